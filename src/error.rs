@@ -1,0 +1,109 @@
+//! The one error type. Every message is one line: what, where, how to mend.
+use std::path::{Path, PathBuf};
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, grouped by what the user can do about it (see [`Error::exit_code`]).
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Flags, environment or configuration file ask for something impossible.
+    #[error("{0}")]
+    Usage(String),
+    /// The device that was asked for cannot be had.
+    #[error("{0}")]
+    Device(String),
+    /// A data file cannot be used.
+    #[error("{}: {what}; {mend}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// How to mend it.
+        mend: String,
+    },
+    /// A checkpoint or run folder cannot be used.
+    #[error("{}: {what}; {mend}", path.display())]
+    Checkpoint {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// How to mend it.
+        mend: String,
+    },
+    /// An operation was given tensors whose shapes do not fit.
+    #[error("{op}: {what} is {got}, expected {want}; {hint}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// Which size.
+        what: &'static str,
+        /// The size found.
+        got: usize,
+        /// The size needed.
+        want: usize,
+        /// Where the size comes from.
+        hint: &'static str,
+    },
+    /// Training met a loss that is not a number.
+    #[error("epoch {epoch}, step {step}: the loss is not finite, first made so by {operation}; {mend}")]
+    NonFinite {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Optimizer step, from 1.
+        step: u64,
+        /// First operation whose output is not finite, and which output.
+        operation: String,
+        /// How to mend it.
+        mend: String,
+    },
+    /// The operating system refused a read or a write.
+    #[error("{}: {what}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was attempted.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A quality gate was not met.
+    #[error("{0}")]
+    Gate(String),
+    /// Stopped by a signal (its number), with everything saved.
+    #[error("stopped by signal {0}; continue with --resume")]
+    Stopped(i32),
+}
+
+impl Error {
+    /// A data file that cannot be used.
+    pub fn data(path: &Path, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Error::Data { path: path.to_owned(), what: what.into(), mend: mend.into() }
+    }
+
+    /// A checkpoint or run folder that cannot be used.
+    pub fn checkpoint(path: &Path, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Error::Checkpoint { path: path.to_owned(), what: what.into(), mend: mend.into() }
+    }
+
+    /// For `map_err`: a failed read or write of `path`.
+    pub fn io(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { path, what, source }
+    }
+
+    /// The process exit code, as in the README's table: 1 failure, 2 usage, 3 device, 4 data or checkpoint,
+    /// 5 quality gate, 128 + signal when stopped.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) => 2,
+            Error::Device(_) => 3,
+            Error::Data { .. } | Error::Checkpoint { .. } => 4,
+            Error::Gate(_) => 5,
+            Error::Stopped(signal) => 128 + *signal as u8,
+            Error::Shape { .. } | Error::NonFinite { .. } | Error::Io { .. } => 1,
+        }
+    }
+}

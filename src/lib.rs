@@ -1,0 +1,15 @@
+//! Trains Motion VAEs (Ling, Zinno, Cheng, van de Panne, "Character Controllers Using Motion VAEs", SIGGRAPH 2020).
+//!
+//! Reading order: [`config`] (what can be asked for), [`data`] (motion to train on), [`layout`] and [`model`] (the
+//! network as a list of operations), [`ops`] (each operation's definition), [`plan`] and [`backend`] (how a step is
+//! written down and run), [`schedule`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
+#![deny(unsafe_code)]
+
+pub mod backend;
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod run;
+
+pub use error::{Error, Result};
