@@ -6,10 +6,13 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod real;
+pub mod record;
 pub mod run;
 
 pub use error::{Error, Result};

@@ -1,0 +1,73 @@
+//! What an epoch leaves behind: the one record that logs, TensorBoard, the report and the warnings are made from.
+use serde::{Deserialize, Serialize};
+
+/// One epoch. Losses are means over its optimizer steps; everything but [`Timing`] repeats bit for bit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Optimizer steps so far.
+    pub step: u64,
+    /// `teacher`, `ramp` or `student`.
+    pub phase: String,
+    /// Reconstruction loss (normalised units).
+    pub recon_loss: f64,
+    /// KL in nats a latent dimension (vq: the codebook loss).
+    pub kl_loss: f64,
+    /// Codebook perplexity (vq; else 0).
+    pub perplexity: f64,
+    /// KL weight, mean over the epoch.
+    pub kl_weight: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Probability of feeding back the prediction, at the epoch's end.
+    pub student_probability: f64,
+    /// L2 norm of the gradient, mean over the epoch's steps.
+    pub grad_norm: f64,
+    /// KL of each latent dimension, nats (empty for vq).
+    pub kl_per_latent: Vec<f64>,
+    /// Latent dimensions whose posterior mean varies over the data (variance above 0.01).
+    pub active_units: usize,
+    /// Mean of the aggregated posterior, per latent dimension.
+    pub posterior_mean: Vec<f64>,
+    /// Standard deviation of the aggregated posterior, per latent dimension.
+    pub posterior_std: Vec<f64>,
+    /// Mean gate weight of each expert (vq: share of samples of each code; posevae: empty).
+    pub expert_usage: Vec<f64>,
+    /// Mean entropy of the gate, nats (0 where there is no gate).
+    pub gate_entropy: f64,
+    /// Held-out quality, in epochs in which it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// What is wrong with the model, each in one plain line with what to try.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// How long it took.
+    pub timing: Timing,
+}
+
+/// Quality on held-out clips (normalised units).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Mean squared one-step error, true conditions, latent = posterior mean.
+    pub one_step_error: f64,
+    /// Mean squared error at frame 30 of rollouts with encoder latents (null when no clip is long enough).
+    pub rollout_30_error: Option<f64>,
+    /// The same at frame 300.
+    pub rollout_300_error: Option<f64>,
+    /// Of rollouts with latents from N(0, I): the share that stays inside the data's range widened by a quarter for 300 frames.
+    pub prior_inside: f64,
+    /// Of those rollouts at frame 300: root mean square of the normalised pose (1 is the data's own).
+    pub prior_rms: f64,
+}
+
+/// Times and rates: the only part of a record that differs between two runs with one seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Seconds this epoch took, evaluation included.
+    pub seconds: f64,
+    /// Training samples (poses predicted) a second, evaluation excluded.
+    pub samples_per_second: f64,
+    /// Seconds since the run began, all its sittings together.
+    pub elapsed_seconds: f64,
+}
