@@ -139,11 +139,9 @@ impl Checkpoint<'_> {
         let mut header = self.header(&tensors);
         let length = (header.len() as u64).to_le_bytes();
         if self.meta.is_some() {
-            let crc = tensors
-                .iter()
-                .fold(crc32c::extend(crc32c::crc32c(&length), &header), |crc, tensor| {
-                    crc32c::extend(crc, tensor.bytes())
-                });
+            let crc = tensors.iter().fold(crc32c::extend(crc32c::crc32c(&length), &header), |crc, tensor| {
+                crc32c::extend(crc, tensor.bytes())
+            });
             header[PREFIX.len()..][..CHECKSUM_LEN].copy_from_slice(format!("{crc:08x}").as_bytes());
         }
         atomic::write_with(path, |file| {
@@ -177,9 +175,7 @@ impl Checkpoint<'_> {
     /// Reads a file, of ours or of others. Every length is checked before it is allocated, and our files against their
     /// checksum; whatever is wrong is an [`Error::Checkpoint`] that says what.
     pub fn load(path: &Path) -> Result<Checkpoint<'static>> {
-        let damaged = |what: String| {
-            Error::checkpoint(path, what, "the file is damaged or no checkpoint, use another")
-        };
+        let damaged = |what: String| Error::checkpoint(path, what, "the file is damaged or no checkpoint, use another");
         let refused = Error::io(path, "cannot read");
         let mut file = match File::open(path) {
             Ok(file) => file,
@@ -189,9 +185,7 @@ impl Checkpoint<'_> {
             Err(error) => return Err(refused(error)),
         };
         let file_len = file.metadata().map_err(Error::io(path, "cannot read its length"))?.len();
-        let mut read = |bytes: &mut [u8]| {
-            file.read_exact(bytes).map_err(Error::io(path, "cannot read"))
-        };
+        let mut read = |bytes: &mut [u8]| file.read_exact(bytes).map_err(Error::io(path, "cannot read"));
 
         if file_len < 8 {
             return Err(damaged(format!("{file_len} bytes are too few for a safetensors file")));
@@ -277,10 +271,7 @@ fn fill<T, U: Copy>(to: &mut [T], from: &[U], round: impl Fn(U) -> T) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = round(*from));
 }
 
-fn elements_of<T: bytemuck::Pod>(
-    elements: usize,
-    mut read: impl FnMut(&mut [u8]) -> Result<()>,
-) -> Result<Vec<T>> {
+fn elements_of<T: bytemuck::Pod>(elements: usize, mut read: impl FnMut(&mut [u8]) -> Result<()>) -> Result<Vec<T>> {
     let mut data = vec![T::zeroed(); elements];
     read(bytemuck::cast_slice_mut(&mut data))?;
     Ok(data)
@@ -296,9 +287,8 @@ fn parse_meta(path: &Path, json: &str) -> Result<Meta> {
     struct Format {
         format: u32,
     }
-    let wrong = |error: String| {
-        Error::checkpoint(path, format!("metadata: {error}"), "use a checkpoint of this version")
-    };
+    let wrong =
+        |error: String| Error::checkpoint(path, format!("metadata: {error}"), "use a checkpoint of this version");
     let Format { format } = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
     if format > FORMAT {
         let what = format!("written in format {format}, this is a reader of format {FORMAT}");

@@ -85,10 +85,7 @@ macro_rules! env_name {
 }
 
 const fn upper<const N: usize>(text: &str) -> [u8; N] {
-    let mut bytes = *text
-        .as_bytes()
-        .first_chunk()
-        .expect("N is the text's length");
+    let mut bytes = *text.as_bytes().first_chunk().expect("N is the text's length");
     let letters: &mut [u8] = &mut bytes;
     letters.make_ascii_uppercase();
     bytes
@@ -293,11 +290,7 @@ impl Config {
     pub fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Default => Config::default(),
-            Preset::Paper => Config {
-                kl_weight: KlWeight::Fixed(0.2),
-                validation: 0.0,
-                ..Config::default()
-            },
+            Preset::Paper => Config { kl_weight: KlWeight::Fixed(0.2), validation: 0.0, ..Config::default() },
             Preset::Reference => Config {
                 kl_weight: KlWeight::Fixed(1.0),
                 student_epochs: 100,
@@ -312,11 +305,7 @@ impl Config {
     /// Flags and environment over a file over a preset, checked.
     ///
     /// `file` is a path (for messages) and its text; it may name its own `preset`, over which `preset` wins.
-    pub fn layered(
-        preset: Option<Preset>,
-        file: Option<(&Path, &str)>,
-        overrides: &Overrides,
-    ) -> Result<Self> {
+    pub fn layered(preset: Option<Preset>, file: Option<(&Path, &str)>, overrides: &Overrides) -> Result<Self> {
         let file = match file {
             Some((path, text)) => FileLayer::parse(path, text)?,
             None => FileLayer::default(),
@@ -326,9 +315,7 @@ impl Config {
         table.extend(overrides.table()?);
         let config: Config = serde_path_to_error::deserialize(table).map_err(|error| {
             let key = error.path().to_string();
-            let line = file
-                .lines
-                .get(key.split(['.', '[']).next().unwrap_or_default());
+            let line = file.lines.get(key.split(['.', '[']).next().unwrap_or_default());
             let place = line.map(|line| format!("{}:{line}: ", file.path.display()));
             let what = plain_words(&one_line(error.inner().message()));
             Error::Usage(format!("{}{key}: {what}", place.unwrap_or_default()))
@@ -350,11 +337,7 @@ impl Config {
     /// Names of the keys in which two configurations differ.
     pub fn differences(&self, other: &Config) -> Vec<&'static str> {
         let (ours, theirs) = (self.table(), other.table());
-        Config::KEYS
-            .iter()
-            .copied()
-            .filter(|&key| ours.get(key) != theirs.get(key))
-            .collect()
+        Config::KEYS.iter().copied().filter(|&key| ours.get(key) != theirs.get(key)).collect()
     }
 
     fn table(&self) -> toml::Table {
@@ -380,9 +363,7 @@ impl Config {
             }
         }
         let phases = [self.teacher_epochs, self.ramp_epochs, self.student_epochs];
-        let epochs = phases
-            .iter()
-            .fold(0usize, |sum, &phase| sum.saturating_add(phase));
+        let epochs = phases.iter().fold(0usize, |sum, &phase| sum.saturating_add(phase));
         if !(1..=MAX_EPOCHS).contains(&epochs) {
             return refuse(format!(
                 "teacher_epochs + ramp_epochs + student_epochs is {epochs}, expected 1 to {MAX_EPOCHS}"
@@ -398,9 +379,7 @@ impl Config {
             ("free_bits", self.free_bits),
         ] {
             if !(value.is_finite() && value >= 0.0) {
-                return refuse(format!(
-                    "{key} is {value}, expected a finite number of 0 or more"
-                ));
+                return refuse(format!("{key} is {value}, expected a finite number of 0 or more"));
             }
         }
         for (key, value) in [
@@ -410,24 +389,17 @@ impl Config {
             ("max_minutes", self.max_minutes),
         ] {
             if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
-                return refuse(format!(
-                    "{key} is {value}, expected a finite number above 0"
-                ));
+                return refuse(format!("{key} is {value}, expected a finite number above 0"));
             }
         }
-        for (key, value) in [
-            ("validation", self.validation),
-            ("adam_beta1", self.adam_beta1),
-            ("adam_beta2", self.adam_beta2),
-        ] {
+        for (key, value) in
+            [("validation", self.validation), ("adam_beta1", self.adam_beta1), ("adam_beta2", self.adam_beta2)]
+        {
             if !(0.0..1.0).contains(&value) {
                 return refuse(format!("{key} is {value}, expected at least 0 and below 1"));
             }
         }
-        for (key, value) in [
-            ("seed", self.seed),
-            ("checkpoint_every", self.checkpoint_every),
-        ] {
+        for (key, value) in [("seed", self.seed), ("checkpoint_every", self.checkpoint_every)] {
             if value > i64::MAX as u64 {
                 return refuse(format!("{key} is {value}, expected at most {}", i64::MAX));
             }
@@ -481,12 +453,9 @@ pub fn read(path: &Path) -> Result<String> {
     let cannot = |e: std::io::Error| usage(format!("cannot read the configuration: {e}"));
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(cannot)?;
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_FILE + 1), &mut bytes)
-        .map_err(cannot)?;
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_FILE + 1), &mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(usage(
-            "more than 1 MiB; a configuration is a few lines of TOML".into(),
-        ));
+        return Err(usage("more than 1 MiB; a configuration is a few lines of TOML".into()));
     }
     String::from_utf8(bytes).map_err(|_| usage("not UTF-8 text; a configuration is TOML".into()))
 }
@@ -503,38 +472,24 @@ struct FileLayer {
 
 impl FileLayer {
     fn parse(path: &Path, text: &str) -> Result<Self> {
-        let line_of = |at: usize| {
-            text.as_bytes()[..at.min(text.len())]
-                .iter()
-                .filter(|&&b| b == b'\n')
-                .count()
-                + 1
-        };
-        let refuse = |at: usize, what: String| {
-            Error::Usage(format!("{}:{}: {what}", path.display(), line_of(at)))
-        };
-        let parsed: BTreeMap<toml::Spanned<String>, toml::Value> = toml::from_str(text)
-            .map_err(|e| refuse(e.span().map_or(0, |span| span.start), one_line(e.message())))?;
-        let mut layer = FileLayer {
-            path: path.to_owned(),
-            ..Default::default()
-        };
+        let line_of = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1;
+        let refuse = |at: usize, what: String| Error::Usage(format!("{}:{}: {what}", path.display(), line_of(at)));
+        let parsed: BTreeMap<toml::Spanned<String>, toml::Value> =
+            toml::from_str(text).map_err(|e| refuse(e.span().map_or(0, |span| span.start), one_line(e.message())))?;
+        let mut layer = FileLayer { path: path.to_owned(), ..Default::default() };
         for (key, value) in parsed {
             let (at, key) = (key.span().start, key.into_inner());
             if key == "preset" {
-                let preset = value.try_into().map_err(|e: toml::de::Error| {
-                    refuse(at, format!("preset: {}", one_line(e.message())))
-                })?;
+                let preset = value
+                    .try_into()
+                    .map_err(|e: toml::de::Error| refuse(at, format!("preset: {}", one_line(e.message()))))?;
                 layer.preset = Some(preset);
             } else if Config::KEYS.contains(&key.as_str()) {
                 layer.lines.insert(key.clone(), line_of(at));
                 layer.table.insert(key, value);
             } else {
                 let near = nearest_key(&key);
-                return Err(refuse(
-                    at,
-                    format!("unknown key {key:?}; did you mean {near:?}?"),
-                ));
+                return Err(refuse(at, format!("unknown key {key:?}; did you mean {near:?}?")));
             }
         }
         Ok(layer)
@@ -546,21 +501,12 @@ fn nearest_key(key: &str) -> &'static str {
     let key = key.to_lowercase().replace('-', "_");
     let likeness = |known: &str| strsim::jaro_winkler(known, &key);
     let nearer = |a: &&str, b: &&str| likeness(a).total_cmp(&likeness(b));
-    Config::KEYS
-        .iter()
-        .copied()
-        .chain(["preset"])
-        .max_by(nearer)
-        .expect("there are keys")
+    Config::KEYS.iter().copied().chain(["preset"]).max_by(nearer).expect("there are keys")
 }
 
 /// Messages of the parser may run over several lines.
 fn one_line(message: &str) -> String {
-    message
-        .lines()
-        .map(str::trim)
-        .collect::<Vec<_>>()
-        .join("; ")
+    message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 /// Says what was expected without Rust's type names.
@@ -586,9 +532,7 @@ impl FromStr for KlWeight {
         if text == "auto" {
             return Ok(KlWeight::Auto);
         }
-        text.parse()
-            .map(KlWeight::Fixed)
-            .map_err(|_| "expected a number or auto".into())
+        text.parse().map(KlWeight::Fixed).map_err(|_| "expected a number or auto".into())
     }
 }
 
@@ -637,9 +581,7 @@ mod zero_is_none {
         serializer.serialize_f64(value.unwrap_or(0.0))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<f64>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
         Ok(Some(f64::deserialize(deserializer)?).filter(|&value| value != 0.0))
     }
 }

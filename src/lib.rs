@@ -5,12 +5,18 @@
 //! written down and run), [`schedule`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
 #![deny(unsafe_code)]
 
+pub mod arena;
 pub mod backend;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod layout;
+pub mod model;
+pub mod ops;
+pub mod philox;
+pub mod plan;
 pub mod real;
 pub mod record;
 pub mod run;

@@ -6,7 +6,20 @@ use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 
 /// f32 or f64.
 pub trait Real:
-    Float + Lanes + AddAssign + SubAssign + MulAssign + DivAssign + Sum + bytemuck::Pod + Default + Send + Sync + std::fmt::Debug + std::fmt::Display + 'static
+    Float
+    + Lanes
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + Sum
+    + bytemuck::Pod
+    + Default
+    + Send
+    + Sync
+    + std::fmt::Debug
+    + std::fmt::Display
+    + 'static
 {
     /// Rounds to this type.
     fn of(x: f64) -> Self;

@@ -22,37 +22,17 @@ fn message(result: mvae_fast::Result<Config>) -> String {
 #[test]
 fn presets_are_as_published() {
     let paper = Config::preset(Preset::Paper);
-    assert_eq!(
-        (
-            paper.teacher_epochs,
-            paper.ramp_epochs,
-            paper.student_epochs
-        ),
-        (20, 20, 140)
-    );
+    assert_eq!((paper.teacher_epochs, paper.ramp_epochs, paper.student_epochs), (20, 20, 140));
     assert_eq!(paper.epochs(), 180);
     assert_eq!(paper.kl_weight, KlWeight::Fixed(0.2));
     assert_eq!(paper.ramp, Ramp::Iteration);
-    assert_eq!(
-        (paper.learning_rate, paper.final_learning_rate),
-        (1e-4, 0.0)
-    );
+    assert_eq!((paper.learning_rate, paper.final_learning_rate), (1e-4, 0.0));
     let reference = Config::preset(Preset::Reference);
-    assert_eq!(
-        (
-            reference.teacher_epochs,
-            reference.ramp_epochs,
-            reference.student_epochs
-        ),
-        (20, 20, 100)
-    );
+    assert_eq!((reference.teacher_epochs, reference.ramp_epochs, reference.student_epochs), (20, 20, 100));
     assert_eq!(reference.epochs(), 140);
     assert_eq!(reference.kl_weight, KlWeight::Fixed(1.0));
     assert_eq!(reference.ramp, Ramp::Epoch);
-    assert_eq!(
-        (reference.learning_rate, reference.final_learning_rate),
-        (1e-4, 1e-7)
-    );
+    assert_eq!((reference.learning_rate, reference.final_learning_rate), (1e-4, 1e-7));
     for published in [&paper, &reference] {
         assert_eq!(published.validation, 0.0);
         assert_eq!((published.rollout, published.batch_size), (8, 64));
@@ -60,14 +40,8 @@ fn presets_are_as_published() {
         assert_eq!(published.adam_eps, 1e-8);
         assert_eq!(published.normalization, Normalization::Zscore);
         assert_eq!(published.variant, Variant::Mixture);
-        assert_eq!(
-            (published.latent_size, published.experts, published.codes),
-            (32, 6, 12)
-        );
-        assert_eq!(
-            (published.condition_frames, published.future_predictions),
-            (1, 1)
-        );
+        assert_eq!((published.latent_size, published.experts, published.codes), (32, 6, 12));
+        assert_eq!((published.condition_frames, published.future_predictions), (1, 1));
         assert_eq!(published.expert_init, ExpertInit::Reference);
         assert_eq!((published.free_bits, published.target_kl), (0.0, None));
         assert_eq!(published.kl_warmup_epochs, 0);
@@ -82,71 +56,34 @@ fn presets_are_as_published() {
 
 #[test]
 fn model_sizes() {
-    for (variant, hidden_size) in [
-        (Variant::Mixture, 256),
-        (Variant::Posevae, 256),
-        (Variant::Specialist, 128),
-        (Variant::Vq, 512),
-    ] {
-        let model = Config {
-            variant,
-            ..Config::default()
-        }
-        .model(267);
-        assert_eq!(
-            (model.frame_size, model.hidden_size, model.gate_hidden_size),
-            (267, hidden_size, 64)
-        );
+    for (variant, hidden_size) in
+        [(Variant::Mixture, 256), (Variant::Posevae, 256), (Variant::Specialist, 128), (Variant::Vq, 512)]
+    {
+        let model = Config { variant, ..Config::default() }.model(267);
+        assert_eq!((model.frame_size, model.hidden_size, model.gate_hidden_size), (267, hidden_size, 64));
         assert_eq!((model.latent_size, model.experts, model.codes), (32, 6, 12));
-        assert_eq!(
-            Config {
-                variant,
-                hidden_size: 7,
-                ..Config::default()
-            }
-            .model(1)
-            .hidden_size,
-            7
-        );
+        assert_eq!(Config { variant, hidden_size: 7, ..Config::default() }.model(1).hidden_size, 7);
     }
 }
 
 #[test]
 fn flags_over_file_over_preset() {
     let text = "preset = \"paper\"\nseed = 5\nbatch_size = 32\nlearning_rate = 1\n";
-    let flags = Overrides {
-        seed: Some(7),
-        ..Overrides::default()
-    };
+    let flags = Overrides { seed: Some(7), ..Overrides::default() };
     let config = with_file(text, &flags).unwrap();
-    let expected = Config {
-        seed: 7,
-        batch_size: 32,
-        learning_rate: 1.0,
-        ..Config::preset(Preset::Paper)
-    };
+    let expected = Config { seed: 7, batch_size: 32, learning_rate: 1.0, ..Config::preset(Preset::Paper) };
     assert_eq!(config, expected);
     // a preset that is asked for wins over the one the file names; the file's own keys stay
     let file = (Path::new("c.toml"), text);
     let config = Config::layered(Some(Preset::Reference), Some(file), &flags).unwrap();
-    assert_eq!(
-        (config.student_epochs, config.batch_size, config.seed),
-        (100, 32, 7)
-    );
+    assert_eq!((config.student_epochs, config.batch_size, config.seed), (100, 32, 7));
 }
 
 #[test]
 fn zero_switches_an_option_off() {
     let config = with_file("target_kl = 0.5\nmax_minutes = 3", &Overrides::default()).unwrap();
-    assert_eq!(
-        (config.target_kl, config.max_minutes),
-        (Some(0.5), Some(3.0))
-    );
-    let flags = Overrides {
-        target_kl: Some(0.0),
-        max_minutes: Some(0.0),
-        ..Overrides::default()
-    };
+    assert_eq!((config.target_kl, config.max_minutes), (Some(0.5), Some(3.0)));
+    let flags = Overrides { target_kl: Some(0.0), max_minutes: Some(0.0), ..Overrides::default() };
     let config = with_file("target_kl = 0.5\nmax_minutes = 3", &flags).unwrap();
     assert_eq!((config.target_kl, config.max_minutes), (None, None));
 }
@@ -178,38 +115,20 @@ fn wrong_types_say_key_found_and_expected() {
             "\nbatch_size = \"many\"",
             "c.toml:2: batch_size: invalid type: string \"many\", expected a whole number of 0 or more",
         ),
-        (
-            "batch_size = -3",
-            "c.toml:1: batch_size: invalid value: integer `-3`, expected a whole number of 0 or more",
-        ),
+        ("batch_size = -3", "c.toml:1: batch_size: invalid value: integer `-3`, expected a whole number of 0 or more"),
         (
             "batch_size = 2.5",
             "c.toml:1: batch_size: invalid type: floating point `2.5`, expected a whole number of 0 or more",
         ),
-        (
-            "seed = true",
-            "c.toml:1: seed: invalid type: boolean `true`, expected a whole number of 0 or more",
-        ),
-        (
-            "learning_rate = []",
-            "c.toml:1: learning_rate: invalid type: sequence, expected a number",
-        ),
-        (
-            "target_kl = \"x\"",
-            "c.toml:1: target_kl: invalid type: string \"x\", expected a number",
-        ),
-        (
-            "kl_weight = \"much\"",
-            "c.toml:1: kl_weight: invalid value: string \"much\", expected a number or \"auto\"",
-        ),
+        ("seed = true", "c.toml:1: seed: invalid type: boolean `true`, expected a whole number of 0 or more"),
+        ("learning_rate = []", "c.toml:1: learning_rate: invalid type: sequence, expected a number"),
+        ("target_kl = \"x\"", "c.toml:1: target_kl: invalid type: string \"x\", expected a number"),
+        ("kl_weight = \"much\"", "c.toml:1: kl_weight: invalid value: string \"much\", expected a number or \"auto\""),
         (
             "variant = \"big\"",
             "c.toml:1: variant: unknown variant `big`, expected one of `mixture`, `posevae`, `specialist`, `vq`",
         ),
-        (
-            "data = [\"a\", 1]",
-            "c.toml:1: data[1]: invalid type: integer `1`, expected path string",
-        ),
+        ("data = [\"a\", 1]", "c.toml:1: data[1]: invalid type: integer `1`, expected path string"),
         (
             "preset = \"papr\"",
             "c.toml:1: preset: unknown variant `papr`, expected one of `default`, `paper`, `reference`",
@@ -218,28 +137,13 @@ fn wrong_types_say_key_found_and_expected() {
         assert_eq!(message(with_file(text, &Overrides::default())), expected);
     }
     // what a flag replaces is not looked at
-    let flags = Overrides {
-        batch_size: Some(4),
-        ..Overrides::default()
-    };
-    assert_eq!(
-        with_file("batch_size = \"many\"", &flags)
-            .unwrap()
-            .batch_size,
-        4
-    );
+    let flags = Overrides { batch_size: Some(4), ..Overrides::default() };
+    assert_eq!(with_file("batch_size = \"many\"", &flags).unwrap().batch_size, 4);
 }
 
 #[test]
 fn broken_toml_says_where() {
-    for text in [
-        "seed = 1\nseed = 2",
-        "\nseed",
-        "seed = ",
-        "[[[",
-        "a = \"\u{0}",
-        "seed = 1 2",
-    ] {
+    for text in ["seed = 1\nseed = 2", "\nseed", "seed = ", "[[[", "a = \"\u{0}", "seed = 1 2"] {
         let message = message(with_file(text, &Overrides::default()));
         assert!(message.starts_with("c.toml:"), "{message}");
     }
@@ -260,17 +164,13 @@ fn impossible_values_are_refused_by_name() {
         ("rollout", |c| c.rollout = 0),
         ("batch_size", |c| c.batch_size = 0),
         ("hidden_size", |c| c.hidden_size = 1 << 40),
-        ("student_epochs", |c| {
-            (c.teacher_epochs, c.ramp_epochs, c.student_epochs) = (0, 0, 0)
-        }),
+        ("student_epochs", |c| (c.teacher_epochs, c.ramp_epochs, c.student_epochs) = (0, 0, 0)),
         ("student_epochs", |c| c.student_epochs = usize::MAX),
         ("learning_rate", |c| c.learning_rate = 0.0),
         ("learning_rate", |c| c.learning_rate = -1e-4),
         ("learning_rate", |c| c.learning_rate = f64::NAN),
         ("final_learning_rate", |c| c.final_learning_rate = -1.0),
-        ("final_learning_rate", |c| {
-            c.final_learning_rate = f64::INFINITY
-        }),
+        ("final_learning_rate", |c| c.final_learning_rate = f64::INFINITY),
         ("adam_beta1", |c| c.adam_beta1 = 1.0),
         ("adam_beta1", |c| c.adam_beta1 = f64::NAN),
         ("adam_beta2", |c| c.adam_beta2 = -0.1),
@@ -287,27 +187,16 @@ fn impossible_values_are_refused_by_name() {
         ("validation", |c| c.validation = f64::NAN),
         ("seed", |c| c.seed = u64::MAX),
         ("checkpoint_every", |c| c.checkpoint_every = u64::MAX),
-        ("kl_weight auto", |c| {
-            (c.variant, c.kl_weight) = (Variant::Vq, KlWeight::Auto)
-        }),
-        ("free_bits", |c| {
-            (c.variant, c.free_bits) = (Variant::Vq, 0.1)
-        }),
-        ("target_kl", |c| {
-            (c.variant, c.target_kl) = (Variant::Vq, Some(1.0))
-        }),
-        ("target_kl", |c| {
-            (c.kl_weight, c.target_kl) = (KlWeight::Auto, Some(1.0))
-        }),
+        ("kl_weight auto", |c| (c.variant, c.kl_weight) = (Variant::Vq, KlWeight::Auto)),
+        ("free_bits", |c| (c.variant, c.free_bits) = (Variant::Vq, 0.1)),
+        ("target_kl", |c| (c.variant, c.target_kl) = (Variant::Vq, Some(1.0))),
+        ("target_kl", |c| (c.kl_weight, c.target_kl) = (KlWeight::Auto, Some(1.0))),
     ];
     for (number, (key, spoil)) in cases.iter().enumerate() {
         let mut config = Config::default();
         spoil(&mut config);
         let message = message(config.validate().map(|()| config));
-        assert!(
-            message.contains(key),
-            "case {number}: {message:?} does not name {key}"
-        );
+        assert!(message.contains(key), "case {number}: {message:?} does not name {key}");
     }
 }
 
@@ -325,33 +214,18 @@ fn values_at_the_edge_are_taken() {
         ..Config::default()
     };
     edge.validate().unwrap();
-    assert_eq!(
-        edge,
-        with_file(&edge.to_toml(), &Overrides::default()).unwrap()
-    );
-    Config {
-        variant: Variant::Vq,
-        kl_weight: KlWeight::Fixed(1.0),
-        ..edge
-    }
-    .validate()
-    .unwrap();
+    assert_eq!(edge, with_file(&edge.to_toml(), &Overrides::default()).unwrap());
+    Config { variant: Variant::Vq, kl_weight: KlWeight::Fixed(1.0), ..edge }.validate().unwrap();
 }
 
 #[test]
 fn a_written_file_holds_every_key() {
     for preset in [Preset::Default, Preset::Paper, Preset::Reference] {
-        let config = Config {
-            data: vec![PathBuf::from("a \"b\".npz")],
-            ..Config::preset(preset)
-        };
+        let config = Config { data: vec![PathBuf::from("a \"b\".npz")], ..Config::preset(preset) };
         let text = config.to_toml();
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table.len(), Config::KEYS.len());
-        assert!(
-            Config::KEYS.iter().all(|&key| table.contains_key(key)),
-            "{text}"
-        );
+        assert!(Config::KEYS.iter().all(|&key| table.contains_key(key)), "{text}");
         // whatever preset it is laid over
         for other in [Preset::Default, Preset::Paper, Preset::Reference] {
             let file = (Path::new("config.toml"), text.as_str());
@@ -363,10 +237,7 @@ fn a_written_file_holds_every_key() {
 
 #[test]
 fn differences_are_named() {
-    let (paper, reference) = (
-        Config::preset(Preset::Paper),
-        Config::preset(Preset::Reference),
-    );
+    let (paper, reference) = (Config::preset(Preset::Paper), Config::preset(Preset::Reference));
     assert_eq!(paper.differences(&paper), [""; 0]);
     let expected = ["student_epochs", "ramp", "final_learning_rate", "kl_weight"];
     assert_eq!(paper.differences(&reference), expected);

@@ -189,8 +189,18 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
                         };
                         let add = self.add || t > 0 || k > 0;
                         rows(
-                            simd, self.rows, cols, depth, a_at, a.row_stride, a.col_stride, b_at, b_stride, c,
-                            self.out.stride, add,
+                            simd,
+                            self.rows,
+                            cols,
+                            depth,
+                            a_at,
+                            a.row_stride,
+                            a.col_stride,
+                            b_at,
+                            b_stride,
+                            c,
+                            self.out.stride,
+                            add,
                         );
                     }
                 }

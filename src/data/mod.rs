@@ -39,12 +39,7 @@ impl Dataset {
             if next.frame_size != all.frame_size {
                 return Err(Error::data(
                     path,
-                    format!(
-                        "has {} features a frame, but {} has {}",
-                        next.frame_size,
-                        first.display(),
-                        all.frame_size
-                    ),
+                    format!("has {} features a frame, but {} has {}", next.frame_size, first.display(), all.frame_size),
                     "train on files made by one importer from one skeleton",
                 ));
             }

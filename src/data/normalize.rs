@@ -23,10 +23,7 @@ impl Statistics {
     }
 
     /// Statistics of rows of `frame_size` values each, such as the frames of the training clips; at least one row.
-    pub fn of_rows<'a, T: Real>(
-        rows: impl Iterator<Item = &'a [T]> + Clone,
-        frame_size: usize,
-    ) -> Self {
+    pub fn of_rows<'a, T: Real>(rows: impl Iterator<Item = &'a [T]> + Clone, frame_size: usize) -> Self {
         let mut count = 0;
         let mut max = vec![f64::NEG_INFINITY; frame_size];
         let mut min = vec![f64::INFINITY; frame_size];

@@ -19,13 +19,7 @@ impl RunFolder {
     /// Makes `root/name/` for a new run and locks it, with `config.toml` (its text given) and `env.json` inside. The
     /// folder appears under its name only when both are there. Without a name it is `<variant>-<date>-<time>` (UTC).
     /// A name that is taken, or is no plain folder name, is a usage error.
-    pub fn create(
-        root: &Path,
-        name: Option<&str>,
-        variant: Variant,
-        config: &str,
-        env: &Env,
-    ) -> Result<Self> {
+    pub fn create(root: &Path, name: Option<&str>, variant: Variant, config: &str, env: &Env) -> Result<Self> {
         let name = match name {
             Some(name) => name.to_owned(),
             None => free_name(root, &default_name(variant, SystemTime::now())),

@@ -96,9 +96,9 @@ impl Log {
 
     fn resume(name: &'static str, path: PathBuf, lengths: &BTreeMap<String, u64>) -> Result<Self> {
         let mend = "the log was changed or lost since; start a new run, with --init to keep what was learned";
-        let length = *lengths.get(name).ok_or_else(|| {
-            Error::checkpoint(&path, "the checkpoint does not know this log's length", mend)
-        })?;
+        let length = *lengths
+            .get(name)
+            .ok_or_else(|| Error::checkpoint(&path, "the checkpoint does not know this log's length", mend))?;
         let mut file = match File::options().write(true).open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::checkpoint(&path, "the log is missing", mend));

@@ -1,0 +1,77 @@
+//! The CPU backend: each call's Rust body, over a fixed team of threads.
+#![allow(unsafe_code)]
+use super::team::Team;
+use super::{Backend, Buffer};
+use crate::arena::ALIGN;
+use crate::plan::Call;
+use crate::{Error, Result};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+
+/// Runs calls on this machine's cores.
+pub struct Cpu {
+    team: Team,
+}
+
+impl Cpu {
+    /// `threads` threads; 0 = all cores.
+    pub fn new(threads: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Cpu { team: Team::new(if threads == 0 { cores } else { threads }) }
+    }
+}
+
+/// Aligned memory that frees itself.
+struct Block {
+    address: *mut u8,
+    layout: Layout,
+}
+
+// SAFETY: a block is plain memory with one owner.
+unsafe impl Send for Block {}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `alloc`.
+        unsafe { dealloc(self.address, self.layout) }
+    }
+}
+
+impl Backend for Cpu {
+    fn describe(&self) -> String {
+        let n = self.team.threads();
+        format!("cpu ({n} thread{})", if n == 1 { "" } else { "s" })
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<Buffer> {
+        let short =
+            || Error::Device(format!("cpu: cannot allocate {bytes} bytes; use a smaller model, batch or data set"));
+        let layout = Layout::from_size_align(bytes.max(1), ALIGN).map_err(|_| short())?;
+        // SAFETY: the layout has a size above zero.
+        let address = unsafe { alloc_zeroed(layout) };
+        if address.is_null() {
+            return Err(short());
+        }
+        Ok(Buffer { address: address as usize, bytes, owner: Box::new(Block { address, layout }) })
+    }
+
+    fn write(&self, to: &mut Buffer, at: usize, from: &[u8]) -> Result<()> {
+        assert!(at + from.len() <= to.bytes);
+        // SAFETY: inside the allocation, which `to` borrows mutably.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), (to.address as *mut u8).add(at), from.len()) };
+        Ok(())
+    }
+
+    fn read(&self, from: &Buffer, at: usize, to: &mut [u8]) -> Result<()> {
+        assert!(at + to.len() <= from.bytes);
+        // SAFETY: inside the allocation.
+        unsafe { std::ptr::copy_nonoverlapping((from.address as *const u8).add(at), to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+
+    fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()> {
+        for call in calls {
+            (call.body)(arena.address as *mut u8, &self.team);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,322 @@
+//! The four networks as lists of operations over one batch: forward in order, backward reversed.
+use crate::Result;
+use crate::arena::{Arena, Mat, Var};
+use crate::config::{ModelConfig, Variant};
+use crate::layout::Parameters;
+use crate::ops::Operation;
+use crate::ops::activation::Activation::{self, Elu, Relu};
+use crate::ops::begin_step::StepState;
+use crate::ops::blend_linear::BlendLinear;
+use crate::ops::epoch_sums::EpochSums;
+use crate::ops::linear::Linear;
+use crate::ops::noise::{normal, pick};
+use crate::ops::quantize::Quantize;
+use crate::ops::recon_loss::{LOSSES, ReconLoss};
+use crate::ops::reparameterize::Reparameterize;
+use crate::ops::softmax::Softmax;
+use crate::ops::specialist_loss::SpecialistLoss;
+use crate::philox::Purpose;
+use crate::plan::Plan;
+use crate::real::Real;
+
+type Operations = Vec<Box<dyn Operation>>;
+
+/// Where the latent comes from.
+enum Latent<T> {
+    Gaussian(Reparameterize<T>),
+    Codebook(Quantize<T>),
+}
+
+/// How predictions become a loss.
+enum Loss<T> {
+    Recon(ReconLoss<T>),
+    Specialist(SpecialistLoss<T>),
+}
+
+/// A network over one batch: its tensors, and its operations, which append themselves to plans.
+pub struct Network<T> {
+    /// [B, C F] normalised condition frames, newest first.
+    pub condition: Mat<T>,
+    /// [B, K F] normalised frames to predict, oldest first.
+    pub truth: Mat<T>,
+    /// [B, L] noise of the reparameterisation; absent for vq.
+    pub eps: Mat<T>,
+    /// [B, L] mean of the posterior (vq: the encoder's output).
+    pub mu: Var<T>,
+    /// [B, L] log variance of the posterior; absent for vq.
+    pub logvar: Var<T>,
+    /// [B, L] latent.
+    pub z: Var<T>,
+    /// [B, N] vq: what picks a code when there is no encoder.
+    pub action: Mat<T>,
+    /// [B, E] gate; absent without experts.
+    pub gate: Var<T>,
+    /// [E B, K F] specialist: predictions of all experts.
+    pub each: Var<T>,
+    /// [B, 1] specialist: the expert that predicts.
+    pub pick: Mat<u32>,
+    /// [B, 1] vq: number of the code.
+    pub code: Mat<u32>,
+    /// [B, K F] predicted frames, normalised.
+    pub prediction: Mat<T>,
+    /// See [`crate::ops::recon_loss::slot`].
+    pub losses: Mat<f64>,
+    encoder: Operations,
+    latent: Latent<T>,
+    decoder: Operations,
+    loss: Loss<T>,
+}
+
+/// What builds one network: names of parameters are looked up, activations get places.
+struct Builder<'a, T> {
+    arena: &'a mut Arena,
+    parameters: &'a Parameters<T>,
+    batch: usize,
+    training: bool,
+}
+
+impl<T: Real> Builder<'_, T> {
+    /// A place for an activation of the batch, with its gradient when training.
+    fn var(&mut self, rows: usize, cols: usize) -> Var<T> {
+        if self.training { self.arena.var(rows, cols) } else { Var::constant(self.arena.mat(rows, cols)) }
+    }
+
+    fn parameter(&self, name: &str) -> Var<T> {
+        let var = self.parameters.var(name);
+        if self.training { var } else { Var::constant(var.value) }
+    }
+
+    /// A dense layer `name.weight`, `name.bias` on [x | h] into y.
+    fn dense(
+        &mut self,
+        to: &mut Operations,
+        name: &str,
+        x: Var<T>,
+        h: Var<T>,
+        y: Var<T>,
+        act: Activation,
+    ) -> Result<()> {
+        let (w, bias) = (self.parameter(&format!("{name}.weight")), self.parameter(&format!("{name}.bias")));
+        to.push(Box::new(Linear::new(x, h, w, bias, y, act)?));
+        Ok(())
+    }
+
+    /// Three dense layers of `names` on [skip | .]: [skip | first], then [skip | hidden] twice, into y.
+    fn skip_layers(
+        &mut self,
+        to: &mut Operations,
+        names: [String; 3],
+        skip: Var<T>,
+        first: Var<T>,
+        hidden: usize,
+        y: Var<T>,
+    ) -> Result<()> {
+        let (h1, h2) = (self.var(self.batch, hidden), self.var(self.batch, hidden));
+        self.dense(to, &names[0], skip, first, h1, Elu)?;
+        self.dense(to, &names[1], skip, h1, h2, Elu)?;
+        self.dense(to, &names[2], skip, h2, y, Activation::None)
+    }
+}
+
+impl<T: Real> Network<T> {
+    /// A network over `batch` samples; with `training`, gradients get places too. `free_bits` is the KL of a latent
+    /// dimension that costs nothing, in nats. Errors: shapes that do not fit.
+    pub fn new(
+        arena: &mut Arena,
+        parameters: &Parameters<T>,
+        config: &ModelConfig,
+        batch: usize,
+        free_bits: f64,
+        training: bool,
+    ) -> Result<Self> {
+        let (latent_size, hidden, experts) = (config.latent_size, config.hidden_size, config.experts);
+        let x_size = config.frame_size * config.future_predictions;
+        let mut b = Builder { arena, parameters, batch, training };
+        let condition = b.arena.mat(batch, config.frame_size * config.condition_frames);
+        let truth = b.arena.mat(batch, x_size);
+        let losses = b.arena.mat(1, LOSSES);
+        let (x, c) = (Var::constant(truth), Var::constant(condition));
+        let (mu, z) = (b.var(batch, latent_size), b.var(batch, latent_size));
+        let (mut encoder, mut decoder): (Operations, Operations) = Default::default();
+
+        let (mut eps, mut logvar, mut action, mut code) = (Mat::NONE, Var::none(), Mat::NONE, Mat::NONE);
+        let latent = if config.variant == Variant::Vq {
+            let [h1, h2, h3] = [(); 3].map(|()| b.var(batch, hidden));
+            b.dense(&mut encoder, "fc1", x, c, h1, Relu)?;
+            b.dense(&mut encoder, "fc2", h1, Var::none(), h2, Relu)?;
+            b.dense(&mut encoder, "fc3", h2, Var::none(), h3, Relu)?;
+            b.dense(&mut encoder, "mu", h3, Var::none(), mu, Activation::None)?;
+            action = b.arena.mat(batch, config.codes);
+            code = b.arena.mat(batch, 1);
+            let [embed, embed_avg, cluster_size] =
+                ["embed", "embed_avg", "cluster_size"].map(|n| parameters.var(&format!("quantizer.{n}")).value);
+            let count = b.arena.mat(1, config.codes);
+            let quantize = Quantize { v: mu, embed, cluster_size, embed_avg, z, action, code, count, losses };
+            Latent::Codebook(quantize.check()?)
+        } else {
+            let prefix = if config.variant == Variant::Posevae { "" } else { "encoder." };
+            let name = |n: &str| format!("{prefix}{n}");
+            let (h1, h2) = (b.var(batch, hidden), b.var(batch, hidden));
+            logvar = b.var(batch, latent_size);
+            b.dense(&mut encoder, &name("fc1"), x, c, h1, Elu)?;
+            b.dense(&mut encoder, &name("fc2"), x, h1, h2, Elu)?;
+            b.dense(&mut encoder, &name("mu"), x, h2, mu, Activation::None)?;
+            b.dense(&mut encoder, &name("logvar"), x, h2, logvar, Activation::None)?;
+            eps = b.arena.mat(batch, latent_size);
+            Latent::Gaussian(Reparameterize::new(b.arena, (mu, logvar), eps, z, losses, free_bits)?)
+        };
+
+        let (mut gate, mut each, mut drawn) = (Var::none(), Var::none(), Mat::NONE);
+        let (prediction, loss);
+        if config.variant == Variant::Specialist {
+            each = b.var(experts * batch, x_size);
+            for e in 0..experts {
+                let names = ["fc4", "fc5", "out"].map(|n| format!("d{e}.{n}"));
+                b.skip_layers(&mut decoder, names, z, c, hidden, each.rows_at(e * batch, batch))?;
+            }
+            let logits = b.var(batch, experts);
+            gate = b.var(batch, experts);
+            b.skip_layers(&mut decoder, ["g_fc1", "g_fc2", "g_fc3"].map(String::from), z, c, hidden, logits)?;
+            decoder.push(Box::new(Softmax::new(logits, gate)?));
+            drawn = b.arena.mat(batch, 1);
+            prediction = b.arena.mat(batch, x_size);
+            loss = Loss::Specialist(SpecialistLoss::new(b.arena, each, gate, truth, drawn, prediction, losses)?);
+        } else {
+            let y = b.var(batch, x_size);
+            match config.variant {
+                Variant::Mixture => {
+                    let [g1, g2] = [(); 2].map(|()| b.var(batch, config.gate_hidden_size));
+                    let logits = b.var(batch, experts);
+                    gate = b.var(batch, experts);
+                    b.dense(&mut decoder, "decoder.gate.0", z, c, g1, Elu)?;
+                    b.dense(&mut decoder, "decoder.gate.2", g1, Var::none(), g2, Elu)?;
+                    b.dense(&mut decoder, "decoder.gate.4", g2, Var::none(), logits, Activation::None)?;
+                    decoder.push(Box::new(Softmax::new(logits, gate)?));
+                    let (h1, h2) = (b.var(batch, hidden), b.var(batch, hidden));
+                    for (i, (h, y, act)) in
+                        [(c, h1, Elu), (h1, h2, Elu), (h2, y, Activation::None)].into_iter().enumerate()
+                    {
+                        let (w, bias) = (b.parameter(&format!("decoder.w{i}")), b.parameter(&format!("decoder.b{i}")));
+                        decoder.push(Box::new(BlendLinear::new(b.arena, z, h, gate, w, bias, y, act)?));
+                    }
+                }
+                Variant::Posevae => {
+                    b.skip_layers(&mut decoder, ["fc4", "fc5", "out"].map(String::from), z, c, hidden, y)?;
+                }
+                _ => {
+                    let [h4, h5, h6] = [(); 3].map(|()| b.var(batch, hidden));
+                    b.dense(&mut decoder, "fc4", z, c, h4, Relu)?;
+                    b.dense(&mut decoder, "fc5", h4, Var::none(), h5, Relu)?;
+                    b.dense(&mut decoder, "fc6", h5, Var::none(), h6, Relu)?;
+                    b.dense(&mut decoder, "out", h6, Var::none(), y, Activation::None)?;
+                }
+            }
+            prediction = y.value;
+            loss = Loss::Recon(ReconLoss::new(y, truth, losses)?);
+        }
+        Ok(Network {
+            condition,
+            truth,
+            eps,
+            mu,
+            logvar,
+            z,
+            action,
+            gate,
+            each,
+            pick: drawn,
+            code,
+            prediction,
+            losses,
+            encoder,
+            latent,
+            decoder,
+            loss,
+        })
+    }
+
+    /// Appends fresh noise for the reparameterisation.
+    pub fn draw_eps(&self, plan: &mut Plan, state: Mat<StepState>) {
+        if !self.eps.is_none() {
+            normal::push(plan, state, self.eps, Purpose::Eps);
+        }
+    }
+
+    /// Appends truth and condition to latent (with the noise in `eps`, or the codes).
+    pub fn encode(&self, plan: &mut Plan) {
+        self.encoder.iter().for_each(|op| op.forward(plan));
+        match &self.latent {
+            Latent::Gaussian(op) => op.forward(plan),
+            Latent::Codebook(op) => op.forward(plan),
+        }
+    }
+
+    /// Appends a latent from the prior: standard normal, or a code with equal probabilities.
+    pub fn sample_prior(&self, plan: &mut Plan, state: Mat<StepState>) {
+        match &self.latent {
+            Latent::Gaussian(_) => normal::push(plan, state, self.z.value, Purpose::Prior),
+            Latent::Codebook(op) => {
+                normal::push(plan, state, self.action, Purpose::Prior);
+                op.choose(plan);
+            }
+        }
+    }
+
+    /// Appends latent and condition to all predictions (and the gate).
+    pub fn decode(&self, plan: &mut Plan) {
+        self.decoder.iter().for_each(|op| op.forward(plan));
+    }
+
+    /// Appends which expert predicts: drawn with the step's random numbers, or with no `state` the likeliest.
+    pub fn draw_pick(&self, plan: &mut Plan, state: Mat<StepState>) {
+        if !self.pick.is_none() {
+            pick::push(plan, state, self.gate.value, self.pick);
+        }
+    }
+
+    /// Appends the one prediction (that of `pick` for specialists).
+    pub fn predict(&self, plan: &mut Plan) {
+        if let Loss::Specialist(op) = &self.loss {
+            op.predict(plan);
+        }
+    }
+
+    /// Appends the losses of the prediction.
+    pub fn loss(&self, plan: &mut Plan) {
+        match &self.loss {
+            Loss::Recon(op) => op.forward(plan),
+            Loss::Specialist(op) => op.forward(plan),
+        }
+    }
+
+    /// Appends all gradients of recon + weight * regularizer.
+    pub fn backward(&self, plan: &mut Plan) {
+        match &self.loss {
+            Loss::Recon(op) => op.backward(plan),
+            Loss::Specialist(op) => op.backward(plan),
+        }
+        self.decoder.iter().rev().for_each(|op| op.backward(plan));
+        match &self.latent {
+            Latent::Gaussian(op) => op.backward(plan),
+            Latent::Codebook(op) => op.backward(plan),
+        }
+        self.encoder.iter().rev().for_each(|op| op.backward(plan));
+    }
+
+    /// Appends the update of the codebook (vq; nothing otherwise).
+    pub fn update_codebook(&self, plan: &mut Plan) {
+        if let Latent::Codebook(op) = &self.latent {
+            op.update(plan);
+        }
+    }
+
+    /// What an epoch sums up of this network; `squares` are Adam's partial sums.
+    pub fn epoch_sums(&self, squares: Mat<f64>) -> EpochSums<T> {
+        let (sigma, kl, experts) = match &self.latent {
+            Latent::Gaussian(op) => (op.posterior().0, op.posterior().1, self.gate.cols()),
+            Latent::Codebook(_) => (Mat::NONE, Mat::NONE, self.action.cols()),
+        };
+        let gate = self.gate.value;
+        EpochSums { losses: self.losses, kl, mu: self.mu.value, sigma, gate, code: self.code, squares, experts }
+    }
+}

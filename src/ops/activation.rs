@@ -1,0 +1,43 @@
+//! Activations, fused into the layers that use them.
+use crate::real::Real;
+
+/// What follows a layer's sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Activation {
+    /// y = x.
+    None = 0,
+    /// y = x for x > 0, else e^x - 1.
+    Elu = 1,
+    /// y = max(x, 0).
+    Relu = 2,
+}
+
+impl Activation {
+    /// The one with this number.
+    pub fn of(number: usize) -> Self {
+        [Activation::None, Activation::Elu, Activation::Relu][number]
+    }
+
+    /// y of x, over a row, in place.
+    pub fn apply<T: Real>(self, row: &mut [T]) {
+        match self {
+            Activation::None => {}
+            Activation::Elu => row.iter_mut().for_each(|x| *x = if *x > T::zero() { *x } else { x.exp_m1() }),
+            Activation::Relu => row.iter_mut().for_each(|x| *x = x.max(T::zero())),
+        }
+    }
+
+    /// dx = dy y'(x), over a row, in place, from the output y.
+    pub fn pull_back<T: Real>(self, y: &[T], dy: &mut [T]) {
+        match self {
+            Activation::None => {}
+            Activation::Elu => {
+                dy.iter_mut().zip(y).for_each(|(d, &y)| *d = if y > T::zero() { *d } else { *d * (y + T::one()) })
+            }
+            Activation::Relu => {
+                dy.iter_mut().zip(y).for_each(|(d, &y)| *d = if y > T::zero() { *d } else { T::zero() })
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Adam over the whole arena of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
+use super::begin_step::StepState;
+use super::recon_loss::{LOSSES, slot};
+use crate::arena::Mat;
+use crate::backend::team::{Team, pieces};
+use crate::plan::Plan;
+use crate::real::Real;
+
+/// Parameters that one task updates, and over which one partial sum of squares runs.
+pub const CHUNK: usize = 16384;
+
+crate::kernel_args! {
+    reads {
+        /// [n] gradient.
+        grad: T [n],
+        /// The current step: step size and bias correction.
+        state: StepState [1],
+        /// See [`slot`]: nothing is updated once a loss was not finite.
+        losses: f64 [LOSSES],
+    }
+    writes {
+        /// [n] parameters.
+        param: T [n],
+        /// [n] first moment.
+        m: T [n],
+        /// [n] second moment.
+        v: T [n],
+        /// Sum of the squared gradient over each [`CHUNK`].
+        squares: f64 [n.div_ceil(CHUNK)],
+    }
+    numbers {
+        /// Decay of the first moment.
+        beta1,
+        /// Decay of the second moment.
+        beta2,
+        /// Added to the root of the second moment.
+        eps,
+    }
+    sizes {
+        /// Parameters.
+        n,
+        /// Keeps the number of sizes even.
+        pad,
+    }
+}
+
+/// The tensors of [`push`]; the first four have one length.
+#[allow(missing_docs)]
+pub struct Adam<T> {
+    pub param: Mat<T>,
+    pub grad: Mat<T>,
+    pub m: Mat<T>,
+    pub v: Mat<T>,
+    pub squares: Mat<f64>,
+    pub state: Mat<StepState>,
+    pub losses: Mat<f64>,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+}
+
+/// Appends the update.
+pub fn push<T: Real>(plan: &mut Plan, a: &Adam<T>) {
+    let args = Args {
+        grad: a.grad.into(),
+        state: a.state.into(),
+        losses: a.losses.into(),
+        param: a.param.into(),
+        m: a.m.into(),
+        v: a.v.into(),
+        squares: a.squares.into(),
+        beta1: a.beta1,
+        beta2: a.beta2,
+        eps: a.eps,
+        n: a.param.len() as u32,
+        pad: 0,
+        scalar: Default::default(),
+    };
+    plan.push("adam", &["param", "m", "v", "squares"], args, cpu::adam::<T>);
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
+    pub fn adam<T: Real>(v: View<'_, T>, team: &Team) {
+        if v.losses[slot::NONFINITE_STEP] != 0.0 {
+            return;
+        }
+        let state = v.state[0];
+        let grad = v.grad;
+        let (beta1, beta2, eps) = (T::of(v.beta1), T::of(v.beta2), T::of(v.eps));
+        let (rest1, rest2) = (T::of(1.0 - v.beta1), T::of(1.0 - v.beta2));
+        let (step_size, bias) = (T::of(state.step_size), T::of(state.inv_sqrt_bias2));
+        let outputs = (pieces(v.param, CHUNK), pieces(v.m, CHUNK), pieces(v.v, CHUNK), pieces(v.squares, 1));
+        team.each(outputs, |task, (param, m, v, square)| {
+            let grad = &grad[task * CHUNK..][..param.len()];
+            let mut sum = 0.0;
+            for (((param, m), v), &g) in param.iter_mut().zip(m).zip(v).zip(grad) {
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
+                *param -= step_size * *m / (v.sqrt() * bias + eps);
+                sum += (g * g).f64();
+            }
+            square[0] = sum;
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! What changes from step to step: the host writes a schedule of [`StepState`]s, this operation makes the next one current.
+use crate::arena::Mat;
+use crate::backend::team::Team;
+use crate::plan::Plan;
+use crate::real::Real;
+use bytemuck::{Pod, Zeroable};
+
+/// Everything a step needs to know beyond its tensors.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+pub struct StepState {
+    /// Adam: learning rate / (1 - beta1^step).
+    pub step_size: f64,
+    /// Adam: 1 / sqrt(1 - beta2^step).
+    pub inv_sqrt_bias2: f64,
+    /// Factor of the KL weight (warm-up).
+    pub kl_scale: f64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Optimizer step, from 1.
+    pub step: u64,
+    /// Row of the window starts.
+    pub minibatch: u32,
+    /// Step inside the rollout, from 0.
+    pub rollout_step: u32,
+    /// 1: this step is conditioned on the last step's prediction, 0: on the true pose.
+    pub student: u32,
+    /// Keeps the length a multiple of 8.
+    pub pad: u32,
+}
+
+crate::kernel_args! {
+    reads {
+        /// What is to come.
+        schedule: StepState [n],
+    }
+    writes {
+        /// [0] is the next entry of the schedule.
+        cursor: u32 [2],
+        /// The current step.
+        state: StepState [1],
+    }
+    sizes {
+        /// Entries of the schedule.
+        n,
+        /// Keeps the number of sizes even.
+        pad,
+    }
+}
+
+/// Appends the call that makes the schedule's next entry current.
+pub fn push<T: Real>(plan: &mut Plan, schedule: Mat<StepState>, cursor: Mat<u32>, state: Mat<StepState>) {
+    let args = Args::<T> {
+        schedule: schedule.into(),
+        cursor: cursor.into(),
+        state: state.into(),
+        n: schedule.len() as u32,
+        pad: 0,
+        scalar: Default::default(),
+    };
+    plan.push("begin_step", &["cursor", "state"], args, cpu::begin_step::<T>);
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// state = schedule[cursor], cursor += 1
+    pub fn begin_step<T: Real>(v: View<'_, T>, _: &Team) {
+        v.state[0] = v.schedule[v.cursor[0] as usize];
+        v.cursor[0] += 1;
+    }
+}

@@ -1,0 +1,251 @@
+//! A layer on `[z | h]` whose weights are blended per sample from E experts, with the activation fused:
+//! y = act(sum_e g_e ([z | h] W_e + bias_e)), W stored [E, inputs, outputs].
+//!
+//! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient.
+use super::activation::Activation;
+use super::linear::cpu::column_sums;
+use super::{Operation, ROWS, expect};
+use crate::Result;
+use crate::arena::{Arena, Mat as Place, Var};
+use crate::backend::gemm::{Mat, MatsMut, products};
+use crate::backend::team::{Team, pieces};
+use crate::plan::Plan;
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {
+        /// [B, L] latent.
+        z: T [b * l],
+        /// [B, I - L] condition or hidden.
+        h: T [b * (i - l)],
+        /// [B, E] rows sum to 1.
+        gate: T [b * e],
+        /// [E, I, O].
+        w: T [e * i * o],
+        /// [E, O].
+        bias: T [e * o],
+    }
+    writes {
+        /// [B, O] after the activation.
+        y: T [b * o],
+        /// [B, E, O] output of each expert, bias included.
+        each: T [b * e * o],
+        /// [B, O]; `backward_gate` turns it into the gradient before the activation.
+        dy: T [b * o],
+        /// [B, E, O] gate times dy.
+        deach: T [b * e * o],
+        /// [B, L]; absent when nobody needs it.
+        dz: T [b * l],
+        /// [B, I - L]; absent when nobody needs it.
+        dh: T [b * (i - l)],
+        /// [B, E]; absent when nobody needs it.
+        dgate: T [b * e],
+        /// [E, I, O].
+        dw: T [e * i * o],
+        /// [E, O].
+        dbias: T [e * o],
+    }
+    sizes {
+        /// Samples.
+        b,
+        /// Latent.
+        l,
+        /// Inputs, the latent included.
+        i,
+        /// Outputs.
+        o,
+        /// Experts.
+        e,
+        /// [`Activation`].
+        act,
+        /// 1: dz is added to.
+        add_dz,
+        /// 1: dh is added to.
+        add_dh,
+        /// 1: dgate is added to.
+        add_dgate,
+        /// 1: dw and dbias are added to.
+        add_dw,
+    }
+}
+
+/// The layer.
+pub struct BlendLinear<T> {
+    z: Var<T>,
+    h: Var<T>,
+    gate: Var<T>,
+    w: Var<T>,
+    bias: Var<T>,
+    y: Var<T>,
+    each: Place<T>,
+    deach: Place<T>,
+    act: Activation,
+}
+
+impl<T: Real> BlendLinear<T> {
+    /// `w` is [E * inputs, O] and `bias` [E, O]. Errors: shapes that do not fit.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        arena: &mut Arena,
+        z: Var<T>,
+        h: Var<T>,
+        gate: Var<T>,
+        w: Var<T>,
+        bias: Var<T>,
+        y: Var<T>,
+        act: Activation,
+    ) -> Result<Self> {
+        let (experts, inputs) = (bias.rows(), z.cols() + h.cols());
+        expect("blend_linear", "gate columns", gate.cols(), experts, "one gate weight an expert: see experts")?;
+        expect("blend_linear", "w rows", w.rows(), experts * inputs, "w is [experts * inputs, outputs]")?;
+        expect("blend_linear", "w columns", w.cols(), y.cols(), "w is [experts * inputs, outputs]")?;
+        expect("blend_linear", "bias columns", bias.cols(), y.cols(), "bias is [experts, outputs]")?;
+        for (what, rows) in [("z rows", z.rows()), ("h rows", h.rows()), ("gate rows", gate.rows())] {
+            expect("blend_linear", what, rows, y.rows(), "one a sample")?;
+        }
+        let each = arena.mat(y.rows(), experts * y.cols());
+        let deach = if y.grad.is_none() { Place::NONE } else { arena.mat(y.rows(), experts * y.cols()) };
+        Ok(BlendLinear { z, h, gate, w, bias, y, each, deach, act })
+    }
+
+    fn args(&self) -> Args<T> {
+        Args {
+            z: self.z.value.into(),
+            h: self.h.value.into(),
+            gate: self.gate.value.into(),
+            w: self.w.value.into(),
+            bias: self.bias.value.into(),
+            y: self.y.value.into(),
+            each: self.each.into(),
+            dy: self.y.grad.into(),
+            deach: self.deach.into(),
+            dz: self.z.grad.into(),
+            dh: self.h.grad.into(),
+            dgate: self.gate.grad.into(),
+            dw: self.w.grad.into(),
+            dbias: self.bias.grad.into(),
+            b: self.y.rows() as u32,
+            l: self.z.cols() as u32,
+            i: (self.z.cols() + self.h.cols()) as u32,
+            o: self.y.cols() as u32,
+            e: self.bias.rows() as u32,
+            act: self.act as u32,
+            add_dz: 0,
+            add_dh: 0,
+            add_dgate: 0,
+            add_dw: 0,
+            scalar: Default::default(),
+        }
+    }
+}
+
+impl<T: Real> Operation for BlendLinear<T> {
+    fn forward(&self, plan: &mut Plan) {
+        plan.push("blend_linear_forward", &["y", "each"], self.args(), cpu::forward::<T>);
+    }
+
+    fn backward(&self, plan: &mut Plan) {
+        let args = Args {
+            add_dz: plan.accumulate(self.z.grad),
+            add_dh: plan.accumulate(self.h.grad),
+            add_dgate: plan.accumulate(self.gate.grad),
+            add_dw: plan.accumulate(self.w.grad),
+            ..self.args()
+        };
+        plan.push("blend_linear_backward_gate", &["dy", "deach", "dgate"], args, cpu::backward_gate::<T>);
+        if !(self.z.grad.is_none() && self.h.grad.is_none()) {
+            plan.push("blend_linear_backward_x", &["dz", "dh"], args, cpu::backward_x::<T>);
+        }
+        plan.push("blend_linear_backward_w", &["dw", "dbias"], args, cpu::backward_w::<T>);
+    }
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// each_e = [z | h] W_e + bias_e, y = act(sum_e g_e each_e)
+    pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
+        let View { b, l, i, o, e, .. } = v;
+        let c = i - l;
+        products(team, MatsMut::many(v.each, e, o, b, o, e * o), false, 2, |expert, part| {
+            let w = &v.w[expert * i * o..][..i * o];
+            match part {
+                0 => (Mat::new(v.z, b, l, l), Mat::new(&w[..l * o], l, o, o)),
+                _ => (Mat::new(v.h, b, c, c), Mat::new(&w[l * o..], c, o, o)),
+            }
+        });
+        let act = Activation::of(v.act);
+        let (gate, bias) = (v.gate, v.bias);
+        team.each((pieces(v.y, ROWS * o), pieces(v.each, ROWS * e * o)), |task, (y, each)| {
+            for (row, (y, each)) in y.chunks_exact_mut(o).zip(each.chunks_exact_mut(e * o)).enumerate() {
+                y.fill(T::zero());
+                let gate = &gate[(task * ROWS + row) * e..][..e];
+                for ((each, bias), &g) in each.chunks_exact_mut(o).zip(bias.chunks_exact(o)).zip(gate) {
+                    for ((y, each), &bias) in y.iter_mut().zip(each).zip(bias) {
+                        *each += bias;
+                        *y += g * *each;
+                    }
+                }
+                act.apply(y);
+            }
+        });
+    }
+
+    /// dy becomes the gradient before the activation; dgate_e = dy · each_e, deach_e = g_e dy
+    pub fn backward_gate<T: Real>(v: View<'_, T>, team: &Team) {
+        let View { o, e, .. } = v;
+        let act = Activation::of(v.act);
+        let (y, each, gate, add) = (&*v.y, &*v.each, v.gate, v.add_dgate == 1);
+        let outputs = (pieces(v.dy, ROWS * o), pieces(v.deach, ROWS * e * o), pieces(v.dgate, ROWS * e));
+        team.each(outputs, |task, (dy, deach, dgate)| {
+            let rows = dy.chunks_exact_mut(o).zip(deach.chunks_exact_mut(e * o)).zip(dgate.chunks_exact_mut(e));
+            for (row, ((dy, deach), dgate)) in rows.enumerate() {
+                let row = task * ROWS + row;
+                act.pull_back(&y[row * o..][..o], dy);
+                let experts = deach.chunks_exact_mut(o).zip(each[row * e * o..].chunks_exact(o));
+                for ((deach, each), (dgate, &g)) in experts.zip(dgate.iter_mut().zip(&gate[row * e..])) {
+                    let mut dot = T::zero();
+                    for ((deach, &each), &dy) in deach.iter_mut().zip(each).zip(&*dy) {
+                        *deach = g * dy;
+                        dot += dy * each;
+                    }
+                    *dgate = if add { *dgate + dot } else { dot };
+                }
+            }
+        });
+    }
+
+    /// [dz | dh] = sum_e deach_e W_eᵀ
+    pub fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
+        let View { b, l, i, o, e, .. } = v;
+        let factors = |first: usize, cols: usize| {
+            move |_: usize, expert: usize| {
+                (
+                    Mat::new(&v.deach[expert * o..], b, o, e * o),
+                    Mat::new(&v.w[(expert * i + first) * o..][..cols * o], cols, o, o).t(),
+                )
+            }
+        };
+        if !v.dz.is_empty() {
+            products(team, MatsMut::one(v.dz, b, l, l), v.add_dz == 1, e, factors(0, l));
+        }
+        if !v.dh.is_empty() {
+            products(team, MatsMut::one(v.dh, b, i - l, i - l), v.add_dh == 1, e, factors(l, i - l));
+        }
+    }
+
+    /// dW_e = [z | h]ᵀ deach_e, dbias_e = the sum of deach_e's rows
+    pub fn backward_w<T: Real>(v: View<'_, T>, team: &Team) {
+        let View { b, l, i, o, e, .. } = v;
+        let (c, add) = (i - l, v.add_dw == 1);
+        let deach = |expert: usize| Mat::new(&v.deach[expert * o..], b, o, e * o);
+        products(team, MatsMut::many(v.dw, e, i * o, l, o, o), add, 1, |expert, _| {
+            (Mat::new(v.z, b, l, l).t(), deach(expert))
+        });
+        products(team, MatsMut::many(&mut v.dw[l * o..], e, i * o, c, o, o), add, 1, |expert, _| {
+            (Mat::new(v.h, b, c, c).t(), deach(expert))
+        });
+        column_sums(v.deach, e * o, add, v.dbias);
+    }
+}

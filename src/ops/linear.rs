@@ -1,0 +1,189 @@
+//! A dense layer on `[x | h]`, which is never stored, with the activation fused:
+//! y = act(x Wxᵀ + h Whᵀ + bias), W = [Wx | Wh] stored [outputs, inputs].
+use super::activation::Activation;
+use super::{Operation, ROWS, expect};
+use crate::Result;
+use crate::arena::Var;
+use crate::backend::gemm::{Mat, MatsMut, product, products};
+use crate::backend::team::{Team, pieces};
+use crate::plan::Plan;
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {
+        /// [B, X] first part of the input.
+        x: T [b * xc],
+        /// [B, H] second part; absent when H is 0.
+        h: T [b * hc],
+        /// [O, X + H].
+        w: T [o * (xc + hc)],
+        /// [O].
+        bias: T [o],
+    }
+    writes {
+        /// [B, O] after the activation.
+        y: T [b * o],
+        /// [B, O]; `backward_act` turns it into the gradient before the activation.
+        dy: T [b * o],
+        /// [B, X]; absent when nobody needs it.
+        dx: T [b * xc],
+        /// [B, H]; absent when nobody needs it.
+        dh: T [b * hc],
+        /// [O, X + H].
+        dw: T [o * (xc + hc)],
+        /// [O].
+        dbias: T [o],
+    }
+    sizes {
+        /// Samples.
+        b,
+        /// Columns of x.
+        xc,
+        /// Columns of h.
+        hc,
+        /// Outputs.
+        o,
+        /// [`Activation`].
+        act,
+        /// 1: dx is added to.
+        add_dx,
+        /// 1: dh is added to.
+        add_dh,
+        /// 1: dw and dbias are added to.
+        add_dw,
+    }
+}
+
+/// The layer.
+pub struct Linear<T> {
+    x: Var<T>,
+    h: Var<T>,
+    w: Var<T>,
+    bias: Var<T>,
+    y: Var<T>,
+    act: Activation,
+}
+
+impl<T: Real> Linear<T> {
+    /// y = act(x Wxᵀ + h Whᵀ + bias); `h` may be [`Var::none`]. Errors: shapes that do not fit.
+    pub fn new(x: Var<T>, h: Var<T>, w: Var<T>, bias: Var<T>, y: Var<T>, act: Activation) -> Result<Self> {
+        expect("linear", "w columns", w.cols(), x.cols() + h.cols(), "w is [outputs, x columns + h columns]")?;
+        expect("linear", "w rows", w.rows(), y.cols(), "w is [outputs, inputs]")?;
+        expect("linear", "bias", bias.value.len(), y.cols(), "one an output")?;
+        expect("linear", "x rows", x.rows(), y.rows(), "one a sample")?;
+        if !h.value.is_none() {
+            expect("linear", "h rows", h.rows(), y.rows(), "one a sample")?;
+        }
+        Ok(Linear { x, h, w, bias, y, act })
+    }
+
+    fn args(&self) -> Args<T> {
+        Args {
+            x: self.x.value.into(),
+            h: self.h.value.into(),
+            w: self.w.value.into(),
+            bias: self.bias.value.into(),
+            y: self.y.value.into(),
+            dy: self.y.grad.into(),
+            dx: self.x.grad.into(),
+            dh: self.h.grad.into(),
+            dw: self.w.grad.into(),
+            dbias: self.bias.grad.into(),
+            b: self.y.rows() as u32,
+            xc: self.x.cols() as u32,
+            hc: self.h.cols() as u32,
+            o: self.y.cols() as u32,
+            act: self.act as u32,
+            add_dx: 0,
+            add_dh: 0,
+            add_dw: 0,
+            scalar: Default::default(),
+        }
+    }
+}
+
+impl<T: Real> Operation for Linear<T> {
+    fn forward(&self, plan: &mut Plan) {
+        plan.push("linear_forward", &["y"], self.args(), cpu::forward::<T>);
+    }
+
+    fn backward(&self, plan: &mut Plan) {
+        let add_dw = plan.accumulate(self.w.grad);
+        let args = Args { add_dw, ..self.args() };
+        if self.act != Activation::None {
+            plan.push("linear_backward_act", &["dy"], args, cpu::backward_act::<T>);
+        }
+        if !(self.x.grad.is_none() && self.h.grad.is_none()) {
+            let (add_dx, add_dh) = (plan.accumulate(self.x.grad), plan.accumulate(self.h.grad));
+            let args = Args { add_dx, add_dh, ..args };
+            plan.push("linear_backward_x", &["dx", "dh"], args, cpu::backward_x::<T>);
+        }
+        plan.push("linear_backward_w", &["dw", "dbias"], args, cpu::backward_w::<T>);
+    }
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// y = act(x Wxᵀ + h Whᵀ + bias)
+    pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
+        let View { b, xc, hc, o, .. } = v;
+        let inputs = xc + hc;
+        let terms = if hc > 0 { 2 } else { 1 };
+        products(team, MatsMut::one(v.y, b, o, o), false, terms, |_, part| match part {
+            0 => (Mat::new(v.x, b, xc, xc), Mat::new(v.w, o, xc, inputs).t()),
+            _ => (Mat::new(v.h, b, hc, hc), Mat::new(&v.w[xc..], o, hc, inputs).t()),
+        });
+        let act = Activation::of(v.act);
+        team.each(pieces(v.y, ROWS * o), |_, rows| {
+            for row in rows.chunks_exact_mut(o) {
+                row.iter_mut().zip(v.bias).for_each(|(y, &bias)| *y += bias);
+                act.apply(row);
+            }
+        });
+    }
+
+    /// dy becomes the gradient before the activation.
+    pub fn backward_act<T: Real>(v: View<'_, T>, team: &Team) {
+        let act = Activation::of(v.act);
+        let y = &*v.y;
+        team.each(pieces(v.dy, ROWS * v.o), |i, dy| act.pull_back(&y[i * ROWS * v.o..][..dy.len()], dy));
+    }
+
+    /// dx = dy Wx, dh = dy Wh
+    pub fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
+        let View { b, xc, hc, o, .. } = v;
+        let inputs = xc + hc;
+        if !v.dx.is_empty() {
+            let factors = (Mat::new(v.dy, b, o, o), Mat::new(v.w, o, xc, inputs));
+            product(team, MatsMut::one(v.dx, b, xc, xc), v.add_dx == 1, factors.0, factors.1);
+        }
+        if !v.dh.is_empty() {
+            let factors = (Mat::new(v.dy, b, o, o), Mat::new(&v.w[xc..], o, hc, inputs));
+            product(team, MatsMut::one(v.dh, b, hc, hc), v.add_dh == 1, factors.0, factors.1);
+        }
+    }
+
+    /// dW = dyᵀ [x | h], dbias = the sum of dy's rows
+    pub fn backward_w<T: Real>(v: View<'_, T>, team: &Team) {
+        let View { b, xc, hc, o, .. } = v;
+        let (inputs, add) = (xc + hc, v.add_dw == 1);
+        let dy = Mat::new(v.dy, b, o, o).t();
+        product(team, MatsMut::one(v.dw, o, xc, inputs), add, dy, Mat::new(v.x, b, xc, xc));
+        if hc > 0 {
+            product(team, MatsMut::one(&mut v.dw[xc..], o, hc, inputs), add, dy, Mat::new(v.h, b, hc, hc));
+        }
+        column_sums(v.dy, o, add, v.dbias);
+    }
+
+    /// The sum of the rows of [B, O], or added to what is there.
+    pub fn column_sums<T: Real>(rows: &[T], o: usize, add: bool, sums: &mut [T]) {
+        if !add {
+            sums.fill(T::zero());
+        }
+        for row in rows.chunks_exact(o) {
+            sums.iter_mut().zip(row).for_each(|(s, &x)| *s += x);
+        }
+    }
+}

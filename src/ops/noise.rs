@@ -1,0 +1,122 @@
+//! Random numbers of the current step: standard normal ones, and the draw of one specialist per sample.
+use super::begin_step::StepState;
+use crate::arena::Mat;
+use crate::backend::team::{Team, pieces};
+use crate::philox::{Purpose, Stream};
+use crate::plan::Plan;
+use crate::real::Real;
+
+/// Arguments of `noise_normal`.
+pub mod normal {
+    use super::*;
+
+    crate::kernel_args! {
+        reads {
+            /// The current step: seed and step.
+            state: StepState [1],
+        }
+        writes {
+            /// Standard normal numbers.
+            out: T [n],
+        }
+        sizes {
+            /// How many.
+            n,
+            /// [`Purpose`].
+            purpose,
+        }
+    }
+
+    /// Appends the call that fills `out` with the step's standard normal numbers for `purpose`.
+    pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, out: Mat<T>, purpose: Purpose) {
+        let args = Args {
+            state: state.into(),
+            out: out.into(),
+            n: out.len() as u32,
+            purpose: purpose as u32,
+            scalar: Default::default(),
+        };
+        plan.push("noise_normal", &["out"], args, cpu::<T>);
+    }
+
+    /// Numbers that one task makes.
+    const TASK: usize = 256;
+
+    /// The definition: element i is number i of the stream (seed, purpose, step).
+    pub fn cpu<T: Real>(v: View<'_, T>, team: &Team) {
+        let stream = Stream::numbered(v.state[0].seed, v.purpose as u32, v.state[0].step);
+        team.each(pieces(v.out, TASK), |task, out| {
+            for (i, four) in out.chunks_mut(4).enumerate() {
+                let normals = stream.normals((task * TASK / 4 + i) as u32);
+                four.iter_mut().zip(normals).for_each(|(x, n)| *x = T::of(f64::from(n)));
+            }
+        });
+    }
+}
+
+/// Arguments of `noise_pick`.
+pub mod pick {
+    use super::*;
+
+    crate::kernel_args! {
+        reads {
+            /// The current step: seed and step.
+            state: StepState [1],
+            /// [B, E] probabilities.
+            gate: T [b * e],
+        }
+        writes {
+            /// [B] the entry drawn.
+            pick: u32 [b],
+        }
+        sizes {
+            /// Samples.
+            b,
+            /// Entries.
+            e,
+            /// 1: take the largest entry instead of drawing one.
+            largest,
+            /// Keeps the number of sizes even.
+            pad,
+        }
+    }
+
+    /// Appends the call that draws one entry per row of `gate`, or takes the largest when there is no `state`.
+    pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, gate: Mat<T>, pick: Mat<u32>) {
+        let args = Args {
+            state: state.into(),
+            gate: gate.into(),
+            pick: pick.into(),
+            b: gate.rows() as u32,
+            e: gate.cols() as u32,
+            largest: u32::from(state.is_none()),
+            pad: 0,
+            scalar: Default::default(),
+        };
+        plan.push("noise_pick", &["pick"], args, cpu::<T>);
+    }
+
+    /// The definition: the first entry at which the running sum of probabilities exceeds a uniform number.
+    pub fn cpu<T: Real>(v: View<'_, T>, _: &Team) {
+        if v.largest == 1 {
+            for (gate, pick) in v.gate.chunks_exact(v.e).zip(&mut *v.pick) {
+                *pick = largest(gate) as u32;
+            }
+            return;
+        }
+        let stream = Stream::numbered(v.state[0].seed, Purpose::Pick as u32, v.state[0].step);
+        for (row, (gate, pick)) in v.gate.chunks_exact(v.e).zip(&mut *v.pick).enumerate() {
+            let mut left = stream.uniform(row);
+            let drawn = gate.iter().position(|g| {
+                left -= g.f64();
+                left < 0.0
+            });
+            *pick = drawn.unwrap_or(v.e - 1) as u32;
+        }
+    }
+
+    /// The first of the largest entries.
+    pub fn largest<T: Real>(row: &[T]) -> usize {
+        (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+    }
+}

@@ -1,0 +1,121 @@
+//! Reconstruction loss: the mean over samples, future frames and features of (prediction - truth)^2.
+use super::{Operation, expect};
+use crate::Result;
+use crate::arena::{Mat, Var};
+use crate::backend::team::Team;
+use crate::plan::Plan;
+use crate::real::Real;
+
+/// Entries of the buffer of losses, [`LOSSES`] f64 numbers, that a step fills.
+pub mod slot {
+    /// Reconstruction loss.
+    pub const RECON: usize = 0;
+    /// KL, nats a latent dimension (vq: codebook loss).
+    pub const KL: usize = 1;
+    /// Perplexity of the codebook.
+    pub const PERPLEXITY: usize = 2;
+    /// What the KL weight multiplies: the KL with its free bits (vq: codebook loss).
+    pub const REGULARIZER: usize = 3;
+    /// The KL weight of this step.
+    pub const WEIGHT: usize = 4;
+    /// Reconstruction + weight * regularizer.
+    pub const TOTAL: usize = 5;
+    /// First step whose total was not finite; 0 = none. Parameters stay as they are from then on.
+    pub const NONFINITE_STEP: usize = 6;
+}
+/// Length of the buffer of losses.
+pub const LOSSES: usize = 8;
+
+crate::kernel_args! {
+    reads {
+        /// [B, X] predicted.
+        y: T [b * x],
+        /// [B, X] true.
+        truth: T [b * x],
+    }
+    writes {
+        /// See [`slot`].
+        losses: f64 [LOSSES],
+        /// [B, X].
+        dy: T [b * x],
+    }
+    sizes {
+        /// Samples.
+        b,
+        /// Future frames times features.
+        x,
+    }
+}
+
+/// The operation.
+pub struct ReconLoss<T> {
+    y: Var<T>,
+    truth: Mat<T>,
+    losses: Mat<f64>,
+}
+
+impl<T: Real> ReconLoss<T> {
+    /// Errors: shapes that do not fit.
+    pub fn new(y: Var<T>, truth: Mat<T>, losses: Mat<f64>) -> Result<Self> {
+        expect("recon_loss", "columns of y", y.cols(), truth.cols(), "future frames * frame size")?;
+        expect("recon_loss", "rows of y", y.rows(), truth.rows(), "one a sample")?;
+        Ok(ReconLoss { y, truth, losses })
+    }
+
+    fn args(&self) -> Args<T> {
+        Args {
+            y: self.y.value.into(),
+            truth: self.truth.into(),
+            losses: self.losses.into(),
+            dy: self.y.grad.into(),
+            b: self.y.rows() as u32,
+            x: self.y.cols() as u32,
+            scalar: Default::default(),
+        }
+    }
+}
+
+impl<T: Real> Operation for ReconLoss<T> {
+    fn forward(&self, plan: &mut Plan) {
+        plan.push("recon_loss_forward", &["losses"], self.args(), cpu::forward::<T>);
+    }
+
+    fn backward(&self, plan: &mut Plan) {
+        assert_eq!(plan.accumulate(self.y.grad), 0, "the prediction has one reader");
+        plan.push("recon_loss_backward", &["dy"], self.args(), cpu::backward::<T>);
+    }
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// losses[RECON] = mean (y - truth)^2
+    pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
+        let rows = v.y.chunks_exact(v.x).zip(v.truth.chunks_exact(v.x));
+        let sum: f64 = rows.map(|(y, t)| squared_distance(y, t).f64()).sum();
+        v.losses[slot::RECON] = sum / (v.b * v.x) as f64;
+    }
+
+    /// dy = 2 (y - truth) / (B X)
+    pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
+        let scale = T::of(2.0 / (v.b * v.x) as f64);
+        for ((dy, &y), &truth) in v.dy.iter_mut().zip(v.y).zip(v.truth) {
+            *dy = scale * (y - truth);
+        }
+    }
+
+    /// sum (a - b)^2, in sixteen interleaved partial sums so that it vectorises.
+    pub fn squared_distance<T: Real>(a: &[T], b: &[T]) -> T {
+        const LANES: usize = 16;
+        let mut sums = [T::zero(); LANES];
+        let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+        let tail = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(&a, &b)| (a - b) * (a - b)).sum::<T>();
+        for (a, b) in a_chunks.zip(b_chunks) {
+            for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
+                *sum += (a - b) * (a - b);
+            }
+        }
+        sums.into_iter().sum::<T>() + tail
+    }
+}

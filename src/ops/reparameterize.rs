@@ -1,0 +1,160 @@
+//! The latent and its KL: z = mu + eps exp(logvar / 2), KL = -1/2 mean over B and L of (1 + logvar - mu^2 - exp logvar).
+use super::recon_loss::{LOSSES, slot};
+use super::{Operation, expect};
+use crate::Result;
+use crate::arena::{Arena, Mat, Var};
+use crate::backend::team::Team;
+use crate::plan::Plan;
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {
+        /// [B, L].
+        mu: T [b * l],
+        /// [B, L].
+        logvar: T [b * l],
+        /// [B, L] standard normal.
+        eps: T [b * l],
+        /// [B, L].
+        dz: T [b * l],
+    }
+    writes {
+        /// [B, L].
+        z: T [b * l],
+        /// [B, L] exp(logvar / 2).
+        sigma: T [b * l],
+        /// [L] KL of each dimension, nats, mean over the batch.
+        kl: f64 [l],
+        /// See [`slot`].
+        losses: f64 [LOSSES],
+        /// [B, L].
+        dmu: T [b * l],
+        /// [B, L].
+        dlogvar: T [b * l],
+    }
+    numbers {
+        /// KL of a dimension that costs nothing, nats.
+        free_bits,
+    }
+    sizes {
+        /// Samples.
+        b,
+        /// Latent.
+        l,
+    }
+}
+
+/// The operation.
+pub struct Reparameterize<T> {
+    mu: Var<T>,
+    logvar: Var<T>,
+    eps: Mat<T>,
+    z: Var<T>,
+    sigma: Mat<T>,
+    kl: Mat<f64>,
+    losses: Mat<f64>,
+    free_bits: f64,
+}
+
+impl<T: Real> Reparameterize<T> {
+    /// Errors: shapes that do not fit.
+    pub fn new(
+        arena: &mut Arena,
+        (mu, logvar): (Var<T>, Var<T>),
+        eps: Mat<T>,
+        z: Var<T>,
+        losses: Mat<f64>,
+        free_bits: f64,
+    ) -> Result<Self> {
+        for (what, mat) in [("logvar", logvar.value), ("eps", eps), ("z", z.value)] {
+            expect("reparameterize", what, mat.cols(), mu.cols(), "latent entries")?;
+            expect("reparameterize", what, mat.rows(), mu.rows(), "one a sample")?;
+        }
+        let (sigma, kl) = (arena.mat(mu.rows(), mu.cols()), arena.mat(1, mu.cols()));
+        Ok(Reparameterize { mu, logvar, eps, z, sigma, kl, losses, free_bits })
+    }
+
+    /// [B, L] posterior standard deviations, and [1, L] KL of each dimension.
+    pub fn posterior(&self) -> (Mat<T>, Mat<f64>) {
+        (self.sigma, self.kl)
+    }
+
+    fn args(&self) -> Args<T> {
+        Args {
+            mu: self.mu.value.into(),
+            logvar: self.logvar.value.into(),
+            eps: self.eps.into(),
+            dz: self.z.grad.into(),
+            z: self.z.value.into(),
+            sigma: self.sigma.into(),
+            kl: self.kl.into(),
+            losses: self.losses.into(),
+            dmu: self.mu.grad.into(),
+            dlogvar: self.logvar.grad.into(),
+            free_bits: self.free_bits,
+            b: self.mu.rows() as u32,
+            l: self.mu.cols() as u32,
+            scalar: Default::default(),
+        }
+    }
+}
+
+impl<T: Real> Operation for Reparameterize<T> {
+    fn forward(&self, plan: &mut Plan) {
+        plan.push("reparameterize_forward", &["z", "sigma", "kl", "losses"], self.args(), cpu::forward::<T>);
+    }
+
+    fn backward(&self, plan: &mut Plan) {
+        assert_eq!(
+            plan.accumulate(self.mu.grad) + plan.accumulate(self.logvar.grad),
+            0,
+            "mu and logvar have one reader"
+        );
+        plan.push("reparameterize_backward", &["dmu", "dlogvar"], self.args(), cpu::backward::<T>);
+    }
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// z, sigma, the KL of each dimension and its mean, never below 0, and with free bits
+    pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
+        let half = T::of(0.5);
+        v.kl.fill(0.0);
+        for row in 0..v.b {
+            let at = row * v.l..(row + 1) * v.l;
+            let inputs = v.mu[at.clone()].iter().zip(&v.logvar[at.clone()]).zip(&v.eps[at.clone()]);
+            let outputs = v.z[at.clone()].iter_mut().zip(&mut v.sigma[at]).zip(&mut *v.kl);
+            for (((&mu, &logvar), &eps), ((z, sigma), kl)) in inputs.zip(outputs) {
+                *sigma = (half * logvar).exp();
+                *z = mu + eps * *sigma;
+                *kl -= 0.5 * (1.0 + logvar.f64() - mu.f64() * mu.f64() - sigma.f64() * sigma.f64());
+            }
+        }
+        v.kl.iter_mut().for_each(|kl| *kl /= v.b as f64);
+        let mean = |f: &dyn Fn(f64) -> f64| v.kl.iter().map(|&kl| f(kl)).sum::<f64>() / v.l as f64;
+        v.losses[slot::KL] = mean(&|kl| kl).max(0.0);
+        v.losses[slot::REGULARIZER] =
+            if v.free_bits > 0.0 { mean(&|kl| kl.max(v.free_bits)) } else { v.losses[slot::KL] };
+        if v.kl.iter().any(|kl| kl.is_nan()) {
+            v.losses[slot::KL] = f64::NAN; // max() would hide it
+            v.losses[slot::REGULARIZER] = f64::NAN;
+        }
+    }
+
+    /// dmu = dz + weight mu / (B L), dlogvar = dz eps sigma / 2 + weight (sigma^2 - 1) / (2 B L); the terms of the KL are
+    /// absent where it is clamped or costs nothing
+    pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
+        let weight = v.losses[slot::WEIGHT] / (v.b * v.l) as f64;
+        let sum: f64 = v.kl.iter().sum();
+        let half = T::of(0.5);
+        for i in 0..v.b * v.l {
+            let costs = if v.free_bits > 0.0 { v.kl[i % v.l] > v.free_bits } else { sum >= 0.0 };
+            let weight = if costs { T::of(weight) } else { T::zero() };
+            let (dz, sigma) = (v.dz[i], v.sigma[i]);
+            v.dmu[i] = dz + weight * v.mu[i];
+            v.dlogvar[i] = half * (dz * v.eps[i] * sigma + weight * (sigma * sigma - T::one()));
+        }
+    }
+}

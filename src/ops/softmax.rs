@@ -1,0 +1,95 @@
+//! Gate logits to gate weights: g_e = exp(x_e) / sum_k exp(x_k), row by row.
+use super::{Operation, expect};
+use crate::Result;
+use crate::arena::Var;
+use crate::backend::team::Team;
+use crate::plan::Plan;
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {
+        /// [B, E] logits.
+        x: T [b * e],
+    }
+    writes {
+        /// [B, E] rows sum to 1.
+        y: T [b * e],
+        /// [B, E].
+        dy: T [b * e],
+        /// [B, E].
+        dx: T [b * e],
+    }
+    sizes {
+        /// Samples.
+        b,
+        /// Entries of a row.
+        e,
+    }
+}
+
+/// The operation.
+pub struct Softmax<T> {
+    x: Var<T>,
+    y: Var<T>,
+}
+
+impl<T: Real> Softmax<T> {
+    /// Errors: shapes that do not fit.
+    pub fn new(x: Var<T>, y: Var<T>) -> Result<Self> {
+        expect("softmax", "columns", y.cols(), x.cols(), "as many weights as logits")?;
+        expect("softmax", "rows", y.rows(), x.rows(), "one a sample")?;
+        Ok(Softmax { x, y })
+    }
+
+    fn args(&self) -> Args<T> {
+        Args {
+            x: self.x.value.into(),
+            y: self.y.value.into(),
+            dy: self.y.grad.into(),
+            dx: self.x.grad.into(),
+            b: self.x.rows() as u32,
+            e: self.x.cols() as u32,
+            scalar: Default::default(),
+        }
+    }
+}
+
+impl<T: Real> Operation for Softmax<T> {
+    fn forward(&self, plan: &mut Plan) {
+        plan.push("softmax_forward", &["y"], self.args(), cpu::forward::<T>);
+    }
+
+    fn backward(&self, plan: &mut Plan) {
+        assert_eq!(plan.accumulate(self.x.grad), 0, "logits have one reader");
+        plan.push("softmax_backward", &["dx"], self.args(), cpu::backward::<T>);
+    }
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// y_e = exp(x_e - max x) / sum
+    pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
+        for (x, y) in v.x.chunks_exact(v.e).zip(v.y.chunks_exact_mut(v.e)) {
+            let top = x.iter().copied().fold(T::neg_infinity(), T::max);
+            let mut sum = T::zero();
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = (x - top).exp();
+                sum += *y;
+            }
+            y.iter_mut().for_each(|y| *y /= sum);
+        }
+    }
+
+    /// dx_e = y_e (dy_e - sum_k y_k dy_k)
+    pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
+        let rows = v.y.chunks_exact(v.e).zip(v.dy.chunks_exact(v.e)).zip(v.dx.chunks_exact_mut(v.e));
+        for ((y, dy), dx) in rows {
+            let mean = y.iter().zip(dy).map(|(&y, &d)| y * d).sum::<T>();
+            for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+                *dx = y * (dy - mean);
+            }
+        }
+    }
+}

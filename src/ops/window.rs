@@ -1,0 +1,101 @@
+//! A step's condition and truth: at the start of a rollout the frames before it, later the last condition shifted by one
+//! with the last prediction (student) or the last true frame (teacher) in front; no gradient flows through.
+use super::begin_step::StepState;
+use crate::arena::Mat;
+use crate::backend::team::Team;
+use crate::plan::Plan;
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {
+        /// [N, F] normalised frames.
+        data: T [n * f],
+        /// [M, B] first condition frame of each sample of each mini-batch.
+        starts: u32 [m * b],
+        /// The current step.
+        state: StepState [1],
+        /// [B, K F] the last step's prediction.
+        prediction: T [b * k * f],
+    }
+    writes {
+        /// [B, C F] newest first.
+        condition: T [b * c * f],
+        /// [B, K F] oldest first.
+        truth: T [b * k * f],
+    }
+    sizes {
+        /// Frames.
+        n,
+        /// Frame size.
+        f,
+        /// Mini-batches.
+        m,
+        /// Samples.
+        b,
+        /// Condition frames.
+        c,
+        /// Future predictions.
+        k,
+    }
+}
+
+/// The tensors of [`push`].
+#[allow(missing_docs)]
+pub struct Window<T> {
+    pub data: Mat<T>,
+    pub starts: Mat<u32>,
+    pub state: Mat<StepState>,
+    pub prediction: Mat<T>,
+    pub condition: Mat<T>,
+    pub truth: Mat<T>,
+}
+
+/// Appends the call that fills condition and truth of the current step.
+pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
+    let f = w.data.cols();
+    let args = Args {
+        data: w.data.into(),
+        starts: w.starts.into(),
+        state: w.state.into(),
+        prediction: w.prediction.into(),
+        condition: w.condition.into(),
+        truth: w.truth.into(),
+        n: w.data.rows() as u32,
+        f: f as u32,
+        m: w.starts.rows() as u32,
+        b: w.truth.rows() as u32,
+        c: (w.condition.cols() / f) as u32,
+        k: (w.truth.cols() / f) as u32,
+        scalar: Default::default(),
+    };
+    plan.push("window", &["condition", "truth"], args, cpu::window::<T>);
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// condition and truth of the current step
+    pub fn window<T: Real>(v: View<'_, T>, _: &Team) {
+        let View { f, b, c, k, .. } = v;
+        let state = v.state[0];
+        let starts = &v.starts[state.minibatch as usize * b..][..b];
+        for (row, &start) in starts.iter().enumerate() {
+            let condition = &mut v.condition[row * c * f..][..c * f];
+            let truth = &mut v.truth[row * k * f..][..k * f];
+            let frame = |i: usize| &v.data[i * f..][..f];
+            if state.rollout_step == 0 {
+                for (j, to) in condition.chunks_exact_mut(f).enumerate() {
+                    to.copy_from_slice(frame(start as usize + c - 1 - j));
+                }
+            } else {
+                condition.copy_within(..(c - 1) * f, f);
+                let newest = if state.student == 1 { &v.prediction[row * k * f..][..f] } else { &truth[..f] };
+                condition[..f].copy_from_slice(newest);
+            }
+            for (j, to) in truth.chunks_exact_mut(f).enumerate() {
+                to.copy_from_slice(frame(start as usize + c + state.rollout_step as usize + j));
+            }
+        }
+    }
+}

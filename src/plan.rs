@@ -1,0 +1,263 @@
+//! A training step written down: a [`Plan`] is a list of [`Call`]s, each a kernel's name, its arguments and its CPU body.
+//!
+//! Operations append calls; a backend runs them and knows no operation by name. Addresses and shapes are fixed when the
+//! plan is built; what changes from step to step is read from the arena (see [`crate::ops::begin_step::StepState`]).
+use crate::arena::{Arena, Mat};
+use crate::backend::team::Team;
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// A tensor argument: its place in the arena (bytes; 0 = absent). Backends add the arena's address.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct Ptr<T> {
+    offset: u64,
+    marker: PhantomData<T>,
+}
+
+impl<T> Clone for Ptr<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Ptr<T> {}
+
+impl<T> From<Mat<T>> for Ptr<T> {
+    fn from(mat: Mat<T>) -> Self {
+        Ptr { offset: mat.offset() as u64, marker: PhantomData }
+    }
+}
+
+impl<T> Ptr<T> {
+    /// The place in the arena, bytes.
+    pub fn offset(self) -> usize {
+        self.offset as usize
+    }
+}
+
+/// One tensor argument of a call.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// Its name in the kernel's argument struct.
+    pub name: &'static str,
+    /// Its bytes in the arena; empty when absent.
+    pub bytes: Range<usize>,
+    /// Bytes of an element.
+    pub element: usize,
+    /// Whether kernels of this operation may write it.
+    pub writable: bool,
+}
+
+/// An argument struct made by [`kernel_args!`](crate::kernel_args).
+pub trait KernelArgs: Copy + Send + Sync + 'static {
+    /// The same arguments as slices.
+    type View<'a>;
+    /// The tensor arguments in order.
+    fn fields(&self) -> Vec<Field>;
+    /// The struct as kernels see it.
+    fn bytes(&self) -> Vec<u8>;
+    /// Slices of the arena at `base`.
+    ///
+    /// # Safety
+    /// `base` must be an arena that holds every field, used by nobody else; [`Plan::check`] has seen these fields.
+    #[allow(unsafe_code)]
+    unsafe fn view<'a>(&self, base: *mut u8) -> Self::View<'a>;
+}
+
+/// Declares the argument struct of an operation's kernels, `Args<T>`, and its CPU twin of slices, `View<'a, T>`.
+///
+/// Each tensor is `name: element type [number of elements]`, where the number may use the sizes. In memory: pointers
+/// (`reads`, then `writes`), then `numbers` (f64), then `sizes` (u32, an even number of them), without padding.
+#[macro_export]
+macro_rules! kernel_args {
+    (
+        reads { $($(#[$rd:meta])* $r:ident: $rt:ty [$rl:expr]),* $(,)? }
+        writes { $($(#[$wd:meta])* $w:ident: $wt:ty [$wl:expr]),* $(,)? }
+        $(numbers { $($(#[$nd:meta])* $n:ident),* $(,)? })?
+        sizes { $($(#[$sd:meta])* $s:ident),* $(,)? }
+    ) => {
+        /// Arguments as kernels see them.
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy)]
+        pub struct Args<T> {
+            $($(#[$rd])* pub $r: $crate::plan::Ptr<$rt>,)*
+            $($(#[$wd])* pub $w: $crate::plan::Ptr<$wt>,)*
+            $($($(#[$nd])* pub $n: f64,)*)?
+            $($(#[$sd])* pub $s: u32,)*
+            /// The scalar type.
+            pub scalar: std::marker::PhantomData<T>,
+        }
+
+        /// Arguments as CPU bodies see them; absent tensors are empty.
+        pub struct View<'a, T> {
+            $($(#[$rd])* pub $r: &'a [$rt],)*
+            $($(#[$wd])* pub $w: &'a mut [$wt],)*
+            $($($(#[$nd])* pub $n: f64,)*)?
+            $($(#[$sd])* pub $s: usize,)*
+            /// The scalar type.
+            pub scalar: std::marker::PhantomData<&'a T>,
+        }
+
+        #[allow(unused_variables)]
+        impl<T: $crate::real::Real> $crate::plan::KernelArgs for Args<T> {
+            type View<'a> = View<'a, T>;
+
+            fn fields(&self) -> Vec<$crate::plan::Field> {
+                $(let $s = self.$s as usize;)*
+                vec![
+                    $($crate::plan::Field::new::<$rt>(stringify!($r), self.$r.offset(), $rl, false),)*
+                    $($crate::plan::Field::new::<$wt>(stringify!($w), self.$w.offset(), $wl, true),)*
+                ]
+            }
+
+            #[allow(unsafe_code)]
+            fn bytes(&self) -> Vec<u8> {
+                const POINTERS: usize = [$(stringify!($r),)* $(stringify!($w),)*].len();
+                const NUMBERS: usize = 0 $($(+ { let _ = stringify!($n); 1 })*)?;
+                const SIZES: usize = [$(stringify!($s)),*].len();
+                const { assert!(SIZES % 2 == 0, "an even number of sizes, so that the struct has no padding") };
+                const { assert!(size_of::<Args<f32>>() == 8 * (POINTERS + NUMBERS) + 4 * SIZES) };
+                const { assert!(size_of::<Args<f32>>() <= 256) };
+                // SAFETY: repr(C) of u64, f64 and u32 fields without padding, as asserted.
+                unsafe { std::slice::from_raw_parts((self as *const Self).cast::<u8>(), size_of::<Self>()) }.to_vec()
+            }
+
+            #[allow(unsafe_code)]
+            unsafe fn view<'a>(&self, base: *mut u8) -> View<'a, T> {
+                $(let $s = self.$s as usize;)*
+                // SAFETY: the caller's; absent tensors are empty, and no written one overlaps another.
+                unsafe {
+                    View {
+                        $($r: $crate::plan::slice(base, self.$r, $rl),)*
+                        $($w: $crate::plan::slice_mut(base, self.$w, $wl),)*
+                        $($($n: self.$n,)*)?
+                        $($s,)*
+                        scalar: std::marker::PhantomData,
+                    }
+                }
+            }
+        }
+    };
+}
+
+impl Field {
+    /// A field of `len` elements at `offset` (0 = absent).
+    pub fn new<E>(name: &'static str, offset: usize, len: usize, writable: bool) -> Self {
+        let len = if offset == 0 { 0 } else { len };
+        Field { name, bytes: offset..offset + len * size_of::<E>(), element: size_of::<E>(), writable }
+    }
+}
+
+/// For [`kernel_args!`](crate::kernel_args): the elements of a tensor that is read.
+///
+/// # Safety
+/// See [`KernelArgs::view`].
+#[allow(unsafe_code)]
+pub unsafe fn slice<'a, E>(base: *mut u8, at: Ptr<E>, len: usize) -> &'a [E] {
+    if at.offset == 0 {
+        return &[];
+    }
+    // SAFETY: inside the arena, aligned by its layout, not written during the call.
+    unsafe { std::slice::from_raw_parts(base.add(at.offset()).cast::<E>(), len) }
+}
+
+/// For [`kernel_args!`](crate::kernel_args): the elements of a tensor that may be written.
+///
+/// # Safety
+/// See [`KernelArgs::view`].
+#[allow(unsafe_code)]
+pub unsafe fn slice_mut<'a, E>(base: *mut u8, at: Ptr<E>, len: usize) -> &'a mut [E] {
+    if at.offset == 0 {
+        return &mut [];
+    }
+    // SAFETY: inside the arena, aligned by its layout, overlapping no other field.
+    unsafe { std::slice::from_raw_parts_mut(base.add(at.offset()).cast::<E>(), len) }
+}
+
+/// The CPU body of a call, over the arena at this address.
+type Body = Box<dyn Fn(*mut u8, &Team) + Send + Sync>;
+
+/// One kernel with its arguments.
+pub struct Call {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// The argument struct; its pointers are places in the arena.
+    pub args: Vec<u8>,
+    /// The tensor arguments.
+    pub fields: Vec<Field>,
+    /// Names of the tensors this kernel writes.
+    pub writes: &'static [&'static str],
+    /// What it does, in Rust.
+    pub(crate) body: Body,
+}
+
+impl Call {
+    /// The tensors this call writes.
+    pub fn written(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|f| self.writes.contains(&f.name) && !f.bytes.is_empty())
+    }
+}
+
+/// Calls in the order in which they run.
+#[derive(Default)]
+pub struct Plan {
+    /// The calls.
+    pub calls: Vec<Call>,
+    /// Gradients that have been written, so that the next writer adds.
+    written_grads: BTreeSet<usize>,
+}
+
+impl Plan {
+    /// Appends a kernel: its name, the tensors it writes, its arguments and its CPU body.
+    #[allow(unsafe_code)]
+    pub fn push<A: KernelArgs>(
+        &mut self,
+        kernel: &'static str,
+        writes: &'static [&'static str],
+        args: A,
+        body: fn(A::View<'_>, &Team),
+    ) {
+        let fields = args.fields();
+        for name in writes {
+            assert!(fields.iter().any(|f| f.name == *name && f.writable), "{kernel}: no writable tensor {name}");
+        }
+        self.calls.push(Call {
+            kernel,
+            args: args.bytes(),
+            fields,
+            writes,
+            // SAFETY: only backends call it, with an arena that `Plan::check` compared with these fields.
+            body: Box::new(move |base, team| body(unsafe { args.view(base) }, team)),
+        });
+    }
+
+    /// Whether the gradient at this place has to be added to (1) or overwritten (0): the first writer overwrites.
+    pub fn accumulate<T>(&mut self, grad: Mat<T>) -> u32 {
+        u32::from(!grad.is_none() && !self.written_grads.insert(grad.offset()))
+    }
+
+    /// Checks that every argument lies inside one tensor of the arena and that none that may be written overlaps another.
+    ///
+    /// # Panics
+    /// When one does not: a bug of the operation that made the call.
+    pub fn check(&self, arena: &Arena) {
+        for call in &self.calls {
+            let present: Vec<&Field> = call.fields.iter().filter(|f| !f.bytes.is_empty()).collect();
+            for (i, a) in present.iter().enumerate() {
+                assert!(arena.holds(&a.bytes), "{}: {} reaches outside its tensor", call.kernel, a.name);
+                assert!(a.bytes.start % a.element == 0, "{}: {} is not aligned", call.kernel, a.name);
+                for b in &present[..i] {
+                    let overlap = a.bytes.start < b.bytes.end && b.bytes.start < a.bytes.end;
+                    assert!(
+                        !overlap || !(a.writable || b.writable),
+                        "{}: {} and {} overlap",
+                        call.kernel,
+                        a.name,
+                        b.name
+                    );
+                }
+            }
+        }
+    }
+}
