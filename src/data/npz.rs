@@ -16,7 +16,8 @@ const MAX_HEADER: u64 = 10_000;
 
 /// Reads a motion file. `data` is f16, f32 or f64 and becomes f32; `end_indices` is of any integer type and is sorted
 /// and rid of repetitions; when it leaves out the last frame, that frame ends one more clip. Unicode arrays
-/// `clip_names` [M] and `joint_names` are read when there. Either byte order, C or Fortran order, stored or deflated.
+/// `clip_names`, one a clip, and `joint_names` are read when there. Any byte order, C or Fortran order, stored or
+/// deflated.
 ///
 /// Errors ([`Error::Data`]): no such file, not an npz, damaged, missing arrays, other types or ranks, ends outside
 /// the data, and values that are not finite.
@@ -88,11 +89,7 @@ fn read_frames(path: &Path, zip: &mut Zip) -> Result<(Vec<f32>, usize)> {
         // f16 has no decoder: its bits are read as integers of the same width.
         Some("f2") => npy.restated("u2", None).decode(path, rows(|bits| f16::from_bits(bits).to_f32())),
         Some("f4") => npy.decode(path, |array: Array2<f32>| {
-            if array.is_standard_layout() {
-                array.into_raw_vec_and_offset().0
-            } else {
-                rows(|x| x)(array)
-            }
+            if array.is_standard_layout() { array.into_raw_vec_and_offset().0 } else { rows(|x| x)(array) }
         }),
         Some("f8") => npy.decode(path, rows(|x: f64| x as f32)),
         _ => Err(npy.refuse(path, "save it as float32, float64 or float16")),
@@ -137,11 +134,7 @@ fn read_ends(path: &Path, zip: &mut Zip, num_frames: usize) -> Result<Vec<usize>
         } else {
             format!("the last frame of a clip lies between 0 and {}", num_frames - 1)
         };
-        Error::data(
-            path,
-            format!("end_indices[{clip}] is {}, but data has {num_frames} frames", ends[clip]),
-            mend,
-        )
+        Error::data(path, format!("end_indices[{clip}] is {}, but data has {num_frames} frames", ends[clip]), mend)
     })
 }
 
@@ -179,9 +172,8 @@ impl<'a> Npy<'a> {
             return Err(missing(path, name, zip));
         };
         let (size, body) = zip.read(index)?;
-        Self::from_entry(name, size, body).map_err(|what| {
-            Error::data(path, format!("{name}: {what}"), "export the file again with numpy.savez")
-        })
+        Self::from_entry(name, size, body)
+            .map_err(|what| Error::data(path, format!("{name}: {what}"), "export the file again with numpy.savez"))
     }
 
     fn from_entry(name: &'a str, size: u64, mut body: EntryReader<'a>) -> Result<Self, String> {
@@ -228,11 +220,7 @@ impl<'a> Npy<'a> {
     }
 
     /// Reads the numbers and makes something of them.
-    fn decode<A: ReadableElement, D: Dimension, R>(
-        self,
-        path: &Path,
-        make: impl Fn(Array<A, D>) -> R,
-    ) -> Result<R> {
+    fn decode<A: ReadableElement, D: Dimension, R>(self, path: &Path, make: impl Fn(Array<A, D>) -> R) -> Result<R> {
         let Npy { name, descr, fortran_order, shape, body } = self;
         let order = if fortran_order { "True" } else { "False" };
         let sizes: String = shape.iter().map(|n| format!("{n}, ")).collect();
@@ -241,9 +229,7 @@ impl<'a> Npy<'a> {
         header.extend((dict.len() as u16).to_le_bytes());
         header.extend(dict.bytes());
         let array: Result<Array<A, D>, ReadNpyError> = ReadNpyExt::read_npy(header.chain(body));
-        array.map(make).map_err(|e| {
-            Error::data(path, format!("{name}: {e}"), "the file is damaged: export it again")
-        })
+        array.map(make).map_err(|e| Error::data(path, format!("{name}: {e}"), "the file is damaged: export it again"))
     }
 
     /// An error that says what the array is.

@@ -11,8 +11,7 @@ pub fn span(rollout: usize, condition_frames: usize, future_predictions: usize) 
 /// The frames of each clip. Ends may be unsorted and repeated; those past the data are ignored, and the last frame
 /// ends a clip whether listed or not.
 pub fn clips(num_frames: usize, end_indices: &[usize]) -> Vec<Range<usize>> {
-    let mut stops: Vec<usize> =
-        end_indices.iter().filter(|&&end| end < num_frames).map(|end| end + 1).collect();
+    let mut stops: Vec<usize> = end_indices.iter().filter(|&&end| end < num_frames).map(|end| end + 1).collect();
     stops.push(num_frames);
     stops.sort_unstable();
     stops.dedup();
@@ -22,11 +21,7 @@ pub fn clips(num_frames: usize, end_indices: &[usize]) -> Vec<Range<usize>> {
 
 /// Start frames (the oldest condition) whose whole window of `span` frames lies in one of the clips, clip by clip.
 pub fn starts(clips: &[Range<usize>], span: usize) -> Vec<u32> {
-    clips
-        .iter()
-        .flat_map(|clip| clip.start..(clip.end + 1).saturating_sub(span))
-        .map(|start| start as u32)
-        .collect()
+    clips.iter().flat_map(|clip| clip.start..(clip.end + 1).saturating_sub(span)).map(|start| start as u32).collect()
 }
 
 /// The selectable start frames of a whole set, ascending: [`starts`] of its [`clips`].
@@ -40,14 +35,9 @@ pub fn selectable(
     starts(&clips(num_frames, end_indices), span(rollout, condition_frames, future_predictions))
 }
 
-/// [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`]; `path` names the data in it),
-/// as an epoch, which leaves its incomplete last mini-batch out, would then do nothing.
-pub fn training_starts(
-    path: &Path,
-    clips: &[Range<usize>],
-    span: usize,
-    batch_size: usize,
-) -> Result<Vec<u32>> {
+/// [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`]; `path` names the data in
+/// it), as an epoch, which leaves its incomplete last mini-batch out, would then do nothing.
+pub fn training_starts(path: &Path, clips: &[Range<usize>], span: usize, batch_size: usize) -> Result<Vec<u32>> {
     let starts = starts(clips, span);
     if starts.len() >= batch_size {
         return Ok(starts);
@@ -56,8 +46,8 @@ pub fn training_starts(
     Err(Error::data(
         path,
         format!(
-            "{} windows to train on, fewer than one mini-batch of {batch_size}; {short} of {} clips are shorter than the \
-             {span} frames a window needs",
+            "{} windows to train on, fewer than one mini-batch of {batch_size}; clips shorter than the {span} frames a \
+             window needs: {short} of {}",
             starts.len(),
             clips.len()
         ),

@@ -43,9 +43,8 @@ pub(super) struct EntryReader<'a> {
 impl Zip {
     /// Opens a file and reads its directory.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let refuse = |what: String| {
-            Error::data(path, what, "check the path, or export the file again with numpy.savez")
-        };
+        let refuse =
+            |what: String| Error::data(path, what, "check the path, or export the file again with numpy.savez");
         let file = File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
         let mut file = BufReader::new(file);
         let (entries, directory) = read_directory(&mut file).map_err(refuse)?;
@@ -61,20 +60,16 @@ impl Zip {
     pub(super) fn read(&mut self, index: usize) -> Result<(u64, EntryReader<'_>)> {
         let Zip { path, file, entries, directory } = self;
         let entry = &entries[index];
-        let reader = entry.open(file, *directory).map_err(|what| {
-            Error::data(path, format!("{}: {what}", entry.name), "export the file again")
-        })?;
+        let reader = entry
+            .open(file, *directory)
+            .map_err(|what| Error::data(path, format!("{}: {what}", entry.name), "export the file again"))?;
         Ok((entry.size, reader))
     }
 }
 
 impl Entry {
     /// Checks the entry against the part of the file before `directory` and starts reading it.
-    fn open<'a>(
-        &self,
-        file: &'a mut BufReader<File>,
-        directory: u64,
-    ) -> Result<EntryReader<'a>, String> {
+    fn open<'a>(&self, file: &'a mut BufReader<File>, directory: u64) -> Result<EntryReader<'a>, String> {
         if self.flags & 1 != 0 {
             return Err("it is encrypted".into());
         }
@@ -149,8 +144,7 @@ fn read_directory(file: &mut BufReader<File>) -> Result<(Vec<Entry>, u64), Strin
     let end = (0..tail.len().saturating_sub(21))
         .rev()
         .find(|&at| {
-            tail[at..].starts_with(b"PK\x05\x06")
-                && at as u64 + 22 + number(&tail, at + 20, 2) == tail.len() as u64
+            tail[at..].starts_with(b"PK\x05\x06") && at as u64 + 22 + number(&tail, at + 20, 2) == tail.len() as u64
         })
         .ok_or(TRUNCATED)?;
     let (mut count, mut size, mut start) =
@@ -166,8 +160,7 @@ fn read_directory(file: &mut BufReader<File>) -> Result<(Vec<Entry>, u64), Strin
         if !record64.starts_with(b"PK\x06\x06") {
             return Err(TRUNCATED.into());
         }
-        (count, size, start) =
-            (number(&record64, 32, 8), number(&record64, 40, 8), number(&record64, 48, 8));
+        (count, size, start) = (number(&record64, 32, 8), number(&record64, 40, 8), number(&record64, 48, 8));
         limit = record;
     }
     if start.checked_add(size).is_none_or(|directory_end| directory_end > limit) || count > size / 46 {
