@@ -1,5 +1,229 @@
 //! Everything that decides a training run: one flat, checked [`Config`], saved as `config.toml` in the run folder.
-use serde::{Deserialize, Serialize};
+//!
+//! Every key is written once, in the `keys!` table below; the struct, the flag, the environment variable, the help text
+//! and the list of known keys follow from it. Layers: flags over environment over file over preset ([`Config::layered`]).
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize, de};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Upper bound of every size and count, so that no product of two of them overflows and a slip of the pen is refused here.
+const MAX_SIZE: usize = 1 << 16;
+/// Upper bound of all epochs together.
+const MAX_EPOCHS: usize = 1_000_000;
+/// Longest configuration file that is read, bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// One line a key: `name: type of the flag => type in Config (when another) = value in the default preset`.
+macro_rules! keys {
+    (@held $flag:ty) => { $flag };
+    (@held $flag:ty, $held:ty) => { $held };
+    ($($heading:literal { $(
+        $(#[doc = $doc:literal])+
+        $(#[serde($serde:meta)])?
+        $key:ident: $flag:ty $(=> $held:ty)? = $default:expr;
+    )+ })+) => {
+        /// A training run, every number of it. Made by [`Config::preset`] or [`Config::layered`].
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Config {
+            $($( $(#[doc = $doc])+ $(#[serde($serde)])? pub $key: keys!(@held $flag $(, $held)?), )+)+
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Config { $($( $key: $default, )+)+ }
+            }
+        }
+
+        /// The keys that flags or environment variables (`MVAE_<KEY>`) set; `None` leaves a key as it is.
+        #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
+        pub struct Overrides {
+            $($(
+                $(#[doc = $doc])+
+                #[arg(long, help_heading = $heading, env = env_name!($key), allow_negative_numbers = true)]
+                pub $key: Option<$flag>,
+            )+)+
+        }
+
+        impl Overrides {
+            /// The keys that are set, as a table to lay over another.
+            fn table(&self) -> Result<toml::Table> {
+                let mut table = toml::Table::new();
+                $($(
+                    if let Some(value) = &self.$key {
+                        let value = toml::Value::try_from(value)
+                            .map_err(|e| Error::Usage(format!("{}: {e}", stringify!($key))))?;
+                        table.insert(stringify!($key).to_owned(), value);
+                    }
+                )+)+
+                Ok(table)
+            }
+        }
+
+        impl Config {
+            /// All keys, in the order of `config.toml`.
+            pub const KEYS: &[&str] = &[$($( stringify!($key), )+)+];
+        }
+    };
+}
+
+/// `seed` to `"MVAE_SEED"`, at compile time.
+macro_rules! env_name {
+    ($key:ident) => {
+        const {
+            const LOWER: &str = concat!("mvae_", stringify!($key));
+            const UPPER: [u8; LOWER.len()] = upper(LOWER);
+            match std::str::from_utf8(&UPPER) {
+                Ok(name) => name,
+                Err(_) => unreachable!(),
+            }
+        }
+    };
+}
+
+const fn upper<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = *text
+        .as_bytes()
+        .first_chunk()
+        .expect("N is the text's length");
+    let letters: &mut [u8] = &mut bytes;
+    letters.make_ascii_uppercase();
+    bytes
+}
+
+keys! {
+    "Data" {
+        /// npz file of motion (may be repeated); none = the built-in synthetic set
+        data: Vec<PathBuf> = Vec::new();
+        /// How features are normalised
+        normalization: Normalization = Normalization::Zscore;
+        /// Fraction of the clips held out, at least one clip unless 0
+        validation: f64 = 0.05;
+    }
+    "Model" {
+        /// Which network
+        variant: Variant = Variant::Mixture;
+        /// L: entries of the latent
+        latent_size: usize = 32;
+        /// H: width of the hidden layers; 0 = the variant's own (256, specialist 128, vq 512)
+        hidden_size: usize = 0;
+        /// Width of the gate's hidden layers (mixture)
+        gate_hidden_size: usize = 64;
+        /// E: experts (mixture, specialist)
+        experts: usize = 6;
+        /// N: entries of the codebook (vq)
+        codes: usize = 12;
+        /// C: frames the model is conditioned on
+        condition_frames: usize = 1;
+        /// K: frames predicted at once
+        future_predictions: usize = 1;
+        /// How the weights of blended experts start (mixture)
+        expert_init: ExpertInit = ExpertInit::Reference;
+        /// How the codebook's running sums start (vq)
+        codebook_init: CodebookInit = CodebookInit::Fixed;
+    }
+    "Schedule" {
+        /// Epochs that are fed true poses only
+        teacher_epochs: usize = 20;
+        /// Epochs over which predictions replace true poses
+        ramp_epochs: usize = 20;
+        /// Epochs that are fed predictions only
+        student_epochs: usize = 140;
+        /// Whether the ramp rises at every iteration or at every epoch
+        ramp: Ramp = Ramp::Iteration;
+        /// T: steps of a rollout
+        rollout: usize = 8;
+        /// B: rollouts in a mini-batch
+        batch_size: usize = 64;
+    }
+    "Optimizer" {
+        /// Learning rate of the first epoch
+        learning_rate: f64 = 1e-4;
+        /// Learning rate it falls to, linearly over all epochs
+        final_learning_rate: f64 = 0.0;
+        /// Adam: decay of the first moment
+        adam_beta1: f64 = 0.9;
+        /// Adam: decay of the second moment
+        adam_beta2: f64 = 0.999;
+        /// Adam: added to the root of the second moment
+        adam_eps: f64 = 1e-8;
+    }
+    "Latent" {
+        /// Weight of the KL loss (vq: of the codebook loss), or auto: follows the reconstruction error
+        kl_weight: KlWeight = KlWeight::Fixed(0.003);
+        /// Epochs over which the KL weight rises from 0
+        kl_warmup_epochs: usize = 0;
+        /// KL that costs nothing, nats a latent dimension; 0 = off
+        free_bits: f64 = 0.0;
+        /// KL to steer for by changing the weight, nats a latent dimension; 0 = off
+        #[serde(with = "zero_is_none")]
+        target_kl: f64 => Option<f64> = None;
+    }
+    "Run" {
+        /// Seed of everything random
+        seed: u64 = 0;
+        /// Seconds between checkpoints, at the end of an epoch; 0 = after every epoch
+        checkpoint_every: u64 = 0;
+        /// Stop with a checkpoint after this many minutes; 0 = no limit
+        #[serde(with = "zero_is_none")]
+        max_minutes: f64 => Option<f64> = None;
+    }
+}
+
+/// Where a run's numbers start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// The paper's schedule and architecture, with a KL weight at which the latent lives.
+    #[default]
+    Default,
+    /// As published in the paper: 20/20/140 epochs, KL weight 0.2.
+    Paper,
+    /// As the public reference implementation: 20/20/100 epochs, KL weight 1.
+    Reference,
+}
+
+/// Weight of the KL loss.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum KlWeight {
+    /// This number.
+    Fixed(f64),
+    /// Follows the running reconstruction error (calibrated decoder, "sigma-VAE").
+    Auto,
+}
+
+/// How the weights of blended experts start; in and out are the layer's sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpertInit {
+    /// Uniform within sqrt(6 / (in out)), as the reference.
+    Reference,
+    /// Uniform within sqrt(6 / in) (Kaiming).
+    FanIn,
+}
+
+/// How the codebook's running sums start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum CodebookInit {
+    /// Cluster sizes of 1: codes that are not used stay where they are.
+    Fixed,
+    /// Cluster sizes of 0, as the reference: codes not used in the first step are lost.
+    Reference,
+}
+
+/// When the probability of feeding back a prediction rises during the ramp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Ramp {
+    /// With every mini-batch (paper).
+    Iteration,
+    /// With every epoch, both ends included (reference).
+    Epoch,
+}
 
 /// Which network is trained; spec names in parentheses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -14,6 +238,17 @@ pub enum Variant {
     Specialist,
     /// A codebook instead of a Gaussian latent (PoseVQVAE).
     Vq,
+}
+
+impl Variant {
+    /// H when `hidden_size` is 0: the width the reference gives this network.
+    pub const fn hidden_size(self) -> usize {
+        match self {
+            Variant::Mixture | Variant::Posevae => 256,
+            Variant::Specialist => 128,
+            Variant::Vq => 512,
+        }
+    }
 }
 
 /// How features are normalised before training; statistics travel with the model.
@@ -51,4 +286,360 @@ pub struct ModelConfig {
     pub future_predictions: usize,
     /// N: entries of the codebook (vq only).
     pub codes: usize,
+}
+
+impl Config {
+    /// The numbers of a preset.
+    pub fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Default => Config::default(),
+            Preset::Paper => Config {
+                kl_weight: KlWeight::Fixed(0.2),
+                validation: 0.0,
+                ..Config::default()
+            },
+            Preset::Reference => Config {
+                kl_weight: KlWeight::Fixed(1.0),
+                student_epochs: 100,
+                ramp: Ramp::Epoch,
+                final_learning_rate: 1e-7,
+                validation: 0.0,
+                ..Config::default()
+            },
+        }
+    }
+
+    /// Flags and environment over a file over a preset, checked.
+    ///
+    /// `file` is a path (for messages) and its text; it may name its own `preset`, over which `preset` wins.
+    pub fn layered(
+        preset: Option<Preset>,
+        file: Option<(&Path, &str)>,
+        overrides: &Overrides,
+    ) -> Result<Self> {
+        let file = match file {
+            Some((path, text)) => FileLayer::parse(path, text)?,
+            None => FileLayer::default(),
+        };
+        let mut table = Config::preset(preset.or(file.preset).unwrap_or_default()).table();
+        table.extend(file.table);
+        table.extend(overrides.table()?);
+        let config: Config = serde_path_to_error::deserialize(table).map_err(|error| {
+            let key = error.path().to_string();
+            let line = file
+                .lines
+                .get(key.split(['.', '[']).next().unwrap_or_default());
+            let place = line.map(|line| format!("{}:{line}: ", file.path.display()));
+            let what = plain_words(&one_line(error.inner().message()));
+            Error::Usage(format!("{}{key}: {what}", place.unwrap_or_default()))
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads a file such as a run's `config.toml`; keys it leaves out keep their preset's values.
+    pub fn load(path: &Path) -> Result<Self> {
+        Config::layered(None, Some((path, &read(path)?)), &Overrides::default())
+    }
+
+    /// Every key as TOML text; [`Config::load`] gives the same configuration back.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a checked configuration can be written")
+    }
+
+    /// Names of the keys in which two configurations differ.
+    pub fn differences(&self, other: &Config) -> Vec<&'static str> {
+        let (ours, theirs) = (self.table(), other.table());
+        Config::KEYS
+            .iter()
+            .copied()
+            .filter(|&key| ours.get(key) != theirs.get(key))
+            .collect()
+    }
+
+    fn table(&self) -> toml::Table {
+        toml::Table::try_from(self).expect("a checked configuration can be written")
+    }
+
+    /// Refuses values that no run can have, in one line that names the key and what it may be.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::Usage(message));
+        for (key, value) in [
+            ("latent_size", self.latent_size),
+            ("gate_hidden_size", self.gate_hidden_size),
+            ("experts", self.experts),
+            ("codes", self.codes),
+            ("condition_frames", self.condition_frames),
+            ("future_predictions", self.future_predictions),
+            ("rollout", self.rollout),
+            ("batch_size", self.batch_size),
+            ("hidden_size", self.hidden_size.max(1)),
+        ] {
+            if !(1..=MAX_SIZE).contains(&value) {
+                return refuse(format!("{key} is {value}, expected 1 to {MAX_SIZE}"));
+            }
+        }
+        let phases = [self.teacher_epochs, self.ramp_epochs, self.student_epochs];
+        let epochs = phases
+            .iter()
+            .fold(0usize, |sum, &phase| sum.saturating_add(phase));
+        if !(1..=MAX_EPOCHS).contains(&epochs) {
+            return refuse(format!(
+                "teacher_epochs + ramp_epochs + student_epochs is {epochs}, expected 1 to {MAX_EPOCHS}"
+            ));
+        }
+        let fixed_weight = match self.kl_weight {
+            KlWeight::Fixed(weight) => weight,
+            KlWeight::Auto => 0.0,
+        };
+        for (key, value) in [
+            ("final_learning_rate", self.final_learning_rate),
+            ("kl_weight", fixed_weight),
+            ("free_bits", self.free_bits),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return refuse(format!(
+                    "{key} is {value}, expected a finite number of 0 or more"
+                ));
+            }
+        }
+        for (key, value) in [
+            ("learning_rate", Some(self.learning_rate)),
+            ("adam_eps", Some(self.adam_eps)),
+            ("target_kl", self.target_kl),
+            ("max_minutes", self.max_minutes),
+        ] {
+            if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
+                return refuse(format!(
+                    "{key} is {value}, expected a finite number above 0"
+                ));
+            }
+        }
+        for (key, value) in [
+            ("validation", self.validation),
+            ("adam_beta1", self.adam_beta1),
+            ("adam_beta2", self.adam_beta2),
+        ] {
+            if !(0.0..1.0).contains(&value) {
+                return refuse(format!("{key} is {value}, expected at least 0 and below 1"));
+            }
+        }
+        for (key, value) in [
+            ("seed", self.seed),
+            ("checkpoint_every", self.checkpoint_every),
+        ] {
+            if value > i64::MAX as u64 {
+                return refuse(format!("{key} is {value}, expected at most {}", i64::MAX));
+            }
+        }
+        let auto = self.kl_weight == KlWeight::Auto;
+        if self.variant == Variant::Vq {
+            if auto {
+                return refuse("kl_weight auto: vq has no KL; give a number (1 is usual)".into());
+            }
+            if self.free_bits > 0.0 {
+                return refuse("free_bits: vq has no KL; leave it at 0".into());
+            }
+            if self.target_kl.is_some() {
+                return refuse("target_kl: vq has no KL; leave it at 0".into());
+            }
+        }
+        if auto && self.target_kl.is_some() {
+            return refuse("target_kl and kl_weight auto both set the weight; choose one".into());
+        }
+        Ok(())
+    }
+
+    /// The sizes of the network for data of `frame_size` features.
+    pub fn model(&self, frame_size: usize) -> ModelConfig {
+        let hidden_size = match self.hidden_size {
+            0 => self.variant.hidden_size(),
+            size => size,
+        };
+        ModelConfig {
+            variant: self.variant,
+            frame_size,
+            latent_size: self.latent_size,
+            hidden_size,
+            gate_hidden_size: self.gate_hidden_size,
+            experts: self.experts,
+            condition_frames: self.condition_frames,
+            future_predictions: self.future_predictions,
+            codes: self.codes,
+        }
+    }
+
+    /// P: epochs in all.
+    pub fn epochs(&self) -> usize {
+        self.teacher_epochs + self.ramp_epochs + self.student_epochs
+    }
+}
+
+/// The text of a configuration file; at most 1 MiB is read.
+pub fn read(path: &Path) -> Result<String> {
+    let usage = |what: String| Error::Usage(format!("{}: {what}", path.display()));
+    let cannot = |e: std::io::Error| usage(format!("cannot read the configuration: {e}"));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_FILE + 1), &mut bytes)
+        .map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(usage(
+            "more than 1 MiB; a configuration is a few lines of TOML".into(),
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| usage("not UTF-8 text; a configuration is TOML".into()))
+}
+
+/// What a file sets, and where.
+#[derive(Default)]
+struct FileLayer {
+    path: PathBuf,
+    preset: Option<Preset>,
+    table: toml::Table,
+    /// Line of each key, from 1.
+    lines: BTreeMap<String, usize>,
+}
+
+impl FileLayer {
+    fn parse(path: &Path, text: &str) -> Result<Self> {
+        let line_of = |at: usize| {
+            text.as_bytes()[..at.min(text.len())]
+                .iter()
+                .filter(|&&b| b == b'\n')
+                .count()
+                + 1
+        };
+        let refuse = |at: usize, what: String| {
+            Error::Usage(format!("{}:{}: {what}", path.display(), line_of(at)))
+        };
+        let parsed: BTreeMap<toml::Spanned<String>, toml::Value> = toml::from_str(text)
+            .map_err(|e| refuse(e.span().map_or(0, |span| span.start), one_line(e.message())))?;
+        let mut layer = FileLayer {
+            path: path.to_owned(),
+            ..Default::default()
+        };
+        for (key, value) in parsed {
+            let (at, key) = (key.span().start, key.into_inner());
+            if key == "preset" {
+                let preset = value.try_into().map_err(|e: toml::de::Error| {
+                    refuse(at, format!("preset: {}", one_line(e.message())))
+                })?;
+                layer.preset = Some(preset);
+            } else if Config::KEYS.contains(&key.as_str()) {
+                layer.lines.insert(key.clone(), line_of(at));
+                layer.table.insert(key, value);
+            } else {
+                let near = nearest_key(&key);
+                return Err(refuse(
+                    at,
+                    format!("unknown key {key:?}; did you mean {near:?}?"),
+                ));
+            }
+        }
+        Ok(layer)
+    }
+}
+
+/// The known key most like `key`.
+fn nearest_key(key: &str) -> &'static str {
+    let key = key.to_lowercase().replace('-', "_");
+    let likeness = |known: &str| strsim::jaro_winkler(known, &key);
+    let nearer = |a: &&str, b: &&str| likeness(a).total_cmp(&likeness(b));
+    Config::KEYS
+        .iter()
+        .copied()
+        .chain(["preset"])
+        .max_by(nearer)
+        .expect("there are keys")
+}
+
+/// Messages of the parser may run over several lines.
+fn one_line(message: &str) -> String {
+    message
+        .lines()
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// Says what was expected without Rust's type names.
+fn plain_words(message: &str) -> String {
+    let message = message.replace("expected f64", "expected a number");
+    let message = message.replace("expected usize", "expected a whole number of 0 or more");
+    message.replace("expected u64", "expected a whole number of 0 or more")
+}
+
+impl fmt::Display for KlWeight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KlWeight::Fixed(weight) => write!(f, "{weight}"),
+            KlWeight::Auto => write!(f, "auto"),
+        }
+    }
+}
+
+impl FromStr for KlWeight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(KlWeight::Auto);
+        }
+        text.parse()
+            .map(KlWeight::Fixed)
+            .map_err(|_| "expected a number or auto".into())
+    }
+}
+
+impl Serialize for KlWeight {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            KlWeight::Fixed(weight) => serializer.serialize_f64(*weight),
+            KlWeight::Auto => serializer.serialize_str("auto"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for KlWeight {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = KlWeight;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a number or \"auto\"")
+            }
+            fn visit_f64<E>(self, weight: f64) -> Result<KlWeight, E> {
+                Ok(KlWeight::Fixed(weight))
+            }
+            fn visit_i64<E>(self, weight: i64) -> Result<KlWeight, E> {
+                Ok(KlWeight::Fixed(weight as f64))
+            }
+            fn visit_u64<E>(self, weight: u64) -> Result<KlWeight, E> {
+                Ok(KlWeight::Fixed(weight as f64))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<KlWeight, E> {
+                match text {
+                    "auto" => Ok(KlWeight::Auto),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// An option that is written as 0 when there is none, so that a file holds every key and a flag can switch it off.
+mod zero_is_none {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(value.unwrap_or(0.0))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<f64>, D::Error> {
+        Ok(Some(f64::deserialize(deserializer)?).filter(|&value| value != 0.0))
+    }
 }

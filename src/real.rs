@@ -1,11 +1,12 @@
 //! The two number types everything is generic over: f32 trains, f64 is what gradients and kernels are checked against.
+use crate::backend::lanes::Lanes;
 use num_traits::Float;
 use std::iter::Sum;
 use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 
 /// f32 or f64.
 pub trait Real:
-    Float + AddAssign + SubAssign + MulAssign + DivAssign + Sum + bytemuck::Pod + Default + Send + Sync + std::fmt::Debug + std::fmt::Display + 'static
+    Float + Lanes + AddAssign + SubAssign + MulAssign + DivAssign + Sum + bytemuck::Pod + Default + Send + Sync + std::fmt::Debug + std::fmt::Display + 'static
 {
     /// Rounds to this type.
     fn of(x: f64) -> Self;

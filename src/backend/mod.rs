@@ -1,1 +1,5 @@
 //! Where plans run.
+pub mod gemm;
+pub mod lanes;
+pub mod team;
+pub mod vector;

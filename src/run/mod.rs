@@ -1,1 +1,8 @@
-//! What a run leaves on disk: run folder, logs, checkpoints, report.
+//! What a run leaves on disk: run folder, logs, TensorBoard events, report; and how files are written whole.
+//! Checkpoints have their own module, [`crate::checkpoint`].
+pub mod atomic;
+pub mod crc32c;
+pub mod folder;
+pub mod logs;
+pub mod report;
+pub mod tensorboard;

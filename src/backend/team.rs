@@ -1,0 +1,258 @@
+//! A fixed team of threads that shares out the tasks of one short region after another.
+//!
+//! A region costs about a microsecond: members spin for the next one before they sleep. Tasks are claimed one at a
+//! time, so a member that the operating system has taken off its core delays only the task it holds. What a task
+//! computes must not depend on who runs it; then results do not depend on the number of threads.
+#![allow(unsafe_code)]
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::hint::spin_loop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long an idle member looks for work before it sleeps.
+const AWAKE: Duration = Duration::from_micros(150);
+/// Looks before a waiting thread starts to offer its core to others.
+const SPINS: u32 = 2000;
+
+/// A cache line of its own, so that members polling one value do not slow the writers of another.
+#[repr(align(128))]
+struct Line<T>(T);
+
+/// A region: the closure of `Team::run`, its lifetime erased, and its number of tasks.
+#[derive(Clone, Copy)]
+struct Region {
+    task: *const (dyn Fn(usize) + Sync),
+    tasks: usize,
+}
+
+struct Shared {
+    /// Tasks of the region that are not yet claimed. Whoever lowers it from n has claimed task `tasks - n`.
+    unclaimed: Line<AtomicUsize>,
+    /// Tasks of the region that have ended.
+    ended: Line<AtomicUsize>,
+    region: UnsafeCell<Region>,
+    /// The first panic of the region.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Which members sleep.
+    asleep: Vec<AtomicBool>,
+    closing: AtomicBool,
+}
+
+// SAFETY: `region` is written by the one caller that holds `Team::busy`, while no task is claimed or claimable, and
+// read only after a claim, which acquires what the caller released into `unclaimed`; everything else is Sync by itself.
+unsafe impl Sync for Shared {}
+// SAFETY: the pointer in `region` is followed only while the caller of `run`, who owns the closure, waits; the closure
+// is Sync.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    /// Claims and runs tasks until none is left.
+    fn work(&self) {
+        let mut left = self.unclaimed.0.load(Acquire);
+        while left != 0 {
+            match self.unclaimed.0.compare_exchange_weak(left, left - 1, Acquire, Acquire) {
+                Err(now) => left = now,
+                Ok(_) => {
+                    // SAFETY: the claim just made is not yet counted in `ended`, so the caller still waits: the region
+                    // is neither replaced nor is its closure gone.
+                    let (region, task) = unsafe {
+                        let region = *self.region.get();
+                        (region, &*region.task)
+                    };
+                    let index = region.tasks - left;
+                    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(index))) {
+                        self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+                    }
+                    self.ended.0.fetch_add(1, Release);
+                    left = self.unclaimed.0.load(Acquire);
+                }
+            }
+        }
+    }
+
+    /// What a member does all its life.
+    fn serve(&self, member: usize) {
+        let idle = || self.unclaimed.0.load(SeqCst) == 0 && !self.closing.load(SeqCst);
+        while !self.closing.load(Relaxed) {
+            self.work();
+            wait_while(idle, Some(AWAKE));
+            if idle() {
+                self.asleep[member].store(true, SeqCst);
+                while idle() && self.asleep[member].load(SeqCst) {
+                    std::thread::park();
+                }
+                self.asleep[member].store(false, SeqCst);
+            }
+        }
+    }
+}
+
+/// Spins, then yields the core between looks, until `busy` is false or `limit` has passed.
+fn wait_while(busy: impl Fn() -> bool, limit: Option<Duration>) {
+    for _ in 0..SPINS {
+        if !busy() {
+            return;
+        }
+        spin_loop();
+    }
+    let start = Instant::now();
+    while busy() && limit.is_none_or(|limit| start.elapsed() < limit) {
+        std::thread::yield_now();
+    }
+}
+
+/// A fixed team of threads; the caller of [`Team::run`] is one of them.
+pub struct Team {
+    shared: Arc<Shared>,
+    members: Vec<JoinHandle<()>>,
+    /// Held by the caller whose region runs.
+    busy: AtomicBool,
+}
+
+impl Team {
+    /// A team of `threads` (at least 1), the caller included: `threads - 1` are started, fewer when the system refuses.
+    pub fn new(threads: usize) -> Self {
+        let nothing: &'static (dyn Fn(usize) + Sync) = &|_| ();
+        let shared = Arc::new(Shared {
+            unclaimed: Line(AtomicUsize::new(0)),
+            ended: Line(AtomicUsize::new(0)),
+            region: UnsafeCell::new(Region { task: nothing, tasks: 0 }),
+            panic: Mutex::new(None),
+            asleep: (1..threads).map(|_| AtomicBool::new(false)).collect(),
+            closing: AtomicBool::new(false),
+        });
+        let start = |member| {
+            let shared = shared.clone();
+            std::thread::Builder::new().name(format!("team-{member}")).spawn(move || shared.serve(member)).ok()
+        };
+        let members = (0..threads.saturating_sub(1)).map_while(start).collect();
+        Team { shared, members, busy: AtomicBool::new(false) }
+    }
+
+    /// Number of threads, the caller included.
+    pub fn threads(&self) -> usize {
+        self.members.len() + 1
+    }
+
+    /// Runs `task(0)`, ..., `task(tasks - 1)`, each once, in any order, and returns when all have ended. Called from
+    /// inside a task, or while another thread's region runs, it runs them all itself.
+    ///
+    /// # Panics
+    /// With the first panic of a task, after all have ended.
+    pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
+        if tasks < 2 || self.members.is_empty() || self.busy.swap(true, Acquire) {
+            return (0..tasks).for_each(task);
+        }
+        let task: &(dyn Fn(usize) + Sync) = &task;
+        // SAFETY: only the lifetime changes; this function does not return before every claimed task has ended, and
+        // none can be claimed afterwards.
+        let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
+        let shared = &*self.shared;
+        // SAFETY: `busy` is held and the last region has ended, so nobody reads `region` until the store to `unclaimed`.
+        unsafe { *shared.region.get() = Region { task, tasks } };
+        shared.ended.0.store(0, Relaxed);
+        shared.unclaimed.0.store(tasks, SeqCst);
+        for (member, asleep) in self.members.iter().zip(&shared.asleep).take(tasks - 1) {
+            if asleep.load(SeqCst) && asleep.swap(false, SeqCst) {
+                member.thread().unpark();
+            }
+        }
+        shared.work();
+        wait_while(|| shared.ended.0.load(Acquire) != tasks, None);
+        let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.busy.store(false, Release);
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+    }
+
+    /// Runs `task(i, piece i)` for every piece of `data`: one [`pieces`] or a tuple of them, cut into equally many.
+    pub fn each<P: Split>(&self, data: P, task: impl Fn(usize, P::Piece) + Sync) {
+        // SAFETY: `run` hands out each index once, and `data` stays borrowed until it returns.
+        self.run(data.count(), |i| task(i, unsafe { data.piece(i) }));
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, SeqCst);
+        for member in self.members.drain(..) {
+            member.thread().unpark();
+            // A member catches its tasks' panics, so joining cannot fail.
+            let _ = member.join();
+        }
+    }
+}
+
+/// Data that falls into pieces, each for one task.
+///
+/// # Safety
+/// Pieces of different indices must not overlap.
+pub unsafe trait Split: Sync {
+    /// What a task is given.
+    type Piece;
+    /// Number of pieces.
+    fn count(&self) -> usize;
+    /// The piece `i`.
+    ///
+    /// # Safety
+    /// `i < count()`; each `i` at most once while the data is borrowed.
+    unsafe fn piece(&self, i: usize) -> Self::Piece;
+}
+
+/// A slice cut into pieces of `size` elements, the last one shorter: see [`pieces`].
+pub struct Pieces<'a, T> {
+    data: *mut T,
+    len: usize,
+    size: usize,
+    slice: std::marker::PhantomData<&'a mut [T]>,
+}
+
+/// `data` cut into pieces of `size` (at least 1) elements; the last may be shorter.
+pub fn pieces<T>(data: &mut [T], size: usize) -> Pieces<'_, T> {
+    assert!(size > 0, "pieces of no elements");
+    Pieces { data: data.as_mut_ptr(), len: data.len(), size, slice: std::marker::PhantomData }
+}
+
+// SAFETY: a shared `Pieces` gives out only disjoint `&mut [T]`, each to one task.
+unsafe impl<T: Send> Sync for Pieces<'_, T> {}
+
+// SAFETY: piece `i` is the elements `i * size .. min((i + 1) * size, len)`.
+unsafe impl<'a, T: Send> Split for Pieces<'a, T> {
+    type Piece = &'a mut [T];
+    fn count(&self) -> usize {
+        self.len.div_ceil(self.size)
+    }
+    unsafe fn piece(&self, i: usize) -> &'a mut [T] {
+        let start = i * self.size;
+        // SAFETY: inside the slice that `self` borrows for 'a; disjoint from every other piece, and asked for once.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), self.size.min(self.len - start)) }
+    }
+}
+
+macro_rules! split_tuple {
+    ($($part:ident $i:tt),*) => {
+        // SAFETY: the parts' pieces do not overlap, and the parts borrow different data.
+        unsafe impl<$($part: Split),*> Split for ($($part,)*) {
+            type Piece = ($($part::Piece,)*);
+            fn count(&self) -> usize {
+                let counts = [$(self.$i.count()),*];
+                assert!(counts.iter().all(|&n| n == counts[0]), "cut into different numbers of pieces: {counts:?}");
+                counts[0]
+            }
+            unsafe fn piece(&self, i: usize) -> Self::Piece {
+                // SAFETY: passed on to the caller.
+                unsafe { ($(self.$i.piece(i),)*) }
+            }
+        }
+    };
+}
+split_tuple!(A 0, B 1);
+split_tuple!(A 0, B 1, C 2);
+split_tuple!(A 0, B 1, C 2, D 3);
+split_tuple!(A 0, B 1, C 2, D 3, E 4);

@@ -1,0 +1,283 @@
+//! The run folder `runs/<name>/`: where each file lies, who may write to it, and what the run was started with.
+use super::atomic;
+use crate::config::Variant;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A run's folder.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// Held while this process may write to the run; the system lets go of it when the process ends, however it ends.
+    lock: Option<File>,
+}
+
+impl RunFolder {
+    /// Makes `root/name/` for a new run and locks it, with `config.toml` (its text given) and `env.json` inside. The
+    /// folder appears under its name only when both are there. Without a name it is `<variant>-<date>-<time>` (UTC).
+    /// A name that is taken, or is no plain folder name, is a usage error.
+    pub fn create(
+        root: &Path,
+        name: Option<&str>,
+        variant: Variant,
+        config: &str,
+        env: &Env,
+    ) -> Result<Self> {
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => free_name(root, &default_name(variant, SystemTime::now())),
+        };
+        let plain = !name.starts_with(['.', '-']) && !name.contains(['/', '\\', '\0']);
+        if name.is_empty() || !plain {
+            return Err(Error::Usage(format!(
+                "--name {name:?} is no folder name; use letters, digits, `-`, `_` and `.`, starting with a letter or digit"
+            )));
+        }
+        let path = root.join(&name);
+        let taken = || {
+            Error::Usage(format!(
+                "{} exists; continue it with --resume {} or give another --name",
+                path.display(),
+                path.display()
+            ))
+        };
+        if path.exists() {
+            return Err(taken());
+        }
+        let unborn = root.join(format!(".{name}.{}.tmp", std::process::id()));
+        for folder in ["checkpoints", "tensorboard"].map(|folder| unborn.join(folder)) {
+            fs::create_dir_all(&folder).map_err(Error::io(&folder, "cannot create"))?;
+        }
+        let mut run = RunFolder { path: unborn.clone(), lock: None };
+        run.lock()?;
+        atomic::write(&run.config(), config.as_bytes())?;
+        run.write_env(&EnvFile { start: env.clone(), resumed: Vec::new() })?;
+        if let Err(source) = fs::rename(&unborn, &path) {
+            let _ = fs::remove_dir_all(&unborn);
+            return Err(if path.exists() { taken() } else { Error::io(&path, "cannot create")(source) });
+        }
+        atomic::sync_folder(root).map_err(Error::io(root, "cannot sync"))?;
+        run.path = path;
+        Ok(run)
+    }
+
+    /// Opens a run to continue it: locks it and adds `env` to its `env.json`. A run that another process is writing to,
+    /// and a folder that is no run, are errors.
+    pub fn resume(path: &Path, env: &Env) -> Result<Self> {
+        let mut run = RunFolder::open(path)?;
+        run.lock()?;
+        let mut file = run.read_env()?;
+        file.resumed.push(env.clone());
+        run.write_env(&file)?;
+        Ok(run)
+    }
+
+    /// Opens a run to read it, also while another process writes to it. A folder that is no run is an error.
+    pub fn open(path: &Path) -> Result<Self> {
+        let run = RunFolder { path: path.to_owned(), lock: None };
+        if run.config().is_file() {
+            return Ok(run);
+        }
+        let what = if path.exists() { "no run folder (no config.toml in it)" } else { "no such run folder" };
+        Err(Error::checkpoint(path, what, "give a folder made by `mvae-fast train`, such as runs/<name>"))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run's name: the folder's.
+    pub fn name(&self) -> String {
+        let full = fs::canonicalize(&self.path);
+        let path = full.as_deref().unwrap_or(&self.path);
+        path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Everything that decides the run, presets expanded.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// What the run was started on (see [`Env`]).
+    pub fn env(&self) -> PathBuf {
+        self.path.join("env.json")
+    }
+
+    /// A line of JSON for each epoch.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The reference's log: a row for each epoch.
+    pub fn progress(&self) -> PathBuf {
+        self.path.join("progress.csv")
+    }
+
+    /// TensorBoard's event file: one for all sittings of the run.
+    pub fn events(&self) -> PathBuf {
+        self.path.join("tensorboard").join("events.out.tfevents.mvae-fast")
+    }
+
+    /// The checkpoint a run resumes from.
+    pub fn last_checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoints").join("last.safetensors")
+    }
+
+    /// The checkpoint of the epoch with the smallest held-out error.
+    pub fn best_checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoints").join("best.safetensors")
+    }
+
+    /// The page of curves and diagnostics.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    fn lock(&mut self) -> Result<()> {
+        let path = self.path.join(".lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io(&path, "cannot create"))?;
+        match file.try_lock() {
+            Ok(()) => {
+                self.lock = Some(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => Err(Error::checkpoint(
+                &self.path,
+                "another process is writing to this run",
+                "wait for it or stop it, then resume",
+            )),
+            Err(TryLockError::Error(source)) => Err(Error::io(&path, "cannot lock")(source)),
+        }
+    }
+
+    fn read_env(&self) -> Result<EnvFile> {
+        let path = self.env();
+        let text = fs::read(&path).map_err(Error::io(&path, "cannot read"))?;
+        serde_json::from_slice(&text).map_err(|error| {
+            Error::checkpoint(&path, error.to_string(), "mend the JSON by hand; nothing else reads it")
+        })
+    }
+
+    fn write_env(&self, file: &EnvFile) -> Result<()> {
+        let text = serde_json::to_string_pretty(file).expect("an environment is plain data");
+        atomic::write(&self.env(), (text + "\n").as_bytes())
+    }
+}
+
+/// Where and how a sitting of a run was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Env {
+    /// Version of mvae-fast.
+    pub version: String,
+    /// Git commit it was built from, when the build knew it (`MVAE_GIT_COMMIT`).
+    pub commit: Option<String>,
+    /// Operating system and processor family, such as `linux x86_64`.
+    pub os: String,
+    /// Name of the processor, when the system tells it.
+    pub cpu: Option<String>,
+    /// Cores this process may use.
+    pub cores: usize,
+    /// Threads the run uses.
+    pub threads: usize,
+    /// Device the run uses, such as `cpu`.
+    pub device: String,
+    /// Start, UTC, such as `2026-01-31T12:34:56Z`.
+    pub started: String,
+    /// The command line, word by word.
+    pub command: Vec<String>,
+}
+
+impl Env {
+    /// This process, here and now.
+    pub fn collect(device: &str, threads: usize) -> Self {
+        let [year, month, day, hour, minute, second] = utc(SystemTime::now());
+        Env {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("MVAE_GIT_COMMIT").map(str::to_owned),
+            os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            cpu: cpu_name(),
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            threads,
+            device: device.to_owned(),
+            started: format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"),
+            command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+        }
+    }
+}
+
+/// `env.json`: the first sitting, and those that resumed it.
+#[derive(Serialize, Deserialize)]
+struct EnvFile {
+    #[serde(flatten)]
+    start: Env,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    resumed: Vec<Env>,
+}
+
+fn cpu_name() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn default_name(variant: Variant, at: SystemTime) -> String {
+    let [year, month, day, hour, minute, second] = utc(at);
+    let variant = clap::ValueEnum::to_possible_value(&variant).expect("no variant is hidden");
+    let variant = variant.get_name();
+    format!("{variant}-{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+}
+
+/// `name`, or with `-2`, `-3`, ... behind it the first that is free.
+fn free_name(root: &Path, name: &str) -> String {
+    std::iter::once(name.to_owned())
+        .chain((2..).map(|n| format!("{name}-{n}")))
+        .find(|name| !root.join(name).exists())
+        .expect("the numbers do not end")
+}
+
+/// Year, month, day, hour, minute, second of a time, UTC.
+fn utc(time: SystemTime) -> [u64; 6] {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let leap = |year: u64| year % 4 == 0 && year % 100 != 0 || year % 400 == 0;
+    let (mut year, mut day) = (1970, seconds / 86_400);
+    while day >= 365 + u64::from(leap(year)) {
+        day -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(leap(year));
+    let mut month = 1;
+    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if day < days {
+            break;
+        }
+        day -= days;
+        month += 1;
+    }
+    [year, month, day + 1, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn names_carry_the_utc_time() {
+        let name = |seconds| default_name(Variant::Vq, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(name(0), "vq-19700101-000000");
+        assert_eq!(name(951_782_399), "vq-20000228-235959");
+        assert_eq!(name(951_868_799), "vq-20000229-235959");
+        assert_eq!(name(951_868_800), "vq-20000301-000000");
+        assert_eq!(name(1_735_689_599), "vq-20241231-235959");
+        assert_eq!(name(4_107_542_400), "vq-21000301-000000");
+    }
+}

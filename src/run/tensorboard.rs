@@ -1,0 +1,160 @@
+//! TensorBoard event files: records framed as TFRecord, each an `Event` protobuf encoded by hand.
+//! A record is one slice of bytes, so that a reader beside a running run never waits on more than a torn tail.
+use super::crc32c::crc32c;
+use crate::record::EpochRecord;
+
+/// Experts (or codes) up to which each gets a curve of its own; more are a histogram.
+const MAX_EXPERT_CURVES: usize = 16;
+/// Buckets of a histogram.
+const BUCKETS: usize = 30;
+
+/// The first record of an event file. `wall_time` is in seconds since 1970.
+pub fn file_version(wall_time: f64) -> Vec<u8> {
+    let mut event = Message::default();
+    event.double(1, wall_time);
+    event.bytes(3, b"brain.Event:2");
+    frame(&event.0)
+}
+
+/// One record with everything an epoch shows, its step being the epoch. Its length depends on which numbers there are
+/// and not on their values or on `wall_time` (seconds since 1970), so a run cut back and continued meets a reader that
+/// was further on at a record's start.
+pub fn epoch(record: &EpochRecord, wall_time: f64) -> Vec<u8> {
+    let mut summary = Message::default();
+    let mut scalar = |tag: &str, value: f64| summary.message(1, scalar(tag, value));
+    scalar("loss/reconstruction", record.recon_loss);
+    scalar("loss/kl", record.kl_loss);
+    scalar("loss/perplexity", record.perplexity);
+    scalar("schedule/kl_weight", record.kl_weight);
+    scalar("schedule/learning_rate", record.learning_rate);
+    scalar("schedule/student_probability", record.student_probability);
+    scalar("gradient/norm", record.grad_norm);
+    scalar("latent/active_units", record.active_units as f64);
+    scalar("gate/entropy", record.gate_entropy);
+    scalar("speed/samples_per_second", record.timing.samples_per_second);
+    scalar("speed/epoch_seconds", record.timing.seconds);
+    if let Some(validation) = &record.validation {
+        scalar("validation/one_step_error", validation.one_step_error);
+        for (frames, error) in
+            [(30, validation.rollout_30_error), (300, validation.rollout_300_error)]
+        {
+            if let Some(error) = error {
+                scalar(&format!("validation/rollout_{frames}_error"), error);
+            }
+        }
+        scalar("validation/prior_inside", validation.prior_inside);
+        scalar("validation/prior_rms", validation.prior_rms);
+    }
+    let few_experts = record.expert_usage.len() <= MAX_EXPERT_CURVES;
+    if few_experts {
+        for (expert, usage) in record.expert_usage.iter().enumerate() {
+            scalar(&format!("gate/expert_{expert}"), *usage);
+        }
+    }
+    for (tag, values) in [
+        ("latent/kl_per_latent", &record.kl_per_latent),
+        ("latent/posterior_mean", &record.posterior_mean),
+        ("latent/posterior_std", &record.posterior_std),
+        ("gate/usage", &record.expert_usage),
+    ] {
+        if !(values.is_empty() || tag == "gate/usage" && few_experts) {
+            summary.message(1, histogram(tag, values));
+        }
+    }
+    let mut event = Message::default();
+    event.double(1, wall_time);
+    event.int(2, record.epoch as u64);
+    event.message(5, summary);
+    frame(&event.0)
+}
+
+/// A TFRecord: length (u64), its masked checksum, `payload`, its masked checksum; all little endian.
+pub fn frame(payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u64).to_le_bytes();
+    let mut record = Vec::with_capacity(payload.len() + 16);
+    record.extend(length);
+    record.extend(masked(&length).to_le_bytes());
+    record.extend(payload);
+    record.extend(masked(payload).to_le_bytes());
+    record
+}
+
+/// TFRecord's checksum: a CRC-32C rotated and shifted, so that a file of such records can itself be checksummed.
+pub fn masked(bytes: &[u8]) -> u32 {
+    crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// `Summary.Value` with a `simple_value`.
+fn scalar(tag: &str, value: f64) -> Message {
+    let mut message = Message::default();
+    message.bytes(1, tag.as_bytes());
+    message.float(2, value as f32);
+    message
+}
+
+/// `Summary.Value` with a `HistogramProto` of equal buckets from the smallest to the largest finite value.
+fn histogram(tag: &str, values: &[f64]) -> Message {
+    let finite = || values.iter().copied().filter(|x| x.is_finite());
+    let (min, max) = finite().fold((f64::MAX, f64::MIN), |(min, max), x| (min.min(x), max.max(x)));
+    let (min, max) = if min <= max { (min, max) } else { (0.0, 0.0) };
+    let width = (max - min) / BUCKETS as f64;
+    let mut counts = [0.0; BUCKETS];
+    for x in finite() {
+        counts[(((x - min) / width) as usize).min(BUCKETS - 1)] += 1.0;
+    }
+    let limits: [f64; BUCKETS] = std::array::from_fn(|bucket| match bucket + 1 {
+        BUCKETS => max,
+        edge => min + edge as f64 * width,
+    });
+    let mut proto = Message::default();
+    proto.double(1, min);
+    proto.double(2, max);
+    proto.double(3, counts.iter().sum());
+    proto.double(4, finite().sum());
+    proto.double(5, finite().map(|x| x * x).sum());
+    proto.bytes(6, bytemuck::cast_slice(&limits));
+    proto.bytes(7, bytemuck::cast_slice(&counts));
+    let mut message = Message::default();
+    message.bytes(1, tag.as_bytes());
+    message.message(5, proto);
+    message
+}
+
+/// A protobuf message being written. The methods take field numbers.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    fn varint(&mut self, mut value: u64) {
+        while value >= 128 {
+            self.0.push(value as u8 | 128);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    fn int(&mut self, field: u64, value: u64) {
+        self.varint(field << 3);
+        self.varint(value);
+    }
+
+    fn double(&mut self, field: u64, value: f64) {
+        self.varint(field << 3 | 1);
+        self.0.extend(value.to_le_bytes());
+    }
+
+    fn float(&mut self, field: u64, value: f32) {
+        self.varint(field << 3 | 5);
+        self.0.extend(value.to_le_bytes());
+    }
+
+    fn bytes(&mut self, field: u64, bytes: &[u8]) {
+        self.varint(field << 3 | 2);
+        self.varint(bytes.len() as u64);
+        self.0.extend(bytes);
+    }
+
+    fn message(&mut self, field: u64, message: Message) {
+        self.bytes(field, &message.0);
+    }
+}
