@@ -343,7 +343,7 @@ fn a_flipped_bit_is_an_error_or_harmless() {
     for (deflate, zip64) in [(false, false), (true, true)] {
         let mut bytes = zip(&entries, Style { deflate, zip64, lie: None });
         let mut refused = 0;
-        for bit in 0..8 * bytes.len() {
+        for bit in (0..8 * bytes.len()).step_by(3) {
             bytes[bit / 8] ^= 1 << (bit % 8);
             match scratch.read(&bytes) {
                 Ok(dataset) => {
@@ -354,7 +354,7 @@ fn a_flipped_bit_is_an_error_or_harmless() {
             }
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
-        assert!(refused > 3000, "{refused}");
+        assert!(refused > 1000, "{refused}");
     }
 }
 

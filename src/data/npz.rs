@@ -1,4 +1,4 @@
-//! Motion files in the reference layout: an `.npz` with `data` [N, F] and `end_indices` [M], the last frame of each
+//! Motion files in the reference layout: an `.npz` with `data` (N, F) and `end_indices` (M), the last frame of each
 //! clip, inclusive. Sizes are checked against the file before anything is allocated; ndarray-npy decodes the numbers.
 use super::Dataset;
 use super::zip::{EntryReader, Zip};
