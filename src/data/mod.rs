@@ -73,7 +73,7 @@ impl Dataset {
         windows::clips(self.num_frames(), &self.end_indices)
     }
 
-    /// The features of one frame, [frame_size].
+    /// The `frame_size` features of one frame.
     pub fn frame(&self, index: usize) -> &[f32] {
         &self.frames[index * self.frame_size..][..self.frame_size]
     }

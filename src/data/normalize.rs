@@ -1,9 +1,10 @@
-//! Per-feature statistics, and normalisation with them. Statistics are f64 whatever the data; they travel with the model.
+//! Per-feature statistics, and normalisation with them. Statistics are f64 whatever the data is, and travel with the
+//! model.
 use crate::config::Normalization;
 use crate::real::Real;
 use serde::{Deserialize, Serialize};
 
-/// Maximum, minimum, mean and standard deviation of each feature, each [frame_size].
+/// Maximum, minimum, mean and standard deviation of each feature: `frame_size` values each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Largest value.
@@ -53,7 +54,7 @@ impl Statistics {
         Statistics { max, min, avg, std }
     }
 
-    /// Scale and shift of each feature, [frame_size] each: normalised = (x - shift) / scale.
+    /// Scale and shift, `frame_size` values each: normalised = (x - shift) / scale.
     /// A constant feature counts as one of range 1 in [`Normalization::Minmax`].
     pub fn scale_and_shift(&self, mode: Normalization) -> (Vec<f64>, Vec<f64>) {
         match mode {

@@ -1,4 +1,4 @@
-//! Motion files in the reference layout: an `.npz` with `data` [N, F] and `end_indices` [M], the last frame of each
+//! Motion files in the reference layout: an `.npz` with `data` (N, F) and `end_indices` (M), the last frame of each
 //! clip, inclusive. Sizes are checked against the file before anything is allocated; ndarray-npy decodes the numbers.
 use super::Dataset;
 use super::zip::{EntryReader, Zip};
@@ -16,7 +16,8 @@ const MAX_HEADER: u64 = 10_000;
 
 /// Reads a motion file. `data` is f16, f32 or f64 and becomes f32; `end_indices` is of any integer type and is sorted
 /// and rid of repetitions; when it leaves out the last frame, that frame ends one more clip. Unicode arrays
-/// `clip_names` [M] and `joint_names` are read when there. Either byte order, C or Fortran order, stored or deflated.
+/// `clip_names`, one a clip, and `joint_names` are read when there. Any byte order, C or Fortran order, stored or
+/// deflated.
 ///
 /// Errors ([`Error::Data`]): no such file, not an npz, damaged, missing arrays, other types or ranks, ends outside
 /// the data, and values that are not finite.

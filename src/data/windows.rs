@@ -35,8 +35,8 @@ pub fn selectable(
     starts(&clips(num_frames, end_indices), span(rollout, condition_frames, future_predictions))
 }
 
-/// [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`]; `path` names the data in it),
-/// as an epoch, which leaves its incomplete last mini-batch out, would then do nothing.
+/// [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`]; `path` names the data in
+/// it), as an epoch, which leaves its incomplete last mini-batch out, would then do nothing.
 pub fn training_starts(path: &Path, clips: &[Range<usize>], span: usize, batch_size: usize) -> Result<Vec<u32>> {
     let starts = starts(clips, span);
     if starts.len() >= batch_size {
@@ -46,8 +46,8 @@ pub fn training_starts(path: &Path, clips: &[Range<usize>], span: usize, batch_s
     Err(Error::data(
         path,
         format!(
-            "{} windows to train on, fewer than one mini-batch of {batch_size}; {short} of {} clips are shorter than the \
-             {span} frames a window needs",
+            "{} windows to train on, fewer than one mini-batch of {batch_size}; clips shorter than the {span} frames a \
+             window needs: {short} of {}",
             starts.len(),
             clips.len()
         ),

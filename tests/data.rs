@@ -1,0 +1,793 @@
+//! Motion files good and bad, statistics, windows, the split, and the check. Files are made here byte by byte, so that
+//! neither the crate's writer nor its zip reader vouches for itself.
+use flate2::{Compression, Crc, write::DeflateEncoder};
+use half::f16;
+use mvae_fast::config::Normalization::{self, Minmax, None as Raw, Zscore};
+use mvae_fast::data::check::{Sizes, check};
+use mvae_fast::data::normalize::Statistics;
+use mvae_fast::data::{Dataset, npz, windows};
+use ndarray_npy::{NpzReader, NpzWriter};
+use proptest::prelude::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs::{self, File};
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Remembers the largest allocation of the whole test program: no file here holds more than 24 MB.
+struct Watch;
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+const ENOUGH: usize = 32 << 20;
+
+// SAFETY: everything is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Watch {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LARGEST.fetch_max(size, Ordering::Relaxed);
+        unsafe { System.realloc(memory, layout, size) }
+    }
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static WATCH: Watch = Watch;
+
+// ---- files, byte by byte ----
+
+/// An array file; the body is taken as it is.
+fn npy(descr: &str, fortran: bool, shape: &str, body: &[u8]) -> Vec<u8> {
+    let order = if fortran { "True" } else { "False" };
+    npy_with_header(&format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"), body)
+}
+
+fn npy_with_header(dict: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    let padding = (64 - (10 + dict.len() + 1) % 64) % 64;
+    bytes.extend(((dict.len() + padding + 1) as u16).to_le_bytes());
+    bytes.extend(dict.bytes());
+    bytes.resize(bytes.len() + padding, b' ');
+    bytes.push(b'\n');
+    bytes.extend(body);
+    bytes
+}
+
+/// How [`zip`] writes.
+#[derive(Clone, Copy, Default, Debug)]
+struct Style {
+    deflate: bool,
+    zip64: bool,
+    /// Claimed uncompressed size of the first entry, when not the true one.
+    lie: Option<u64>,
+}
+
+fn zip(entries: &[(&str, Vec<u8>)], style: Style) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (index, (name, bytes)) in entries.iter().enumerate() {
+        let mut crc = Crc::new();
+        crc.update(bytes);
+        let body = if style.deflate {
+            let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        } else {
+            bytes.clone()
+        };
+        let size = style.lie.filter(|_| index == 0).unwrap_or(bytes.len() as u64);
+        let start = file.len() as u64;
+        let mut fields = vec![20, 0, 0, 0, if style.deflate { 8 } else { 0 }, 0, 0, 0, 0x21, 0];
+        fields.extend(crc.sum().to_le_bytes());
+        let mut extra = Vec::new();
+        if style.zip64 {
+            fields.extend([0xff; 8]);
+            extra.extend([9, 0, 2, 0, 7, 7, 1, 0, 24, 0]); // an unknown field, then the zip64 one
+            for number in [size, body.len() as u64, start] {
+                extra.extend(number.to_le_bytes());
+            }
+        } else {
+            fields.extend((body.len() as u32).to_le_bytes());
+            fields.extend((size as u32).to_le_bytes());
+        }
+        fields.extend((name.len() as u16).to_le_bytes());
+        fields.extend((extra.len() as u16).to_le_bytes());
+
+        file.extend(b"PK\x03\x04");
+        file.extend(&fields);
+        file.extend(name.bytes());
+        file.extend(&extra);
+        file.extend(&body);
+
+        directory.extend(b"PK\x01\x02\x14\x00");
+        directory.extend(&fields);
+        directory.extend([0; 10]);
+        directory.extend(if style.zip64 { u32::MAX } else { start as u32 }.to_le_bytes());
+        directory.extend(name.bytes());
+        directory.extend(&extra);
+    }
+    let (start, size, count) = (file.len() as u64, directory.len() as u64, entries.len() as u64);
+    file.extend(directory);
+    if style.zip64 {
+        let record = file.len() as u64;
+        file.extend(b"PK\x06\x06");
+        file.extend(44u64.to_le_bytes());
+        file.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for number in [count, count, size, start] {
+            file.extend(number.to_le_bytes());
+        }
+        file.extend(b"PK\x06\x07\0\0\0\0");
+        file.extend(record.to_le_bytes());
+        file.extend(1u32.to_le_bytes());
+    }
+    let short = |number: u64| if style.zip64 { u32::MAX } else { number as u32 };
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend((short(count) as u16).to_le_bytes());
+    file.extend((short(count) as u16).to_le_bytes());
+    file.extend(short(size).to_le_bytes());
+    file.extend(short(start).to_le_bytes());
+    file.extend([0, 0]);
+    file
+}
+
+fn ends(values: &[i64]) -> Vec<u8> {
+    let body: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    npy("'<i8'", false, &format!("({},)", values.len()), &body)
+}
+
+fn floats(num_frames: usize, frame_size: usize, values: &[f32]) -> Vec<u8> {
+    let body: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    npy("'<f4'", false, &format!("({num_frames}, {frame_size})"), &body)
+}
+
+/// A file of its own folder, which goes when the value goes.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        Scratch(tempfile::tempdir().unwrap())
+    }
+    fn path(&self) -> PathBuf {
+        self.0.path().join("motion.npz")
+    }
+    fn read(&self, bytes: &[u8]) -> Result<Dataset, String> {
+        fs::write(self.path(), bytes).unwrap();
+        npz::read(&self.path()).map_err(|e| {
+            let message = e.to_string();
+            assert_eq!(e.exit_code(), 4, "{message}");
+            assert!(message.contains("motion.npz: ") && !message.contains('\n'), "{message}");
+            assert!(message.contains("; "), "says how to mend it: {message}");
+            message
+        })
+    }
+    /// Reads `data` and `end_indices` given as array files.
+    fn read_arrays(&self, data: Vec<u8>, end_indices: Vec<u8>) -> Result<Dataset, String> {
+        let entries = [("data.npy", data), ("end_indices.npy", end_indices)];
+        self.read(&zip(&entries, Style::default()))
+    }
+}
+
+/// A small set with every way to hold numbers that f16 has.
+fn small() -> (Vec<(&'static str, Vec<u8>)>, Dataset) {
+    let frames: Vec<f32> = (0..12).map(|i| i as f32 * 0.25 - 1.0).collect();
+    let names: Vec<u8> = "walk\0rün\0\0".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+    let entries = vec![
+        ("data.npy", floats(4, 3, &frames)),
+        ("clip_names.npy", npy("'<U5'", false, "(2,)", &names)),
+        ("end_indices.npy", ends(&[1, 3])),
+        ("objects.npy", npy("[('a', '<f4'), ('b', '|O')]", false, "(7,)", b"anything")),
+    ];
+    let clip_names = vec!["walk".to_owned(), "rün".to_owned()];
+    (entries, Dataset { frames, frame_size: 3, end_indices: vec![1, 3], clip_names, ..Dataset::default() })
+}
+
+// ---- reading ----
+
+/// A number's bytes in the type and order named.
+fn bytes_of(descr: &str, value: f64) -> Vec<u8> {
+    let mut bytes = match &descr[1..] {
+        "f2" => f16::from_f64(value).to_le_bytes().to_vec(),
+        "f4" => (value as f32).to_le_bytes().to_vec(),
+        "f8" => value.to_le_bytes().to_vec(),
+        "i4" | "u4" => (value as u32).to_le_bytes().to_vec(),
+        "i2" | "u2" => (value as u16).to_le_bytes().to_vec(),
+        "i8" | "u8" => (value as u64).to_le_bytes().to_vec(),
+        other => unreachable!("{other}"),
+    };
+    if descr.starts_with('>') {
+        bytes.reverse();
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_way_to_write_the_same_set_reads_the_same(
+        num_frames in 1usize..20, frame_size in 1usize..8, seed in 0usize..1000,
+        float in prop::sample::select(vec!["<f2", "<f4", "<f8", ">f2", ">f4", ">f8"]),
+        integer in prop::sample::select(vec!["<i2", "<i4", "<i8", "<u4", "<u8", ">i4", ">i8", ">u2"]),
+        fortran: bool, deflate: bool, zip64: bool,
+        listed in prop::collection::vec(0usize..20, 1..4),
+    ) {
+        let listed: Vec<usize> = listed.iter().take(num_frames).map(|end| end % num_frames).collect();
+        let value = |frame: usize, feature: usize| ((frame * 31 + feature * 7 + seed) % 401) as f64 / 4.0 - 50.0;
+        let order: Vec<(usize, usize)> = if fortran {
+            (0..frame_size).flat_map(|j| (0..num_frames).map(move |i| (i, j))).collect()
+        } else {
+            (0..num_frames).flat_map(|i| (0..frame_size).map(move |j| (i, j))).collect()
+        };
+        let data: Vec<u8> = order.iter().flat_map(|&(i, j)| bytes_of(float, value(i, j))).collect();
+        let end_indices: Vec<u8> = listed.iter().flat_map(|&end| bytes_of(integer, end as f64)).collect();
+        let entries = [
+            ("joint_names.npy", npy("'>U1'", false, "(2,)", &[0, 0, 0, b'A', 0, 0, 0, b'B'])),
+            ("end_indices.npy", npy(&format!("'{integer}'"), fortran, &format!("({},)", listed.len()), &end_indices)),
+            ("data.npy", npy(&format!("\"{float}\""), fortran, &format!("({num_frames}, {frame_size})"), &data)),
+        ];
+        let dataset = Scratch::new().read(&zip(&entries, Style { deflate, zip64, lie: None })).unwrap();
+        let mut end_indices = listed;
+        end_indices.push(num_frames - 1);
+        end_indices.sort();
+        end_indices.dedup();
+        let frames: Vec<f32> =
+            (0..num_frames * frame_size).map(|i| value(i / frame_size, i % frame_size) as f32).collect();
+        prop_assert_eq!(&dataset.frames, &frames);
+        prop_assert_eq!(dataset.frame_size, frame_size);
+        prop_assert_eq!(&dataset.end_indices, &end_indices);
+        prop_assert_eq!(&dataset.joint_names, &["A", "B"]);
+    }
+
+    #[test]
+    fn a_header_of_any_text_is_an_error_or_agrees_with_the_entry(text in "[ -~]{0,60}", shape in "[-0-9(), L]{0,30}") {
+        let scratch = Scratch::new();
+        let body = [0; 48];
+        prop_assert!(scratch.read_arrays(npy_with_header(&text, &body), ends(&[0])).is_err());
+        if let Ok(dataset) = scratch.read_arrays(npy("'<f4'", false, &shape, &body), ends(&[0])) {
+            prop_assert_eq!(dataset.frames.len(), 12);
+        }
+    }
+
+    #[test]
+    fn selectable_is_what_the_definition_says(
+        num_frames in 1usize..60, listed in prop::collection::vec(0usize..70, 0..8),
+        rollout in 1usize..9, condition in 1usize..4, future in 1usize..4,
+    ) {
+        // Within the data, and no end before the last frame touched.
+        let last = |start: usize| start + condition + rollout + future - 2;
+        let inside = |&start: &usize| {
+            last(start) < num_frames && !listed.iter().any(|&end| start <= end && end < last(start))
+        };
+        let expected: Vec<u32> = (0..num_frames).filter(inside).map(|start| start as u32).collect();
+        prop_assert_eq!(windows::selectable(num_frames, &listed, rollout, condition, future), expected);
+    }
+
+    #[test]
+    fn a_split_loses_nothing(
+        lengths in prop::collection::vec(1usize..400, 1..60), fraction in 0.0f64..1.2, seed: u64, min_len in 1usize..40,
+    ) {
+        let clips = clips_of(&lengths);
+        let split = windows::split(&clips, fraction, seed, min_len);
+        prop_assert_eq!(&split, &windows::split(&clips, fraction, seed, min_len));
+        let mut together = [split.train.clone(), split.validation.clone()].concat();
+        together.sort_by_key(|clip| clip.start);
+        let mut expected = clips.clone();
+        if let Some(cut) = split.cut {
+            let at = clips.iter().position(|clip| clip.contains(&cut)).unwrap();
+            let end = std::mem::replace(&mut expected[at].end, cut);
+            expected.insert(at + 1, cut..end);
+        }
+        prop_assert_eq!(together, expected);
+        prop_assert!(split.validation.iter().all(|clip| clip.len() >= min_len));
+        let usable = clips.iter().filter(|clip| clip.len() >= min_len).count();
+        if usable > 0 {
+            prop_assert!(split.train.iter().any(|clip| clip.len() >= min_len), "something is left to train on");
+        }
+        prop_assert_eq!(split.validation.is_empty(), fraction <= 0.0 || usable == 0
+            || usable == 1 && clips.iter().all(|clip| clip.len() < 2 * min_len
+                || (fraction * clip.len() as f64) as usize > clip.len() - min_len));
+    }
+}
+
+#[test]
+fn reads_what_ndarray_npy_writes_and_back() {
+    let scratch = Scratch::new();
+    let (_, expected) = small();
+    let mut writer = NpzWriter::new_compressed(File::create(scratch.path()).unwrap());
+    let frames = ndarray::Array2::from_shape_vec((4, 3), expected.frames.clone()).unwrap();
+    writer.add_array("data", &frames.mapv(f64::from).reversed_axes().as_standard_layout().t()).unwrap();
+    writer.add_array("end_indices", &ndarray::arr1(&[3u32, 1, 1])).unwrap();
+    writer.finish().unwrap();
+    let dataset = npz::read(&scratch.path()).unwrap();
+    assert_eq!(dataset, Dataset { clip_names: vec![], ..expected.clone() });
+
+    npz::write(&scratch.path(), &expected).unwrap();
+    assert_eq!(npz::read(&scratch.path()).unwrap(), dataset);
+    assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 1, "no temporary file is left");
+    let mut reader = NpzReader::new(File::open(scratch.path()).unwrap()).unwrap();
+    assert_eq!(reader.by_name::<ndarray::OwnedRepr<f32>, ndarray::Ix2>("data").unwrap(), frames);
+    let error = npz::write(&scratch.0.path().join("no/such/folder.npz"), &expected).unwrap_err();
+    assert!(error.to_string().contains("cannot be written"), "{error}");
+}
+
+#[test]
+fn names_are_read_and_strange_arrays_let_be() {
+    let (entries, expected) = small();
+    assert_eq!(Scratch::new().read(&zip(&entries, Style::default())).unwrap(), expected);
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let scratch = Scratch::new();
+    for deflate in [false, true] {
+        for zip64 in [false, true] {
+            let bytes = zip(&small().0, Style { deflate, zip64, lie: None });
+            for length in 0..bytes.len() {
+                assert!(scratch.read(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_an_error_or_harmless() {
+    let scratch = Scratch::new();
+    let (entries, expected) = small();
+    for (deflate, zip64) in [(false, false), (true, true)] {
+        let mut bytes = zip(&entries, Style { deflate, zip64, lie: None });
+        let mut refused = 0;
+        for bit in (0..8 * bytes.len()).step_by(3) {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            match scratch.read(&bytes) {
+                Ok(dataset) => {
+                    assert_eq!(dataset.frames, expected.frames, "bit {bit}");
+                    assert_eq!(dataset.end_indices, expected.end_indices, "bit {bit}");
+                }
+                Err(_) => refused += 1,
+            }
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert!(refused > 1000, "{refused}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_under_a_right_checksum_never_panics() {
+    let scratch = Scratch::new();
+    let (entries, _) = small();
+    for array in [0, 2] {
+        for bit in 0..8 * 128 {
+            let mut entries = entries.clone();
+            entries[array].1[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(dataset) = scratch.read(&zip(&entries, Style::default())) {
+                assert_eq!(dataset.frames.len(), 12, "bit {bit} of {}", entries[array].0);
+            }
+        }
+    }
+}
+
+#[test]
+fn absurd_claims_are_refused_unallocated() {
+    let scratch = Scratch::new();
+    let body = [0; 48];
+    for shape in [
+        "(4611686018427387904, 4)",
+        "(18446744073709551615, 18446744073709551615)",
+        "(99999999999999999999999999, 3)",
+        "(1000000000000, 3)",
+        "(4000000000, 300)",
+        "(4, 2)",
+        "(4294967296, 0)",
+        "(0, 18446744073709551615)",
+        "(-4, -3)",
+        "(4, 3, 1)",
+        "(12,)",
+        "()",
+    ] {
+        for fortran in [false, true] {
+            let error = scratch.read_arrays(npy("'<f4'", fortran, shape, &body), ends(&[0])).unwrap_err();
+            assert!(error.contains("data"), "{shape}: {error}");
+        }
+    }
+    for descr in ["'<f18446744073709551615'", "'<U18446744073709551615'", "'<f'", "'<'", "''", "'é4'", "'<é4'", "'<f0'"]
+    {
+        scratch.read_arrays(npy(descr, false, "(4, 3)", &body), ends(&[0])).unwrap_err();
+        scratch.read_arrays(floats(4, 3, &[0.0; 12]), npy(descr, false, "(4,)", &body)).unwrap_err();
+        // An optional array of that type is left alone.
+        let (mut entries, expected) = small();
+        entries[1].1 = npy(descr, false, "(2,)", &body);
+        let dataset = scratch.read(&zip(&entries, Style::default())).unwrap();
+        assert_eq!(dataset, Dataset { clip_names: vec![], ..expected });
+    }
+
+    // Nested so deep that a recursive parser would run out of stack, and a header length of 4 GB.
+    let deep = npy_with_header(&"(".repeat(60_000), &body);
+    scratch.read_arrays(deep, ends(&[0])).unwrap_err();
+    let mut long = npy("'<f4'", false, "(4, 3)", &body);
+    long[6] = 2;
+    long[8..12].copy_from_slice(&[0xff; 4]);
+    let error = scratch.read_arrays(long, ends(&[0])).unwrap_err();
+    assert!(error.contains("4294967295 bytes"), "{error}");
+
+    // Sizes in the zip directory that are lies.
+    for (deflate, size) in [(true, 1 << 40), (true, u64::MAX), (false, 1 << 40), (true, 100), (false, 0), (true, 0)] {
+        for shape in ["(4, 3)", "(274877906900, 1)"] {
+            let entries = [("data.npy", npy("'<f4'", false, shape, &body)), ("end_indices.npy", ends(&[0]))];
+            let lie = Style { deflate, zip64: true, lie: Some(size) };
+            let error = scratch.read(&zip(&entries, lie)).unwrap_err();
+            assert!(error.contains("data"), "{error}");
+        }
+    }
+
+    // A directory of four billion entries.
+    let mut bytes = zip(&small().0, Style { zip64: true, ..Style::default() });
+    let count = bytes.len() - 22 - 20 - 56 + 24;
+    bytes[count..count + 16].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    scratch.read(&bytes).unwrap_err();
+
+    // A true zip bomb: 100 MB of zeros in 100 kB, agreeing with its header.
+    let header = npy("'<f4'", false, "(25000000, 1)", &[]);
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&header).unwrap();
+    for _ in 0..1000 {
+        encoder.write_all(&[0; 100_000]).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    let mut bytes = zip(&[("data.npy", bomb.clone()), ("end_indices.npy", ends(&[0]))], Style::default());
+    let size = (header.len() as u32 + 100_000_000).to_le_bytes();
+    let entry = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
+    let entry = bytes[..entry].windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
+    bytes[entry + 10] = 8;
+    bytes[entry + 24..entry + 28].copy_from_slice(&size);
+    let error = scratch.read(&bytes).unwrap_err();
+    assert!(error.contains("claim to inflate"), "{error}");
+
+    assert!(LARGEST.load(Ordering::Relaxed) < ENOUGH, "{} bytes at once", LARGEST.load(Ordering::Relaxed));
+}
+
+#[test]
+fn messages_say_what_is_wrong() {
+    let scratch = Scratch::new();
+    let data = || floats(4, 3, &[0.5; 12]);
+    let says = |result: Result<Dataset, String>, what: &str| {
+        let message = result.unwrap_err();
+        assert!(message.contains(what), "{message:?} should contain {what:?}");
+    };
+    let arrays = |entries: &[(&str, Vec<u8>)]| scratch.read(&zip(entries, Style::default()));
+
+    says(arrays(&[("poses.npy", data()), ("x.npy", data())]), "no array data, it holds poses, x");
+    says(arrays(&[("data.npy", data())]), "no array end_indices, it holds data");
+    says(arrays(&[]), "holds nothing");
+    says(scratch.read(b""), "not an npz");
+    says(scratch.read(b"time,x,y\n1,2,3\n"), "not an npz");
+    says(scratch.read(&data()), "a single .npy array");
+    says(scratch.read_arrays(npy("'<i8'", false, "(4, 3)", &[0; 96]), ends(&[3])), "data is <i8 [4, 3]; save it as");
+    says(
+        scratch.read_arrays(npy("'<f4'", false, "(12,)", &[0; 48]), ends(&[3])),
+        "data is <f4 [12]; save it as [frames",
+    );
+    says(scratch.read_arrays(floats(0, 3, &[]), ends(&[3])), "data is <f4 [0, 3]");
+    says(scratch.read_arrays(data(), ends(&[])), "end_indices is <i8 [0]");
+    says(scratch.read_arrays(data(), npy("'<f8'", false, "(1,)", &[0; 8])), "end_indices is <f8 [1]; save it as int64");
+    says(scratch.read_arrays(data(), npy("'<i8'", false, "(1, 1)", &[0; 8])), "end_indices is <i8 [1, 1]");
+    says(scratch.read_arrays(data(), ends(&[1, -2, 3])), "end_indices[1] is -2, but data has 4 frames");
+    says(scratch.read_arrays(data(), ends(&[2, 4])), "end_indices[1] is 4, but data has 4 frames; ends are inclusive");
+    says(scratch.read_arrays(data(), ends(&[2, 9])), "lies between 0 and 3");
+    says(scratch.read_arrays(data(), npy("'<u8'", false, "(1,)", &[0xff; 8])), "is 18446744073709551615");
+    let missing = npz::read(Path::new("no/such.npz")).unwrap_err();
+    assert!(missing.to_string().contains("cannot be opened") && missing.exit_code() == 4, "{missing}");
+
+    let mut values = [0.0; 12];
+    (values[7], values[11]) = (f32::NAN, f32::NEG_INFINITY);
+    let bad = floats(4, 3, &values);
+    says(
+        scratch.read_arrays(bad.clone(), ends(&[1, 3])),
+        "2 of its values are not finite, the first in frame 2 (clip 1), feature 1",
+    );
+    assert_eq!(npz::read_lenient(&scratch.path()).unwrap().end_indices, [1, 3]);
+    let overflow: Vec<u8> = [1e300f64; 2].iter().flat_map(|x| x.to_le_bytes()).collect();
+    says(scratch.read_arrays(npy("'<f8'", false, "(2, 1)", &overflow), ends(&[1])), "2 of its values are not finite");
+}
+
+#[test]
+fn ends_are_put_in_order() {
+    let scratch = Scratch::new();
+    let read = |listed: &[i64]| scratch.read_arrays(floats(6, 1, &[0.0; 6]), ends(listed)).unwrap();
+    assert_eq!(read(&[3, 1, 3]).end_indices, [1, 3, 5]);
+    assert_eq!(read(&[5]).clips().as_slice(), std::slice::from_ref(&(0..6)));
+    let dataset = read(&[1, 3]);
+    assert_eq!(dataset.clips(), [0..2, 2..4, 4..6]);
+    assert_eq!((0..6).map(|frame| dataset.clip_of(frame)).collect::<Vec<_>>(), [0, 0, 1, 1, 2, 2]);
+}
+
+#[test]
+fn several_files_are_one_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, num_frames: usize, frame_size: usize| {
+        let path = folder.path().join(name);
+        let frames = (0..num_frames * frame_size).map(|x| x as f32).collect();
+        let end_indices = vec![0, num_frames - 1];
+        npz::write(&path, &Dataset { frames, frame_size, end_indices, ..Dataset::default() }).unwrap();
+        path
+    };
+    let (a, b, c) = (write("a.npz", 4, 2), write("b.npz", 3, 2), write("c.npz", 3, 5));
+    let all = Dataset::load(&[a.clone(), b.clone()]).unwrap();
+    assert_eq!(all.frames, [0., 1., 2., 3., 4., 5., 6., 7., 0., 1., 2., 3., 4., 5.]);
+    assert_eq!(all.end_indices, [0, 3, 4, 6]);
+    assert_eq!(all.frame(4), [0., 1.]);
+    let error = Dataset::load(&[a, b, c]).unwrap_err().to_string();
+    assert!(error.contains("c.npz: has 5 features") && error.contains("a.npz has 2"), "{error}");
+    assert_eq!(Dataset::load(&[]).unwrap_err().exit_code(), 2);
+}
+
+// ---- statistics ----
+
+/// Unrounded: the exact statistics of 1, 2, 4 and of a constant.
+#[test]
+fn statistics_of_known_numbers() {
+    let frames = [1.0f32, 0.1, 2.0, 0.1, 4.0, 0.1];
+    let statistics = Statistics::of(&frames, 2);
+    let tenth = 0.1f32 as f64;
+    assert_eq!(statistics.max, [4.0, tenth]);
+    assert_eq!(statistics.min, [1.0, tenth]);
+    assert_eq!(statistics.avg, [7.0 / 3.0, tenth]);
+    approx::assert_relative_eq!(statistics.std[0], (7.0f64 / 3.0).sqrt(), epsilon = 1e-14);
+    assert_eq!(statistics.std[1], 1.0);
+    assert_eq!(Statistics::of(&[0.1f64; 1001], 1).std, [1.0], "a constant is not divided by its rounding errors");
+    for (mode, expected) in
+        [(Zscore, [(1.0 - 7.0 / 3.0) / (7.0f64 / 3.0).sqrt(), 0.0]), (Minmax, [-1.0, -1.0]), (Raw, [1.0, tenth])]
+    {
+        let mut frame = [1.0, tenth];
+        statistics.normalize(mode, &mut frame);
+        approx::assert_relative_eq!(frame[..], expected[..], epsilon = 1e-14);
+        statistics.denormalize(mode, &mut frame);
+        approx::assert_relative_eq!(frame[..], [1.0, tenth][..], epsilon = 1e-14);
+    }
+    assert_eq!(Statistics::of(&[3.0f64], 1).std, [1.0], "one frame has no deviation");
+    let only_last = Statistics::of_rows(frames.chunks_exact(2).skip(2), 2);
+    assert_eq!((only_last.avg[0], only_last.std[0]), (4.0, 1.0));
+}
+
+/// Means far from zero must not eat the deviation.
+#[test]
+fn statistics_of_a_distant_feature() {
+    let frames: Vec<f64> = (0..1000).map(|i| 1e8 + (i % 2) as f64 * 1e-3).collect();
+    let expected = 1e-3 * (1000.0 / 4.0 / 999.0f64).sqrt();
+    approx::assert_relative_eq!(Statistics::of(&frames, 1).std[0], expected, max_relative = 1e-4);
+}
+
+fn golden(case: &str) -> Option<NpzReader<File>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/golden").join(case).join("arrays.npz");
+    match File::open(&path) {
+        Ok(file) => Some(NpzReader::new(file).unwrap()),
+        Err(_) => {
+            println!("skipped: {} is not there", path.display());
+            None
+        }
+    }
+}
+
+#[test]
+fn normalisation_agrees_with_the_reference() {
+    let Some(mut arrays) = golden("normalisation") else { return };
+    let mut array = |name: &str| -> ndarray::ArrayD<f64> { arrays.by_name(name).unwrap() };
+    let data = array("data");
+    let frame_size = data.shape()[1];
+    let data = data.into_raw_vec_and_offset().0;
+    let statistics = Statistics::of(&data, frame_size);
+    for (got, name) in
+        [(&statistics.max, "max"), (&statistics.min, "min"), (&statistics.avg, "avg"), (&statistics.std, "std")]
+    {
+        approx::assert_relative_eq!(got[..], *array(name).as_slice().unwrap(), max_relative = 1e-12, epsilon = 1e-14);
+    }
+    let probe = array("probe").into_raw_vec_and_offset().0;
+    for (mode, name, correct) in [(Zscore, "zscore", ""), (Minmax, "minmax", "_correct"), (Raw, "none", "")] {
+        let normalized = |frames: &[f64], mode: Normalization| {
+            let mut frames = frames.to_vec();
+            statistics.normalize(mode, &mut frames);
+            frames
+        };
+        let mut denormalized = probe.clone();
+        statistics.denormalize(mode, &mut denormalized);
+        for (got, what) in [
+            (normalized(&data, mode), "data"),
+            (normalized(&probe, mode), "probe_normalised"),
+            (denormalized, "probe_denormalised"),
+        ] {
+            let expected = array(&format!("{name}.{what}{correct}"));
+            approx::assert_relative_eq!(got[..], *expected.as_slice().unwrap(), max_relative = 1e-11, epsilon = 1e-12);
+        }
+    }
+}
+
+// ---- windows and the split ----
+
+#[test]
+fn start_indices_agree_with_the_reference_where_it_is_right() {
+    let Some(mut arrays) = golden("indices") else { return };
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/golden/indices/case.json");
+    let case: serde_json::Value = serde_json::from_reader(File::open(case).unwrap()).unwrap();
+    for case in case["cases"].as_array().unwrap() {
+        let size = |name: &str| case[name].as_u64().unwrap() as usize;
+        let mut array =
+            |name: &str| -> ndarray::Array1<i64> { arrays.by_name(&format!("{}.{name}", case["index"])).unwrap() };
+        let listed: Vec<usize> = array("end_indices").iter().map(|&end| end as usize).collect();
+        let expected: Vec<u32> = array("correct").iter().map(|&start| start as u32).collect();
+        let got = windows::selectable(
+            size("num_frames"),
+            &listed,
+            size("num_steps_per_rollout"),
+            size("num_condition_frames"),
+            size("num_future_predictions"),
+        );
+        assert_eq!(got, expected, "{}", case["name"]);
+    }
+}
+
+/// Clips of these lengths, one after the other.
+fn clips_of(lengths: &[usize]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    lengths
+        .iter()
+        .map(|length| {
+            start += length;
+            start - length..start
+        })
+        .collect()
+}
+
+#[test]
+fn fewer_windows_than_a_batch_are_refused_with_the_numbers() {
+    let clips = clips_of(&[40, 8, 39]);
+    let path = Path::new("walk.npz");
+    assert_eq!(windows::training_starts(path, &clips, 9, 63).unwrap().len(), 32 + 31);
+    let error = windows::training_starts(path, &clips, 9, 64).unwrap_err();
+    assert_eq!(error.exit_code(), 4);
+    assert_eq!(
+        error.to_string(),
+        "walk.npz: 63 windows to train on, fewer than one mini-batch of 64; clips shorter than the 9 frames a window \
+         needs: 1 of 3; give more data, or lower the batch size or the rollout"
+    );
+}
+
+#[test]
+fn a_split_comes_near_the_fraction_and_spreads() {
+    let lengths: Vec<usize> = (0..200).map(|i| 100 + 37 * i % 101).collect();
+    let clips = clips_of(&lengths);
+    let total = clips.last().unwrap().end;
+    let held = |split: &windows::Split| split.validation.iter().map(Range::len).sum::<usize>();
+    let mut different = std::collections::HashSet::new();
+    for seed in 0..20 {
+        let split = windows::split(&clips, 0.05, seed, 9);
+        let share = held(&split) as f64 / total as f64;
+        assert!((share - 0.05).abs() < 0.005, "seed {seed}: {share}");
+        let quarters: std::collections::HashSet<_> =
+            split.validation.iter().map(|clip| 4 * clip.start / total).collect();
+        assert_eq!(quarters.len(), 4, "seed {seed}: {:?}", split.validation);
+        different.insert(split.validation.clone());
+    }
+    assert!(different.len() > 10, "seeds matter");
+
+    assert!(windows::split(&clips, 0.0, 1, 9).validation.is_empty());
+    let equal = windows::split(&clips_of(&[50, 50]), 0.05, 1, 30);
+    assert_eq!((equal.train.len(), equal.validation.len(), equal.cut), (1, 1, None), "too short to cut");
+}
+
+#[test]
+fn a_long_clip_is_cut() {
+    let split = windows::split(&[0..1000, 1000..1005], 0.05, 1, 9);
+    assert_eq!(split.train, [0..950, 1000..1005]);
+    assert_eq!(split.validation.as_slice(), std::slice::from_ref(&(950..1000)));
+    assert_eq!(split.cut, Some(950));
+    let short = windows::split(std::slice::from_ref(&(0..17)), 0.05, 1, 9);
+    assert_eq!((short.train.len(), short.validation.len()), (1, 0), "too short to cut");
+}
+
+// ---- the check ----
+
+/// Two clips of a smooth motion of `frame_size` features.
+fn smooth(frame_size: usize) -> Dataset {
+    let frames =
+        (0..400 * frame_size).map(|i| ((i / frame_size) as f32 * 0.2 + (i % frame_size) as f32).sin()).collect();
+    Dataset { frames, frame_size, end_indices: vec![199, 399], ..Dataset::default() }
+}
+
+#[test]
+fn check_finds_what_was_planted() {
+    let mut dataset = smooth(20);
+    let clean = check(&dataset, &Sizes::default());
+    assert!(clean.ready && clean.warnings.is_empty() && clean.jumps == 0, "{clean}");
+    assert_eq!((clean.windows, clean.batches, clean.short_clips), (2 * 192, 6, 0));
+    assert!(clean.to_string().ends_with("verdict     ready to train"), "{clean}");
+
+    dataset.end_indices = vec![4, 199, 399];
+    dataset.frames.chunks_exact_mut(20).for_each(|row| row[3] = 7.0);
+    dataset.frames[250 * 20 + 11] += 9.0; // one value of one frame: a jump there and a jump back
+    let report = check(&dataset, &Sizes::default());
+    assert_eq!(report.constant_features[0].index, 3);
+    assert_eq!((report.jumps, report.short_clips), (2, 1));
+    for (jump, frame) in report.worst_jumps.iter().zip([250, 251]) {
+        assert!(jump.place.frame == frame || jump.place.frame == 501 - frame, "{jump}");
+        assert_eq!((jump.place.clip, jump.place.feature.index, jump.features), (2, 11, 1));
+        approx::assert_relative_eq!(jump.place.seconds, (jump.place.frame - 200) as f64 / 30.0, epsilon = 1e-12);
+    }
+    assert!(report.ready, "jumps are a warning: {report}");
+
+    dataset.frames[300 * 20 + 5] = f32::NAN;
+    let report = check(&dataset, &Sizes::default());
+    assert_eq!((report.non_finite, report.non_finite_places[0].frame), (1, 300));
+    assert!(!report.ready && report.problems[0].starts_with("1 values are not finite"), "{report}");
+    assert!(report.groups[0].max.is_finite());
+
+    let report = check(&smooth(20), &Sizes { batch_size: 385, ..Sizes::default() });
+    assert!(
+        !report.ready && report.problems[0].contains("384 windows are fewer than one mini-batch of 385"),
+        "{report}"
+    );
+}
+
+#[test]
+fn check_finds_a_missing_clip_end() {
+    let mut dataset = smooth(50);
+    // The second half moves elsewhere.
+    dataset.frames[200 * 50..].iter_mut().for_each(|x| *x += 5.0);
+    assert_eq!(check(&dataset, &Sizes::default()).jumps, 0, "between clips anything goes");
+    dataset.end_indices = vec![399];
+    let report = check(&dataset, &Sizes::default());
+    assert_eq!((report.jumps, report.worst_jumps[0].features, report.worst_jumps[0].place.frame), (1, 50, 200));
+    assert!(report.warnings.iter().any(|warning| warning.contains("end of a clip is missing")), "{report}");
+}
+
+#[test]
+fn check_names_features_and_writes_json() {
+    let mut dataset = smooth(3 + 12 * 2);
+    dataset.joint_names = vec!["Hips".into(), "Head".into()];
+    dataset.clip_names = vec!["walk".into(), "run".into()];
+    for feature in [2, 7, 14, 20, 26] {
+        dataset.frames[333 * 27 + feature] = f32::INFINITY;
+    }
+    let report = check(&dataset, &Sizes::default());
+    let names: Vec<_> = report.non_finite_places.iter().map(|place| place.feature.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["root turn", "position y of Head", "velocity z of Head", "Y axis z of Head", "Z axis z of Head"]
+    );
+    assert_eq!(report.non_finite_places[0].clip_name.as_deref(), Some("run"));
+    let groups: Vec<_> = report.groups.iter().map(|group| (group.name, group.first, group.last)).collect();
+    assert_eq!(groups, [("root motion", 0, 2), ("positions", 3, 8), ("velocities", 9, 14), ("axes", 15, 26)]);
+    assert!(report.axes_off_length > 1000, "a sine is no unit vector");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["non_finite"], 5);
+    assert_eq!(json["non_finite_places"][1]["feature"]["name"], "position y of Head");
+    assert_eq!(json["ready"], false);
+}
+
+// ---- real motion ----
+
+#[test]
+fn real_motion_is_ready_to_train() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/real/walk_run_255.npz");
+    if !path.exists() {
+        println!("skipped: {} is not there", path.display());
+        return;
+    }
+    let dataset = npz::read(&path).unwrap();
+    assert_eq!((dataset.num_frames(), dataset.frame_size, dataset.end_indices.len()), (23302, 255, 153));
+    assert_eq!((dataset.clip_names.len(), dataset.joint_names.len()), (153, 21));
+    let report = check(&dataset, &Sizes::default());
+    assert!(report.ready && report.short_clips == 0, "{report}");
+    assert_eq!((report.windows, report.batches), (23302 - 153 * 8, 344), "every clip loses its last eight frames");
+    assert_eq!(report.constant_features.len(), 2, "position x and z of the hips");
+    assert_eq!(report.axes_off_length, 0);
+    assert!(report.jumps < 30, "{report}");
+    let split = windows::split(&dataset.clips(), 0.05, 1, 30);
+    let held: usize = split.validation.iter().map(Range::len).sum();
+    assert!((held as f64 / 23302.0 - 0.05).abs() < 0.01, "{held}");
+}
