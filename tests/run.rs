@@ -31,7 +31,7 @@ fn record(epoch: usize) -> EpochRecord {
         posterior_std: vec![0.9, 1.0, 1.1],
         expert_usage: vec![0.25, 0.75],
         gate_entropy: 0.56,
-        validation: epoch.is_multiple_of(2).then(|| Validation {
+        validation: epoch.is_multiple_of(2).then_some(Validation {
             one_step_error: 0.02,
             rollout_30_error: Some(0.2),
             rollout_300_error: None,
@@ -56,7 +56,7 @@ fn new_run(root: &Path) -> RunFolder {
 fn payloads(mut file: &[u8]) -> Vec<Vec<u8>> {
     let masked = |bytes: &[u8]| {
         let crc = crc32c(bytes);
-        ((crc >> 15 | crc << 17).wrapping_add(0xa282_ead8)).to_le_bytes()
+        crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
     };
     let mut payloads = Vec::new();
     while !file.is_empty() {
