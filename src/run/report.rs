@@ -1,1 +1,242 @@
-//! r
+//! `report.html`: a run in one self-contained page. Numbers and words are put in here, curves drawn by the page's script.
+use super::atomic;
+use super::folder::RunFolder;
+use crate::Result;
+use crate::record::EpochRecord;
+use serde::Serialize;
+
+const PAGE: &str = include_str!("report.html");
+
+/// Writes the page of a run, whole. `configuration` holds what is worth reading first, as (name, value).
+pub fn write(
+    folder: &RunFolder,
+    configuration: &[(&str, String)],
+    records: &[EpochRecord],
+) -> Result<()> {
+    let page = page(&folder.name(), configuration, records);
+    atomic::write(&folder.report(), page.as_bytes())
+}
+
+/// The page. Links are relative to the run folder.
+pub fn page(name: &str, configuration: &[(&str, String)], records: &[EpochRecord]) -> String {
+    let state = match records.last() {
+        Some(last) => format!(
+            "epoch {}, {} steps, {}",
+            last.epoch,
+            last.step,
+            duration(last.timing.elapsed_seconds)
+        ),
+        None => "no epoch is done yet".to_owned(),
+    };
+    let part = |key: &str| match key {
+        "name" => escape(name),
+        "state" => escape(&state),
+        "warnings" => warnings(records),
+        "numbers" => rows(&numbers(records)),
+        "configuration" => rows(configuration),
+        "data" => data(records),
+        other => unreachable!("report.html asks for {other}"),
+    };
+    let mut pieces = PAGE.split("{{");
+    let mut page = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (key, rest) = piece
+            .split_once("}}")
+            .expect("report.html closes what it opens");
+        page += &part(key);
+        page += rest;
+    }
+    page
+}
+
+/// What the last epoch warns of, or when there was something last.
+fn warnings(records: &[EpochRecord]) -> String {
+    let Some(warned) = records.iter().rfind(|record| !record.warnings.is_empty()) else {
+        return "<p class=\"good\">No warnings.</p>".to_owned();
+    };
+    let items: String = warned
+        .warnings
+        .iter()
+        .map(|line| format!("<li>{}</li>", escape(line)))
+        .collect();
+    let gone = match records.last() {
+        Some(last) if last.epoch != warned.epoch => format!(
+            "<p class=\"good\">No warnings in epoch {}. The last were in epoch {}:</p>",
+            last.epoch, warned.epoch
+        ),
+        _ => String::new(),
+    };
+    format!("{gone}<ul class=\"warnings\">{items}</ul>")
+}
+
+/// The table of final numbers.
+fn numbers(records: &[EpochRecord]) -> Vec<(&'static str, String)> {
+    let Some(last) = records.last() else {
+        return Vec::new();
+    };
+    let latents = last.posterior_mean.len();
+    let mut rows = vec![
+        (
+            "Reconstruction loss, training (mean squared error)",
+            number(last.recon_loss),
+        ),
+        (
+            "KL (nats a latent dimension; vq: codebook loss)",
+            number(last.kl_loss),
+        ),
+        ("KL weight", number(last.kl_weight)),
+    ];
+    if latents > 0 {
+        rows.push((
+            "Active latent units",
+            format!("{} of {latents}", last.active_units),
+        ));
+    }
+    if last.perplexity > 0.0 {
+        rows.push(("Codebook perplexity", number(last.perplexity)));
+    }
+    rows.push(("Gradient norm", number(last.grad_norm)));
+    if let Some((epoch, validation)) = records
+        .iter()
+        .rev()
+        .find_map(|record| Some((record.epoch, record.validation.as_ref()?)))
+    {
+        let error = |error: Option<f64>| error.map_or("clips too short".to_owned(), number);
+        let inside = 100.0 * validation.prior_inside;
+        rows.extend([
+            ("Held-out quality measured in epoch", epoch.to_string()),
+            (
+                "Held-out one-step error (mean squared)",
+                number(validation.one_step_error),
+            ),
+            (
+                "Held-out error at frame 30 of rollouts",
+                error(validation.rollout_30_error),
+            ),
+            (
+                "Held-out error at frame 300 of rollouts",
+                error(validation.rollout_300_error),
+            ),
+            (
+                "Rollouts from the prior that stay in range",
+                format!("{inside:.1} %"),
+            ),
+            (
+                "Their pose at frame 300 (root mean square; data: 1)",
+                number(validation.prior_rms),
+            ),
+        ]);
+    }
+    rows.extend([
+        (
+            "Speed (samples a second)",
+            number(last.timing.samples_per_second),
+        ),
+        ("Training time", duration(last.timing.elapsed_seconds)),
+    ]);
+    rows
+}
+
+fn rows(rows: &[(&str, String)]) -> String {
+    rows.iter()
+        .map(|(name, value)| {
+            format!(
+                "<tr><th>{}</th><td>{}</td></tr>\n",
+                escape(name),
+                escape(value)
+            )
+        })
+        .collect()
+}
+
+/// Everything the script draws, as JSON that cannot end the script element it stands in. Numbers that are not finite
+/// become null: gaps.
+fn data(records: &[EpochRecord]) -> String {
+    /// Fields are read by name in report.html.
+    #[derive(Serialize)]
+    struct Curves<'a> {
+        epoch: Vec<usize>,
+        phase: Vec<&'a str>,
+        recon_loss: Vec<f32>,
+        one_step_error: Vec<Option<f32>>,
+        rollout_30_error: Vec<Option<f32>>,
+        rollout_300_error: Vec<Option<f32>>,
+        kl_loss: Vec<f32>,
+        kl_weight: Vec<f32>,
+        active_units: Vec<usize>,
+        perplexity: Vec<f32>,
+        learning_rate: Vec<f32>,
+        student_probability: Vec<f32>,
+        grad_norm: Vec<f32>,
+        gate_entropy: Vec<f32>,
+        samples_per_second: Vec<f32>,
+        kl_per_latent: Vec<f32>,
+        posterior_mean: Vec<f32>,
+        posterior_std: Vec<f32>,
+        expert_usage: Vec<f32>,
+    }
+    let curve = |field: fn(&EpochRecord) -> f64| {
+        records
+            .iter()
+            .map(|record| field(record) as f32)
+            .collect::<Vec<_>>()
+    };
+    let measured = |field: fn(&crate::record::Validation) -> Option<f64>| {
+        let field = |record: &EpochRecord| Some(field(record.validation.as_ref()?)? as f32);
+        records.iter().map(field).collect::<Vec<_>>()
+    };
+    let last = |field: fn(&EpochRecord) -> &Vec<f64>| {
+        records.last().map_or(Vec::new(), |last| {
+            field(last).iter().map(|x| *x as f32).collect()
+        })
+    };
+    let curves = Curves {
+        epoch: records.iter().map(|record| record.epoch).collect(),
+        phase: records.iter().map(|record| record.phase.as_str()).collect(),
+        recon_loss: curve(|record| record.recon_loss),
+        one_step_error: measured(|validation| Some(validation.one_step_error)),
+        rollout_30_error: measured(|validation| validation.rollout_30_error),
+        rollout_300_error: measured(|validation| validation.rollout_300_error),
+        kl_loss: curve(|record| record.kl_loss),
+        kl_weight: curve(|record| record.kl_weight),
+        active_units: records.iter().map(|record| record.active_units).collect(),
+        perplexity: curve(|record| record.perplexity),
+        learning_rate: curve(|record| record.learning_rate),
+        student_probability: curve(|record| record.student_probability),
+        grad_norm: curve(|record| record.grad_norm),
+        gate_entropy: curve(|record| record.gate_entropy),
+        samples_per_second: curve(|record| record.timing.samples_per_second),
+        kl_per_latent: last(|record| &record.kl_per_latent),
+        posterior_mean: last(|record| &record.posterior_mean),
+        posterior_std: last(|record| &record.posterior_std),
+        expert_usage: last(|record| &record.expert_usage),
+    };
+    serde_json::to_string(&curves)
+        .expect("curves are plain data")
+        .replace('<', "\\u003c")
+}
+
+/// Four significant digits, and an exponent where the number would be long.
+fn number(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".to_owned(),
+        size if !(1e-3..1e6).contains(&size) => format!("{x:.3e}"),
+        size => format!("{x:.*}", (3 - size.log10().floor() as i32).max(0) as usize),
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    let seconds = seconds as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
