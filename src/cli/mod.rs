@@ -78,7 +78,7 @@ pub struct TrainArgs {
     /// npz files of motion; the same as --data
     #[arg(value_name = "DATA")]
     pub files: Vec<PathBuf>,
-    /// Name of the run folder [default: made from the date and the variant]
+    /// Name of the run folder (default: made from the date and the variant)
     #[arg(long)]
     pub name: Option<String>,
     /// Folder that holds the run folders
@@ -93,13 +93,13 @@ pub struct TrainArgs {
     /// TOML file of configuration keys, such as a run's config.toml
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where every key starts from; --config may name it too (preset = "paper") [default: default]
+    /// Where every key starts from; --config may name it too (preset = "paper"; default: default)
     #[arg(long, env = "MVAE_PRESET")]
     pub preset: Option<Preset>,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
-    /// Threads to use [default: as many as the machine offers]; the result does not depend on it
+    /// Threads to use (default: as many as the machine offers); the result does not depend on it
     #[arg(long, value_name = "N", env = "MVAE_THREADS")]
     pub threads: Option<NonZeroUsize>,
     /// Print no progress
@@ -159,7 +159,7 @@ pub enum DataCommand {
 /// Arguments of `gradcheck`.
 #[derive(Debug, Args)]
 pub struct GradcheckArgs {
-    /// Only this network [default: all]
+    /// Only this network (default: all)
     #[arg(long)]
     pub variant: Option<Variant>,
     /// auto, cpu, cuda or cuda:N
