@@ -93,7 +93,7 @@ pub struct TrainArgs {
     /// TOML file of configuration keys, such as a run's config.toml
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where every key starts from; --config may name it too (preset = "paper"; default: default)
+    /// Where every key starts from (default: default); a file may say preset = "paper"
     #[arg(long, env = "MVAE_PRESET")]
     pub preset: Option<Preset>,
     /// auto, cpu, cuda or cuda:N
