@@ -43,7 +43,13 @@ macro_rules! keys {
         pub struct Overrides {
             $($(
                 $(#[doc = $doc])+
-                #[arg(long, help_heading = $heading, env = env_name!($key), allow_negative_numbers = true)]
+                #[arg(
+                    long,
+                    help_heading = $heading,
+                    env = env_name!($key),
+                    hide_env = true,
+                    allow_negative_numbers = true
+                )]
                 pub $key: Option<$flag>,
             )+)+
         }

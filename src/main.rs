@@ -1,2 +1,30 @@
 //! Parse, run, print the error on one line, exit code; nothing else.
-fn main() {}
+use mvae_fast::{Error, cli};
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let error = match cli::run(cli::parse()) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(error) => error,
+    };
+    if matches!(&error, Error::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS; // the reader has what it wanted, as in `| head`
+    }
+    let _ = writeln!(std::io::stderr(), "error: {}", chain(&error));
+    ExitCode::from(error.exit_code())
+}
+
+/// The error and its causes on one line, leaving out what the error has already said.
+fn chain(error: &Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line.replace('\n', " ")
+}

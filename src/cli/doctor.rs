@@ -1,0 +1,219 @@
+//! What this machine offers, found without loading anything.
+use serde::Serialize;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What `mvae-fast doctor` says.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Version of this program.
+    pub version: &'static str,
+    /// Commit it was built from, when the build knew it (`MVAE_COMMIT`).
+    pub commit: Option<&'static str>,
+    /// Operating system and architecture, as `linux-x86_64`.
+    pub platform: String,
+    /// Model name of the processor, where the system tells it.
+    pub cpu: Option<String>,
+    /// Threads this process may run at once (affinity and container limits count).
+    pub threads: usize,
+    /// Vector instruction sets of the processor.
+    pub vector: Vec<&'static str>,
+    /// Memory of the machine, bytes; less when a container limits it.
+    pub memory: Option<u64>,
+    /// Memory that is free to use now, bytes.
+    pub memory_available: Option<u64>,
+    /// NVIDIA driver library (libcuda.so.1), when there is one.
+    pub cuda_driver: Option<PathBuf>,
+    /// What the NVIDIA kernel module says of its version.
+    pub cuda_driver_version: Option<String>,
+    /// Folder that holds the run folders.
+    pub runs: PathBuf,
+    /// Why run folders cannot be made there; none when they can.
+    pub runs_problem: Option<String>,
+}
+
+impl Report {
+    /// Looks at this machine; `runs` is the folder that is to hold run folders, which need not exist.
+    pub fn new(runs: &Path) -> Self {
+        Report {
+            version: env!("CARGO_PKG_VERSION"),
+            commit: option_env!("MVAE_COMMIT"),
+            platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+            cpu: line_value("/proc/cpuinfo", "model name"),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            vector: vector_sets(),
+            memory: container_limit()
+                .into_iter()
+                .chain(meminfo("MemTotal"))
+                .min(),
+            memory_available: container_limit()
+                .into_iter()
+                .chain(meminfo("MemAvailable"))
+                .min(),
+            cuda_driver: find_library("libcuda.so.1"),
+            cuda_driver_version: line_value("/proc/driver/nvidia/version", "NVRM version"),
+            runs: runs.to_owned(),
+            runs_problem: write_problem(runs),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unknown = || "unknown".to_owned();
+        let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
+        let memory = |bytes: Option<u64>| bytes.map_or_else(unknown, gib);
+        writeln!(
+            f,
+            "version   {} ({})",
+            self.version,
+            self.commit.unwrap_or("commit unknown")
+        )?;
+        writeln!(f, "platform  {}", self.platform)?;
+        let cpu = self.cpu.clone().unwrap_or_else(unknown);
+        writeln!(f, "cpu       {cpu}, {} threads to use", self.threads)?;
+        let vector = match self.vector.as_slice() {
+            [] => unknown(),
+            sets => sets.join(" "),
+        };
+        writeln!(f, "vector    {vector}")?;
+        let (all, free) = (memory(self.memory), memory(self.memory_available));
+        writeln!(f, "memory    {all}, {free} available")?;
+        match &self.cuda_driver {
+            None => writeln!(f, "cuda      no driver found (libcuda.so.1)")?,
+            Some(path) => {
+                let version = self
+                    .cuda_driver_version
+                    .as_deref()
+                    .unwrap_or("version unknown");
+                writeln!(
+                    f,
+                    "cuda      {} ({version}); this build computes on the cpu",
+                    path.display()
+                )?;
+            }
+        }
+        match &self.runs_problem {
+            None => writeln!(f, "runs      {}, writable", self.runs.display()),
+            Some(problem) => writeln!(f, "runs      {problem}"),
+        }
+    }
+}
+
+/// What follows `name:` in a file of the system.
+fn line_value(file: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(
+        line.split_once(':')?
+            .1
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" "),
+    )
+}
+
+/// A value of /proc/meminfo, bytes.
+fn meminfo(name: &str) -> Option<u64> {
+    let kib = line_value("/proc/meminfo", name)?;
+    Some(kib.split(' ').next()?.parse::<u64>().ok()? << 10)
+}
+
+/// The memory limit of the container this runs in, bytes.
+fn container_limit() -> Option<u64> {
+    let files = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ];
+    files
+        .iter()
+        .find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn vector_sets() -> Vec<&'static str> {
+    macro_rules! found {
+        ($($set:tt)*) => {
+            [$(($set, is_x86_feature_detected!($set))),*]
+        };
+    }
+    let sets = found!["sse4.2" "avx" "avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512vl" "avx512vnni" "avx512bf16"];
+    sets.iter()
+        .filter(|(_, found)| *found)
+        .map(|(set, _)| *set)
+        .collect()
+}
+
+#[cfg(target_arch = "aarch64")]
+fn vector_sets() -> Vec<&'static str> {
+    vec!["neon"]
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn vector_sets() -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// A shared library, where the loader would look for it.
+fn find_library(name: &str) -> Option<PathBuf> {
+    let asked = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let asked = std::env::split_paths(&asked)
+        .filter(|folder| folder.is_absolute())
+        .collect::<Vec<_>>();
+    let usual = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/lib/x86_64-linux-gnu",
+        "/lib/aarch64-linux-gnu",
+        "/usr/lib64",
+        "/lib64",
+        "/usr/lib",
+        "/lib",
+        "/usr/local/nvidia/lib64",
+        "/usr/local/cuda/compat",
+        "/usr/lib/wsl/lib",
+        "/run/opengl-driver/lib",
+    ];
+    let folders = asked
+        .into_iter()
+        .chain(loader_folders())
+        .chain(usual.map(PathBuf::from));
+    folders
+        .map(|folder| folder.join(name))
+        .find(|path| path.exists())
+}
+
+/// Folders that /etc/ld.so.conf.d names.
+fn loader_folders() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir("/etc/ld.so.conf.d") else {
+        return Vec::new();
+    };
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let texts = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
+    let lines = texts.flat_map(|text| {
+        text.lines()
+            .map(|line| line.trim().to_owned())
+            .collect::<Vec<_>>()
+    });
+    lines
+        .filter(|line| line.starts_with('/'))
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// Why no file can be made in `folder`, or in the nearest folder above it that exists.
+fn write_problem(folder: &Path) -> Option<String> {
+    let absolute = match std::path::absolute(folder) {
+        Ok(path) => path,
+        Err(error) => return Some(format!("{}: {error}", folder.display())),
+    };
+    let existing = absolute.ancestors().find(|path| path.exists())?;
+    let probe = existing.join(format!(".mvae-fast-doctor-{}", std::process::id()));
+    let made = fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
+    made.err()
+        .map(|error| format!("{}: not writable: {error}", existing.display()))
+}

@@ -1,0 +1,395 @@
+//! The command line: what can be asked for, and one small function for each command.
+//!
+//! Results go to standard output (through [`print()`]), everything else to standard error.
+pub mod doctor;
+
+use crate::config::{self, Config, Overrides, Preset, Variant};
+use crate::{Error, Result};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Trains Motion VAEs: from motion capture to a model that moves.
+#[derive(Debug, Parser)]
+#[command(name = "mvae-fast", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mvae-fast train                       train on the built-in synthetic motion
+  mvae-fast train walk.npz run.npz      train on motion of your own
+  mvae-fast data check walk.npz         what is in a file, before training on it
+  mvae-fast doctor                      what this machine offers
+
+Exit codes: 0 done, 1 failure, 2 usage, 3 device, 4 data or checkpoint, 5 a quality gate not met,
+130 or 143 stopped by a signal with everything saved";
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  mvae-fast train
+  mvae-fast train walk.npz run.npz --name walk --kl-weight auto
+  mvae-fast train walk.npz --preset paper --seed 3
+  mvae-fast train --config runs/walk/config.toml --student-epochs 200
+  mvae-fast train --resume walk
+  MVAE_BATCH_SIZE=32 mvae-fast train --print-config
+
+Every key of the configuration is a flag (--batch-size), an environment variable
+(MVAE_BATCH_SIZE) and a line of a file (batch_size = 32). Flags win over the environment,
+the environment over --config, --config over --preset.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a Motion VAE; without data, on a built-in synthetic set
+    #[command(after_help = TRAIN_EXAMPLES)]
+    Train(Box<TrainArgs>),
+    /// Say what is in a run folder or a checkpoint
+    Info(InfoArgs),
+    /// Look at motion data, or make some
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Compare every gradient with finite differences in f64
+    Gradcheck(GradcheckArgs),
+    /// Say what this machine offers
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man {
+        /// Write one page for each command into this folder instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `train`: the configuration, and what is not part of the result.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// npz files of motion; the same as --data
+    #[arg(value_name = "DATA")]
+    pub files: Vec<PathBuf>,
+    /// Name of the run folder (default: made from the date and the variant)
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Continue this run (a folder, or its name under --runs) where it stopped
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "init", "config", "preset"])]
+    pub resume: Option<PathBuf>,
+    /// Start from the parameters of this checkpoint
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub init: Option<PathBuf>,
+    /// TOML file of configuration keys, such as a run's config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where every key starts from (default: default); a file may say preset = "paper"
+    #[arg(long, env = "MVAE_PRESET")]
+    pub preset: Option<Preset>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
+    pub device: Device,
+    /// Threads to use (default: as many as the machine offers); the result does not depend on it
+    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print no progress
+    #[arg(long)]
+    pub quiet: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the configuration as TOML and stop
+    #[arg(long)]
+    pub print_config: bool,
+    /// Configuration keys from flags and environment.
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// Arguments of `info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// A run folder, its name under --runs, or a checkpoint file
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub path: PathBuf,
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The commands under `data`.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Say what a person wants to know about motion before training on it
+    Check {
+        /// npz files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Print as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write procedural locomotion in the reference's layout of 267 features
+    Synth {
+        /// npz file to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Frames, about (30 a second)
+        #[arg(long, value_name = "N", default_value = "4000")]
+        frames: NonZeroUsize,
+        /// Seed of everything random in it
+        #[arg(long, value_name = "S", default_value_t = 0)]
+        seed: u64,
+    },
+}
+
+/// Arguments of `gradcheck`.
+#[derive(Debug, Args)]
+pub struct GradcheckArgs {
+    /// Only this network (default: all)
+    #[arg(long)]
+    pub variant: Option<Variant>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
+    pub device: Device,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The best there is.
+    Auto,
+    /// This machine's processor.
+    Cpu,
+    /// The NVIDIA device of this number.
+    Cuda(usize),
+}
+
+impl FromStr for Device {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "auto" => Ok(Device::Auto),
+            "cpu" => Ok(Device::Cpu),
+            "cuda" => Ok(Device::Cuda(0)),
+            _ => match text.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(number)) => Ok(Device::Cuda(number)),
+                _ => Err("expected auto, cpu, cuda or cuda:N"),
+            },
+        }
+    }
+}
+
+impl Device {
+    /// Refuses a device that cannot be had; what was asked for is never replaced by another.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Device::Auto | Device::Cpu => Ok(()),
+            Device::Cuda(number) => Err(Error::Device(format!(
+                "device cuda:{number}: this build has no CUDA backend yet; pass --device cpu"
+            ))),
+        }
+    }
+}
+
+impl TrainArgs {
+    /// Everything the flags, the environment, the file and the preset say, in this order of weight.
+    ///
+    /// With `--resume` the run's own configuration, of which only `checkpoint_every` and `max_minutes` may be changed.
+    pub fn config(&self) -> Result<Config> {
+        let mut overrides = self.overrides.clone();
+        if !self.files.is_empty() {
+            overrides
+                .data
+                .get_or_insert_default()
+                .splice(0..0, self.files.iter().cloned());
+        }
+        if let Some(run) = &self.resume {
+            return resumed(&run_folder(&self.runs, run), &overrides);
+        }
+        let text = self.config.as_deref().map(config::read).transpose()?;
+        let file = self.config.as_deref().zip(text.as_deref());
+        Config::layered(self.preset, file, &overrides)
+    }
+}
+
+/// The configuration of the run in `folder`, with `overrides` that do not change its result.
+fn resumed(folder: &Path, overrides: &Overrides) -> Result<Config> {
+    let path = folder.join("config.toml");
+    let run = Config::load(&path).map_err(|e| {
+        Error::checkpoint(
+            folder,
+            e.to_string(),
+            "give a run folder, or its name under --runs",
+        )
+    })?;
+    let config = Config::layered(None, Some((&path, &run.to_toml())), overrides)?;
+    let changed: Vec<_> = run.differences(&config);
+    match changed
+        .iter()
+        .find(|&&key| !["checkpoint_every", "max_minutes"].contains(&key))
+    {
+        None => Ok(config),
+        Some(key) => Err(Error::Usage(format!(
+            "--resume continues a run as it was configured, but {key} is changed by a flag or by MVAE_{}; \
+             drop it, or start a new run with --config {}",
+            key.to_uppercase(),
+            path.display()
+        ))),
+    }
+}
+
+/// A run given by its folder, or by its name under `runs`.
+pub fn run_folder(runs: &Path, run: &Path) -> PathBuf {
+    if run.exists() {
+        run.to_owned()
+    } else {
+        runs.join(run)
+    }
+}
+
+/// The whole command line, with the default preset's values in the help of `train`.
+pub fn command() -> clap::Command {
+    let defaults: toml::Table = Config::default().to_toml().parse().expect("it is TOML");
+    let with_default = |arg: clap::Arg| match defaults.get(arg.get_id().as_str()) {
+        None | Some(toml::Value::Array(_)) => arg,
+        Some(value) => {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            arg.help(format!("{help} [default: {value}]"))
+        }
+    };
+    Cli::command().mut_subcommand("train", |train| train.mut_args(with_default))
+}
+
+/// Reads the arguments of this process; help, version and usage errors (exit code 2) end it.
+pub fn parse() -> Cli {
+    let matches = command().get_matches();
+    let mut cli =
+        Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command()).exit());
+    if let Command::Train(train) = &mut cli.command {
+        let matches = matches
+            .subcommand_matches("train")
+            .expect("it is the command");
+        // files named on the command line win over MVAE_DATA, as --data does
+        if !train.files.is_empty() && matches.value_source("data") == Some(ValueSource::EnvVariable)
+        {
+            train.overrides.data = None;
+        }
+    }
+    cli
+}
+
+/// Does what was asked.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Train(args) => train(&args),
+        Command::Info(args) => info(&args),
+        Command::Data(DataCommand::Check { files, json }) => data_check(&files, json),
+        Command::Data(DataCommand::Synth {
+            output,
+            frames,
+            seed,
+        }) => data_synth(&output, frames.get(), seed),
+        Command::Gradcheck(args) => gradcheck(&args),
+        Command::Doctor(args) => doctor(&args),
+        Command::Completions { shell } => completions(shell),
+        Command::Man { dir } => man(dir.as_deref()),
+    }
+}
+
+fn train(args: &TrainArgs) -> Result<()> {
+    let config = args.config()?;
+    if args.print_config {
+        return print(&config.to_toml());
+    }
+    args.device.check()?;
+    Err(unavailable("train"))
+}
+
+fn info(args: &InfoArgs) -> Result<()> {
+    let _path = run_folder(&args.runs, &args.path);
+    Err(unavailable("info"))
+}
+
+fn data_check(_files: &[PathBuf], _json: bool) -> Result<()> {
+    Err(unavailable("data check"))
+}
+
+fn data_synth(_output: &Path, _frames: usize, _seed: u64) -> Result<()> {
+    Err(unavailable("data synth"))
+}
+
+fn gradcheck(args: &GradcheckArgs) -> Result<()> {
+    args.device.check()?;
+    Err(unavailable("gradcheck"))
+}
+
+fn unavailable(command: &str) -> Error {
+    Error::Usage(format!("{command}: not in this build"))
+}
+
+fn doctor(args: &DoctorArgs) -> Result<()> {
+    let report = doctor::Report::new(&args.runs);
+    if args.json {
+        let json = serde_json::to_string_pretty(&report).expect("plain values");
+        return print(&format!("{json}\n"));
+    }
+    print(&report.to_string())
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "mvae-fast", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+fn man(dir: Option<&Path>) -> Result<()> {
+    if let Some(dir) = dir {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir, "cannot make the folder"))?;
+        let written = clap_mangen::generate_to(command(), dir);
+        return written.map_err(Error::io(dir, "cannot write the manual pages"));
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command())
+        .render(&mut page)
+        .expect("memory takes every write");
+    print(&String::from_utf8_lossy(&page))
+}
+
+/// Writes a result to standard output. A reader that went away is an [`Error::Io`] of kind `BrokenPipe`.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(Error::io(Path::new("standard output"), "cannot write"))
+}
