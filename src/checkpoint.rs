@@ -81,14 +81,7 @@ impl Meta {
         progress: Option<Progress>,
     ) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Meta {
-            format: FORMAT,
-            version,
-            model,
-            normalization,
-            config,
-            progress,
-        }
+        Meta { format: FORMAT, version, model, normalization, config, progress }
     }
 }
 
@@ -112,20 +105,12 @@ pub struct Progress {
 impl<'a> Tensor<'a> {
     /// A single-precision tensor, borrowed or owned.
     pub fn f32(name: impl Into<String>, shape: &[usize], data: impl Into<Cow<'a, [f32]>>) -> Self {
-        Tensor {
-            name: name.into(),
-            shape: shape.to_vec(),
-            data: Data::F32(data.into()),
-        }
+        Tensor { name: name.into(), shape: shape.to_vec(), data: Data::F32(data.into()) }
     }
 
     /// A double-precision tensor, borrowed or owned.
     pub fn f64(name: impl Into<String>, shape: &[usize], data: impl Into<Cow<'a, [f64]>>) -> Self {
-        Tensor {
-            name: name.into(),
-            shape: shape.to_vec(),
-            data: Data::F64(data.into()),
-        }
+        Tensor { name: name.into(), shape: shape.to_vec(), data: Data::F64(data.into()) }
     }
 
     fn dtype(&self) -> Dtype {
@@ -154,18 +139,15 @@ impl Checkpoint<'_> {
         let mut header = self.header(&tensors);
         let length = (header.len() as u64).to_le_bytes();
         if self.meta.is_some() {
-            let crc = tensors.iter().fold(
-                crc32c::extend(crc32c::crc32c(&length), &header),
-                |crc, tensor| crc32c::extend(crc, tensor.bytes()),
-            );
+            let crc = tensors.iter().fold(crc32c::extend(crc32c::crc32c(&length), &header), |crc, tensor| {
+                crc32c::extend(crc, tensor.bytes())
+            });
             header[PREFIX.len()..][..CHECKSUM_LEN].copy_from_slice(format!("{crc:08x}").as_bytes());
         }
         atomic::write_with(path, |file| {
             file.write_all(&length)?;
             file.write_all(&header)?;
-            tensors
-                .iter()
-                .try_for_each(|tensor| file.write_all(tensor.bytes()))
+            tensors.iter().try_for_each(|tensor| file.write_all(tensor.bytes()))
         })
     }
 
@@ -176,23 +158,13 @@ impl Checkpoint<'_> {
             let start = end;
             end += tensor.bytes().len();
             let (dtype, shape) = (tensor.dtype(), tensor.shape.clone());
-            (
-                tensor.name.clone(),
-                TensorInfo {
-                    dtype,
-                    shape,
-                    data_offsets: (start, end),
-                },
-            )
+            (tensor.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
         });
         let tensors = tensors.collect();
         let metadata = self.meta.as_ref().map(|meta| {
             let json = serde_json::to_string(meta).expect("metadata is plain data");
             let zeros = "0".repeat(CHECKSUM_LEN);
-            HashMap::from([(
-                KEY.to_owned(),
-                format!("{{\"crc32c\":\"{zeros}\",{}", &json[1..]),
-            )])
+            HashMap::from([(KEY.to_owned(), format!("{{\"crc32c\":\"{zeros}\",{}", &json[1..]))])
         });
         let metadata = Metadata::new(metadata, tensors).expect("every shape fits its data");
         let mut header = serde_json::to_vec(&metadata).expect("a header is plain data");
@@ -203,13 +175,7 @@ impl Checkpoint<'_> {
     /// Reads a file, of ours or of others. Every length is checked before it is allocated, and our files against their
     /// checksum; whatever is wrong is an [`Error::Checkpoint`] that says what.
     pub fn load(path: &Path) -> Result<Checkpoint<'static>> {
-        let damaged = |what: String| {
-            Error::checkpoint(
-                path,
-                what,
-                "the file is damaged or no checkpoint, use another",
-            )
-        };
+        let damaged = |what: String| Error::checkpoint(path, what, "the file is damaged or no checkpoint, use another");
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -217,34 +183,21 @@ impl Checkpoint<'_> {
             }
             Err(error) => return Err(Error::io(path, "cannot read")(error)),
         };
-        let about = file
-            .metadata()
-            .map_err(Error::io(path, "cannot read its length"))?;
+        let about = file.metadata().map_err(Error::io(path, "cannot read its length"))?;
         if !about.is_file() {
-            return Err(Error::checkpoint(
-                path,
-                "not a file",
-                "give a .safetensors file",
-            ));
+            return Err(Error::checkpoint(path, "not a file", "give a .safetensors file"));
         }
         let file_len = about.len();
-        let mut read = |bytes: &mut [u8]| {
-            file.read_exact(bytes)
-                .map_err(Error::io(path, "cannot read"))
-        };
+        let mut read = |bytes: &mut [u8]| file.read_exact(bytes).map_err(Error::io(path, "cannot read"));
 
         if file_len < 8 {
-            return Err(damaged(format!(
-                "{file_len} bytes are too few for a safetensors file"
-            )));
+            return Err(damaged(format!("{file_len} bytes are too few for a safetensors file")));
         }
         let mut length = [0; 8];
         read(&mut length)?;
         let header_len = u64::from_le_bytes(length);
         if header_len > (file_len - 8).min(MAX_HEADER_LEN) {
-            return Err(damaged(format!(
-                "a header of {header_len} bytes in a file of {file_len}"
-            )));
+            return Err(damaged(format!("a header of {header_len} bytes in a file of {file_len}")));
         }
         let mut header = vec![0; header_len as usize];
         read(&mut header)?;
@@ -253,15 +206,10 @@ impl Checkpoint<'_> {
         let data_len = file_len - 8 - header_len;
         if metadata.data_len() as u64 != data_len {
             let expected = metadata.data_len();
-            return Err(damaged(format!(
-                "tensors take {data_len} bytes, the header says {expected}"
-            )));
+            return Err(damaged(format!("tensors take {data_len} bytes, the header says {expected}")));
         }
 
-        let json = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|metadata| metadata.get(KEY));
+        let json = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
         let stamp = header.get_mut(PREFIX.len()..PREFIX.len() + CHECKSUM_LEN);
         let stamp = stamp.map(|digits| (digits.to_vec(), digits.fill(b'0')).0);
         let mut crc = crc32c::extend(crc32c::crc32c(&length), &header);
@@ -289,18 +237,12 @@ impl Checkpoint<'_> {
             tensors.push(Tensor { name, shape, data });
         }
         let Some(json) = json else {
-            return Ok(Checkpoint {
-                tensors,
-                meta: None,
-            });
+            return Ok(Checkpoint { tensors, meta: None });
         };
         if !header.starts_with(PREFIX) || stamp != Some(format!("{crc:08x}").into_bytes()) {
             return Err(damaged("its checksum does not fit its content".to_owned()));
         }
-        Ok(Checkpoint {
-            tensors,
-            meta: Some(parse_meta(path, json)?),
-        })
+        Ok(Checkpoint { tensors, meta: Some(parse_meta(path, json)?) })
     }
 
     /// The tensor of that name.
@@ -310,26 +252,13 @@ impl Checkpoint<'_> {
 
     /// Copies the tensor of that name and shape, rounded to `T`, into `to`. `path`, from which the checkpoint was
     /// loaded, is named in the error when there is no such tensor or its shape is another.
-    pub fn copy<T: Real>(
-        &self,
-        path: &Path,
-        name: &str,
-        shape: &[usize],
-        to: &mut [T],
-    ) -> Result<()> {
+    pub fn copy<T: Real>(&self, path: &Path, name: &str, shape: &[usize], to: &mut [T]) -> Result<()> {
         let mend = "it belongs to another model, see `mvae-fast info` on it";
         let Some(tensor) = self.get(name) else {
-            return Err(Error::checkpoint(
-                path,
-                format!("tensor {name} is missing"),
-                mend,
-            ));
+            return Err(Error::checkpoint(path, format!("tensor {name} is missing"), mend));
         };
         if tensor.shape != shape || shape.iter().product::<usize>() != to.len() {
-            let what = format!(
-                "tensor {name} has shape {:?}, expected {shape:?}",
-                tensor.shape
-            );
+            let what = format!("tensor {name} has shape {:?}, expected {shape:?}", tensor.shape);
             return Err(Error::checkpoint(path, what, mend));
         }
         match &tensor.data {
@@ -342,9 +271,7 @@ impl Checkpoint<'_> {
 }
 
 fn fill<T, U: Copy>(to: &mut [T], from: &[U], round: impl Fn(U) -> T) {
-    to.iter_mut()
-        .zip(from)
-        .for_each(|(to, from)| *to = round(*from));
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = round(*from));
 }
 
 fn elements_of<T: bytemuck::Pod>(elements: usize, mut read: impl FnMut(&mut [u8]) -> Result<()>) -> Result<Vec<T>> {
@@ -363,13 +290,8 @@ fn parse_meta(path: &Path, json: &str) -> Result<Meta> {
     struct Format {
         format: u32,
     }
-    let wrong = |error: String| {
-        Error::checkpoint(
-            path,
-            format!("metadata: {error}"),
-            "use a checkpoint of this version",
-        )
-    };
+    let wrong =
+        |error: String| Error::checkpoint(path, format!("metadata: {error}"), "use a checkpoint of this version");
     let Format { format } = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
     if format > FORMAT {
         let what = format!("written in format {format}, this is a reader of format {FORMAT}");

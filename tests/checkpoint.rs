@@ -79,22 +79,11 @@ fn meta(learning_rate: f64, step: u64) -> Meta {
 
 fn small() -> Checkpoint<'static> {
     let tensors = vec![
-        Tensor::f32(
-            "decoder.b0",
-            &[2, 3],
-            vec![1.0, -2.0, 3.5, f32::MIN_POSITIVE, 0.0, 7.0],
-        ),
+        Tensor::f32("decoder.b0", &[2, 3], vec![1.0, -2.0, 3.5, f32::MIN_POSITIVE, 0.0, 7.0]),
         Tensor::f64("normalization.avg", &[3], vec![0.1, 0.2, 0.3]),
-        Tensor {
-            name: "trainer.order".into(),
-            shape: vec![2],
-            data: Data::I64(vec![5, -6].into()),
-        },
+        Tensor { name: "trainer.order".into(), shape: vec![2], data: Data::I64(vec![5, -6].into()) },
     ];
-    Checkpoint {
-        tensors,
-        meta: Some(meta(1e-4, 1000)),
-    }
+    Checkpoint { tensors, meta: Some(meta(1e-4, 1000)) }
 }
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -124,20 +113,12 @@ fn refused(path: &Path) -> String {
     let error = Checkpoint::load(path).expect_err("the file was to be refused");
     let message = error.to_string();
     assert!(matches!(error, Error::Checkpoint { .. }), "{error:?}");
-    assert!(
-        message.contains("last.safetensors") && !message.contains('\n'),
-        "{message}"
-    );
+    assert!(message.contains("last.safetensors") && !message.contains('\n'), "{message}");
     message
 }
 
 fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
-    [
-        &(header.len() as u64).to_le_bytes(),
-        header.as_bytes(),
-        data,
-    ]
-    .concat()
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
 
 fn tensors() -> impl Strategy<Value = Vec<Tensor<'static>>> {
@@ -150,17 +131,10 @@ fn tensors() -> impl Strategy<Value = Vec<Tensor<'static>>> {
             1 => Data::F64(bits.map(f64::from_bits).collect()),
             _ => Data::I64(bits.map(|bits| bits as i64).collect()),
         };
-        Tensor {
-            name: String::new(),
-            shape,
-            data,
-        }
+        Tensor { name: String::new(), shape, data }
     });
     prop::collection::vec(tensor, 0..6).prop_map(|mut tensors| {
-        tensors
-            .iter_mut()
-            .enumerate()
-            .for_each(|(k, tensor)| tensor.name = format!("tensor \"{k}\""));
+        tensors.iter_mut().enumerate().for_each(|(k, tensor)| tensor.name = format!("tensor \"{k}\""));
         tensors
     })
 }
@@ -219,22 +193,12 @@ fn others_open_the_file() {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let tensor = file.tensor("decoder.b0").unwrap();
     assert_eq!((tensor.dtype(), tensor.shape()), (Dtype::F32, &[2, 3][..]));
-    assert_eq!(
-        tensor.data()[..8],
-        [1f32.to_le_bytes(), (-2f32).to_le_bytes()].concat()
-    );
-    assert_eq!(
-        tensor.data().as_ptr() as usize % 4,
-        bytes.as_ptr() as usize % 4,
-        "aligned in the file"
-    );
+    assert_eq!(tensor.data()[..8], [1f32.to_le_bytes(), (-2f32).to_le_bytes()].concat());
+    assert_eq!(tensor.data().as_ptr() as usize % 4, bytes.as_ptr() as usize % 4, "aligned in the file");
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = header.metadata().as_ref().unwrap();
     let json: serde_json::Value = serde_json::from_str(&metadata["mvae-fast"]).unwrap();
-    assert_eq!(
-        (metadata.len(), &json["model"]["variant"]),
-        (1, &"mixture".into())
-    );
+    assert_eq!((metadata.len(), &json["model"]["variant"]), (1, &"mixture".into()));
 }
 
 #[test]
@@ -261,10 +225,7 @@ fn every_flipped_bit_is_found() {
         }
         put(whole[bit / 8]);
     }
-    assert!(
-        foreign <= 8 * "mvae-fast".len(),
-        "{foreign} flips were not found"
-    );
+    assert!(foreign <= 8 * "mvae-fast".len(), "{foreign} flips were not found");
 }
 
 #[test]
@@ -289,10 +250,7 @@ fn absurd_headers_are_refused_before_anything_is_allocated() {
     };
     let huge = u64::MAX;
     let mut files: Vec<Vec<u8>> = vec![
-        with_header(
-            &tensor("F32", "[1000000000000]", 0, 4_000_000_000_000),
-            &[0; 64],
-        ),
+        with_header(&tensor("F32", "[1000000000000]", 0, 4_000_000_000_000), &[0; 64]),
         with_header(&tensor("F32", &format!("[{huge},{huge}]"), 0, 64), &[0; 64]),
         with_header(&tensor("F32", &format!("[{huge},{huge},0]"), 0, 0), &[]),
         with_header(&tensor("F32", "[16]", 64, 0), &[0; 64]),
@@ -303,10 +261,7 @@ fn absurd_headers_are_refused_before_anything_is_allocated() {
         with_header(&tensor("F4", "[3]", 0, 1), &[0; 1]),
         with_header(&"[".repeat(100_000), &[]),
         with_header(r#"{"__metadata__":{"mvae-fast":"{}"}}"#, &[]),
-        with_header(
-            r#"{"__metadata__":{"mvae-fast":"{\"crc32c\":\"00000000"}}"#,
-            &[],
-        ),
+        with_header(r#"{"__metadata__":{"mvae-fast":"{\"crc32c\":\"00000000"}}"#, &[]),
     ];
     for length in [9, 1 << 20, 1 << 40, huge - 8, huge] {
         files.push([&u64::to_le_bytes(length)[..], b"{}      "].concat());
@@ -314,11 +269,7 @@ fn absurd_headers_are_refused_before_anything_is_allocated() {
     for bytes in files {
         fs::write(&path, &bytes).unwrap();
         let (message, peak) = peak_of(|| refused(&path));
-        assert!(
-            peak < 4096 + 4 * bytes.len(),
-            "{peak} bytes held for {}: {message}",
-            bytes.len()
-        );
+        assert!(peak < 4096 + 4 * bytes.len(), "{peak} bytes held for {}: {message}", bytes.len());
     }
 }
 
@@ -327,57 +278,31 @@ fn neither_save_nor_load_takes_memory_it_does_not_need() {
     let (_folder, path) = folder();
     let weights: Vec<f32> = (0..1_000_000).map(|k| k as f32).collect();
     let names = ["decoder.w0", "adam.m.decoder.w0", "adam.v.decoder.w0"];
-    let tensors = names
-        .map(|name| Tensor::f32(name, &[1000, 1000], &weights[..]))
-        .to_vec();
-    let saved = Checkpoint {
-        tensors,
-        meta: Some(meta(1e-4, 9)),
-    };
+    let tensors = names.map(|name| Tensor::f32(name, &[1000, 1000], &weights[..])).to_vec();
+    let saved = Checkpoint { tensors, meta: Some(meta(1e-4, 9)) };
     let ((), saving) = peak_of(|| saved.save(&path).unwrap());
     assert!(saving < 64 << 10, "{saving} bytes held while saving");
     let (loaded, loading) = peak_of(|| Checkpoint::load(&path).unwrap());
-    assert!(
-        loading < (12_000_000 + (64 << 10)),
-        "{loading} bytes held while loading"
-    );
+    assert!(loading < (12_000_000 + (64 << 10)), "{loading} bytes held while loading");
     assert!(loaded == saved);
 }
 
 #[test]
 fn a_reference_state_dict_loads_without_metadata() {
     let (_folder, path) = folder();
-    let half: Vec<u8> = [1.5f32, -2.0]
-        .iter()
-        .flat_map(|x| half::f16::from_f32(*x).to_le_bytes())
-        .collect();
-    let brain: Vec<u8> = [0.5f32, 3.0]
-        .iter()
-        .flat_map(|x| half::bf16::from_f32(*x).to_le_bytes())
-        .collect();
+    let half: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect();
+    let brain: Vec<u8> = [0.5f32, 3.0].iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect();
     let mut tensors = vec![
         ("half", TensorView::new(Dtype::F16, vec![2], &half).unwrap()),
-        (
-            "brain",
-            TensorView::new(Dtype::BF16, vec![1, 2], &brain).unwrap(),
-        ),
+        ("brain", TensorView::new(Dtype::BF16, vec![1, 2], &brain).unwrap()),
     ];
     safetensors::serialize_to_file(tensors.clone(), None, &path).unwrap();
     let loaded = Checkpoint::load(&path).unwrap();
     assert_eq!(loaded.meta, None);
-    assert_eq!(
-        loaded.get("half"),
-        Some(&Tensor::f32("half", &[2], vec![1.5, -2.0]))
-    );
-    assert_eq!(
-        loaded.get("brain"),
-        Some(&Tensor::f32("brain", &[1, 2], vec![0.5, 3.0]))
-    );
+    assert_eq!(loaded.get("half"), Some(&Tensor::f32("half", &[2], vec![1.5, -2.0])));
+    assert_eq!(loaded.get("brain"), Some(&Tensor::f32("brain", &[1, 2], vec![0.5, 3.0])));
 
-    tensors.push((
-        "mask",
-        TensorView::new(Dtype::BOOL, vec![2], &[0, 1]).unwrap(),
-    ));
+    tensors.push(("mask", TensorView::new(Dtype::BOOL, vec![2], &[0, 1]).unwrap()));
     safetensors::serialize_to_file(tensors, None, &path).unwrap();
     assert!(refused(&path).contains("tensor mask has elements of type"));
 }
@@ -396,27 +321,14 @@ fn copies_check_name_and_shape() {
     let (_folder, path) = folder();
     let checkpoint = small();
     let mut wide = [0f64; 6];
-    checkpoint
-        .copy(&path, "decoder.b0", &[2, 3], &mut wide)
-        .unwrap();
+    checkpoint.copy(&path, "decoder.b0", &[2, 3], &mut wide).unwrap();
     assert_eq!(wide[..3], [1.0, -2.0, 3.5]);
     let mut narrow = [0f32; 3];
-    checkpoint
-        .copy(&path, "normalization.avg", &[3], &mut narrow)
-        .unwrap();
+    checkpoint.copy(&path, "normalization.avg", &[3], &mut narrow).unwrap();
     assert_eq!(narrow, [0.1, 0.2, 0.3]);
-    let error = checkpoint
-        .copy(&path, "decoder.b0", &[3, 2], &mut wide)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("tensor decoder.b0 has shape [2, 3], expected [3, 2]"),
-        "{error}"
-    );
-    let error = checkpoint
-        .copy(&path, "decoder.b9", &[6], &mut wide)
-        .unwrap_err()
-        .to_string();
+    let error = checkpoint.copy(&path, "decoder.b0", &[3, 2], &mut wide).unwrap_err().to_string();
+    assert!(error.contains("tensor decoder.b0 has shape [2, 3], expected [3, 2]"), "{error}");
+    let error = checkpoint.copy(&path, "decoder.b9", &[6], &mut wide).unwrap_err().to_string();
     assert!(error.contains("tensor decoder.b9 is missing"), "{error}");
 }
 
@@ -426,9 +338,5 @@ fn what_is_no_file_is_refused() {
     assert!(refused(&path).contains("no such file"));
     fs::create_dir(&path).unwrap();
     assert!(refused(&path).contains("not a file"));
-    assert!(
-        small()
-            .save(&folder.path().join("missing/last.safetensors"))
-            .is_err()
-    );
+    assert!(small().save(&folder.path().join("missing/last.safetensors")).is_err());
 }

@@ -37,10 +37,7 @@ fn failure(command: &mut Command, code: i32) -> String {
 /// The one line an error of ours has.
 fn refusal(command: &mut Command, code: i32) -> String {
     let message = failure(command, code);
-    assert!(
-        message.starts_with("error: ") && message.lines().count() == 1,
-        "{message:?}"
-    );
+    assert!(message.starts_with("error: ") && message.lines().count() == 1, "{message:?}");
     message
 }
 
@@ -53,19 +50,8 @@ fn print_config(arguments: &[&str], environment: &[(&str, &str)]) -> Config {
 #[test]
 fn help_names_every_command_and_key() {
     let help = text(&output(&["--help"]).stdout);
-    for command in [
-        "train",
-        "info",
-        "data",
-        "gradcheck",
-        "doctor",
-        "completions",
-        "man",
-    ] {
-        assert!(
-            help.contains(&format!("\n  {command} ")),
-            "{command} is not in:\n{help}"
-        );
+    for command in ["train", "info", "data", "gradcheck", "doctor", "completions", "man"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} is not in:\n{help}");
         let output = output(&[command, "--help"]);
         assert!(output.status.success() && output.stderr.is_empty());
     }
@@ -75,24 +61,10 @@ fn help_names_every_command_and_key() {
         let flag = format!("--{} ", key.replace('_', "-"));
         assert!(help.contains(&flag), "{flag} is not in:\n{help}");
     }
-    for part in [
-        "Data:",
-        "Model:",
-        "Schedule:",
-        "Optimizer:",
-        "Latent:",
-        "Run:",
-        "Examples:",
-    ] {
-        assert!(
-            help.contains(&format!("\n{part}\n")),
-            "{part} is not in:\n{help}"
-        );
+    for part in ["Data:", "Model:", "Schedule:", "Optimizer:", "Latent:", "Run:", "Examples:"] {
+        assert!(help.contains(&format!("\n{part}\n")), "{part} is not in:\n{help}");
     }
-    assert!(
-        help.contains("B: rollouts in a mini-batch [default: 64]"),
-        "{help}"
-    );
+    assert!(help.contains("B: rollouts in a mini-batch [default: 64]"), "{help}");
     assert!(text(&output(&["--version"]).stdout).starts_with("mvae-fast "));
 }
 
@@ -117,10 +89,7 @@ fn usage_errors_exit_2() {
     let message = refusal(&mut program(&["train", "--batch-size", "0"]), 2);
     assert_eq!(message, "error: batch_size is 0, expected 1 to 65536\n");
     refusal(&mut program(&["train", "--kl-weight", "-1"]), 2);
-    refusal(
-        &mut program(&["train", "--variant", "vq", "--kl-weight", "auto"]),
-        2,
-    );
+    refusal(&mut program(&["train", "--variant", "vq", "--kl-weight", "auto"]), 2);
 }
 
 #[test]
@@ -138,18 +107,12 @@ fn a_device_that_is_not_there_exits_3() {
 fn flags_over_environment_over_file_over_preset() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");
-    let lines =
-        "preset = \"reference\"\nseed = 1\nexperts = 1\nrollout = 1\nkl_weight = \"auto\"\n";
+    let lines = "preset = \"reference\"\nseed = 1\nexperts = 1\nrollout = 1\nkl_weight = \"auto\"\n";
     std::fs::write(&file, lines).unwrap();
     let arguments = ["--config", file.to_str().unwrap(), "--seed", "3"];
     let environment = [("MVAE_SEED", "2"), ("MVAE_EXPERTS", "2")];
-    let expected = Config {
-        seed: 3,
-        experts: 2,
-        rollout: 1,
-        kl_weight: KlWeight::Auto,
-        ..Config::preset(Preset::Reference)
-    };
+    let expected =
+        Config { seed: 3, experts: 2, rollout: 1, kl_weight: KlWeight::Auto, ..Config::preset(Preset::Reference) };
     assert_eq!(print_config(&arguments, &environment), expected);
     let paper = print_config(&["--preset", "paper"], &[("MVAE_PRESET", "reference")]);
     assert_eq!(paper, Config::preset(Preset::Paper));
@@ -163,18 +126,11 @@ fn data_by_position_flag_and_environment() {
     let environment = [("MVAE_DATA", "e.npz")];
     let data = |arguments: &[&str]| {
         let config = print_config(arguments, &environment);
-        config
-            .data
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect::<Vec<_>>()
+        config.data.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
     };
     assert_eq!(data(&[]), ["e.npz"]);
     assert_eq!(data(&["a.npz", "b.npz"]), ["a.npz", "b.npz"]);
-    assert_eq!(
-        data(&["--data", "c.npz", "--data", "d.npz"]),
-        ["c.npz", "d.npz"]
-    );
+    assert_eq!(data(&["--data", "c.npz", "--data", "d.npz"]), ["c.npz", "d.npz"]);
     assert_eq!(data(&["a.npz", "--data", "c.npz"]), ["a.npz", "c.npz"]);
 }
 
@@ -183,10 +139,7 @@ fn unknown_keys_of_a_file_name_the_nearest() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");
     std::fs::write(&file, "seed = 1\nbatchsize = 3\n").unwrap();
-    let message = refusal(
-        &mut program(&["train", "--config", file.to_str().unwrap()]),
-        2,
-    );
+    let message = refusal(&mut program(&["train", "--config", file.to_str().unwrap()]), 2);
     let expected = "run.toml:2: unknown key \"batchsize\"; did you mean \"batch_size\"?\n";
     assert!(message.ends_with(expected), "{message}");
     refusal(&mut program(&["train", "--config", "no such file.toml"]), 2);
@@ -198,52 +151,29 @@ fn resume_takes_the_configuration_of_the_run() {
     let runs = folder.path().to_str().unwrap();
     let run = folder.path().join("walk");
     std::fs::create_dir(&run).unwrap();
-    let config = Config {
-        seed: 9,
-        ..Config::preset(Preset::Paper)
-    };
+    let config = Config { seed: 9, ..Config::preset(Preset::Paper) };
     std::fs::write(run.join("config.toml"), config.to_toml()).unwrap();
     let by_path = print_config(&["--resume", run.to_str().unwrap()], &[]);
     let by_name = print_config(&["--runs", runs, "--resume", "walk"], &[("MVAE_SEED", "9")]);
     assert_eq!((&by_path, &by_name), (&config, &config));
     // how long and how often may change, what comes out may not
     let arguments = ["--runs", runs, "--resume", "walk", "--max-minutes", "5"];
-    let expected = Config {
-        max_minutes: Some(5.0),
-        ..config
-    };
+    let expected = Config { max_minutes: Some(5.0), ..config };
     assert_eq!(print_config(&arguments, &[]), expected);
-    let arguments = [
-        "train",
-        "--runs",
-        runs,
-        "--resume",
-        "walk",
-        "--learning-rate",
-        "1e-3",
-    ];
+    let arguments = ["train", "--runs", runs, "--resume", "walk", "--learning-rate", "1e-3"];
     let message = refusal(&mut program(&arguments), 2);
     assert!(message.contains("learning_rate is changed"), "{message}");
-    let message = refusal(
-        &mut program(&["train", "--runs", runs, "--resume", "run"]),
-        4,
-    );
+    let message = refusal(&mut program(&["train", "--runs", runs, "--resume", "run"]), 4);
     assert!(message.contains("--runs"), "{message}");
     std::fs::write(run.join("config.toml"), "seed =").unwrap();
-    refusal(
-        &mut program(&["train", "--runs", runs, "--resume", "walk"]),
-        4,
-    );
+    refusal(&mut program(&["train", "--runs", runs, "--resume", "walk"]), 4);
 }
 
 #[test]
 fn doctor_says_what_there_is() {
     let report = result(&mut program(&["doctor"]));
     for word in ["version", "cpu", "memory", "cuda", "runs"] {
-        assert!(
-            report.lines().any(|line| line.starts_with(word)),
-            "{report}"
-        );
+        assert!(report.lines().any(|line| line.starts_with(word)), "{report}");
     }
     let folder = tempfile::tempdir().unwrap();
     let driver = folder.path().join("libcuda.so.1");
@@ -257,11 +187,7 @@ fn doctor_says_what_there_is() {
     assert!(report["vector"].is_array());
     assert_eq!(report["cuda_driver"], driver.to_str().unwrap());
     assert_eq!(report["runs_problem"], serde_json::Value::Null);
-    assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
-        1,
-        "doctor leaves nothing behind"
-    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "doctor leaves nothing behind");
     // a file where the folder should be
     let mut command = program(&["doctor", "--json", "--runs", driver.to_str().unwrap()]);
     let report: serde_json::Value = serde_json::from_str(&result(&mut command)).unwrap();
@@ -272,10 +198,7 @@ fn doctor_says_what_there_is() {
 fn completions_and_manual() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = result(&mut program(&["completions", shell]));
-        assert!(
-            script.contains("mvae-fast") && script.contains("kl-weight"),
-            "{shell}: {script}"
-        );
+        assert!(script.contains("mvae-fast") && script.contains("kl-weight"), "{shell}: {script}");
     }
     assert!(result(&mut program(&["man"])).contains(".TH mvae-fast 1"));
     let folder = tempfile::tempdir().unwrap();
@@ -283,43 +206,20 @@ fn completions_and_manual() {
     assert!(result(&mut program(&["man", "--dir", pages.to_str().unwrap()])).is_empty());
     for page in ["mvae-fast.1", "mvae-fast-train.1", "mvae-fast-data-synth.1"] {
         let page = pages.join(page);
-        assert!(
-            std::fs::metadata(&page).unwrap().len() > 100,
-            "{}",
-            page.display()
-        );
+        assert!(std::fs::metadata(&page).unwrap().len() > 100, "{}", page.display());
     }
-    assert!(
-        std::fs::read_to_string(pages.join("mvae-fast-train.1"))
-            .unwrap()
-            .contains("kl\\-weight")
-    );
+    assert!(std::fs::read_to_string(pages.join("mvae-fast-train.1")).unwrap().contains("kl\\-weight"));
     let blocked = Path::new("/dev/null/man1");
-    refusal(
-        &mut program(&["man", "--dir", blocked.to_str().unwrap()]),
-        1,
-    );
+    refusal(&mut program(&["man", "--dir", blocked.to_str().unwrap()]), 1);
 }
 
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
-    for arguments in [
-        &["man"][..],
-        &["completions", "bash"],
-        &["doctor"],
-        &["train", "--print-config"],
-    ] {
+    for arguments in [&["man"][..], &["completions", "bash"], &["doctor"], &["train", "--print-config"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = program(arguments);
-        let output = command
-            .stdout(writer)
-            .stderr(Stdio::piped())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success() && output.stderr.is_empty(),
-            "{arguments:?}: {output:?}"
-        );
+        let output = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
     }
 }

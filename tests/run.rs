@@ -39,11 +39,7 @@ fn record(epoch: usize) -> EpochRecord {
             prior_rms: 1.05,
         }),
         warnings: Vec::new(),
-        timing: Timing {
-            seconds: 8.0,
-            samples_per_second: 16_000.0,
-            elapsed_seconds: 8.0 * x,
-        },
+        timing: Timing { seconds: 8.0, samples_per_second: 16_000.0, elapsed_seconds: 8.0 * x },
     }
 }
 
@@ -63,11 +59,7 @@ fn payloads(mut file: &[u8]) -> Vec<Vec<u8>> {
         let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
         assert_eq!(file[8..12], masked(&file[..8]), "checksum of the length");
         let payload = &file[12..12 + length];
-        assert_eq!(
-            file[12 + length..16 + length],
-            masked(payload),
-            "checksum of the payload"
-        );
+        assert_eq!(file[12 + length..16 + length], masked(payload), "checksum of the payload");
         payloads.push(payload.to_vec());
         file = &file[16 + length..];
     }
@@ -78,10 +70,7 @@ fn payloads(mut file: &[u8]) -> Vec<Vec<u8>> {
 fn fields(mut message: &[u8]) -> Vec<(u64, Vec<u8>)> {
     fn varint(message: &mut &[u8]) -> u64 {
         let end = message.iter().position(|byte| byte & 128 == 0).unwrap();
-        let value = message[..=end]
-            .iter()
-            .rev()
-            .fold(0, |sum, byte| sum << 7 | u64::from(byte & 127));
+        let value = message[..=end].iter().rev().fold(0, |sum, byte| sum << 7 | u64::from(byte & 127));
         *message = &message[end + 1..];
         value
     }
@@ -105,11 +94,7 @@ fn fields(mut message: &[u8]) -> Vec<(u64, Vec<u8>)> {
 }
 
 fn field(message: &[u8], number: u64) -> Vec<u8> {
-    fields(message)
-        .into_iter()
-        .find(|field| field.0 == number)
-        .expect("the field is there")
-        .1
+    fields(message).into_iter().find(|field| field.0 == number).expect("the field is there").1
 }
 
 #[test]
@@ -137,55 +122,30 @@ proptest! {
 fn events_hold_the_record() {
     let version = tensorboard::file_version(1.5);
     // The first bytes of every event file: a length of 24 and its masked checksum.
-    assert_eq!(
-        version[..12],
-        [24, 0, 0, 0, 0, 0, 0, 0, 0xa3, 0x7f, 0x4b, 0x22]
-    );
+    assert_eq!(version[..12], [24, 0, 0, 0, 0, 0, 0, 0, 0xa3, 0x7f, 0x4b, 0x22]);
     let event = &payloads(&version)[0];
-    assert_eq!(
-        (field(event, 1), field(event, 3)),
-        (1.5f64.to_le_bytes().to_vec(), b"brain.Event:2".to_vec())
-    );
+    assert_eq!((field(event, 1), field(event, 3)), (1.5f64.to_le_bytes().to_vec(), b"brain.Event:2".to_vec()));
 
     let event = &payloads(&tensorboard::epoch(&record(300), 2.5))[0];
     assert_eq!(field(event, 1), 2.5f64.to_le_bytes());
     assert_eq!(field(event, 2), 300u64.to_le_bytes());
-    let values: Vec<Vec<u8>> = fields(&field(event, 5))
-        .into_iter()
-        .map(|value| value.1)
-        .collect();
-    let value = |tag: &str| {
-        values
-            .iter()
-            .find(|value| field(value, 1) == tag.as_bytes())
-    };
+    let values: Vec<Vec<u8>> = fields(&field(event, 5)).into_iter().map(|value| value.1).collect();
+    let value = |tag: &str| values.iter().find(|value| field(value, 1) == tag.as_bytes());
     let scalar = |tag| field(value(tag).unwrap(), 2);
-    assert_eq!(
-        scalar("schedule/student_probability"),
-        0.25f32.to_le_bytes()
-    );
+    assert_eq!(scalar("schedule/student_probability"), 0.25f32.to_le_bytes());
     assert_eq!(scalar("validation/rollout_30_error"), 0.2f32.to_le_bytes());
     assert_eq!(scalar("gate/expert_1"), 0.75f32.to_le_bytes());
     assert!(value("validation/rollout_300_error").is_none());
     assert!(value("gate/usage").is_none());
 
     let histogram = field(value("latent/kl_per_latent").unwrap(), 5);
-    let doubles = |bytes: Vec<u8>| -> Vec<f64> {
-        bytes
-            .chunks(8)
-            .map(|x| f64::from_le_bytes(x.try_into().unwrap()))
-            .collect()
-    };
-    let numbers: Vec<f64> = (1..=5)
-        .flat_map(|number| doubles(field(&histogram, number)))
-        .collect();
+    let doubles =
+        |bytes: Vec<u8>| -> Vec<f64> { bytes.chunks(8).map(|x| f64::from_le_bytes(x.try_into().unwrap())).collect() };
+    let numbers: Vec<f64> = (1..=5).flat_map(|number| doubles(field(&histogram, number))).collect();
     assert_eq!(numbers, [1.0, 150.0, 3.0, 153.5, 22_507.25]);
     let (limits, counts) = (doubles(field(&histogram, 6)), doubles(field(&histogram, 7)));
     assert!(limits.is_sorted() && limits.last() == Some(&150.0));
-    assert_eq!(
-        (counts[0], counts[29], counts.iter().sum()),
-        (2.0, 1.0, 3.0)
-    );
+    assert_eq!((counts[0], counts[29], counts.iter().sum()), (2.0, 1.0, 3.0));
 }
 
 #[test]
@@ -194,10 +154,7 @@ fn the_length_of_an_event_does_not_depend_on_its_values() {
     other.recon_loss = f64::NAN;
     other.kl_per_latent = vec![f64::INFINITY; 3];
     other.posterior_std = vec![1.0; 3];
-    let (one, two) = (
-        tensorboard::epoch(&record(2), 1.0),
-        tensorboard::epoch(&other, 1e9),
-    );
+    let (one, two) = (tensorboard::epoch(&record(2), 1.0), tensorboard::epoch(&other, 1e9));
     assert_eq!(one.len(), two.len());
     assert_eq!(payloads(&two).len(), 1);
 }
@@ -215,11 +172,7 @@ fn many_experts_become_one_histogram() {
 fn a_write_is_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");
-    fs::write(
-        folder.path().join(".report.html.tmp"),
-        "left by a killed process, and longer",
-    )
-    .unwrap();
+    fs::write(folder.path().join(".report.html.tmp"), "left by a killed process, and longer").unwrap();
     atomic::write(&path, b"old").unwrap();
     let failed = atomic::write_with(&path, |file| {
         file.write_all(b"half of the new")?;
@@ -229,11 +182,7 @@ fn a_write_is_whole_or_not_at_all() {
     assert_eq!(fs::read(&path).unwrap(), b"old");
     atomic::write(&path, b"new").unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"new");
-    assert_eq!(
-        fs::read_dir(folder.path()).unwrap().count(),
-        1,
-        "no temporary file stays"
-    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
     assert!(atomic::write(&folder.path().join("missing/report.html"), b"").is_err());
 }
 
@@ -254,18 +203,9 @@ fn a_run_that_resumes_leaves_the_logs_of_one_that_never_stopped() {
     logs.append(&record(3)).unwrap();
     drop(logs);
     for file in &files {
-        fs::File::options()
-            .append(true)
-            .open(file)
-            .unwrap()
-            .write_all(b"{\"torn")
-            .unwrap();
+        fs::File::options().append(true).open(file).unwrap().write_all(b"{\"torn").unwrap();
     }
-    assert_eq!(
-        read_metrics(&run.metrics()).unwrap().len(),
-        3,
-        "a torn line is passed over"
-    );
+    assert_eq!(read_metrics(&run.metrics()).unwrap().len(), 3, "a torn line is passed over");
     let mut logs = Logs::open(&run, Some(&checkpoint)).unwrap();
     assert_eq!(logs.sync().unwrap(), checkpoint);
     (3..=4).for_each(|epoch| logs.append(&record(epoch)).unwrap());
@@ -273,26 +213,15 @@ fn a_run_that_resumes_leaves_the_logs_of_one_that_never_stopped() {
     let resumed = read();
     assert_eq!(resumed[..2], never_stopped[..2]);
     // Events carry the time they were written at, and nothing else differs.
-    let untimed = |file: &[u8]| {
-        payloads(file)
-            .iter()
-            .map(|event| fields(event)[1..].to_vec())
-            .collect::<Vec<_>>()
-    };
+    let untimed = |file: &[u8]| payloads(file).iter().map(|event| fields(event)[1..].to_vec()).collect::<Vec<_>>();
     assert_eq!(untimed(&resumed[2]), untimed(&never_stopped[2]));
     assert_eq!(untimed(&resumed[2]).len(), 5);
 
     let csv = String::from_utf8(resumed[1].clone()).unwrap();
     let mut lines = csv.lines();
-    assert_eq!(
-        lines.next(),
-        Some("epoch,ep_recon_loss,ep_kl_loss,ep_perplexity")
-    );
+    assert_eq!(lines.next(), Some("epoch,ep_recon_loss,ep_kl_loss,ep_perplexity"));
     assert_eq!(lines.next(), Some("1,0.1,0.5,0"));
-    assert_eq!(
-        read_metrics(&run.metrics()).unwrap(),
-        (1..=4).map(record).collect::<Vec<_>>()
-    );
+    assert_eq!(read_metrics(&run.metrics()).unwrap(), (1..=4).map(record).collect::<Vec<_>>());
 }
 
 #[test]
@@ -310,24 +239,16 @@ fn logs_that_lost_something_are_refused() {
     let whole = fs::read(run.progress()).unwrap();
     fs::write(run.progress(), &whole[1..]).unwrap();
     let message = refused(&lengths);
-    assert!(
-        message.contains("progress.csv: ") && message.contains("bytes, but the checkpoint"),
-        "{message}"
-    );
+    assert!(message.contains("progress.csv: ") && message.contains("bytes, but the checkpoint"), "{message}");
     fs::remove_file(run.progress()).unwrap();
     assert!(refused(&lengths).contains("progress.csv: the log is missing"));
     fs::write(run.progress(), &whole).unwrap();
-    assert!(
-        refused(&[("events".to_owned(), 1)].into()).contains("does not know this log's length")
-    );
+    assert!(refused(&[("events".to_owned(), 1)].into()).contains("does not know this log's length"));
     Logs::open(&run, Some(&lengths)).unwrap();
 
     fs::write(run.metrics(), "{}\n").unwrap();
     let error = read_metrics(&run.metrics()).unwrap_err().to_string();
-    assert!(
-        error.contains("metrics.jsonl: line 1 is not the record of an epoch"),
-        "{error}"
-    );
+    assert!(error.contains("metrics.jsonl: line 1 is not the record of an epoch"), "{error}");
 }
 
 #[test]
@@ -340,43 +261,22 @@ fn a_run_never_overwrites_another() {
     assert_eq!(fs::read(first.config()).unwrap(), b"seed = 1\n");
     let taken = create(Some("walk")).unwrap_err();
     assert_eq!(taken.exit_code(), 2);
-    assert!(
-        taken.to_string().contains("--resume") && taken.to_string().contains("--name"),
-        "{taken}"
-    );
-    for name in [
-        "", ".", "..", "a/b", "../walk", ".hidden", "-flag", "a\\b", "a\0b",
-    ] {
-        assert!(
-            matches!(create(Some(name)), Err(Error::Usage(_))),
-            "{name:?}"
-        );
+    assert!(taken.to_string().contains("--resume") && taken.to_string().contains("--name"), "{taken}");
+    for name in ["", ".", "..", "a/b", "../walk", ".hidden", "-flag", "a\\b", "a\0b"] {
+        assert!(matches!(create(Some(name)), Err(Error::Usage(_))), "{name:?}");
     }
     let names = [(); 3].map(|()| create(None).unwrap().name());
-    assert!(
-        names.iter().all(|name| name.starts_with("mixture-")),
-        "{names:?}"
-    );
+    assert!(names.iter().all(|name| name.starts_with("mixture-")), "{names:?}");
     assert!(names[0] != names[1] && names[1] != names[2], "{names:?}");
-    assert_eq!(
-        fs::read_dir(root.path()).unwrap().count(),
-        4,
-        "nothing else is left"
-    );
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 4, "nothing else is left");
 }
 
 #[test]
 fn what_is_no_run_is_refused() {
     let root = tempfile::tempdir().unwrap();
-    for (path, message) in [
-        (root.path().to_owned(), "no run folder"),
-        (root.path().join("x"), "no such run folder"),
-    ] {
+    for (path, message) in [(root.path().to_owned(), "no run folder"), (root.path().join("x"), "no such run folder")] {
         let error = RunFolder::open(&path).unwrap_err();
-        assert!(
-            error.exit_code() == 4 && error.to_string().contains(message),
-            "{error}"
-        );
+        assert!(error.exit_code() == 4 && error.to_string().contains(message), "{error}");
     }
 }
 
@@ -388,22 +288,10 @@ fn env_json_keeps_every_sitting() {
     drop(run);
     RunFolder::resume(&root.path().join("walk"), &Env::collect("cuda:0", 8)).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&fs::read(env).unwrap()).unwrap();
-    assert_eq!(
-        (&json["device"], &json["threads"]),
-        (&"cpu".into(), &2.into())
-    );
-    assert_eq!(
-        (
-            &json["resumed"][0]["device"],
-            json["resumed"].as_array().unwrap().len()
-        ),
-        (&"cuda:0".into(), 1)
-    );
+    assert_eq!((&json["device"], &json["threads"]), (&"cpu".into(), &2.into()));
+    assert_eq!((&json["resumed"][0]["device"], json["resumed"].as_array().unwrap().len()), (&"cuda:0".into(), 1));
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(
-        json["started"].as_str().unwrap().len(),
-        "2026-01-31T12:34:56Z".len()
-    );
+    assert_eq!(json["started"].as_str().unwrap().len(), "2026-01-31T12:34:56Z".len());
 }
 
 /// Not a check of its own: [`a_killed_writer_does_not_block`] runs it in a process that it kills.
@@ -427,9 +315,7 @@ fn a_killed_writer_does_not_block() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-    let locked = lines
-        .map_while(Result::ok)
-        .any(|line| line.ends_with("locked"));
+    let locked = lines.map_while(Result::ok).any(|line| line.ends_with("locked"));
     let path = root.path().join("walk");
     let env = Env::collect("cpu", 2);
     let while_alive = RunFolder::resume(&path, &env);
@@ -438,10 +324,7 @@ fn a_killed_writer_does_not_block() {
     writer.wait().unwrap();
     assert!(locked, "the writer came as far as its lock");
     let error = while_alive.unwrap_err().to_string();
-    assert!(
-        error.contains("another process is writing to this run"),
-        "{error}"
-    );
+    assert!(error.contains("another process is writing to this run"), "{error}");
     to_read.unwrap();
     RunFolder::resume(&path, &env).unwrap();
 }
@@ -461,11 +344,7 @@ fn the_report_stands_alone() {
     assert!(page.contains("<li>expert 1 &lt;b&gt;dead&lt;/b&gt; &amp; gone</li>"));
     assert!(page.contains("<td>3 of 3</td>") && page.contains("<td>98.0 %</td>"));
     let addresses = page.matches("://").count();
-    assert_eq!(
-        addresses,
-        page.matches("http://www.w3.org/2000/svg").count(),
-        "nothing is fetched"
-    );
+    assert_eq!(addresses, page.matches("http://www.w3.org/2000/svg").count(), "nothing is fetched");
 
     let start = page.find("id=\"data\">").unwrap() + "id=\"data\">".len();
     let json = &page[start..start + page[start..].find("</script>").unwrap()];
@@ -476,9 +355,7 @@ fn the_report_stands_alone() {
     // Every field that the script reads is there.
     let script = page.rsplit("<script>").next().unwrap();
     for name in script.split("data.").skip(1) {
-        let end = name
-            .find(|c: char| c != '_' && !c.is_alphanumeric())
-            .unwrap();
+        let end = name.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap();
         assert!(data.get(&name[..end]).is_some(), "{}", &name[..end]);
     }
 }

@@ -43,14 +43,8 @@ impl Report {
             cpu: line_value("/proc/cpuinfo", "model name"),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             vector: vector_sets(),
-            memory: container_limit()
-                .into_iter()
-                .chain(meminfo("MemTotal"))
-                .min(),
-            memory_available: container_limit()
-                .into_iter()
-                .chain(meminfo("MemAvailable"))
-                .min(),
+            memory: container_limit().into_iter().chain(meminfo("MemTotal")).min(),
+            memory_available: container_limit().into_iter().chain(meminfo("MemAvailable")).min(),
             cuda_driver: find_library("libcuda.so.1"),
             cuda_driver_version: line_value("/proc/driver/nvidia/version", "NVRM version"),
             runs: runs.to_owned(),
@@ -64,12 +58,7 @@ impl fmt::Display for Report {
         let unknown = || "unknown".to_owned();
         let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
         let memory = |bytes: Option<u64>| bytes.map_or_else(unknown, gib);
-        writeln!(
-            f,
-            "version   {} ({})",
-            self.version,
-            self.commit.unwrap_or("commit unknown")
-        )?;
+        writeln!(f, "version   {} ({})", self.version, self.commit.unwrap_or("commit unknown"))?;
         writeln!(f, "platform  {}", self.platform)?;
         let cpu = self.cpu.clone().unwrap_or_else(unknown);
         writeln!(f, "cpu       {cpu}, {} threads to use", self.threads)?;
@@ -83,15 +72,8 @@ impl fmt::Display for Report {
         match &self.cuda_driver {
             None => writeln!(f, "cuda      no driver found (libcuda.so.1)")?,
             Some(path) => {
-                let version = self
-                    .cuda_driver_version
-                    .as_deref()
-                    .unwrap_or("version unknown");
-                writeln!(
-                    f,
-                    "cuda      {} ({version}); this build computes on the cpu",
-                    path.display()
-                )?;
+                let version = self.cuda_driver_version.as_deref().unwrap_or("version unknown");
+                writeln!(f, "cuda      {} ({version}); this build computes on the cpu", path.display())?;
             }
         }
         match &self.runs_problem {
@@ -105,13 +87,7 @@ impl fmt::Display for Report {
 fn line_value(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
-    Some(
-        line.split_once(':')?
-            .1
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" "),
-    )
+    Some(line.split_once(':')?.1.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// A value of /proc/meminfo, bytes.
@@ -122,13 +98,8 @@ fn meminfo(name: &str) -> Option<u64> {
 
 /// The memory limit of the container this runs in, bytes.
 fn container_limit() -> Option<u64> {
-    let files = [
-        "/sys/fs/cgroup/memory.max",
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ];
-    files
-        .iter()
-        .find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    files.iter().find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -139,10 +110,7 @@ fn vector_sets() -> Vec<&'static str> {
         };
     }
     let sets = found!["sse4.2" "avx" "avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512vl" "avx512vnni" "avx512bf16"];
-    sets.iter()
-        .filter(|(_, found)| *found)
-        .map(|(set, _)| *set)
-        .collect()
+    sets.iter().filter(|(_, found)| *found).map(|(set, _)| *set).collect()
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -158,9 +126,7 @@ fn vector_sets() -> Vec<&'static str> {
 /// A shared library, where the loader would look for it.
 fn find_library(name: &str) -> Option<PathBuf> {
     let asked = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let asked = std::env::split_paths(&asked)
-        .filter(|folder| folder.is_absolute())
-        .collect::<Vec<_>>();
+    let asked = std::env::split_paths(&asked).filter(|folder| folder.is_absolute()).collect::<Vec<_>>();
     let usual = [
         "/usr/lib/x86_64-linux-gnu",
         "/usr/lib/aarch64-linux-gnu",
@@ -175,13 +141,8 @@ fn find_library(name: &str) -> Option<PathBuf> {
         "/usr/lib/wsl/lib",
         "/run/opengl-driver/lib",
     ];
-    let folders = asked
-        .into_iter()
-        .chain(loader_folders())
-        .chain(usual.map(PathBuf::from));
-    folders
-        .map(|folder| folder.join(name))
-        .find(|path| path.exists())
+    let folders = asked.into_iter().chain(loader_folders()).chain(usual.map(PathBuf::from));
+    folders.map(|folder| folder.join(name)).find(|path| path.exists())
 }
 
 /// Folders that /etc/ld.so.conf.d names.
@@ -191,18 +152,9 @@ fn loader_folders() -> Vec<PathBuf> {
     };
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     files.sort();
-    let texts = files
-        .iter()
-        .filter_map(|file| fs::read_to_string(file).ok());
-    let lines = texts.flat_map(|text| {
-        text.lines()
-            .map(|line| line.trim().to_owned())
-            .collect::<Vec<_>>()
-    });
-    lines
-        .filter(|line| line.starts_with('/'))
-        .map(PathBuf::from)
-        .collect()
+    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    let lines = texts.flat_map(|text| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>());
+    lines.filter(|line| line.starts_with('/')).map(PathBuf::from).collect()
 }
 
 /// Why no file can be made in `folder`, or in the nearest folder above it that exists.
@@ -214,6 +166,5 @@ fn write_problem(folder: &Path) -> Option<String> {
     let existing = absolute.ancestors().find(|path| path.exists())?;
     let probe = existing.join(format!(".mvae-fast-doctor-{}", std::process::id()));
     let made = fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
-    made.err()
-        .map(|error| format!("{}: not writable: {error}", existing.display()))
+    made.err().map(|error| format!("{}: not writable: {error}", existing.display()))
 }

@@ -227,10 +227,7 @@ impl TrainArgs {
     pub fn config(&self) -> Result<Config> {
         let mut overrides = self.overrides.clone();
         if !self.files.is_empty() {
-            overrides
-                .data
-                .get_or_insert_default()
-                .splice(0..0, self.files.iter().cloned());
+            overrides.data.get_or_insert_default().splice(0..0, self.files.iter().cloned());
         }
         if let Some(run) = &self.resume {
             return resumed(&run_folder(&self.runs, run), &overrides);
@@ -244,19 +241,11 @@ impl TrainArgs {
 /// The configuration of the run in `folder`, with `overrides` that do not change its result.
 fn resumed(folder: &Path, overrides: &Overrides) -> Result<Config> {
     let path = folder.join("config.toml");
-    let run = Config::load(&path).map_err(|e| {
-        Error::checkpoint(
-            folder,
-            e.to_string(),
-            "give a run folder, or its name under --runs",
-        )
-    })?;
+    let run = Config::load(&path)
+        .map_err(|e| Error::checkpoint(folder, e.to_string(), "give a run folder, or its name under --runs"))?;
     let config = Config::layered(None, Some((&path, &run.to_toml())), overrides)?;
     let changed: Vec<_> = run.differences(&config);
-    match changed
-        .iter()
-        .find(|&&key| !["checkpoint_every", "max_minutes"].contains(&key))
-    {
+    match changed.iter().find(|&&key| !["checkpoint_every", "max_minutes"].contains(&key)) {
         None => Ok(config),
         Some(key) => Err(Error::Usage(format!(
             "--resume continues a run as it was configured, but {key} is changed by a flag or by MVAE_{}; \
@@ -269,11 +258,7 @@ fn resumed(folder: &Path, overrides: &Overrides) -> Result<Config> {
 
 /// A run given by its folder, or by its name under `runs`.
 pub fn run_folder(runs: &Path, run: &Path) -> PathBuf {
-    if run.exists() {
-        run.to_owned()
-    } else {
-        runs.join(run)
-    }
+    if run.exists() { run.to_owned() } else { runs.join(run) }
 }
 
 /// The whole command line, with the default preset's values in the help of `train`.
@@ -283,9 +268,7 @@ pub fn command() -> clap::Command {
         None | Some(toml::Value::Array(_)) => arg,
         Some(value) => {
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             arg.help(format!("{help} [default: {value}]"))
         }
     };
@@ -295,15 +278,11 @@ pub fn command() -> clap::Command {
 /// Reads the arguments of this process; help, version and usage errors (exit code 2) end it.
 pub fn parse() -> Cli {
     let matches = command().get_matches();
-    let mut cli =
-        Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command()).exit());
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command()).exit());
     if let Command::Train(train) = &mut cli.command {
-        let matches = matches
-            .subcommand_matches("train")
-            .expect("it is the command");
+        let matches = matches.subcommand_matches("train").expect("it is the command");
         // files named on the command line win over MVAE_DATA, as --data does
-        if !train.files.is_empty() && matches.value_source("data") == Some(ValueSource::EnvVariable)
-        {
+        if !train.files.is_empty() && matches.value_source("data") == Some(ValueSource::EnvVariable) {
             train.overrides.data = None;
         }
     }
@@ -316,11 +295,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => train(&args),
         Command::Info(args) => info(&args),
         Command::Data(DataCommand::Check { files, json }) => data_check(&files, json),
-        Command::Data(DataCommand::Synth {
-            output,
-            frames,
-            seed,
-        }) => data_synth(&output, frames.get(), seed),
+        Command::Data(DataCommand::Synth { output, frames, seed }) => data_synth(&output, frames.get(), seed),
         Command::Gradcheck(args) => gradcheck(&args),
         Command::Doctor(args) => doctor(&args),
         Command::Completions { shell } => completions(shell),
@@ -381,9 +356,7 @@ fn man(dir: Option<&Path>) -> Result<()> {
         return written.map_err(Error::io(dir, "cannot write the manual pages"));
     }
     let mut page = Vec::new();
-    clap_mangen::Man::new(command())
-        .render(&mut page)
-        .expect("memory takes every write");
+    clap_mangen::Man::new(command()).render(&mut page).expect("memory takes every write");
     print(&String::from_utf8_lossy(&page))
 }
 

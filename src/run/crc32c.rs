@@ -8,11 +8,7 @@ const TABLES: [[u32; 256]; 8] = {
         let mut crc = byte as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 1 == 1 {
-                crc >> 1 ^ 0x82f6_3b78
-            } else {
-                crc >> 1
-            };
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
             bit += 1;
         }
         tables[0][byte] = crc;
@@ -42,9 +38,7 @@ pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
         let word = u64::from_le_bytes(*word) ^ u64::from(crc);
-        crc = (0..8).fold(0, |sum, k| {
-            sum ^ TABLES[7 - k][(word >> (8 * k) & 255) as usize]
-        });
+        crc = (0..8).fold(0, |sum, k| sum ^ TABLES[7 - k][(word >> (8 * k) & 255) as usize]);
     }
     for byte in rest {
         crc = crc >> 8 ^ TABLES[0][(crc as u8 ^ byte) as usize];

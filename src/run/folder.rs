@@ -45,23 +45,13 @@ impl RunFolder {
         for folder in ["checkpoints", "tensorboard"].map(|folder| unborn.join(folder)) {
             fs::create_dir_all(&folder).map_err(Error::io(&folder, "cannot create"))?;
         }
-        let mut run = RunFolder {
-            path: unborn.clone(),
-            lock: None,
-        };
+        let mut run = RunFolder { path: unborn.clone(), lock: None };
         run.lock()?;
         atomic::write(&run.config(), config.as_bytes())?;
-        run.write_env(&EnvFile {
-            start: env.clone(),
-            resumed: Vec::new(),
-        })?;
+        run.write_env(&EnvFile { start: env.clone(), resumed: Vec::new() })?;
         if let Err(source) = fs::rename(&unborn, &path) {
             let _ = fs::remove_dir_all(&unborn);
-            return Err(if path.exists() {
-                taken()
-            } else {
-                Error::io(&path, "cannot create")(source)
-            });
+            return Err(if path.exists() { taken() } else { Error::io(&path, "cannot create")(source) });
         }
         atomic::sync_folder(root).map_err(Error::io(root, "cannot sync"))?;
         run.path = path;
@@ -81,23 +71,12 @@ impl RunFolder {
 
     /// Opens a run to read it, also while another process writes to it. A folder that is no run is an error.
     pub fn open(path: &Path) -> Result<Self> {
-        let run = RunFolder {
-            path: path.to_owned(),
-            lock: None,
-        };
+        let run = RunFolder { path: path.to_owned(), lock: None };
         if run.config().is_file() {
             return Ok(run);
         }
-        let what = if path.exists() {
-            "no run folder (no config.toml in it)"
-        } else {
-            "no such run folder"
-        };
-        Err(Error::checkpoint(
-            path,
-            what,
-            "give a folder made by `mvae-fast train`, such as runs/<name>",
-        ))
+        let what = if path.exists() { "no run folder (no config.toml in it)" } else { "no such run folder" };
+        Err(Error::checkpoint(path, what, "give a folder made by `mvae-fast train`, such as runs/<name>"))
     }
 
     /// The folder.
@@ -109,10 +88,7 @@ impl RunFolder {
     pub fn name(&self) -> String {
         let full = fs::canonicalize(&self.path);
         let path = full.as_deref().unwrap_or(&self.path);
-        path.file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
+        path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Everything that decides the run, presets expanded.
@@ -137,9 +113,7 @@ impl RunFolder {
 
     /// TensorBoard's event file: one for all sittings of the run.
     pub fn events(&self) -> PathBuf {
-        self.path
-            .join("tensorboard")
-            .join("events.out.tfevents.mvae-fast")
+        self.path.join("tensorboard").join("events.out.tfevents.mvae-fast")
     }
 
     /// The checkpoint a run resumes from.
@@ -183,11 +157,7 @@ impl RunFolder {
         let path = self.env();
         let text = fs::read(&path).map_err(Error::io(&path, "cannot read"))?;
         serde_json::from_slice(&text).map_err(|error| {
-            Error::checkpoint(
-                &path,
-                error.to_string(),
-                "mend the JSON by hand; nothing else reads it",
-            )
+            Error::checkpoint(&path, error.to_string(), "mend the JSON by hand; nothing else reads it")
         })
     }
 
@@ -233,9 +203,7 @@ impl Env {
             threads,
             device: device.to_owned(),
             started: format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"),
-            command: std::env::args_os()
-                .map(|word| word.to_string_lossy().into_owned())
-                .collect(),
+            command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         }
     }
 }
@@ -272,11 +240,8 @@ fn free_name(root: &Path, name: &str) -> String {
 
 /// Year, month, day, hour, minute, second of a time, UTC.
 fn utc(time: SystemTime) -> [u64; 6] {
-    let seconds = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let leap =
-        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     let (mut year, mut day) = (1970, seconds / 86_400);
     while day >= 365 + u64::from(leap(year)) {
         day -= 365 + u64::from(leap(year));
@@ -291,14 +256,7 @@ fn utc(time: SystemTime) -> [u64; 6] {
         day -= days;
         month += 1;
     }
-    [
-        year,
-        month,
-        day + 1,
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-    ]
+    [year, month, day + 1, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60]
 }
 
 #[cfg(test)]
@@ -308,12 +266,7 @@ mod tests {
 
     #[test]
     fn names_carry_the_utc_time() {
-        let name = |seconds| {
-            default_name(
-                Variant::Vq,
-                SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
-            )
-        };
+        let name = |seconds| default_name(Variant::Vq, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(name(0), "vq-19700101-000000");
         assert_eq!(name(951_782_399), "vq-20000228-235959");
         assert_eq!(name(951_868_799), "vq-20000229-235959");

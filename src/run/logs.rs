@@ -31,16 +31,8 @@ impl Logs {
         };
         Ok(Logs {
             metrics: open("metrics.jsonl", folder.metrics(), b"")?,
-            progress: open(
-                "progress.csv",
-                folder.progress(),
-                PROGRESS_HEADER.as_bytes(),
-            )?,
-            events: open(
-                "events",
-                folder.events(),
-                &tensorboard::file_version(wall_time()),
-            )?,
+            progress: open("progress.csv", folder.progress(), PROGRESS_HEADER.as_bytes())?,
+            events: open("events", folder.events(), &tensorboard::file_version(wall_time()))?,
         })
     }
 
@@ -49,13 +41,7 @@ impl Logs {
         let mut line = serde_json::to_vec(record).expect("a record is plain data");
         line.push(b'\n');
         self.metrics.append(&line)?;
-        let EpochRecord {
-            epoch,
-            recon_loss,
-            kl_loss,
-            perplexity,
-            ..
-        } = record;
+        let EpochRecord { epoch, recon_loss, kl_loss, perplexity, .. } = record;
         let row = format!("{epoch},{recon_loss},{kl_loss},{perplexity}\n");
         self.progress.append(row.as_bytes())?;
         self.events.append(&tensorboard::epoch(record, wall_time()))
@@ -66,9 +52,7 @@ impl Logs {
         [&self.metrics, &self.progress, &self.events]
             .into_iter()
             .map(|log| {
-                log.file
-                    .sync_data()
-                    .map_err(Error::io(&log.path, "cannot sync"))?;
+                log.file.sync_data().map_err(Error::io(&log.path, "cannot sync"))?;
                 Ok((log.name.to_owned(), log.length))
             })
             .collect()
@@ -78,10 +62,7 @@ impl Logs {
 /// The records of a `metrics.jsonl`. A torn last line, left by a run that was killed, is passed over.
 pub fn read_metrics(path: &Path) -> Result<Vec<EpochRecord>> {
     let text = fs::read(path).map_err(Error::io(path, "cannot read"))?;
-    let whole = text
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |end| end + 1);
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     text[..whole]
         .split_inclusive(|byte| *byte == b'\n')
         .enumerate()
@@ -108,35 +89,23 @@ struct Log {
 impl Log {
     fn start(name: &'static str, path: PathBuf, head: &[u8]) -> Result<Self> {
         let file = File::create(&path).map_err(Error::io(&path, "cannot create"))?;
-        let mut log = Log {
-            name,
-            path,
-            file,
-            length: 0,
-        };
+        let mut log = Log { name, path, file, length: 0 };
         log.append(head)?;
         Ok(log)
     }
 
     fn resume(name: &'static str, path: PathBuf, lengths: &BTreeMap<String, u64>) -> Result<Self> {
         let mend = "the log was changed or lost since; start a new run, with --init to keep what was learned";
-        let length = *lengths.get(name).ok_or_else(|| {
-            Error::checkpoint(
-                &path,
-                "the checkpoint does not know this log's length",
-                mend,
-            )
-        })?;
+        let length = *lengths
+            .get(name)
+            .ok_or_else(|| Error::checkpoint(&path, "the checkpoint does not know this log's length", mend))?;
         let mut file = match File::options().write(true).open(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::checkpoint(&path, "the log is missing", mend));
             }
             opened => opened.map_err(Error::io(&path, "cannot open"))?,
         };
-        let found = file
-            .metadata()
-            .map_err(Error::io(&path, "cannot read its length"))?
-            .len();
+        let found = file.metadata().map_err(Error::io(&path, "cannot read its length"))?.len();
         if found < length {
             let what = format!("{found} bytes, but the checkpoint was written after {length}");
             return Err(Error::checkpoint(&path, what, mend));
@@ -144,18 +113,11 @@ impl Log {
         file.set_len(length)
             .and_then(|()| file.seek(SeekFrom::Start(length)))
             .map_err(Error::io(&path, "cannot cut back"))?;
-        Ok(Log {
-            name,
-            path,
-            file,
-            length,
-        })
+        Ok(Log { name, path, file, length })
     }
 
     fn append(&mut self, record: &[u8]) -> Result<()> {
-        self.file
-            .write_all(record)
-            .map_err(Error::io(&self.path, "cannot append"))?;
+        self.file.write_all(record).map_err(Error::io(&self.path, "cannot append"))?;
         self.length += record.len() as u64;
         Ok(())
     }
@@ -163,7 +125,5 @@ impl Log {
 
 /// Seconds since 1970.
 fn wall_time() -> f64 {
-    SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64())
 }

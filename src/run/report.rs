@@ -8,11 +8,7 @@ use serde::Serialize;
 const PAGE: &str = include_str!("report.html");
 
 /// Writes the page of a run, whole. `configuration` holds what is worth reading first, as (name, value).
-pub fn write(
-    folder: &RunFolder,
-    configuration: &[(&str, String)],
-    records: &[EpochRecord],
-) -> Result<()> {
+pub fn write(folder: &RunFolder, configuration: &[(&str, String)], records: &[EpochRecord]) -> Result<()> {
     let page = page(&folder.name(), configuration, records);
     atomic::write(&folder.report(), page.as_bytes())
 }
@@ -20,12 +16,7 @@ pub fn write(
 /// The page. Links are relative to the run folder.
 pub fn page(name: &str, configuration: &[(&str, String)], records: &[EpochRecord]) -> String {
     let state = match records.last() {
-        Some(last) => format!(
-            "epoch {}, {} steps, {}",
-            last.epoch,
-            last.step,
-            duration(last.timing.elapsed_seconds)
-        ),
+        Some(last) => format!("epoch {}, {} steps, {}", last.epoch, last.step, duration(last.timing.elapsed_seconds)),
         None => "no epoch is done yet".to_owned(),
     };
     let part = |key: &str| match key {
@@ -40,9 +31,7 @@ pub fn page(name: &str, configuration: &[(&str, String)], records: &[EpochRecord
     let mut pieces = PAGE.split("{{");
     let mut page = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
-        let (key, rest) = piece
-            .split_once("}}")
-            .expect("report.html closes what it opens");
+        let (key, rest) = piece.split_once("}}").expect("report.html closes what it opens");
         page += &part(key);
         page += rest;
     }
@@ -54,11 +43,7 @@ fn warnings(records: &[EpochRecord]) -> String {
     let Some(warned) = records.iter().rfind(|record| !record.warnings.is_empty()) else {
         return "<p class=\"good\">No warnings.</p>".to_owned();
     };
-    let items: String = warned
-        .warnings
-        .iter()
-        .map(|line| format!("<li>{}</li>", escape(line)))
-        .collect();
+    let items: String = warned.warnings.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
     let gone = match records.last() {
         Some(last) if last.epoch != warned.epoch => format!(
             "<p class=\"good\">No warnings in epoch {}. The last were in epoch {}:</p>",
@@ -76,77 +61,40 @@ fn numbers(records: &[EpochRecord]) -> Vec<(&'static str, String)> {
     };
     let latents = last.posterior_mean.len();
     let mut rows = vec![
-        (
-            "Reconstruction loss, training (mean squared error)",
-            number(last.recon_loss),
-        ),
-        (
-            "KL (nats a latent dimension; vq: codebook loss)",
-            number(last.kl_loss),
-        ),
+        ("Reconstruction loss, training (mean squared error)", number(last.recon_loss)),
+        ("KL (nats a latent dimension; vq: codebook loss)", number(last.kl_loss)),
         ("KL weight", number(last.kl_weight)),
     ];
     if latents > 0 {
-        rows.push((
-            "Active latent units",
-            format!("{} of {latents}", last.active_units),
-        ));
+        rows.push(("Active latent units", format!("{} of {latents}", last.active_units)));
     }
     if last.perplexity > 0.0 {
         rows.push(("Codebook perplexity", number(last.perplexity)));
     }
     rows.push(("Gradient norm", number(last.grad_norm)));
-    if let Some((epoch, validation)) = records
-        .iter()
-        .rev()
-        .find_map(|record| Some((record.epoch, record.validation.as_ref()?)))
+    if let Some((epoch, validation)) =
+        records.iter().rev().find_map(|record| Some((record.epoch, record.validation.as_ref()?)))
     {
         let error = |error: Option<f64>| error.map_or("clips too short".to_owned(), number);
         let inside = 100.0 * validation.prior_inside;
         rows.extend([
             ("Held-out quality measured in epoch", epoch.to_string()),
-            (
-                "Held-out one-step error (mean squared)",
-                number(validation.one_step_error),
-            ),
-            (
-                "Held-out error at frame 30 of rollouts",
-                error(validation.rollout_30_error),
-            ),
-            (
-                "Held-out error at frame 300 of rollouts",
-                error(validation.rollout_300_error),
-            ),
-            (
-                "Rollouts from the prior that stay in range",
-                format!("{inside:.1} %"),
-            ),
-            (
-                "Their pose at frame 300 (root mean square; data: 1)",
-                number(validation.prior_rms),
-            ),
+            ("Held-out one-step error (mean squared)", number(validation.one_step_error)),
+            ("Held-out error at frame 30 of rollouts", error(validation.rollout_30_error)),
+            ("Held-out error at frame 300 of rollouts", error(validation.rollout_300_error)),
+            ("Rollouts from the prior that stay in range", format!("{inside:.1} %")),
+            ("Their pose at frame 300 (root mean square; data: 1)", number(validation.prior_rms)),
         ]);
     }
     rows.extend([
-        (
-            "Speed (samples a second)",
-            number(last.timing.samples_per_second),
-        ),
+        ("Speed (samples a second)", number(last.timing.samples_per_second)),
         ("Training time", duration(last.timing.elapsed_seconds)),
     ]);
     rows
 }
 
 fn rows(rows: &[(&str, String)]) -> String {
-    rows.iter()
-        .map(|(name, value)| {
-            format!(
-                "<tr><th>{}</th><td>{}</td></tr>\n",
-                escape(name),
-                escape(value)
-            )
-        })
-        .collect()
+    rows.iter().map(|(name, value)| format!("<tr><th>{}</th><td>{}</td></tr>\n", escape(name), escape(value))).collect()
 }
 
 /// Everything the script draws, as JSON that cannot end the script element it stands in. Numbers that are not finite
@@ -175,20 +123,13 @@ fn data(records: &[EpochRecord]) -> String {
         posterior_std: Vec<f32>,
         expert_usage: Vec<f32>,
     }
-    let curve = |field: fn(&EpochRecord) -> f64| {
-        records
-            .iter()
-            .map(|record| field(record) as f32)
-            .collect::<Vec<_>>()
-    };
+    let curve = |field: fn(&EpochRecord) -> f64| records.iter().map(|record| field(record) as f32).collect::<Vec<_>>();
     let measured = |field: fn(&crate::record::Validation) -> Option<f64>| {
         let field = |record: &EpochRecord| Some(field(record.validation.as_ref()?)? as f32);
         records.iter().map(field).collect::<Vec<_>>()
     };
     let last = |field: fn(&EpochRecord) -> &Vec<f64>| {
-        records.last().map_or(Vec::new(), |last| {
-            field(last).iter().map(|x| *x as f32).collect()
-        })
+        records.last().map_or(Vec::new(), |last| field(last).iter().map(|x| *x as f32).collect())
     };
     let curves = Curves {
         epoch: records.iter().map(|record| record.epoch).collect(),
@@ -211,9 +152,7 @@ fn data(records: &[EpochRecord]) -> String {
         posterior_std: last(|record| &record.posterior_std),
         expert_usage: last(|record| &record.expert_usage),
     };
-    serde_json::to_string(&curves)
-        .expect("curves are plain data")
-        .replace('<', "\\u003c")
+    serde_json::to_string(&curves).expect("curves are plain data").replace('<', "\\u003c")
 }
 
 /// Four significant digits, and an exponent where the number would be long.
@@ -235,8 +174,5 @@ fn duration(seconds: f64) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -35,10 +35,7 @@ pub fn epoch(record: &EpochRecord, wall_time: f64) -> Vec<u8> {
     scalar("speed/epoch_seconds", record.timing.seconds);
     if let Some(validation) = &record.validation {
         scalar("validation/one_step_error", validation.one_step_error);
-        for (frames, error) in [
-            (30, validation.rollout_30_error),
-            (300, validation.rollout_300_error),
-        ] {
+        for (frames, error) in [(30, validation.rollout_30_error), (300, validation.rollout_300_error)] {
             if let Some(error) = error {
                 scalar(&format!("validation/rollout_{frames}_error"), error);
             }
@@ -96,9 +93,7 @@ fn scalar(tag: &str, value: f64) -> Message {
 /// `Summary.Value` with a `HistogramProto` of equal buckets from the smallest to the largest finite value.
 fn histogram(tag: &str, values: &[f64]) -> Message {
     let finite = || values.iter().copied().filter(|x| x.is_finite());
-    let (min, max) = finite().fold((f64::MAX, f64::MIN), |(min, max), x| {
-        (min.min(x), max.max(x))
-    });
+    let (min, max) = finite().fold((f64::MAX, f64::MIN), |(min, max), x| (min.min(x), max.max(x)));
     let (min, max) = if min <= max { (min, max) } else { (0.0, 0.0) };
     let width = (max - min) / BUCKETS as f64;
     let mut counts = [0.0; BUCKETS];
