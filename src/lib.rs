@@ -20,5 +20,6 @@ pub mod plan;
 pub mod real;
 pub mod record;
 pub mod run;
+pub mod step;
 
 pub use error::{Error, Result};

@@ -216,7 +216,7 @@ impl Plan {
         kernel: &'static str,
         writes: &'static [&'static str],
         args: A,
-        body: fn(A::View<'_>, &Team),
+        body: impl Fn(A::View<'_>, &Team) + Send + Sync + 'static,
     ) {
         let fields = args.fields();
         for name in writes {

@@ -85,11 +85,12 @@ impl<'b> Memory<'b> {
         for call in &plan.calls {
             self.backend.run(std::slice::from_ref(call), &mut self.buffer)?;
             for field in call.written() {
-                let mut bytes = vec![0u8; field.bytes.len()];
-                self.backend.read(&self.buffer, field.bytes.start, &mut bytes)?;
+                let mut words = vec![0u64; field.bytes.len().div_ceil(8)];
+                let bytes = &mut bytemuck::cast_slice_mut(&mut words)[..field.bytes.len()];
+                self.backend.read(&self.buffer, field.bytes.start, bytes)?;
                 let finite = match field.element {
-                    4 => bytemuck::pod_collect_to_vec::<u8, f32>(&bytes).iter().all(|x| x.is_finite()),
-                    8 => bytemuck::pod_collect_to_vec::<u8, f64>(&bytes).iter().all(|x| x.is_finite()),
+                    4 => bytemuck::cast_slice::<u8, f32>(bytes).iter().all(|x| x.is_finite()),
+                    8 => bytemuck::cast_slice::<u8, f64>(bytes).iter().all(|x| x.is_finite()),
                     _ => true,
                 };
                 if !finite {

@@ -219,11 +219,12 @@ pub mod cpu {
     /// [dz | dh] = sum_e deach_e W_eᵀ
     pub fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, l, i, o, e, .. } = v;
+        let (deach, w) = (&*v.deach, v.w);
         let factors = |first: usize, cols: usize| {
             move |_: usize, expert: usize| {
                 (
-                    Mat::new(&v.deach[expert * o..], b, o, e * o),
-                    Mat::new(&v.w[(expert * i + first) * o..][..cols * o], cols, o, o).t(),
+                    Mat::new(&deach[expert * o..], b, o, e * o),
+                    Mat::new(&w[(expert * i + first) * o..][..cols * o], cols, o, o).t(),
                 )
             }
         };

@@ -1,0 +1,121 @@
+//! The training step as a plan: next window, forward, losses, backward, Adam, sums; one plan serves every step.
+use crate::Result;
+use crate::arena::{Arena, Mat};
+use crate::backend::Memory;
+use crate::config::ModelConfig;
+use crate::layout::{Layout, Parameters};
+use crate::model::Network;
+use crate::ops::adam::{self, Adam};
+use crate::ops::begin_step::{self, StepState};
+use crate::ops::epoch_sums::EpochSums;
+use crate::ops::kl_weight::{self, CONTROLLER, Rule};
+use crate::ops::window::{self, Window};
+use crate::plan::Plan;
+use crate::real::Real;
+
+/// What a training step is made for.
+pub struct StepOptions<'a> {
+    /// The network's sizes.
+    pub model: &'a ModelConfig,
+    /// B: samples of a mini-batch.
+    pub batch: usize,
+    /// How the KL weight is found.
+    pub kl_rule: Rule,
+    /// KL of a latent dimension that costs nothing, nats.
+    pub free_bits: f64,
+    /// Adam: beta1, beta2, eps.
+    pub adam: [f64; 3],
+    /// Mini-batches whose starts fit in.
+    pub minibatches: usize,
+    /// Steps of a rollout.
+    pub rollout: usize,
+    /// Draw noise and specialists on the device; without, `eps` and `pick` are what was written into them.
+    pub draw: bool,
+}
+
+/// The tensors of a training step, and its plan.
+pub struct TrainStep<T> {
+    /// The network over one mini-batch.
+    pub network: Network<T>,
+    /// What the steps to come are, [minibatches * rollout].
+    pub schedule: Mat<StepState>,
+    /// [0] the next entry of the schedule.
+    pub cursor: Mat<u32>,
+    /// The current entry.
+    pub state: Mat<StepState>,
+    /// [minibatches, B] first condition frame of each window.
+    pub starts: Mat<u32>,
+    /// The KL weight's memory.
+    pub controller: Mat<f64>,
+    /// Sums of the epoch so far.
+    pub sums: Mat<f64>,
+    /// How to read them.
+    pub epoch_sums: EpochSums<T>,
+    /// One optimizer step.
+    pub plan: Plan,
+    /// Encoder, decoder and losses of the current step once more, to find where a number went bad.
+    pub forward: Plan,
+}
+
+impl<T: Real> TrainStep<T> {
+    /// Lays out a training step over `data` [frames, F] (normalised) and `parameters`. Errors: shapes that do not fit.
+    pub fn new(arena: &mut Arena, parameters: &Parameters<T>, data: Mat<T>, o: &StepOptions) -> Result<Self> {
+        let network = Network::new(arena, parameters, o.model, o.batch, o.free_bits, true)?;
+        let schedule = arena.mat(1, o.minibatches * o.rollout);
+        let (cursor, state) = (arena.mat(1, 2), arena.mat(1, 1));
+        let starts = arena.mat(o.minibatches, o.batch);
+        let controller = arena.mat(1, CONTROLLER);
+        let squares = arena.mat(1, parameters.grads.len().div_ceil(adam::CHUNK));
+        let epoch_sums = network.epoch_sums(squares);
+        let sums = epoch_sums.place(arena);
+
+        let forward = |plan: &mut Plan| {
+            network.encode(plan);
+            network.decode(plan);
+            if o.draw {
+                network.draw_pick(plan, state);
+            }
+            network.predict(plan);
+            network.loss(plan);
+        };
+        let mut plan = Plan::default();
+        begin_step::push::<T>(&mut plan, schedule, cursor, state);
+        let (prediction, condition, truth) = (network.prediction, network.condition, network.truth);
+        window::push(&mut plan, &Window { data, starts, state, prediction, condition, truth });
+        if o.draw {
+            network.draw_eps(&mut plan, state);
+        }
+        forward(&mut plan);
+        kl_weight::push::<T>(&mut plan, state, network.losses, controller, o.kl_rule);
+        network.backward(&mut plan);
+        network.update_codebook(&mut plan);
+        let [beta1, beta2, eps] = o.adam;
+        let (param, grad, m, v) = (parameters.trainable(), parameters.grads, parameters.m, parameters.v);
+        let losses = network.losses;
+        adam::push(&mut plan, &Adam { param, grad, m, v, squares, state, losses, beta1, beta2, eps });
+        epoch_sums.push(&mut plan, sums);
+
+        let mut again = Plan::default();
+        forward(&mut again);
+        let forward = again;
+        Ok(TrainStep { network, schedule, cursor, state, starts, controller, sums, epoch_sums, plan, forward })
+    }
+}
+
+/// Adam's part of a step's state: step size and bias correction of optimizer step `step` (from 1).
+pub fn adam_state(learning_rate: f64, [beta1, beta2]: [f64; 2], step: u64) -> StepState {
+    let power = |beta: f64| beta.powf(step as f64);
+    StepState {
+        step_size: learning_rate / (1.0 - power(beta1)),
+        inv_sqrt_bias2: 1.0 / (1.0 - power(beta2)).sqrt(),
+        kl_scale: 1.0,
+        step,
+        ..StepState::default()
+    }
+}
+
+/// Writes the initial values of all parameters. Errors: those of the backend.
+pub fn initialize<T: Real>(memory: &mut Memory, parameters: &Parameters<T>, seed: u64) -> Result<()> {
+    let values: Vec<T> = Layout::initial(&parameters.layout, seed);
+    memory.write(parameters.values, &values)
+}
