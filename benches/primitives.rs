@@ -1,7 +1,8 @@
 //! The CPU's primitives at the shapes of a training step: matrix products beside the `gemm` crate, the thread team,
 //! the elementwise loops. `cargo bench --bench primitives [-- NAME]`; medians (and minima) of many, in one run.
 use mvae_fast::backend::gemm::{Mat, MatsMut, products};
-use mvae_fast::backend::team::Team;
+use mvae_fast::backend::team::{Team, pieces};
+use mvae_fast::backend::vector::{self, AdamStep};
 use std::time::Instant;
 
 const BATCH: usize = 64;
@@ -129,12 +130,77 @@ impl Case {
     }
 }
 
+/// Adam over the parameters of the full-size mixture model.
+fn bench_adam(team: &Team) {
+    const PARAMETERS: usize = 1_696_072;
+    const PIECE: usize = 16 * 1024;
+    let step = AdamStep { beta1: 0.9, beta2: 0.999, step_size: 1e-4, inv_sqrt_bias2: 1.0, eps: 1e-8 };
+    let (mut p, g) = (numbers(PARAMETERS), numbers(PARAMETERS));
+    let (mut m, mut v) = (vec![0f32; PARAMETERS], vec![0f32; PARAMETERS]);
+    let mut squares = vec![0f64; PARAMETERS.div_ceil(PIECE)];
+    let mut update = || {
+        let data = (pieces(&mut p, PIECE), pieces(&mut m, PIECE), pieces(&mut v, PIECE), pieces(&mut squares, 1));
+        team.each(data, |i, (p, m, v, squares)| {
+            squares[0] = vector::adam(p, &g[i * PIECE..][..p.len()], m, v, step);
+        })
+    };
+    let [(median, least)] = times(200, [&mut update]);
+    let rate = |us: f64| 28.0 * PARAMETERS as f64 / us / 1e3;
+    let threads = team.threads();
+    println!("adam, {threads} threads: {median:.0} us, {:.0} GB/s, best {least:.0} us", rate(median));
+}
+
+/// The loops over activations, on one thread and numbers that stay in the cache.
+fn bench_loops() {
+    const N: usize = BATCH * 256;
+    let (x, mut y, gate, bias) = (numbers(6 * N), vec![0f32; 6 * N], numbers(6), numbers(6 * 256));
+    let (mut other, mut dx) = (vec![0f32; N], vec![0f32; N]);
+    let [elu, exp, back, blend, copies, columns, dot] = times(
+        500,
+        [
+            &mut || vector::elu(&mut y[..N], &x[..N]),
+            &mut || vector::exp(&mut other, &x[..N]),
+            &mut || vector::elu_backward(&mut dx, &x[..N], &x[N..2 * N]),
+            &mut || {
+                let mut out = [0f32; 256];
+                for b in 0..BATCH {
+                    vector::blend(&mut out, &gate, &x[b * 256..], N, &bias);
+                }
+                std::hint::black_box(out);
+            },
+            &mut || {
+                let mut out = [0f32; 6 * 256];
+                for b in 0..BATCH {
+                    vector::scaled_copies(&mut out, 256, &gate, &x[b * 256..][..256]);
+                    std::hint::black_box(&out);
+                }
+            },
+            &mut || {
+                let mut out = [0f32; 256];
+                vector::add_column_sums(&mut out, &x, BATCH, 256);
+                std::hint::black_box(out);
+            },
+            &mut || drop(std::hint::black_box(vector::dot(&x[..N], &x[N..2 * N]))),
+        ],
+    );
+    let names = ["elu", "exp", "elu_backward", "blend of 6", "scaled_copies, 6", "add_column_sums", "dot"];
+    for (name, (median, least)) in names.into_iter().zip([elu, exp, back, blend, copies, columns, dot]) {
+        println!("{name} over [{BATCH}, 256]: {median:.2} us, best {least:.2}");
+    }
+}
+
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     let teams = [1, 2].map(Team::new);
     for case in CASES.iter().filter(|case| wanted(case.name)) {
         case.bench(&teams);
+    }
+    if wanted("adam") {
+        teams.iter().for_each(bench_adam);
+    }
+    if wanted("loops") {
+        bench_loops();
     }
     if wanted("team") {
         for team in &teams {
