@@ -37,7 +37,7 @@ pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> 
     let mut script = Script::new(random.split());
     let clips = (frames as f64 / CLIP_FRAMES as f64).round().max(1.0) as usize;
     (0..clips).map(move |clip| {
-        let poses = frames * (clip + 1) / clips - frames * clip / clips + 1;
+        let poses = frames / clips + usize::from(clip < frames % clips) + 1;
         let mut random = random.split();
         let len = 2 * MARGIN + poses * SAMPLES_PER_FRAME;
         let track = Track::new(&mut script, &mut random, len);

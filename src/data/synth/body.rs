@@ -24,7 +24,7 @@ const SHIN: f64 = -REST_OFFSETS[LIMBS[0].foot][1];
 /// From the heel to the ball, feet.
 const FOOT_LENGTH: f64 = 0.65;
 /// Share of its length beyond which a leg does not stretch.
-const REACH: f64 = 0.985;
+const REACH: f64 = 0.990;
 /// Seconds before and after, for which the hips come down to a foothold.
 const NEAR: f64 = 0.12;
 /// Share of the swing in which the foot gathers speed, and loses it again, by speed.
@@ -33,28 +33,30 @@ const RAMP: [(f64, f64); 2] = [(1.5, 0.34), (2.8, 0.26)];
 /// Pitch of the foot by speed, rad: toes up at landing, heel up when leaving, heel up early in the swing.
 const STRIKE: [(f64, f64); 5] = [(0.1, 0.0), (0.6, 0.18), (1.5, 0.30), (2.3, 0.12), (3.5, 0.05)];
 const PUSH: [(f64, f64); 4] = [(0.0, 0.25), (0.7, 0.55), (1.5, 0.85), (3.5, 0.95)];
-const KICK: [(f64, f64); 5] = [(0.0, 0.30), (0.7, 0.60), (1.5, 1.00), (2.5, 1.45), (3.6, 1.75)];
+const KICK: [(f64, f64); 5] = [(0.0, 0.30), (0.7, 0.60), (1.5, 1.00), (2.5, 1.35), (3.6, 1.55)];
 /// Height of the ball in the swing by speed, feet.
 const SWING_HEIGHT: [(f64, f64); 5] =
-    [(0.0, 0.14), (1.0, 0.13), (1.6, 0.18), (2.5, 0.60), (3.6, 0.95)];
+    [(0.0, 0.14), (1.0, 0.13), (1.6, 0.18), (2.5, 0.50), (3.6, 0.75)];
 
 /// Deviation of each joint's drift about its own X (twist), Y and Z, rad. Legs follow the feet and have none.
 const DRIFT: [(usize, Vec3); 14] = [
     (HIPS, [0.030, 0.018, 0.025]),
-    (SPINE, [0.030, 0.020, 0.022]),
-    (SPINE1, [0.035, 0.025, 0.022]),
-    (SPINE2, [0.035, 0.025, 0.022]),
-    (SPINE3, [0.040, 0.025, 0.030]),
-    (NECK, [0.170, 0.050, 0.080]),
-    (LIMBS[0].shoulder, [0.030, 0.050, 0.050]),
-    (LIMBS[1].shoulder, [0.030, 0.050, 0.050]),
+    (SPINE, [0.008, 0.006, 0.006]),
+    (SPINE1, [0.008, 0.006, 0.006]),
+    (SPINE2, [0.008, 0.006, 0.006]),
+    (SPINE3, [0.010, 0.008, 0.010]),
+    (NECK, [0.150, 0.050, 0.080]),
+    (LIMBS[0].shoulder, [0.010, 0.040, 0.040]),
+    (LIMBS[1].shoulder, [0.010, 0.040, 0.040]),
     (LIMBS[0].arm, [0.120, 0.050, 0.070]),
     (LIMBS[1].arm, [0.120, 0.050, 0.070]),
     (LIMBS[0].fore_arm, [0.130, 0.0, 0.090]),
     (LIMBS[1].fore_arm, [0.130, 0.0, 0.090]),
-    (LIMBS[0].hand, [0.060, 0.080, 0.120]),
-    (LIMBS[1].hand, [0.060, 0.080, 0.120]),
+    (LIMBS[0].hand, [0.015, 0.070, 0.100]),
+    (LIMBS[1].hand, [0.015, 0.070, 0.100]),
 ];
+/// Deviation of the chest's drift in yaw, pitch and roll, rad; the spine shares it out.
+const CHEST_DRIFT: Vec3 = [0.070, 0.050, 0.045];
 
 /// How this character holds itself in this clip.
 struct Posture {
@@ -72,6 +74,8 @@ pub(super) struct Body<'a> {
     posture: Posture,
     /// Drift about X, Y, Z of each joint, rad, at the track's rate; empty for the legs.
     drift: [[Vec<f64>; 3]; NUM_JOINTS],
+    /// Drift of the chest in yaw, pitch and roll, rad.
+    chest: [Vec<f64>; 3],
     /// Drift of the hips forward, up and sideways, feet.
     sway: [Vec<f64>; 3],
     /// Drift of each arm's swing, about 0, and of each knee outwards and each foot's roll, rad.
@@ -141,6 +145,7 @@ impl<'a> Body<'a> {
             track,
             posture,
             drift,
+            chest: CHEST_DRIFT.map(|amplitude| smooth(3.5, amplitude)),
             sway: [smooth(3.0, 0.05), smooth(4.0, 0.02), smooth(3.0, 0.06)],
             arm_swing: [smooth(3.0, 0.15), smooth(3.0, 0.15)],
             knee: [smooth(4.5, 0.06), smooth(4.5, 0.06)],
@@ -173,9 +178,10 @@ impl<'a> Body<'a> {
             (later - heading).clamp(-most, most)
         };
         let chest_turn = [
-            gait.mix(0.09, 0.14) * self.posture.swing * gait.stride + 0.25 * look_ahead(0.4, 0.6),
-            0.015 * gait.bounce - gait.lean - self.posture.stoop,
-            gait.bank - 0.02 * gait.weight,
+            gait.mix(0.09, 0.14) * self.posture.swing * gait.stride + 0.25 * look_ahead(0.4, 0.6)
+                + self.chest[0][i],
+            0.015 * gait.bounce - gait.lean - self.posture.stoop + self.chest[1][i],
+            gait.bank - 0.02 * gait.weight + self.chest[2][i],
         ];
         for (share, joint) in [(0.25, SPINE), (0.5, SPINE1), (0.75, SPINE2), (1.0, SPINE3)] {
             let turn = add(scale(pelvis_turn, 1.0 - share), scale(chest_turn, share));
@@ -259,7 +265,7 @@ impl<'a> Body<'a> {
             + gait.mix(0.12, 0.20) * swing;
         axes[limbs.shoulder] = chain([
             *chest,
-            about_y(0.05 * outward * swing),
+            about_y(0.10 * outward * swing),
             rest_axes(limbs.shoulder),
             self.drifted(limbs.shoulder, i),
         ]);

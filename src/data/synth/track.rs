@@ -53,7 +53,7 @@ const BEHAVIOURS: [Behaviour; 11] = [
     Behaviour { seconds: (1.5, 2.5), speed: (1.7, 2.2), turn: (0.0, 0.3) },
     // Jogging and running, straight on and in a curve.
     Behaviour { seconds: (2.0, 3.0), speed: (2.3, 2.9), turn: (0.0, 0.2) },
-    Behaviour { seconds: (2.0, 3.0), speed: (3.0, 3.6), turn: (0.0, 0.1) },
+    Behaviour { seconds: (2.4, 3.4), speed: (3.0, 3.6), turn: (0.0, 0.1) },
     Behaviour { seconds: (1.8, 2.8), speed: (2.4, 3.1), turn: (0.4, 0.8) },
 ];
 
@@ -145,7 +145,7 @@ impl Track {
             speed.resize(end, v);
             turn.resize(end, w);
         }
-        let liveliness = random.smooth(len, DT, 2.5, 0.07);
+        let liveliness = random.smooth(len, DT, 2.5, 0.05);
         let mut speed = blur(&speed, DT, 0.42);
         speed.iter_mut().zip(liveliness).for_each(|(v, share)| *v *= 1.0 + share);
         let wander = random.smooth(len, DT, 2.0, 0.10);
