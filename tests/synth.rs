@@ -1,8 +1,8 @@
 //! The procedural set: its features mean what the layout says, checked against the world poses they came from and
 //! against each other, and its motion is that of a person.
 use mvae_fast::data::synth::{
-    BONE_ENDS, DEFAULT_FRAMES, FRAME_RATE, FRAME_SIZE, JOINT_NAMES, NUM_JOINTS, PARENTS, Pose,
-    REST_OFFSETS, TIPS, locomotion, world_clips,
+    BONE_ENDS, DEFAULT_FRAMES, FRAME_RATE, FRAME_SIZE, JOINT_NAMES, NUM_JOINTS, PARENTS, Pose, REST_OFFSETS, TIPS,
+    locomotion, world_clips,
 };
 use std::ops::RangeInclusive;
 
@@ -120,15 +120,13 @@ fn the_seed_decides() {
 /// Bones of the drawing list, as (joint, joint nearer to the hips).
 #[test]
 fn the_skeleton_is_the_references() {
-    let drawn = [
-        (0, 12), (12, 16), (16, 14), (17, 15), (13, 17), (1, 13), (7, 5), (10, 7), (20, 10), (8, 6), (9, 8), (21, 9),
-    ];
+    let drawn =
+        [(0, 12), (12, 16), (16, 14), (17, 15), (13, 17), (1, 13), (7, 5), (10, 7), (20, 10), (8, 6), (9, 8), (21, 9)];
     for (child, parent) in drawn {
         assert_eq!(PARENTS[child], Some(parent), "{}", JOINT_NAMES[child]);
         assert_eq!(BONE_ENDS[parent], Some(child), "{}", JOINT_NAMES[parent]);
     }
-    let chain: Vec<_> =
-        std::iter::successors(Some(joint("Neck")), |&j| PARENTS[j]).map(|j| JOINT_NAMES[j]).collect();
+    let chain: Vec<_> = std::iter::successors(Some(joint("Neck")), |&j| PARENTS[j]).map(|j| JOINT_NAMES[j]).collect();
     assert_eq!(chain, ["Neck", "Spine3", "Spine2", "Spine1", "Spine", "Hips"]);
     for j in 0..NUM_JOINTS {
         assert_ne!(BONE_ENDS[j].is_some(), TIPS[j] != [0.0; 3], "{}: one end of the bone", JOINT_NAMES[j]);
@@ -148,10 +146,7 @@ fn root_motion_integrates_to_the_world_path() {
         for (frames, poses) in clips(seed) {
             let [x, _, z] = poses[0].positions[joint("Hips")];
             let mut root = [x, 0.0, z];
-            let right = sub(
-                poses[0].positions[joint("RightUpLeg")],
-                poses[0].positions[joint("LeftUpLeg")],
-            );
+            let right = sub(poses[0].positions[joint("RightUpLeg")], poses[0].positions[joint("LeftUpLeg")]);
             // R(phi) takes +z to the right.
             let mut phi = right[0].atan2(right[2]);
             let mut way = 0.0;
@@ -256,8 +251,7 @@ fn planted_feet_do_not_slide() {
             let floor = all.clone().map(|f| f.position(toe)[1]).fold(f64::INFINITY, f64::min);
             assert!((0.0..0.15).contains(&floor), "floor at {floor} ft");
             let planted = |height: f64| height < floor + 1e-6;
-            let share = all.clone().filter(|f| planted(f.position(toe)[1])).count() as f64
-                / DEFAULT_FRAMES as f64;
+            let share = all.clone().filter(|f| planted(f.position(toe)[1])).count() as f64 / DEFAULT_FRAMES as f64;
             assert!((0.3..0.7).contains(&share), "seed {seed} {side}: planted {share}");
             let mut worst: f64 = 0.0;
             for (_, poses) in &clips {
@@ -307,9 +301,7 @@ fn everything_asked_for_is_there_on_both_sides() {
     for seed in SEEDS {
         let clips = clips(seed);
         let frames: Vec<&Frame> = clips.iter().flat_map(|(frames, _)| frames).collect();
-        let share = |is: &dyn Fn(&Frame) -> bool| {
-            frames.iter().filter(|f| is(f)).count() as f64 / frames.len() as f64
-        };
+        let share = |is: &dyn Fn(&Frame) -> bool| frames.iter().filter(|f| is(f)).count() as f64 / frames.len() as f64;
         let rate = FRAME_RATE as f64;
         let cases: [(&str, &dyn Fn(&Frame) -> bool, f64); 7] = [
             ("stands", &|f| f.speed() < 0.15, 0.03),
@@ -327,9 +319,8 @@ fn everything_asked_for_is_there_on_both_sides() {
         assert!(share(&|f| f.root()[0] > 0.0) > 0.9, "seed {seed}: walks backwards");
         let turn = frames.iter().map(|f| f.turn()).sum::<f64>() / frames.len() as f64 * rate;
         assert!(turn.abs() < 0.12, "seed {seed}: turns by {turn} rad/s on average");
-        let mean = |name: &str, i: usize| {
-            frames.iter().map(|f| f.position(joint(name))[i]).sum::<f64>() / frames.len() as f64
-        };
+        let mean =
+            |name: &str, i: usize| frames.iter().map(|f| f.position(joint(name))[i]).sum::<f64>() / frames.len() as f64;
         for part in ["Hand", "Leg", "Foot", "ToeBase", "ForeArm"] {
             for (i, sign) in [(0, 1.0), (1, 1.0), (2, -1.0)] {
                 let (left, right) = (mean(&format!("Left{part}"), i), mean(&format!("Right{part}"), i));
@@ -380,8 +371,7 @@ fn features_vary_or_are_constant() {
         for i in 0..FRAME_SIZE {
             let values = || set.frames.iter().skip(i).step_by(FRAME_SIZE).map(|&x| x as f64);
             let mean = values().sum::<f64>() / DEFAULT_FRAMES as f64;
-            let deviation =
-                (values().map(|x| (x - mean).powi(2)).sum::<f64>() / DEFAULT_FRAMES as f64).sqrt();
+            let deviation = (values().map(|x| (x - mean).powi(2)).sum::<f64>() / DEFAULT_FRAMES as f64).sqrt();
             if values().all(|x| x == values().next().unwrap()) {
                 constant.push(i);
             } else {

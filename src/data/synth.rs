@@ -10,9 +10,7 @@ mod track;
 mod vector;
 
 pub use features::FRAME_SIZE;
-pub use skeleton::{
-    BONE_ENDS, JOINT_NAMES, NUM_JOINTS, PARENTS, Pose, REST_OFFSETS, TIPS,
-};
+pub use skeleton::{BONE_ENDS, JOINT_NAMES, NUM_JOINTS, PARENTS, Pose, REST_OFFSETS, TIPS};
 
 use super::Dataset;
 use body::Body;
@@ -49,8 +47,7 @@ pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> 
 /// `frames` frames of locomotion in clips of about 300 frames, 30 frames a second, features as in the reference's
 /// layout ([`FRAME_SIZE`] numbers, feet). The same seed gives the same set.
 pub fn locomotion(frames: usize, seed: u64) -> Dataset {
-    let mut set =
-        Dataset { frames: Vec::new(), frame_size: FRAME_SIZE, end_indices: Vec::new() };
+    let mut set = Dataset { frames: Vec::new(), frame_size: FRAME_SIZE, end_indices: Vec::new() };
     if frames == 0 {
         return set;
     }

@@ -2,14 +2,10 @@
 //! arms from the gait's phase and speed, and slow independent drift of every joint.
 use super::curve::{blur, curve, glide, sample, smooth_min, smoothstep};
 use super::random::Random;
-use super::skeleton::{
-    HIPS, LIMBS, NECK, NUM_JOINTS, Pose, REST_OFFSETS, SPINE, SPINE1, SPINE2, SPINE3,
-    rest_axes,
-};
+use super::skeleton::{HIPS, LIMBS, NECK, NUM_JOINTS, Pose, REST_OFFSETS, SPINE, SPINE1, SPINE2, SPINE3, rest_axes};
 use super::track::{DT, Stance, Track};
 use super::vector::{
-    Axes, Vec3, about_x, about_y, about_z, add, apply, axes_along, chain, cross, dot, length,
-    scale, sub, unit,
+    Axes, Vec3, about_x, about_y, about_z, add, apply, axes_along, chain, cross, dot, length, scale, sub, unit,
 };
 use std::f64::consts::TAU;
 
@@ -35,8 +31,7 @@ const STRIKE: [(f64, f64); 5] = [(0.1, 0.0), (0.6, 0.18), (1.5, 0.30), (2.3, 0.1
 const PUSH: [(f64, f64); 4] = [(0.0, 0.25), (0.7, 0.55), (1.5, 0.85), (3.5, 0.95)];
 const KICK: [(f64, f64); 5] = [(0.0, 0.30), (0.7, 0.60), (1.5, 1.00), (2.5, 1.35), (3.6, 1.55)];
 /// Height of the ball in the swing by speed, feet.
-const SWING_HEIGHT: [(f64, f64); 5] =
-    [(0.0, 0.14), (1.0, 0.13), (1.6, 0.18), (2.5, 0.50), (3.6, 0.75)];
+const SWING_HEIGHT: [(f64, f64); 5] = [(0.0, 0.14), (1.0, 0.13), (1.6, 0.18), (2.5, 0.50), (3.6, 0.75)];
 
 /// Deviation of each joint's drift about its own X (twist), Y and Z, rad. Legs follow the feet and have none.
 const DRIFT: [(usize, Vec3); 14] = [
@@ -46,14 +41,14 @@ const DRIFT: [(usize, Vec3); 14] = [
     (SPINE2, [0.008, 0.006, 0.006]),
     (SPINE3, [0.010, 0.008, 0.010]),
     (NECK, [0.150, 0.050, 0.080]),
-    (LIMBS[0].shoulder, [0.010, 0.040, 0.040]),
-    (LIMBS[1].shoulder, [0.010, 0.040, 0.040]),
+    (LIMBS[0].shoulder, [0.010, 0.040, 0.012]),
+    (LIMBS[1].shoulder, [0.010, 0.040, 0.012]),
     (LIMBS[0].arm, [0.120, 0.050, 0.070]),
     (LIMBS[1].arm, [0.120, 0.050, 0.070]),
     (LIMBS[0].fore_arm, [0.130, 0.0, 0.090]),
     (LIMBS[1].fore_arm, [0.130, 0.0, 0.090]),
-    (LIMBS[0].hand, [0.015, 0.070, 0.100]),
-    (LIMBS[1].hand, [0.015, 0.070, 0.100]),
+    (LIMBS[0].hand, [0.015, 0.020, 0.100]),
+    (LIMBS[1].hand, [0.015, 0.020, 0.100]),
 ];
 /// Deviation of the chest's drift in yaw, pitch and roll, rad; the spine shares it out.
 const CHEST_DRIFT: Vec3 = [0.070, 0.050, 0.045];
@@ -178,8 +173,7 @@ impl<'a> Body<'a> {
             (later - heading).clamp(-most, most)
         };
         let chest_turn = [
-            gait.mix(0.09, 0.14) * self.posture.swing * gait.stride + 0.25 * look_ahead(0.4, 0.6)
-                + self.chest[0][i],
+            gait.mix(0.09, 0.14) * self.posture.swing * gait.stride + 0.25 * look_ahead(0.4, 0.6) + self.chest[0][i],
             0.015 * gait.bounce - gait.lean - self.posture.stoop + self.chest[1][i],
             gait.bank - 0.02 * gait.weight + self.chest[2][i],
         ];
@@ -261,8 +255,7 @@ impl<'a> Body<'a> {
         let outward = [-1.0, 1.0][side];
         let swing = outward * gait.stride * self.posture.swing * (1.0 + self.arm_swing[side][i]);
         let spread = 0.16 + 0.08 * gait.running + self.posture.spread;
-        let bend = gait.mix(0.24 + 0.06 * gait.going + self.posture.elbow, 1.55)
-            + gait.mix(0.12, 0.20) * swing;
+        let bend = gait.mix(0.24 + 0.06 * gait.going + self.posture.elbow, 1.55) + gait.mix(0.12, 0.20) * swing;
         axes[limbs.shoulder] = chain([
             *chest,
             about_y(0.10 * outward * swing),
@@ -332,14 +325,11 @@ impl Leg {
 /// Axes of thigh and shin from hip to ankle, the knee pointing to `pole`. An ankle out of reach is not reached.
 fn bend_leg(hip: Vec3, ankle: Vec3, pole: Vec3) -> [Axes; 2] {
     let line = sub(ankle, hip);
-    let distance = smooth_min(length(line), 0.997 * (THIGH + SHIN), 0.03);
+    let distance = smooth_min(length(line), 0.997 * (THIGH + SHIN), 0.015);
     let down = unit(line);
     let forward = unit(sub(pole, scale(down, dot(pole, down))));
     let along = (THIGH * THIGH + distance * distance - SHIN * SHIN) / (2.0 * distance);
-    let knee = add(
-        scale(down, along),
-        scale(forward, (THIGH * THIGH - along * along).max(0.0).sqrt()),
-    );
+    let knee = add(scale(down, along), scale(forward, (THIGH * THIGH - along * along).max(0.0).sqrt()));
     let hinge = cross(down, forward);
     [axes_along(knee, hinge), axes_along(sub(scale(down, distance), knee), hinge)]
 }
@@ -368,9 +358,7 @@ impl Foot {
         let raised = soft_positive(pitch);
         let toe_pitch = raised + (pitch - raised) * 0.8 * smoothstep(0.0, 0.45, swing);
         let lift = (std::f64::consts::PI * swing.powf(0.7)).sin().powi(2);
-        let height = BALL_HEIGHT
-            + FOOT_LENGTH * raised
-            + to.vigour * curve(&SWING_HEIGHT, speed) * lift;
+        let height = BALL_HEIGHT + FOOT_LENGTH * raised + to.vigour * curve(&SWING_HEIGHT, speed) * lift;
         let between = |a: f64, b: f64| a + (b - a) * moved;
         Foot {
             ball: [between(from.ball[0], to.ball[0]), height, between(from.ball[1], to.ball[1])],
@@ -404,4 +392,3 @@ fn soft_positive(x: f64) -> f64 {
     const KNEE: f64 = 0.2;
     if x < KNEE { x.max(0.0).powi(2) / (2.0 * KNEE) } else { x - 0.5 * KNEE }
 }
-

@@ -24,8 +24,7 @@ pub(super) fn curve(knots: &[(f64, f64)], x: f64) -> f64 {
     let u = (x - x0) / width;
     let (u2, u3) = (u * u, u * u * u);
     let rise = 3.0 * u2 - 2.0 * u3;
-    y0 + (y1 - y0) * rise
-        + width * (slope(right - 1) * (u3 - 2.0 * u2 + u) + slope(right) * (u3 - u2))
+    y0 + (y1 - y0) * rise + width * (slope(right - 1) * (u3 - 2.0 * u2 + u) + slope(right) * (u3 - u2))
 }
 
 /// 0 below `low`, 1 above `high`, smooth between.
@@ -40,11 +39,7 @@ pub(super) fn glide(u: f64, ramp: f64) -> f64 {
     if u > 0.5 {
         return 1.0 - glide(1.0 - u, ramp);
     }
-    let covered = if u < ramp {
-        0.5 * (u - ramp / PI * (PI * u / ramp).sin())
-    } else {
-        u - 0.5 * ramp
-    };
+    let covered = if u < ramp { 0.5 * (u - ramp / PI * (PI * u / ramp).sin()) } else { u - 0.5 * ramp };
     covered / (1.0 - ramp)
 }
 
@@ -57,8 +52,7 @@ pub(super) fn smooth_min(a: f64, b: f64, width: f64) -> f64 {
 /// `values`, `dt` apart, averaged with a Gaussian of the given deviation; the ends continue level.
 pub(super) fn blur(values: &[f64], dt: f64, deviation: f64) -> Vec<f64> {
     let reach = (3.0 * deviation / dt).ceil() as isize;
-    let weights: Vec<f64> =
-        (-reach..=reach).map(|k| (-0.5 * (k as f64 * dt / deviation).powi(2)).exp()).collect();
+    let weights: Vec<f64> = (-reach..=reach).map(|k| (-0.5 * (k as f64 * dt / deviation).powi(2)).exp()).collect();
     let total: f64 = weights.iter().sum();
     let last = values.len() as isize - 1;
     (0..=last)

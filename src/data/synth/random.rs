@@ -30,7 +30,7 @@ impl Random {
 
     /// Uniform in 0 .. n.
     pub(super) fn below(&mut self, n: usize) -> usize {
-        ((self.next() >> 32) * n as u64 >> 32) as usize
+        (((self.next() >> 32) * n as u64) >> 32) as usize
     }
 
     /// Mean 0, deviation 1, nearly normal: the sum of twelve uniform numbers.

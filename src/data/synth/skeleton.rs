@@ -148,8 +148,7 @@ pub const TIPS: [Vec3; NUM_JOINTS] = {
 };
 
 /// Parents before children.
-const ORDER: [usize; NUM_JOINTS] =
-    [11, 18, 19, 2, 3, 4, 5, 7, 10, 20, 6, 8, 9, 21, 14, 16, 12, 0, 15, 17, 13, 1];
+const ORDER: [usize; NUM_JOINTS] = [11, 18, 19, 2, 3, 4, 5, 7, 10, 20, 6, 8, 9, 21, 14, 16, 12, 0, 15, 17, 13, 1];
 
 /// All joints at one moment, in the world.
 #[derive(Debug, Clone, PartialEq)]

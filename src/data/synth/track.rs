@@ -17,11 +17,9 @@ const REST_PHASE: f64 = 0.10;
 const STANDING: (f64, f64) = (0.08, 0.12);
 
 /// Gait cycles a second, by speed.
-const CADENCE: [(f64, f64); 6] =
-    [(0.0, 0.62), (0.7, 0.76), (1.4, 0.95), (2.0, 1.20), (2.6, 1.36), (3.8, 1.48)];
+const CADENCE: [(f64, f64); 6] = [(0.0, 0.62), (0.7, 0.76), (1.4, 0.95), (2.0, 1.20), (2.6, 1.36), (3.8, 1.48)];
 /// Share of the cycle a foot is on the ground, by speed.
-const DUTY: [(f64, f64); 6] =
-    [(0.0, 0.70), (0.7, 0.66), (1.4, 0.61), (1.9, 0.54), (2.5, 0.40), (3.8, 0.33)];
+const DUTY: [(f64, f64); 6] = [(0.0, 0.70), (0.7, 0.66), (1.4, 0.61), (1.9, 0.54), (2.5, 0.40), (3.8, 0.33)];
 /// Sideways distance of a foothold from the path, feet, by speed.
 const STANCE_WIDTH: [(f64, f64); 4] = [(0.0, 0.31), (0.6, 0.24), (1.4, 0.17), (3.0, 0.10)];
 
@@ -166,21 +164,11 @@ impl Track {
             at[1] -= speed[i] * FEET * DT * middle.sin();
             heading += turn[i] * DT;
         }
-        let acceleration =
-            (0..len).map(|i| (speed[(i + 1).min(len - 1)] - speed[i]) / DT).collect::<Vec<_>>();
+        let acceleration = (0..len).map(|i| (speed[(i + 1).min(len - 1)] - speed[i]) / DT).collect::<Vec<_>>();
         let acceleration = blur(&acceleration, DT, 0.1);
 
         let (phase, rests) = gait_phase(random, &speed, &turn);
-        let mut track = Track {
-            x,
-            z,
-            yaw,
-            speed,
-            acceleration,
-            turn,
-            phase,
-            stances: [Vec::new(), Vec::new()],
-        };
+        let mut track = Track { x, z, yaw, speed, acceleration, turn, phase, stances: [Vec::new(), Vec::new()] };
         let habit = Habit {
             width: random.range(-0.03, 0.05),
             toe_out: random.range(0.06, 0.20),

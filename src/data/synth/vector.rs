@@ -20,11 +20,7 @@ pub(super) fn dot(a: Vec3, b: Vec3) -> f64 {
 }
 
 pub(super) fn cross(a: Vec3, b: Vec3) -> Vec3 {
-    [
-        a[1] * b[2] - a[2] * b[1],
-        a[2] * b[0] - a[0] * b[2],
-        a[0] * b[1] - a[1] * b[0],
-    ]
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
 pub(super) fn length(a: Vec3) -> f64 {
@@ -62,10 +58,7 @@ pub(super) fn about_z(angle: f64) -> Axes {
 
 /// `rotation` times `v`.
 pub(super) fn apply(rotation: &Axes, v: Vec3) -> Vec3 {
-    add(
-        add(scale(rotation[0], v[0]), scale(rotation[1], v[1])),
-        scale(rotation[2], v[2]),
-    )
+    add(add(scale(rotation[0], v[0]), scale(rotation[1], v[1])), scale(rotation[2], v[2]))
 }
 
 /// The inverse of `rotation` times `v`.
