@@ -157,11 +157,11 @@ fn root_motion_integrates_to_the_world_path() {
                 way += length(d);
                 // Every frame's facing is off by at most half a grid step, and everything after it is turned by that.
                 let tolerance = GRID * (t + 1) as f64 * (1.0 + way) + 1e-6;
-                for j in 0..NUM_JOINTS {
+                for (j, name) in JOINT_NAMES.iter().enumerate() {
                     let p = rotate(phi, frame.position(j));
                     let got: Vec3 = std::array::from_fn(|i| root[i] + p[i]);
                     let error = length(sub(got, pose.positions[j]));
-                    assert!(error < tolerance, "seed {seed} frame {t} {}: {error} ft", JOINT_NAMES[j]);
+                    assert!(error < tolerance, "seed {seed} frame {t} {name}: {error} ft");
                 }
             }
             assert!(frames.iter().all(|f| f.turn().abs() < 0.2), "seed {seed}: facing jumps");
@@ -182,9 +182,9 @@ fn velocities_agree_with_positions_and_root_motion() {
         let clips = clips(seed);
         for (frames, _) in &clips {
             for (t, pair) in frames.windows(2).enumerate() {
-                for j in 0..NUM_JOINTS {
+                for (j, name) in JOINT_NAMES.iter().enumerate() {
                     let error = error(&pair[0], &pair[1], j);
-                    assert!(error < 2e-6, "seed {seed} frame {t} {}: {error} ft", JOINT_NAMES[j]);
+                    assert!(error < 2e-6, "seed {seed} frame {t} {name}: {error} ft");
                 }
             }
         }
@@ -303,7 +303,8 @@ fn everything_asked_for_is_there_on_both_sides() {
         let frames: Vec<&Frame> = clips.iter().flat_map(|(frames, _)| frames).collect();
         let share = |is: &dyn Fn(&Frame) -> bool| frames.iter().filter(|f| is(f)).count() as f64 / frames.len() as f64;
         let rate = FRAME_RATE as f64;
-        let cases: [(&str, &dyn Fn(&Frame) -> bool, f64); 7] = [
+        type Is<'a> = &'a dyn Fn(&Frame) -> bool;
+        let cases: [(&str, Is, f64); 7] = [
             ("stands", &|f| f.speed() < 0.15, 0.03),
             ("strolls", &|f| (0.3..0.9).contains(&f.speed()), 0.04),
             ("walks", &|f| (0.9..1.7).contains(&f.speed()), 0.15),
