@@ -7,6 +7,7 @@
 use super::team::Team;
 use crate::real::Real;
 use pulp::{Arch, Simd, WithSimd};
+use std::hint::black_box;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -104,8 +105,8 @@ pub fn products<'a, T: Real>(
 ) {
     let panels = out.cols.div_ceil(TASK_COLS);
     // Rows are split too when there would be too few tasks to share out evenly; each then packs its panel again.
-    let enough = if team.threads() == 1 { 1 } else { 6 * team.threads() };
-    let groups = enough.div_ceil((out.count * panels).max(1)).min(out.rows.div_ceil(16)).max(1);
+    let enough = if team.threads() == 1 { 1 } else { 2 * team.threads() };
+    let groups = enough.div_ceil((out.count * panels).max(1)).min(out.rows.div_ceil(32)).max(1);
     let group = out.rows.div_ceil(groups).next_multiple_of(8);
     let groups = out.rows.div_ceil(group.max(1));
     team.run(out.count * panels * groups, |task| {
@@ -230,19 +231,17 @@ unsafe fn pack<S: Simd, T: Real>(
     // SAFETY: by the caller; the indices below stay within depth and cols.
     unsafe {
         for col in (0..turned.1).step_by(width) {
-            for k in (0..turned.0).step_by(4) {
-                let square: [T::Vector<S>; 4] = std::array::from_fn(|i| {
-                    let mut vector = MaybeUninit::<T::Vector<S>>::uninit();
-                    let to = vector.as_mut_ptr().cast::<[T; 4]>();
-                    for group in 0..width / 4 {
-                        let from = b.add(k + (col + 4 * group + i) * col_stride);
-                        to.add(group).write(from.cast::<[T; 4]>().read());
-                    }
-                    vector.assume_init()
-                });
-                for (i, row) in T::transpose4(simd, square).into_iter().enumerate() {
-                    panel.add((k + i) * padded + col).cast::<T::Vector<S>>().write_unaligned(row);
-                }
+            let b = b.add(col * col_stride);
+            let to = panel.add(col);
+            // Four squares a round use up the cache lines they touch.
+            for k in (0..turned.0 / 16 * 16).step_by(16) {
+                turn(simd, b.add(k), col_stride, to.add(k * padded), padded);
+                turn(simd, b.add(k + 4), col_stride, to.add((k + 4) * padded), padded);
+                turn(simd, b.add(k + 8), col_stride, to.add((k + 8) * padded), padded);
+                turn(simd, b.add(k + 12), col_stride, to.add((k + 12) * padded), padded);
+            }
+            for k in (turned.0 / 16 * 16..turned.0).step_by(4) {
+                turn(simd, b.add(k), col_stride, to.add(k * padded), padded);
             }
         }
         for k in 0..depth {
@@ -259,6 +258,29 @@ unsafe fn pack<S: Simd, T: Real>(
             for col in cols..padded {
                 to.add(col).write(T::zero());
             }
+        }
+    }
+}
+
+/// Writes, to four rows `to_row` apart, the transpose of a register's width of rows `from_row` apart of four numbers.
+///
+/// # Safety
+/// These numbers must be readable and writable.
+#[inline(always)]
+unsafe fn turn<S: Simd, T: Real>(simd: S, from: *const T, from_row: usize, to: *mut T, to_row: usize) {
+    // SAFETY: by the caller; a register is `width` numbers, each group of four of which is written.
+    unsafe {
+        let rows: [T::Vector<S>; 4] = std::array::from_fn(|i| {
+            let mut row = MaybeUninit::<T::Vector<S>>::uninit();
+            for group in 0..T::width::<S>() / 4 {
+                let four = from.add((4 * group + i) * from_row).cast::<[T; 4]>().read_unaligned();
+                row.as_mut_ptr().cast::<[T; 4]>().add(group).write_unaligned(four);
+            }
+            row.assume_init()
+        });
+        let turned = T::transpose4(simd, rows);
+        for i in 0..4 {
+            to.add(i * to_row).cast::<T::Vector<S>>().write_unaligned(turned[i]);
         }
     }
 }
@@ -343,7 +365,10 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize>(
                 }
             }
         }
-        let a_at: [usize; HEIGHT] = std::array::from_fn(|i| i * a_row);
+        // Multiples of the row stride that an address can hold; seen as such, they would become a chain of additions as
+        // long as the multiplications beside it.
+        let [three, five, seven] = [3, 5, 7].map(|n| black_box(n * a_row));
+        let a_at = [0, a_row, 2 * a_row, three, 4 * a_row, five, 2 * three, seven];
         for _ in 0..depth {
             let right: [T::Vector<S>; WIDTH] =
                 std::array::from_fn(|j| b.add(j * width).cast::<T::Vector<S>>().read_unaligned());

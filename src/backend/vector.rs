@@ -1,1 +1,220 @@
-//! Elementwise loops.
+//! Loops over slices, compiled for each vector extension and chosen when the program runs.
+//!
+//! They are plain Rust without fused multiply-adds, and their sums go into a fixed number of partial sums: a result
+//! has the same bits on every processor. Callers cut long slices into fixed pieces to share them out over a team.
+use crate::real::Real;
+use pulp::{Arch, Simd, WithSimd};
+
+/// Partial sums of a reduction: element `i` goes into number `i % SUMS`, and neighbours are then added pairwise.
+const SUMS: usize = 16;
+
+/// Declares functions whose bodies are compiled once for every vector extension.
+macro_rules! vectorized {
+    ($(
+        $(#[$doc:meta])*
+        pub fn $name:ident<$life:lifetime, $t:ident>($($arg:ident: $kind:ty),* $(,)?) -> $out:ty $body:block
+    )*) => { $(
+        $(#[$doc])*
+        pub fn $name<$life, $t: Real>($($arg: $kind),*) -> $out {
+            struct Call<$life, $t> { $($arg: $kind),* , life: std::marker::PhantomData<&$life $t> }
+            impl<$life, $t: Real> WithSimd for Call<$life, $t> {
+                type Output = $out;
+                #[inline(always)]
+                fn with_simd<S: Simd>(self, _: S) -> $out {
+                    let Call { $($arg),*, .. } = self;
+                    $body
+                }
+            }
+            Arch::new().dispatch(Call { $($arg),* , life: std::marker::PhantomData })
+        }
+    )* };
+}
+
+/// Adds `SUMS` partial sums pairwise.
+#[inline(always)]
+fn total<T: Copy + std::ops::Add<Output = T>>(mut sums: [T; SUMS]) -> T {
+    let mut half = SUMS / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] = sums[i] + sums[i + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
+/// What Adam needs to know besides the arrays.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Learning rate over `1 - beta1^t`.
+    pub step_size: f64,
+    /// `1 / sqrt(1 - beta2^t)`.
+    pub inv_sqrt_bias2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+}
+
+vectorized! {
+    /// One Adam update in place, as PyTorch has it: `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
+    /// `p -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)`. Returns the sum of `g^2`.
+    ///
+    /// # Panics
+    /// When lengths differ.
+    pub fn adam<'a, T>(p: &'a mut [T], g: &'a [T], m: &'a mut [T], v: &'a mut [T], step: AdamStep) -> f64 {
+        let n = p.len();
+        assert!(g.len() == n && m.len() == n && v.len() == n, "adam: lengths {n}, {}, {}, {}", g.len(), m.len(), v.len());
+        let (beta1, beta2) = (T::of(step.beta1), T::of(step.beta2));
+        // Rounded after the subtraction: 1 - 0.999 in f32 would be 5e-5 off.
+        let (rest1, rest2) = (T::of(1.0 - step.beta1), T::of(1.0 - step.beta2));
+        let (size, scale, eps) = (T::of(step.step_size), T::of(step.inv_sqrt_bias2), T::of(step.eps));
+        let update = |p: &mut T, g: T, m: &mut T, v: &mut T| {
+            *m = beta1 * *m + rest1 * g;
+            *v = beta2 * *v + rest2 * (g * g);
+            *p -= size * *m / (v.sqrt() * scale + eps);
+        };
+        let mut sums = [0.0; SUMS];
+        let whole = n / SUMS * SUMS;
+        let (p, p_end) = p.split_at_mut(whole);
+        let (g, g_end) = g.split_at(whole);
+        let (m, m_end) = m.split_at_mut(whole);
+        let (v, v_end) = v.split_at_mut(whole);
+        let blocks = p.chunks_exact_mut(SUMS).zip(g.chunks_exact(SUMS));
+        let moments = m.chunks_exact_mut(SUMS).zip(v.chunks_exact_mut(SUMS));
+        for ((p, g), (m, v)) in blocks.zip(moments) {
+            for i in 0..SUMS {
+                update(&mut p[i], g[i], &mut m[i], &mut v[i]);
+                sums[i] += (g[i] * g[i]).f64();
+            }
+        }
+        for i in 0..n - whole {
+            update(&mut p_end[i], g_end[i], &mut m_end[i], &mut v_end[i]);
+            sums[i] += (g_end[i] * g_end[i]).f64();
+        }
+        total(sums)
+    }
+
+    /// `y = x` where `x > 0`, else `exp(x) - 1`, accurate near 0 too (see [`exponential_m1`](super::lanes::Lanes::exponential_m1)).
+    ///
+    /// # Panics
+    /// When lengths differ.
+    pub fn elu<'a, T>(y: &'a mut [T], x: &'a [T]) -> () {
+        assert!(y.len() == x.len(), "elu: lengths {} and {}", y.len(), x.len());
+        for (y, &x) in y.iter_mut().zip(x) {
+            let low = T::exponential_m1(x);
+            *y = if x > T::zero() { x } else { low };
+        }
+    }
+
+    /// `dx = dy elu'(x)` from the output `y = elu(x)`: 1 where `y > 0`, else `y + 1`.
+    ///
+    /// # Panics
+    /// When lengths differ.
+    pub fn elu_backward<'a, T>(dx: &'a mut [T], dy: &'a [T], y: &'a [T]) -> () {
+        assert!(dx.len() == dy.len() && y.len() == dy.len(), "elu_backward: lengths {}, {}, {}", dx.len(), dy.len(), y.len());
+        for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
+            *dx = dy * if y > T::zero() { T::one() } else { y + T::one() };
+        }
+    }
+
+    /// `y = exp(x)`.
+    ///
+    /// # Panics
+    /// When lengths differ.
+    pub fn exp<'a, T>(y: &'a mut [T], x: &'a [T]) -> () {
+        assert!(y.len() == x.len(), "exp: lengths {} and {}", y.len(), x.len());
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = T::exponential(x);
+        }
+    }
+
+    /// Sum of squares, summed in f64.
+    pub fn sum_of_squares<'a, T>(x: &'a [T]) -> f64 {
+        let mut sums = [0.0; SUMS];
+        let blocks = x.chunks_exact(SUMS);
+        let rest = blocks.remainder();
+        for x in blocks {
+            for i in 0..SUMS {
+                sums[i] += (x[i] * x[i]).f64();
+            }
+        }
+        for i in 0..rest.len() {
+            sums[i] += (rest[i] * rest[i]).f64();
+        }
+        total(sums)
+    }
+
+    /// Sum of `x y`, summed in their own type.
+    ///
+    /// # Panics
+    /// When lengths differ.
+    pub fn dot<'a, T>(x: &'a [T], y: &'a [T]) -> T {
+        assert!(x.len() == y.len(), "dot: lengths {} and {}", x.len(), y.len());
+        let mut sums = [T::zero(); SUMS];
+        let (xs, ys) = (x.chunks_exact(SUMS), y.chunks_exact(SUMS));
+        let (x_end, y_end) = (xs.remainder(), ys.remainder());
+        for (x, y) in xs.zip(ys) {
+            for i in 0..SUMS {
+                sums[i] += x[i] * y[i];
+            }
+        }
+        for i in 0..x_end.len() {
+            sums[i] += x_end[i] * y_end[i];
+        }
+        total(sums)
+    }
+
+    /// `y += a x`.
+    ///
+    /// # Panics
+    /// When lengths differ.
+    pub fn add_scaled<'a, T>(y: &'a mut [T], a: T, x: &'a [T]) -> () {
+        assert!(y.len() == x.len(), "add_scaled: lengths {} and {}", y.len(), x.len());
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y += a * x;
+        }
+    }
+
+    /// `y[e] = a[e] x` for every `e`: row `e` of `y` starts at `e * apart`.
+    ///
+    /// # Panics
+    /// When `y` is too short.
+    pub fn scaled_copies<'a, T>(y: &'a mut [T], apart: usize, a: &'a [T], x: &'a [T]) -> () {
+        for (e, &a) in a.iter().enumerate() {
+            for (y, &x) in y[e * apart..][..x.len()].iter_mut().zip(x) {
+                *y = a * x;
+            }
+        }
+    }
+
+    /// `y = sum_e gate[e] (x[e] + bias[e])`: row `e` of `x` starts at `e * apart`, `bias` is [gates, outputs].
+    ///
+    /// # Panics
+    /// When `x` or `bias` is too short.
+    pub fn blend<'a, T>(y: &'a mut [T], gate: &'a [T], x: &'a [T], apart: usize, bias: &'a [T]) -> () {
+        let n = y.len();
+        y.fill(T::zero());
+        for (e, &gate) in gate.iter().enumerate() {
+            let (x, bias) = (&x[e * apart..][..n], &bias[e * n..][..n]);
+            for ((y, &x), &bias) in y.iter_mut().zip(x).zip(bias) {
+                *y += gate * (x + bias);
+            }
+        }
+    }
+
+    /// `sums[j] += sum_i x[i, j]` for rows `stride` apart, row after row.
+    ///
+    /// # Panics
+    /// When `x` is too short.
+    pub fn add_column_sums<'a, T>(sums: &'a mut [T], x: &'a [T], rows: usize, stride: usize) -> () {
+        let n = sums.len();
+        for i in 0..rows {
+            for (sum, &x) in sums.iter_mut().zip(&x[i * stride..][..n]) {
+                *sum += x;
+            }
+        }
+    }
+}

@@ -1,1 +1,61 @@
-//! Procedural locomotion.
+//! Procedural locomotion in the reference's 267-number layout: a person who stands, walks, runs, turns and stops.
+//! Built in the world ([`world_clips`]): a path, footholds on it, a body over the feet. Features are then extracted from
+//! the world poses, so that velocities, root motion and orientations agree by construction.
+mod body;
+mod curve;
+mod features;
+mod random;
+mod skeleton;
+mod track;
+mod vector;
+
+pub use features::FRAME_SIZE;
+pub use skeleton::{BONE_ENDS, JOINT_NAMES, NUM_JOINTS, PARENTS, Pose, REST_OFFSETS, TIPS};
+
+use super::Dataset;
+use body::Body;
+use random::Random;
+use track::{RATE, Script, Track};
+
+/// Frames of the set that is used when no data is given.
+pub const DEFAULT_FRAMES: usize = 4000;
+/// Frames a second.
+pub const FRAME_RATE: usize = 30;
+
+const SAMPLES_PER_FRAME: usize = RATE / FRAME_RATE;
+/// A clip is about this long.
+const CLIP_FRAMES: usize = 300;
+/// Samples of a track before and after its clip, so that steps at the clip's ends are whole.
+const MARGIN: usize = 3 * RATE;
+
+/// World poses of clips that have `frames` frames in all, each clip preceded by one pose more from which the first
+/// frame's differences are taken. The same seed gives the same clips; clips do not continue each other.
+pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> {
+    let mut random = Random::new(seed);
+    let mut script = Script::new(random.split());
+    let clips = (frames as f64 / CLIP_FRAMES as f64).round().max(1.0) as usize;
+    (0..clips).map(move |clip| {
+        let poses = frames / clips + usize::from(clip < frames % clips) + 1;
+        let mut random = random.split();
+        let len = 2 * MARGIN + poses * SAMPLES_PER_FRAME;
+        let track = Track::new(&mut script, &mut random, len);
+        let body = Body::new(&track, &mut random);
+        (0..poses).map(|i| body.pose(MARGIN + i * SAMPLES_PER_FRAME)).collect()
+    })
+}
+
+/// `frames` frames of locomotion in clips of about 300 frames, 30 frames a second, features as in the reference's
+/// layout ([`FRAME_SIZE`] numbers, feet). The same seed gives the same set.
+pub fn locomotion(frames: usize, seed: u64) -> Dataset {
+    let mut set = Dataset { frames: Vec::new(), frame_size: FRAME_SIZE, end_indices: Vec::new() };
+    if frames == 0 {
+        return set;
+    }
+    for poses in world_clips(frames, seed) {
+        for pair in poses.windows(2) {
+            features::push_features(&mut set.frames, &pair[0], &pair[1]);
+        }
+        set.end_indices.push(set.frames.len() / FRAME_SIZE - 1);
+    }
+    set
+}

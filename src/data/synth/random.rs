@@ -1,0 +1,62 @@
+//! Random numbers (SplitMix64) and smooth noise. Only additions and multiplications: the same bits everywhere.
+
+#[derive(Debug, Clone)]
+pub(super) struct Random {
+    state: u64,
+}
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Random { state: seed }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A generator whose numbers have nothing to do with what this one gives next.
+    pub(super) fn split(&mut self) -> Self {
+        Random::new(self.next())
+    }
+
+    /// Uniform in [low, high).
+    pub(super) fn range(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Uniform in 0 .. n.
+    pub(super) fn below(&mut self, n: usize) -> usize {
+        (((self.next() >> 32) * n as u64) >> 32) as usize
+    }
+
+    /// Mean 0, deviation 1, nearly normal: the sum of twelve uniform numbers.
+    pub(super) fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.range(0.0, 1.0)).sum::<f64>() - 6.0
+    }
+
+    /// `len` samples, `dt` seconds apart, of noise with mean 0 and deviation `amplitude`: white noise through three
+    /// equal low-pass filters of `corner` rad/s, so that position, velocity and acceleration are continuous.
+    pub(super) fn smooth(&mut self, len: usize, dt: f64, corner: f64, amplitude: f64) -> Vec<f64> {
+        let keep = 1.0 / (1.0 + corner * dt);
+        // The filter passes the share 3 corner dt / 16 of white noise's variance.
+        let gain = amplitude / (3.0 * corner * dt / 16.0).sqrt();
+        let mut state = [0.0; 3];
+        let warm_up = (12.0 / (corner * dt)) as usize;
+        let mut samples = Vec::with_capacity(len);
+        for i in 0..warm_up + len {
+            let mut input = gain * self.normal();
+            for stage in &mut state {
+                *stage += (input - *stage) * (1.0 - keep);
+                input = *stage;
+            }
+            if i >= warm_up {
+                samples.push(input);
+            }
+        }
+        samples
+    }
+}
