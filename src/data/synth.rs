@@ -47,7 +47,7 @@ pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> 
 /// `frames` frames of locomotion in clips of about 300 frames, 30 frames a second, features as in the reference's
 /// layout ([`FRAME_SIZE`] numbers, feet). The same seed gives the same set.
 pub fn locomotion(frames: usize, seed: u64) -> Dataset {
-    let mut set = Dataset { frames: Vec::new(), frame_size: FRAME_SIZE, end_indices: Vec::new() };
+    let mut set = Dataset { frames: Vec::new(), frame_size: FRAME_SIZE, end_indices: Vec::new(), ..Dataset::default() };
     if frames == 0 {
         return set;
     }
