@@ -3,27 +3,14 @@
 use mvae_fast::backend::gemm::{Mat, MatsMut, products};
 use mvae_fast::backend::team::{Team, pieces};
 use mvae_fast::backend::vector::{self, AdamStep};
-use std::time::Instant;
+
+mod timer;
 
 const BATCH: usize = 64;
 
-/// Medians and minima of the times of `runs` calls of each, in microseconds; the calls alternate, so that what else the
-/// machine does meets all alike.
-fn times<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) -> [(f64, f64); N] {
-    let mut times = [(); N].map(|_| Vec::with_capacity(runs));
-    for run in 0..runs + 5 {
-        for (call, times) in calls.iter_mut().zip(&mut times) {
-            let start = Instant::now();
-            call();
-            if run >= 5 {
-                times.push(start.elapsed().as_secs_f64() * 1e6);
-            }
-        }
-    }
-    times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        (times[runs / 2], times[0])
-    })
+/// Medians and minima of the times of `runs` calls of each.
+fn times<const N: usize>(runs: usize, calls: [&mut dyn FnMut(); N]) -> [(f64, f64); N] {
+    timer::alternate(runs, calls).map(|times| (times.median(), times.quantile(0.0)))
 }
 
 fn numbers(n: usize) -> Vec<f32> {
@@ -190,7 +177,7 @@ fn bench_loops() {
 }
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = timer::words();
     let wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     let teams = [1, 2].map(Team::new);
     for case in CASES.iter().filter(|case| wanted(case.name)) {

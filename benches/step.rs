@@ -1,0 +1,170 @@
+//! The whole training step at full size (267 features, 32 latent entries, 6 experts, 64 samples), and what each call of
+//! its plan takes. `cargo bench --bench step [-- VARIANT] [THREADS]`; medians (10th .. 90th percentile) of one run.
+use clap::ValueEnum;
+use mvae_fast::Result;
+use mvae_fast::arena::Arena;
+use mvae_fast::backend::{Memory, cpu::Cpu};
+use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
+use mvae_fast::layout::{Layout, Parameters};
+use mvae_fast::ops::begin_step::StepState;
+use mvae_fast::ops::kl_weight::Rule;
+use mvae_fast::philox::{Purpose, Stream};
+use mvae_fast::plan::Plan;
+use mvae_fast::step::{StepOptions, TrainStep, adam_state, initialize};
+use timer::{Times, WARM_UP};
+
+mod timer;
+
+const BATCH: usize = 64;
+const FRAMES: usize = 4096;
+const ROLLOUT: usize = 8;
+const MINIBATCHES: usize = 8;
+/// Steps that are timed, whole and call by call.
+const RUNS: usize = 200;
+
+fn model(variant: Variant) -> ModelConfig {
+    ModelConfig {
+        variant,
+        frame_size: 267,
+        latent_size: 32,
+        hidden_size: variant.hidden_size(),
+        gate_hidden_size: 64,
+        experts: 6,
+        condition_frames: 1,
+        future_predictions: 1,
+        codes: 12,
+    }
+}
+
+fn name(variant: Variant) -> String {
+    format!("{variant:?}").to_lowercase()
+}
+
+/// The plan's calls as plans of their own.
+fn one_by_one(plan: Plan) -> Vec<Plan> {
+    let alone = |call| {
+        let mut plan = Plan::default();
+        plan.calls.push(call);
+        plan
+    };
+    plan.calls.into_iter().map(alone).collect()
+}
+
+fn bench(variant: Variant, threads: usize) -> Result<()> {
+    let backend = Cpu::new(threads);
+    let (mut arena, model) = (Arena::default(), model(variant));
+    let layout = Layout::of(&model, ExpertInit::FanIn, CodebookInit::Fixed);
+    let parameters = Parameters::<f32>::new(&mut arena, layout, true);
+    let data = arena.mat::<f32>(FRAMES, model.frame_size);
+    let options = StepOptions {
+        model: &model,
+        batch: BATCH,
+        kl_rule: Rule::Auto { units: 64.0 / 267.0, floor: 1e-4 },
+        free_bits: 0.0,
+        adam: [0.9, 0.999, 1e-8],
+        minibatches: MINIBATCHES,
+        rollout: ROLLOUT,
+        draw: true,
+    };
+    let step = TrainStep::new(&mut arena, &parameters, data, &options)?;
+    let megabytes = arena.bytes() as f64 / 1e6;
+
+    let mut memory = Memory::new(&backend, arena)?;
+    memory.check(&step.plan);
+    initialize(&mut memory, &parameters, 1)?;
+    let stream = Stream::new(1, Purpose::Check, 0);
+    let frames: Vec<f32> =
+        (0..data.len().div_ceil(4)).flat_map(|i| stream.normals(i as u32)).take(data.len()).collect();
+    memory.write(data, &frames)?;
+    let starts: Vec<u32> = stream.permutation(FRAMES - ROLLOUT - 2)[..MINIBATCHES * BATCH].to_vec();
+    memory.write(step.starts, &starts)?;
+    let schedule: Vec<StepState> = (0..MINIBATCHES * ROLLOUT)
+        .map(|i| StepState {
+            seed: 1,
+            minibatch: (i / ROLLOUT) as u32,
+            rollout_step: (i % ROLLOUT) as u32,
+            student: (i % 2) as u32,
+            ..adam_state(1e-4, [0.9, 0.999], i as u64 + 1)
+        })
+        .collect();
+    memory.write(step.schedule, &schedule)?;
+
+    let mut whole = Times::default();
+    for run in 0..WARM_UP + RUNS {
+        if run % schedule.len() == 0 {
+            memory.write(step.cursor, &[0, 0])?;
+        }
+        let mut result = Ok(());
+        if run < WARM_UP {
+            result = memory.run(&step.plan);
+        } else {
+            whole.time(|| result = memory.run(&step.plan));
+        }
+        result?;
+    }
+
+    let calls = one_by_one(step.plan);
+    let mut times = vec![Times::default(); calls.len()];
+    for run in 0..RUNS {
+        if run % schedule.len() == 0 {
+            memory.write(step.cursor, &[0, 0])?;
+        }
+        for (call, times) in calls.iter().zip(&mut times) {
+            let mut result = Ok(());
+            times.time(|| result = memory.run(call));
+            result?;
+        }
+    }
+
+    println!(
+        "{}, {threads} threads: {}, {} calls, arena {megabytes:.1} MB",
+        name(variant),
+        whole.summary(),
+        calls.len()
+    );
+    let medians: Vec<f64> = times.iter().map(Times::median).collect();
+    let sum: f64 = medians.iter().sum();
+    println!("  {sum:9.1} us when summed call by call:");
+    for ((plan, times), median) in calls.iter().zip(&times).zip(&medians) {
+        let call = &plan.calls[0];
+        let written: usize = call.written().map(|field| field.bytes.len()).sum();
+        let all: usize = call.fields.iter().map(|field| field.bytes.len()).sum();
+        println!(
+            "  {} {:5.1} % {:28} writes {:7.1} of {:7.1} KB",
+            times.summary(),
+            100.0 * median / sum,
+            call.kernel,
+            written as f64 / 1e3,
+            all as f64 / 1e3
+        );
+    }
+    let mut kernels: Vec<(&str, usize, f64)> = Vec::new();
+    for (plan, median) in calls.iter().zip(&medians) {
+        let kernel = plan.calls[0].kernel;
+        match kernels.iter_mut().find(|(name, ..)| *name == kernel) {
+            Some((_, count, total)) => (*count, *total) = (*count + 1, *total + median),
+            None => kernels.push((kernel, 1, *median)),
+        }
+    }
+    kernels.sort_by(|a, b| b.2.total_cmp(&a.2));
+    println!("  by kernel:");
+    for (kernel, count, total) in kernels {
+        println!("  {total:9.1} us {:5.1} % {kernel} ({count})", 100.0 * total / sum);
+    }
+    println!();
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let words = timer::words();
+    let (threads, names): (Vec<_>, Vec<_>) = words.iter().partition(|word| word.parse::<usize>().is_ok());
+    let threads: Vec<usize> = threads.iter().flat_map(|word| word.parse()).collect();
+    for &variant in Variant::value_variants() {
+        if names.is_empty() || names.iter().any(|word| **word == name(variant)) {
+            for &threads in if threads.is_empty() { &[1, 2][..] } else { &threads } {
+                bench(variant, threads)?;
+            }
+        }
+    }
+    Ok(())
+}

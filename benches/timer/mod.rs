@@ -1,0 +1,53 @@
+//! The benches' timer: medians and percentiles of many runs, in microseconds.
+#![allow(dead_code)] // each bench uses a part
+use std::time::Instant;
+
+/// Runs before the first that counts.
+pub const WARM_UP: usize = 5;
+
+/// Times of one thing, in microseconds.
+#[derive(Debug, Default, Clone)]
+pub struct Times(Vec<f64>);
+
+impl Times {
+    /// Runs and times `f` once.
+    pub fn time(&mut self, f: impl FnOnce()) {
+        let start = Instant::now();
+        f();
+        self.0.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+
+    /// The time that this share of the runs stayed below: 0.5 is the median, 0 the least.
+    pub fn quantile(&self, share: f64) -> f64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+    }
+
+    /// The median.
+    pub fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// `median us (10th percentile .. 90th percentile)`.
+    pub fn summary(&self) -> String {
+        format!("{:9.1} us ({:.1} .. {:.1})", self.median(), self.quantile(0.1), self.quantile(0.9))
+    }
+}
+
+/// Times of `runs` calls of each; the calls alternate, so that what else the machine does meets all alike.
+pub fn alternate<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) -> [Times; N] {
+    let mut times = [(); N].map(|()| Times::default());
+    for _ in 0..WARM_UP {
+        calls.iter_mut().for_each(|call| call());
+    }
+    for _ in 0..runs {
+        calls.iter_mut().zip(&mut times).for_each(|(call, times)| times.time(call));
+    }
+    times
+}
+
+/// The words of the command line that are no flags (cargo adds `--bench`).
+pub fn words() -> Vec<String> {
+    std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect()
+}
