@@ -101,7 +101,10 @@ fn loops_match<T: Real>() {
         let size = (0..n).map(|i| (f(&x, i) * f(&y, i)).abs()).sum::<f64>();
         assert!((dot(&x, &y).f64() - want).abs() <= size * T::epsilon().f64() * (n / 16 + 6) as f64, "dot of {n}");
         let want = (0..n).map(|i| f(&x, i) * f(&x, i)).sum::<f64>();
-        assert!((sum_of_squares(&x) - want).abs() <= want * (T::epsilon().f64() + n as f64 * 1e-16), "sum_of_squares of {n}");
+        assert!(
+            (sum_of_squares(&x) - want).abs() <= want * (T::epsilon().f64() + n as f64 * 1e-16),
+            "sum_of_squares of {n}"
+        );
 
         let (gate, apart): (Vec<T>, usize) = (numbers(3, 3), n + 2);
         let mut copies = vec![T::nan(); 3 * apart];
@@ -135,13 +138,7 @@ fn adam_matches<T: Real>() {
     for t in 1..=5 {
         let g: Vec<T> = numbers(n, 10 + t as u64);
         let (bias1, bias2) = (1.0 - f64::powi(beta1, t), 1.0 - f64::powi(beta2, t));
-        let step = AdamStep {
-            beta1,
-            beta2,
-            step_size: rate / bias1,
-            inv_sqrt_bias2: 1.0 / bias2.sqrt(),
-            eps,
-        };
+        let step = AdamStep { beta1, beta2, step_size: rate / bias1, inv_sqrt_bias2: 1.0 / bias2.sqrt(), eps };
         let squares = adam(&mut p, &g, &mut m, &mut v, step);
         assert_eq!(squares.to_bits(), sum_of_squares(&g).to_bits());
         for (i, (p, m, v)) in want.iter_mut().enumerate() {
