@@ -173,7 +173,7 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
             if self.terms == 0 && !self.add {
                 let nothing = At { first: panel.cast_const(), row: 0, col: 0 };
                 // SAFETY: as below; no factor is read.
-                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, c, false) };
+                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, None, c, false) };
             }
             for t in 0..self.terms {
                 let (a, b) = (self.factors)(self.i, t);
@@ -194,14 +194,24 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
                     let depth = step.min(depth - k);
                     let a = a.at(self.first, k);
                     let mut b = b.at(k, self.col + col);
+                    let mut turning = None;
                     // SAFETY: `Mat::new` and `MatsMut::many` checked that the rows and columns addressed here lie in
                     // their slices; the panel holds `depth * padded` numbers; the tile at `c` belongs to this task alone.
                     unsafe {
                         if !in_place {
-                            pack(simd, [depth, cols, padded], b, panel);
+                            // With registers to spare, the first tile turns the squares of a transposed panel itself.
+                            let spare = T::transposes::<S>() && S::REGISTER_COUNT >= 32;
+                            let mut ready = 0;
+                            if spare && b.row == 1 && cols == padded && self.rows >= 8 {
+                                turning = Some(b);
+                                ready = depth / 4 * 4;
+                            }
+                            let rest = At { first: b.first.wrapping_add(ready * b.row), ..b };
+                            pack(simd, [depth - ready, cols, padded], rest, panel.add(ready * padded));
                             b = At { first: panel.cast_const(), row: padded, col: 1 };
                         }
-                        rows(simd, [self.rows, depth, cols], a, b, c, self.add || t > 0 || k > 0);
+                        let add = self.add || t > 0 || k > 0;
+                        rows(simd, [self.rows, depth, cols], a, b, turning, c, add);
                     }
                 }
             }
@@ -223,16 +233,8 @@ unsafe fn pack<S: Simd, T: Real>(simd: S, [depth, cols, padded]: [usize; 3], b: 
         for col in (0..turned[1]).step_by(width) {
             let from = b.first.add(col * b.col);
             let to = panel.add(col);
-            // Four squares a round use up the cache lines they touch.
-            let rounds = turned[0] / 16 * 16;
-            for k in (0..rounds).step_by(16) {
-                turn(simd, from.add(k), b.col, to.add(k * padded), padded);
-                turn(simd, from.add(k + 4), b.col, to.add((k + 4) * padded), padded);
-                turn(simd, from.add(k + 8), b.col, to.add((k + 8) * padded), padded);
-                turn(simd, from.add(k + 12), b.col, to.add((k + 12) * padded), padded);
-            }
-            for k in (rounds..turned[0]).step_by(4) {
-                turn(simd, from.add(k), b.col, to.add(k * padded), padded);
+            for k in (0..turned[0]).step_by(4) {
+                put(turn(simd, from.add(k), b.col), to.add(k * padded), padded);
             }
         }
         for k in 0..depth {
@@ -253,81 +255,103 @@ unsafe fn pack<S: Simd, T: Real>(simd: S, [depth, cols, padded]: [usize; 3], b: 
     }
 }
 
-/// Writes, to four rows `to_row` apart, the transpose of a register's width of rows `from_row` apart of four numbers.
+/// The transpose of a register's width of rows, `row` apart, of four numbers.
 ///
 /// # Safety
-/// These numbers must be readable and writable.
+/// These numbers must be readable.
 #[inline(always)]
-unsafe fn turn<S: Simd, T: Real>(simd: S, from: *const T, from_row: usize, to: *mut T, to_row: usize) {
-    // SAFETY: by the caller; a register is `width` numbers, each group of four of which is written.
-    unsafe {
-        let rows: [T::Vector<S>; 4] = std::array::from_fn(|i| {
-            let mut row = MaybeUninit::<T::Vector<S>>::uninit();
-            for group in 0..T::width::<S>() / 4 {
-                let four = from.add((4 * group + i) * from_row).cast::<[T; 4]>().read_unaligned();
-                row.as_mut_ptr().cast::<[T; 4]>().add(group).write_unaligned(four);
+unsafe fn turn<S: Simd, T: Real>(simd: S, from: *const T, row: usize) -> [T::Vector<S>; 4] {
+    let mut rows = [T::splat(simd, T::zero()); 4];
+    for (i, row_of_groups) in rows.iter_mut().enumerate() {
+        let groups = std::ptr::from_mut(row_of_groups).cast::<[T; 4]>();
+        for group in 0..T::width::<S>() / 4 {
+            // SAFETY: the numbers are readable by the caller; a register is whole groups of four numbers.
+            unsafe {
+                let four = from.add((4 * group + i) * row).cast::<[T; 4]>().read_unaligned();
+                groups.add(group).write_unaligned(four);
             }
-            row.assume_init()
-        });
-        let turned = T::transpose4(simd, rows);
-        for (i, row) in turned.into_iter().enumerate() {
-            to.add(i * to_row).cast::<T::Vector<S>>().write_unaligned(row);
         }
+    }
+    T::transpose4(simd, rows)
+}
+
+/// Puts registers into rows `apart`.
+///
+/// # Safety
+/// These rows must be writable.
+#[inline(always)]
+unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
+    for (i, register) in registers.into_iter().enumerate() {
+        // SAFETY: by the caller.
+        unsafe { to.add(i * apart).cast::<R>().write_unaligned(register) }
     }
 }
 
-/// `c (+)= a b` for all rows of a task and one panel of one or two registers' width.
+/// `c (+)= a b` for all rows of a task and one panel of one or two registers' width. With `turning`, the panel `b` is
+/// still to be filled from there, but for its last `depth % 4` rows; it is whole registers wide, and there are 8 rows.
 ///
 /// # Safety
-/// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible.
+/// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and `turning`
+/// [depth, cols]; `b` must be writable then.
 #[inline(always)]
 unsafe fn rows<S: Simd, T: Real>(
     simd: S,
     [rows, depth, cols]: [usize; 3],
     a: At<*const T>,
     b: At<*const T>,
+    turning: Option<At<*const T>>,
     c: At<*mut T>,
     add: bool,
 ) {
     let mut row = 0;
-    macro_rules! tiles {
-        ($height:literal) => {
-            while rows - row >= $height {
-                let a = At { first: a.first.wrapping_add(row * a.row), ..a };
-                let c = At { first: c.first.wrapping_add(row * c.row), ..c };
-                // SAFETY: by the caller.
-                unsafe {
-                    if cols > T::width::<S>() {
-                        tile::<S, T, $height, 2>(simd, depth, cols, a, b, c, add);
-                    } else {
-                        tile::<S, T, $height, 1>(simd, depth, cols, a, b, c, add);
-                    }
+    macro_rules! tile {
+        ($height:literal, $turn:literal, $source:expr) => {
+            let a = At { first: a.first.wrapping_add(row * a.row), ..a };
+            let c = At { first: c.first.wrapping_add(row * c.row), ..c };
+            // SAFETY: by the caller.
+            unsafe {
+                if cols > T::width::<S>() {
+                    tile::<S, T, $height, 2, $turn>(simd, [depth, cols], a, b, $source, c, add);
+                } else {
+                    tile::<S, T, $height, 1, $turn>(simd, [depth, cols], a, b, $source, c, add);
                 }
-                row += $height;
             }
+            row += $height;
         };
     }
     // As many sums as fill the registers.
     if S::REGISTER_COUNT >= 32 {
-        tiles!(8);
+        if let Some(source) = turning {
+            tile!(8, true, source);
+        }
+        while rows - row >= 8 {
+            tile!(8, false, b);
+        }
     } else {
-        tiles!(6);
+        while rows - row >= 6 {
+            tile!(6, false, b);
+        }
     }
-    tiles!(4);
-    tiles!(1);
+    while rows - row >= 4 {
+        tile!(4, false, b);
+    }
+    while rows > row {
+        tile!(1, false, b);
+    }
 }
 
-/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth.
+/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth. With
+/// `TURN` it fills the panel `b` from `source` on the way.
 ///
 /// # Safety
 /// As for [`rows`], with `HEIGHT` rows.
 #[inline(always)]
-unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize>(
+unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const TURN: bool>(
     simd: S,
-    depth: usize,
-    cols: usize,
+    [depth, cols]: [usize; 2],
     a: At<*const T>,
     b: At<*const T>,
+    source: At<*const T>,
     c: At<*mut T>,
     add: bool,
 ) {
@@ -354,13 +378,38 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize>(
             }
         }
         let (mut left, mut right) = (a.first, b.first);
-        for _ in 0..depth {
-            let registers: [T::Vector<S>; WIDTH] =
-                std::array::from_fn(|j| right.add(j * width).cast::<T::Vector<S>>().read_unaligned());
-            for i in 0..HEIGHT {
-                let number = T::splat(simd, *left.add(a_rows[i]));
-                for j in 0..WIDTH {
-                    sums[i][j] = T::fma(simd, number, registers[j], sums[i][j]);
+        let mut rest = depth;
+        if TURN {
+            let mut from = source.first;
+            for _ in 0..depth / 4 {
+                let mut turned = [[T::splat(simd, T::zero()); 4]; WIDTH];
+                for (j, turned) in turned.iter_mut().enumerate() {
+                    *turned = turn(simd, from.add(j * width * source.col), source.col);
+                    put(*turned, right.cast_mut().add(j * width), b.row);
+                }
+                for k in 0..4 {
+                    for (sums, &row) in sums.iter_mut().zip(&a_rows) {
+                        let number = T::splat(simd, *left.add(row));
+                        for (sum, turned) in sums.iter_mut().zip(&turned) {
+                            *sum = T::fma(simd, number, turned[k], *sum);
+                        }
+                    }
+                    left = left.wrapping_add(a.col);
+                }
+                from = from.wrapping_add(4);
+                right = right.wrapping_add(4 * b.row);
+            }
+            rest = depth % 4;
+        }
+        for _ in 0..rest {
+            let mut registers = [T::splat(simd, T::zero()); WIDTH];
+            for (j, register) in registers.iter_mut().enumerate() {
+                *register = right.add(j * width).cast::<T::Vector<S>>().read_unaligned();
+            }
+            for (sums, &row) in sums.iter_mut().zip(&a_rows) {
+                let number = T::splat(simd, *left.add(row));
+                for (sum, &register) in sums.iter_mut().zip(&registers) {
+                    *sum = T::fma(simd, number, register, *sum);
                 }
             }
             left = left.wrapping_add(a.col);
