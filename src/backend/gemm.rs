@@ -211,20 +211,7 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
                             b = At { first: panel.cast_const(), row: padded, col: 1 };
                         }
                         let add = self.add || t > 0 || k > 0;
-                        rows(
-                            simd,
-                            self.rows,
-                            cols,
-                            depth,
-                            a_at,
-                            a.row_stride,
-                            a.col_stride,
-                            b_at,
-                            b_stride,
-                            c,
-                            self.out.stride,
-                            add,
-                        );
+                        rows(simd, [self.rows, depth, cols], a, b, turning, c, add);
                     }
                 }
             }
