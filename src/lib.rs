@@ -20,6 +20,7 @@ pub mod plan;
 pub mod real;
 pub mod record;
 pub mod run;
+pub mod schedule;
 pub mod step;
 
 pub use error::{Error, Result};

@@ -45,6 +45,8 @@ pub struct Field {
     pub bytes: Range<usize>,
     /// Bytes of an element.
     pub element: usize,
+    /// What its first byte has to be a multiple of.
+    pub align: usize,
     /// Whether kernels of this operation may write it.
     pub writable: bool,
 }
@@ -145,7 +147,8 @@ impl Field {
     /// A field of `len` elements at `offset` (0 = absent).
     pub fn new<E>(name: &'static str, offset: usize, len: usize, writable: bool) -> Self {
         let len = if offset == 0 { 0 } else { len };
-        Field { name, bytes: offset..offset + len * size_of::<E>(), element: size_of::<E>(), writable }
+        let bytes = offset..offset + len * size_of::<E>();
+        Field { name, bytes, element: size_of::<E>(), align: align_of::<E>(), writable }
     }
 }
 
@@ -246,7 +249,7 @@ impl Plan {
             let present: Vec<&Field> = call.fields.iter().filter(|f| !f.bytes.is_empty()).collect();
             for (i, a) in present.iter().enumerate() {
                 assert!(arena.holds(&a.bytes), "{}: {} reaches outside its tensor", call.kernel, a.name);
-                assert!(a.bytes.start % a.element == 0, "{}: {} is not aligned", call.kernel, a.name);
+                assert!(a.bytes.start % a.align == 0, "{}: {} is not aligned", call.kernel, a.name);
                 for b in &present[..i] {
                     let overlap = a.bytes.start < b.bytes.end && b.bytes.start < a.bytes.end;
                     assert!(
