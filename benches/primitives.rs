@@ -146,9 +146,9 @@ fn bench_loops() {
     let [elu, exp, back, blend, copies, columns, dot] = times(
         500,
         [
-            &mut || vector::elu(&mut y[..N], &x[..N]),
-            &mut || vector::exp(&mut other, &x[..N]),
-            &mut || vector::elu_backward(&mut dx, &x[..N], &x[N..2 * N]),
+            &mut || vector::elu(&mut y[..N]),
+            &mut || vector::exp(&mut other),
+            &mut || vector::elu_backward(&mut dx, &x[N..2 * N]),
             &mut || {
                 let mut out = [0f32; 256];
                 for b in 0..BATCH {

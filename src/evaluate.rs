@@ -2,12 +2,12 @@
 use crate::Result;
 use crate::arena::{Arena, Mat};
 use crate::backend::Memory;
+use crate::backend::vector::squared_distance;
 use crate::config::ModelConfig;
 use crate::data::windows;
 use crate::layout::Parameters;
 use crate::model::Network;
 use crate::ops::begin_step::{self, StepState};
-use crate::ops::recon_loss::cpu::squared_distance;
 use crate::ops::window::{self, Window};
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
