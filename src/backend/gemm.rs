@@ -28,7 +28,7 @@ impl<'a, T> Mat<'a, T> {
     /// When the slice is too short.
     pub fn new(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(
-            rows == 0 || cols == 0 || data.len() >= (rows - 1) * stride + cols,
+            data.len() >= span(rows, cols, stride),
             "[{rows}, {cols}] with rows {stride} apart in {} elements",
             data.len()
         );
@@ -46,6 +46,11 @@ impl<'a, T> Mat<'a, T> {
         let first = self.data.as_ptr().wrapping_add(row * self.row_stride + col * self.col_stride);
         At { first, row: self.row_stride, col: self.col_stride }
     }
+}
+
+/// Elements from the first to the last of `count` stretches of `len`, `stride` apart.
+fn span(count: usize, len: usize, stride: usize) -> usize {
+    if count == 0 || len == 0 { 0 } else { (count - 1).saturating_mul(stride).saturating_add(len) }
 }
 
 /// One or several matrices [rows, cols] to be written, in one slice.
@@ -77,12 +82,13 @@ impl<'a, T> MatsMut<'a, T> {
     /// # Panics
     /// When the slice is too short, or matrices or rows overlap.
     pub fn many(data: &'a mut [T], count: usize, apart: usize, rows: usize, cols: usize, stride: usize) -> Self {
-        let one = if rows == 0 || cols == 0 { 0 } else { (rows - 1) * stride + cols };
-        let all = if count == 0 || one == 0 { 0 } else { (count - 1) * apart + one };
-        let behind = apart >= one && (rows <= 1 || stride >= cols);
-        let beside = apart >= cols && (rows <= 1 || stride >= count.saturating_sub(1) * apart + cols);
+        let one = span(rows, cols, stride);
+        let all = span(count, one, apart);
+        let row = span(count, cols, apart);
+        let behind = (count <= 1 || apart >= one) && (rows <= 1 || stride >= cols);
+        let beside = (count <= 1 || apart >= cols) && (rows <= 1 || stride >= row);
         assert!(
-            all <= data.len() && (all == 0 || beside || if count == 1 { rows <= 1 || stride >= cols } else { behind }),
+            all <= data.len() && (all == 0 || behind || beside),
             "{count} outputs [{rows}, {cols}], {apart} apart with rows {stride} apart, in {} elements",
             data.len()
         );
