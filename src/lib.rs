@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod gradcheck;
 pub mod layout;
 pub mod model;
 pub mod ops;
