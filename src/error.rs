@@ -69,6 +69,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A check of the program itself failed.
+    #[error("{0}")]
+    Check(String),
     /// A quality gate was not met.
     #[error("{0}")]
     Gate(String),
@@ -103,7 +106,7 @@ impl Error {
             Error::Data { .. } | Error::Checkpoint { .. } => 4,
             Error::Gate(_) => 5,
             Error::Stopped(signal) => 128 + *signal as u8,
-            Error::Shape { .. } | Error::NonFinite { .. } | Error::Io { .. } => 1,
+            Error::Shape { .. } | Error::NonFinite { .. } | Error::Io { .. } | Error::Check(_) => 1,
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod data;
 pub mod diagnose;
 pub mod error;
 pub mod evaluate;
+pub mod gradcheck;
 pub mod layout;
 pub mod model;
 pub mod ops;

@@ -1,1 +1,419 @@
-//! Cases.
+//! Sizes worth testing and timing of every operation, with what it takes to run one: for `gradcheck`, tests and benches.
+use super::Operation;
+use super::activation::Activation::{self, Elu, None as Identity, Relu};
+use super::adam::{self, Adam};
+use super::begin_step::{self, StepState};
+use super::blend_linear::BlendLinear;
+use super::epoch_sums::EpochSums;
+use super::kl_weight::{self, CONTROLLER, Rule};
+use super::linear::Linear;
+use super::noise::{normal, pick};
+use super::quantize::Quantize;
+use super::recon_loss::{LOSSES, ReconLoss, slot};
+use super::reparameterize::Reparameterize;
+use super::softmax::Softmax;
+use super::specialist_loss::SpecialistLoss;
+use super::window::{self, Window};
+use crate::Result;
+use crate::arena::{Arena, Mat, Var};
+use crate::backend::Memory;
+use crate::philox::{Purpose, Stream};
+use crate::plan::Plan;
+use crate::real::Real;
+
+/// The KL weight under which losses are checked.
+pub const WEIGHT: f64 = 0.37;
+
+/// One operation at one size.
+pub struct Case<T> {
+    /// The operation's file.
+    pub op: &'static str,
+    /// Its sizes, for people.
+    pub sizes: String,
+    /// Whether these are the sizes of the published model: for benches, and checked at a few entries.
+    pub full: bool,
+    /// Floating point operations of the products, forward and backward; 0 where there are none.
+    pub flops: [f64; 2],
+    /// Lays it out.
+    pub build: Box<dyn Fn(&mut Arena) -> Result<Built<T>>>,
+}
+
+/// What an input is filled with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fill {
+    /// Normal, with this standard deviation.
+    Normal(f64),
+    /// Rows of positive numbers that sum to 1.
+    Simplex,
+}
+
+/// A tensor that is read.
+pub struct Input<T> {
+    /// Its name in the operation's file.
+    pub name: &'static str,
+    /// Its place; with a gradient when the operation gives one.
+    pub var: Var<T>,
+    /// What it holds.
+    pub fill: Fill,
+}
+
+/// What writes the arguments that are no floats.
+type Prepare = Box<dyn Fn(&mut Memory) -> Result<()>>;
+
+/// An operation laid out in an arena.
+pub struct Built<T> {
+    /// Its forward calls.
+    pub forward: Plan,
+    /// Its backward calls; none when it has no gradient.
+    pub backward: Plan,
+    /// What it reads.
+    pub inputs: Vec<Input<T>>,
+    /// What it computes, with the gradient that backward reads. A quantiser passes the gradient of its code straight to
+    /// its input: there the value stands for the input, whose gradient that is.
+    pub outputs: Vec<Var<T>>,
+    /// The losses it writes, or absent. The loss that backward takes the gradient of is
+    /// sum(outputs * their gradients) + recon + [`WEIGHT`] * regularizer.
+    pub losses: Mat<f64>,
+    prepare: Prepare,
+}
+
+impl<T: Real> Built<T> {
+    fn new(op: &[&dyn Operation], inputs: Vec<Input<T>>, outputs: Vec<Var<T>>, losses: Mat<f64>) -> Self {
+        let (mut forward, mut backward) = (Plan::default(), Plan::default());
+        op.iter().for_each(|op| op.forward(&mut forward));
+        op.iter().rev().for_each(|op| op.backward(&mut backward));
+        Built { forward, backward, inputs, outputs, losses, prepare: Box::new(|_| Ok(())) }
+    }
+
+    /// One that has no gradient.
+    fn step(forward: Plan, inputs: Vec<Input<T>>, outputs: Vec<Var<T>>) -> Self {
+        let prepare: Prepare = Box::new(|_| Ok(()));
+        Built { forward, backward: Plan::default(), inputs, outputs, losses: Mat::NONE, prepare }
+    }
+
+    fn prepared(self, prepare: impl Fn(&mut Memory) -> Result<()> + 'static) -> Self {
+        Built { prepare: Box::new(prepare), ..self }
+    }
+
+    /// Writes random inputs, all different for another seed. Errors: those of the backend.
+    pub fn fill(&self, memory: &mut Memory, seed: u64) -> Result<()> {
+        for (i, input) in self.inputs.iter().enumerate() {
+            let mat = input.var.value;
+            let mut values = normals(Stream::new(seed, Purpose::Check, i as u64), mat.len());
+            match input.fill {
+                Fill::Normal(scale) => values.iter_mut().for_each(|x| *x *= scale),
+                Fill::Simplex => values.chunks_exact_mut(mat.cols()).for_each(|row| {
+                    row.iter_mut().for_each(|x| *x = x.exp());
+                    let sum: f64 = row.iter().sum();
+                    row.iter_mut().for_each(|x| *x /= sum);
+                }),
+            }
+            memory.write(mat, &values.into_iter().map(T::of).collect::<Vec<T>>())?;
+        }
+        if !self.losses.is_none() {
+            let mut losses = [0.0; LOSSES];
+            losses[slot::WEIGHT] = WEIGHT;
+            memory.write(self.losses, &losses)?;
+        }
+        (self.prepare)(memory)
+    }
+
+    /// Bytes of all tensors, each once: values forward, values and gradients backward.
+    pub fn bytes(&self) -> [usize; 2] {
+        let vars = || self.inputs.iter().map(|input| input.var).chain(self.outputs.iter().copied());
+        let forward: usize = vars().map(|var| var.value.len()).sum();
+        let backward: usize = vars().map(|var| var.value.len() + var.grad.len()).sum();
+        [forward, backward].map(|n| n * size_of::<T>())
+    }
+}
+
+/// The first `n` standard normal numbers of a stream.
+pub fn normals(stream: Stream, n: usize) -> Vec<f64> {
+    (0..n.div_ceil(4)).flat_map(|i| stream.normals(i as u32)).take(n).map(f64::from).collect()
+}
+
+fn input<T>(name: &'static str, var: Var<T>, scale: f64) -> Input<T> {
+    Input { name, var, fill: Fill::Normal(scale) }
+}
+
+fn constant<T>(name: &'static str, mat: Mat<T>) -> Input<T> {
+    input(name, Var::constant(mat), 1.0)
+}
+
+/// All cases of all operations.
+pub fn cases<T: Real>() -> Vec<Case<T>> {
+    let mut cases = Vec::new();
+    for (b, x, h, o, act) in [
+        (1, 1, 0, 1, Identity),
+        (3, 2, 0, 5, Elu),
+        (5, 7, 3, 11, Elu),
+        (7, 13, 5, 1, Relu),
+        (11, 1, 2, 17, Relu),
+        (64, 267, 256, 256, Elu),
+        (64, 256, 0, 64, Elu),
+    ] {
+        cases.push(linear(b, x, h, o, act, false));
+    }
+    cases.push(linear(3, 5, 2, 7, Elu, true));
+    for (b, l, h, o, e, act) in [
+        (1, 1, 1, 1, 1, Identity),
+        (3, 2, 3, 5, 2, Elu),
+        (5, 3, 7, 11, 3, Elu),
+        (9, 1, 4, 1, 7, Relu),
+        (64, 32, 267, 256, 6, Elu),
+        (64, 32, 256, 267, 6, Identity),
+    ] {
+        cases.push(blend_linear(b, l, h, o, e, act, false));
+    }
+    cases.push(blend_linear(5, 2, 3, 7, 3, Elu, true));
+    cases.extend([(1, 1), (3, 2), (5, 7), (64, 6)].map(|(b, e)| softmax(b, e)));
+    cases
+        .extend([(1, 1, 0.0), (3, 5, 0.0), (7, 13, 0.9), (64, 32, 0.0)].map(|(b, l, free)| reparameterize(b, l, free)));
+    cases.extend([(1, 1), (3, 5), (5, 37), (64, 267)].map(|(b, x)| recon_loss(b, x)));
+    cases.extend([(1, 1, 1), (3, 5, 2), (5, 37, 7), (64, 267, 6)].map(|(b, x, e)| specialist_loss(b, x, e)));
+    cases.extend([(1, 1, 1), (3, 5, 2), (17, 3, 7), (64, 32, 12)].map(|(b, l, n)| quantize(b, l, n)));
+    cases.extend([window(64, 267, 1, 1), noise(64, 32), pick_expert(64, 6), adam(1_696_072)]);
+    cases.extend([kl(), sums(64, 32, 6), begin()]);
+    cases
+}
+
+fn linear<T: Real>(b: usize, x: usize, h: usize, o: usize, act: Activation, twice: bool) -> Case<T> {
+    let product = (2 * b * (x + h) * o) as f64;
+    Case {
+        op: "linear",
+        sizes: format!("B={b} X={x} H={h} O={o} {act:?}{}", if twice { " twice" } else { "" }).to_lowercase(),
+        full: b == 64,
+        flops: [product, 2.0 * product],
+        build: Box::new(move |arena| {
+            let [xs, w, bias, y, again] = [(b, x), (o, x + h), (1, o), (b, o), (b, o)].map(|(r, c)| arena.var(r, c));
+            let hs = if h == 0 { Var::none() } else { arena.var(b, h) };
+            let mut inputs = vec![input("x", xs, 1.0), input("w", w, ((x + h) as f64).powf(-0.5))];
+            inputs.push(input("bias", bias, 1.0));
+            if h > 0 {
+                inputs.push(input("h", hs, 1.0));
+            }
+            let first = Linear::new(xs, hs, w, bias, y, act)?;
+            if !twice {
+                return Ok(Built::new(&[&first], inputs, vec![y], Mat::NONE));
+            }
+            let second = Linear::new(xs, hs, w, bias, again, Identity)?;
+            Ok(Built::new(&[&first, &second], inputs, vec![y, again], Mat::NONE))
+        }),
+    }
+}
+
+fn blend_linear<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize, act: Activation, twice: bool) -> Case<T> {
+    let product = (2 * b * (l + h) * o * e) as f64;
+    Case {
+        op: "blend_linear",
+        sizes: format!("B={b} L={l} H={h} O={o} E={e} {act:?}{}", if twice { " twice" } else { "" }).to_lowercase(),
+        full: b == 64,
+        flops: [product, 2.0 * product],
+        build: Box::new(move |arena| {
+            let [z, hs, gate, y, again] = [l, h, e, o, o].map(|cols| arena.var(b, cols));
+            let [w, bias] = [e * (l + h), e].map(|rows| arena.var(rows, o));
+            let inputs = vec![
+                input("z", z, 1.0),
+                input("h", hs, 1.0),
+                Input { name: "gate", var: gate, fill: Fill::Simplex },
+                input("w", w, ((l + h) as f64).powf(-0.5)),
+                input("bias", bias, 1.0),
+            ];
+            let first = BlendLinear::new(arena, z, hs, gate, w, bias, y, act)?;
+            if !twice {
+                return Ok(Built::new(&[&first], inputs, vec![y], Mat::NONE));
+            }
+            let second = BlendLinear::new(arena, z, hs, gate, w, bias, again, Identity)?;
+            Ok(Built::new(&[&first, &second], inputs, vec![y, again], Mat::NONE))
+        }),
+    }
+}
+
+fn softmax<T: Real>(b: usize, e: usize) -> Case<T> {
+    Case {
+        op: "softmax",
+        sizes: format!("b={b} e={e}"),
+        full: b == 64,
+        flops: [0.0; 2],
+        build: Box::new(move |arena| {
+            let [x, y] = [(); 2].map(|()| arena.var(b, e));
+            Ok(Built::new(&[&Softmax::new(x, y)?], vec![input("x", x, 2.0)], vec![y], Mat::NONE))
+        }),
+    }
+}
+
+fn reparameterize<T: Real>(b: usize, l: usize, free_bits: f64) -> Case<T> {
+    Case {
+        op: "reparameterize",
+        sizes: format!("b={b} l={l} free bits {free_bits}"),
+        full: b == 64,
+        flops: [0.0; 2],
+        build: Box::new(move |arena| {
+            let [mu, logvar, z] = [(); 3].map(|()| arena.var(b, l));
+            let (eps, losses) = (arena.mat(b, l), arena.mat(1, LOSSES));
+            let inputs = vec![input("mu", mu, 1.0), input("logvar", logvar, 1.0), constant("eps", eps)];
+            let op = Reparameterize::new(arena, (mu, logvar), eps, z, losses, free_bits)?;
+            Ok(Built::new(&[&op], inputs, vec![z], losses))
+        }),
+    }
+}
+
+fn recon_loss<T: Real>(b: usize, x: usize) -> Case<T> {
+    Case {
+        op: "recon_loss",
+        sizes: format!("b={b} x={x}"),
+        full: b == 64,
+        flops: [0.0; 2],
+        build: Box::new(move |arena| {
+            let (y, truth, losses) = (arena.var(b, x), arena.mat(b, x), arena.mat(1, LOSSES));
+            let inputs = vec![input("y", y, 1.0), constant("truth", truth)];
+            Ok(Built::new(&[&ReconLoss::new(y, truth, losses)?], inputs, vec![], losses))
+        }),
+    }
+}
+
+fn specialist_loss<T: Real>(b: usize, x: usize, e: usize) -> Case<T> {
+    Case {
+        op: "specialist_loss",
+        sizes: format!("b={b} x={x} e={e}"),
+        full: b == 64,
+        flops: [0.0; 2],
+        build: Box::new(move |arena| {
+            let (each, gate) = (arena.var(e * b, x), arena.var(b, e));
+            let (truth, y, pick, losses) = (arena.mat(b, x), arena.mat(b, x), arena.mat(b, 1), arena.mat(1, LOSSES));
+            let inputs = vec![
+                input("each", each, 1.0),
+                Input { name: "gate", var: gate, fill: Fill::Simplex },
+                constant("truth", truth),
+            ];
+            let op = SpecialistLoss::new(arena, each, gate, truth, pick, y, losses)?;
+            Ok(Built::new(&[&op], inputs, vec![], losses))
+        }),
+    }
+}
+
+fn quantize<T: Real>(b: usize, l: usize, n: usize) -> Case<T> {
+    Case {
+        op: "quantize",
+        sizes: format!("b={b} l={l} n={n}"),
+        full: b == 64,
+        flops: [0.0; 2],
+        build: Box::new(move |arena| {
+            let [v, z] = [(); 2].map(|()| arena.var(b, l));
+            let [embed, embed_avg] = [(); 2].map(|()| arena.mat(l, n));
+            let [cluster_size, count] = [(); 2].map(|()| arena.mat(1, n));
+            let (action, code, losses) = (arena.mat(b, n), arena.mat(b, 1), arena.mat(1, LOSSES));
+            let op = Quantize { v, embed, cluster_size, embed_avg, z, action, code, count, losses }.check()?;
+            let inputs = vec![input("v", v, 1.0), constant("embed", embed)];
+            let straight_through = Var { value: v.value, grad: z.grad };
+            Ok(Built::new(&[&op], inputs, vec![straight_through], losses))
+        }),
+    }
+}
+
+/// A state that is step 1 of a run.
+fn first_step() -> [StepState; 1] {
+    [StepState { seed: 1, kl_scale: 1.0, ..crate::step::adam_state(1e-4, [0.9, 0.999], 1) }]
+}
+
+/// A case of an operation without gradient.
+fn step_case<T: Real>(
+    op: &'static str,
+    sizes: String,
+    build: impl Fn(&mut Arena) -> Result<Built<T>> + 'static,
+) -> Case<T> {
+    Case { op, sizes, full: true, flops: [0.0; 2], build: Box::new(build) }
+}
+
+fn window<T: Real>(b: usize, f: usize, c: usize, k: usize) -> Case<T> {
+    const FRAMES: usize = 4096;
+    step_case("window", format!("b={b} f={f} c={c} k={k}"), move |arena| {
+        let (data, starts, state) = (arena.mat(FRAMES, f), arena.mat(1, b), arena.mat(1, 1));
+        let [prediction, truth] = [(); 2].map(|()| arena.mat(b, k * f));
+        let condition = arena.mat(b, c * f);
+        let mut plan = Plan::default();
+        window::push(&mut plan, &Window { data, starts, state, prediction, condition, truth });
+        let outputs = vec![Var::constant(condition), Var::constant(truth)];
+        // Not the whole data set: the bytes of a window are what is read.
+        let built = Built::step(plan, vec![constant("prediction", prediction)], outputs);
+        Ok(built.prepared(move |memory| {
+            memory.write(state, &first_step())?;
+            let order = Stream::new(1, Purpose::Check, 0).permutation(FRAMES - c - k);
+            memory.write(starts, &order[..b])
+        }))
+    })
+}
+
+fn noise<T: Real>(b: usize, l: usize) -> Case<T> {
+    step_case("noise", format!("normal b={b} l={l}"), move |arena| {
+        let (state, out) = (arena.mat(1, 1), arena.mat(b, l));
+        let mut plan = Plan::default();
+        normal::push::<T>(&mut plan, state, out, Purpose::Eps);
+        let built = Built::step(plan, vec![], vec![Var::constant(out)]);
+        Ok(built.prepared(move |memory| memory.write(state, &first_step())))
+    })
+}
+
+fn pick_expert<T: Real>(b: usize, e: usize) -> Case<T> {
+    step_case("noise", format!("pick b={b} e={e}"), move |arena| {
+        let (state, gate, drawn) = (arena.mat(1, 1), arena.mat(b, e), arena.mat(b, 1));
+        let mut plan = Plan::default();
+        pick::push::<T>(&mut plan, state, gate, drawn);
+        let inputs = vec![Input { name: "gate", var: Var::constant(gate), fill: Fill::Simplex }];
+        Ok(Built::step(plan, inputs, vec![]).prepared(move |memory| memory.write(state, &first_step())))
+    })
+}
+
+fn adam<T: Real>(n: usize) -> Case<T> {
+    step_case("adam", format!("n={n}"), move |arena| {
+        let [param, grad, m, v] = [(); 4].map(|()| arena.mat(1, n));
+        let squares = arena.mat(1, n.div_ceil(adam::CHUNK));
+        let (state, losses) = (arena.mat(1, 1), arena.mat(1, LOSSES));
+        let [beta1, beta2, eps] = [0.9, 0.999, 1e-8];
+        let mut plan = Plan::default();
+        adam::push(&mut plan, &Adam { param, grad, m, v, squares, state, losses, beta1, beta2, eps });
+        let outputs = [param, m, v].map(Var::constant).to_vec(); // read and written: their bytes count twice
+        let inputs = vec![constant("grad", grad), constant("param", param), constant("m", m)];
+        let built = Built::step(plan, inputs, outputs);
+        Ok(built.prepared(move |memory| {
+            memory.write(v, &vec![T::one(); n])?;
+            memory.write(state, &first_step())
+        }))
+    })
+}
+
+fn kl<T: Real>() -> Case<T> {
+    step_case("kl_weight", "auto".into(), move |arena| {
+        let (state, losses, controller) = (arena.mat(1, 1), arena.mat(1, LOSSES), arena.mat(1, CONTROLLER));
+        let mut plan = Plan::default();
+        kl_weight::push::<T>(&mut plan, state, losses, controller, Rule::Auto { units: 0.24, floor: 1e-4 });
+        Ok(Built::step(plan, vec![], vec![]).prepared(move |memory| memory.write(state, &first_step())))
+    })
+}
+
+fn sums<T: Real>(b: usize, l: usize, e: usize) -> Case<T> {
+    step_case("epoch_sums", format!("b={b} l={l} e={e}"), move |arena| {
+        let (losses, kl, squares) = (arena.mat(1, LOSSES), arena.mat(1, l), arena.mat(1, 104));
+        let (mu, sigma, gate) = (arena.mat(b, l), arena.mat(b, l), arena.mat(b, e));
+        let op = EpochSums { losses, kl, mu, sigma, gate, code: Mat::NONE, squares, experts: e };
+        let sums = op.place(arena);
+        let mut plan = Plan::default();
+        op.push(&mut plan, sums);
+        let inputs = vec![
+            constant("mu", mu),
+            constant("sigma", sigma),
+            Input { name: "gate", var: Var::constant(gate), fill: Fill::Simplex },
+        ];
+        Ok(Built::step(plan, inputs, vec![]))
+    })
+}
+
+fn begin<T: Real>() -> Case<T> {
+    step_case("begin_step", String::new(), move |arena| {
+        // The entry a bench's many runs read would lie behind any schedule: this one points at itself.
+        let (schedule, cursor, state) = (arena.mat(1, 1 << 16), arena.mat(1, 2), arena.mat(1, 1));
+        let mut plan = Plan::default();
+        begin_step::push::<T>(&mut plan, schedule, cursor, state);
+        Ok(Built::step(plan, vec![], vec![]))
+    })
+}
