@@ -5,11 +5,12 @@ pub mod doctor;
 mod info;
 mod train;
 
+use crate::backend;
 use crate::config::{self, Config, Overrides, Preset, Variant};
 use crate::data::{check, npz, synth};
 use crate::{Error, Result};
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -327,7 +328,15 @@ fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
 
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     args.device.check()?;
-    Err(Error::Usage("gradcheck".into()))
+    let all = Variant::value_variants();
+    let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
+    let report = crate::gradcheck::run(variants, backend::open("cpu", 0)?.as_ref())?;
+    if args.json {
+        print(&format!("{}\n", serde_json::to_string(&report).expect("plain values")))?;
+    } else {
+        print(&report.to_string())?;
+    }
+    report.verdict()
 }
 
 fn doctor(args: &DoctorArgs) -> Result<()> {
