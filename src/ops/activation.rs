@@ -24,7 +24,8 @@ impl Activation {
         match self {
             Activation::None => {}
             Activation::Elu => row.iter_mut().for_each(|x| *x = if *x > T::zero() { *x } else { x.exp_m1() }),
-            Activation::Relu => row.iter_mut().for_each(|x| *x = x.max(T::zero())),
+            // Not max(): a NaN must stay one.
+            Activation::Relu => row.iter_mut().for_each(|x| *x = if *x < T::zero() { T::zero() } else { *x }),
         }
     }
 
