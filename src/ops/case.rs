@@ -35,8 +35,11 @@ pub struct Case<T> {
     /// Floating point operations of the products, forward and backward; 0 where there are none.
     pub flops: [f64; 2],
     /// Lays it out.
-    pub build: Box<dyn Fn(&mut Arena) -> Result<Built<T>>>,
+    pub build: Build<T>,
 }
+
+/// What lays a case out.
+pub type Build<T> = Box<dyn Fn(&mut Arena) -> Result<Built<T>>>;
 
 /// What an input is filled with.
 #[derive(Debug, Clone, Copy, PartialEq)]
