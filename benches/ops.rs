@@ -6,17 +6,21 @@ use mvae_fast::arena::Arena;
 use mvae_fast::backend::{Memory, cpu::Cpu};
 use mvae_fast::ops::case::{Case, cases};
 use mvae_fast::plan::Plan;
-use timer::{Times, WARM_UP};
+use std::time::{Duration, Instant};
+use timer::Times;
 
 mod timer;
 
 const RUNS: usize = 200;
+/// Long enough for the operating system to give each thread a core.
+const WARM_UP: Duration = Duration::from_millis(20);
+/// Runs of what takes no time.
+const MOST_WARM_UP: usize = 10_000;
 
-fn bench(case: &Case<f32>, threads: usize) -> Result<()> {
-    let backend = Cpu::new(threads);
+fn bench(case: &Case<f32>, threads: usize, backend: &Cpu) -> Result<()> {
     let mut arena = Arena::default();
     let built = (case.build)(&mut arena)?;
-    let mut memory = Memory::new(&backend, arena)?;
+    let mut memory = Memory::new(backend, arena)?;
     memory.check(&built.forward);
     memory.check(&built.backward);
     built.fill(&mut memory, 1)?;
@@ -38,13 +42,16 @@ fn time(
     bytes: usize,
 ) -> Result<()> {
     let mut times = Times::default();
-    for run in 0..WARM_UP + RUNS {
-        let mut result = Ok(());
-        if run < WARM_UP {
-            result = memory.run(plan);
-        } else {
-            times.time(|| result = memory.run(plan));
+    let start = Instant::now();
+    for _ in 0..MOST_WARM_UP {
+        memory.run(plan)?;
+        if start.elapsed() > WARM_UP {
+            break;
         }
+    }
+    for _ in 0..RUNS {
+        let mut result = Ok(());
+        times.time(|| result = memory.run(plan));
         result?;
     }
     let median = times.median();
@@ -60,13 +67,17 @@ fn time(
 fn main() -> Result<()> {
     let words = timer::words();
     let (threads, names): (Vec<_>, Vec<_>) = words.iter().partition(|word| word.parse::<usize>().is_ok());
-    let threads: Vec<usize> = threads.iter().flat_map(|word| word.parse()).collect();
+    let mut threads: Vec<usize> = threads.iter().flat_map(|word| word.parse()).collect();
+    if threads.is_empty() {
+        threads = vec![1, 2];
+    }
+    let backends: Vec<(usize, Cpu)> = threads.into_iter().map(|n| (n, Cpu::new(n))).collect();
     for case in cases::<f32>() {
         // The odd sizes are for tests; timed when asked for by name.
-        if if names.is_empty() { case.full } else { names.iter().any(|name| case.op.contains(name.as_str())) } {
-            for &threads in if threads.is_empty() { &[1, 2][..] } else { &threads } {
-                bench(&case, threads)?;
-            }
+        let wanted =
+            if names.is_empty() { case.full } else { names.iter().any(|name| case.op.contains(name.as_str())) };
+        for (threads, backend) in backends.iter().filter(|_| wanted) {
+            bench(&case, *threads, backend)?;
         }
     }
     Ok(())

@@ -38,7 +38,7 @@ pub struct Row {
     pub tensor: String,
     /// Entries that were differenced.
     pub entries: usize,
-    /// Largest relative error.
+    /// Largest relative error; infinite (in JSON null) when a gradient or a loss is not a number.
     pub worst: f64,
     /// The sizes at which it was found.
     pub at: String,
@@ -60,7 +60,7 @@ impl Report {
             None => self.rows.push(row),
             Some(known) => {
                 known.entries += row.entries;
-                if !(row.worst <= known.worst) {
+                if row.worst > known.worst {
                     (known.worst, known.at) = (row.worst, row.at);
                 }
             }
@@ -69,7 +69,7 @@ impl Report {
 
     /// The tensors whose error is above [`TOLERANCE`].
     pub fn failures(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| !(row.worst <= TOLERANCE))
+        self.rows.iter().filter(|row| row.worst > TOLERANCE)
     }
 
     /// Errors: [`Error::Check`], which names the worst tensor, when one failed.
@@ -96,7 +96,7 @@ impl fmt::Display for Report {
         let (subject, tensor) = (width(|r| &r.subject).max(9), width(|r| &r.tensor).max(6));
         writeln!(f, "{:subject$}  {:tensor$}  {:>7}  {:>11}  at", "operation", "tensor", "entries", "worst error")?;
         for row in &self.rows {
-            let failed = if row.worst <= TOLERANCE { "" } else { "  FAILED" };
+            let failed = if row.worst > TOLERANCE { "  FAILED" } else { "" };
             let Row { entries, worst, at, .. } = row;
             writeln!(f, "{:subject$}  {:tensor$}  {entries:7}  {worst:11.1e}  {at}{failed}", row.subject, row.tensor)?;
         }
@@ -189,10 +189,10 @@ fn differences(
     let values = memory.read(value)?;
     let n = values.len();
     let scale = (gradient.iter().map(|g| g * g).sum::<f64>() / n as f64).sqrt().max(FLOOR);
-    let (mut entries, mut worst) = (0, 0.0);
+    let (mut entries, mut worst) = (0, 0f64);
     for i in (0..n).step_by(n.div_ceil(limit)) {
         let (x, entry) = (values[i], value.reshaped(n, 1).rows_at(i, 1));
-        let mut error = f64::INFINITY;
+        let mut error = f64::INFINITY; // and stays so when something is not a number
         // Where a rectifier bends inside the step, a shorter step sees one side of it; a wrong gradient fails both.
         for h in [STEP, STEP / 16.0].map(|h| h * x.abs().max(1.0)) {
             let (above, below) = (x + h, x - h);
@@ -206,12 +206,9 @@ fn differences(
                 break;
             }
         }
-        if gradient[i].is_nan() {
-            error = f64::NAN; // min() would hide it
-        }
         memory.write(entry, &[x])?;
         entries += 1;
-        worst = if error <= worst { worst } else { error };
+        worst = error.max(worst);
     }
     Ok((entries, worst))
 }

@@ -25,7 +25,8 @@ impl Activation {
         match self {
             Activation::None => {}
             Activation::Elu => vector::elu(row),
-            Activation::Relu => row.iter_mut().for_each(|x| *x = x.max(T::zero())),
+            // Not max(): a NaN must stay one.
+            Activation::Relu => row.iter_mut().for_each(|x| *x = if *x < T::zero() { T::zero() } else { *x }),
         }
     }
 

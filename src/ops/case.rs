@@ -35,8 +35,11 @@ pub struct Case<T> {
     /// Floating point operations of the products, forward and backward; 0 where there are none.
     pub flops: [f64; 2],
     /// Lays it out.
-    pub build: Box<dyn Fn(&mut Arena) -> Result<Built<T>>>,
+    pub build: Build<T>,
 }
+
+/// What lays a case out.
+pub type Build<T> = Box<dyn Fn(&mut Arena) -> Result<Built<T>>>;
 
 /// What an input is filled with.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,7 +81,8 @@ pub struct Built<T> {
 }
 
 impl<T: Real> Built<T> {
-    fn new(op: &[&dyn Operation], inputs: Vec<Input<T>>, outputs: Vec<Var<T>>, losses: Mat<f64>) -> Self {
+    /// Operations that follow one another, with their gradients.
+    pub fn new(op: &[&dyn Operation], inputs: Vec<Input<T>>, outputs: Vec<Var<T>>, losses: Mat<f64>) -> Self {
         let (mut forward, mut backward) = (Plan::default(), Plan::default());
         op.iter().for_each(|op| op.forward(&mut forward));
         op.iter().rev().for_each(|op| op.backward(&mut backward));
@@ -410,7 +414,7 @@ fn sums<T: Real>(b: usize, l: usize, e: usize) -> Case<T> {
 
 fn begin<T: Real>() -> Case<T> {
     step_case("begin_step", String::new(), move |arena| {
-        // The entry a bench's many runs read would lie behind any schedule: this one points at itself.
+        // Each run takes an entry: enough of them for a bench.
         let (schedule, cursor, state) = (arena.mat(1, 1 << 16), arena.mat(1, 2), arena.mat(1, 1));
         let mut plan = Plan::default();
         begin_step::push::<T>(&mut plan, schedule, cursor, state);

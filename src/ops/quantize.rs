@@ -170,9 +170,12 @@ pub mod cpu {
         }
     }
 
-    /// The moving averages of cluster sizes and sums, and from them the codes
+    /// The moving averages of cluster sizes and sums, and from them the codes; nothing once a loss was not finite
     pub fn update<T: Real>(q: View<'_, T>, _: &Team) {
         let View { l, n, .. } = q;
+        if q.losses[slot::NONFINITE_STEP] != 0.0 {
+            return;
+        }
         let (decay, rest) = (T::of(DECAY), T::of(1.0 - DECAY));
         for (size, &count) in q.cluster_size.iter_mut().zip(&*q.count) {
             *size = decay * *size + rest * count;

@@ -138,7 +138,8 @@ pub mod cpu {
             let logs = ratio.iter().zip(gate).map(|(&r, &g)| r + g.ln());
             let top = logs.clone().fold(T::neg_infinity(), T::max);
             let log_sum = top + logs.map(|l| (l - top).exp()).sum::<T>().ln();
-            ratio.iter_mut().for_each(|r| *r = (*r - log_sum).exp());
+            // An expert without weight may be better than all others by any factor; its share, g times ratio, stays 0.
+            ratio.iter_mut().for_each(|r| *r = (*r - log_sum).exp().min(T::max_value()));
             sum -= log_sum.f64();
         }
         v.losses[slot::RECON] = sum / b as f64;

@@ -1,0 +1,202 @@
+//! Whole training steps: the same bits on any number of threads, f32 beside f64, numbers that go bad.
+use clap::ValueEnum;
+use common::memory_on;
+use mvae_fast::arena::{Arena, Mat};
+use mvae_fast::backend::Memory;
+use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
+use mvae_fast::layout::{Layout, Parameters};
+use mvae_fast::ops::begin_step::StepState;
+use mvae_fast::ops::case::normals;
+use mvae_fast::ops::kl_weight::Rule;
+use mvae_fast::ops::recon_loss::slot;
+use mvae_fast::philox::{Purpose, Stream};
+use mvae_fast::real::Real;
+use mvae_fast::step::{StepOptions, TrainStep, adam_state, initialize};
+
+mod common;
+
+const FRAMES: usize = 60;
+const BATCH: usize = 17;
+const ROLLOUT: usize = 4;
+const MINIBATCHES: usize = 5;
+const SEED: u64 = 3;
+
+/// A small training run, ready for its first step.
+struct Run<T> {
+    memory: Memory<'static>,
+    parameters: Parameters<T>,
+    data: Mat<T>,
+    step: TrainStep<T>,
+}
+
+impl<T: Real> Run<T> {
+    fn new(variant: Variant, threads: usize) -> Self {
+        let model = ModelConfig {
+            variant,
+            frame_size: 37,
+            latent_size: 5,
+            hidden_size: 70,
+            gate_hidden_size: 9,
+            experts: 3,
+            condition_frames: 2,
+            future_predictions: 2,
+            codes: 6,
+        };
+        let mut arena = Arena::default();
+        let layout = Layout::of(&model, ExpertInit::FanIn, CodebookInit::Fixed);
+        let parameters = Parameters::new(&mut arena, layout, true);
+        let data = arena.mat(FRAMES, model.frame_size);
+        let options = StepOptions {
+            model: &model,
+            batch: BATCH,
+            kl_rule: Rule::Auto { units: 0.1, floor: 1e-3 },
+            free_bits: 0.0,
+            adam: [0.9, 0.999, 1e-8],
+            minibatches: MINIBATCHES,
+            rollout: ROLLOUT,
+            draw: true,
+        };
+        let step = TrainStep::new(&mut arena, &parameters, data, &options).unwrap();
+        let mut memory = memory_on(arena, threads);
+        memory.check(&step.plan);
+        memory.check(&step.forward);
+        initialize(&mut memory, &parameters, SEED).unwrap();
+        let stream = Stream::new(SEED, Purpose::Check, 0);
+        let frames: Vec<T> = normals(stream, data.len()).into_iter().map(T::of).collect();
+        memory.write(data, &frames).unwrap();
+        let last = FRAMES - ROLLOUT - 4;
+        let starts: Vec<u32> = (0..MINIBATCHES * BATCH).map(|i| stream.bits(i) % last as u32).collect();
+        memory.write(step.starts, &starts).unwrap();
+        let schedule: Vec<StepState> = (0..MINIBATCHES * ROLLOUT)
+            .map(|i| StepState {
+                seed: SEED,
+                minibatch: (i / ROLLOUT) as u32,
+                rollout_step: (i % ROLLOUT) as u32,
+                student: stream.bits(1000 + i) % 2,
+                ..adam_state(1e-3, [0.9, 0.999], i as u64 + 1)
+            })
+            .collect();
+        memory.write(step.schedule, &schedule).unwrap();
+        Run { memory, parameters, data, step }
+    }
+
+    fn steps(&mut self, steps: usize) {
+        (0..steps).for_each(|_| self.memory.run(&self.step.plan).unwrap());
+    }
+
+    fn parameters(&self) -> Vec<T> {
+        self.memory.read(self.parameters.values).unwrap()
+    }
+
+    fn loss(&self, slot: usize) -> f64 {
+        self.memory.read(self.step.network.losses).unwrap()[slot]
+    }
+}
+
+#[test]
+fn the_same_bits_on_any_number_of_threads() {
+    for &variant in Variant::value_variants() {
+        let [one, two, three] = [1, 2, 3].map(|threads| {
+            let mut run = Run::<f32>::new(variant, threads);
+            run.steps(MINIBATCHES * ROLLOUT);
+            let bits = |mat| run.memory.read(mat).unwrap().iter().map(|x: &f32| x.to_bits()).collect::<Vec<u32>>();
+            let sums: Vec<u64> = run.memory.read(run.step.sums).unwrap().iter().map(|x| x.to_bits()).collect();
+            let (values, m, v) = (run.parameters.values, run.parameters.m, run.parameters.v);
+            ([values, m, v].map(bits), sums)
+        });
+        assert!(one == two, "{variant:?}, seed {SEED}: 2 threads");
+        assert!(one == three, "{variant:?}, seed {SEED}: 3 threads");
+    }
+}
+
+#[test]
+fn single_precision_follows_double_precision() {
+    for &variant in Variant::value_variants() {
+        let (mut single, mut double) = (Run::<f32>::new(variant, 1), Run::<f64>::new(variant, 1));
+        let start = double.parameters();
+        for step in 1..=MINIBATCHES * ROLLOUT {
+            single.steps(1);
+            double.steps(1);
+            let (got, want) = (single.loss(slot::TOTAL), double.loss(slot::TOTAL));
+            // Sums of up to 150 terms of order one: 150 eps = 2e-5, and as much again for what earlier steps moved.
+            assert!((got - want).abs() < 5e-5 * want.abs().max(1.0), "{variant:?} step {step}: {got}, expected {want}");
+        }
+        // Adam divides by the gradient's own size, so entries whose gradient is all rounding may go either way: few do.
+        let (got, want) = (single.parameters(), double.parameters());
+        let length = |of: &dyn Fn(usize) -> f64| (0..want.len()).map(|i| of(i).powi(2)).sum::<f64>().sqrt();
+        let change = length(&|i| want[i] - start[i]);
+        let error = length(&|i| got[i].f64() - want[i]);
+        assert!(error < 1e-2 * change, "{variant:?}: parameters moved by {change}, differ by {error}");
+    }
+}
+
+#[test]
+fn variants_and_steps_differ() {
+    let mut run = Run::<f64>::new(Variant::Mixture, 1);
+    let start = run.parameters();
+    run.steps(1);
+    let (first, loss) = (run.parameters(), run.loss(slot::TOTAL));
+    run.steps(1);
+    assert!(start != first && first != run.parameters() && loss != run.loss(slot::TOTAL));
+}
+
+#[test]
+fn steps_on_one_batch_lower_its_loss() {
+    for &variant in Variant::value_variants() {
+        let mut run = Run::<f64>::new(variant, 2);
+        let first = run.memory.read(run.step.schedule).unwrap()[0];
+        let mut recon = Vec::new();
+        for step in 1..=300 {
+            run.memory.write(run.step.cursor, &[0, 0]).unwrap();
+            let state = StepState { seed: SEED, ..adam_state(3e-3, [0.9, 0.999], step) };
+            run.memory
+                .write(
+                    run.step.schedule.reshaped(20, 1).rows_at(0, 1),
+                    &[StepState { minibatch: first.minibatch, ..state }],
+                )
+                .unwrap();
+            run.steps(1);
+            recon.push(run.loss(slot::RECON));
+        }
+        let (start, end) = (recon[0], recon[290..].iter().sum::<f64>() / 10.0);
+        assert!(end < 0.7 * start, "{variant:?}: from {start} to {end}");
+    }
+}
+
+#[test]
+fn a_number_that_goes_bad_is_traced_and_stops_all_updates() {
+    for &variant in Variant::value_variants() {
+        let mut run = Run::<f32>::new(variant, 2);
+        run.steps(2);
+        let before = run.parameters();
+        let mut frames = run.memory.read(run.data).unwrap();
+        frames.fill(f32::NAN);
+        run.memory.write(run.data, &frames).unwrap();
+        run.steps(2);
+        assert!(before == run.parameters(), "{variant:?}");
+        assert_eq!(run.loss(slot::NONFINITE_STEP), 3.0, "{variant:?}");
+        assert_eq!(run.memory.first_nonfinite(&run.step.forward).unwrap().as_deref(), Some("linear_forward (y)"));
+    }
+}
+
+/// What is blamed after something was done to a mixture run.
+fn blamed(spoil: impl FnOnce(&mut Run<f32>)) -> Option<String> {
+    let mut run = Run::<f32>::new(Variant::Mixture, 1);
+    run.steps(1);
+    spoil(&mut run);
+    run.memory.first_nonfinite(&run.step.forward).unwrap()
+}
+
+#[test]
+fn the_first_operation_is_blamed() {
+    assert_eq!(blamed(|_| ()), None);
+    let spoilt = |name: &'static str, value: f32| {
+        blamed(move |run| {
+            let mat = run.parameters.var(name).value;
+            run.memory.write(mat, &vec![value; mat.len()]).unwrap();
+        })
+    };
+    assert_eq!(spoilt("decoder.w1", f32::NAN).as_deref(), Some("blend_linear_forward (y)"));
+    assert_eq!(spoilt("encoder.logvar.bias", 1e3).as_deref(), Some("reparameterize_forward (z)"));
+    assert_eq!(spoilt("decoder.gate.4.bias", f32::INFINITY).as_deref(), Some("linear_forward (y)"));
+}
