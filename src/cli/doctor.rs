@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub struct Report {
     /// Version of this program.
     pub version: &'static str,
-    /// Commit it was built from, when the build knew it (`MVAE_COMMIT`).
+    /// Commit it was built from, when the build knew it (`MVAE_GIT_COMMIT`).
     pub commit: Option<&'static str>,
     /// Operating system and architecture, as `linux-x86_64`.
     pub platform: String,
@@ -38,7 +38,7 @@ impl Report {
     pub fn new(runs: &Path) -> Self {
         Report {
             version: env!("CARGO_PKG_VERSION"),
-            commit: option_env!("MVAE_COMMIT"),
+            commit: option_env!("MVAE_GIT_COMMIT"),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
             cpu: line_value("/proc/cpuinfo", "model name"),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
