@@ -167,7 +167,9 @@ fn bench_loops() {
                 vector::add_column_sums(&mut out, &x, BATCH, 256);
                 std::hint::black_box(out);
             },
-            &mut || drop(std::hint::black_box(vector::dot(&x[..N], &x[N..2 * N]))),
+            &mut || {
+                std::hint::black_box(vector::dot(&x[..N], &x[N..2 * N]));
+            },
         ],
     );
     let names = ["elu", "exp", "elu_backward", "blend of 6", "scaled_copies, 6", "add_column_sums", "dot"];
@@ -177,6 +179,7 @@ fn bench_loops() {
 }
 
 fn main() {
+    println!("{}", timer::machine());
     let wanted = timer::words();
     let wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     let teams = [1, 2].map(Team::new);
