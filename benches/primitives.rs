@@ -142,16 +142,17 @@ fn bench_loops() {
     const N: usize = BATCH * 256;
     let (x, mut y, gate, bias) = (numbers(6 * N), vec![0f32; 6 * N], numbers(6), numbers(6 * 256));
     let (mut other, mut dx) = (vec![0f32; N], vec![0f32; N]);
+    let mut total = 0f32;
     let [elu, exp, back, blend, copies, columns, dot] = times(
         500,
         [
-            &mut || vector::elu(&mut y[..N], &x[..N]),
-            &mut || vector::exp(&mut other, &x[..N]),
-            &mut || vector::elu_backward(&mut dx, &x[..N], &x[N..2 * N]),
+            &mut || vector::elu(&mut y[..N]),
+            &mut || vector::exp(&mut other),
+            &mut || vector::elu_backward(&mut dx, &x[N..2 * N]),
             &mut || {
                 let mut out = [0f32; 256];
                 for b in 0..BATCH {
-                    vector::blend(&mut out, &gate, &x[b * 256..], N, &bias);
+                    vector::blend(&mut out, &gate, &x[b * 6 * 256..], 256, &bias);
                 }
                 std::hint::black_box(out);
             },
@@ -167,11 +168,10 @@ fn bench_loops() {
                 vector::add_column_sums(&mut out, &x, BATCH, 256);
                 std::hint::black_box(out);
             },
-            &mut || {
-                std::hint::black_box(vector::dot(&x[..N], &x[N..2 * N]));
-            },
+            &mut || total += vector::dot(&x[..N], &x[N..2 * N]),
         ],
     );
+    std::hint::black_box(total);
     let names = ["elu", "exp", "elu_backward", "blend of 6", "scaled_copies, 6", "add_column_sums", "dot"];
     for (name, (median, least)) in names.into_iter().zip([elu, exp, back, blend, copies, columns, dot]) {
         println!("{name} over [{BATCH}, 256]: {median:.2} us, best {least:.2}");

@@ -255,10 +255,16 @@ impl<T: Real> Network<T> {
     pub fn sample_prior(&self, plan: &mut Plan, state: Mat<StepState>) {
         match &self.latent {
             Latent::Gaussian(_) => normal::push(plan, state, self.z.value, Purpose::Prior),
-            Latent::Codebook(op) => {
-                normal::push(plan, state, self.action, Purpose::Prior);
-                op.choose(plan);
-            }
+            Latent::Codebook(_) => normal::push(plan, state, self.action, Purpose::Prior),
+        }
+        self.choose(plan);
+    }
+
+    /// Appends the latent that an action stands for: vq's code of the largest entry of `action`. Elsewhere an action is
+    /// z itself and there is nothing to do.
+    pub fn choose(&self, plan: &mut Plan) {
+        if let Latent::Codebook(op) = &self.latent {
+            op.choose(plan);
         }
     }
 

@@ -49,8 +49,8 @@ pub struct EpochRecord {
 /// Quality on held-out clips (normalised units).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// Mean squared one-step error, true conditions, latent = posterior mean.
-    pub one_step_error: f64,
+    /// Mean squared one-step error, true conditions, latent = posterior mean (null when no clip is held out).
+    pub one_step_error: Option<f64>,
     /// Mean squared error at frame 30 of rollouts with encoder latents (null when no clip is long enough).
     pub rollout_30_error: Option<f64>,
     /// The same at frame 300.

@@ -32,7 +32,7 @@ fn record(epoch: usize) -> EpochRecord {
         expert_usage: vec![0.25, 0.75],
         gate_entropy: 0.56,
         validation: epoch.is_multiple_of(2).then_some(Validation {
-            one_step_error: 0.02,
+            one_step_error: Some(0.02),
             rollout_30_error: Some(0.2),
             rollout_300_error: None,
             prior_inside: 0.98,

@@ -1,6 +1,7 @@
 //! Elementwise loops against f64 and plain loops.
 use mvae_fast::backend::vector::{
-    AdamStep, adam, add_column_sums, add_scaled, blend, dot, elu, elu_backward, exp, scaled_copies, sum_of_squares,
+    AdamStep, adam, add_column_sums, add_scaled, blend, dot, elu, elu_backward, exp, scaled_copies, scaled_difference,
+    squared_distance, sum_of_squares,
 };
 use mvae_fast::real::Real;
 
@@ -21,8 +22,8 @@ fn values() -> Vec<f32> {
 #[test]
 fn exp_is_accurate() {
     let x = values();
-    let mut y = vec![0.0; x.len()];
-    exp(&mut y, &x);
+    let mut y = x.clone();
+    exp(&mut y);
     let mut worst = (0.0, 0.0);
     for (&x, &y) in x.iter().zip(&y) {
         let want = (x as f64).exp();
@@ -39,8 +40,8 @@ fn exp_is_accurate() {
 #[test]
 fn elu_is_accurate() {
     let x: Vec<f32> = values().into_iter().filter(|x| x.is_finite()).collect();
-    let mut y = vec![0.0; x.len()];
-    elu(&mut y, &x);
+    let mut y = x.clone();
+    elu(&mut y);
     let mut worst = (0.0, 0.0);
     for (&x, &y) in x.iter().zip(&y) {
         let want = if x > 0.0 { x as f64 } else { (x as f64).exp_m1() };
@@ -53,9 +54,9 @@ fn elu_is_accurate() {
 #[test]
 fn special_values() {
     let x = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN, 88.7, 89.0, -104.5];
-    let (mut e, mut l) = ([0.0; 9], [0.0; 9]);
-    exp(&mut e, &x);
-    elu(&mut l, &x);
+    let (mut e, mut l) = (x, x);
+    exp(&mut e);
+    elu(&mut l);
     assert_eq!(&e[..4], &[1.0, 1.0, f32::INFINITY, 0.0]);
     assert_eq!(&l[..4], &[0.0, 0.0, f32::INFINITY, -1.0]);
     assert!(e[4].is_nan() && e[5].is_nan() && l[4].is_nan() && l[5].is_nan());
@@ -91,10 +92,11 @@ fn loops_match<T: Real>() {
         add_scaled(&mut out, T::of(0.5), &x);
         near(&out, &all(&|i| f(&y, i) + 0.5 * f(&x, i)), "add_scaled");
 
-        elu(&mut out, &x);
+        out.copy_from_slice(&x);
+        elu(&mut out);
         near(&out, &all(&|i| if f(&x, i) > 0.0 { f(&x, i) } else { f(&x, i).exp_m1() }), "elu");
-        let mut dx = vec![T::zero(); n];
-        elu_backward(&mut dx, &y, &out);
+        let mut dx = y.clone();
+        elu_backward(&mut dx, &out);
         near(&dx, &all(&|i| f(&y, i) * if f(&x, i) > 0.0 { 1.0 } else { f(&x, i).exp() }), "elu_backward");
 
         let want = (0..n).map(|i| f(&x, i) * f(&y, i)).sum::<f64>();
@@ -105,6 +107,12 @@ fn loops_match<T: Real>() {
             (sum_of_squares(&x) - want).abs() <= want * (T::epsilon().f64() + n as f64 * 1e-16),
             "sum_of_squares of {n}"
         );
+
+        let want = (0..n).map(|i| (f(&x, i) - f(&y, i)).powi(2)).sum::<f64>();
+        let near_enough = want * T::epsilon().f64() * (n / 16 + 8) as f64;
+        assert!((squared_distance(&x, &y).f64() - want).abs() <= near_enough, "squared_distance of {n}");
+        scaled_difference(&mut out, T::of(0.5), &x, &y);
+        near(&out, &all(&|i| 0.5 * (f(&x, i) - f(&y, i))), "scaled_difference");
 
         let (gate, apart): (Vec<T>, usize) = (numbers(3, 3), n + 2);
         let mut copies = vec![T::nan(); 3 * apart];

@@ -28,7 +28,7 @@ impl<'a, T> Mat<'a, T> {
     /// When the slice is too short.
     pub fn new(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(
-            rows == 0 || cols == 0 || data.len() >= (rows - 1) * stride + cols,
+            data.len() >= span(rows, cols, stride),
             "[{rows}, {cols}] with rows {stride} apart in {} elements",
             data.len()
         );
@@ -39,6 +39,18 @@ impl<'a, T> Mat<'a, T> {
     pub fn t(self) -> Self {
         Mat { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
+
+    /// The part that starts at this row and column.
+    #[inline(always)]
+    fn at(&self, row: usize, col: usize) -> At<*const T> {
+        let first = self.data.as_ptr().wrapping_add(row * self.row_stride + col * self.col_stride);
+        At { first, row: self.row_stride, col: self.col_stride }
+    }
+}
+
+/// Elements from the first to the last of `count` stretches of `len`, `stride` apart.
+fn span(count: usize, len: usize, stride: usize) -> usize {
+    if count == 0 || len == 0 { 0 } else { (count - 1).saturating_mul(stride).saturating_add(len) }
 }
 
 /// One or several matrices [rows, cols] to be written, in one slice.
@@ -70,12 +82,13 @@ impl<'a, T> MatsMut<'a, T> {
     /// # Panics
     /// When the slice is too short, or matrices or rows overlap.
     pub fn many(data: &'a mut [T], count: usize, apart: usize, rows: usize, cols: usize, stride: usize) -> Self {
-        let one = if rows == 0 || cols == 0 { 0 } else { (rows - 1) * stride + cols };
-        let all = if count == 0 || one == 0 { 0 } else { (count - 1) * apart + one };
-        let behind = apart >= one && (rows <= 1 || stride >= cols);
-        let beside = apart >= cols && (rows <= 1 || stride >= count.saturating_sub(1) * apart + cols);
+        let one = span(rows, cols, stride);
+        let all = span(count, one, apart);
+        let row = span(count, cols, apart);
+        let behind = (count <= 1 || apart >= one) && (rows <= 1 || stride >= cols);
+        let beside = (count <= 1 || apart >= cols) && (rows <= 1 || stride >= row);
         assert!(
-            all <= data.len() && (all == 0 || beside || if count == 1 { rows <= 1 || stride >= cols } else { behind }),
+            all <= data.len() && (all == 0 || behind || beside),
             "{count} outputs [{rows}, {cols}], {apart} apart with rows {stride} apart, in {} elements",
             data.len()
         );
@@ -130,6 +143,14 @@ const UNPACKED_ROWS: usize = 64;
 #[repr(align(64))]
 struct Panel(MaybeUninit<[u8; PANEL_BYTES]>);
 
+/// Where a matrix is: its first element and the distances of rows and columns.
+#[derive(Clone, Copy)]
+struct At<P> {
+    first: P,
+    row: usize,
+    col: usize,
+}
+
 /// A task: rows `first ..` and columns `col ..` of output `i`, at `c`.
 struct Block<'b, 'o, T, F> {
     out: &'b MatsMut<'o, T>,
@@ -154,11 +175,11 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
         for col in (0..self.cols).step_by(2 * width) {
             let cols = (2 * width).min(self.cols - col);
             let padded = cols.next_multiple_of(width);
-            // SAFETY: still inside the output.
-            let c = unsafe { self.c.add(col) };
+            let c = At { first: self.c.wrapping_add(col), row: self.out.stride, col: 1 };
             if self.terms == 0 && !self.add {
-                // SAFETY: as below; nothing is read.
-                unsafe { rows(simd, self.rows, cols, 0, c, 0, 0, panel, 0, c, self.out.stride, false) };
+                let nothing = At { first: panel.cast_const(), row: 0, col: 0 };
+                // SAFETY: as below; no factor is read.
+                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, None, c, false) };
             }
             for t in 0..self.terms {
                 let (a, b) = (self.factors)(self.i, t);
@@ -177,32 +198,26 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
                 let step = depth.div_ceil(depth.div_ceil(most.max(1)).max(1)).max(1);
                 for k in (0..depth.max(1)).step_by(step) {
                     let depth = step.min(depth - k);
-                    // SAFETY: `Mat::new` checked that the rows and columns addressed here lie in the slices; the panel
-                    // holds `depth * padded` numbers; the tile at `c` belongs to this task alone.
+                    let a = a.at(self.first, k);
+                    let mut b = b.at(k, self.col + col);
+                    let mut turning = None;
+                    // SAFETY: `Mat::new` and `MatsMut::many` checked that the rows and columns addressed here lie in
+                    // their slices; the panel holds `depth * padded` numbers; the tile at `c` belongs to this task alone.
                     unsafe {
-                        let a_at = a.data.as_ptr().wrapping_add(self.first * a.row_stride + k * a.col_stride);
-                        let b_at = b.data.as_ptr().wrapping_add(k * b.row_stride + (self.col + col) * b.col_stride);
-                        let (b_at, b_stride) = if in_place {
-                            (b_at, b.row_stride)
-                        } else {
-                            pack(simd, depth, cols, padded, b_at, b.row_stride, b.col_stride, panel);
-                            (panel.cast_const(), padded)
-                        };
+                        if !in_place {
+                            // With registers to spare, the first tile turns the squares of a transposed panel itself.
+                            let spare = T::transposes::<S>() && S::REGISTER_COUNT >= 32;
+                            let mut ready = 0;
+                            if spare && b.row == 1 && cols == padded && self.rows >= 8 {
+                                turning = Some(b);
+                                ready = depth / 4 * 4;
+                            }
+                            let rest = At { first: b.first.wrapping_add(ready * b.row), ..b };
+                            pack(simd, [depth - ready, cols, padded], rest, panel.add(ready * padded));
+                            b = At { first: panel.cast_const(), row: padded, col: 1 };
+                        }
                         let add = self.add || t > 0 || k > 0;
-                        rows(
-                            simd,
-                            self.rows,
-                            cols,
-                            depth,
-                            a_at,
-                            a.row_stride,
-                            a.col_stride,
-                            b_at,
-                            b_stride,
-                            c,
-                            self.out.stride,
-                            add,
-                        );
+                        rows(simd, [self.rows, depth, cols], a, b, turning, c, add);
                     }
                 }
             }
@@ -215,44 +230,28 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
 /// # Safety
 /// The numbers addressed must be readable, `depth * padded` numbers writable at `panel`.
 #[inline(always)]
-unsafe fn pack<S: Simd, T: Real>(
-    simd: S,
-    depth: usize,
-    cols: usize,
-    padded: usize,
-    b: *const T,
-    row_stride: usize,
-    col_stride: usize,
-    panel: *mut T,
-) {
+unsafe fn pack<S: Simd, T: Real>(simd: S, [depth, cols, padded]: [usize; 3], b: At<*const T>, panel: *mut T) {
     let width = T::width::<S>();
     // Whole squares of a transposed matrix, four rows of the panel at a time; what is left goes number by number.
-    let turned = if row_stride == 1 && T::transposes::<S>() { (depth / 4 * 4, cols / width * width) } else { (0, 0) };
+    let turned = if b.row == 1 && T::transposes::<S>() { [depth / 4 * 4, cols / width * width] } else { [0, 0] };
     // SAFETY: by the caller; the indices below stay within depth and cols.
     unsafe {
-        for col in (0..turned.1).step_by(width) {
-            let b = b.add(col * col_stride);
+        for col in (0..turned[1]).step_by(width) {
+            let from = b.first.add(col * b.col);
             let to = panel.add(col);
-            // Four squares a round use up the cache lines they touch.
-            for k in (0..turned.0 / 16 * 16).step_by(16) {
-                turn(simd, b.add(k), col_stride, to.add(k * padded), padded);
-                turn(simd, b.add(k + 4), col_stride, to.add((k + 4) * padded), padded);
-                turn(simd, b.add(k + 8), col_stride, to.add((k + 8) * padded), padded);
-                turn(simd, b.add(k + 12), col_stride, to.add((k + 12) * padded), padded);
-            }
-            for k in (turned.0 / 16 * 16..turned.0).step_by(4) {
-                turn(simd, b.add(k), col_stride, to.add(k * padded), padded);
+            for k in (0..turned[0]).step_by(4) {
+                put(turn(simd, from.add(k), b.col), to.add(k * padded), padded);
             }
         }
         for k in 0..depth {
-            let from = b.add(k * row_stride);
+            let from = b.first.add(k * b.row);
             let to = panel.add(k * padded);
-            let done = if k < turned.0 { turned.1 } else { 0 };
-            if col_stride == 1 {
+            if b.col == 1 {
                 std::ptr::copy_nonoverlapping(from, to, cols);
             } else {
+                let done = if k < turned[0] { turned[1] } else { 0 };
                 for col in done..cols {
-                    to.add(col).write(*from.add(col * col_stride));
+                    to.add(col).write(*from.add(col * b.col));
                 }
             }
             for col in cols..padded {
@@ -262,102 +261,121 @@ unsafe fn pack<S: Simd, T: Real>(
     }
 }
 
-/// Writes, to four rows `to_row` apart, the transpose of a register's width of rows `from_row` apart of four numbers.
+/// The transpose of a register's width of rows, `row` apart, of four numbers.
 ///
 /// # Safety
-/// These numbers must be readable and writable.
+/// These numbers must be readable.
 #[inline(always)]
-unsafe fn turn<S: Simd, T: Real>(simd: S, from: *const T, from_row: usize, to: *mut T, to_row: usize) {
-    // SAFETY: by the caller; a register is `width` numbers, each group of four of which is written.
-    unsafe {
-        let rows: [T::Vector<S>; 4] = std::array::from_fn(|i| {
-            let mut row = MaybeUninit::<T::Vector<S>>::uninit();
-            for group in 0..T::width::<S>() / 4 {
-                let four = from.add((4 * group + i) * from_row).cast::<[T; 4]>().read_unaligned();
-                row.as_mut_ptr().cast::<[T; 4]>().add(group).write_unaligned(four);
+unsafe fn turn<S: Simd, T: Real>(simd: S, from: *const T, row: usize) -> [T::Vector<S>; 4] {
+    let mut rows = [T::splat(simd, T::zero()); 4];
+    for (i, row_of_groups) in rows.iter_mut().enumerate() {
+        let groups = std::ptr::from_mut(row_of_groups).cast::<[T; 4]>();
+        for group in 0..T::width::<S>() / 4 {
+            // SAFETY: the numbers are readable by the caller; a register is whole groups of four numbers.
+            unsafe {
+                let four = from.add((4 * group + i) * row).cast::<[T; 4]>().read_unaligned();
+                groups.add(group).write_unaligned(four);
             }
-            row.assume_init()
-        });
-        let turned = T::transpose4(simd, rows);
-        for i in 0..4 {
-            to.add(i * to_row).cast::<T::Vector<S>>().write_unaligned(turned[i]);
         }
+    }
+    T::transpose4(simd, rows)
+}
+
+/// Puts registers into rows `apart`.
+///
+/// # Safety
+/// These rows must be writable.
+#[inline(always)]
+unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
+    for (i, register) in registers.into_iter().enumerate() {
+        // SAFETY: by the caller.
+        unsafe { to.add(i * apart).cast::<R>().write_unaligned(register) }
     }
 }
 
-/// `c (+)= a b` for `rows` rows and one panel of one or two registers' width.
+/// `c (+)= a b` for all rows of a task and one panel of one or two registers' width. With `turning`, the panel `b` is
+/// still to be filled from there, but for its last `depth % 4` rows; it is whole registers wide, and there are 8 rows.
 ///
 /// # Safety
-/// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible with these strides.
+/// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and `turning`
+/// [depth, cols]; `b` must be writable then.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn rows<S: Simd, T: Real>(
     simd: S,
-    rows: usize,
-    cols: usize,
-    depth: usize,
-    a: *const T,
-    a_row: usize,
-    a_col: usize,
-    b: *const T,
-    b_row: usize,
-    c: *mut T,
-    c_row: usize,
+    [rows, depth, cols]: [usize; 3],
+    a: At<*const T>,
+    b: At<*const T>,
+    turning: Option<At<*const T>>,
+    c: At<*mut T>,
     add: bool,
 ) {
     let mut row = 0;
-    macro_rules! tiles {
-        ($height:literal) => {
-            while rows - row >= $height {
-                let (a, c) = (a.wrapping_add(row * a_row), c.wrapping_add(row * c_row));
-                // SAFETY: by the caller.
-                unsafe {
-                    if cols > T::width::<S>() {
-                        tile::<S, T, $height, 2>(simd, cols, depth, a, a_row, a_col, b, b_row, c, c_row, add);
-                    } else {
-                        tile::<S, T, $height, 1>(simd, cols, depth, a, a_row, a_col, b, b_row, c, c_row, add);
-                    }
+    macro_rules! tile {
+        ($height:literal, $turn:literal, $source:expr) => {
+            let a = At { first: a.first.wrapping_add(row * a.row), ..a };
+            let c = At { first: c.first.wrapping_add(row * c.row), ..c };
+            // SAFETY: by the caller.
+            unsafe {
+                if cols > T::width::<S>() {
+                    tile::<S, T, $height, 2, $turn>(simd, [depth, cols], a, b, $source, c, add);
+                } else {
+                    tile::<S, T, $height, 1, $turn>(simd, [depth, cols], a, b, $source, c, add);
                 }
-                row += $height;
             }
+            row += $height;
         };
     }
+    // As many sums as fill the registers.
     if S::REGISTER_COUNT >= 32 {
-        tiles!(8);
+        if let Some(source) = turning {
+            tile!(8, true, source);
+        }
+        while rows - row >= 8 {
+            tile!(8, false, b);
+        }
+    } else {
+        while rows - row >= 6 {
+            tile!(6, false, b);
+        }
     }
-    tiles!(4);
-    tiles!(1);
+    while rows - row >= 4 {
+        tile!(4, false, b);
+    }
+    while rows > row {
+        tile!(1, false, b);
+    }
 }
 
-/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth.
+/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth. With
+/// `TURN` it fills the panel `b` from `source` on the way.
 ///
 /// # Safety
-/// As for [`rows`], with `rows` = `HEIGHT`.
+/// As for [`rows`], with `HEIGHT` rows.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize>(
+unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const TURN: bool>(
     simd: S,
-    cols: usize,
-    depth: usize,
-    mut a: *const T,
-    a_row: usize,
-    a_col: usize,
-    mut b: *const T,
-    b_row: usize,
-    c: *mut T,
-    c_row: usize,
+    [depth, cols]: [usize; 2],
+    a: At<*const T>,
+    b: At<*const T>,
+    source: At<*const T>,
+    c: At<*mut T>,
     add: bool,
 ) {
     let width = T::width::<S>();
     let last = cols - (WIDTH - 1) * width;
+    let whole = |j| j + 1 < WIDTH || last == width;
+    // Multiples of the row stride that an address can hold. If the compiler saw them as such, it would make them a
+    // chain of additions as long as the multiplications beside it.
+    let [three, five, seven] = [3, 5, 7].map(|n| black_box(n * a.row));
+    let a_rows = [0, a.row, 2 * a.row, three, 4 * a.row, five, 2 * three, seven];
     // SAFETY: by the caller.
     unsafe {
         let mut sums = [[T::splat(simd, T::zero()); WIDTH]; HEIGHT];
         if add {
-            for i in 0..HEIGHT {
-                for j in 0..WIDTH {
-                    let c = c.add(i * c_row + j * width);
-                    sums[i][j] = if j + 1 < WIDTH || last == width {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    let c = c.first.add(i * c.row + j * width);
+                    *sum = if whole(j) {
                         c.cast::<T::Vector<S>>().read_unaligned()
                     } else {
                         T::load_part(simd, std::slice::from_raw_parts(c, last))
@@ -365,30 +383,90 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize>(
                 }
             }
         }
-        // Multiples of the row stride that an address can hold; seen as such, they would become a chain of additions as
-        // long as the multiplications beside it.
-        let [three, five, seven] = [3, 5, 7].map(|n| black_box(n * a_row));
-        let a_at = [0, a_row, 2 * a_row, three, 4 * a_row, five, 2 * three, seven];
-        for _ in 0..depth {
-            let right: [T::Vector<S>; WIDTH] =
-                std::array::from_fn(|j| b.add(j * width).cast::<T::Vector<S>>().read_unaligned());
-            for i in 0..HEIGHT {
-                let left = T::splat(simd, *a.add(a_at[i]));
-                for j in 0..WIDTH {
-                    sums[i][j] = T::fma(simd, left, right[j], sums[i][j]);
+        let (mut left, mut right) = (a.first, b.first);
+        let mut rest = depth;
+        if TURN {
+            let mut from = source.first;
+            for _ in 0..depth / 4 {
+                let mut turned = [[T::splat(simd, T::zero()); 4]; WIDTH];
+                for (j, turned) in turned.iter_mut().enumerate() {
+                    *turned = turn(simd, from.add(j * width * source.col), source.col);
+                    put(*turned, right.cast_mut().add(j * width), b.row);
+                }
+                for k in 0..4 {
+                    for (sums, &row) in sums.iter_mut().zip(&a_rows) {
+                        let number = T::splat(simd, *left.add(row));
+                        for (sum, turned) in sums.iter_mut().zip(&turned) {
+                            *sum = T::fma(simd, number, turned[k], *sum);
+                        }
+                    }
+                    left = left.wrapping_add(a.col);
+                }
+                from = from.wrapping_add(4);
+                right = right.wrapping_add(4 * b.row);
+            }
+            rest = depth % 4;
+        }
+        for _ in 0..rest {
+            let mut registers = [T::splat(simd, T::zero()); WIDTH];
+            for (j, register) in registers.iter_mut().enumerate() {
+                *register = right.add(j * width).cast::<T::Vector<S>>().read_unaligned();
+            }
+            for (sums, &row) in sums.iter_mut().zip(&a_rows) {
+                let number = T::splat(simd, *left.add(row));
+                for (sum, &register) in sums.iter_mut().zip(&registers) {
+                    *sum = T::fma(simd, number, register, *sum);
                 }
             }
-            a = a.wrapping_add(a_col);
-            b = b.wrapping_add(b_row);
+            left = left.wrapping_add(a.col);
+            right = right.wrapping_add(b.row);
         }
-        for i in 0..HEIGHT {
-            for j in 0..WIDTH {
-                let c = c.add(i * c_row + j * width);
-                if j + 1 < WIDTH || last == width {
-                    c.cast::<T::Vector<S>>().write_unaligned(sums[i][j]);
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (j, sum) in sums.into_iter().enumerate() {
+                let c = c.first.add(i * c.row + j * width);
+                if whole(j) {
+                    c.cast::<T::Vector<S>>().write_unaligned(sum);
                 } else {
-                    T::store_part(simd, std::slice::from_raw_parts_mut(c, last), sums[i][j]);
+                    T::store_part(simd, std::slice::from_raw_parts_mut(c, last), sum);
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same task in every instruction set this processor has.
+    #[test]
+    fn widths_of_vectors_change_no_bit() {
+        let (rows, depth, cols) = (29, 41, 31);
+        let number = |i: usize| ((i * 7919 % 1009) as f32 / 500.0).sin();
+        let left: Vec<f32> = (0..rows * depth).map(number).collect();
+        let right: Vec<f32> = (0..cols * depth).map(number).collect();
+        for transposed in [false, true] {
+            let a = Mat::new(&left, rows, depth, depth);
+            let b =
+                if transposed { Mat::new(&right, cols, depth, depth).t() } else { Mat::new(&right, depth, cols, cols) };
+            macro_rules! with {
+                ($task:ident => $run:expr) => {{
+                    let mut c = vec![0f32; rows * cols];
+                    let out = &MatsMut::one(&mut c, rows, cols, cols);
+                    let (factors, first, col, add, i, terms) = (&|_, _| (a, b), 0, 0, false, 0, 1);
+                    let $task = Block { out, c: out.data, first, rows, col, cols, add, i, terms, factors };
+                    $run;
+                    c
+                }};
+            }
+            let scalar = with!(task => Simd::vectorize(pulp::Scalar::new(), task));
+            let best = with!(task => Arch::new().dispatch(task));
+            // Without fused multiply-adds, every product is rounded too.
+            let far = scalar.iter().zip(&best).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+            assert!(far <= depth as f32 * f32::EPSILON, "{far} from the scalar loops");
+            #[cfg(target_arch = "x86_64")]
+            if let Some(v3) = pulp::x86::V3::try_new() {
+                assert_eq!(with!(task => Simd::vectorize(v3, task)), best);
             }
         }
     }

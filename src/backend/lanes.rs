@@ -34,7 +34,7 @@ pub unsafe trait Lanes: Copy {
 }
 
 /// Near-minimax (Chebyshev interpolation) for `(exp(r) - 1 - r) / r^2` on |r| <= 0.3475, within 1e-09, lowest power first.
-const POLYNOMIAL: [f32; 6] = [0.500000001, 0.166666667, 0.0416664628, 0.00833331069, 0.0013933881, 0.000198912473];
+const POLYNOMIAL: [f32; 6] = [0.5, 0.166_666_67, 0.041_666_463, 0.008_333_31, 0.001_393_388_1, 0.000_198_912_47];
 
 /// `x = n ln 2 + r` with |r| <= ln 2 / 2; returns `exp(r) - 1` and n.
 #[inline(always)]
@@ -42,7 +42,7 @@ fn reduce(x: f32) -> (f32, i32) {
     // Adding 1.5 * 2^23 rounds to a whole number, which then sits in the low bits.
     const SHIFT: f32 = 12582912.0;
     // ln 2 in two parts; the first has few enough digits that its product with n is exact.
-    const LN2_HIGH: f32 = 0.693359375;
+    const LN2_HIGH: f32 = 355.0 / 512.0;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let shifted = x * std::f32::consts::LOG2_E + SHIFT;
     let n = shifted - SHIFT;

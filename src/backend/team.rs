@@ -15,9 +15,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long an idle member looks for work before it sleeps.
-const AWAKE: Duration = Duration::from_micros(150);
-/// Looks before a waiting thread starts to offer its core to others.
-const SPINS: u32 = 2000;
+const AWAKE: Duration = Duration::from_micros(500);
+/// How long the caller waits for the last tasks, on a core of its own, before it offers that core to whoever holds them.
+const PATIENT: Duration = Duration::from_micros(50);
 
 /// A cache line of its own, so that members polling one value do not slow the writers of another.
 #[repr(align(128))]
@@ -80,8 +80,7 @@ impl Shared {
         let idle = || self.unclaimed.0.load(SeqCst) == 0 && !self.closing.load(SeqCst);
         while !self.closing.load(Relaxed) {
             self.work();
-            wait_while(idle, Some(AWAKE));
-            if idle() {
+            if spin_while(idle, AWAKE) {
                 self.asleep[member].store(true, SeqCst);
                 while idle() && self.asleep[member].load(SeqCst) {
                     std::thread::park();
@@ -92,18 +91,19 @@ impl Shared {
     }
 }
 
-/// Spins, then yields the core between looks, until `busy` is false or `limit` has passed.
-fn wait_while(busy: impl Fn() -> bool, limit: Option<Duration>) {
-    for _ in 0..SPINS {
-        if !busy() {
-            return;
-        }
-        spin_loop();
-    }
+/// Spins while `busy` for at most `limit`; says whether it still is. Yielding the core instead would lose it for
+/// milliseconds to any process that wants it.
+fn spin_while(busy: impl Fn() -> bool, limit: Duration) -> bool {
     let start = Instant::now();
-    while busy() && limit.is_none_or(|limit| start.elapsed() < limit) {
-        std::thread::yield_now();
+    while start.elapsed() < limit {
+        for _ in 0..64 {
+            if !busy() {
+                return false;
+            }
+            spin_loop();
+        }
     }
+    busy()
 }
 
 /// A fixed team of threads; the caller of [`Team::run`] is one of them.
@@ -143,7 +143,7 @@ impl Team {
     /// inside a task, or while another thread's region runs, it runs them all itself.
     ///
     /// # Panics
-    /// With the first panic of a task, after all have ended.
+    /// With the first panic of a task, when no task runs any more.
     pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
         if tasks < 2 || self.members.is_empty() || self.busy.swap(true, Acquire) {
             return (0..tasks).for_each(task);
@@ -163,7 +163,13 @@ impl Team {
             }
         }
         shared.work();
-        wait_while(|| shared.ended.0.load(Acquire) != tasks, None);
+        let running = || shared.ended.0.load(Acquire) != tasks;
+        if spin_while(running, PATIENT) {
+            // Whoever holds a task may be waiting for this core.
+            while running() {
+                std::thread::yield_now();
+            }
+        }
         let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.busy.store(false, Release);
         if let Some(payload) = panic {
@@ -195,7 +201,7 @@ impl Drop for Team {
 /// Pieces of different indices must not overlap.
 pub unsafe trait Split: Sync {
     /// What a task is given.
-    type Piece;
+    type Piece: Send;
     /// Number of pieces.
     fn count(&self) -> usize;
     /// The piece `i`.

@@ -97,37 +97,30 @@ vectorized! {
         total(sums)
     }
 
-    /// `y = x` where `x > 0`, else `exp(x) - 1`, accurate near 0 too (see [`exponential_m1`](super::lanes::Lanes::exponential_m1)).
-    ///
-    /// # Panics
-    /// When lengths differ.
-    pub fn elu<'a, T>(y: &'a mut [T], x: &'a [T]) -> () {
-        assert!(y.len() == x.len(), "elu: lengths {} and {}", y.len(), x.len());
-        for (y, &x) in y.iter_mut().zip(x) {
-            let low = T::exponential_m1(x);
-            *y = if x > T::zero() { x } else { low };
+    /// `x` becomes `exp(x) - 1` where it is not above 0, accurate near 0 too (see
+    /// [`exponential_m1`](super::lanes::Lanes::exponential_m1)).
+    pub fn elu<'a, T>(x: &'a mut [T]) -> () {
+        for x in x {
+            let low = T::exponential_m1(*x);
+            *x = if *x > T::zero() { *x } else { low };
         }
     }
 
-    /// `dx = dy elu'(x)` from the output `y = elu(x)`: 1 where `y > 0`, else `y + 1`.
+    /// The gradient `d` of `y = elu(x)` becomes that of `x`: times 1 where `y > 0`, else times `y + 1`.
     ///
     /// # Panics
     /// When lengths differ.
-    pub fn elu_backward<'a, T>(dx: &'a mut [T], dy: &'a [T], y: &'a [T]) -> () {
-        assert!(dx.len() == dy.len() && y.len() == dy.len(), "elu_backward: lengths {}, {}, {}", dx.len(), dy.len(), y.len());
-        for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
-            *dx = dy * if y > T::zero() { T::one() } else { y + T::one() };
+    pub fn elu_backward<'a, T>(d: &'a mut [T], y: &'a [T]) -> () {
+        assert!(d.len() == y.len(), "elu_backward: lengths {} and {}", d.len(), y.len());
+        for (d, &y) in d.iter_mut().zip(y) {
+            *d *= if y > T::zero() { T::one() } else { y + T::one() };
         }
     }
 
-    /// `y = exp(x)`.
-    ///
-    /// # Panics
-    /// When lengths differ.
-    pub fn exp<'a, T>(y: &'a mut [T], x: &'a [T]) -> () {
-        assert!(y.len() == x.len(), "exp: lengths {} and {}", y.len(), x.len());
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = T::exponential(x);
+    /// `x` becomes `exp(x)`.
+    pub fn exp<'a, T>(x: &'a mut [T]) -> () {
+        for x in x {
+            *x = T::exponential(*x);
         }
     }
 
@@ -145,6 +138,37 @@ vectorized! {
             sums[i] += (rest[i] * rest[i]).f64();
         }
         total(sums)
+    }
+
+    /// Sum of `(x - y)^2`, summed in their own type.
+    ///
+    /// # Panics
+    /// When lengths differ.
+    pub fn squared_distance<'a, T>(x: &'a [T], y: &'a [T]) -> T {
+        assert!(x.len() == y.len(), "squared_distance: lengths {} and {}", x.len(), y.len());
+        let mut sums = [T::zero(); SUMS];
+        let (xs, ys) = (x.chunks_exact(SUMS), y.chunks_exact(SUMS));
+        let (x_end, y_end) = (xs.remainder(), ys.remainder());
+        for (x, y) in xs.zip(ys) {
+            for i in 0..SUMS {
+                sums[i] += (x[i] - y[i]) * (x[i] - y[i]);
+            }
+        }
+        for i in 0..x_end.len() {
+            sums[i] += (x_end[i] - y_end[i]) * (x_end[i] - y_end[i]);
+        }
+        total(sums)
+    }
+
+    /// `d = a (x - y)`.
+    ///
+    /// # Panics
+    /// When lengths differ.
+    pub fn scaled_difference<'a, T>(d: &'a mut [T], a: T, x: &'a [T], y: &'a [T]) -> () {
+        assert!(x.len() == y.len() && d.len() == x.len(), "scaled_difference: lengths {} and {}", x.len(), y.len());
+        for ((d, &x), &y) in d.iter_mut().zip(x).zip(y) {
+            *d = a * (x - y);
+        }
     }
 
     /// Sum of `x y`, summed in their own type.

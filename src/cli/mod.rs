@@ -2,11 +2,15 @@
 //!
 //! Results go to standard output (through [`print()`]), everything else to standard error.
 pub mod doctor;
+mod info;
+mod train;
 
+use crate::backend;
 use crate::config::{self, Config, Overrides, Preset, Variant};
+use crate::data::{check, npz, synth};
 use crate::{Error, Result};
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -292,8 +296,8 @@ pub fn parse() -> Cli {
 /// Does what was asked.
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        Command::Train(args) => train(&args),
-        Command::Info(args) => info(&args),
+        Command::Train(args) => train::train(&args),
+        Command::Info(args) => info::info(&args),
         Command::Data(DataCommand::Check { files, json }) => data_check(&files, json),
         Command::Data(DataCommand::Synth { output, frames, seed }) => data_synth(&output, frames.get(), seed),
         Command::Gradcheck(args) => gradcheck(&args),
@@ -303,35 +307,36 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn train(args: &TrainArgs) -> Result<()> {
-    let config = args.config()?;
-    if args.print_config {
-        return print(&config.to_toml());
+fn data_check(files: &[PathBuf], json: bool) -> Result<()> {
+    for file in files {
+        let report = check::check(&npz::read_lenient(file)?, &check::Sizes::default());
+        if json {
+            print(&format!("{}\n", serde_json::json!({ "file": file, "report": report })))?;
+        } else {
+            print(&format!("{}\n{report}", file.display()))?;
+        }
     }
-    args.device.check()?;
-    Err(unavailable("train"))
+    Ok(())
 }
 
-fn info(args: &InfoArgs) -> Result<()> {
-    let _path = run_folder(&args.runs, &args.path);
-    Err(unavailable("info"))
-}
-
-fn data_check(_files: &[PathBuf], _json: bool) -> Result<()> {
-    Err(unavailable("data check"))
-}
-
-fn data_synth(_output: &Path, _frames: usize, _seed: u64) -> Result<()> {
-    Err(unavailable("data synth"))
+fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
+    let set = synth::locomotion(frames, seed);
+    npz::write(output, &set)?;
+    let (frames, clips) = (set.num_frames(), set.end_indices.len());
+    print(&format!("{}: {frames} frames of {} features in {clips} clips\n", output.display(), set.frame_size))
 }
 
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     args.device.check()?;
-    Err(unavailable("gradcheck"))
-}
-
-fn unavailable(command: &str) -> Error {
-    Error::Usage(format!("{command}: not in this build"))
+    let all = Variant::value_variants();
+    let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
+    let report = crate::gradcheck::run(variants, backend::open("cpu", 0)?.as_ref())?;
+    if args.json {
+        print(&format!("{}\n", serde_json::to_string(&report).expect("plain values")))?;
+    } else {
+        print(&report.to_string())?;
+    }
+    report.verdict()
 }
 
 fn doctor(args: &DoctorArgs) -> Result<()> {

@@ -1,4 +1,5 @@
 //! Activations, fused into the layers that use them.
+use crate::backend::vector;
 use crate::real::Real;
 
 /// What follows a layer's sum.
@@ -23,7 +24,7 @@ impl Activation {
     pub fn apply<T: Real>(self, row: &mut [T]) {
         match self {
             Activation::None => {}
-            Activation::Elu => row.iter_mut().for_each(|x| *x = if *x > T::zero() { *x } else { x.exp_m1() }),
+            Activation::Elu => vector::elu(row),
             // Not max(): a NaN must stay one.
             Activation::Relu => row.iter_mut().for_each(|x| *x = if *x < T::zero() { T::zero() } else { *x }),
         }
@@ -33,9 +34,7 @@ impl Activation {
     pub fn pull_back<T: Real>(self, y: &[T], dy: &mut [T]) {
         match self {
             Activation::None => {}
-            Activation::Elu => {
-                dy.iter_mut().zip(y).for_each(|(d, &y)| *d = if y > T::zero() { *d } else { *d * (y + T::one()) })
-            }
+            Activation::Elu => vector::elu_backward(dy, y),
             Activation::Relu => {
                 dy.iter_mut().zip(y).for_each(|(d, &y)| *d = if y > T::zero() { *d } else { T::zero() })
             }

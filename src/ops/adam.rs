@@ -3,6 +3,7 @@ use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
 use crate::backend::team::{Team, pieces};
+use crate::backend::vector::{self, AdamStep};
 use crate::plan::Plan;
 use crate::real::Real;
 
@@ -88,22 +89,13 @@ pub mod cpu {
         if v.losses[slot::NONFINITE_STEP] != 0.0 {
             return;
         }
-        let state = v.state[0];
-        let grad = v.grad;
-        let (beta1, beta2, eps) = (T::of(v.beta1), T::of(v.beta2), T::of(v.eps));
-        let (rest1, rest2) = (T::of(1.0 - v.beta1), T::of(1.0 - v.beta2));
-        let (step_size, bias) = (T::of(state.step_size), T::of(state.inv_sqrt_bias2));
+        let (grad, state) = (v.grad, v.state[0]);
+        let (beta1, beta2, eps) = (v.beta1, v.beta2, v.eps);
+        let step = AdamStep { beta1, beta2, step_size: state.step_size, inv_sqrt_bias2: state.inv_sqrt_bias2, eps };
         let outputs = (pieces(v.param, CHUNK), pieces(v.m, CHUNK), pieces(v.v, CHUNK), pieces(v.squares, 1));
         team.each(outputs, |task, (param, m, v, square)| {
             let grad = &grad[task * CHUNK..][..param.len()];
-            let mut sum = 0.0;
-            for (((param, m), v), &g) in param.iter_mut().zip(m).zip(v).zip(grad) {
-                *m = beta1 * *m + rest1 * g;
-                *v = beta2 * *v + rest2 * g * g;
-                *param -= step_size * *m / (v.sqrt() * bias + eps);
-                sum += (g * g).f64();
-            }
-            square[0] = sum;
+            square[0] = vector::adam(param, grad, m, v, step);
         });
     }
 }

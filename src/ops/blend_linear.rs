@@ -9,6 +9,7 @@ use crate::Result;
 use crate::arena::{Arena, Mat as Place, Var};
 use crate::backend::gemm::{Mat, MatsMut, products};
 use crate::backend::team::{Team, pieces};
+use crate::backend::vector;
 use crate::plan::Plan;
 use crate::real::Real;
 
@@ -28,7 +29,7 @@ crate::kernel_args! {
     writes {
         /// [B, O] after the activation.
         y: T [b * o],
-        /// [B, E, O] output of each expert, bias included.
+        /// [B, E, O] output of each expert, without its bias.
         each: T [b * e * o],
         /// [B, O]; `backward_gate` turns it into the gradient before the activation.
         dy: T [b * o],
@@ -164,7 +165,7 @@ impl<T: Real> Operation for BlendLinear<T> {
 pub mod cpu {
     use super::*;
 
-    /// each_e = [z | h] W_e + bias_e, y = act(sum_e g_e each_e)
+    /// each_e = [z | h] W_e, y = act(sum_e g_e (each_e + bias_e))
     pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, l, i, o, e, .. } = v;
         let c = i - l;
@@ -176,42 +177,33 @@ pub mod cpu {
             }
         });
         let act = Activation::of(v.act);
-        let (gate, bias) = (v.gate, v.bias);
-        team.each((pieces(v.y, ROWS * o), pieces(v.each, ROWS * e * o)), |task, (y, each)| {
-            for (row, (y, each)) in y.chunks_exact_mut(o).zip(each.chunks_exact_mut(e * o)).enumerate() {
-                y.fill(T::zero());
-                let gate = &gate[(task * ROWS + row) * e..][..e];
-                for ((each, bias), &g) in each.chunks_exact_mut(o).zip(bias.chunks_exact(o)).zip(gate) {
-                    for ((y, each), &bias) in y.iter_mut().zip(each).zip(bias) {
-                        *each += bias;
-                        *y += g * *each;
-                    }
-                }
+        let (each, gate, bias) = (&*v.each, v.gate, v.bias);
+        team.each(pieces(v.y, ROWS * o), |task, y| {
+            for (row, y) in y.chunks_exact_mut(o).enumerate() {
+                let row = task * ROWS + row;
+                vector::blend(y, &gate[row * e..][..e], &each[row * e * o..], o, bias);
                 act.apply(y);
             }
         });
     }
 
-    /// dy becomes the gradient before the activation; dgate_e = dy · each_e, deach_e = g_e dy
+    /// dy becomes the gradient before the activation; dgate_e = dy · (each_e + bias_e), deach_e = g_e dy
     pub fn backward_gate<T: Real>(v: View<'_, T>, team: &Team) {
         let View { o, e, .. } = v;
         let act = Activation::of(v.act);
-        let (y, each, gate, add) = (&*v.y, &*v.each, v.gate, v.add_dgate == 1);
+        let (y, each, gate, bias, add) = (&*v.y, &*v.each, v.gate, v.bias, v.add_dgate == 1);
         let outputs = (pieces(v.dy, ROWS * o), pieces(v.deach, ROWS * e * o), pieces(v.dgate, ROWS * e));
         team.each(outputs, |task, (dy, deach, dgate)| {
             let rows = dy.chunks_exact_mut(o).zip(deach.chunks_exact_mut(e * o)).zip(dgate.chunks_exact_mut(e));
             for (row, ((dy, deach), dgate)) in rows.enumerate() {
                 let row = task * ROWS + row;
                 act.pull_back(&y[row * o..][..o], dy);
-                let experts = deach.chunks_exact_mut(o).zip(each[row * e * o..].chunks_exact(o));
-                for ((deach, each), (dgate, &g)) in experts.zip(dgate.iter_mut().zip(&gate[row * e..])) {
-                    let mut dot = T::zero();
-                    for ((deach, &each), &dy) in deach.iter_mut().zip(each).zip(&*dy) {
-                        *deach = g * dy;
-                        dot += dy * each;
-                    }
+                let experts = each[row * e * o..].chunks_exact(o).zip(bias.chunks_exact(o));
+                for (dgate, (each, bias)) in dgate.iter_mut().zip(experts) {
+                    let dot = vector::dot(dy, each) + vector::dot(dy, bias);
                     *dgate = if add { *dgate + dot } else { dot };
                 }
+                vector::scaled_copies(deach, o, &gate[row * e..][..e], dy);
             }
         });
     }
@@ -247,6 +239,6 @@ pub mod cpu {
         products(team, MatsMut::many(&mut v.dw[l * o..], e, i * o, c, o, o), add, 1, |expert, _| {
             (Mat::new(v.h, b, c, c).t(), deach(expert))
         });
-        column_sums(v.deach, e * o, add, v.dbias);
+        column_sums(v.deach, e * o, add, v.dbias, team);
     }
 }

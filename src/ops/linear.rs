@@ -6,6 +6,7 @@ use crate::Result;
 use crate::arena::Var;
 use crate::backend::gemm::{Mat, MatsMut, product, products};
 use crate::backend::team::{Team, pieces};
+use crate::backend::vector;
 use crate::plan::Plan;
 use crate::real::Real;
 
@@ -138,7 +139,7 @@ pub mod cpu {
         let act = Activation::of(v.act);
         team.each(pieces(v.y, ROWS * o), |_, rows| {
             for row in rows.chunks_exact_mut(o) {
-                row.iter_mut().zip(v.bias).for_each(|(y, &bias)| *y += bias);
+                vector::add_scaled(row, T::one(), v.bias);
                 act.apply(row);
             }
         });
@@ -174,16 +175,19 @@ pub mod cpu {
         if hc > 0 {
             product(team, MatsMut::one(&mut v.dw[xc..], o, hc, inputs), add, dy, Mat::new(v.h, b, hc, hc));
         }
-        column_sums(v.dy, o, add, v.dbias);
+        column_sums(v.dy, o, add, v.dbias, team);
     }
 
-    /// The sum of the rows of [B, O], or added to what is there.
-    pub fn column_sums<T: Real>(rows: &[T], o: usize, add: bool, sums: &mut [T]) {
-        if !add {
-            sums.fill(T::zero());
-        }
-        for row in rows.chunks_exact(o) {
-            sums.iter_mut().zip(row).for_each(|(s, &x)| *s += x);
-        }
+    /// sums = the sum of the rows of [B, O], or added to what is there
+    pub fn column_sums<T: Real>(rows: &[T], o: usize, add: bool, sums: &mut [T], team: &Team) {
+        team.each(pieces(sums, COLUMNS), |task, sums| {
+            if !add {
+                sums.fill(T::zero());
+            }
+            vector::add_column_sums(sums, &rows[task * COLUMNS..], rows.len() / o, o);
+        });
     }
+
+    /// Columns that one task sums.
+    const COLUMNS: usize = 256;
 }

@@ -3,6 +3,7 @@ use super::{Operation, expect};
 use crate::Result;
 use crate::arena::{Mat, Var};
 use crate::backend::team::Team;
+use crate::backend::vector;
 use crate::plan::Plan;
 use crate::real::Real;
 
@@ -93,29 +94,13 @@ pub mod cpu {
     /// losses[RECON] = mean (y - truth)^2
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
         let rows = v.y.chunks_exact(v.x).zip(v.truth.chunks_exact(v.x));
-        let sum: f64 = rows.map(|(y, t)| squared_distance(y, t).f64()).sum();
+        let sum: f64 = rows.map(|(y, t)| vector::squared_distance(y, t).f64()).sum();
         v.losses[slot::RECON] = sum / (v.b * v.x) as f64;
     }
 
     /// dy = 2 (y - truth) / (B X)
     pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
         let scale = T::of(2.0 / (v.b * v.x) as f64);
-        for ((dy, &y), &truth) in v.dy.iter_mut().zip(v.y).zip(v.truth) {
-            *dy = scale * (y - truth);
-        }
-    }
-
-    /// sum (a - b)^2, in sixteen interleaved partial sums so that it vectorises.
-    pub fn squared_distance<T: Real>(a: &[T], b: &[T]) -> T {
-        const LANES: usize = 16;
-        let mut sums = [T::zero(); LANES];
-        let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-        let tail = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(&a, &b)| (a - b) * (a - b)).sum::<T>();
-        for (a, b) in a_chunks.zip(b_chunks) {
-            for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-                *sum += (a - b) * (a - b);
-            }
-        }
-        sums.into_iter().sum::<T>() + tail
+        vector::scaled_difference(v.dy, scale, v.y, v.truth);
     }
 }

@@ -4,6 +4,7 @@ use super::{Operation, expect};
 use crate::Result;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::team::Team;
+use crate::backend::vector;
 use crate::plan::Plan;
 use crate::real::Real;
 
@@ -122,13 +123,14 @@ pub mod cpu {
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
         let half = T::of(0.5);
         v.kl.fill(0.0);
+        v.sigma.iter_mut().zip(v.logvar).for_each(|(sigma, &logvar)| *sigma = half * logvar);
+        vector::exp(v.sigma);
         for row in 0..v.b {
             let at = row * v.l..(row + 1) * v.l;
             let inputs = v.mu[at.clone()].iter().zip(&v.logvar[at.clone()]).zip(&v.eps[at.clone()]);
-            let outputs = v.z[at.clone()].iter_mut().zip(&mut v.sigma[at]).zip(&mut *v.kl);
-            for (((&mu, &logvar), &eps), ((z, sigma), kl)) in inputs.zip(outputs) {
-                *sigma = (half * logvar).exp();
-                *z = mu + eps * *sigma;
+            let outputs = v.z[at.clone()].iter_mut().zip(&v.sigma[at]).zip(&mut *v.kl);
+            for (((&mu, &logvar), &eps), ((z, &sigma), kl)) in inputs.zip(outputs) {
+                *z = mu + eps * sigma;
                 *kl -= 0.5 * (1.0 + logvar.f64() - mu.f64() * mu.f64() - sigma.f64() * sigma.f64());
             }
         }

@@ -1,10 +1,11 @@
 //! Loss of separate experts, one of which predicts: with m_be the mean squared error of expert e on sample b and g the
 //! gate, loss = -mean_b log sum_e g_be exp(-m_be / 2), as a log-sum-exp so that large errors do not underflow.
-use super::recon_loss::{LOSSES, cpu::squared_distance, slot};
+use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::team::Team;
+use crate::backend::vector;
 use crate::plan::Plan;
 use crate::real::Real;
 
@@ -131,7 +132,7 @@ pub mod cpu {
             let (ratio, gate) = (&mut v.ratio[row * e..][..e], &v.gate[row * e..][..e]);
             for (expert, ratio) in ratio.iter_mut().enumerate() {
                 let y = &v.each[(expert * b + row) * x..][..x];
-                *ratio = T::of(-0.5 / x as f64) * squared_distance(y, truth);
+                *ratio = T::of(-0.5 / x as f64) * vector::squared_distance(y, truth);
             }
             // Only experts the gate gives weight to may set the scale, or all others could underflow.
             let logs = ratio.iter().zip(gate).map(|(&r, &g)| r + g.ln());
@@ -155,9 +156,7 @@ pub mod cpu {
                 v.dgate[row * e + expert] = -ratio * share;
                 let scale = v.gate[row * e + expert] * ratio * share / T::of(x as f64);
                 let at = (expert * b + row) * x;
-                for ((dy, &y), &t) in v.deach[at..][..x].iter_mut().zip(&v.each[at..][..x]).zip(truth) {
-                    *dy = scale * (y - t);
-                }
+                vector::scaled_difference(&mut v.deach[at..][..x], scale, &v.each[at..][..x], truth);
             }
         }
     }

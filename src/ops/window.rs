@@ -75,7 +75,7 @@ pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
 pub mod cpu {
     use super::*;
 
-    /// condition and truth of the current step
+    /// condition and truth of the current step; beyond the data (walks that have no truth) stands its last frame
     pub fn window<T: Real>(v: View<'_, T>, _: &Team) {
         let View { f, b, c, k, .. } = v;
         let state = v.state[0];
@@ -83,7 +83,7 @@ pub mod cpu {
         for (row, &start) in starts.iter().enumerate() {
             let condition = &mut v.condition[row * c * f..][..c * f];
             let truth = &mut v.truth[row * k * f..][..k * f];
-            let frame = |i: usize| &v.data[i * f..][..f];
+            let frame = |i: usize| &v.data[i.min(v.n - 1) * f..][..f];
             if state.rollout_step == 0 {
                 for (j, to) in condition.chunks_exact_mut(f).enumerate() {
                     to.copy_from_slice(frame(start as usize + c - 1 - j));

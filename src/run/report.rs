@@ -75,11 +75,11 @@ fn numbers(records: &[EpochRecord]) -> Vec<(&'static str, String)> {
     if let Some((epoch, validation)) =
         records.iter().rev().find_map(|record| Some((record.epoch, record.validation.as_ref()?)))
     {
-        let error = |error: Option<f64>| error.map_or("clips too short".to_owned(), number);
+        let error = |error: Option<f64>| error.map_or("no clip, or too short ones".to_owned(), number);
         let inside = 100.0 * validation.prior_inside;
         rows.extend([
             ("Held-out quality measured in epoch", epoch.to_string()),
-            ("Held-out one-step error (mean squared)", number(validation.one_step_error)),
+            ("Held-out one-step error (mean squared)", error(validation.one_step_error)),
             ("Held-out error at frame 30 of rollouts", error(validation.rollout_30_error)),
             ("Held-out error at frame 300 of rollouts", error(validation.rollout_300_error)),
             ("Rollouts from the prior that stay in range", format!("{inside:.1} %")),
@@ -135,7 +135,7 @@ fn data(records: &[EpochRecord]) -> String {
         epoch: records.iter().map(|record| record.epoch).collect(),
         phase: records.iter().map(|record| record.phase.as_str()).collect(),
         recon_loss: curve(|record| record.recon_loss),
-        one_step_error: measured(|validation| Some(validation.one_step_error)),
+        one_step_error: measured(|validation| validation.one_step_error),
         rollout_30_error: measured(|validation| validation.rollout_30_error),
         rollout_300_error: measured(|validation| validation.rollout_300_error),
         kl_loss: curve(|record| record.kl_loss),

@@ -34,10 +34,13 @@ pub fn epoch(record: &EpochRecord, wall_time: f64) -> Vec<u8> {
     scalar("speed/samples_per_second", record.timing.samples_per_second);
     scalar("speed/epoch_seconds", record.timing.seconds);
     if let Some(validation) = &record.validation {
-        scalar("validation/one_step_error", validation.one_step_error);
-        for (frames, error) in [(30, validation.rollout_30_error), (300, validation.rollout_300_error)] {
+        for (name, error) in [
+            ("one_step", validation.one_step_error),
+            ("rollout_30", validation.rollout_30_error),
+            ("rollout_300", validation.rollout_300_error),
+        ] {
             if let Some(error) = error {
-                scalar(&format!("validation/rollout_{frames}_error"), error);
+                scalar(&format!("validation/{name}_error"), error);
             }
         }
         scalar("validation/prior_inside", validation.prior_inside);

@@ -1,0 +1,78 @@
+//! `mvae-fast info`: what is in a run folder or a checkpoint.
+use super::{InfoArgs, print, run_folder};
+use crate::checkpoint::{Checkpoint, Meta};
+use crate::run::folder::RunFolder;
+use crate::run::logs;
+use crate::{Error, Result};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// Prints what is in a run folder (its best or last checkpoint, its last record) or in a checkpoint file.
+pub fn info(args: &InfoArgs) -> Result<()> {
+    let path = run_folder(&args.runs, &args.path);
+    let (file, records) = if path.is_dir() {
+        let run = RunFolder::open(&path)?;
+        let files = [run.last_checkpoint(), run.best_checkpoint()];
+        let file = files.into_iter().find(|file| file.is_file());
+        (file, if run.metrics().is_file() { logs::read_metrics(&run.metrics())? } else { Vec::new() })
+    } else {
+        (Some(path.clone()), Vec::new())
+    };
+    let checkpoint = file.as_deref().map(|file| Ok::<_, Error>((Checkpoint::load(file)?, file))).transpose()?;
+    let last = records.last();
+
+    if args.json {
+        let value = json!({
+            "path": path,
+            "checkpoint": checkpoint.as_ref().map(|(checkpoint, file)| json!({
+                "file": file,
+                "meta": checkpoint.meta,
+                "tensors": checkpoint.tensors.iter().map(|t| (t.name.clone(), json!(t.shape))).collect::<serde_json::Map<String, Value>>(),
+            })),
+            "record": last,
+        });
+        return print(&format!("{value:#}\n"));
+    }
+    let mut text = String::new();
+    let mut line = |args: std::fmt::Arguments| writeln!(text, "{args}").expect("memory takes every write");
+    match &checkpoint {
+        None => line(format_args!("{}: no checkpoint yet", path.display())),
+        Some((checkpoint, file)) => {
+            line(format_args!("{}", file.display()));
+            let parameters = checkpoint.tensors.iter().filter(|t| !is_state(&t.name));
+            let count: usize = parameters.clone().map(|t| t.shape.iter().product::<usize>()).sum();
+            match &checkpoint.meta {
+                None => line(format_args!("a state dict without metadata, for --init")),
+                Some(meta) => describe(meta, &mut line),
+            }
+            line(format_args!("{count} parameters in {} tensors:", parameters.clone().count()));
+            parameters.for_each(|t| line(format_args!("  {} {:?}", t.name, t.shape)));
+        }
+    }
+    if let Some(r) = last {
+        line(format_args!(
+            "last record: epoch {} ({}), reconstruction {:.4}, KL {:.3} nats a dimension, {} active units",
+            r.epoch, r.phase, r.recon_loss, r.kl_loss, r.active_units
+        ));
+        r.warnings.iter().for_each(|warning| line(format_args!("warning: {warning}")));
+    }
+    print(&text)
+}
+
+/// Whether a tensor is not one of the model's own.
+fn is_state(name: &str) -> bool {
+    ["adam.", "trainer.", "normalization."].iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
+    let m = &meta.model;
+    line(format_args!("model {:?}, written by version {}", m.variant, meta.version));
+    line(format_args!(
+        "sizes: frame {}, latent {}, hidden {}, experts {}, condition frames {}, future predictions {}",
+        m.frame_size, m.latent_size, m.hidden_size, m.experts, m.condition_frames, m.future_predictions
+    ));
+    line(format_args!("normalisation {:?}", meta.normalization));
+    if let Some(p) = &meta.progress {
+        line(format_args!("training stands at epoch {}, step {}", p.epoch, p.step));
+    }
+}

@@ -1,0 +1,204 @@
+//! Held-out quality: one-step error, rollouts with encoder latents, walks with latents from the prior.
+use crate::Result;
+use crate::arena::{Arena, Mat};
+use crate::backend::Memory;
+use crate::backend::vector::squared_distance;
+use crate::config::ModelConfig;
+use crate::data::windows;
+use crate::layout::Parameters;
+use crate::model::Network;
+use crate::ops::begin_step::{self, StepState};
+use crate::ops::window::{self, Window};
+use crate::philox::{Purpose, Stream};
+use crate::plan::Plan;
+use crate::record::Validation;
+use std::ops::Range;
+
+/// Rollouts and walks that run side by side.
+const BATCH: usize = 64;
+/// Windows over which the one-step error is measured, at most.
+const ONE_STEP_WINDOWS: usize = 16 * BATCH;
+/// Frames of a walk, and the horizons of the rollouts.
+const HORIZONS: [usize; 2] = [30, 300];
+/// By how much of a feature's range a walk may leave the data's range.
+const MARGIN: f32 = 0.25;
+/// Errors are capped here, so that a record holds no infinity.
+const CAP: f64 = 1e30;
+/// Share of a run's training steps that evaluation may cost.
+const BUDGET: f64 = 0.08;
+/// Cost of a network's forward pass over a batch of 64, in training steps of that batch.
+const FORWARD: f64 = 0.4;
+
+/// The tensors and plans of an evaluation; it shares parameters and data with the training step.
+pub struct Evaluation {
+    network: Network<f32>,
+    schedule: Mat<StepState>,
+    cursor: Mat<u32>,
+    starts: Mat<u32>,
+    /// Encode (latent = posterior mean), decode.
+    reconstruct: Plan,
+    /// Latent from the prior, decode.
+    walk: Plan,
+    model: ModelConfig,
+    held_out: Vec<Range<usize>>,
+    walk_starts: Vec<u32>,
+    /// Per feature: smallest and largest value of a walk that stays inside.
+    envelope: Vec<(f32, f32)>,
+    seed: u64,
+}
+
+impl Evaluation {
+    /// Lays out an evaluation. `data` is normalised; walks start anywhere in `all` clips, errors are those on
+    /// `held_out` ones. Errors: shapes that do not fit.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        arena: &mut Arena,
+        parameters: &Parameters<f32>,
+        data: Mat<f32>,
+        model: &ModelConfig,
+        all: &[Range<usize>],
+        held_out: Vec<Range<usize>>,
+        range: &[(f32, f32)],
+        seed: u64,
+    ) -> Result<Self> {
+        let network = Network::new(arena, parameters, model, BATCH, 0.0, false)?;
+        let schedule = arena.mat(1, HORIZONS[1]);
+        let (cursor, state, starts) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, BATCH));
+        let (condition, truth, prediction) = (network.condition, network.truth, network.prediction);
+        let window = Window { data, starts, state, prediction, condition, truth };
+        let plan = |latent: &dyn Fn(&mut Plan)| {
+            let mut plan = Plan::default();
+            begin_step::push::<f32>(&mut plan, schedule, cursor, state);
+            window::push(&mut plan, &window);
+            latent(&mut plan);
+            network.decode(&mut plan);
+            network.draw_pick(&mut plan, Mat::NONE);
+            network.predict(&mut plan);
+            plan
+        };
+        let reconstruct = plan(&|plan| network.encode(plan));
+        let walk = plan(&|plan| network.sample_prior(plan, state));
+        let windows = windows::starts(all, windows::span(1, model.condition_frames, model.future_predictions));
+        let stream = Stream::new(seed, Purpose::Starts, 0);
+        let walk_starts = (0..BATCH).map(|i| windows[(stream.uniform(i) * windows.len() as f64) as usize]).collect();
+        let envelope = range
+            .iter()
+            .map(|&(min, max)| {
+                // A constant feature has no range to be measured against; it must only stay finite.
+                let margin = if max > min { MARGIN * (max - min) } else { f32::MAX };
+                (min - margin, max + margin)
+            })
+            .collect();
+        let model = model.clone();
+        Ok(Evaluation {
+            network,
+            schedule,
+            cursor,
+            starts,
+            reconstruct,
+            walk,
+            model,
+            held_out,
+            walk_starts,
+            envelope,
+            seed,
+        })
+    }
+
+    /// Epochs between evaluations, so that they cost at most a tenth of a run of `steps` training steps of `batch`
+    /// samples an epoch.
+    pub fn interval(&self, steps: usize, batch: usize) -> usize {
+        let forwards = ONE_STEP_WINDOWS / BATCH + 2 * HORIZONS[1] + HORIZONS[0];
+        let cost = FORWARD * forwards as f64 * (BATCH as f64 / batch as f64).min(4.0);
+        (cost / (BUDGET * steps as f64)).ceil().max(1.0) as usize
+    }
+
+    /// The plans, to be checked against the arena.
+    pub fn plans(&self) -> [&Plan; 2] {
+        [&self.reconstruct, &self.walk]
+    }
+
+    /// Measures the model as it is. Errors: those of the backend.
+    pub fn measure(&self, memory: &mut Memory) -> Result<Validation> {
+        let (inside, rms) = self.walks(memory)?;
+        Ok(Validation {
+            one_step_error: self.one_step_error(memory)?,
+            rollout_30_error: self.rollout_error(memory, HORIZONS[0])?,
+            rollout_300_error: self.rollout_error(memory, HORIZONS[1])?,
+            prior_inside: inside,
+            prior_rms: rms.min(CAP),
+        })
+    }
+
+    /// Prepares a rollout of `steps` steps from these windows; a short batch is filled up with its first window.
+    fn begin(&self, memory: &mut Memory, windows: &[u32], steps: usize) -> Result<()> {
+        let mut starts = [windows[0]; BATCH];
+        starts[..windows.len()].copy_from_slice(windows);
+        let mut schedule = vec![StepState::default(); HORIZONS[1]];
+        for (i, state) in schedule.iter_mut().enumerate().take(steps) {
+            *state = StepState { seed: self.seed, step: i as u64, rollout_step: i as u32, student: 1, ..*state };
+        }
+        memory.write(self.starts, &starts)?;
+        memory.write(self.schedule, &schedule)?;
+        memory.write(self.cursor, &[0, 0])
+    }
+
+    /// Windows of held-out clips in which `horizon` frames are predicted, at most `most`, spread evenly.
+    fn windows(&self, horizon: usize, most: usize) -> Vec<u32> {
+        let span = windows::span(horizon, self.model.condition_frames, self.model.future_predictions);
+        let all = windows::starts(&self.held_out, span);
+        let count = most.min(all.len());
+        (0..count).map(|i| all[i * all.len() / count]).collect()
+    }
+
+    /// Mean squared error of the first predicted frame over the first `count` samples.
+    fn error(&self, memory: &Memory, count: usize) -> Result<f64> {
+        let (y, truth) = (memory.read(self.network.prediction)?, memory.read(self.network.truth)?);
+        let (row, f) = (self.network.truth.cols(), self.model.frame_size);
+        let rows = y.chunks_exact(row).zip(truth.chunks_exact(row)).take(count);
+        let sum: f64 = rows.map(|(y, truth)| f64::from(squared_distance(&y[..f], &truth[..f]))).sum();
+        Ok((sum / (count * f) as f64).min(CAP))
+    }
+
+    fn one_step_error(&self, memory: &mut Memory) -> Result<Option<f64>> {
+        let windows = self.windows(1, ONE_STEP_WINDOWS);
+        let mut sum = 0.0;
+        for batch in windows.chunks(BATCH) {
+            self.begin(memory, batch, 1)?;
+            memory.run(&self.reconstruct)?;
+            sum += self.error(memory, batch.len())? * batch.len() as f64;
+        }
+        Ok((!windows.is_empty()).then(|| sum / windows.len() as f64))
+    }
+
+    fn rollout_error(&self, memory: &mut Memory, horizon: usize) -> Result<Option<f64>> {
+        let windows = self.windows(horizon, BATCH);
+        if windows.is_empty() {
+            return Ok(None);
+        }
+        self.begin(memory, &windows, horizon)?;
+        for _ in 0..horizon {
+            memory.run(&self.reconstruct)?;
+        }
+        self.error(memory, windows.len()).map(Some)
+    }
+
+    /// Share of walks that stay inside the envelope, and root mean square of their last frames.
+    fn walks(&self, memory: &mut Memory) -> Result<(f64, f64)> {
+        let (row, f) = (self.network.truth.cols(), self.model.frame_size);
+        let mut inside = [true; BATCH];
+        let mut square = 0.0;
+        self.begin(memory, &self.walk_starts, HORIZONS[1])?;
+        for _ in 0..HORIZONS[1] {
+            memory.run(&self.walk)?;
+            let y = memory.read(self.network.prediction)?;
+            square = 0.0;
+            for (y, inside) in y.chunks_exact(row).zip(&mut inside) {
+                *inside &= y[..f].iter().zip(&self.envelope).all(|(y, (min, max))| (min..=max).contains(&y));
+                square += y[..f].iter().map(|&y| f64::from(y).powi(2)).sum::<f64>();
+            }
+        }
+        let share = inside.iter().filter(|&&inside| inside).count() as f64 / BATCH as f64;
+        Ok((share, (square / (BATCH * f) as f64).sqrt()))
+    }
+}

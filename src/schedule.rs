@@ -1,0 +1,46 @@
+//! What changes over a run, as pure functions of the configuration and of where training stands.
+use crate::config::{Config, Ramp};
+
+/// Learning rate of an epoch (from 1): linear over all epochs; the end value is never quite reached.
+pub fn learning_rate(c: &Config, epoch: usize) -> f64 {
+    let done = (epoch - 1) as f64 / c.epochs() as f64;
+    c.learning_rate - (c.learning_rate - c.final_learning_rate) * done
+}
+
+/// Probability of feeding back the prediction instead of the true pose, during mini-batch `minibatch` (from 0) of
+/// `minibatches` of an epoch (from 1).
+///
+/// By iteration (paper): 0, then linear over the mini-batches of the ramp, then 1. By epoch (reference): the ramp's
+/// epochs are evenly spaced from 0 to 1, both included.
+pub fn student_probability(c: &Config, epoch: usize, minibatch: usize, minibatches: usize) -> f64 {
+    let ramp_epoch = (epoch - 1) as f64 - c.teacher_epochs as f64;
+    match c.ramp {
+        Ramp::Iteration if c.ramp_epochs == 0 => f64::from(ramp_epoch >= 0.0),
+        Ramp::Iteration => {
+            let done = ramp_epoch + minibatch as f64 / minibatches as f64;
+            (done / c.ramp_epochs as f64).clamp(0.0, 1.0)
+        }
+        Ramp::Epoch if ramp_epoch >= c.ramp_epochs as f64 => 1.0,
+        Ramp::Epoch => (ramp_epoch / (c.ramp_epochs.max(2) - 1) as f64).clamp(0.0, 1.0),
+    }
+}
+
+/// Factor of the KL weight: rises from 0 to 1 over the warm-up.
+pub fn kl_scale(c: &Config, epoch: usize, minibatch: usize, minibatches: usize) -> f64 {
+    if c.kl_warmup_epochs == 0 {
+        return 1.0;
+    }
+    let done = (epoch - 1) as f64 + (minibatch + 1) as f64 / minibatches as f64;
+    (done / c.kl_warmup_epochs as f64).min(1.0)
+}
+
+/// `teacher`, `ramp` or `student`.
+pub fn phase(c: &Config, epoch: usize) -> &'static str {
+    if epoch <= c.teacher_epochs {
+        "teacher"
+    } else if epoch <= c.teacher_epochs + c.ramp_epochs {
+        "ramp"
+    } else {
+        "student"
+    }
+}
