@@ -65,6 +65,7 @@ fn time(
 }
 
 fn main() -> Result<()> {
+    println!("{}\n", timer::machine());
     let words = timer::words();
     let (threads, names): (Vec<_>, Vec<_>) = words.iter().partition(|word| word.parse::<usize>().is_ok());
     let mut threads: Vec<usize> = threads.iter().flat_map(|word| word.parse()).collect();

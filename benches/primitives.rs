@@ -179,6 +179,7 @@ fn bench_loops() {
 }
 
 fn main() {
+    println!("{}", timer::machine());
     let wanted = timer::words();
     let wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     let teams = [1, 2].map(Team::new);

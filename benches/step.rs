@@ -156,6 +156,7 @@ fn bench(variant: Variant, threads: usize) -> Result<()> {
 }
 
 fn main() -> Result<()> {
+    println!("{}\n", timer::machine());
     let words = timer::words();
     let (threads, names): (Vec<_>, Vec<_>) = words.iter().partition(|word| word.parse::<usize>().is_ok());
     let threads: Vec<usize> = threads.iter().flat_map(|word| word.parse()).collect();

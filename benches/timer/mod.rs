@@ -47,6 +47,17 @@ pub fn alternate<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) 
     times
 }
 
+/// What the times were taken on, and how busy it was: with a load near the number of cores they mean little.
+pub fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown");
+    format!("{}, {cores} cores, load of the last minute {load}", model.map_or("unknown processor", |(_, name)| name))
+}
+
 /// The words of the command line that are no flags (cargo adds `--bench`).
 pub fn words() -> Vec<String> {
     std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect()
