@@ -128,11 +128,13 @@ macro_rules! kernel_args {
             #[allow(unsafe_code)]
             unsafe fn view<'a>(&self, base: *mut u8) -> View<'a, T> {
                 $(let $s = self.$s as usize;)*
+                $(let $r = (self.$r, $rl);)*
+                $(let $w = (self.$w, $wl);)*
                 // SAFETY: the caller's; absent tensors are empty, and no written one overlaps another.
                 unsafe {
                     View {
-                        $($r: $crate::plan::slice(base, self.$r, $rl),)*
-                        $($w: $crate::plan::slice_mut(base, self.$w, $wl),)*
+                        $($r: $crate::plan::slice(base, $r.0, $r.1),)*
+                        $($w: $crate::plan::slice_mut(base, $w.0, $w.1),)*
                         $($($n: self.$n,)*)?
                         $($s,)*
                         scalar: std::marker::PhantomData,

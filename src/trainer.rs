@@ -195,7 +195,7 @@ pub fn train(c: &Config, run: &Run) -> Result<Vec<EpochRecord>> {
         let samples = ((minibatches - first_minibatch) * c.rollout * c.batch_size) as f64;
         let sums = memory.read(step.sums)?;
         let means = step.epoch_sums.means(&sums, steps_an_epoch as u64);
-        let due = at.epoch % interval == 0 || at.epoch == epochs;
+        let due = at.epoch.is_multiple_of(interval) || at.epoch == epochs;
         let mut record = EpochRecord {
             epoch: at.epoch,
             step: at.step,
