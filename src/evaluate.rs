@@ -11,15 +11,17 @@ use crate::ops::begin_step::{self, StepState};
 use crate::ops::window::{self, Window};
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
-use crate::record::Validation;
+use crate::record::{Validation, Walks};
 use std::ops::Range;
 
 /// Rollouts and walks that run side by side.
 const BATCH: usize = 64;
 /// Windows over which the one-step error is measured, at most.
 const ONE_STEP_WINDOWS: usize = 16 * BATCH;
-/// Frames of a walk, and the horizons of the rollouts.
+/// Frames after which the error of rollouts is measured; walks are as long as the longer ones.
 const HORIZONS: [usize; 2] = [30, 300];
+/// Frames of the walks after the last epoch.
+const LONG_WALK: usize = 1800;
 /// By how much of a feature's range a walk may leave the data's range.
 const MARGIN: f32 = 0.25;
 /// Errors are capped here, so that a record holds no infinity.
@@ -62,7 +64,7 @@ impl Evaluation {
         seed: u64,
     ) -> Result<Self> {
         let network = Network::new(arena, parameters, model, BATCH, 0.0, false)?;
-        let schedule = arena.mat(1, HORIZONS[1]);
+        let schedule = arena.mat(1, LONG_WALK);
         let (cursor, state, starts) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, BATCH));
         let (condition, truth, prediction) = (network.condition, network.truth, network.prediction);
         let window = Window { data, starts, state, prediction, condition, truth };
@@ -118,15 +120,16 @@ impl Evaluation {
         [&self.reconstruct, &self.walk]
     }
 
-    /// Measures the model as it is. Errors: those of the backend.
-    pub fn measure(&self, memory: &mut Memory) -> Result<Validation> {
-        let (inside, rms) = self.walks(memory)?;
+    /// Measures the model as it is, with `last` also on long walks. Errors: those of the backend.
+    pub fn measure(&self, memory: &mut Memory, last: bool) -> Result<Validation> {
+        let Walks { inside, rms } = self.walks(memory, HORIZONS[1])?;
         Ok(Validation {
             one_step_error: self.one_step_error(memory)?,
             rollout_30_error: self.rollout_error(memory, HORIZONS[0])?,
             rollout_300_error: self.rollout_error(memory, HORIZONS[1])?,
             prior_inside: inside,
-            prior_rms: rms.min(CAP),
+            prior_rms: rms,
+            prior_1800: if last { Some(self.walks(memory, LONG_WALK)?) } else { None },
         })
     }
 
@@ -134,7 +137,7 @@ impl Evaluation {
     fn begin(&self, memory: &mut Memory, windows: &[u32], steps: usize) -> Result<()> {
         let mut starts = [windows[0]; BATCH];
         starts[..windows.len()].copy_from_slice(windows);
-        let mut schedule = vec![StepState::default(); HORIZONS[1]];
+        let mut schedule = vec![StepState::default(); LONG_WALK];
         for (i, state) in schedule.iter_mut().enumerate().take(steps) {
             *state = StepState { seed: self.seed, step: i as u64, rollout_step: i as u32, student: 1, ..*state };
         }
@@ -183,13 +186,13 @@ impl Evaluation {
         self.error(memory, windows.len()).map(Some)
     }
 
-    /// Share of walks that stay inside the envelope, and root mean square of their last frames.
-    fn walks(&self, memory: &mut Memory) -> Result<(f64, f64)> {
+    /// Walks of `frames` frames.
+    fn walks(&self, memory: &mut Memory, frames: usize) -> Result<Walks> {
         let (row, f) = (self.network.truth.cols(), self.model.frame_size);
         let mut inside = [true; BATCH];
         let mut square = 0.0;
-        self.begin(memory, &self.walk_starts, HORIZONS[1])?;
-        for _ in 0..HORIZONS[1] {
+        self.begin(memory, &self.walk_starts, frames)?;
+        for _ in 0..frames {
             memory.run(&self.walk)?;
             let y = memory.read(self.network.prediction)?;
             square = 0.0;
@@ -199,6 +202,6 @@ impl Evaluation {
             }
         }
         let share = inside.iter().filter(|&&inside| inside).count() as f64 / BATCH as f64;
-        Ok((share, (square / (BATCH * f) as f64).sqrt()))
+        Ok(Walks { inside: share, rms: (square / (BATCH * f) as f64).sqrt().min(CAP) })
     }
 }

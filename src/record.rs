@@ -59,6 +59,18 @@ pub struct Validation {
     pub prior_inside: f64,
     /// Of those rollouts at frame 300: root mean square of the normalised pose (1 is the data's own).
     pub prior_rms: f64,
+    /// The same two numbers for 1,800 frames, measured after the last epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prior_1800: Option<Walks>,
+}
+
+/// Rollouts with latents from N(0, I).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Walks {
+    /// Share that stays inside the data's range widened by a quarter.
+    pub inside: f64,
+    /// Root mean square of the normalised pose in the last frame.
+    pub rms: f64,
 }
 
 /// Times and rates: the only part of a record that differs between two runs with one seed.

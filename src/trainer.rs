@@ -213,7 +213,7 @@ pub fn train(c: &Config, run: &Run) -> Result<Vec<EpochRecord>> {
             posterior_std: means.posterior_std,
             expert_usage: means.expert_usage,
             gate_entropy: means.gate_entropy,
-            validation: if due { Some(evaluation.measure(&mut memory)?) } else { None },
+            validation: if due { Some(evaluation.measure(&mut memory, at.epoch == epochs)?) } else { None },
             warnings: Vec::new(),
             timing: Timing {
                 seconds: epoch_begun.elapsed().as_secs_f64(),

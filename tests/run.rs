@@ -37,6 +37,7 @@ fn record(epoch: usize) -> EpochRecord {
             rollout_300_error: None,
             prior_inside: 0.98,
             prior_rms: 1.05,
+            prior_1800: None,
         }),
         warnings: Vec::new(),
         timing: Timing { seconds: 8.0, samples_per_second: 16_000.0, elapsed_seconds: 8.0 * x },
