@@ -111,6 +111,8 @@ impl<T: Real> TrainStep<T> {
         if bad(self.network.truth)? {
             return Ok("window (truth)".into());
         }
+        // Calls write single losses of the buffer; what the step itself left there would be blamed on the first of them.
+        memory.write(self.network.losses, &vec![0.0; self.network.losses.len()])?;
         Ok(memory.first_nonfinite(&self.forward)?.unwrap_or_else(|| "kl_weight (losses)".into()))
     }
 }
