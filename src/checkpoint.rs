@@ -2,6 +2,7 @@
 //! (`normalization.avg`), optimizer state (`adam.m.decoder.w0`), trainer state (`trainer.*`), and what they belong to as
 //! JSON in one metadata value, which opens with the checksum of the file.
 use crate::config::{ModelConfig, Normalization};
+use crate::data::Dataset;
 use crate::real::Real;
 use crate::run::{atomic, crc32c};
 use crate::{Error, Result};
@@ -100,6 +101,37 @@ pub struct Progress {
     pub log_lengths: BTreeMap<String, u64>,
     /// Smallest held-out error so far.
     pub best: Option<f64>,
+    /// What is trained on.
+    #[serde(default)]
+    pub data: Fingerprint,
+}
+
+impl Progress {
+    /// Before the first step.
+    pub fn start(data: Fingerprint) -> Self {
+        let log_lengths = BTreeMap::new();
+        Progress { epoch: 1, minibatch: 0, step: 0, elapsed_seconds: 0.0, log_lengths, best: None, data }
+    }
+}
+
+/// Tells data sets apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Frames.
+    pub frames: usize,
+    /// Features of a frame.
+    pub features: usize,
+    /// CRC-32C of the raw features and of the clips' ends.
+    pub crc32c: u32,
+}
+
+impl Fingerprint {
+    /// That of a set as read, not yet normalised.
+    pub fn of(set: &Dataset) -> Self {
+        let ends: Vec<u64> = set.end_indices.iter().map(|&end| end as u64).collect();
+        let crc32c = crc32c::extend(crc32c::crc32c(bytemuck::cast_slice(&set.frames)), bytemuck::cast_slice(&ends));
+        Fingerprint { frames: set.num_frames(), features: set.frame_size, crc32c }
+    }
 }
 
 impl<'a> Tensor<'a> {

@@ -13,6 +13,9 @@ use std::str::FromStr;
 const MAX_SIZE: usize = 1 << 16;
 /// Upper bound of all epochs together.
 const MAX_EPOCHS: usize = 1_000_000;
+/// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of it the encoder strays
+/// from its codes.
+const VQ_WEIGHT: f64 = 1.0;
 /// Longest configuration file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -155,7 +158,7 @@ keys! {
         adam_eps: f64 = 1e-8;
     }
     "Latent" {
-        /// Weight of the KL loss (vq: of the codebook loss), or auto: follows the reconstruction error
+        /// Weight of the KL loss, or auto: follows the reconstruction error (vq: weight of the codebook loss, 1 by default)
         kl_weight: KlWeight = KlWeight::Fixed(0.003);
         /// Epochs over which the KL weight rises from 0
         kl_warmup_epochs: usize = 0;
@@ -316,9 +319,14 @@ impl Config {
             Some((path, text)) => FileLayer::parse(path, text)?,
             None => FileLayer::default(),
         };
-        let mut table = Config::preset(preset.or(file.preset).unwrap_or_default()).table();
-        table.extend(file.table);
-        table.extend(overrides.table()?);
+        let preset = preset.or(file.preset).unwrap_or_default();
+        let mut given = file.table;
+        given.extend(overrides.table()?);
+        let mut table = Config::preset(preset).table();
+        if preset == Preset::Default && given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
+            table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
+        }
+        table.extend(given);
         let config: Config = serde_path_to_error::deserialize(table).map_err(|error| {
             let key = error.path().to_string();
             let line = file.lines.get(key.split(['.', '[']).next().unwrap_or_default());

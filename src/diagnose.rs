@@ -21,14 +21,21 @@ pub fn warnings(c: &Config, r: &EpochRecord) -> Vec<String> {
             ));
         }
     } else if r.active_units <= latents / 4 {
-        let weight = match c.kl_weight {
-            KlWeight::Fixed(weight) if weight > 0.01 => "a smaller --kl-weight (0.003)",
-            _ => "--kl-warmup-epochs 5",
-        };
+        let steered = c.kl_weight == KlWeight::Auto || c.target_kl.is_some();
+        let remedies = [
+            (!matches!(c.kl_weight, KlWeight::Fixed(weight) if weight <= 0.003), "a smaller --kl-weight (0.003)"),
+            (!steered, "--kl-weight auto"),
+            (c.kl_warmup_epochs == 0, "--kl-warmup-epochs 5"),
+            (c.free_bits == 0.0, "--free-bits 0.1"),
+            (true, "another --seed"),
+        ];
+        let remedies = remedies.iter().filter(|(new, _)| *new).map(|(_, remedy)| *remedy).take(3).collect::<Vec<_>>();
         found.push(format!(
             "the latent has collapsed: {} of {latents} dimensions are active (KL {:.1e} nats a dimension), so latents \
-             hardly steer the motion; try {weight}, --kl-weight auto or --free-bits 0.1",
-            r.active_units, r.kl_loss
+             hardly steer the motion; try {}",
+            r.active_units,
+            r.kl_loss,
+            remedies.join(" or ")
         ));
     }
     if matches!(c.variant, Variant::Mixture | Variant::Specialist) && r.expert_usage.len() > 1 {

@@ -205,3 +205,14 @@ impl Evaluation {
         Ok(Walks { inside: share, rms: (square / (BATCH * f) as f64).sqrt().min(CAP) })
     }
 }
+
+/// Smallest and largest value of each of `frame_size` features of `frames`.
+pub fn ranges(frames: &[f32], frame_size: usize) -> Vec<(f32, f32)> {
+    let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); frame_size];
+    for frame in frames.chunks_exact(frame_size) {
+        for (range, &x) in ranges.iter_mut().zip(frame) {
+            *range = (range.0.min(x), range.1.max(x));
+        }
+    }
+    ranges
+}

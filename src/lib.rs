@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`config`] (what can be asked for), [`data`] (motion to train on), [`layout`] and [`model`] (the
 //! network as a list of operations), [`ops`] (each operation's definition), [`plan`] and [`backend`] (how a step is
-//! written down and run), [`schedule`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
+//! written down and run), [`schedule`], [`setup`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
 #![deny(unsafe_code)]
 
 pub mod arena;
@@ -25,6 +25,7 @@ pub mod real;
 pub mod record;
 pub mod run;
 pub mod schedule;
+pub mod setup;
 pub mod state;
 pub mod step;
 pub mod trainer;

@@ -46,6 +46,20 @@ pub struct EpochRecord {
     pub timing: Timing,
 }
 
+impl EpochRecord {
+    /// The losses and how alive the latent is, in a few words.
+    pub fn losses(&self) -> String {
+        let recon = format!("reconstruction {:.4}", self.recon_loss);
+        match self.kl_per_latent.len() {
+            0 => format!("{recon}, codebook loss {:.4}, perplexity {:.2}", self.kl_loss, self.perplexity),
+            latents => format!(
+                "{recon}, KL {:.3} nats a dimension, {} of {latents} latent dimensions are active",
+                self.kl_loss, self.active_units
+            ),
+        }
+    }
+}
+
 /// Quality on held-out clips (normalised units).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Validation {

@@ -1,5 +1,8 @@
 //! What changes over a run, as pure functions of the configuration and of where training stands.
 use crate::config::{Config, Ramp};
+use crate::ops::begin_step::StepState;
+use crate::philox::{Purpose, Stream};
+use crate::step::adam_state;
 
 /// Learning rate of an epoch (from 1): linear over all epochs; the end value is never quite reached.
 pub fn learning_rate(c: &Config, epoch: usize) -> f64 {
@@ -43,4 +46,27 @@ pub fn phase(c: &Config, epoch: usize) -> &'static str {
     } else {
         "student"
     }
+}
+
+/// The states of all steps of an epoch of `minibatches` mini-batches.
+pub fn steps(c: &Config, epoch: usize, minibatches: usize) -> Vec<StepState> {
+    let learning_rate = learning_rate(c, epoch);
+    let coin = |step: u64, probability: f64| Stream::new(c.seed, Purpose::Coin, step).uniform(0) < probability;
+    let mut states = Vec::with_capacity(minibatches * c.rollout);
+    for minibatch in 0..minibatches {
+        let probability = student_probability(c, epoch, minibatch, minibatches);
+        for rollout_step in 0..c.rollout {
+            let step = (((epoch - 1) * minibatches + minibatch) * c.rollout + rollout_step + 1) as u64;
+            states.push(StepState {
+                seed: c.seed,
+                kl_scale: kl_scale(c, epoch, minibatch, minibatches),
+                minibatch: minibatch as u32,
+                rollout_step: rollout_step as u32,
+                // The coin of the step before decides what this one is conditioned on.
+                student: u32::from(rollout_step > 0 && coin(step - 1, probability)),
+                ..adam_state(learning_rate, [c.adam_beta1, c.adam_beta2], step)
+            });
+        }
+    }
+    states
 }

@@ -4,24 +4,31 @@ use crate::Result;
 use crate::arena::Mat;
 use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Meta, Tensor};
+use crate::config::Normalization;
 use crate::data::normalize::Statistics;
 use crate::error::Error;
 use crate::layout::Parameters;
+use crate::step::TrainStep;
 use std::path::Path;
 
 /// The tensors that outlive a step.
 pub struct State<'a> {
     /// Parameters, gradients and moments.
-    pub parameters: &'a Parameters<f32>,
+    parameters: &'a Parameters<f32>,
     /// Statistics of the training frames.
-    pub statistics: &'a Statistics,
+    statistics: &'a Statistics,
     /// What else a resumed run needs, by name.
-    pub trainer: [(&'static str, Mat<f64>); 2],
+    trainer: [(&'static str, Mat<f64>); 2],
 }
 
 const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];
 
-impl State<'_> {
+impl<'a> State<'a> {
+    /// What outlives the steps of `step`.
+    pub fn new(parameters: &'a Parameters<f32>, statistics: &'a Statistics, step: &TrainStep<f32>) -> Self {
+        State { parameters, statistics, trainer: [("sums", step.sums), ("controller", step.controller)] }
+    }
+
     /// Writes a checkpoint of everything. Errors: those of the backend and of the disk.
     pub fn save(&self, memory: &Memory, meta: Meta, path: &Path) -> Result<()> {
         let p = self.parameters;
@@ -78,10 +85,21 @@ impl State<'_> {
     }
 }
 
-/// The statistics in a checkpoint, or `None` when it has none. Errors: they are incomplete or of another frame size.
-pub fn statistics(checkpoint: &Checkpoint, path: &Path, frame_size: usize) -> Result<Option<Statistics>> {
+/// The statistics in a checkpoint, or `None` when it has none. Errors: they are incomplete, of another frame size, no
+/// statistics at all (a standard deviation of 0), or for data normalised otherwise than by `mode`.
+pub fn statistics(
+    checkpoint: &Checkpoint,
+    path: &Path,
+    frame_size: usize,
+    mode: Normalization,
+) -> Result<Option<Statistics>> {
     if STATISTICS.iter().all(|name| checkpoint.get(&format!("normalization.{name}")).is_none()) {
         return Ok(None);
+    }
+    if let Some(trained) = checkpoint.meta.as_ref().map(|meta| meta.normalization).filter(|trained| *trained != mode) {
+        let name = |mode| format!("{mode:?}").to_lowercase();
+        let what = format!("its model expects {} data, this run makes {}", name(trained), name(mode));
+        return Err(Error::checkpoint(path, what, format!("pass --normalization {}", name(trained))));
     }
     let read = |name: &str| {
         let mut values = vec![0f64; frame_size];
@@ -89,5 +107,11 @@ pub fn statistics(checkpoint: &Checkpoint, path: &Path, frame_size: usize) -> Re
         Ok::<_, Error>(values)
     };
     let [max, min, avg, std] = STATISTICS.map(read);
-    Ok(Some(Statistics { max: max?, min: min?, avg: avg?, std: std? }))
+    let statistics = Statistics { max: max?, min: min?, avg: avg?, std: std? };
+    let (scale, shift) = statistics.scale_and_shift(mode);
+    if let Some(i) = (0..frame_size).find(|&i| !(scale[i] > 0.0 && scale[i].is_finite() && shift[i].is_finite())) {
+        let what = format!("its statistics would divide feature {i} by {}", scale[i]);
+        return Err(Error::checkpoint(path, what, "save the statistics of the data the model was trained on"));
+    }
+    Ok(Some(statistics))
 }

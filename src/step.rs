@@ -100,6 +100,21 @@ impl<T: Real> TrainStep<T> {
         let forward = again;
         Ok(TrainStep { network, schedule, cursor, state, starts, controller, sums, epoch_sums, plan, forward })
     }
+
+    /// The first operation of the step just run whose output is not finite, and which output: runs its forward calls
+    /// again, one by one. Errors: those of the backend.
+    pub fn culprit(&self, memory: &mut Memory) -> Result<String> {
+        let bad = |mat: Mat<T>| Ok::<_, crate::Error>(memory.read(mat)?.iter().any(|x| !x.f64().is_finite()));
+        if bad(self.network.condition)? {
+            return Ok("window (condition: the last prediction was not finite)".into());
+        }
+        if bad(self.network.truth)? {
+            return Ok("window (truth)".into());
+        }
+        // Calls write single losses of the buffer; what the step itself left there would be blamed on the first of them.
+        memory.write(self.network.losses, &vec![0.0; self.network.losses.len()])?;
+        Ok(memory.first_nonfinite(&self.forward)?.unwrap_or_else(|| "kl_weight (losses)".into()))
+    }
 }
 
 /// Adam's part of a step's state: step size and bias correction of optimizer step `step` (from 1).

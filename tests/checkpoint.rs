@@ -1,6 +1,6 @@
 //! Checkpoints: what is saved is loaded, what is damaged is refused, and neither takes memory it does not need.
 use mvae_fast::Error;
-use mvae_fast::checkpoint::{Checkpoint, Data, FORMAT, Meta, Progress, Tensor};
+use mvae_fast::checkpoint::{Checkpoint, Data, FORMAT, Fingerprint, Meta, Progress, Tensor};
 use mvae_fast::config::{ModelConfig, Normalization, Variant};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -73,6 +73,7 @@ fn meta(learning_rate: f64, step: u64) -> Meta {
         elapsed_seconds: learning_rate * 3.0,
         log_lengths: BTreeMap::from([("metrics.jsonl".to_owned(), step)]),
         best: Some(learning_rate / 7.0),
+        data: Fingerprint { frames: 100, features: 267, crc32c: 7 },
     };
     Meta::new(model(), Normalization::Zscore, config, Some(progress))
 }

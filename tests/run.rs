@@ -46,7 +46,7 @@ fn record(epoch: usize) -> EpochRecord {
 
 fn new_run(root: &Path) -> RunFolder {
     let env = Env::collect("cpu", 2);
-    RunFolder::create(root, Some("walk"), Variant::Mixture, "seed = 1\n", &env).unwrap()
+    RunFolder::create(root, Some("walk"), Variant::Mixture, "seed = 1\n", &env, |_| Ok(())).unwrap()
 }
 
 /// The payloads of a TFRecord file, every checksum checked.
@@ -256,7 +256,7 @@ fn logs_that_lost_something_are_refused() {
 fn a_run_never_overwrites_another() {
     let root = tempfile::tempdir().unwrap();
     let env = Env::collect("cpu", 2);
-    let create = |name| RunFolder::create(root.path(), name, Variant::Mixture, "seed = 1\n", &env);
+    let create = |name| RunFolder::create(root.path(), name, Variant::Mixture, "seed = 1\n", &env, |_| Ok(()));
     let first = create(Some("walk")).unwrap();
     assert_eq!(first.name(), "walk");
     assert_eq!(fs::read(first.config()).unwrap(), b"seed = 1\n");
@@ -287,7 +287,7 @@ fn env_json_keeps_every_sitting() {
     let run = new_run(root.path());
     let env = run.env();
     drop(run);
-    RunFolder::resume(&root.path().join("walk"), &Env::collect("cuda:0", 8)).unwrap();
+    RunFolder::resume(&root.path().join("walk")).unwrap().add_sitting(&Env::collect("cuda:0", 8)).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&fs::read(env).unwrap()).unwrap();
     assert_eq!((&json["device"], &json["threads"]), (&"cpu".into(), &2.into()));
     assert_eq!((&json["resumed"][0]["device"], json["resumed"].as_array().unwrap().len()), (&"cuda:0".into(), 1));
@@ -318,8 +318,7 @@ fn a_killed_writer_does_not_block() {
     let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
     let locked = lines.map_while(Result::ok).any(|line| line.ends_with("locked"));
     let path = root.path().join("walk");
-    let env = Env::collect("cpu", 2);
-    let while_alive = RunFolder::resume(&path, &env);
+    let while_alive = RunFolder::resume(&path);
     let to_read = RunFolder::open(&path);
     writer.kill().unwrap();
     writer.wait().unwrap();
@@ -327,7 +326,7 @@ fn a_killed_writer_does_not_block() {
     let error = while_alive.unwrap_err().to_string();
     assert!(error.contains("another process is writing to this run"), "{error}");
     to_read.unwrap();
-    RunFolder::resume(&path, &env).unwrap();
+    RunFolder::resume(&path).unwrap();
 }
 
 #[test]

@@ -50,10 +50,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
         }
     }
     if let Some(r) = last {
-        line(format_args!(
-            "last record: epoch {} ({}), reconstruction {:.4}, KL {:.3} nats a dimension, {} active units",
-            r.epoch, r.phase, r.recon_loss, r.kl_loss, r.active_units
-        ));
+        line(format_args!("last record: epoch {} ({}), {}", r.epoch, r.phase, r.losses()));
         r.warnings.iter().for_each(|warning| line(format_args!("warning: {warning}")));
     }
     print(&text)

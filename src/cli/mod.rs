@@ -234,6 +234,9 @@ impl TrainArgs {
             overrides.data.get_or_insert_default().splice(0..0, self.files.iter().cloned());
         }
         if let Some(run) = &self.resume {
+            if let Some(data) = &mut overrides.data {
+                absolute(data)?;
+            }
             return resumed(&run_folder(&self.runs, run), &overrides);
         }
         let text = self.config.as_deref().map(config::read).transpose()?;
@@ -258,6 +261,14 @@ fn resumed(folder: &Path, overrides: &Overrides) -> Result<Config> {
             path.display()
         ))),
     }
+}
+
+/// Makes paths absolute, so that a run may be resumed from another folder.
+fn absolute(paths: &mut [PathBuf]) -> Result<()> {
+    for path in paths {
+        *path = std::path::absolute(&*path).map_err(Error::io(path, "cannot find the folder"))?;
+    }
+    Ok(())
 }
 
 /// A run given by its folder, or by its name under `runs`.

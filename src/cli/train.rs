@@ -1,15 +1,17 @@
-//! `mvae-fast train`: opens run folder and device, trains, and says what came of it.
-use super::{TrainArgs, print, run_folder};
-use crate::backend;
+//! `mvae-fast train`: opens device, data and run folder, trains, and says what came of it.
+use super::{TrainArgs, absolute, print, run_folder};
 use crate::config::Config;
 use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
-use crate::trainer::{self, Run};
-use crate::{Error, Result};
+use crate::run::logs;
+use crate::setup::{Setup, Start};
+use crate::{Error, Result, backend, trainer};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::fmt::Write;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// Trains as the arguments say; the result goes to standard output.
 pub fn train(args: &TrainArgs) -> Result<()> {
@@ -18,39 +20,56 @@ pub fn train(args: &TrainArgs) -> Result<()> {
         return print(&config.to_toml());
     }
     args.device.check()?;
-    let backend = backend::open("cpu", args.threads.map_or(0, |n| n.get()))?;
-    // A run may be resumed from another folder.
-    for path in &mut config.data {
-        *path = std::path::absolute(&*path).map_err(Error::io(path, "cannot find the folder"))?;
-    }
-    let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), |n| n.get());
+    absolute(&mut config.data)?;
+    let backend = backend::open("cpu", args.threads.map_or(0, NonZeroUsize::get))?;
+    let say = |line: String| {
+        if !args.quiet {
+            eprintln!("{line}");
+        }
+    };
+
+    // Everything that can be wrong with data or checkpoint is found before a new run leaves a trace on disk.
+    let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(&args.runs, run))).transpose()?;
+    let last = resumed.as_ref().map(RunFolder::last_checkpoint);
+    let start = match (&last, &args.init) {
+        (Some(last), _) => Start::Resume(last),
+        (None, Some(init)) => Start::Init(init),
+        (None, None) => Start::Fresh,
+    };
+    let mut setup = Setup::new(&config, backend.as_ref(), start)?;
+    let stop = stop_flag()?;
+    let threads = args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get);
     let env = Env::collect(&backend.describe(), threads);
-    let folder = match &args.resume {
-        Some(run) => RunFolder::resume(&run_folder(&args.runs, run), &env)?,
-        None => RunFolder::create(&args.runs, args.name.as_deref(), config.variant, &config.to_toml(), &env)?,
+    let folder = match resumed {
+        None => {
+            let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint(), true);
+            RunFolder::create(&args.runs, args.name.as_deref(), config.variant, &config.to_toml(), &env, first)?
+        }
+        Some(folder) => {
+            if !setup.finished() {
+                folder.add_sitting(&env)?;
+            }
+            folder
+        }
     };
-    let path = folder.path().to_owned();
-    if !args.quiet {
-        eprintln!("run folder {}", path.display());
-    }
-    let run = Run {
-        folder,
-        resume: args.resume.is_some(),
-        init: args.init.clone(),
-        backend: backend.as_ref(),
-        quiet: args.quiet,
-        stop: stop_flag()?,
+    let path = folder.path().display().to_string();
+    let records = if setup.finished() {
+        say(format!("run folder {path}: all {} epochs are done, nothing to do", config.epochs()));
+        logs::read_metrics(&folder.metrics())?
+    } else {
+        say(format!("run folder {path}"));
+        trainer::train(&mut setup, &folder, args.quiet, &stop)?
     };
-    let records = trainer::train(&config, &run)?;
-    let Some(last) = records.last() else {
-        return print("no epoch was finished\n");
-    };
+
+    let last = records.last();
     if args.json {
-        let done = last.epoch == config.epochs();
-        let result = serde_json::json!({ "run": path, "finished": done, "record": last });
+        let result = serde_json::json!({ "run": path, "finished": setup.finished(), "record": last });
         return print(&format!("{result}\n"));
     }
-    print(&summary(&config, last, &path.display().to_string()))
+    match last {
+        Some(last) => print(&summary(&config, last, &path)),
+        None => print(&format!("no epoch was finished\ncontinue: mvae-fast train --resume {path}\n")),
+    }
 }
 
 /// What a person wants to know at the end.
@@ -60,10 +79,7 @@ fn summary(config: &Config, last: &EpochRecord, path: &str) -> String {
     let state = if last.epoch == config.epochs() { "trained" } else { "stopped" };
     let elapsed = crate::progress::minutes(last.timing.elapsed_seconds);
     line(format_args!("{state} {} of {} epochs, {} steps, in {elapsed}", last.epoch, config.epochs(), last.step));
-    line(format_args!("reconstruction {:.4}, KL {:.3} nats a dimension", last.recon_loss, last.kl_loss));
-    if !last.kl_per_latent.is_empty() {
-        line(format_args!("{} of {} latent dimensions are active", last.active_units, last.posterior_mean.len()));
-    }
+    line(format_args!("{}", last.losses()));
     if let Some(v) = &last.validation {
         if let Some(error) = v.one_step_error {
             line(format_args!("held-out one-step error {error:.4}"));
@@ -83,10 +99,12 @@ fn summary(config: &Config, last: &EpochRecord, path: &str) -> String {
 
 /// A flag that becomes the number of the signal (interrupt or terminate) that asked to stop; a second one kills.
 fn stop_flag() -> Result<Arc<AtomicUsize>> {
-    let stop = Arc::new(AtomicUsize::new(0));
+    let (stop, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     for signal in [SIGINT, SIGTERM] {
-        let registered = signal_hook::flag::register_usize(signal, stop.clone(), signal as usize);
-        registered.map_err(|e| Error::Device(format!("cannot listen for signal {signal}: {e}")))?;
+        flag::register_conditional_shutdown(signal, 128 + signal, asked.clone())
+            .and_then(|_| flag::register(signal, asked.clone()))
+            .and_then(|_| flag::register_usize(signal, stop.clone(), signal as usize))
+            .map_err(|e| Error::Device(format!("cannot listen for signal {signal}: {e}")))?;
     }
     Ok(stop)
 }

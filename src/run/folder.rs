@@ -16,10 +16,18 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes `root/name/` for a new run and locks it, with `config.toml` (its text given) and `env.json` inside. The
-    /// folder appears under its name only when both are there. Without a name it is `<variant>-<date>-<time>` (UTC).
-    /// A name that is taken, or is no plain folder name, is a usage error.
-    pub fn create(root: &Path, name: Option<&str>, variant: Variant, config: &str, env: &Env) -> Result<Self> {
+    /// Makes `root/name/` for a new run and locks it, with `config.toml` (its text given), `env.json` and what `fill`
+    /// writes inside. The folder appears under its name only when all of it is there; after an error nothing is left.
+    /// Without a name it is `<variant>-<date>-<time>` (UTC). A name that is taken, or is no plain folder name, is a
+    /// usage error.
+    pub fn create(
+        root: &Path,
+        name: Option<&str>,
+        variant: Variant,
+        config: &str,
+        env: &Env,
+        fill: impl FnOnce(&RunFolder) -> Result<()>,
+    ) -> Result<Self> {
         let name = match name {
             Some(name) => name.to_owned(),
             None => free_name(root, &default_name(variant, SystemTime::now())),
@@ -42,31 +50,40 @@ impl RunFolder {
             return Err(taken());
         }
         let unborn = root.join(format!(".{name}.{}.tmp", std::process::id()));
-        for folder in ["checkpoints", "tensorboard"].map(|folder| unborn.join(folder)) {
-            fs::create_dir_all(&folder).map_err(Error::io(&folder, "cannot create"))?;
-        }
-        let mut run = RunFolder { path: unborn.clone(), lock: None };
-        run.lock()?;
-        atomic::write(&run.config(), config.as_bytes())?;
-        run.write_env(&EnvFile { start: env.clone(), resumed: Vec::new() })?;
-        if let Err(source) = fs::rename(&unborn, &path) {
-            let _ = fs::remove_dir_all(&unborn);
-            return Err(if path.exists() { taken() } else { Error::io(&path, "cannot create")(source) });
-        }
+        let made = (|| {
+            for folder in ["checkpoints", "tensorboard"].map(|folder| unborn.join(folder)) {
+                fs::create_dir_all(&folder).map_err(Error::io(&folder, "cannot create"))?;
+            }
+            let mut run = RunFolder { path: unborn.clone(), lock: None };
+            run.lock()?;
+            atomic::write(&run.config(), config.as_bytes())?;
+            run.write_env(&EnvFile { start: env.clone(), resumed: Vec::new() })?;
+            fill(&run)?;
+            let born = fs::rename(&unborn, &path);
+            born.map_err(|source| if path.exists() { taken() } else { Error::io(&path, "cannot create")(source) })?;
+            Ok(run)
+        })();
+        let mut run = made.inspect_err(|_| {
+            let _ = fs::remove_dir_all(&unborn); // the first error is the one to report
+        })?;
         atomic::sync_folder(root).map_err(Error::io(root, "cannot sync"))?;
         run.path = path;
         Ok(run)
     }
 
-    /// Opens a run to continue it: locks it and adds `env` to its `env.json`. A run that another process is writing to,
-    /// and a folder that is no run, are errors.
-    pub fn resume(path: &Path, env: &Env) -> Result<Self> {
+    /// Opens a run to continue it and locks it. A run that another process is writing to, and a folder that is no run,
+    /// are errors.
+    pub fn resume(path: &Path) -> Result<Self> {
         let mut run = RunFolder::open(path)?;
         run.lock()?;
-        let mut file = run.read_env()?;
-        file.resumed.push(env.clone());
-        run.write_env(&file)?;
         Ok(run)
+    }
+
+    /// Adds a sitting to the `env.json` of a run that goes on.
+    pub fn add_sitting(&self, env: &Env) -> Result<()> {
+        let mut file = self.read_env()?;
+        file.resumed.push(env.clone());
+        self.write_env(&file)
     }
 
     /// Opens a run to read it, also while another process writes to it. A folder that is no run is an error.

@@ -1,0 +1,175 @@
+//! What a run has before its first step: data, split and normalised, the step's plans in one arena, and parameters, be
+//! they fresh, given, or those of a checkpoint. Nothing is written to disk but on request.
+use crate::arena::Arena;
+use crate::backend::{Backend, Memory};
+use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
+use crate::config::{Config, KlWeight, ModelConfig};
+use crate::data::normalize::Statistics;
+use crate::data::windows::{self, Split};
+use crate::data::{Dataset, synth};
+use crate::evaluate::{self, Evaluation};
+use crate::layout::{Layout, Parameters};
+use crate::ops::kl_weight::Rule;
+use crate::state::{self, State};
+use crate::step::{StepOptions, TrainStep, initialize};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Seed of the built-in set.
+const SYNTH_SEED: u64 = 0;
+/// Shortest clip that is held out: a few windows.
+const HELD_OUT_FRAMES: usize = 40;
+/// Smallest KL weight of `--kl-weight auto`.
+const AUTO_FLOOR: f64 = 1e-4;
+
+/// Where training starts.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// With fresh parameters.
+    Fresh,
+    /// With the parameters of this file, and with its statistics if it has any.
+    Init(&'a Path),
+    /// Where this checkpoint of the same run stands.
+    Resume(&'a Path),
+}
+
+/// A run, ready for its next step.
+pub struct Setup<'a> {
+    /// What was asked for.
+    pub config: &'a Config,
+    /// Sizes of the network.
+    pub model: ModelConfig,
+    /// Start frames of the training windows.
+    pub windows: Vec<u32>,
+    /// Clips to train on, clips held out.
+    pub split: Split,
+    /// Statistics of the training frames.
+    pub statistics: Statistics,
+    /// Places of the parameters, gradients and moments.
+    pub parameters: Parameters<f32>,
+    /// The training step.
+    pub step: TrainStep<f32>,
+    /// The measurement of held-out quality.
+    pub evaluation: Evaluation,
+    /// The arena all of them lie in.
+    pub memory: Memory<'a>,
+    /// Where training stands.
+    pub at: Progress,
+}
+
+impl<'a> Setup<'a> {
+    /// Reads the data and lays out everything. Errors: data that cannot be used, a checkpoint that does not fit, data
+    /// other than what the resumed run was trained on, not enough memory.
+    pub fn new(config: &'a Config, backend: &'a dyn Backend, start: Start) -> Result<Self> {
+        let c = config;
+        let given = match start {
+            Start::Fresh => None,
+            Start::Init(path) | Start::Resume(path) => Some((Checkpoint::load(path)?, path)),
+        };
+        let (mut set, source) = match c.data.first() {
+            None => (synth::locomotion(synth::DEFAULT_FRAMES, SYNTH_SEED), PathBuf::from("built-in synthetic set")),
+            Some(first) => (Dataset::load(&c.data)?, first.clone()),
+        };
+        let fingerprint = Fingerprint::of(&set);
+        let at = match (start, &given) {
+            (Start::Resume(path), Some((checkpoint, _))) => stand(checkpoint, path, &fingerprint, &source)?,
+            _ => Progress::start(fingerprint),
+        };
+
+        let model = c.model(set.frame_size);
+        let clips = set.clips();
+        let split = windows::split(&clips, c.validation, c.seed, HELD_OUT_FRAMES);
+        let span = windows::span(c.rollout, c.condition_frames, c.future_predictions);
+        let windows = windows::training_starts(&source, &split.train, span, c.batch_size)?;
+        let given_statistics = match &given {
+            Some((checkpoint, path)) => state::statistics(checkpoint, path, set.frame_size, c.normalization)?,
+            None => None,
+        };
+        let statistics = given_statistics.unwrap_or_else(|| {
+            let training_frames = split.train.iter().cloned().flatten().map(|i| set.frame(i));
+            Statistics::of_rows(training_frames, set.frame_size)
+        });
+        statistics.normalize(c.normalization, &mut set.frames);
+
+        let mut arena = Arena::default();
+        let parameters = Parameters::new(&mut arena, Layout::of_run(c, set.frame_size), true);
+        let data = arena.mat(set.num_frames(), set.frame_size);
+        let options = StepOptions {
+            model: &model,
+            batch: c.batch_size,
+            kl_rule: kl_rule(c, &model),
+            free_bits: c.free_bits,
+            adam: [c.adam_beta1, c.adam_beta2, c.adam_eps],
+            minibatches: windows.len() / c.batch_size,
+            rollout: c.rollout,
+            draw: true,
+        };
+        let step = TrainStep::new(&mut arena, &parameters, data, &options)?;
+        let range = evaluate::ranges(&set.frames, set.frame_size);
+        let held_out = split.validation.clone();
+        let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, &range, c.seed)?;
+        let mut memory = Memory::new(backend, arena)?;
+        for plan in [&step.plan, &step.forward].into_iter().chain(evaluation.plans()) {
+            memory.check(plan);
+        }
+        memory.write(data, &set.frames)?;
+
+        let state = State::new(&parameters, &statistics, &step);
+        match (start, &given) {
+            (Start::Resume(_), Some((checkpoint, path))) => state.restore(&mut memory, checkpoint, path)?,
+            (_, Some((checkpoint, path))) => state.restore_parameters(&mut memory, checkpoint, path)?,
+            (_, None) => initialize(&mut memory, &parameters, c.seed)?,
+        }
+        Ok(Setup { config, model, windows, split, statistics, parameters, step, evaluation, memory, at })
+    }
+
+    /// Mini-batches of an epoch; the incomplete last one is left out.
+    pub fn minibatches(&self) -> usize {
+        self.windows.len() / self.config.batch_size
+    }
+
+    /// Whether every epoch is done.
+    pub fn finished(&self) -> bool {
+        self.at.epoch > self.config.epochs()
+    }
+
+    /// Writes a checkpoint, from which training can go on if it is `resumable`; else it holds the model alone.
+    pub fn save(&self, path: &Path, resumable: bool) -> Result<()> {
+        let config = serde_json::to_value(self.config).expect("a configuration is plain data");
+        let progress = resumable.then(|| self.at.clone());
+        let meta = Meta::new(self.model.clone(), self.config.normalization, config, progress);
+        State::new(&self.parameters, &self.statistics, &self.step).save(&self.memory, meta, path)
+    }
+}
+
+/// Where a checkpoint stands, after a look at whether its run was trained on this data.
+fn stand(checkpoint: &Checkpoint, path: &Path, data: &Fingerprint, source: &Path) -> Result<Progress> {
+    let progress = checkpoint.meta.as_ref().and_then(|meta| meta.progress.clone());
+    let progress =
+        progress.ok_or_else(|| Error::checkpoint(path, "holds no training state", "start a new run with --init"))?;
+    if progress.data == *data {
+        return Ok(progress);
+    }
+    let Fingerprint { frames, features, .. } = progress.data;
+    let what = if (frames, features) == (data.frames, data.features) {
+        "its clips or values are not those this run was trained on".to_owned()
+    } else {
+        let found = format!("{} frames of {} features", data.frames, data.features);
+        format!("{found}, but this run was trained on {frames} of {features}")
+    };
+    let mend = format!("put the old data back, or start a new run with --init {}", path.display());
+    Err(Error::data(source, what, mend))
+}
+
+/// How the KL weight is found. A calibrated decoder weighs the mean KL by 2 v L / (K F), v the residual variance; that is
+/// the reconstruction loss itself, or (specialist) twice it in a loss of half the size, which comes to the same.
+fn kl_rule(c: &Config, model: &ModelConfig) -> Rule {
+    match (c.target_kl, c.kl_weight) {
+        (Some(kl), KlWeight::Fixed(start)) => Rule::Target { kl, start },
+        (None, KlWeight::Fixed(weight)) => Rule::Fixed(weight),
+        (_, KlWeight::Auto) => {
+            let units = 2.0 * model.latent_size as f64 / (model.future_predictions * model.frame_size) as f64;
+            Rule::Auto { units, floor: AUTO_FLOOR }
+        }
+    }
+}
