@@ -1,5 +1,6 @@
-//! The whole training step at full size (267 features, 32 latent entries, 6 experts, 64 samples), and what each call of
-//! its plan takes. `cargo bench --bench step [-- VARIANT] [THREADS]`; medians (10th .. 90th percentile) of one run.
+//! The whole training step at full size (267 features, 32 latent entries, 6 experts, 64 samples), as the trainer runs
+//! it, and what each call of its plan takes. `cargo bench --bench step [-- VARIANT] [THREADS] [--json]`; medians (10th
+//! .. 90th percentile) of one run. `STEPS` sets how many are timed (1600).
 use clap::ValueEnum;
 use mvae_fast::Result;
 use mvae_fast::arena::Arena;
@@ -8,18 +9,23 @@ use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use mvae_fast::layout::{Layout, Parameters};
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::kl_weight::Rule;
+use mvae_fast::ops::recon_loss::slot;
 use mvae_fast::philox::{Purpose, Stream};
 use mvae_fast::plan::Plan;
 use mvae_fast::step::{StepOptions, TrainStep, adam_state, initialize};
-use timer::{Times, WARM_UP};
+use serde_json::json;
+use timer::Times;
 
 mod timer;
 
 const BATCH: usize = 64;
-const FRAMES: usize = 4096;
+/// As in the peers' own synthetic set, about 11 minutes.
+const FRAMES: usize = 20_000;
 const ROLLOUT: usize = 8;
 const MINIBATCHES: usize = 8;
-/// Steps that are timed, whole and call by call.
+/// Rollouts before the first that is timed.
+const WARM_UP: usize = 5;
+/// Steps that are timed call by call.
 const RUNS: usize = 200;
 
 fn model(variant: Variant) -> ModelConfig {
@@ -50,7 +56,7 @@ fn one_by_one(plan: Plan) -> Vec<Plan> {
     plan.calls.into_iter().map(alone).collect()
 }
 
-fn bench(variant: Variant, threads: usize) -> Result<()> {
+fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Result<()> {
     let backend = Cpu::new(threads);
     let (mut arena, model) = (Arena::default(), model(variant));
     let layout = Layout::of(&model, ExpertInit::FanIn, CodebookInit::Fixed);
@@ -89,19 +95,28 @@ fn bench(variant: Variant, threads: usize) -> Result<()> {
         .collect();
     memory.write(step.schedule, &schedule)?;
 
+    // A rollout is timed as one, as the peers do, and the losses are read after each step, as the trainer does.
     let mut whole = Times::default();
-    for run in 0..WARM_UP + RUNS {
-        if run % schedule.len() == 0 {
+    for rollout in 0..WARM_UP + steps.div_ceil(ROLLOUT) {
+        if rollout % MINIBATCHES == 0 {
             memory.write(step.cursor, &[0, 0])?;
         }
+        let mut run = || -> Result<()> {
+            for _ in 0..ROLLOUT {
+                memory.run(&step.plan)?;
+                assert_eq!(memory.read(step.network.losses)?[slot::NONFINITE_STEP], 0.0, "the loss is not finite");
+            }
+            Ok(())
+        };
         let mut result = Ok(());
-        if run < WARM_UP {
-            result = memory.run(&step.plan);
+        if rollout < WARM_UP {
+            result = run();
         } else {
-            whole.time(|| result = memory.run(&step.plan));
+            whole.time(|| result = run());
         }
         result?;
     }
+    let whole = whole.divided(ROLLOUT);
 
     let calls = one_by_one(step.plan);
     let mut times = vec![Times::default(); calls.len()];
@@ -116,14 +131,36 @@ fn bench(variant: Variant, threads: usize) -> Result<()> {
         }
     }
 
+    let medians: Vec<f64> = times.iter().map(Times::median).collect();
+    let sum: f64 = medians.iter().sum();
+    let mut kernels: Vec<(&str, usize, f64)> = Vec::new();
+    for (plan, median) in calls.iter().zip(&medians) {
+        let kernel = plan.calls[0].kernel;
+        match kernels.iter_mut().find(|(name, ..)| *name == kernel) {
+            Some((_, count, total)) => (*count, *total) = (*count + 1, *total + median),
+            None => kernels.push((kernel, 1, *median)),
+        }
+    }
+    kernels.sort_by(|a, b| b.2.total_cmp(&a.2));
+    if as_json {
+        let by_kernel: Vec<_> =
+            kernels.iter().map(|(kernel, calls, us)| json!({"kernel": kernel, "calls": calls, "us": us})).collect();
+        let report = json!({
+            "impl": "mvae-fast", "variant": name(variant), "threads": threads, "batch": BATCH, "rollout": ROLLOUT,
+            "frame": model.frame_size, "latent": model.latent_size, "experts": model.experts, "frames": FRAMES,
+            "timed_steps": steps.div_ceil(ROLLOUT) * ROLLOUT, "ms_median": whole.median() / 1e3,
+            "ms_min": whole.quantile(0.0) / 1e3, "ms_max": whole.quantile(1.0) / 1e3, "by_kernel": by_kernel,
+        });
+        println!("{report}");
+        return Ok(());
+    }
+
     println!(
         "{}, {threads} threads: {}, {} calls, arena {megabytes:.1} MB",
         name(variant),
         whole.summary(),
         calls.len()
     );
-    let medians: Vec<f64> = times.iter().map(Times::median).collect();
-    let sum: f64 = medians.iter().sum();
     println!("  {sum:9.1} us when summed call by call:");
     for ((plan, times), median) in calls.iter().zip(&times).zip(&medians) {
         let call = &plan.calls[0];
@@ -138,15 +175,6 @@ fn bench(variant: Variant, threads: usize) -> Result<()> {
             all as f64 / 1e3
         );
     }
-    let mut kernels: Vec<(&str, usize, f64)> = Vec::new();
-    for (plan, median) in calls.iter().zip(&medians) {
-        let kernel = plan.calls[0].kernel;
-        match kernels.iter_mut().find(|(name, ..)| *name == kernel) {
-            Some((_, count, total)) => (*count, *total) = (*count + 1, *total + median),
-            None => kernels.push((kernel, 1, *median)),
-        }
-    }
-    kernels.sort_by(|a, b| b.2.total_cmp(&a.2));
     println!("  by kernel:");
     for (kernel, count, total) in kernels {
         println!("  {total:9.1} us {:5.1} % {kernel} ({count})", 100.0 * total / sum);
@@ -160,10 +188,12 @@ fn main() -> Result<()> {
     let words = timer::words();
     let (threads, names): (Vec<_>, Vec<_>) = words.iter().partition(|word| word.parse::<usize>().is_ok());
     let threads: Vec<usize> = threads.iter().flat_map(|word| word.parse()).collect();
+    let steps = std::env::var("STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(1600);
+    let as_json = timer::flag("--json");
     for &variant in Variant::value_variants() {
         if names.is_empty() || names.iter().any(|word| **word == name(variant)) {
             for &threads in if threads.is_empty() { &[1, 2][..] } else { &threads } {
-                bench(variant, threads)?;
+                bench(variant, threads, steps, as_json)?;
             }
         }
     }

@@ -29,6 +29,12 @@ impl Times {
         self.quantile(0.5)
     }
 
+    /// The same runs, each of `parts` equal parts, as times of one part.
+    pub fn divided(mut self, parts: usize) -> Times {
+        self.0.iter_mut().for_each(|time| *time /= parts as f64);
+        self
+    }
+
     /// `median us (10th percentile .. 90th percentile)`.
     pub fn summary(&self) -> String {
         format!("{:9.1} us ({:.1} .. {:.1})", self.median(), self.quantile(0.1), self.quantile(0.9))
@@ -61,4 +67,9 @@ pub fn machine() -> String {
 /// The words of the command line that are no flags (cargo adds `--bench`).
 pub fn words() -> Vec<String> {
     std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect()
+}
+
+/// Whether the command line has this flag.
+pub fn flag(name: &str) -> bool {
+    std::env::args().skip(1).any(|arg| arg == name)
 }

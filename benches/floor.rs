@@ -1,0 +1,88 @@
+//! What no f32 training step can do without on this machine: its multiplications at the rate of a large matrix product,
+//! and one vectorised pass of Adam. `cargo bench --bench floor [-- THREADS] [--json]`; medians of one run.
+use mvae_fast::backend::gemm::{Mat, MatsMut, product};
+use mvae_fast::backend::team::{Team, pieces};
+use mvae_fast::backend::vector::{self, AdamStep};
+use serde_json::json;
+
+mod timer;
+
+/// Multiplications and additions of a step of the full-size mixture model at 64 samples: 217 million forward, 217 for
+/// the gradients of the weights, 133 for those of the activations (none for the data).
+const STEP_GFLOP: f64 = 0.567;
+/// Parameters of that model.
+const PARAMETERS: usize = 1_696_072;
+/// Elements of a task of Adam.
+const PIECE: usize = 16 * 1024;
+/// Square products that are large.
+const SIZES: [usize; 3] = [1024, 1536, 2048];
+const RUNS: usize = 12;
+const ADAM_RUNS: usize = 100;
+
+fn numbers(n: usize) -> Vec<f32> {
+    (0..n).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect()
+}
+
+/// The `gemm` crate's product of [n, n] matrices, its rows shared out over the team.
+fn crate_product(team: &Team, n: usize, c: &mut [f32], a: &[f32], b: &[f32]) {
+    team.each(pieces(c, n.div_ceil(team.threads()) * n), |task, c| {
+        let (rows, first) = (c.len() / n, task * n.div_ceil(team.threads()));
+        let a = &a[first * n..][..rows * n];
+        let row = n as isize;
+        // SAFETY: [rows, n] of c and a, [n, n] of b, row-major.
+        unsafe {
+            let (c, a, b) = (c.as_mut_ptr(), a.as_ptr(), b.as_ptr());
+            let alone = gemm::Parallelism::None;
+            gemm::gemm(rows, n, n, c, 1, row, false, a, 1, row, b, 1, row, 0.0, 1.0, false, false, false, alone);
+        }
+    });
+}
+
+fn main() {
+    let threads = timer::words().iter().find_map(|word| word.parse().ok()).unwrap_or(2);
+    let team = Team::new(threads);
+
+    let mut products = Vec::new();
+    for n in SIZES {
+        let (a, b, mut c, mut d) = (numbers(n * n), numbers(n * n), vec![0f32; n * n], vec![0f32; n * n]);
+        let mut ours = || {
+            let out = MatsMut::one(&mut c, n, n, n);
+            product(&team, out, false, Mat::new(&a, n, n, n), Mat::new(&b, n, n, n));
+        };
+        let times = timer::alternate(RUNS, [&mut ours, &mut || crate_product(&team, n, &mut d, &a, &b)]);
+        for (name, times) in ["mvae-fast", "gemm crate"].into_iter().zip(times) {
+            products.push((name, n, 2.0 * (n * n * n) as f64 / times.median() / 1e3));
+        }
+    }
+    let rate = products.iter().map(|&(_, _, rate)| rate).fold(0.0, f64::max);
+
+    let step = AdamStep { beta1: 0.9, beta2: 0.999, step_size: 1e-4, inv_sqrt_bias2: 1.0, eps: 1e-8 };
+    let (mut p, g) = (numbers(PARAMETERS), numbers(PARAMETERS));
+    let (mut m, mut v) = (vec![0f32; PARAMETERS], vec![0f32; PARAMETERS]);
+    let mut squares = vec![0f64; PARAMETERS.div_ceil(PIECE)];
+    let mut update = || {
+        let data = (pieces(&mut p, PIECE), pieces(&mut m, PIECE), pieces(&mut v, PIECE), pieces(&mut squares, 1));
+        team.each(data, |i, (p, m, v, squares)| {
+            squares[0] = vector::adam(p, &g[i * PIECE..][..p.len()], m, v, step);
+        })
+    };
+    let [adam] = timer::alternate(ADAM_RUNS, [&mut update]);
+    let adam_ms = adam.median() / 1e3;
+    let floor = STEP_GFLOP / rate * 1e3 + adam_ms;
+
+    if timer::flag("--json") {
+        let products: Vec<_> =
+            products.iter().map(|(name, n, rate)| json!({"impl": name, "n": n, "gflops": rate})).collect();
+        let report = json!({
+            "impl": "floor", "threads": threads, "gflop": STEP_GFLOP, "gflops": rate, "adam_ms": adam_ms,
+            "ms_median": floor, "products": products,
+        });
+        println!("{report}");
+        return;
+    }
+    for (name, n, rate) in &products {
+        println!("{name:10} [{n}, {n}] x [{n}, {n}], {threads} threads: {rate:.0} GFLOP/s");
+    }
+    println!("adam over {PARAMETERS} parameters: {:.0} us", adam.median());
+    println!("floor of a step: {STEP_GFLOP} GFLOP at {rate:.0} GFLOP/s and adam: {floor:.3} ms");
+}
