@@ -159,12 +159,12 @@ keys! {
     }
     "Latent" {
         /// Weight of the KL loss, or auto: follows the reconstruction error (vq: weight of the codebook loss, 1 by default)
-        kl_weight: KlWeight = KlWeight::Fixed(0.003);
+        kl_weight: KlWeight = KlWeight::Auto;
         /// Epochs over which the KL weight rises from 0
         kl_warmup_epochs: usize = 0;
         /// KL that costs nothing, nats a latent dimension; 0 = off
         free_bits: f64 = 0.0;
-        /// KL to steer for by changing the weight, nats a latent dimension; 0 = off
+        /// KL to steer for, nats a latent dimension; the weight starts at kl_weight and follows; 0 = off
         #[serde(with = "zero_is_none")]
         target_kl: f64 => Option<f64> = None;
     }
@@ -429,9 +429,6 @@ impl Config {
             if self.target_kl.is_some() {
                 return refuse("target_kl: vq has no KL; leave it at 0".into());
             }
-        }
-        if auto && self.target_kl.is_some() {
-            return refuse("target_kl and kl_weight auto both set the weight; choose one".into());
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ const SYNTH_SEED: u64 = 0;
 const HELD_OUT_FRAMES: usize = 40;
 /// Smallest KL weight of `--kl-weight auto`.
 const AUTO_FLOOR: f64 = 1e-4;
+/// Where `--target-kl` starts from when the KL weight is not a number.
+const TARGET_START: f64 = 0.003;
 
 /// Where training starts.
 #[derive(Debug, Clone, Copy)]
@@ -166,8 +168,9 @@ fn stand(checkpoint: &Checkpoint, path: &Path, data: &Fingerprint, source: &Path
 fn kl_rule(c: &Config, model: &ModelConfig) -> Rule {
     match (c.target_kl, c.kl_weight) {
         (Some(kl), KlWeight::Fixed(start)) => Rule::Target { kl, start },
+        (Some(kl), KlWeight::Auto) => Rule::Target { kl, start: TARGET_START },
         (None, KlWeight::Fixed(weight)) => Rule::Fixed(weight),
-        (_, KlWeight::Auto) => {
+        (None, KlWeight::Auto) => {
             let units = 2.0 * model.latent_size as f64 / (model.future_predictions * model.frame_size) as f64;
             Rule::Auto { units, floor: AUTO_FLOOR }
         }

@@ -1,6 +1,6 @@
 //! A small periodic motion to train on, and the small model that trains on it.
 #![allow(dead_code)] // each test uses a part
-use mvae_fast::config::{Config, Variant};
+use mvae_fast::config::{Config, KlWeight, Variant};
 use mvae_fast::data::{Dataset, npz};
 use mvae_fast::record::{EpochRecord, Timing};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,7 @@ pub fn config(data: &Path, variant: Variant) -> Config {
     Config {
         data: vec![data.to_owned()],
         variant,
+        kl_weight: if variant == Variant::Vq { KlWeight::Fixed(1.0) } else { KlWeight::Auto },
         hidden_size: 16,
         gate_hidden_size: 8,
         latent_size: 4,
