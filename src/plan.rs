@@ -128,17 +128,14 @@ macro_rules! kernel_args {
             #[allow(unsafe_code)]
             unsafe fn view<'a>(&self, base: *mut u8) -> View<'a, T> {
                 $(let $s = self.$s as usize;)*
-                $(let $r = (self.$r, $rl);)*
-                $(let $w = (self.$w, $wl);)*
-                // SAFETY: the caller's; absent tensors are empty, and no written one overlaps another.
-                unsafe {
-                    View {
-                        $($r: $crate::plan::slice(base, $r.0, $r.1),)*
-                        $($w: $crate::plan::slice_mut(base, $w.0, $w.1),)*
-                        $($($n: self.$n,)*)?
-                        $($s,)*
-                        scalar: std::marker::PhantomData,
-                    }
+                // SAFETY: the caller's.
+                let base = unsafe { $crate::plan::Base::new(base) };
+                View {
+                    $($r: base.slice(self.$r, $rl),)*
+                    $($w: base.slice_mut(self.$w, $wl),)*
+                    $($($n: self.$n,)*)?
+                    $($s,)*
+                    scalar: std::marker::PhantomData,
                 }
             }
         }
@@ -154,30 +151,39 @@ impl Field {
     }
 }
 
-/// For [`kernel_args!`](crate::kernel_args): the elements of a tensor that is read.
-///
-/// # Safety
-/// See [`KernelArgs::view`].
-#[allow(unsafe_code)]
-pub unsafe fn slice<'a, E>(base: *mut u8, at: Ptr<E>, len: usize) -> &'a [E] {
-    if at.offset == 0 {
-        return &[];
-    }
-    // SAFETY: inside the arena, aligned by its layout, not written during the call.
-    unsafe { std::slice::from_raw_parts(base.add(at.offset()).cast::<E>(), len) }
-}
+/// For [`kernel_args!`](crate::kernel_args): an arena from which one call's tensors are taken.
+#[derive(Clone, Copy)]
+pub struct Base(*mut u8);
 
-/// For [`kernel_args!`](crate::kernel_args): the elements of a tensor that may be written.
-///
-/// # Safety
-/// See [`KernelArgs::view`].
-#[allow(unsafe_code)]
-pub unsafe fn slice_mut<'a, E>(base: *mut u8, at: Ptr<E>, len: usize) -> &'a mut [E] {
-    if at.offset == 0 {
-        return &mut [];
+impl Base {
+    /// The arena at this address.
+    ///
+    /// # Safety
+    /// See [`KernelArgs::view`]: only that call's tensors may be taken from it, each once.
+    #[allow(unsafe_code)]
+    pub unsafe fn new(address: *mut u8) -> Self {
+        Base(address)
     }
-    // SAFETY: inside the arena, aligned by its layout, overlapping no other field.
-    unsafe { std::slice::from_raw_parts_mut(base.add(at.offset()).cast::<E>(), len) }
+
+    /// The elements of a tensor that is read; an absent one is empty.
+    #[allow(unsafe_code)]
+    pub fn slice<'a, E>(self, at: Ptr<E>, len: usize) -> &'a [E] {
+        if at.offset == 0 {
+            return &[];
+        }
+        // SAFETY: inside the arena, aligned by its layout, not written during the call.
+        unsafe { std::slice::from_raw_parts(self.0.add(at.offset()).cast::<E>(), len) }
+    }
+
+    /// The elements of a tensor that may be written; an absent one is empty.
+    #[allow(unsafe_code)]
+    pub fn slice_mut<'a, E>(self, at: Ptr<E>, len: usize) -> &'a mut [E] {
+        if at.offset == 0 {
+            return &mut [];
+        }
+        // SAFETY: inside the arena, aligned by its layout, overlapping no other tensor of the call.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(at.offset()).cast::<E>(), len) }
+    }
 }
 
 /// The CPU body of a call, over the arena at this address.

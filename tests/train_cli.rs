@@ -308,7 +308,7 @@ fn signals_stop_within_the_epoch_and_the_run_goes_on_as_if_never_stopped() {
         let env: serde_json::Value = serde_json::from_slice(&env).unwrap();
         assert_eq!(env["resumed"].as_array().unwrap().len(), 1);
     }
-    success(&mut train("limit").args(["--max-minutes", "1e-4"]));
+    success(train("limit").args(["--max-minutes", "1e-4"]));
     assert!(desk.records("runs/limit").len() < 2);
     success(&mut desk.program(&["train", "--resume", "limit", "--quiet", "--max-minutes", "0"]));
     assert!(desk.outcome("runs/whole") == desk.outcome("runs/limit"));
