@@ -39,7 +39,7 @@ pub struct TrainStep<T> {
     pub network: Network<T>,
     /// What the steps to come are, [minibatches * rollout].
     pub schedule: Mat<StepState>,
-    /// [0] the next entry of the schedule.
+    /// \[0\] the next entry of the schedule.
     pub cursor: Mat<u32>,
     /// The current entry.
     pub state: Mat<StepState>,

@@ -438,7 +438,8 @@ fn nothing_held_out_leaves_walks_and_one_clip_gives_its_tail() {
     let c = Config { validation: 0.1, ..c };
     let backend = Cpu::new(1);
     let split = Setup::new(&c, &backend, Start::Fresh).unwrap().split;
-    assert_eq!((split.train, split.validation), (vec![0..540], vec![540..600]));
+    let parts = split.train.iter().chain(&split.validation).cloned().collect::<Vec<_>>();
+    assert_eq!(parts, [0..540, 540..600]);
     let v = last(&bench.run("tail", &c)).validation.clone().unwrap();
     assert!(v.one_step_error.is_some() && v.rollout_30_error.is_some() && v.rollout_300_error.is_none());
 }

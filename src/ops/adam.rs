@@ -12,7 +12,7 @@ pub const CHUNK: usize = 16384;
 
 crate::kernel_args! {
     reads {
-        /// [n] gradient.
+        /// \[n\] gradient.
         grad: T [n],
         /// The current step: step size and bias correction.
         state: StepState [1],
@@ -20,11 +20,11 @@ crate::kernel_args! {
         losses: f64 [LOSSES],
     }
     writes {
-        /// [n] parameters.
+        /// \[n\] parameters.
         param: T [n],
-        /// [n] first moment.
+        /// \[n\] first moment.
         m: T [n],
-        /// [n] second moment.
+        /// \[n\] second moment.
         v: T [n],
         /// Sum of the squared gradient over each [`CHUNK`].
         squares: f64 [n.div_ceil(CHUNK)],

@@ -35,7 +35,7 @@ crate::kernel_args! {
         schedule: StepState [n],
     }
     writes {
-        /// [0] is the next entry of the schedule.
+        /// \[0\] is the next entry of the schedule.
         cursor: u32 [2],
         /// The current step.
         state: StepState [1],
@@ -65,7 +65,7 @@ pub fn push<T: Real>(plan: &mut Plan, schedule: Mat<StepState>, cursor: Mat<u32>
 pub mod cpu {
     use super::*;
 
-    /// state = schedule[cursor], cursor += 1
+    /// state = schedule\[cursor\], cursor += 1
     pub fn begin_step<T: Real>(v: View<'_, T>, _: &Team) {
         v.state[0] = v.schedule[v.cursor[0] as usize];
         v.cursor[0] += 1;

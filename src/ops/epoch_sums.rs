@@ -16,7 +16,7 @@ crate::kernel_args! {
     reads {
         /// See [`slot`].
         losses: f64 [LOSSES],
-        /// [L] KL of each dimension; absent for vq.
+        /// \[L\] KL of each dimension; absent for vq.
         kl: f64 [l],
         /// [B, L] posterior mean.
         mu: T [b * l],
@@ -24,7 +24,7 @@ crate::kernel_args! {
         sigma: T [b * l],
         /// [B, E] gate; absent where there is none.
         gate: T [b * e],
-        /// [B] code of each sample; absent but for vq.
+        /// \[B\] code of each sample; absent but for vq.
         code: u32 [b],
         /// Partial sums of the squared gradient.
         squares: f64 [chunks],

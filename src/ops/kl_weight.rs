@@ -31,7 +31,7 @@ pub enum Rule {
     },
 }
 
-/// Length of the controller's memory: [0] steps seen, [1] running reconstruction loss, [2] weight.
+/// Length of the controller's memory: \[0\] steps seen, \[1\] running reconstruction loss, \[2\] weight.
 pub const CONTROLLER: usize = 4;
 /// Share of the past in the running reconstruction loss: about a thousand steps are remembered.
 const MEMORY: f64 = 0.999;
@@ -87,7 +87,7 @@ pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, losses: Mat<f64>, c
 pub mod cpu {
     use super::*;
 
-    /// losses[WEIGHT], losses[TOTAL] and, once, losses[NONFINITE_STEP]
+    /// losses\[WEIGHT\], losses\[TOTAL\] and, once, losses\[NONFINITE_STEP\]
     pub fn kl_weight<T: Real>(v: View<'_, T>, _: &Team) {
         let (state, losses, memory) = (&v.state[0], v.losses, v.controller);
         let first = memory[0] == 0.0;

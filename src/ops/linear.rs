@@ -18,7 +18,7 @@ crate::kernel_args! {
         h: T [b * hc],
         /// [O, X + H].
         w: T [o * (xc + hc)],
-        /// [O].
+        /// \[O\].
         bias: T [o],
     }
     writes {
@@ -32,7 +32,7 @@ crate::kernel_args! {
         dh: T [b * hc],
         /// [O, X + H].
         dw: T [o * (xc + hc)],
-        /// [O].
+        /// \[O\].
         dbias: T [o],
     }
     sizes {

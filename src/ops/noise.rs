@@ -66,7 +66,7 @@ pub mod pick {
             gate: T [b * e],
         }
         writes {
-            /// [B] the entry drawn.
+            /// \[B\] the entry drawn.
             pick: u32 [b],
         }
         sizes {

@@ -26,15 +26,15 @@ crate::kernel_args! {
     writes {
         /// [L, N] one code a column.
         embed: T [l * n],
-        /// [N] moving average of how many samples a code has.
+        /// \[N\] moving average of how many samples a code has.
         cluster_size: T [n],
         /// [L, N] moving average of the sum of a code's samples.
         embed_avg: T [l * n],
         /// [B, L] the code of each sample.
         z: T [b * l],
-        /// [B] its number.
+        /// \[B\] its number.
         code: u32 [b],
-        /// [N] samples of each code.
+        /// \[N\] samples of each code.
         count: T [n],
         /// See [`slot`].
         losses: f64 [LOSSES],
@@ -127,7 +127,7 @@ pub mod cpu {
     use super::*;
     use crate::ops::noise::pick::largest;
 
-    /// Nearest codes (the first one on a tie), losses[KL] = mean (code - v)^2, perplexity of the codes' use
+    /// Nearest codes (the first one on a tie), losses\[KL\] = mean (code - v)^2, perplexity of the codes' use
     pub fn forward<T: Real>(q: View<'_, T>, _: &Team) {
         let View { l, n, .. } = q;
         q.count.fill(T::zero());

@@ -91,7 +91,7 @@ impl<T: Real> Operation for ReconLoss<T> {
 pub mod cpu {
     use super::*;
 
-    /// losses[RECON] = mean (y - truth)^2
+    /// losses\[RECON\] = mean (y - truth)^2
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
         let rows = v.y.chunks_exact(v.x).zip(v.truth.chunks_exact(v.x));
         let sum: f64 = rows.map(|(y, t)| vector::squared_distance(y, t).f64()).sum();

@@ -24,7 +24,7 @@ crate::kernel_args! {
         z: T [b * l],
         /// [B, L] exp(logvar / 2).
         sigma: T [b * l],
-        /// [L] KL of each dimension, nats, mean over the batch.
+        /// \[L\] KL of each dimension, nats, mean over the batch.
         kl: f64 [l],
         /// See [`slot`].
         losses: f64 [LOSSES],

@@ -17,7 +17,7 @@ crate::kernel_args! {
         gate: T [b * e],
         /// [B, X].
         truth: T [b * x],
-        /// [B] the expert that predicts.
+        /// \[B\] the expert that predicts.
         pick: u32 [b],
     }
     writes {
@@ -123,7 +123,7 @@ pub mod cpu {
         }
     }
 
-    /// losses[RECON] = -mean log sum_e g_e exp(-m_e / 2)
+    /// losses\[RECON\] = -mean log sum_e g_e exp(-m_e / 2)
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
         let View { b, x, e, .. } = v;
         let mut sum = 0.0;
