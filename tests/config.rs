@@ -188,8 +188,8 @@ fn impossible_values_are_refused_by_name() {
         ("seed", |c| c.seed = u64::MAX),
         ("checkpoint_every", |c| c.checkpoint_every = u64::MAX),
         ("kl_weight auto", |c| (c.variant, c.kl_weight) = (Variant::Vq, KlWeight::Auto)),
-        ("free_bits", |c| (c.variant, c.free_bits) = (Variant::Vq, 0.1)),
-        ("target_kl", |c| (c.variant, c.target_kl) = (Variant::Vq, Some(1.0))),
+        ("free_bits", |c| (c.variant, c.kl_weight, c.free_bits) = (Variant::Vq, KlWeight::Fixed(1.0), 0.1)),
+        ("target_kl", |c| (c.variant, c.kl_weight, c.target_kl) = (Variant::Vq, KlWeight::Fixed(1.0), Some(1.0))),
     ];
     for (number, (key, spoil)) in cases.iter().enumerate() {
         let mut config = Config::default();
