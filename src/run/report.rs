@@ -6,6 +6,8 @@ use crate::record::EpochRecord;
 use serde::Serialize;
 
 const PAGE: &str = include_str!("report.html");
+/// Errors above this (features have variance 1) are drawn as this, so that one rollout that explodes hides nothing else.
+const EXPLODED: f64 = 10.0;
 
 /// Writes the page of a run, whole. `configuration` holds what is worth reading first, as (name, value).
 pub fn write(folder: &RunFolder, configuration: &[(&str, String)], records: &[EpochRecord]) -> Result<()> {
@@ -125,7 +127,7 @@ fn data(records: &[EpochRecord]) -> String {
     }
     let curve = |field: fn(&EpochRecord) -> f64| records.iter().map(|record| field(record) as f32).collect::<Vec<_>>();
     let measured = |field: fn(&crate::record::Validation) -> Option<f64>| {
-        let field = |record: &EpochRecord| Some(field(record.validation.as_ref()?)? as f32);
+        let field = |record: &EpochRecord| Some(field(record.validation.as_ref()?)?.min(EXPLODED) as f32);
         records.iter().map(field).collect::<Vec<_>>()
     };
     let last = |field: fn(&EpochRecord) -> &Vec<f64>| {
