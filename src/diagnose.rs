@@ -1,11 +1,14 @@
 //! What is wrong with a model, from an epoch's record alone: each finding is one plain line with what to try.
-use crate::config::{Config, KlWeight, Variant};
+use crate::config::{CodebookInit, Config, KlWeight, Variant};
 use crate::record::EpochRecord;
 
 /// A gate weight below this share of an even split is a dead expert.
 const DEAD_SHARE: f64 = 0.02;
 /// Walks from the prior that must stay inside the data's range once the model trains on its own predictions.
 const INSIDE: f64 = 0.9;
+/// Spread of the walks' last poses, of the data's, below which they stand still in a mean pose (a healthy model has 0.7
+/// to 1).
+const FROZEN: f64 = 0.3;
 
 /// The findings.
 pub fn warnings(c: &Config, r: &EpochRecord) -> Vec<String> {
@@ -15,9 +18,9 @@ pub fn warnings(c: &Config, r: &EpochRecord) -> Vec<String> {
         let used = r.expert_usage.iter().filter(|&&share| share > 0.0).count();
         if used <= r.expert_usage.len() / 4 {
             found.push(format!(
-                "the codebook has collapsed: {used} of {} codes are used; try --codebook-init fixed, fewer --codes or a \
-                 smaller --learning-rate",
-                r.expert_usage.len()
+                "the codebook has collapsed: {used} of {} codes are used; try {}fewer --codes or a smaller --learning-rate",
+                r.expert_usage.len(),
+                if c.codebook_init == CodebookInit::Fixed { "" } else { "--codebook-init fixed, " }
             ));
         }
     } else if r.active_units <= latents / 4 {
@@ -55,6 +58,16 @@ pub fn warnings(c: &Config, r: &EpochRecord) -> Vec<String> {
             "rollouts explode: {:.0} % of walks with latents from the prior leave the data's range within 300 frames; try \
              more --student-epochs, a larger --kl-weight or more data",
             100.0 * (1.0 - v.prior_inside)
+        ));
+    }
+    if let Some(v) = &r.validation
+        && r.phase == "student"
+        && v.prior_rms < FROZEN
+    {
+        found.push(format!(
+            "rollouts freeze: walks with latents from the prior end in poses of {:.0} % of the data's spread; try more \
+             --student-epochs",
+            100.0 * v.prior_rms
         ));
     }
     found

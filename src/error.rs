@@ -76,7 +76,7 @@ pub enum Error {
     #[error("{0}")]
     Gate(String),
     /// Stopped by a signal (its number), with everything saved.
-    #[error("stopped by signal {0}; continue with --resume")]
+    #[error("stopped by signal {0}, everything saved; continue with --resume")]
     Stopped(i32),
 }
 

@@ -70,6 +70,6 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     ));
     line(format_args!("normalisation {:?}", meta.normalization));
     if let Some(p) = &meta.progress {
-        line(format_args!("training stands at epoch {}, step {}", p.epoch, p.step));
+        line(format_args!("trained {} epochs and {} mini-batches, {} steps", p.epoch - 1, p.minibatch, p.step));
     }
 }

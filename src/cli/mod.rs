@@ -324,13 +324,16 @@ fn data_check(files: &[PathBuf], json: bool) -> Result<()> {
         if json {
             print(&format!("{}\n", serde_json::json!({ "file": file, "report": report })))?;
         } else {
-            print(&format!("{}\n{report}", file.display()))?;
+            print(&format!("{}\n{report}\n", file.display()))?;
         }
     }
     Ok(())
 }
 
 fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
+    if output.exists() {
+        return Err(Error::Usage(format!("{} exists; give another name, or remove it first", output.display())));
+    }
     let set = synth::locomotion(frames, seed);
     npz::write(output, &set)?;
     let (frames, clips) = (set.num_frames(), set.end_indices.len());

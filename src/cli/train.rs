@@ -84,7 +84,11 @@ fn summary(config: &Config, last: &EpochRecord, path: &str) -> String {
         if let Some(error) = v.one_step_error {
             line(format_args!("held-out one-step error {error:.4}"));
         }
-        line(format_args!("{:.0} % of walks from the prior stay in the data's range", 100.0 * v.prior_inside));
+        let inside = 100.0 * v.prior_inside;
+        line(format_args!(
+            "{inside:.0} % of walks from the prior stay in the data's range, with {:.2} of its spread",
+            v.prior_rms
+        ));
     }
     for warning in &last.warnings {
         line(format_args!("warning: {warning}"));

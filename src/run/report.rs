@@ -85,7 +85,7 @@ fn numbers(records: &[EpochRecord]) -> Vec<(&'static str, String)> {
             ("Held-out error at frame 30 of rollouts", error(validation.rollout_30_error)),
             ("Held-out error at frame 300 of rollouts", error(validation.rollout_300_error)),
             ("Rollouts from the prior that stay in range", format!("{inside:.1} %")),
-            ("Their pose at frame 300 (root mean square; data: 1)", number(validation.prior_rms)),
+            ("Spread of their poses at frame 300 (data: 1)", number(validation.prior_rms)),
         ]);
     }
     rows.extend([
