@@ -23,7 +23,7 @@ const KEY: &str = "mvae-fast";
 const PREFIX: &[u8] = br#"{"__metadata__":{"mvae-fast":"{\"crc32c\":\""#;
 const CHECKSUM_LEN: usize = 8;
 /// Longest header read; ours have some ten thousand bytes.
-const MAX_HEADER_LEN: u64 = 1 << 20;
+const MAX_HEADER_LEN: u64 = 64 << 20;
 
 /// The content of a checkpoint. Tensors may borrow what they are saved from; loaded ones own their data.
 #[derive(Debug, Clone, PartialEq)]

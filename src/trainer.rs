@@ -56,6 +56,10 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
         let seconds = epoch_begun.elapsed().as_secs_f64();
         let samples = ((minibatches - first_minibatch) * c.rollout * c.batch_size) as f64;
         let mut record = record(run)?;
+        if !record.grad_norm.is_finite() {
+            // A gradient too large to be squared has left moments that never recover.
+            return Err(not_finite(run, "a backward call (a gradient beyond the range of f32)".into()));
+        }
         if epoch.is_multiple_of(interval) || epoch == epochs {
             record.validation = Some(run.evaluation.measure(&mut run.memory, epoch == epochs)?);
         }
@@ -160,9 +164,14 @@ fn save(run: &mut Setup, folder: &RunFolder, logs: &Logs, records: &[EpochRecord
 /// The error for a loss that is not finite.
 fn nonfinite(run: &mut Setup) -> Result<Error> {
     let operation = run.step.culprit(&mut run.memory)?;
+    Ok(not_finite(run, operation))
+}
+
+/// The error that names what first was not finite.
+fn not_finite(run: &Setup, operation: String) -> Error {
     let mend =
         "the last checkpoint is intact; try a smaller --learning-rate or look at the data with `data check`".into();
-    Ok(Error::NonFinite { epoch: run.at.epoch, step: run.at.step, operation, mend })
+    Error::NonFinite { epoch: run.at.epoch, step: run.at.step, operation, mend }
 }
 
 /// What is said at the start.

@@ -330,9 +330,15 @@ fn data_check(files: &[PathBuf], json: bool) -> Result<()> {
     Ok(())
 }
 
+/// Most frames that `data synth` makes: 93 hours.
+const MAX_FRAMES: usize = 10_000_000;
+
 fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
     if output.exists() {
         return Err(Error::Usage(format!("{} exists; give another name, or remove it first", output.display())));
+    }
+    if frames > MAX_FRAMES {
+        return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }
     let set = synth::locomotion(frames, seed);
     npz::write(output, &set)?;

@@ -13,6 +13,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
+/// More threads than any machine this was made for has cores.
+const MAX_THREADS: usize = 1024;
+
 /// Trains as the arguments say; the result goes to standard output.
 pub fn train(args: &TrainArgs) -> Result<()> {
     let mut config = args.config()?;
@@ -21,6 +24,9 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     }
     args.device.check()?;
     absolute(&mut config.data)?;
+    if let Some(threads) = args.threads.filter(|threads| threads.get() > MAX_THREADS) {
+        return Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")));
+    }
     let backend = backend::open("cpu", args.threads.map_or(0, NonZeroUsize::get))?;
     let say = |line: String| {
         if !args.quiet {
