@@ -2,14 +2,14 @@
 //! clip, inclusive. Sizes are checked against the file before anything is allocated; ndarray-npy decodes the numbers.
 use super::Dataset;
 use super::zip::{EntryReader, Zip};
+use crate::run::atomic;
 use crate::{Error, Result};
 use half::f16;
 use ndarray::{Array, Array1, Array2, ArrayView1, ArrayView2, Dimension};
 use ndarray_npy::{NpzWriter, ReadNpyError, ReadNpyExt, ReadableElement};
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
 
 /// Longest array header believed; numpy writes about a hundred bytes and refuses to read more than 10,000.
 const MAX_HEADER: u64 = 10_000;
@@ -48,29 +48,17 @@ pub fn read_lenient(path: &Path) -> Result<Dataset> {
 }
 
 /// Writes `data` (f32) and `end_indices` (i64), without names, so that the file is either the old one or the whole
-/// new one: to `PATH.tmp`, synced, then renamed.
+/// new one (see [`atomic::write_with`]).
 pub fn write(path: &Path, dataset: &Dataset) -> Result<()> {
-    let mut temporary = OsString::from(path);
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let written = write_arrays(&temporary, dataset)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(Error::io(path, "cannot be written"));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary); // the first error is the one to report
-    }
-    written
-}
-
-fn write_arrays(path: &Path, dataset: &Dataset) -> io::Result<()> {
-    let frames = ArrayView2::from_shape((dataset.num_frames(), dataset.frame_size), &dataset.frames)
-        .map_err(io::Error::other)?;
-    let ends: Vec<i64> = dataset.end_indices.iter().map(|&end| end as i64).collect();
-    let mut npz = NpzWriter::new(BufWriter::new(File::create(path)?));
-    npz.add_array("data", &frames).map_err(io::Error::other)?;
-    npz.add_array("end_indices", &ArrayView1::from(&ends)).map_err(io::Error::other)?;
-    let file = npz.finish().map_err(io::Error::other)?;
-    file.into_inner().map_err(|e| e.into_error())?.sync_all()
+    atomic::write_with(path, |file| {
+        let frames = ArrayView2::from_shape((dataset.num_frames(), dataset.frame_size), &dataset.frames)
+            .map_err(io::Error::other)?;
+        let ends: Vec<i64> = dataset.end_indices.iter().map(|&end| end as i64).collect();
+        let mut npz = NpzWriter::new(BufWriter::new(file));
+        npz.add_array("data", &frames).map_err(io::Error::other)?;
+        npz.add_array("end_indices", &ArrayView1::from(&ends)).map_err(io::Error::other)?;
+        npz.finish().map_err(io::Error::other)?.flush()
+    })
 }
 
 /// The frames as f32, row major, and the frame size.
