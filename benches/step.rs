@@ -46,16 +46,6 @@ fn name(variant: Variant) -> String {
     format!("{variant:?}").to_lowercase()
 }
 
-/// The plan's calls as plans of their own.
-fn one_by_one(plan: Plan) -> Vec<Plan> {
-    let alone = |call| {
-        let mut plan = Plan::default();
-        plan.calls.push(call);
-        plan
-    };
-    plan.calls.into_iter().map(alone).collect()
-}
-
 fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Result<()> {
     let backend = Cpu::new(threads);
     let (mut arena, model) = (Arena::default(), model(variant));
@@ -76,7 +66,6 @@ fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Resul
     let megabytes = arena.bytes() as f64 / 1e6;
 
     let mut memory = Memory::new(&backend, arena)?;
-    memory.check(&step.plan);
     initialize(&mut memory, &parameters, 1)?;
     let stream = Stream::new(1, Purpose::Check, 0);
     let frames: Vec<f32> =
@@ -118,7 +107,7 @@ fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Resul
     }
     let whole = whole.divided(ROLLOUT);
 
-    let calls = one_by_one(step.plan);
+    let calls: Vec<Plan> = step.plan.one_by_one().collect();
     let mut times = vec![Times::default(); calls.len()];
     for run in 0..RUNS {
         if run % schedule.len() == 0 {
@@ -135,7 +124,7 @@ fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Resul
     let sum: f64 = medians.iter().sum();
     let mut kernels: Vec<(&str, usize, f64)> = Vec::new();
     for (plan, median) in calls.iter().zip(&medians) {
-        let kernel = plan.calls[0].kernel;
+        let kernel = plan.calls()[0].kernel();
         match kernels.iter_mut().find(|(name, ..)| *name == kernel) {
             Some((_, count, total)) => (*count, *total) = (*count + 1, *total + median),
             None => kernels.push((kernel, 1, *median)),
@@ -163,14 +152,14 @@ fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Resul
     );
     println!("  {sum:9.1} us when summed call by call:");
     for ((plan, times), median) in calls.iter().zip(&times).zip(&medians) {
-        let call = &plan.calls[0];
+        let call = &plan.calls()[0];
         let written: usize = call.written().map(|field| field.bytes.len()).sum();
-        let all: usize = call.fields.iter().map(|field| field.bytes.len()).sum();
+        let all: usize = call.fields().iter().map(|field| field.bytes.len()).sum();
         println!(
             "  {} {:5.1} % {:28} writes {:7.1} of {:7.1} KB",
             times.summary(),
             100.0 * median / sum,
-            call.kernel,
+            call.kernel(),
             written as f64 / 1e3,
             all as f64 / 1e3
         );

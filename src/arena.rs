@@ -56,7 +56,7 @@ impl<T> Mat<T> {
         if self.is_none() {
             return *self;
         }
-        assert!(first + rows <= self.rows, "rows {first}..{} of {}", first + rows, self.rows);
+        assert!(first <= self.rows && rows <= self.rows - first, "{rows} rows from {first} on of {}", self.rows);
         Mat { offset: self.offset + first * self.cols * size_of::<T>(), rows, ..*self }
     }
     /// The same elements with other rows and columns.

@@ -115,11 +115,6 @@ impl Evaluation {
         (cost / (BUDGET * steps as f64)).ceil().max(1.0) as usize
     }
 
-    /// The plans, to be checked against the arena.
-    pub fn plans(&self) -> [&Plan; 2] {
-        [&self.reconstruct, &self.walk]
-    }
-
     /// Measures the model as it is, with `last` also on long walks. Errors: those of the backend.
     pub fn measure(&self, memory: &mut Memory, last: bool) -> Result<Validation> {
         let Walks { inside, rms } = self.walks(memory, HORIZONS[1])?;

@@ -7,6 +7,7 @@ use crate::backend::team::Team;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A tensor argument: its place in the arena (bytes; 0 = absent). Backends add the arena's address.
 #[repr(transparent)]
@@ -52,7 +53,11 @@ pub struct Field {
 }
 
 /// An argument struct made by [`kernel_args!`](crate::kernel_args).
-pub trait KernelArgs: Copy + Send + Sync + 'static {
+///
+/// # Safety
+/// [`KernelArgs::view`] takes nothing from the arena but what [`KernelArgs::fields`] lists.
+#[allow(unsafe_code)]
+pub unsafe trait KernelArgs: Copy + Send + Sync + 'static {
     /// The same arguments as slices.
     type View<'a>;
     /// The tensor arguments in order.
@@ -63,7 +68,6 @@ pub trait KernelArgs: Copy + Send + Sync + 'static {
     ///
     /// # Safety
     /// `base` must be an arena that holds every field, used by nobody else; [`Plan::check`] has seen these fields.
-    #[allow(unsafe_code)]
     unsafe fn view<'a>(&self, base: *mut u8) -> Self::View<'a>;
 }
 
@@ -101,8 +105,9 @@ macro_rules! kernel_args {
             pub scalar: std::marker::PhantomData<&'a T>,
         }
 
-        #[allow(unused_variables)]
-        impl<T: $crate::real::Real> $crate::plan::KernelArgs for Args<T> {
+        // SAFETY: fields and views are made from the same tensors and lengths.
+        #[allow(unused_variables, unsafe_code)]
+        unsafe impl<T: $crate::real::Real> $crate::plan::KernelArgs for Args<T> {
             type View<'a> = View<'a, T>;
 
             fn fields(&self) -> Vec<$crate::plan::Field> {
@@ -113,7 +118,6 @@ macro_rules! kernel_args {
                 ]
             }
 
-            #[allow(unsafe_code)]
             fn bytes(&self) -> Vec<u8> {
                 const POINTERS: usize = [$(stringify!($r),)* $(stringify!($w),)*].len();
                 const NUMBERS: usize = 0 $($(+ { let _ = stringify!($n); 1 })*)?;
@@ -125,7 +129,6 @@ macro_rules! kernel_args {
                 unsafe { std::slice::from_raw_parts((self as *const Self).cast::<u8>(), size_of::<Self>()) }.to_vec()
             }
 
-            #[allow(unsafe_code)]
             unsafe fn view<'a>(&self, base: *mut u8) -> View<'a, T> {
                 $(let $s = self.$s as usize;)*
                 // SAFETY: the caller's.
@@ -186,24 +189,51 @@ impl Base {
     }
 }
 
+/// A size as kernels take it.
+///
+/// # Panics
+/// Above 2^32 - 1: beyond what a kernel can index.
+pub fn size(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or_else(|_| panic!("{n} elements are more than a kernel can index"))
+}
+
 /// The CPU body of a call, over the arena at this address.
 type Body = Box<dyn Fn(*mut u8, &Team) + Send + Sync>;
 
 /// One kernel with its arguments.
 pub struct Call {
-    /// The kernel's name.
-    pub kernel: &'static str,
-    /// The argument struct; its pointers are places in the arena.
-    pub args: Vec<u8>,
-    /// The tensor arguments.
-    pub fields: Vec<Field>,
-    /// Names of the tensors this kernel writes.
-    pub writes: &'static [&'static str],
-    /// What it does, in Rust.
-    pub(crate) body: Body,
+    kernel: &'static str,
+    args: Vec<u8>,
+    fields: Vec<Field>,
+    writes: &'static [&'static str],
+    body: Body,
 }
 
 impl Call {
+    /// The kernel's name.
+    pub fn kernel(&self) -> &'static str {
+        self.kernel
+    }
+
+    /// The argument struct; its pointers are places in the arena.
+    pub fn args(&self) -> &[u8] {
+        &self.args
+    }
+
+    /// The tensor arguments.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Does in Rust what the kernel does.
+    ///
+    /// # Safety
+    /// `arena` is one that [`Plan::check`] compared this call with, and nobody else uses it meanwhile.
+    #[allow(unsafe_code)]
+    pub unsafe fn run(&self, arena: *mut u8, team: &Team) {
+        (self.body)(arena, team)
+    }
+
     /// The tensors this call writes.
     pub fn written(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(|f| self.writes.contains(&f.name) && !f.bytes.is_empty())
@@ -213,13 +243,24 @@ impl Call {
 /// Calls in the order in which they run.
 #[derive(Default)]
 pub struct Plan {
-    /// The calls.
-    pub calls: Vec<Call>,
+    calls: Vec<Call>,
     /// Gradients that have been written, so that the next writer adds.
     written_grads: BTreeSet<usize>,
+    /// The memory whose layout the calls have been checked against; 0 = none.
+    checked: AtomicU64,
 }
 
 impl Plan {
+    /// The calls.
+    pub fn calls(&self) -> &[Call] {
+        &self.calls
+    }
+
+    /// The calls as plans of their own.
+    pub fn one_by_one(self) -> impl Iterator<Item = Plan> {
+        self.calls.into_iter().map(|call| Plan { calls: vec![call], ..Plan::default() })
+    }
+
     /// Appends a kernel: its name, the tensors it writes, its arguments and its CPU body.
     #[allow(unsafe_code)]
     pub fn push<A: KernelArgs>(
@@ -233,12 +274,13 @@ impl Plan {
         for name in writes {
             assert!(fields.iter().any(|f| f.name == *name && f.writable), "{kernel}: no writable tensor {name}");
         }
+        self.checked = AtomicU64::default();
         self.calls.push(Call {
             kernel,
             args: args.bytes(),
             fields,
             writes,
-            // SAFETY: only backends call it, with an arena that `Plan::check` compared with these fields.
+            // SAFETY: the contract of `Call::run`.
             body: Box::new(move |base, team| body(unsafe { args.view(base) }, team)),
         });
     }
@@ -246,6 +288,14 @@ impl Plan {
     /// Whether the gradient at this place has to be added to (1) or overwritten (0): the first writer overwrites.
     pub fn accumulate<T>(&mut self, grad: Mat<T>) -> u32 {
         u32::from(!grad.is_none() && !self.written_grads.insert(grad.offset()))
+    }
+
+    /// Checks the calls against the arena of this memory, unless that has been done. Panics as [`Plan::check`].
+    pub(crate) fn check_once(&self, memory: u64, arena: &Arena) {
+        if self.checked.load(Ordering::Relaxed) != memory {
+            self.check(arena);
+            self.checked.store(memory, Ordering::Relaxed);
+        }
     }
 
     /// Checks that every argument lies inside one tensor of the arena and that none that may be written overlaps another.

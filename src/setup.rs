@@ -111,9 +111,6 @@ impl<'a> Setup<'a> {
         let held_out = split.validation.clone();
         let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, &range, c.seed)?;
         let mut memory = Memory::new(backend, arena)?;
-        for plan in [&step.plan, &step.forward].into_iter().chain(evaluation.plans()) {
-            memory.check(plan);
-        }
         memory.write(data, &set.frames)?;
 
         let state = State::new(&parameters, &statistics, &step);

@@ -470,7 +470,6 @@ fn vae_step<T: Real>(case: &Case, seed: Option<u64>) -> Report {
 
     let backend = Cpu::new(2);
     let mut memory = Memory::new(&backend, arena).unwrap();
-    [&decode, &step.plan].iter().for_each(|plan| memory.check(plan));
     training.write_initial(&mut memory);
     let action = if sampler.action.is_none() { sampler.z.value } else { sampler.action };
     write(&mut memory, action, case.values("sample_action"));
@@ -586,7 +585,6 @@ fn vae_rollout<T: Real>(case: &Case, seed: Option<u64>) -> Report {
     let (step, network) = (&training.step, &training.step.network);
     let backend = Cpu::new(2);
     let mut memory = Memory::new(&backend, arena).unwrap();
-    memory.check(&step.plan);
     training.write_initial(&mut memory);
     memory.write(data, &frames).unwrap();
     memory.write(step.starts, &integers(case, "starts")).unwrap();

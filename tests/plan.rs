@@ -48,6 +48,16 @@ fn an_argument_longer_than_its_tensor_is_refused() {
 }
 
 #[test]
+#[should_panic(expected = "reaches outside its tensor")]
+fn a_plan_checked_for_one_memory_is_checked_again_for_another() {
+    let (plan, arena) = layer(false);
+    let mut other = Arena::default();
+    other.mat::<f32>(1, 1);
+    memory(arena).run(&plan).unwrap();
+    memory(other).run(&plan).unwrap();
+}
+
+#[test]
 fn steps_come_in_the_order_of_the_schedule() {
     let mut arena = Arena::default();
     let (schedule, cursor, current) = (arena.mat(1, 3), arena.mat(1, 2), arena.mat(1, 1));

@@ -51,26 +51,27 @@ impl Backend for Cpu {
         if address.is_null() {
             return Err(short());
         }
-        Ok(Buffer { address: address as usize, bytes, owner: Box::new(Block { address, layout }) })
+        Ok(Buffer { address: address as usize, bytes, _owner: Box::new(Block { address, layout }) })
     }
 
     fn write(&self, to: &mut Buffer, at: usize, from: &[u8]) -> Result<()> {
-        assert!(at + from.len() <= to.bytes);
+        let start = to.range(at, from.len());
         // SAFETY: inside the allocation, which `to` borrows mutably.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), (to.address as *mut u8).add(at), from.len()) };
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), start as *mut u8, from.len()) };
         Ok(())
     }
 
     fn read(&self, from: &Buffer, at: usize, to: &mut [u8]) -> Result<()> {
-        assert!(at + to.len() <= from.bytes);
+        let start = from.range(at, to.len());
         // SAFETY: inside the allocation.
-        unsafe { std::ptr::copy_nonoverlapping((from.address as *const u8).add(at), to.as_mut_ptr(), to.len()) };
+        unsafe { std::ptr::copy_nonoverlapping(start as *const u8, to.as_mut_ptr(), to.len()) };
         Ok(())
     }
 
-    fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()> {
+    unsafe fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()> {
         for call in calls {
-            (call.body)(arena.address as *mut u8, &self.team);
+            // SAFETY: the caller's.
+            unsafe { call.run(arena.address as *mut u8, &self.team) };
         }
         Ok(())
     }

@@ -10,15 +10,27 @@ use crate::plan::{Call, Plan};
 use crate::{Error, Result};
 use bytemuck::Pod;
 use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An allocation of a backend.
 pub struct Buffer {
     /// Address of the first byte, on the backend's device.
-    pub address: usize,
+    address: usize,
     /// Length in bytes.
-    pub bytes: usize,
+    bytes: usize,
     /// Whatever frees it.
-    pub owner: Box<dyn Any + Send>,
+    _owner: Box<dyn Any + Send>,
+}
+
+impl Buffer {
+    /// The bytes `at .. at + len`.
+    ///
+    /// # Panics
+    /// When they are not inside.
+    fn range(&self, at: usize, len: usize) -> usize {
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.bytes), "{len} bytes at {at} of {}", self.bytes);
+        self.address + at
+    }
 }
 
 /// All a backend is; adding an operation touches none.
@@ -31,13 +43,19 @@ pub trait Backend: Send + Sync {
     fn write(&self, to: &mut Buffer, at: usize, from: &[u8]) -> Result<()>;
     /// Copies bytes out, from byte `at` on.
     fn read(&self, from: &Buffer, at: usize, to: &mut [u8]) -> Result<()>;
-    /// Runs calls over an arena, in order. The calls have been checked against the arena's layout.
-    fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()>;
+    /// Runs calls over an arena, in order.
+    ///
+    /// # Safety
+    /// The arena is of this backend, and [`Plan::check`] has compared the calls with its layout.
+    #[allow(unsafe_code)]
+    unsafe fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()>;
 }
 
 /// An arena that has been allocated: typed access to its tensors, and plans run over it.
 pub struct Memory<'b> {
     backend: &'b dyn Backend,
+    /// Unlike that of any other memory.
+    id: u64,
     layout: Arena,
     buffer: Buffer,
 }
@@ -45,8 +63,9 @@ pub struct Memory<'b> {
 impl<'b> Memory<'b> {
     /// Allocates an arena. Errors: not enough memory.
     pub fn new(backend: &'b dyn Backend, layout: Arena) -> Result<Self> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
         let buffer = backend.alloc(layout.bytes())?;
-        Ok(Memory { backend, layout, buffer })
+        Ok(Memory { backend, id: MADE.fetch_add(1, Ordering::Relaxed) + 1, layout, buffer })
     }
 
     /// The backend it lives on.
@@ -70,20 +89,26 @@ impl<'b> Memory<'b> {
         Ok(values)
     }
 
-    /// Runs a plan that was made for this arena (see [`Memory::check`]).
+    /// Runs a plan; the first time, checks it against the arena's layout.
+    ///
+    /// # Panics
+    /// When the plan was made for another layout (see [`Plan::check`]).
     pub fn run(&mut self, plan: &Plan) -> Result<()> {
-        self.backend.run(&plan.calls, &mut self.buffer)
+        plan.check_once(self.id, &self.layout);
+        self.run_checked(plan.calls())
     }
 
-    /// Checks a plan against the arena's layout; to be done once, before it first runs.
-    pub fn check(&self, plan: &Plan) {
-        plan.check(&self.layout);
+    #[allow(unsafe_code)]
+    fn run_checked(&mut self, calls: &[Call]) -> Result<()> {
+        // SAFETY: the buffer is this backend's and has this layout, which both callers have checked the calls against.
+        unsafe { self.backend.run(calls, &mut self.buffer) }
     }
 
     /// Runs a plan call by call; the first written float tensor with a value that is not finite, as `kernel (tensor)`.
     pub fn first_nonfinite(&mut self, plan: &Plan) -> Result<Option<String>> {
-        for call in &plan.calls {
-            self.backend.run(std::slice::from_ref(call), &mut self.buffer)?;
+        plan.check_once(self.id, &self.layout);
+        for call in plan.calls() {
+            self.run_checked(std::slice::from_ref(call))?;
             for field in call.written() {
                 let mut words = vec![0u64; field.bytes.len().div_ceil(8)];
                 let bytes = &mut bytemuck::cast_slice_mut(&mut words)[..field.bytes.len()];
@@ -94,7 +119,7 @@ impl<'b> Memory<'b> {
                     _ => true,
                 };
                 if !finite {
-                    return Ok(Some(format!("{} ({})", call.kernel, field.name)));
+                    return Ok(Some(format!("{} ({})", call.kernel(), field.name)));
                 }
             }
         }

@@ -7,7 +7,6 @@ use crate::{Error, Result};
 use half::f16;
 use ndarray::{Array, Array1, Array2, ArrayView1, ArrayView2, Dimension};
 use ndarray_npy::{NpzWriter, ReadNpyError, ReadNpyExt, ReadableElement};
-use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector::{self, AdamStep};
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 /// Parameters that one task updates, and over which one partial sum of squares runs.
@@ -73,7 +73,7 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Adam<T>) {
         beta1: a.beta1,
         beta2: a.beta2,
         eps: a.eps,
-        n: a.param.len() as u32,
+        n: size(a.param.len()),
         pad: 0,
         scalar: Default::default(),
     };

@@ -1,7 +1,7 @@
 //! What changes from step to step: the host writes a schedule of [`StepState`]s, this operation makes the next one current.
 use crate::arena::Mat;
 use crate::backend::team::Team;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 use bytemuck::{Pod, Zeroable};
 
@@ -54,7 +54,7 @@ pub fn push<T: Real>(plan: &mut Plan, schedule: Mat<StepState>, cursor: Mat<u32>
         schedule: schedule.into(),
         cursor: cursor.into(),
         state: state.into(),
-        n: schedule.len() as u32,
+        n: size(schedule.len()),
         pad: 0,
         scalar: Default::default(),
     };

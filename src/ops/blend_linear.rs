@@ -10,7 +10,7 @@ use crate::arena::{Arena, Mat as Place, Var};
 use crate::backend::gemm::{Mat, MatsMut, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -125,11 +125,11 @@ impl<T: Real> BlendLinear<T> {
             dgate: self.gate.grad.into(),
             dw: self.w.grad.into(),
             dbias: self.bias.grad.into(),
-            b: self.y.rows() as u32,
-            l: self.z.cols() as u32,
-            i: (self.z.cols() + self.h.cols()) as u32,
-            o: self.y.cols() as u32,
-            e: self.bias.rows() as u32,
+            b: size(self.y.rows()),
+            l: size(self.z.cols()),
+            i: size(self.z.cols() + self.h.cols()),
+            o: size(self.y.cols()),
+            e: size(self.bias.rows()),
             act: self.act as u32,
             add_dz: 0,
             add_dh: 0,

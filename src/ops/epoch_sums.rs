@@ -2,7 +2,7 @@
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::{Arena, Mat};
 use crate::backend::team::Team;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 /// Scalars that are summed: the losses up to the total, then these.
@@ -77,10 +77,10 @@ impl<T: Real> EpochSums<T> {
             code: self.code.into(),
             squares: self.squares.into(),
             sums: sums.into(),
-            b: self.mu.rows() as u32,
-            l: self.mu.cols() as u32,
-            e: self.experts as u32,
-            chunks: self.squares.len() as u32,
+            b: size(self.mu.rows()),
+            l: size(self.mu.cols()),
+            e: size(self.experts),
+            chunks: size(self.squares.len()),
             scalar: Default::default(),
         };
         plan.push("epoch_sums", &["sums"], args, cpu::epoch_sums::<T>);

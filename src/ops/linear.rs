@@ -7,7 +7,7 @@ use crate::arena::Var;
 use crate::backend::gemm::{Mat, MatsMut, product, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -90,10 +90,10 @@ impl<T: Real> Linear<T> {
             dh: self.h.grad.into(),
             dw: self.w.grad.into(),
             dbias: self.bias.grad.into(),
-            b: self.y.rows() as u32,
-            xc: self.x.cols() as u32,
-            hc: self.h.cols() as u32,
-            o: self.y.cols() as u32,
+            b: size(self.y.rows()),
+            xc: size(self.x.cols()),
+            hc: size(self.h.cols()),
+            o: size(self.y.cols()),
             act: self.act as u32,
             add_dx: 0,
             add_dh: 0,

@@ -3,7 +3,7 @@ use super::begin_step::StepState;
 use crate::arena::Mat;
 use crate::backend::team::{Team, pieces};
 use crate::philox::{Purpose, Stream};
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 /// Arguments of `noise_normal`.
@@ -32,7 +32,7 @@ pub mod normal {
         let args = Args {
             state: state.into(),
             out: out.into(),
-            n: out.len() as u32,
+            n: size(out.len()),
             purpose: purpose as u32,
             scalar: Default::default(),
         };
@@ -87,8 +87,8 @@ pub mod pick {
             state: state.into(),
             gate: gate.into(),
             pick: pick.into(),
-            b: gate.rows() as u32,
-            e: gate.cols() as u32,
+            b: size(gate.rows()),
+            e: size(gate.cols()),
             largest: u32::from(state.is_none()),
             pad: 0,
             scalar: Default::default(),

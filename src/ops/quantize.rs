@@ -6,7 +6,7 @@ use super::{Operation, expect};
 use crate::Result;
 use crate::arena::{Mat, Var};
 use crate::backend::team::Team;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 /// Share of the past in the codebook's moving averages.
@@ -92,9 +92,9 @@ impl<T: Real> Quantize<T> {
             count: self.count.into(),
             losses: self.losses.into(),
             dv: self.v.grad.into(),
-            b: self.v.rows() as u32,
-            l: self.v.cols() as u32,
-            n: self.cluster_size.len() as u32,
+            b: size(self.v.rows()),
+            l: size(self.v.cols()),
+            n: size(self.cluster_size.len()),
             pad: 0,
             scalar: Default::default(),
         }

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::arena::{Mat, Var};
 use crate::backend::team::Team;
 use crate::backend::vector;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 /// Entries of the buffer of losses, [`LOSSES`] f64 numbers, that a step fills.
@@ -69,8 +69,8 @@ impl<T: Real> ReconLoss<T> {
             truth: self.truth.into(),
             losses: self.losses.into(),
             dy: self.y.grad.into(),
-            b: self.y.rows() as u32,
-            x: self.y.cols() as u32,
+            b: size(self.y.rows()),
+            x: size(self.y.cols()),
             scalar: Default::default(),
         }
     }

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::team::Team;
 use crate::backend::vector;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -93,8 +93,8 @@ impl<T: Real> Reparameterize<T> {
             dmu: self.mu.grad.into(),
             dlogvar: self.logvar.grad.into(),
             free_bits: self.free_bits,
-            b: self.mu.rows() as u32,
-            l: self.mu.cols() as u32,
+            b: size(self.mu.rows()),
+            l: size(self.mu.cols()),
             scalar: Default::default(),
         }
     }

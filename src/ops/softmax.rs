@@ -3,7 +3,7 @@ use super::{Operation, expect};
 use crate::Result;
 use crate::arena::Var;
 use crate::backend::team::Team;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -47,8 +47,8 @@ impl<T: Real> Softmax<T> {
             y: self.y.value.into(),
             dy: self.y.grad.into(),
             dx: self.x.grad.into(),
-            b: self.x.rows() as u32,
-            e: self.x.cols() as u32,
+            b: size(self.x.rows()),
+            e: size(self.x.cols()),
             scalar: Default::default(),
         }
     }

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::team::Team;
 use crate::backend::vector;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -86,9 +86,9 @@ impl<T: Real> SpecialistLoss<T> {
             losses: self.losses.into(),
             deach: self.each.grad.into(),
             dgate: self.gate.grad.into(),
-            b: self.gate.rows() as u32,
-            x: self.truth.cols() as u32,
-            e: self.gate.cols() as u32,
+            b: size(self.gate.rows()),
+            x: size(self.truth.cols()),
+            e: size(self.gate.cols()),
             pad: 0,
             scalar: Default::default(),
         }

@@ -3,7 +3,7 @@
 use super::begin_step::StepState;
 use crate::arena::Mat;
 use crate::backend::team::Team;
-use crate::plan::Plan;
+use crate::plan::{Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -60,12 +60,12 @@ pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
         prediction: w.prediction.into(),
         condition: w.condition.into(),
         truth: w.truth.into(),
-        n: w.data.rows() as u32,
-        f: f as u32,
-        m: w.starts.rows() as u32,
-        b: w.truth.rows() as u32,
-        c: (w.condition.cols() / f) as u32,
-        k: (w.truth.cols() / f) as u32,
+        n: size(w.data.rows()),
+        f: size(f),
+        m: size(w.starts.rows()),
+        b: size(w.truth.rows()),
+        c: size(w.condition.cols() / f),
+        k: size(w.truth.cols() / f),
         scalar: Default::default(),
     };
     plan.push("window", &["condition", "truth"], args, cpu::window::<T>);

@@ -42,7 +42,6 @@ pub fn memory_on(arena: Arena, threads: usize) -> Memory<'static> {
 pub fn run(memory: &mut Memory, build: impl FnOnce(&mut Plan)) {
     let mut plan = Plan::default();
     build(&mut plan);
-    memory.check(&plan);
     memory.run(&plan).unwrap();
 }
 
