@@ -76,23 +76,27 @@ vectorized! {
             *v = beta2 * *v + rest2 * (g * g);
             *p -= size * *m / (v.sqrt() * scale + eps);
         };
+        // Squares are summed in their own type over a short block, so that the sums stay in registers, then in f64.
+        const BLOCK: usize = 8 * SUMS;
         let mut sums = [0.0; SUMS];
-        let whole = n / SUMS * SUMS;
-        let (p, p_end) = p.split_at_mut(whole);
-        let (g, g_end) = g.split_at(whole);
-        let (m, m_end) = m.split_at_mut(whole);
-        let (v, v_end) = v.split_at_mut(whole);
-        let blocks = p.chunks_exact_mut(SUMS).zip(g.chunks_exact(SUMS));
-        let moments = m.chunks_exact_mut(SUMS).zip(v.chunks_exact_mut(SUMS));
-        for ((p, g), (m, v)) in blocks.zip(moments) {
-            for i in 0..SUMS {
-                update(&mut p[i], g[i], &mut m[i], &mut v[i]);
-                sums[i] += (g[i] * g[i]).f64();
+        let parameters = p.chunks_mut(BLOCK).zip(g.chunks(BLOCK));
+        for ((p, g), (m, v)) in parameters.zip(m.chunks_mut(BLOCK).zip(v.chunks_mut(BLOCK))) {
+            let mut squares = [T::zero(); SUMS];
+            let (mut ps, gs) = (p.chunks_exact_mut(SUMS), g.chunks_exact(SUMS));
+            let (mut ms, mut vs) = (m.chunks_exact_mut(SUMS), v.chunks_exact_mut(SUMS));
+            let g_end = gs.remainder();
+            for (((p, g), m), v) in (&mut ps).zip(gs).zip(&mut ms).zip(&mut vs) {
+                for i in 0..SUMS {
+                    update(&mut p[i], g[i], &mut m[i], &mut v[i]);
+                    squares[i] += g[i] * g[i];
+                }
             }
-        }
-        for i in 0..n - whole {
-            update(&mut p_end[i], g_end[i], &mut m_end[i], &mut v_end[i]);
-            sums[i] += (g_end[i] * g_end[i]).f64();
+            let (p, m, v) = (ps.into_remainder(), ms.into_remainder(), vs.into_remainder());
+            for i in 0..g_end.len() {
+                update(&mut p[i], g_end[i], &mut m[i], &mut v[i]);
+                squares[i] += g_end[i] * g_end[i];
+            }
+            sums.iter_mut().zip(squares).for_each(|(sum, square)| *sum += square.f64());
         }
         total(sums)
     }
