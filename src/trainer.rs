@@ -5,7 +5,7 @@
 use crate::config::Config;
 use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
-use crate::progress::Console;
+use crate::progress::{Console, Pace};
 use crate::record::{EpochRecord, Timing};
 use crate::run::folder::RunFolder;
 use crate::run::logs::{self, Logs};
@@ -27,7 +27,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     let mut logs = Logs::open(folder, (run.at.step > 0).then_some(&run.at.log_lengths))?;
     let mut records = logs::read_metrics(&folder.metrics())?;
     let interval = run.evaluation.interval(minibatches * c.rollout, c.batch_size);
-    let mut console = Console::new(epochs, minibatches, (run.at.epoch - 1) * minibatches + run.at.minibatch, quiet);
+    let pace = Pace::new(epochs, minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
+    let mut console = Console::new(pace, quiet);
     console.say(&opening(run));
     let before = run.at.elapsed_seconds;
     let elapsed = || before + begun.elapsed().as_secs_f64();
@@ -62,7 +63,9 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
         }
         if epoch.is_multiple_of(interval) || epoch == epochs {
             record.validation = Some(run.evaluation.measure(&mut run.memory, epoch == epochs)?);
+            let evaluation_begun = Instant::now();
         }
+            console.evaluated(evaluation_begun.elapsed().as_secs_f64());
         record.warnings = diagnose::warnings(c, &record);
         record.timing = Timing {
             seconds: epoch_begun.elapsed().as_secs_f64(),
