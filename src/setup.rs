@@ -132,13 +132,15 @@ impl<'a> Setup<'a> {
         self.at.epoch > self.config.epochs()
     }
 
-    /// Writes a checkpoint, from which training can go on if it is `resumable`; else it holds the model alone.
-    pub fn save(&self, path: &Path, resumable: bool) -> Result<()> {
-        let config = serde_json::to_value(self.config).expect("a configuration is plain data");
-        let progress = resumable.then(|| self.at.clone());
-        let meta = Meta::new(self.model.clone(), self.config.normalization, config, progress);
+    /// Writes a checkpoint, from which training can go on.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let meta = Meta::new(self.model.clone(), self.config.normalization, json(self.config), Some(self.at.clone()));
         State::new(&self.parameters, &self.statistics, &self.step).save(&self.memory, meta, path)
     }
+}
+
+fn json(config: &Config) -> serde_json::Value {
+    serde_json::to_value(config).expect("a configuration is plain data")
 }
 
 /// Where a checkpoint stands, after a look at whether its run was trained on this data.

@@ -48,7 +48,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let env = Env::collect(&backend.describe(), threads);
     let folder = match resumed {
         None => {
-            let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint(), true);
+            let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
             RunFolder::create(&args.runs, args.name.as_deref(), config.variant, &config.to_toml(), &env, first)?
         }
         Some(folder) => {
