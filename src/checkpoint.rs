@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 /// Version of the metadata; a reader refuses a newer one.
@@ -69,7 +69,7 @@ pub struct Meta {
     pub normalization: Normalization,
     /// The whole configuration of the training run.
     pub config: serde_json::Value,
-    /// Where training stands; `None` in a file that is not meant to be resumed.
+    /// Where training stands; `None` in a file from which training cannot go on.
     pub progress: Option<Progress>,
 }
 
@@ -163,12 +163,21 @@ impl<'a> Tensor<'a> {
 }
 
 impl Checkpoint<'_> {
-    /// Writes the file whole ([`atomic::write_with`]), streaming the tensors: no copy of them is made.
-    /// Panics when a shape does not fit its data.
+    /// Writes the file whole ([`atomic::write_with`]), streaming the tensors: no copy of them is made. What
+    /// [`Checkpoint::load`] would refuse is an error, and nothing is written.
+    /// Panics when a shape does not fit its data, or two tensors have one name.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut tensors: Vec<_> = self.tensors.iter().collect();
         tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().bitsize()));
         let mut header = self.header(&tensors);
+        let data_len: u64 = tensors.iter().map(|tensor| tensor.bytes().len() as u64).sum();
+        let metadata = parse_header(&header, data_len).map_err(|what| {
+            let mend = "nothing was written; fewer tensors (see --experts) or data files make a shorter header";
+            Error::checkpoint(path, format!("would be a file that cannot be read: {what}"), mend)
+        })?;
+        if let Some(json) = own_metadata(&metadata) {
+            parse_meta(path, json)?;
+        }
         let length = (header.len() as u64).to_le_bytes();
         if self.meta.is_some() {
             let crc = tensors.iter().fold(crc32c::extend(crc32c::crc32c(&length), &header), |crc, tensor| {
@@ -208,18 +217,18 @@ impl Checkpoint<'_> {
     /// checksum; whatever is wrong is an [`Error::Checkpoint`] that says what.
     pub fn load(path: &Path) -> Result<Checkpoint<'static>> {
         let damaged = |what: String| Error::checkpoint(path, what, "the file is damaged or no checkpoint, use another");
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        // Looked at before it is opened: opening a pipe waits for a writer.
+        let about = match std::fs::metadata(path) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Err(Error::checkpoint(path, "no such file", "check the path"));
             }
-            Err(error) => return Err(Error::io(path, "cannot read")(error)),
+            about => about.map_err(Error::io(path, "cannot read"))?,
         };
-        let about = file.metadata().map_err(Error::io(path, "cannot read its length"))?;
         if !about.is_file() {
             return Err(Error::checkpoint(path, "not a file", "give a .safetensors file"));
         }
-        let file_len = about.len();
+        let mut file = File::open(path).map_err(Error::io(path, "cannot read"))?;
+        let file_len = file.metadata().map_err(Error::io(path, "cannot read its length"))?.len();
         let mut read = |bytes: &mut [u8]| file.read_exact(bytes).map_err(Error::io(path, "cannot read"));
 
         if file_len < 8 {
@@ -228,20 +237,16 @@ impl Checkpoint<'_> {
         let mut length = [0; 8];
         read(&mut length)?;
         let header_len = u64::from_le_bytes(length);
-        if header_len > (file_len - 8).min(MAX_HEADER_LEN) {
-            return Err(damaged(format!("a header of {header_len} bytes in a file of {file_len}")));
+        if header_len > MAX_HEADER_LEN {
+            return Err(damaged("not a safetensors file".to_owned()));
+        }
+        if header_len > file_len - 8 {
+            return Err(damaged(format!("cut off: a header of {header_len} bytes in a file of {file_len}")));
         }
         let mut header = vec![0; header_len as usize];
         read(&mut header)?;
-        let metadata: Metadata = serde_json::from_slice(&header)
-            .map_err(|error| damaged(format!("the header is not safetensors: {error}")))?;
-        let data_len = file_len - 8 - header_len;
-        if metadata.data_len() as u64 != data_len {
-            let expected = metadata.data_len();
-            return Err(damaged(format!("tensors take {data_len} bytes, the header says {expected}")));
-        }
-
-        let json = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+        let metadata = parse_header(&header, file_len - 8 - header_len).map_err(damaged)?;
+        let json = own_metadata(&metadata);
         let stamp = header.get_mut(PREFIX.len()..PREFIX.len() + CHECKSUM_LEN);
         let stamp = stamp.map(|digits| (digits.to_vec(), digits.fill(b'0')).0);
         let mut crc = crc32c::extend(crc32c::crc32c(&length), &header);
@@ -314,6 +319,24 @@ fn elements_of<T: bytemuck::Pod>(elements: usize, mut read: impl FnMut(&mut [u8]
 
 fn widened<T: Copy + Into<f32>>(data: &[T]) -> Cow<'static, [f32]> {
     data.iter().map(|x| (*x).into()).collect()
+}
+
+/// A header whose tensors take `data_len` bytes; else what is wrong with it.
+fn parse_header(header: &[u8], data_len: u64) -> Result<Metadata, String> {
+    if header.len() as u64 > MAX_HEADER_LEN {
+        return Err(format!("a header of {} bytes, expected at most {MAX_HEADER_LEN}", header.len()));
+    }
+    let metadata: Metadata =
+        serde_json::from_slice(header).map_err(|error| format!("the header is not safetensors: {error}"))?;
+    match metadata.data_len() as u64 {
+        expected if expected == data_len => Ok(metadata),
+        expected => Err(format!("tensors take {data_len} bytes, the header says {expected}")),
+    }
+}
+
+/// Our JSON, when the file is one of ours.
+fn own_metadata(metadata: &Metadata) -> Option<&str> {
+    metadata.metadata().as_ref()?.get(KEY).map(String::as_str)
 }
 
 /// The format is looked at first: a newer one may hold anything else.

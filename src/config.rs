@@ -41,23 +41,23 @@ macro_rules! keys {
             }
         }
 
-        /// The keys that flags or environment variables (`MVAE_<KEY>`) set; `None` leaves a key as it is.
+        /// The keys that flags, or the environment, set; `None` leaves a key as it is.
         #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
         pub struct Overrides {
             $($(
                 $(#[doc = $doc])+
-                #[arg(
-                    long,
-                    help_heading = $heading,
-                    env = env_name!($key),
-                    hide_env = true,
-                    allow_negative_numbers = true
-                )]
+                #[arg(long, help_heading = $heading, allow_negative_numbers = true)]
                 pub $key: Option<$flag>,
             )+)+
         }
 
         impl Overrides {
+            /// Names of the keys that are set.
+            pub fn keys(&self) -> Vec<&'static str> {
+                let keys = [$($( self.$key.is_some().then_some(stringify!($key)), )+)+];
+                keys.into_iter().flatten().collect()
+            }
+
             /// The keys that are set, as a table to lay over another.
             fn table(&self) -> Result<toml::Table> {
                 let mut table = toml::Table::new();
@@ -77,27 +77,6 @@ macro_rules! keys {
             pub const KEYS: &[&str] = &[$($( stringify!($key), )+)+];
         }
     };
-}
-
-/// `seed` to `"MVAE_SEED"`, at compile time.
-macro_rules! env_name {
-    ($key:ident) => {
-        const {
-            const LOWER: &str = concat!("mvae_", stringify!($key));
-            const UPPER: [u8; LOWER.len()] = upper(LOWER);
-            match std::str::from_utf8(&UPPER) {
-                Ok(name) => name,
-                Err(_) => unreachable!(),
-            }
-        }
-    };
-}
-
-const fn upper<const N: usize>(text: &str) -> [u8; N] {
-    let mut bytes = *text.as_bytes().first_chunk().expect("N is the text's length");
-    let letters: &mut [u8] = &mut bytes;
-    letters.make_ascii_uppercase();
-    bytes
 }
 
 keys! {
@@ -311,42 +290,58 @@ impl Config {
         }
     }
 
-    /// Flags and environment over a file over a preset, checked.
+    /// Flags over environment over a file over a preset, checked; an error names what was given where it was given.
     ///
     /// `file` is a path (for messages) and its text; it may name its own `preset`, over which `preset` wins.
-    pub fn layered(preset: Option<Preset>, file: Option<(&Path, &str)>, overrides: &Overrides) -> Result<Self> {
+    pub fn layered(
+        preset: Option<Preset>,
+        file: Option<(&Path, &str)>,
+        environment: &Overrides,
+        flags: &Overrides,
+    ) -> Result<Self> {
         let file = match file {
             Some((path, text)) => FileLayer::parse(path, text)?,
             None => FileLayer::default(),
         };
+        let (environment, flags) = (environment.table()?, flags.table()?);
+        let name = |key: &str| match file.lines.get(key) {
+            _ if flags.contains_key(key) => flag(key),
+            _ if environment.contains_key(key) => variable(key),
+            Some(line) => format!("{}:{line}: {key}", file.path.display()),
+            None => key.to_owned(),
+        };
         let preset = preset.or(file.preset).unwrap_or_default();
         let mut given = file.table;
-        given.extend(overrides.table()?);
+        given.extend(environment.clone());
+        given.extend(flags.clone());
         let mut table = Config::preset(preset).table();
         if preset == Preset::Default && given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
             table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
         }
         table.extend(given);
         let config: Config = serde_path_to_error::deserialize(table).map_err(|error| {
-            let key = error.path().to_string();
-            let line = file.lines.get(key.split(['.', '[']).next().unwrap_or_default());
-            let place = line.map(|line| format!("{}:{line}: ", file.path.display()));
+            let path = error.path().to_string();
+            let (key, inside) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
             let what = plain_words(&one_line(error.inner().message()));
-            Error::Usage(format!("{}{key}: {what}", place.unwrap_or_default()))
+            Error::Usage(format!("{}{inside}: {what}", name(key)))
         })?;
-        config.validate()?;
+        config.check(&name)?;
         Ok(config)
     }
 
     /// Reads a file such as a run's `config.toml`; keys it leaves out keep their preset's values.
     pub fn load(path: &Path) -> Result<Self> {
-        Config::layered(None, Some((path, &read(path)?)), &Overrides::default())
+        Config::layered(None, Some((path, &read(path)?)), &Overrides::default(), &Overrides::default())
     }
 
     /// Every key as TOML text; [`Config::load`] gives the same configuration back.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a checked configuration can be written")
     }
+
+    /// Keys that may change while a run goes on: its numbers do not depend on them, and of `data` on the content alone,
+    /// which is compared.
+    pub const FREE: [&str; 3] = ["data", "checkpoint_every", "max_minutes"];
 
     /// Names of the keys in which two configurations differ.
     pub fn differences(&self, other: &Config) -> Vec<&'static str> {
@@ -360,6 +355,11 @@ impl Config {
 
     /// Refuses values that no run can have, in one line that names the key and what it may be.
     pub fn validate(&self) -> Result<()> {
+        self.check(&str::to_owned)
+    }
+
+    /// As [`Config::validate`], with the keys as `name` calls them.
+    fn check(&self, name: &dyn Fn(&str) -> String) -> Result<()> {
         let refuse = |message: String| Err(Error::Usage(message));
         for (key, value) in [
             ("latent_size", self.latent_size),
@@ -373,15 +373,14 @@ impl Config {
             ("hidden_size", self.hidden_size.max(1)),
         ] {
             if !(1..=MAX_SIZE).contains(&value) {
-                return refuse(format!("{key} is {value}, expected 1 to {MAX_SIZE}"));
+                return refuse(format!("{} is {value}, expected 1 to {MAX_SIZE}", name(key)));
             }
         }
         let phases = [self.teacher_epochs, self.ramp_epochs, self.student_epochs];
         let epochs = phases.iter().fold(0usize, |sum, &phase| sum.saturating_add(phase));
         if !(1..=MAX_EPOCHS).contains(&epochs) {
-            return refuse(format!(
-                "teacher_epochs + ramp_epochs + student_epochs is {epochs}, expected 1 to {MAX_EPOCHS}"
-            ));
+            let names = ["teacher_epochs", "ramp_epochs", "student_epochs"].map(name).join(" + ");
+            return refuse(format!("{names} is {epochs}, expected 1 to {MAX_EPOCHS}"));
         }
         let fixed_weight = match self.kl_weight {
             KlWeight::Fixed(weight) => weight,
@@ -393,7 +392,7 @@ impl Config {
             ("free_bits", self.free_bits),
         ] {
             if !(value.is_finite() && value >= 0.0) {
-                return refuse(format!("{key} is {value}, expected a finite number of 0 or more"));
+                return refuse(format!("{} is {value}, expected a finite number of 0 or more", name(key)));
             }
         }
         for (key, value) in [
@@ -403,31 +402,31 @@ impl Config {
             ("max_minutes", self.max_minutes),
         ] {
             if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
-                return refuse(format!("{key} is {value}, expected a finite number above 0"));
+                return refuse(format!("{} is {value}, expected a finite number above 0", name(key)));
             }
         }
         for (key, value) in
             [("validation", self.validation), ("adam_beta1", self.adam_beta1), ("adam_beta2", self.adam_beta2)]
         {
             if !(0.0..1.0).contains(&value) {
-                return refuse(format!("{key} is {value}, expected at least 0 and below 1"));
+                return refuse(format!("{} is {value}, expected at least 0 and below 1", name(key)));
             }
         }
         for (key, value) in [("seed", self.seed), ("checkpoint_every", self.checkpoint_every)] {
             if value > i64::MAX as u64 {
-                return refuse(format!("{key} is {value}, expected at most {}", i64::MAX));
+                return refuse(format!("{} is {value}, expected at most {}", name(key), i64::MAX));
             }
         }
         let auto = self.kl_weight == KlWeight::Auto;
         if self.variant == Variant::Vq {
             if auto {
-                return refuse("kl_weight auto: vq has no KL; give a number (1 is usual)".into());
+                return refuse(format!("{} auto: vq has no KL; give a number (1 is usual)", name("kl_weight")));
             }
             if self.free_bits > 0.0 {
-                return refuse("free_bits: vq has no KL; leave it at 0".into());
+                return refuse(format!("{}: vq has no KL; leave it at 0", name("free_bits")));
             }
             if self.target_kl.is_some() {
-                return refuse("target_kl: vq has no KL; leave it at 0".into());
+                return refuse(format!("{}: vq has no KL; leave it at 0", name("target_kl")));
             }
         }
         Ok(())
@@ -458,10 +457,23 @@ impl Config {
     }
 }
 
+/// A key's flag: `batch_size` to `--batch-size`.
+pub fn flag(key: &str) -> String {
+    format!("--{}", key.replace('_', "-"))
+}
+
+/// A key's environment variable: `batch_size` to `MVAE_BATCH_SIZE`.
+pub fn variable(key: &str) -> String {
+    format!("MVAE_{}", key.to_uppercase())
+}
+
 /// The text of a configuration file; at most 1 MiB is read.
 pub fn read(path: &Path) -> Result<String> {
     let usage = |what: String| Error::Usage(format!("{}: {what}", path.display()));
     let cannot = |e: std::io::Error| usage(format!("cannot read the configuration: {e}"));
+    if path.is_dir() {
+        return Err(usage("a folder; give a TOML file, such as the config.toml of a run".into()));
+    }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(cannot)?;
     std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_FILE + 1), &mut bytes).map_err(cannot)?;
@@ -499,7 +511,7 @@ impl FileLayer {
                 layer.lines.insert(key.clone(), line_of(at));
                 layer.table.insert(key, value);
             } else {
-                let near = nearest_key(&key);
+                let near = nearest(&key, Config::KEYS.iter().copied().chain(["preset"]));
                 return Err(refuse(at, format!("unknown key {key:?}; did you mean {near:?}?")));
             }
         }
@@ -507,12 +519,12 @@ impl FileLayer {
     }
 }
 
-/// The known key most like `key`.
-fn nearest_key(key: &str) -> &'static str {
+/// The one of `known` keys most like `key`.
+pub fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
     let key = key.to_lowercase().replace('-', "_");
     let likeness = |known: &str| strsim::jaro_winkler(known, &key);
     let nearer = |a: &&str, b: &&str| likeness(a).total_cmp(&likeness(b));
-    Config::KEYS.iter().copied().chain(["preset"]).max_by(nearer).expect("there are keys")
+    known.into_iter().max_by(nearer).expect("there are keys")
 }
 
 /// Messages of the parser may run over several lines.

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let error = match cli::run(cli::parse()) {
+    let error = match cli::parse().and_then(cli::run) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(error) => error,
     };

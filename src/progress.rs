@@ -3,35 +3,89 @@ use crate::record::EpochRecord;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::time::Instant;
+
+/// How fast a run goes in this sitting, and so how long it still takes.
+pub struct Pace {
+    epochs: usize,
+    minibatches: usize,
+    interval: usize,
+    /// Mini-batches done, of all epochs and in this sitting.
+    done: [usize; 2],
+    /// Evaluations measured in this sitting, and the seconds they took.
+    evaluations: (usize, f64),
+}
+
+impl Pace {
+    /// The pace of `epochs` epochs of `minibatches` mini-batches, of which `done` are done, with an evaluation every
+    /// `interval` epochs and after the last.
+    pub fn new(epochs: usize, minibatches: usize, interval: usize, done: usize) -> Self {
+        Pace { epochs, minibatches, interval, done: [done, 0], evaluations: (0, 0.0) }
+    }
+
+    /// A mini-batch is done.
+    pub fn step(&mut self) {
+        self.done = self.done.map(|done| done + 1);
+    }
+
+    /// An evaluation took so many seconds.
+    pub fn evaluated(&mut self, seconds: f64) {
+        let (count, sum) = self.evaluations;
+        self.evaluations = (count + 1, sum + seconds);
+    }
+
+    /// Seconds that are left, by the mean times of a mini-batch and of an evaluation in the `elapsed` seconds of this
+    /// sitting; evaluations count once one was measured.
+    pub fn remaining(&self, elapsed: f64) -> f64 {
+        let ([all, here], (count, evaluation)) = (self.done, self.evaluations);
+        let mean = |seconds: f64, count: usize| if count == 0 { 0.0 } else { seconds / count as f64 };
+        let minibatches = self.epochs * self.minibatches - all;
+        let epoch = all / self.minibatches;
+        let last = usize::from(epoch < self.epochs && !self.epochs.is_multiple_of(self.interval));
+        let to_come = self.epochs / self.interval - epoch / self.interval + last;
+        minibatches as f64 * mean(elapsed - evaluation, here) + to_come as f64 * mean(evaluation, count)
+    }
+}
 
 /// The console of a run.
 pub struct Console {
     bar: Option<ProgressBar>,
     quiet: bool,
-    epochs: usize,
+    pace: Pace,
+    begun: Instant,
     said: BTreeSet<String>,
 }
 
 impl Console {
-    /// A console for `epochs` epochs of `minibatches` mini-batches, of which `done` mini-batches are done.
-    pub fn new(epochs: usize, minibatches: usize, done: usize, quiet: bool) -> Self {
+    /// A console for a run of this pace.
+    pub fn new(pace: Pace, quiet: bool) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let total = (epochs * minibatches) as u64;
+            let total = (pace.epochs * pace.minibatches) as u64;
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style = "{elapsed_precise} (- {eta_precise}) {bar:30} {percent:>3}% {msg}";
+            let style = "{elapsed_precise} (- {prefix}) {bar:30} {percent:>3}% {msg}";
             bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));
-            bar.set_position(done as u64);
-            bar.reset_eta();
+            bar.set_position(pace.done[0] as u64);
             bar
         });
-        Console { bar, quiet, epochs, said: BTreeSet::new() }
+        Console { bar, quiet, pace, begun: Instant::now(), said: BTreeSet::new() }
     }
 
     /// A mini-batch is done.
-    pub fn step(&self) {
+    pub fn step(&mut self) {
+        self.pace.step();
         if let Some(bar) = &self.bar {
+            bar.set_prefix(self.remaining());
             bar.inc(1);
         }
+    }
+
+    /// An evaluation took so many seconds.
+    pub fn evaluated(&mut self, seconds: f64) {
+        self.pace.evaluated(seconds);
+    }
+
+    fn remaining(&self) -> String {
+        minutes(self.pace.remaining(self.begun.elapsed().as_secs_f64()))
     }
 
     /// Says a line.
@@ -45,21 +99,20 @@ impl Console {
 
     /// An epoch is done; each kind of warning is said when it first appears.
     pub fn epoch(&mut self, record: &EpochRecord) {
-        let losses =
-            format!("Recon: {:.3e} | KL: {:.3e} | PP: {:.3e}", record.recon_loss, record.kl_loss, record.perplexity);
+        let mut losses = format!("Recon: {:.3e} | KL: {:.3e}", record.recon_loss, record.kl_loss);
+        if record.kl_per_latent.is_empty() {
+            losses += &format!(" | PP: {:.3e}", record.perplexity); // vq alone has a codebook
+        }
+        let epochs = self.pace.epochs;
         match &self.bar {
-            Some(bar) => bar.set_message(format!("epoch {}/{} {losses}", record.epoch, self.epochs)),
-            None => {
-                let elapsed = record.timing.elapsed_seconds;
-                let remaining = elapsed * self.epochs as f64 / record.epoch as f64 - elapsed;
-                self.say(&format!(
-                    "{} (- {}) ({} {:.0}%) | {losses}",
-                    minutes(elapsed),
-                    minutes(remaining),
-                    record.epoch,
-                    100.0 * record.epoch as f64 / self.epochs as f64
-                ));
-            }
+            Some(bar) => bar.set_message(format!("epoch {}/{epochs} {losses}", record.epoch)),
+            None => self.say(&format!(
+                "{} (- {}) ({} {:.0}%) | {losses}",
+                minutes(record.timing.elapsed_seconds),
+                self.remaining(),
+                record.epoch,
+                100.0 * record.epoch as f64 / epochs as f64
+            )),
         }
         for warning in &record.warnings {
             let kind = warning.split(':').next().unwrap_or_default().to_owned();

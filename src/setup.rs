@@ -68,6 +68,9 @@ impl<'a> Setup<'a> {
             Start::Fresh => None,
             Start::Init(path) | Start::Resume(path) => Some((Checkpoint::load(path)?, path)),
         };
+        if let (Start::Resume(path), Some((Checkpoint { meta: Some(meta), .. }, _))) = (start, &given) {
+            same_configuration(c, meta, path)?;
+        }
         let (mut set, source) = match c.data.first() {
             None => (synth::locomotion(synth::DEFAULT_FRAMES, SYNTH_SEED), PathBuf::from("built-in synthetic set")),
             Some(first) => (Dataset::load(&c.data)?, first.clone()),
@@ -132,13 +135,29 @@ impl<'a> Setup<'a> {
         self.at.epoch > self.config.epochs()
     }
 
-    /// Writes a checkpoint, from which training can go on if it is `resumable`; else it holds the model alone.
-    pub fn save(&self, path: &Path, resumable: bool) -> Result<()> {
-        let config = serde_json::to_value(self.config).expect("a configuration is plain data");
-        let progress = resumable.then(|| self.at.clone());
-        let meta = Meta::new(self.model.clone(), self.config.normalization, config, progress);
+    /// Writes a checkpoint, from which training can go on.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let meta = Meta::new(self.model.clone(), self.config.normalization, json(self.config), Some(self.at.clone()));
         State::new(&self.parameters, &self.statistics, &self.step).save(&self.memory, meta, path)
     }
+}
+
+fn json(config: &Config) -> serde_json::Value {
+    serde_json::to_value(config).expect("a configuration is plain data")
+}
+
+/// Refuses to go on with a configuration other than the one the checkpoint was trained with, but for [`Config::FREE`].
+fn same_configuration(config: &Config, meta: &Meta, path: &Path) -> Result<()> {
+    let (ours, theirs) = (json(config), &meta.config);
+    for key in Config::KEYS.iter().filter(|key| !Config::FREE.contains(key)) {
+        // A key that the checkpoint lacks is younger than the checkpoint.
+        if let Some(trained) = theirs.get(key).filter(|&trained| *trained != ours[key]) {
+            let what = format!("trained with {key} = {trained}, but config.toml of the run says {key} = {}", ours[key]);
+            let mend = format!("restore {key} = {trained}, or start a new run with --init {}", path.display());
+            return Err(Error::checkpoint(path, what, mend));
+        }
+    }
+    Ok(())
 }
 
 /// Where a checkpoint stands, after a look at whether its run was trained on this data.

@@ -35,7 +35,7 @@ impl<'a> State<'a> {
         let mut tensors = Vec::new();
         for tensor in &p.layout.tensors {
             tensors.push(Tensor::f32(&tensor.name, &tensor.shape, memory.read(p.place(p.values, tensor))?));
-            if tensor.trainable && meta.progress.is_some() {
+            if tensor.trainable {
                 for (moment, of) in [("m", p.m), ("v", p.v)] {
                     let values = memory.read(p.place(of, tensor))?;
                     tensors.push(Tensor::f32(format!("adam.{moment}.{}", tensor.name), &tensor.shape, values));
@@ -46,10 +46,8 @@ impl<'a> State<'a> {
         for (name, values) in STATISTICS.into_iter().zip([&s.max, &s.min, &s.avg, &s.std]) {
             tensors.push(Tensor::f64(format!("normalization.{name}"), &[values.len()], values.as_slice()));
         }
-        if meta.progress.is_some() {
-            for (name, mat) in self.trainer {
-                tensors.push(Tensor::f64(format!("trainer.{name}"), &[mat.len()], memory.read(mat)?));
-            }
+        for (name, mat) in self.trainer {
+            tensors.push(Tensor::f64(format!("trainer.{name}"), &[mat.len()], memory.read(mat)?));
         }
         Checkpoint { tensors, meta: Some(meta) }.save(path)
     }

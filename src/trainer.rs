@@ -5,13 +5,14 @@
 use crate::config::Config;
 use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
-use crate::progress::Console;
+use crate::progress::{Console, Pace};
 use crate::record::{EpochRecord, Timing};
 use crate::run::folder::RunFolder;
 use crate::run::logs::{self, Logs};
 use crate::run::report;
 use crate::setup::Setup;
 use crate::{Error, Result, diagnose, schedule};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -27,7 +28,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     let mut logs = Logs::open(folder, (run.at.step > 0).then_some(&run.at.log_lengths))?;
     let mut records = logs::read_metrics(&folder.metrics())?;
     let interval = run.evaluation.interval(minibatches * c.rollout, c.batch_size);
-    let mut console = Console::new(epochs, minibatches, (run.at.epoch - 1) * minibatches + run.at.minibatch, quiet);
+    let pace = Pace::new(epochs, minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
+    let mut console = Console::new(pace, quiet);
     console.say(&opening(run));
     let before = run.at.elapsed_seconds;
     let elapsed = || before + begun.elapsed().as_secs_f64();
@@ -61,7 +63,9 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
             return Err(not_finite(run, "a backward call (a gradient beyond the range of f32)".into()));
         }
         if epoch.is_multiple_of(interval) || epoch == epochs {
+            let evaluation_begun = Instant::now();
             record.validation = Some(run.evaluation.measure(&mut run.memory, epoch == epochs)?);
+            console.evaluated(evaluation_begun.elapsed().as_secs_f64());
         }
         record.warnings = diagnose::warnings(c, &record);
         record.timing = Timing {
@@ -83,7 +87,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
         (run.at.epoch, run.at.minibatch) = (epoch + 1, 0);
         if is_best {
             run.at.best = error;
-            run.save(&folder.best_checkpoint(), false)?;
+            checkpoint(run, &folder.best_checkpoint(), &logs, elapsed())?;
         }
         if run.finished() || stopped() {
             break;
@@ -153,12 +157,17 @@ fn record(run: &Setup) -> Result<EpochRecord> {
     })
 }
 
-/// Writes checkpoint and report, after the logs they speak of.
+/// Writes the last checkpoint and the report.
 fn save(run: &mut Setup, folder: &RunFolder, logs: &Logs, records: &[EpochRecord], elapsed: f64) -> Result<()> {
+    checkpoint(run, &folder.last_checkpoint(), logs, elapsed)?;
+    report::write(folder, &summary(run), records)
+}
+
+/// Writes a checkpoint, after the logs it speaks of.
+fn checkpoint(run: &mut Setup, path: &Path, logs: &Logs, elapsed: f64) -> Result<()> {
     run.at.elapsed_seconds = elapsed;
     run.at.log_lengths = logs.sync()?;
-    run.save(&folder.last_checkpoint(), true)?;
-    report::write(folder, &summary(run), records)
+    run.save(path)
 }
 
 /// The error for a loss that is not finite.

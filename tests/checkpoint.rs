@@ -2,6 +2,7 @@
 use mvae_fast::Error;
 use mvae_fast::checkpoint::{Checkpoint, Data, FORMAT, Fingerprint, Meta, Progress, Tensor};
 use mvae_fast::config::{ModelConfig, Normalization, Variant};
+use mvae_fast::run::crc32c::crc32c;
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -311,10 +312,42 @@ fn a_reference_state_dict_loads_without_metadata() {
 #[test]
 fn a_newer_format_is_named() {
     let (_folder, path) = folder();
+    small().save(&path).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let place =
+        |bytes: &[u8], what: &str| bytes.windows(what.len()).position(|w| w == what.as_bytes()).unwrap() + what.len();
+    let format = place(&bytes, r#"\"format\":"#);
+    assert_eq!(bytes[format], b'0' + FORMAT as u8);
+    bytes[format] += 1;
+    let stamp = place(&bytes, r#"\"crc32c\":\""#);
+    bytes[stamp..stamp + 8].fill(b'0');
+    let crc = crc32c(&bytes);
+    bytes[stamp..stamp + 8].copy_from_slice(format!("{crc:08x}").as_bytes());
+    fs::write(&path, bytes).unwrap();
+    assert!(refused(&path).contains("use a newer mvae-fast"));
+}
+
+#[test]
+fn what_could_not_be_loaded_is_not_saved() {
+    let (_folder, path) = folder();
+    let one = |name: String| Tensor::f32(name, &[1], vec![1.0]);
+    let plain = |tensors| Checkpoint { tensors, meta: None };
     let mut newer = small();
     newer.meta.as_mut().unwrap().format = FORMAT + 1;
-    newer.save(&path).unwrap();
-    assert!(refused(&path).contains("use a newer mvae-fast"));
+    let mut nan = small();
+    nan.meta.as_mut().unwrap().progress.as_mut().unwrap().elapsed_seconds = f64::NAN;
+    for (checkpoint, what) in [
+        (plain((0..1100).map(|k| one(format!("{k:065000}"))).collect()), "expected at most 67108864"),
+        (plain(vec![one("__metadata__".into())]), "the header is not safetensors"),
+        (newer, "written in format 2"),
+        (nan, "elapsed_seconds"),
+    ] {
+        small().save(&path).unwrap();
+        let error = checkpoint.save(&path).unwrap_err();
+        assert!(error.exit_code() == 4 && error.to_string().contains(what), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+        assert!(content(&Checkpoint::load(&path).unwrap()) == content(&small()), "the old file is still there");
+    }
 }
 
 #[test]

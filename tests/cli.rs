@@ -83,11 +83,18 @@ fn usage_errors_exit_2() {
         &["info"],
         &["paint"],
     ] {
-        failure(&mut program(arguments), 2);
+        refusal(&mut program(arguments), 2);
     }
-    assert!(failure(&mut program(&["train", "--sede", "3"]), 2).contains("--seed"));
+    assert!(refusal(&mut program(&["train", "--sede", "3"]), 2).contains("--seed"));
+    assert!(refusal(&mut program(&["train", "--epochs", "3"]), 2).contains("did you mean --teacher-epochs or --ramp"));
+    let message = refusal(&mut program(&["train", "--resume", "walk", "--name", "b"]), 2);
+    assert!(message.contains("cannot be used with '--name <NAME>'; drop one of them"), "{message}");
+    assert_eq!(
+        refusal(&mut program(&["info"]), 2),
+        "error: the following required arguments were not provided: <RUN|CHECKPOINT>\n"
+    );
     let message = refusal(&mut program(&["train", "--batch-size", "0"]), 2);
-    assert_eq!(message, "error: batch_size is 0, expected 1 to 65536\n");
+    assert_eq!(message, "error: --batch-size is 0, expected 1 to 65536\n");
     refusal(&mut program(&["train", "--kl-weight", "-1"]), 2);
     refusal(&mut program(&["train", "--variant", "vq", "--kl-weight", "auto"]), 2);
 }
@@ -119,6 +126,52 @@ fn flags_over_environment_over_file_over_preset() {
     let reference = print_config(&[], &[("MVAE_PRESET", "reference")]);
     assert_eq!(reference, Config::preset(Preset::Reference));
     assert_eq!(print_config(&[], &[]), Config::default());
+}
+
+#[test]
+fn bad_values_say_where_they_were_given_and_what_is_expected() {
+    for (key, value, expected) in [
+        ("batch-size", "abc", "a whole number of 0 or more"),
+        ("threads", "0", "a whole number of 1 or more"),
+        ("seed", "99999999999999999999", "a smaller whole number"),
+        ("learning-rate", "fast", "a number"),
+        ("kl-weight", "much", "a number or auto"),
+        ("device", "gpu", "auto, cpu, cuda or cuda:N"),
+        ("preset", "papr", "one of default, paper, reference"),
+        ("ramp", "", "one of iteration, epoch"),
+    ] {
+        let variable = format!("MVAE_{}", key.replace('-', "_").to_uppercase());
+        let by_flag = refusal(&mut program(&["train", &format!("--{key}={value}")]), 2);
+        assert_eq!(by_flag, format!("error: --{key} is {value:?}, expected {expected}\n"));
+        let by_variable = refusal(program(&["train"]).env(&variable, value), 2);
+        assert_eq!(by_variable, format!("error: {variable} is {value:?}, expected {expected}\n"));
+    }
+    let message = refusal(program(&["train"]).env("MVAE_BATCH_SIZE", "0"), 2);
+    assert_eq!(message, "error: MVAE_BATCH_SIZE is 0, expected 1 to 65536\n");
+    // a flag wins over the environment, but what is wrong there is said all the same
+    refusal(program(&["train", "--print-config", "--seed", "1"]).env("MVAE_SEED", "x"), 2);
+}
+
+#[test]
+fn unknown_variables_name_the_nearest() {
+    for (name, nearest) in [
+        ("MVAE_BATCHSIZE", "MVAE_BATCH_SIZE"),
+        ("MVAE_PRESETS", "MVAE_PRESET"),
+        ("MVAE_RUN", "MVAE_RUNS"),
+        ("MVAE_THREAD", "MVAE_THREADS"),
+        ("MVAE_kl_weight", "MVAE_KL_WEIGHT"),
+    ] {
+        for command in [&["train", "--print-config"][..], &["info", "walk"]] {
+            let message = refusal(program(command).env(name, "3"), 2);
+            assert_eq!(
+                message,
+                format!("error: unknown environment variable {name}; did you mean {nearest}? if not, unset it\n")
+            );
+        }
+    }
+    let others = ["MVAE_GOLDEN_DIR", "MVAE_TEST_WRITER", "MVAE_GIT_COMMIT", "OTHER_MVAE_SEED", "mvae_seed"];
+    assert_eq!(print_config(&[], &others.map(|name| (name, "x"))), Config::default());
+    assert!(program(&["train", "--help"]).env("MVAE_BATCHSIZE", "3").output().unwrap().status.success());
 }
 
 #[test]
@@ -158,11 +211,19 @@ fn resume_takes_the_configuration_of_the_run() {
     assert_eq!((&by_path, &by_name), (&config, &config));
     // how long and how often may change, what comes out may not
     let arguments = ["--runs", runs, "--resume", "walk", "--max-minutes", "5"];
-    let expected = Config { max_minutes: Some(5.0), ..config };
+    let expected = Config { max_minutes: Some(5.0), ..config.clone() };
     assert_eq!(print_config(&arguments, &[]), expected);
     let arguments = ["train", "--runs", runs, "--resume", "walk", "--learning-rate", "1e-3"];
     let message = refusal(&mut program(&arguments), 2);
-    assert!(message.contains("learning_rate is changed"), "{message}");
+    assert!(message.contains("as the run was configured, which --learning-rate would change; drop it"), "{message}");
+    // the environment has a say on how long and how often, and no other
+    let environment = [("MVAE_PRESET", "reference"), ("MVAE_LEARNING_RATE", "1"), ("MVAE_DATA", "b.npz")];
+    assert_eq!(print_config(&["--runs", runs, "--resume", "walk"], &environment), config);
+    let environment = [("MVAE_MAX_MINUTES", "5"), ("MVAE_RUNS", runs)];
+    assert_eq!(print_config(&["--resume", "walk"], &environment), expected);
+    // data that was moved may be named anew; whether it is the same is looked at before training
+    let moved = print_config(&["--runs", runs, "--resume", "walk", "new.npz"], &[]);
+    assert_eq!(moved.data.len(), 1);
     let message = refusal(&mut program(&["train", "--runs", runs, "--resume", "run"]), 4);
     assert!(message.contains("--runs"), "{message}");
     std::fs::write(run.join("config.toml"), "seed =").unwrap();

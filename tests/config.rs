@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
 /// Layers with a file of this text.
-fn with_file(text: &str, overrides: &Overrides) -> mvae_fast::Result<Config> {
-    Config::layered(None, Some((Path::new("c.toml"), text)), overrides)
+fn with_file(text: &str, flags: &Overrides) -> mvae_fast::Result<Config> {
+    Config::layered(None, Some((Path::new("c.toml"), text)), &Overrides::default(), flags)
 }
 
 fn message(result: mvae_fast::Result<Config>) -> String {
@@ -75,7 +75,7 @@ fn flags_over_file_over_preset() {
     assert_eq!(config, expected);
     // a preset that is asked for wins over the one the file names; the file's own keys stay
     let file = (Path::new("c.toml"), text);
-    let config = Config::layered(Some(Preset::Reference), Some(file), &flags).unwrap();
+    let config = Config::layered(Some(Preset::Reference), Some(file), &Overrides::default(), &flags).unwrap();
     assert_eq!((config.student_epochs, config.batch_size, config.seed), (100, 32, 7));
 }
 
@@ -139,6 +139,25 @@ fn wrong_types_say_key_found_and_expected() {
     // what a flag replaces is not looked at
     let flags = Overrides { batch_size: Some(4), ..Overrides::default() };
     assert_eq!(with_file("batch_size = \"many\"", &flags).unwrap().batch_size, 4);
+}
+
+#[test]
+fn an_impossible_value_is_named_where_it_was_given() {
+    let given = |batch_size| Overrides { batch_size, ..Overrides::default() };
+    let layered = |file, environment, flags| {
+        let file = (Path::new("c.toml"), file);
+        message(Config::layered(None, Some(file), &given(environment), &given(flags)))
+    };
+    let file = "seed = 1\nbatch_size = 0";
+    assert_eq!(layered(file, None, None), "c.toml:2: batch_size is 0, expected 1 to 65536");
+    assert_eq!(layered(file, Some(0), None), "MVAE_BATCH_SIZE is 0, expected 1 to 65536");
+    assert_eq!(layered(file, Some(3), Some(0)), "--batch-size is 0, expected 1 to 65536");
+    let text = "variant = \"vq\"\nfree_bits = 1";
+    assert_eq!(message(with_file(text, &given(None))), "c.toml:2: free_bits: vq has no KL; leave it at 0");
+    let text = "teacher_epochs = 0\nramp_epochs = 0";
+    let flags = Overrides { student_epochs: Some(0), ..Overrides::default() };
+    let expected = "c.toml:1: teacher_epochs + c.toml:2: ramp_epochs + --student-epochs is 0, expected 1 to 1000000";
+    assert_eq!(message(with_file(text, &flags)), expected);
 }
 
 #[test]
@@ -228,7 +247,7 @@ fn a_written_file_holds_every_key() {
         // whatever preset it is laid over
         for other in [Preset::Default, Preset::Paper, Preset::Reference] {
             let file = (Path::new("config.toml"), text.as_str());
-            let read = Config::layered(Some(other), Some(file), &Overrides::default()).unwrap();
+            let read = Config::layered(Some(other), Some(file), &Overrides::default(), &Overrides::default()).unwrap();
             assert_eq!(read, config);
         }
     }
@@ -261,7 +280,7 @@ fn every_key_is_a_flag() {
     }
     assert_eq!(arguments.len(), Config::KEYS.len());
     let flags = Flags::try_parse_from(arguments).unwrap_or_else(|e| panic!("{e}"));
-    let config = Config::layered(Some(Preset::Reference), None, &flags.overrides).unwrap();
+    let config = Config::layered(Some(Preset::Reference), None, &Overrides::default(), &flags.overrides).unwrap();
     assert_eq!(config, Config::default());
 }
 
@@ -269,7 +288,7 @@ fn every_key_is_a_flag() {
 fn files_that_cannot_be_read() {
     let folder = tempfile::tempdir().unwrap();
     assert!(message(Config::load(&folder.path().join("none.toml"))).contains("none.toml"));
-    assert!(message(Config::load(folder.path())).contains("cannot read"));
+    assert!(message(Config::load(folder.path())).contains("a folder; give a TOML file"));
     let binary = folder.path().join("binary.toml");
     std::fs::write(&binary, [0xff, 0xfe, 0x00]).unwrap();
     assert!(message(Config::load(&binary)).contains("not UTF-8"));

@@ -114,6 +114,7 @@ fn a_run_leaves_a_folder_that_says_everything() {
     assert!(result.contains("next: "), "{result}");
     let said = text(&output.stderr);
     assert_eq!(said.lines().filter(|line| line.contains(" | Recon: ")).count(), 5, "{said}");
+    assert!(!said.contains("PP: "), "only vq has a perplexity: {said}");
 
     let config = Config::load(&desk.path("runs/walk/config.toml")).unwrap();
     let asked = text(&success(desk.train(&["--print-config"]).args(["--data"]).arg(desk.path("motion.npz"))).stdout);
@@ -175,8 +176,8 @@ fn info_and_python_read_checkpoints() {
 from safetensors.numpy import load_file
 t = load_file(sys.argv[1])
 print(t['decoder.w0'].shape, t['normalization.avg'].dtype, t['adam.m.decoder.w0'].shape, float(abs(t['decoder.w2']).sum()))";
-    let last = desk.path("runs/walk/checkpoints/last.safetensors");
-    let python = |arguments: &[&str]| Command::new("python3").args(arguments).arg(&last).output();
+    let best = desk.path("runs/walk/checkpoints/best.safetensors");
+    let python = |arguments: &[&str]| Command::new("python3").args(arguments).arg(&best).output();
     if !python(&["-c", "import safetensors, numpy"]).is_ok_and(|output| output.status.success()) {
         println!("skipped: python3 with safetensors and numpy is not here");
         return;
@@ -185,6 +186,39 @@ print(t['decoder.w0'].shape, t['normalization.avg'].dtype, t['adam.m.decoder.w0'
     assert!(output.status.success(), "{output:?}");
     let said = text(&output.stdout);
     assert!(said.starts_with("(3, 16, 16) float64 (3, 16, 16) "), "{said}");
+}
+
+#[test]
+fn what_is_no_run_and_no_checkpoint_is_said_in_one_line() {
+    let desk = Desk::new(60);
+    success(&mut desk.train(&["motion.npz", "--name", "walk", "--quiet"]));
+    let whole = fs::read(desk.path("runs/walk/checkpoints/last.safetensors")).unwrap();
+    fs::write(desk.path("cut"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(desk.path("short"), &whole[..100]).unwrap();
+    fs::write(desk.path("empty"), "").unwrap();
+    fs::write(desk.path("text"), "# no checkpoint\n").unwrap();
+    fs::create_dir(desk.path("bare")).unwrap();
+    fs::write(desk.path("bare/config.toml"), "").unwrap();
+    for (path, what) in [
+        ("cut", "bytes, the header says"),
+        ("short", "cut off"),
+        ("empty", "0 bytes are too few"),
+        ("text", "not a safetensors file"),
+        ("motion.npz", "not a safetensors file"),
+        ("runs", "no run folder"),
+        ("bare", "no checkpoint in this run folder"),
+        ("nowhere", "no run of that name in runs"),
+        ("text/inside", "no such file"),
+    ] {
+        let message = failure(&mut desk.program(&["info", path]), 4);
+        assert!(message.contains(what) && message.lines().count() == 1, "{path}: {message}");
+    }
+    if cfg!(unix) && Command::new("mkfifo").arg(desk.path("pipe")).status().is_ok_and(|made| made.success()) {
+        assert!(
+            failure(&mut desk.program(&["info", "pipe"]), 4).contains("not a file"),
+            "and nobody waits for a writer"
+        );
+    }
 }
 
 #[test]
@@ -197,7 +231,7 @@ fn quiet_and_json() {
     assert_eq!((&json["run"], &json["finished"]), (&"runs/b".into(), &true.into()));
     assert_eq!(json["record"]["epoch"], 5);
     assert_eq!(json["record"]["kl_weight"].as_f64().unwrap(), 1.0, "vq's own default");
-    assert!(!output.stderr.is_empty());
+    assert_eq!(text(&output.stderr).lines().filter(|line| line.contains(" | PP: ")).count(), 5, "{output:?}");
     // stopped before the first epoch is done
     let mut command = desk.train(&["motion.npz", "--name", "c", "--json", "--quiet", "--max-minutes", "1e-9"]);
     let json: serde_json::Value = serde_json::from_slice(&success(&mut command).stdout).unwrap();
@@ -272,11 +306,112 @@ fn resume_of_a_finished_run_changes_nothing_and_of_another_is_refused() {
     // the data by the name it was given under is no change
     success(&mut desk.program(&["train", "--resume", "walk", "motion.npz", "--quiet"]));
     let message = failure(&mut desk.program(&["train", "--resume", "walk", "--student-epochs", "9"]), 2);
-    assert!(message.contains("student_epochs is changed"), "{message}");
+    assert!(message.contains("which --student-epochs would change"), "{message}");
     motion::write(&desk.path("motion.npz"), 5, 50);
     let message = failure(&mut desk.program(&["train", "--resume", "walk"]), 4);
     assert!(message.contains("250 frames of 12 features, but this run was trained on 300 of 12"), "{message}");
     assert!(before == desk.files());
+}
+
+#[test]
+fn a_configuration_other_than_the_checkpoints_is_not_resumed() {
+    let desk = Desk::new(60);
+    success(&mut desk.train(&["motion.npz", "--name", "walk", "--quiet", "--max-minutes", "1e-9"]));
+    let file = desk.path("runs/walk/config.toml");
+    let written = fs::read_to_string(&file).unwrap();
+    let before = desk.files();
+    for (old, new, said) in [
+        (
+            "seed = 0\n",
+            "seed = 5\n",
+            "trained with seed = 0, but config.toml of the run says seed = 5; restore seed = 0, or",
+        ),
+        ("learning_rate = 0.001\n", "", "trained with learning_rate = 0.001, but"),
+        (
+            "kl_weight = \"auto\"",
+            "kl_weight = 1",
+            "kl_weight = \"auto\", but config.toml of the run says kl_weight = 1.0",
+        ),
+        ("student_epochs = 2", "student_epochs = 9", "restore student_epochs = 2"),
+    ] {
+        let edited = written.replace(old, new);
+        assert!(edited != written, "{old}");
+        fs::write(&file, edited).unwrap();
+        let message = failure(&mut desk.program(&["train", "--resume", "walk"]), 4);
+        assert!(
+            message.contains(said) && message.contains("--init runs/walk/checkpoints/last.safetensors"),
+            "{message}"
+        );
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+    fs::write(&file, &written).unwrap();
+    assert!(before == desk.files(), "nothing was touched");
+    // what no number depends on may be edited, be it where the data lies
+    fs::rename(desk.path("motion.npz"), desk.path("moved.npz")).unwrap();
+    assert!(failure(&mut desk.program(&["train", "--resume", "walk"]), 4).contains("motion.npz"));
+    let edited = written.replace("motion.npz", "moved.npz").replace("max_minutes = 0.000000001", "max_minutes = 9.0");
+    fs::write(&file, edited.replace("checkpoint_every = 0", "checkpoint_every = 60")).unwrap();
+    let output =
+        success(desk.program(&["train", "--resume", "walk"]).env("MVAE_PRESET", "paper").env("MVAE_SEED", "7"));
+    assert!(text(&output.stdout).starts_with("trained 5 of 5 epochs"), "{output:?}");
+    let note = "note: --resume goes on as the run was configured, without MVAE_SEED, MVAE_PRESET\n";
+    assert!(text(&output.stderr).contains(note), "{output:?}");
+}
+
+#[test]
+fn training_goes_on_from_the_best_checkpoint_too() {
+    let desk = Desk::new(120);
+    success(&mut desk.train(&["motion.npz", "--name", "walk", "--quiet", "--student-epochs", "6"]));
+    let best = desk.checkpoint("runs/walk", "best.safetensors").meta.unwrap().progress.unwrap();
+    let names = |name| desk.checkpoint("runs/walk", name).tensors.into_iter().map(|t| t.name).collect::<Vec<_>>();
+    assert_eq!(names("best.safetensors"), names("last.safetensors"));
+    assert!(best.best.is_some() && best.step > 0);
+    let whole = desk.outcome("runs/walk");
+    let folder = desk.path("runs/walk/checkpoints");
+    fs::copy(folder.join("best.safetensors"), folder.join("last.safetensors")).unwrap();
+    success(&mut desk.program(&["train", "--resume", "walk", "--quiet"]));
+    assert!(whole == desk.outcome("runs/walk"), "the epochs after it are trained again, bit for bit");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_folder_in_which_something_is_made_is_synced() {
+    let desk = Desk::new(60);
+    let strace = |program: &str| {
+        let mut command = Command::new("strace");
+        command.current_dir(desk.root.path()).args(["-f", "-y", "-e", "trace=fsync", "-o", "calls", program]);
+        command
+    };
+    if !strace("true").status().is_ok_and(|status| status.success()) {
+        println!("skipped: strace is not here");
+        return;
+    }
+    let mut train = strace(env!("CARGO_BIN_EXE_mvae-fast"));
+    success(train.arg("train").args(motion::flags(&[
+        "motion.npz",
+        "--runs",
+        "deep/runs",
+        "--name",
+        "walk",
+        "--quiet",
+    ])));
+    let calls = fs::read_to_string(desk.path("calls")).unwrap();
+    let root = fs::canonicalize(desk.root.path()).unwrap();
+    let runs = root.join("deep/runs");
+    for folder in [&root, &root.join("deep"), &runs, &runs.join("walk"), &runs.join("walk/tensorboard")] {
+        assert!(calls.contains(&format!("<{}>", folder.display())), "{} is not synced:\n{calls}", folder.display());
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_hold_runs_is_named() {
+    let desk = Desk::new(60);
+    fs::write(desk.path("file"), "").unwrap();
+    for runs in ["file", "file/deep"] {
+        let message = failure(&mut desk.train(&["motion.npz", "--runs", runs]), 1);
+        let said = format!("error: {runs}: cannot hold run folders, choose another with --runs: ");
+        assert!(message.starts_with(&said) && message.lines().count() == 1, "{message}");
+    }
 }
 
 #[cfg(unix)]

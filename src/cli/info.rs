@@ -13,42 +13,43 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     let (file, records) = if path.is_dir() {
         let run = RunFolder::open(&path)?;
         let files = [run.last_checkpoint(), run.best_checkpoint()];
-        let file = files.into_iter().find(|file| file.is_file());
+        let file = files.into_iter().find(|file| file.is_file()).ok_or_else(|| {
+            Error::checkpoint(&path, "no checkpoint in this run folder", "put checkpoints/last.safetensors back")
+        })?;
         (file, if run.metrics().is_file() { logs::read_metrics(&run.metrics())? } else { Vec::new() })
+    } else if path.exists() {
+        (path.clone(), Vec::new())
     } else {
-        (Some(path.clone()), Vec::new())
+        let what = format!("no such file, and no run of that name in {}", args.runs.display());
+        return Err(Error::checkpoint(&args.path, what, "check the path, or give --runs"));
     };
-    let checkpoint = file.as_deref().map(|file| Ok::<_, Error>((Checkpoint::load(file)?, file))).transpose()?;
+    let checkpoint = Checkpoint::load(&file)?;
     let last = records.last();
 
     if args.json {
+        let tensors = checkpoint.tensors.iter().map(|t| (t.name.clone(), json!(t.shape)));
         let value = json!({
             "path": path,
-            "checkpoint": checkpoint.as_ref().map(|(checkpoint, file)| json!({
+            "checkpoint": {
                 "file": file,
                 "meta": checkpoint.meta,
-                "tensors": checkpoint.tensors.iter().map(|t| (t.name.clone(), json!(t.shape))).collect::<serde_json::Map<String, Value>>(),
-            })),
+                "tensors": tensors.collect::<serde_json::Map<String, Value>>(),
+            },
             "record": last,
         });
         return print(&format!("{value:#}\n"));
     }
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments| writeln!(text, "{args}").expect("memory takes every write");
-    match &checkpoint {
-        None => line(format_args!("{}: no checkpoint yet", path.display())),
-        Some((checkpoint, file)) => {
-            line(format_args!("{}", file.display()));
-            let parameters = checkpoint.tensors.iter().filter(|t| !is_state(&t.name));
-            let count: usize = parameters.clone().map(|t| t.shape.iter().product::<usize>()).sum();
-            match &checkpoint.meta {
-                None => line(format_args!("a state dict without metadata, for --init")),
-                Some(meta) => describe(meta, &mut line),
-            }
-            line(format_args!("{count} parameters in {} tensors:", parameters.clone().count()));
-            parameters.for_each(|t| line(format_args!("  {} {:?}", t.name, t.shape)));
-        }
+    line(format_args!("{}", file.display()));
+    match &checkpoint.meta {
+        None => line(format_args!("a state dict without metadata, for --init")),
+        Some(meta) => describe(meta, &mut line),
     }
+    let parameters = checkpoint.tensors.iter().filter(|t| !is_state(&t.name));
+    let count: usize = parameters.clone().map(|t| t.shape.iter().product::<usize>()).sum();
+    line(format_args!("{count} parameters in {} tensors:", parameters.clone().count()));
+    parameters.for_each(|t| line(format_args!("  {} {:?}", t.name, t.shape)));
     if let Some(r) = last {
         line(format_args!("last record: epoch {} ({}), {}", r.epoch, r.phase, r.losses()));
         r.warnings.iter().for_each(|warning| line(format_args!("warning: {warning}")));

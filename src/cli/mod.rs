@@ -2,19 +2,24 @@
 //!
 //! Results go to standard output (through [`print()`]), everything else to standard error.
 pub mod doctor;
+pub mod environment;
 mod info;
 mod train;
+mod usage;
 
 use crate::backend;
 use crate::config::{self, Config, Overrides, Preset, Variant};
 use crate::data::{check, npz, synth};
+use crate::run::folder::RunFolder;
 use crate::{Error, Result};
-use clap::parser::ValueSource;
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use environment::Environment;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use usage::usage;
 
 /// Trains Motion VAEs: from motion capture to a model that moves.
 #[derive(Debug, Parser)]
@@ -45,8 +50,10 @@ Examples:
   MVAE_BATCH_SIZE=32 mvae-fast train --print-config
 
 Every key of the configuration is a flag (--batch-size), an environment variable
-(MVAE_BATCH_SIZE) and a line of a file (batch_size = 32). Flags win over the environment,
-the environment over --config, --config over --preset.";
+(MVAE_BATCH_SIZE) and a line of a file (batch_size = 32); --preset is MVAE_PRESET, too.
+Flags win over the environment, the environment over --config, --config over --preset.
+--resume goes on as the run was configured: of the keys in the environment, only
+MVAE_MAX_MINUTES and MVAE_CHECKPOINT_EVERY have a say.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -98,7 +105,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where every key starts from (default: default); a file may say preset = "paper"
-    #[arg(long, env = "MVAE_PRESET")]
+    #[arg(long)]
     pub preset: Option<Preset>,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
@@ -115,9 +122,12 @@ pub struct TrainArgs {
     /// Print the configuration as TOML and stop
     #[arg(long)]
     pub print_config: bool,
-    /// Configuration keys from flags and environment.
+    /// Configuration keys from flags.
     #[command(flatten)]
     pub overrides: Overrides,
+    /// What the environment says.
+    #[arg(skip)]
+    pub environment: Environment,
 }
 
 /// Arguments of `info`.
@@ -227,38 +237,47 @@ impl Device {
 impl TrainArgs {
     /// Everything the flags, the environment, the file and the preset say, in this order of weight.
     ///
-    /// With `--resume` the run's own configuration, of which only `checkpoint_every` and `max_minutes` may be changed.
+    /// With `--resume` the run's own configuration, of which flags may change only [`Config::FREE`] keys, and the
+    /// environment those of them that say how long and how often.
     pub fn config(&self) -> Result<Config> {
-        let mut overrides = self.overrides.clone();
+        let mut flags = self.overrides.clone();
         if !self.files.is_empty() {
-            overrides.data.get_or_insert_default().splice(0..0, self.files.iter().cloned());
+            flags.data.get_or_insert_default().splice(0..0, self.files.iter().cloned());
         }
+        let environment = &self.environment;
         if let Some(run) = &self.resume {
-            if let Some(data) = &mut overrides.data {
-                absolute(data)?;
-            }
-            return resumed(&run_folder(&self.runs, run), &overrides);
+            let Overrides { checkpoint_every, max_minutes, .. } = environment.keys;
+            let environment = Overrides { checkpoint_every, max_minutes, ..Overrides::default() };
+            return resumed(&RunFolder::open(&run_folder(&self.runs, run))?, &environment, &flags);
         }
         let text = self.config.as_deref().map(config::read).transpose()?;
         let file = self.config.as_deref().zip(text.as_deref());
-        Config::layered(self.preset, file, &overrides)
+        Config::layered(self.preset.or(environment.preset), file, &environment.keys, &flags)
+    }
+
+    /// Variables that are set and have no say, as a run that goes on is configured already.
+    fn unheard(&self) -> Vec<String> {
+        let Environment { keys, preset, .. } = &self.environment;
+        let keys = Overrides { checkpoint_every: None, max_minutes: None, ..keys.clone() }.keys();
+        let unheard = keys.into_iter().chain(preset.map(|_| "preset")).map(config::variable);
+        unheard.filter(|_| self.resume.is_some()).collect()
     }
 }
 
-/// The configuration of the run in `folder`, with `overrides` that do not change its result.
-fn resumed(folder: &Path, overrides: &Overrides) -> Result<Config> {
-    let path = folder.join("config.toml");
-    let run = Config::load(&path)
-        .map_err(|e| Error::checkpoint(folder, e.to_string(), "give a run folder, or its name under --runs"))?;
-    let config = Config::layered(None, Some((&path, &run.to_toml())), overrides)?;
-    let changed: Vec<_> = run.differences(&config);
-    match changed.iter().find(|&&key| !["checkpoint_every", "max_minutes"].contains(&key)) {
+/// The configuration of a run with what does not change its result.
+fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Result<Config> {
+    let file = folder.config();
+    let restore = |e: Error| Error::checkpoint(folder.path(), e.to_string(), "restore the file as the run wrote it");
+    let text = config::read(&file).map_err(restore)?;
+    let run = Config::load(&file).map_err(restore)?;
+    let config = Config::layered(None, Some((&file, &text)), environment, flags)?;
+    match run.differences(&config).iter().find(|key| !Config::FREE.contains(key)) {
         None => Ok(config),
         Some(key) => Err(Error::Usage(format!(
-            "--resume continues a run as it was configured, but {key} is changed by a flag or by MVAE_{}; \
+            "--resume goes on as the run was configured, which {} would change; \
              drop it, or start a new run with --config {}",
-            key.to_uppercase(),
-            path.display()
+            config::flag(key),
+            file.display()
         ))),
     }
 }
@@ -267,6 +286,9 @@ fn resumed(folder: &Path, overrides: &Overrides) -> Result<Config> {
 fn absolute(paths: &mut [PathBuf]) -> Result<()> {
     for path in paths {
         *path = std::path::absolute(&*path).map_err(Error::io(path, "cannot find the folder"))?;
+        if path.to_str().is_none() {
+            return Err(Error::Usage(format!("{path:?} is not UTF-8, as a config.toml is; rename it")));
+        }
     }
     Ok(())
 }
@@ -290,18 +312,21 @@ pub fn command() -> clap::Command {
     Cli::command().mut_subcommand("train", |train| train.mut_args(with_default))
 }
 
-/// Reads the arguments of this process; help, version and usage errors (exit code 2) end it.
-pub fn parse() -> Cli {
-    let matches = command().get_matches();
-    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command()).exit());
-    if let Command::Train(train) = &mut cli.command {
-        let matches = matches.subcommand_matches("train").expect("it is the command");
-        // files named on the command line win over MVAE_DATA, as --data does
-        if !train.files.is_empty() && matches.value_source("data") == Some(ValueSource::EnvVariable) {
-            train.overrides.data = None;
-        }
+/// Reads the arguments and the environment of this process; help and version end it. Errors: what is wrong with them.
+pub fn parse() -> Result<Cli> {
+    let matches = command().try_get_matches();
+    if let Err(error) = &matches
+        && (!error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+    {
+        error.exit();
     }
-    cli
+    let environment = Environment::read(std::env::vars_os())?;
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let mut cli = cli.map_err(|error| usage(&error, str::to_owned))?;
+    if let Command::Train(train) = &mut cli.command {
+        train.environment = environment;
+    }
+    Ok(cli)
 }
 
 /// Does what was asked.

@@ -33,6 +33,10 @@ pub fn train(args: &TrainArgs) -> Result<()> {
             eprintln!("{line}");
         }
     };
+    let unheard = args.unheard();
+    if !unheard.is_empty() {
+        say(format!("note: --resume goes on as the run was configured, without {}", unheard.join(", ")));
+    }
 
     // Everything that can be wrong with data or checkpoint is found before a new run leaves a trace on disk.
     let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(&args.runs, run))).transpose()?;
@@ -48,7 +52,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let env = Env::collect(&backend.describe(), threads);
     let folder = match resumed {
         None => {
-            let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint(), true);
+            let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
             RunFolder::create(&args.runs, args.name.as_deref(), config.variant, &config.to_toml(), &env, first)?
         }
         Some(folder) => {

@@ -49,10 +49,12 @@ impl RunFolder {
         if path.exists() {
             return Err(taken());
         }
+        let refused = |source| Error::io(root, "cannot hold run folders, choose another with --runs")(source);
+        atomic::create_folder(root).map_err(refused)?;
         let unborn = root.join(format!(".{name}.{}.tmp", std::process::id()));
         let made = (|| {
             for folder in ["checkpoints", "tensorboard"].map(|folder| unborn.join(folder)) {
-                fs::create_dir_all(&folder).map_err(Error::io(&folder, "cannot create"))?;
+                fs::create_dir_all(folder).map_err(refused)?;
             }
             let mut run = RunFolder { path: unborn.clone(), lock: None };
             run.lock()?;
@@ -93,7 +95,7 @@ impl RunFolder {
             return Ok(run);
         }
         let what = if path.exists() { "no run folder (no config.toml in it)" } else { "no such run folder" };
-        Err(Error::checkpoint(path, what, "give a folder made by `mvae-fast train`, such as runs/<name>"))
+        Err(Error::checkpoint(path, what, "give a run folder, or its name under --runs"))
     }
 
     /// The folder.

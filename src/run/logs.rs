@@ -1,7 +1,7 @@
 //! Logs that only grow, by whole records: `metrics.jsonl`, `progress.csv`, TensorBoard events. A checkpoint keeps their
 //! lengths; a run that resumes cuts them back to these, so they read as if it had never been stopped.
 use super::folder::RunFolder;
-use super::tensorboard;
+use super::{atomic, tensorboard};
 use crate::record::EpochRecord;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -69,7 +69,8 @@ pub fn read_metrics(path: &Path) -> Result<Vec<EpochRecord>> {
         .map(|(line, record)| {
             serde_json::from_slice(record).map_err(|error| {
                 let what = format!("line {} is not the record of an epoch: {error}", line + 1);
-                Error::checkpoint(path, what, "resume the run, which cuts the logs back")
+                let mend = "resume the run, which cuts the logs back, or if it is finished remove the line";
+                Error::checkpoint(path, what, mend)
             })
         })
         .collect()
@@ -89,6 +90,7 @@ struct Log {
 impl Log {
     fn start(name: &'static str, path: PathBuf, head: &[u8]) -> Result<Self> {
         let file = File::create(&path).map_err(Error::io(&path, "cannot create"))?;
+        atomic::sync_folder(atomic::folder_of(&path)).map_err(Error::io(&path, "cannot sync its folder"))?;
         let mut log = Log { name, path, file, length: 0 };
         log.append(head)?;
         Ok(log)

@@ -1,0 +1,68 @@
+//! What clap finds wrong with a command line, in one line of ours.
+use super::command;
+use crate::Error;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
+
+/// The error in one line: a bad value as what was given where, and what is expected; all else in clap's words. `name` is
+/// what a flag is called where it was given.
+pub fn usage(error: &clap::Error, name: impl Fn(&str) -> String) -> Error {
+    let flag = text(error, ContextKind::InvalidArg);
+    let flag = flag.split(' ').next().unwrap_or_default();
+    let value = error.get(ContextKind::InvalidValue);
+    Error::Usage(match value.and(expected(error)) {
+        Some(expected) => {
+            format!("{} is {:?}, expected {expected}", name(flag), text(error, ContextKind::InvalidValue))
+        }
+        None => one_line(error) + &mend(error, flag),
+    })
+}
+
+/// What a value that was refused should have been, when clap tells.
+fn expected(error: &clap::Error) -> Option<String> {
+    if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue)
+        && !values.is_empty()
+    {
+        return Some(format!("one of {}", values.join(", ")));
+    }
+    let source = std::error::Error::source(error)?;
+    let whole = source.downcast_ref::<ParseIntError>().map(|error| match error.kind() {
+        IntErrorKind::Zero => "a whole number of 1 or more",
+        IntErrorKind::PosOverflow => "a smaller whole number",
+        _ => "a whole number of 0 or more",
+    });
+    let number = source.is::<ParseFloatError>().then_some("a number");
+    let words = source.to_string();
+    let words = words.strip_prefix("expected ").unwrap_or(&words);
+    Some(whole.or(number).unwrap_or(words).to_owned())
+}
+
+/// Clap's text without the usage and the pointer to help.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines =
+        text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("tip: to pass"));
+    let text = lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ");
+    text.trim_start_matches("error: ").to_owned()
+}
+
+/// What clap leaves unsaid: how to mend it. A flag that there is not may mean those whose names hold its own (`--epochs`).
+fn mend(error: &clap::Error, flag: &str) -> String {
+    let word = flag.trim_start_matches('-');
+    match error.kind() {
+        ErrorKind::ArgumentConflict if error.get(ContextKind::PriorArg).is_some() => "; drop one of them".to_owned(),
+        ErrorKind::UnknownArgument if word.len() > 1 && error.get(ContextKind::SuggestedArg).is_none() => {
+            let command = command();
+            let train = command.find_subcommand("train").expect("it is a command");
+            let flags = train.get_arguments().filter_map(clap::Arg::get_long).filter(|long| long.contains(word));
+            let flags: Vec<_> = flags.map(|long| format!("--{long}")).collect();
+            if flags.is_empty() { "; see --help".to_owned() } else { format!("; did you mean {}?", flags.join(" or ")) }
+        }
+        _ => String::new(),
+    }
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> String {
+    error.get(kind).map(ToString::to_string).unwrap_or_default()
+}
