@@ -1,5 +1,5 @@
 //! What is wrong with a model, from an epoch's record alone: each finding is one plain line with what to try.
-use crate::config::{CodebookInit, Config, KlWeight, Normalization, Variant};
+use crate::config::{CodebookInit, Config, KlWeight, Variant};
 use crate::record::EpochRecord;
 
 /// A gate weight below this share of an even split is a dead expert.
@@ -62,7 +62,6 @@ pub fn warnings(c: &Config, r: &EpochRecord) -> Vec<String> {
     }
     if let Some(v) = &r.validation
         && r.phase == "student"
-        && c.normalization == Normalization::Zscore
         && v.prior_rms < FROZEN
     {
         found.push(format!(

@@ -44,8 +44,8 @@ pub struct Evaluation {
     model: ModelConfig,
     held_out: Vec<Range<usize>>,
     walk_starts: Vec<u32>,
-    /// Per feature: smallest and largest value of a walk that stays inside.
-    envelope: Vec<(f32, f32)>,
+    /// The data that walks are compared with.
+    features: Vec<Feature>,
     seed: u64,
 }
 
@@ -60,7 +60,7 @@ impl Evaluation {
         model: &ModelConfig,
         all: &[Range<usize>],
         held_out: Vec<Range<usize>>,
-        range: &[(f32, f32)],
+        features: Vec<Feature>,
         seed: u64,
     ) -> Result<Self> {
         let network = Network::new(arena, parameters, model, BATCH, 0.0, false)?;
@@ -83,14 +83,6 @@ impl Evaluation {
         let windows = windows::starts(all, windows::span(1, model.condition_frames, model.future_predictions));
         let stream = Stream::new(seed, Purpose::Starts, 0);
         let walk_starts = (0..BATCH).map(|i| windows[(stream.uniform(i) * windows.len() as f64) as usize]).collect();
-        let envelope = range
-            .iter()
-            .map(|&(min, max)| {
-                // A constant feature has no range to be measured against; it must only stay finite.
-                let margin = if max > min { MARGIN * (max - min) } else { f32::MAX };
-                (min - margin, max + margin)
-            })
-            .collect();
         let model = model.clone();
         Ok(Evaluation {
             network,
@@ -102,17 +94,19 @@ impl Evaluation {
             model,
             held_out,
             walk_starts,
-            envelope,
+            features,
             seed,
         })
     }
 
-    /// Epochs between evaluations, so that they cost at most a tenth of a run of `steps` training steps of `batch`
-    /// samples an epoch.
-    pub fn interval(&self, steps: usize, batch: usize) -> usize {
-        let forwards = ONE_STEP_WINDOWS / BATCH + 2 * HORIZONS[1] + HORIZONS[0];
-        let cost = FORWARD * forwards as f64 * (BATCH as f64 / batch as f64).min(4.0);
-        (cost / (BUDGET * steps as f64)).ceil().max(1.0) as usize
+    /// Epochs between evaluations, so that with the long walk at the end they cost at most a tenth of a run of `epochs`
+    /// epochs of `steps` training steps of `batch` samples; where that walk alone costs more, only the last is made.
+    pub fn interval(&self, epochs: usize, steps: usize, batch: usize) -> usize {
+        let cost = |forwards: usize| FORWARD * forwards as f64 * (BATCH as f64 / batch as f64).min(4.0);
+        let each = cost(ONE_STEP_WINDOWS / BATCH + 2 * HORIZONS[1] + HORIZONS[0]);
+        let budget = BUDGET * (epochs * steps) as f64 - cost(LONG_WALK);
+        let most = if budget > each { (budget / each) as usize } else { 1 };
+        epochs.div_ceil(most).max(1)
     }
 
     /// Measures the model as it is, with `last` also on long walks. Errors: those of the backend.
@@ -192,8 +186,9 @@ impl Evaluation {
             let y = memory.read(self.network.prediction)?;
             square = 0.0;
             for (y, inside) in y.chunks_exact(row).zip(&mut inside) {
-                *inside &= y[..f].iter().zip(&self.envelope).all(|(y, (min, max))| (min..=max).contains(&y));
-                square += y[..f].iter().map(|&y| f64::from(y).powi(2)).sum::<f64>();
+                *inside &= y[..f].iter().zip(&self.features).all(|(y, feature)| feature.inside(*y));
+                square +=
+                    y[..f].iter().zip(&self.features).map(|(y, feature)| feature.deviation(*y).powi(2)).sum::<f64>();
             }
         }
         let share = inside.iter().filter(|&&inside| inside).count() as f64 / BATCH as f64;
@@ -201,13 +196,68 @@ impl Evaluation {
     }
 }
 
-/// Smallest and largest value of each of `frame_size` features of `frames`.
-pub fn ranges(frames: &[f32], frame_size: usize) -> Vec<(f32, f32)> {
-    let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); frame_size];
-    for frame in frames.chunks_exact(frame_size) {
-        for (range, &x) in ranges.iter_mut().zip(frame) {
-            *range = (range.0.min(x), range.1.max(x));
+/// One feature of the data, as the network sees it.
+pub struct Feature {
+    min: f32,
+    max: f32,
+    mean: f64,
+    std: f64,
+}
+
+impl Feature {
+    /// Each of `frame_size` features of `frames`.
+    pub fn all(frames: &[f32], frame_size: usize) -> Vec<Feature> {
+        let n = (frames.len() / frame_size) as f64;
+        let mut features: Vec<Feature> = (0..frame_size)
+            .map(|_| Feature { min: f32::INFINITY, max: f32::NEG_INFINITY, mean: 0.0, std: 0.0 })
+            .collect();
+        for frame in frames.chunks_exact(frame_size) {
+            for (feature, &x) in features.iter_mut().zip(frame) {
+                (feature.min, feature.max) = (feature.min.min(x), feature.max.max(x));
+                feature.mean += f64::from(x) / n;
+            }
         }
+        for frame in frames.chunks_exact(frame_size) {
+            for (feature, &x) in features.iter_mut().zip(frame) {
+                feature.std += (f64::from(x) - feature.mean).powi(2) / n;
+            }
+        }
+        features.iter_mut().for_each(|feature| feature.std = feature.std.sqrt());
+        features
     }
-    ranges
+
+    /// Whether a walk stays near the data; a constant feature has no range and must only stay finite.
+    fn inside(&self, x: f32) -> bool {
+        let margin = MARGIN * (self.max - self.min);
+        if margin > 0.0 { (self.min - margin..=self.max + margin).contains(&x) } else { x.is_finite() }
+    }
+
+    /// Standard deviations from the mean; of a constant feature the plain difference.
+    fn deviation(&self, x: f32) -> f64 {
+        (f64::from(x) - self.mean) / if self.max > self.min { self.std } else { 1.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_of_the_data_is_1_whatever_its_scale() {
+        let (columns, rows) = (3, 1000);
+        let stream = Stream::new(7, Purpose::Check, 0);
+        let value = |row: usize, column: usize| match column {
+            0 => 100.0 + 0.01 * stream.uniform(row) as f32,
+            1 => 50.0 * stream.uniform(rows + row) as f32,
+            _ => 4.0,
+        };
+        let frames: Vec<f32> = (0..rows * columns).map(|i| value(i / columns, i % columns)).collect();
+        let features = Feature::all(&frames, columns);
+        for (column, expected) in [1.0, 1.0, 0.0].into_iter().enumerate() {
+            let square: f64 = (0..rows).map(|row| features[column].deviation(value(row, column)).powi(2)).sum();
+            approx::assert_relative_eq!((square / rows as f64).sqrt(), expected, epsilon = 1e-6);
+        }
+        assert!(features[1].inside(61.0) && !features[1].inside(64.0) && !features[1].inside(f32::NAN));
+        assert!(features[2].inside(-1e9) && !features[2].inside(f32::INFINITY));
+    }
 }

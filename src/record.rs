@@ -71,7 +71,8 @@ pub struct Validation {
     pub rollout_300_error: Option<f64>,
     /// Of rollouts with latents from N(0, I): the share that stays inside the data's range widened by a quarter for 300 frames.
     pub prior_inside: f64,
-    /// Of those rollouts at frame 300: root mean square of the normalised pose (1 is the data's own).
+    /// Of those rollouts at frame 300: root mean square deviation from the data's mean, in its own
+    /// standard deviations a feature (1 is the data's own).
     pub prior_rms: f64,
     /// The same two numbers for 1,800 frames, measured after the last epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]

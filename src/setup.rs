@@ -7,7 +7,7 @@ use crate::config::{Config, KlWeight, ModelConfig};
 use crate::data::normalize::Statistics;
 use crate::data::windows::{self, Split};
 use crate::data::{Dataset, synth};
-use crate::evaluate::{self, Evaluation};
+use crate::evaluate::{Evaluation, Feature};
 use crate::layout::{Layout, Parameters};
 use crate::ops::kl_weight::Rule;
 use crate::state::{self, State};
@@ -110,9 +110,9 @@ impl<'a> Setup<'a> {
             draw: true,
         };
         let step = TrainStep::new(&mut arena, &parameters, data, &options)?;
-        let range = evaluate::ranges(&set.frames, set.frame_size);
+        let features = Feature::all(&set.frames, set.frame_size);
         let held_out = split.validation.clone();
-        let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, &range, c.seed)?;
+        let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, features, c.seed)?;
         let mut memory = Memory::new(backend, arena)?;
         memory.write(data, &set.frames)?;
 

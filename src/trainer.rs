@@ -27,7 +27,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     let (epochs, minibatches) = (c.epochs(), run.minibatches());
     let mut logs = Logs::open(folder, (run.at.step > 0).then_some(&run.at.log_lengths))?;
     let mut records = logs::read_metrics(&folder.metrics())?;
-    let interval = run.evaluation.interval(minibatches * c.rollout, c.batch_size);
+    let interval = run.evaluation.interval(epochs, minibatches * c.rollout, c.batch_size);
     let pace = Pace::new(epochs, minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
     let mut console = Console::new(pace, quiet);
     console.say(&opening(run));

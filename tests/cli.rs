@@ -275,6 +275,21 @@ fn completions_and_manual() {
 }
 
 #[test]
+fn data_check_gates_on_the_sizes_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("short.npz");
+    let file = file.to_str().unwrap();
+    result(&mut program(&["data", "synth", "-o", file, "--frames", "200"]));
+    assert!(result(&mut program(&["data", "check", file])).contains("ready to train"));
+    let unready = output(&["data", "check", file, "--batch-size", "500", "--json"]);
+    assert_eq!(unready.status.code(), Some(5), "{unready:?}");
+    let report: serde_json::Value = serde_json::from_slice(&unready.stdout).unwrap();
+    assert_eq!((&report["report"]["ready"], &report["report"]["batch_size"]), (&false.into(), &500.into()));
+    let message = text(&unready.stderr);
+    assert!(message.starts_with("error: ") && message.contains("500") && message.lines().count() == 1, "{message:?}");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     for arguments in [&["man"][..], &["completions", "bash"], &["doctor"], &["train", "--print-config"]] {
         let (reader, writer) = std::io::pipe().unwrap();

@@ -410,15 +410,20 @@ fn coins_fall_as_the_schedule_says() {
 #[test]
 fn evaluation_keeps_to_its_share() {
     let bench = Bench::new();
-    let c = Config { batch_size: 64, rollout: 8, student_epochs: 0, ramp_epochs: 0, ..bench.config(Variant::Mixture) };
+    let short =
+        Config { batch_size: 64, rollout: 8, student_epochs: 0, ramp_epochs: 0, ..bench.config(Variant::Mixture) };
+    let c = Config { teacher_epochs: 300, ..short };
     let backend = Cpu::new(1);
     let setup = Setup::new(&c, &backend, Start::Fresh).unwrap();
-    let interval = setup.evaluation.interval(setup.minibatches() * c.rollout, c.batch_size);
-    assert!(interval > 3);
-    let c = Config { teacher_epochs: 2 * interval, ..c };
+    let steps = setup.minibatches() * c.rollout;
+    let interval = setup.evaluation.interval(c.epochs(), steps, c.batch_size);
+    assert!((2..300).contains(&interval), "{interval} for {steps} steps an epoch");
+    assert_eq!(setup.evaluation.interval(1, steps, c.batch_size), 1, "the last epoch at least");
+    assert!(setup.evaluation.interval(3000, steps, c.batch_size) <= interval, "the long walk weighs less");
     let records = bench.start("run", &c, Start::Fresh, 1, 0).unwrap();
     let measured: Vec<usize> = records.iter().filter(|r| r.validation.is_some()).map(|r| r.epoch).collect();
-    assert_eq!(measured, [interval, 2 * interval]);
+    let expected: Vec<usize> = (1..=300).filter(|epoch| epoch % interval == 0 || *epoch == 300).collect();
+    assert_eq!(measured, expected);
     let samples = (records[0].step as usize * c.batch_size) as f64;
     let training: f64 = records.iter().map(|r| samples / r.timing.samples_per_second).sum();
     let all: f64 = records.iter().map(|r| r.timing.seconds).sum();

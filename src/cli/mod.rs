@@ -16,7 +16,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use environment::Environment;
 use std::io::Write;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use usage::usage;
@@ -144,14 +144,34 @@ pub struct InfoArgs {
     pub json: bool,
 }
 
+/// What `data check` judges by; names and defaults are those of `train`.
+#[derive(Debug, clap::Args)]
+pub struct CheckSizes {
+    /// Steps of a rollout
+    #[arg(long, default_value = "8")]
+    rollout: NonZeroU16,
+    /// Condition frames
+    #[arg(long, default_value = "1")]
+    condition_frames: NonZeroU16,
+    /// Frames predicted at once
+    #[arg(long, default_value = "1")]
+    future_predictions: NonZeroU16,
+    /// Windows of a mini-batch
+    #[arg(long, default_value = "64")]
+    batch_size: NonZeroU16,
+}
+
 /// The commands under `data`.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Say what a person wants to know about motion before training on it
+    /// Say what a person wants to know about motion before training on it; exit 5 when training could not start
     Check {
         /// npz files
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Sizes of the training to come
+        #[command(flatten)]
+        sizes: CheckSizes,
         /// Print as JSON
         #[arg(long)]
         json: bool,
@@ -334,7 +354,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Train(args) => train::train(&args),
         Command::Info(args) => info::info(&args),
-        Command::Data(DataCommand::Check { files, json }) => data_check(&files, json),
+        Command::Data(DataCommand::Check { files, sizes, json }) => data_check(&files, &sizes, json),
         Command::Data(DataCommand::Synth { output, frames, seed }) => data_synth(&output, frames.get(), seed),
         Command::Gradcheck(args) => gradcheck(&args),
         Command::Doctor(args) => doctor(&args),
@@ -343,16 +363,26 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn data_check(files: &[PathBuf], json: bool) -> Result<()> {
+fn data_check(files: &[PathBuf], sizes: &CheckSizes, json: bool) -> Result<()> {
+    let sizes = check::Sizes {
+        rollout: sizes.rollout.get().into(),
+        condition_frames: sizes.condition_frames.get().into(),
+        future_predictions: sizes.future_predictions.get().into(),
+        batch_size: sizes.batch_size.get().into(),
+    };
+    let mut unready = Vec::new();
     for file in files {
-        let report = check::check(&npz::read_lenient(file)?, &check::Sizes::default());
+        let report = check::check(&npz::read_lenient(file)?, &sizes);
         if json {
             print(&format!("{}\n", serde_json::json!({ "file": file, "report": report })))?;
         } else {
             print(&format!("{}\n{report}\n", file.display()))?;
         }
+        if !report.ready {
+            unready.push(format!("{}: not ready to train on: {}", file.display(), report.problems.join("; ")));
+        }
     }
-    Ok(())
+    if unready.is_empty() { Ok(()) } else { Err(Error::Gate(unready.join("; "))) }
 }
 
 /// Most frames that `data synth` makes: 93 hours.
