@@ -1,0 +1,44 @@
+// Adam over the whole arena of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
+//   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2     param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
+//   squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
+// A chunk is one block's. Nothing is updated once a loss was not finite.
+#pragma once
+#include "reduce.cuh"
+#include "state.cuh"
+
+struct Adam {                     // field for field: src/ops/adam.rs
+  const float* grad;              // [n]
+  const StepState* state;         // [1]
+  const double* losses;           // [LOSSES]
+  float *param, *m, *v;           // [n] updated
+  double* squares;                // [chunks]
+  double beta1, beta2, eps;
+  u32 n, pad;
+};
+struct AdamShared {
+  double parts[WARPS];
+};
+#define ADAM_CHUNK 16384u         // CHUNK in src/ops/adam.rs
+
+DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
+  if (a.losses[NONFINITE_STEP] != 0) return;
+  const float beta1 = float(a.beta1), beta2 = float(a.beta2), eps = float(a.eps);
+  const float rest1 = float(1.0 - a.beta1), rest2 = float(1.0 - a.beta2);
+  const float size = float(a.state->step_size), scale = float(a.state->inv_sqrt_bias2);
+  for (u32 chunk = at.block; chunk < blocks_of(a.n, ADAM_CHUNK); chunk += at.blocks) {
+    const u32 first = chunk * ADAM_CHUNK, end = min_of(ADAM_CHUNK, a.n - first);
+    double sum = 0;
+    for (u32 j = at.thread; j < end; j += at.threads) {
+      const u32 i = first + j;
+      const float g = a.grad[i];
+      const float m = beta1 * a.m[i] + rest1 * g, v = beta2 * a.v[i] + rest2 * (g * g);
+      a.m[i] = m;
+      a.v[i] = v;
+      a.param[i] -= size * m / (sqrtf(v) * scale + eps);
+      sum += double(g) * g;
+    }
+    sum = block_sum(at, sum, shared.parts);
+    if (at.thread == 0) a.squares[chunk] = sum;
+  }
+}
+KERNEL(adam, Adam, AdamShared, 1024)

@@ -1,0 +1,118 @@
+// A linear layer on [z | h], never stored, whose weights are blended per sample from E experts, with the activation fused.
+//   each[b,e,o] = sum_i [z|h][b,i] w[e,i,o]
+//   y[b,o]      = act(sum_e gate[b,e] (each[b,e,o] + bias[e,o]))
+//   dy          becomes the gradient before the activation (backward_gate)
+//   dgate[b,e]  = sum_o dy[b,o] (each[b,e,o] + bias[e,o])           deach[b,e,o] = gate[b,e] dy[b,o]
+//   dz|dh       = sum_e gate[b,e] sum_o dy[b,o] w[e,i,o]
+//   dw[e,i,o]   = sum_b [z|h][b,i] deach[b,e,o]                     dbias[e,o] = sum_b deach[b,e,o]
+// Per-sample weights are never formed: a tile holds the same few columns of all experts and blends their sums.
+#pragma once
+#include "product.cuh"
+#include "reduce.cuh"
+#include "state.cuh"
+
+struct BlendLinear {                         // field for field: src/ops/blend_linear.rs
+  const float *z, *h, *gate, *w, *bias;      // [B, L]   [B, I - L]   [B, E] rows sum to 1   [E, I, O]   [E, O]
+  float *y, *each, *dy, *deach;              // [B, O]   [B, E, O]   [B, O]   [B, E, O]
+  float *dz, *dh, *dgate, *dw, *dbias;       // shapes of z, h, gate, w, bias; the first three may be absent
+  u32 b, l, i, o, e, act;                    // samples, latent, inputs, outputs, experts, activation
+  u32 add_dz, add_dh, add_dgate, add_dw;     // 1: added to, 0: overwritten (add_dw: dbias, too)
+};
+#define PANELS 6                             // experts of a tile; with more, tiles take several passes
+struct BlendShared {
+  Tile<PANELS> tile;
+  float blended[ROWS * COLS];                // of the passes so far
+};
+
+DEVICE float blend_input(const BlendLinear& a, u32 b, u32 i) {
+  return i < a.l ? a.z[u64(b) * a.l + i] : a.h[u64(b) * (a.i - a.l) + i - a.l];
+}
+
+// Tiles of [b, cols] over the blocks: each(b, col, expert, sum) sees every expert's sum over k < depth of x(b, k) w(expert, k, col),
+// and returns it with what belongs to it; done(b, col, blend) their blend by the gate.
+template <Along X_ALONG, Along W_ALONG, class X, class W, class Each, class Done>
+DEVICE void blended_product(Where at, BlendShared& shared, const BlendLinear& a, u32 cols, u32 depth, X x, W w, Each each,
+                            Done done) {
+  const u32 down = blocks_of(a.b, ROWS), across = blocks_of(cols, COLS);
+  for (u32 tile = at.block; tile < down * across; tile += at.blocks) {
+    const u32 first_row = tile / across * ROWS, first_col = tile % across * COLS;
+    for (u32 first = 0; first < a.e; first += PANELS) {
+      tile_product<PANELS, X_ALONG, W_ALONG>(
+          at, shared.tile, depth,
+          [&](u32 r, u32 k) { return first_row + r < a.b && k < depth ? x(first_row + r, k) : 0.0f; },
+          [&](u32 p, u32 k, u32 c) {
+            return first + p < a.e && first_col + c < cols && k < depth ? w(first + p, k, first_col + c) : 0.0f;
+          },
+          [&](u32 r, u32 c, const float* sums) {
+            const u32 b = first_row + r, col = first_col + c;
+            if (b >= a.b || col >= cols) return;
+            float blend = first > 0 ? shared.blended[r * COLS + c] : 0.0f;  // this thread's own, from the last pass
+            for (u32 p = 0; p < PANELS; ++p)
+              if (first + p < a.e) blend += a.gate[u64(b) * a.e + first + p] * each(b, col, first + p, sums[p]);
+            if (first + PANELS < a.e)
+              shared.blended[r * COLS + c] = blend;
+            else
+              done(b, col, blend);
+          });
+    }
+  }
+}
+
+DEVICE void blend_linear_forward(Where at, const BlendLinear& a, BlendShared& shared) {
+  blended_product<INNER, OUTER>(
+      at, shared, a, a.o, a.i, [&](u32 b, u32 i) { return blend_input(a, b, i); },
+      [&](u32 e, u32 i, u32 o) { return a.w[(u64(e) * a.i + i) * a.o + o]; },
+      [&](u32 b, u32 o, u32 e, float sum) {
+        a.each[(u64(b) * a.e + e) * a.o + o] = sum;
+        return sum + a.bias[e * a.o + o];
+      },
+      [&](u32 b, u32 o, float blend) { a.y[u64(b) * a.o + o] = activate(a.act, blend); });
+}
+KERNEL(blend_linear_forward, BlendLinear, BlendShared, 256)
+
+// A sample is one block's, an expert one warp's.
+DEVICE void blend_linear_backward_gate(Where at, const BlendLinear& a, NoShared&) {
+  for (u32 b = at.block; b < a.b; b += at.blocks) {
+    const float* y = a.y + u64(b) * a.o;
+    float* dy = a.dy + u64(b) * a.o;
+    for (u32 o = at.thread; o < a.o; o += at.threads) dy[o] = pull_back(a.act, y[o], dy[o]);
+    block_sync();  // dy is the gradient before the activation
+    for (u32 e = at.thread / 32; e < a.e; e += at.threads / 32) {
+      const float gate = a.gate[u64(b) * a.e + e];
+      const u64 row = (u64(b) * a.e + e) * a.o;
+      float dot = 0;
+      for (u32 o = at.thread % 32; o < a.o; o += 32) {
+        dot += dy[o] * (a.each[row + o] + a.bias[e * a.o + o]);
+        a.deach[row + o] = gate * dy[o];
+      }
+      dot = warp_sum(dot);
+      if (a.dgate && at.thread % 32 == 0) put(&a.dgate[u64(b) * a.e + e], a.add_dgate, dot);
+    }
+  }
+}
+KERNEL(blend_linear_backward_gate, BlendLinear, NoShared, 256)
+
+DEVICE void blend_linear_backward_x(Where at, const BlendLinear& a, BlendShared& shared) {
+  const u32 first = a.dz ? 0 : a.l, end = a.dh ? a.i : a.l;
+  blended_product<INNER, INNER>(
+      at, shared, a, end - first, a.o, [&](u32 b, u32 o) { return a.dy[u64(b) * a.o + o]; },
+      [&](u32 e, u32 o, u32 i) { return a.w[(u64(e) * a.i + first + i) * a.o + o]; },
+      [&](u32, u32, u32, float sum) { return sum; },
+      [&](u32 b, u32 column, float sum) {
+        const u32 i = first + column;
+        if (i < a.l)
+          put(&a.dz[u64(b) * a.l + i], a.add_dz, sum);
+        else
+          put(&a.dh[u64(b) * (a.i - a.l) + i - a.l], a.add_dh, sum);
+      });
+}
+KERNEL(blend_linear_backward_x, BlendLinear, BlendShared, 256)
+
+DEVICE void blend_linear_backward_w(Where at, const BlendLinear& a, Tile<4>& shared) {
+  product<OUTER, OUTER>(
+      at, shared, a.e, a.i, a.o, a.b, [&](u32, u32 i, u32 b) { return blend_input(a, b, i); },
+      [&](u32 e, u32 b, u32 o) { return a.deach[(u64(b) * a.e + e) * a.o + o]; },
+      [&](u32 e, u32 i, u32 o, float sum) { put(&a.dw[(u64(e) * a.i + i) * a.o + o], a.add_dw, sum); });
+  column_sums(at, a.deach, a.b, a.e * a.o, a.add_dw, a.dbias);
+}
+KERNEL(blend_linear_backward_w, BlendLinear, Tile<4>, 256)

@@ -1,0 +1,49 @@
+// Adds the current step to the epoch's sums, in double precision: the losses, the gradient's norm, the gate's entropy;
+// KL, mu, mu^2 and sigma^2 of each latent dimension; the use of each expert or code. One block; an entry is one thread's.
+#pragma once
+#include "state.cuh"
+
+struct EpochSums {                // field for field: src/ops/epoch_sums.rs; absent tensors are null
+  const double *losses, *kl;      // [LOSSES]   [L]
+  const float *mu, *sigma, *gate; // [B, L]   [B, L]   [B, E]
+  const u32* code;                // [B]
+  const double* squares;          // [chunks]
+  double* sums;                   // [LOSSES + 2 + 4 L + E] updated
+  u32 b, l, e, chunks;
+};
+
+DEVICE void epoch_sums(Where at, const EpochSums& a, NoShared&) {
+  if (at.block > 0) return;
+  const u32 scalars = LOSSES + 2, latents = scalars + 4 * a.l, entries = latents + a.e;
+  for (u32 i = at.thread; i < entries; i += at.threads) {
+    double add = 0;
+    if (i < LOSSES) {
+      add = a.losses[i];
+    } else if (i == LOSSES) {
+      for (u32 j = 0; j < a.chunks; ++j) add += a.squares[j];
+      add = sqrt(add);
+    } else if (i == LOSSES + 1) {
+      for (u64 j = 0; a.gate && j < u64(a.b) * a.e; ++j) {
+        const double g = a.gate[j];
+        add -= g * log(fmax(g, 2.2250738585072014e-308)) / a.b;
+      }
+    } else if (i < latents) {
+      const u32 l = (i - scalars) % a.l, what = (i - scalars) / a.l;
+      const float* from = what == 3 ? a.sigma : a.mu;
+      if (what == 0) {
+        add = a.kl ? a.kl[l] : 0;
+      } else {
+        for (u32 b = 0; from && b < a.b; ++b) {
+          const double x = from[u64(b) * a.l + l];
+          add += what == 1 ? x : x * x;
+        }
+      }
+    } else {
+      const u32 expert = i - latents;
+      for (u32 b = 0; a.gate && b < a.b; ++b) add += a.gate[u64(b) * a.e + expert];
+      for (u32 b = 0; a.code && b < a.b; ++b) add += a.code[b] == expert;
+    }
+    a.sums[i] += add;
+  }
+}
+KERNEL(epoch_sums, EpochSums, NoShared, 256)

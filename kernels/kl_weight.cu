@@ -1,0 +1,34 @@
+// The weight of the KL in the loss, the total loss, and the first step at which it was not finite. One thread; the rules and
+// their source are in src/ops/kl_weight.rs.
+#pragma once
+#include "state.cuh"
+
+struct KlWeight {             // field for field: src/ops/kl_weight.rs
+  const StepState* state;     // [1]
+  double* losses;             // [LOSSES] WEIGHT, TOTAL and NONFINITE_STEP are written
+  double* controller;         // [4] steps seen, running reconstruction loss, weight
+  double a, c;                // fixed: weight   auto: units, floor   target: KL, first weight
+  u32 rule, pad;              // 0 fixed, 1 auto, 2 target
+};
+
+DEVICE void kl_weight(Where at, const KlWeight& a, NoShared&) {
+  if (at.block > 0 || at.thread > 0) return;
+  double *losses = a.losses, *memory = a.controller;
+  const bool first = memory[0] == 0;
+  memory[0] += 1;
+  memory[1] = first ? losses[RECON] : 0.999 * memory[1] + (1.0 - 0.999) * losses[RECON];
+  if (a.rule == 0) {
+    memory[2] = a.a;
+  } else if (a.rule == 1) {
+    memory[2] = fmax(a.a * memory[1], a.c);
+  } else if (first) {
+    memory[2] = a.c;
+  } else {
+    const double weight = memory[2] * exp(0.002 * fmin(losses[KL] / a.a - 1.0, 1.0));
+    memory[2] = weight < 1e-8 ? 1e-8 : weight > 1e3 ? 1e3 : weight;
+  }
+  losses[WEIGHT] = a.state->kl_scale * memory[2];
+  losses[TOTAL] = losses[RECON] + losses[WEIGHT] * losses[REGULARIZER];
+  if (!isfinite(losses[TOTAL]) && losses[NONFINITE_STEP] == 0) losses[NONFINITE_STEP] = double(a.state->step);
+}
+KERNEL(kl_weight, KlWeight, NoShared, 32)

@@ -1,0 +1,61 @@
+// The latent and its KL to N(0, I), nats.
+//   sigma = exp(logvar / 2)     z = mu + eps sigma
+//   kl[l] = -1/2 mean_b (1 + logvar - mu^2 - sigma^2)         losses[KL] = max(0, mean_l kl[l])
+//   losses[REGULARIZER] = mean_l max(kl[l], free_bits), or losses[KL] when free_bits is 0
+//   dmu = dz + weight mu / (B L)     dlogvar = dz eps sigma / 2 + weight (sigma^2 - 1) / (2 B L)
+// where weight is losses[WEIGHT], or 0 where the KL is clamped or costs nothing. Sums run in double precision over the
+// samples in order; a latent dimension is one thread's, the mean over them one block's.
+#pragma once
+#include "reduce.cuh"
+#include "state.cuh"
+
+struct Reparameterize {                    // field for field: src/ops/reparameterize.rs
+  const float *mu, *logvar, *eps, *dz;     // [B, L]
+  float *z, *sigma;                        // [B, L]
+  double *kl, *losses;                     // [L]   [LOSSES] KL and REGULARIZER are written
+  float *dmu, *dlogvar;                    // [B, L] overwritten
+  double free_bits;
+  u32 b, l;
+};
+
+DEVICE void reparameterize_forward(Where at, const Reparameterize& a, NoShared&) {
+  if (at.block > 0) return;
+  for (u32 l = at.thread; l < a.l; l += at.threads) {
+    double kl = 0;
+    for (u32 b = 0; b < a.b; ++b) {
+      const u64 i = u64(b) * a.l + l;
+      const float mu = a.mu[i], logvar = a.logvar[i], sigma = expf(0.5f * logvar);
+      a.sigma[i] = sigma;
+      a.z[i] = mu + a.eps[i] * sigma;
+      kl -= 0.5 * (1.0 + logvar - double(mu) * mu - double(sigma) * sigma);
+    }
+    a.kl[l] = kl / a.b;
+  }
+  block_sync();  // kl is written
+  if (at.thread == 0) {
+    double mean = 0, costs = 0;
+    for (u32 l = 0; l < a.l; ++l) {
+      const double kl = a.kl[l];
+      mean += kl;
+      costs += kl < a.free_bits ? a.free_bits : kl;  // a NaN stays one
+    }
+    mean = mean < 0 ? 0 : mean / a.l;
+    a.losses[KL] = mean;
+    a.losses[REGULARIZER] = a.free_bits > 0 ? costs / a.l : mean;
+  }
+}
+KERNEL(reparameterize_forward, Reparameterize, NoShared, 1024)
+
+DEVICE void reparameterize_backward(Where at, const Reparameterize& a, NoShared&) {
+  const u64 n = u64(a.b) * a.l;
+  double sum = 0;
+  for (u32 l = 0; l < a.l; ++l) sum += a.kl[l];
+  for (u64 i = u64(at.block) * at.threads + at.thread; i < n; i += u64(at.blocks) * at.threads) {
+    const bool costs = a.free_bits > 0 ? a.kl[i % a.l] > a.free_bits : sum >= 0;
+    const float weight = costs ? float(a.losses[WEIGHT] / double(n)) : 0.0f;
+    const float dz = a.dz[i], sigma = a.sigma[i];
+    a.dmu[i] = dz + weight * a.mu[i];
+    a.dlogvar[i] = 0.5f * (dz * a.eps[i] * sigma + weight * (sigma * sigma - 1));
+  }
+}
+KERNEL(reparameterize_backward, Reparameterize, NoShared, 256)

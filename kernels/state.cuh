@@ -1,0 +1,29 @@
+// What every operation of a training step shares: the step's state and the places of its losses.
+#pragma once
+#include "simt.cuh"
+
+struct StepState {                               // field for field: src/ops/begin_step.rs
+  double step_size, inv_sqrt_bias2;              // learning rate / (1 - beta1^t)   1 / sqrt(1 - beta2^t)
+  double kl_scale;                               // factor of the KL weight
+  u64 seed, step;                                // optimizer step, from 1
+  u32 minibatch, rollout_step, student, pad;     // row of the starts   from 0   1: conditioned on the last prediction
+};
+
+// Places in the buffer of losses (src/ops/recon_loss.rs).
+enum Slot { RECON, KL, PERPLEXITY, REGULARIZER, WEIGHT, TOTAL, NONFINITE_STEP, LOSSES = 8 };
+
+// What follows a layer's sum (src/ops/activation.rs).
+enum Activation { IDENTITY, ELU, RELU };
+
+DEVICE float activate(u32 act, float x) {
+  if (act == ELU) return x > 0 ? x : expm1f(x);
+  if (act == RELU) return x < 0 ? 0 : x;         // a NaN stays one
+  return x;
+}
+
+// dL/dx from dL/dy and the output y.
+DEVICE float pull_back(u32 act, float y, float dy) {
+  if (act == ELU) return y > 0 ? dy : dy * (y + 1);
+  if (act == RELU) return y > 0 ? dy : 0;
+  return dy;
+}

@@ -1,0 +1,34 @@
+// Condition and truth of the current step. At the start of a rollout the condition is the C frames before it, newest
+// first; later the last condition shifted by one frame, with the last prediction (student) or true frame (teacher) in front.
+// Beyond the data stands its last frame. A column of features is one thread's, who reads before it writes: no barrier.
+#pragma once
+#include "state.cuh"
+
+struct Window {             // field for field: src/ops/window.rs
+  const float* data;        // [N, F] normalised
+  const u32* starts;        // [M, B]
+  const StepState* state;   // [1]
+  const float* prediction;  // [B, K F]
+  float* condition;         // [B, C F] newest first; updated
+  float* truth;             // [B, K F] oldest first; updated
+  u32 n, f, m, b, c, k;     // frames, frame size, mini-batches, samples, condition frames, future predictions
+};
+
+DEVICE void window(Where at, const Window& a, NoShared&) {
+  const u32 minibatch = a.state->minibatch, rollout_step = a.state->rollout_step, student = a.state->student;
+  for (u32 at_all = at.block * at.threads + at.thread; at_all < a.b * a.f; at_all += at.blocks * at.threads) {
+    const u32 row = at_all / a.f, column = at_all % a.f;
+    const u64 start = a.starts[u64(minibatch) * a.b + row];
+    float* condition = a.condition + u64(row) * a.c * a.f + column;
+    float* truth = a.truth + u64(row) * a.k * a.f + column;
+    auto frame = [&](u64 i) { return a.data[(i < a.n ? i : a.n - 1) * a.f + column]; };
+    if (rollout_step == 0) {
+      for (u32 j = 0; j < a.c; ++j) condition[u64(j) * a.f] = frame(start + a.c - 1 - j);
+    } else {
+      for (u32 j = a.c - 1; j > 0; --j) condition[u64(j) * a.f] = condition[u64(j - 1) * a.f];
+      condition[0] = student == 1 ? a.prediction[u64(row) * a.k * a.f + column] : truth[0];
+    }
+    for (u32 j = 0; j < a.k; ++j) truth[u64(j) * a.f] = frame(start + a.c + rollout_step + j);
+  }
+}
+KERNEL(window, Window, NoShared, 256)
