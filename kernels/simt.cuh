@@ -27,6 +27,11 @@ struct NoShared {};
     name(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x}, a, shared);                       \
   }
 
+// A kernel whose blocks wait for one another: launched so that all of them run at the same time.
+#define GRID_KERNEL(name, Args, Shared, most) KERNEL(name, Args, Shared, most)
+#include <cooperative_groups.h>
+#define grid_sync() cooperative_groups::this_grid().sync()
+
 // Waits for all threads of the block; what they wrote to shared memory is seen by all after it.
 #define block_sync() __syncthreads()
 
@@ -42,17 +47,25 @@ using std::isfinite;
 
 #define DEVICE static inline
 #define __restrict__ __restrict
-#define KERNEL(name, Args, Shared, most)                                                      \
+#define HOST_KERNEL(name, Args, Shared, most, grid)                                           \
   extern "C" void name##_kernel(const void* args, const Where* at, void* shared) {            \
     name(*at, *static_cast<const Args*>(args), *static_cast<Shared*>(shared));                \
   }                                                                                           \
-  extern "C" const u64 name##_layout[3] = {sizeof(Args), sizeof(Shared), most};
+  extern "C" {                                                                                \
+  extern const u64 name##_layout[4];                                                          \
+  const u64 name##_layout[4] = {sizeof(Args), sizeof(Shared), most, grid};                    \
+  }
+#define KERNEL(name, Args, Shared, most) HOST_KERNEL(name, Args, Shared, most, 0)
+#define GRID_KERNEL(name, Args, Shared, most) HOST_KERNEL(name, Args, Shared, most, 1)
 
-// Suspends the running thread until all of its warp (0) or block (1) wait at the same line.
+// Suspends the running thread until all of its warp (0), block (1) or grid (2) wait at the same line.
 extern "C" void simt_wait(u32 what, u32 line);
 // 32 places of 8 bytes that the running thread's warp shares.
 extern "C" u64* simt_lanes();
+// The lane of the running thread in its warp.
+extern "C" u32 simt_lane();
 #define block_sync() simt_wait(1, __LINE__)
+#define grid_sync() simt_wait(2, __LINE__)
 
 template <class T>
 static inline T warp_exchange(T x, u32 lane, u32 from) {
@@ -64,7 +77,6 @@ static inline T warp_exchange(T x, u32 lane, u32 from) {
   simt_wait(0, __LINE__);
   return y;
 }
-extern "C" u32 simt_lane();
 DEVICE float warp_down(float x, u32 offset) { return warp_exchange(x, simt_lane(), simt_lane() + offset); }
 DEVICE double warp_down(double x, u32 offset) { return warp_exchange(x, simt_lane(), simt_lane() + offset); }
 

@@ -15,6 +15,7 @@ pub mod diagnose;
 pub mod error;
 pub mod evaluate;
 pub mod gradcheck;
+pub mod kernelcheck;
 pub mod layout;
 pub mod model;
 pub mod ops;

@@ -52,6 +52,58 @@ pub struct Field {
     pub writable: bool,
 }
 
+/// What a call does to a tensor it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output {
+    /// The field's name.
+    pub name: &'static str,
+    /// Whether every element is overwritten, whatever was there before.
+    pub whole: bool,
+}
+
+impl Output {
+    /// Every element is overwritten.
+    pub fn whole(name: &'static str) -> Self {
+        Output { name, whole: true }
+    }
+
+    /// Some elements may stay, or what is there goes into what will be.
+    pub fn part(name: &'static str) -> Self {
+        Output { name, whole: false }
+    }
+
+    /// Added to (1) or overwritten (0), as [`Plan::accumulate`] says.
+    pub fn sum(name: &'static str, add: u32) -> Self {
+        Output { name, whole: add == 0 }
+    }
+}
+
+/// How many blocks of how many threads run a kernel. It decides speed alone: kernels are right on any grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// Blocks.
+    pub blocks: u32,
+    /// Threads of a block, a multiple of 32.
+    pub threads: u32,
+}
+
+impl Grid {
+    /// One block.
+    pub fn one(threads: u32) -> Self {
+        Grid { blocks: 1, threads }
+    }
+
+    /// A thread an element, up to a few blocks on each multiprocessor of a large GPU.
+    pub fn elements(n: usize, threads: u32) -> Self {
+        Grid { blocks: n.div_ceil(threads as usize).clamp(1, 1024) as u32, threads }
+    }
+
+    /// A block an item.
+    pub fn items(n: usize, threads: u32) -> Self {
+        Grid { blocks: n.clamp(1, 1 << 20) as u32, threads }
+    }
+}
+
 /// An argument struct made by [`kernel_args!`](crate::kernel_args).
 ///
 /// # Safety
@@ -205,7 +257,8 @@ pub struct Call {
     kernel: &'static str,
     args: Vec<u8>,
     fields: Vec<Field>,
-    writes: &'static [&'static str],
+    grid: Grid,
+    writes: Vec<Output>,
     body: Body,
 }
 
@@ -225,6 +278,11 @@ impl Call {
         &self.fields
     }
 
+    /// The grid on which the kernel is launched.
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
     /// Does in Rust what the kernel does.
     ///
     /// # Safety
@@ -234,9 +292,14 @@ impl Call {
         (self.body)(arena, team)
     }
 
+    /// What this call does to a field; nothing when it only reads it.
+    pub fn output(&self, field: &Field) -> Option<Output> {
+        self.writes.iter().copied().find(|output| output.name == field.name)
+    }
+
     /// The tensors this call writes.
     pub fn written(&self) -> impl Iterator<Item = &Field> {
-        self.fields.iter().filter(|f| self.writes.contains(&f.name) && !f.bytes.is_empty())
+        self.fields.iter().filter(|f| self.output(f).is_some() && !f.bytes.is_empty())
     }
 }
 
@@ -261,17 +324,18 @@ impl Plan {
         self.calls.into_iter().map(|call| Plan { calls: vec![call], ..Plan::default() })
     }
 
-    /// Appends a kernel: its name, the tensors it writes, its arguments and its CPU body.
+    /// Appends a kernel: its name, its grid, the tensors it writes, its arguments and its CPU body.
     #[allow(unsafe_code)]
     pub fn push<A: KernelArgs>(
         &mut self,
         kernel: &'static str,
-        writes: &'static [&'static str],
+        grid: Grid,
+        writes: &[Output],
         args: A,
         body: impl Fn(A::View<'_>, &Team) + Send + Sync + 'static,
     ) {
         let fields = args.fields();
-        for name in writes {
+        for Output { name, .. } in writes {
             assert!(fields.iter().any(|f| f.name == *name && f.writable), "{kernel}: no writable tensor {name}");
         }
         self.checked = AtomicU64::default();
@@ -279,7 +343,8 @@ impl Plan {
             kernel,
             args: args.bytes(),
             fields,
-            writes,
+            grid,
+            writes: writes.to_vec(),
             // SAFETY: the contract of `Call::run`.
             body: Box::new(move |base, team| body(unsafe { args.view(base) }, team)),
         });

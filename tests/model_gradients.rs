@@ -64,7 +64,8 @@ impl<F: Operation, B: Operation> Operation for Mistake<F, B> {
 
 /// What a check says of a case built like this.
 fn report(build: impl Fn(&mut mvae_fast::arena::Arena) -> mvae_fast::Result<Built<f64>> + 'static) -> Report {
-    let case = Case { op: "mistake", sizes: "small".into(), full: false, flops: [0.0; 2], build: Box::new(build) };
+    let case =
+        Case { op: "mistake", sizes: "small".into(), full: false, flops: [0.0; 2], terms: 1, build: Box::new(build) };
     Report { rows: gradcheck::operation(&case, &Cpu::new(1), 1).unwrap(), seconds: 0.0 }
 }
 

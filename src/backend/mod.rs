@@ -2,6 +2,8 @@
 pub mod cpu;
 pub mod gemm;
 pub mod lanes;
+#[cfg(all(feature = "simt", unix))]
+pub mod simt;
 pub mod team;
 pub mod vector;
 
@@ -10,6 +12,7 @@ use crate::plan::{Call, Plan};
 use crate::{Error, Result};
 use bytemuck::Pod;
 use std::any::Any;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An allocation of a backend.
@@ -89,6 +92,18 @@ impl<'b> Memory<'b> {
         Ok(values)
     }
 
+    /// Copies bytes of a tensor out.
+    pub(crate) fn read_bytes(&self, bytes: &Range<usize>) -> Result<Vec<u8>> {
+        let mut values = vec![0; bytes.len()];
+        self.backend.read(&self.buffer, bytes.start, &mut values)?;
+        Ok(values)
+    }
+
+    /// Overwrites bytes of a tensor.
+    pub(crate) fn write_bytes(&mut self, at: usize, values: &[u8]) -> Result<()> {
+        self.backend.write(&mut self.buffer, at, values)
+    }
+
     /// Runs a plan; the first time, checks it against the arena's layout.
     ///
     /// # Panics
@@ -129,11 +144,18 @@ impl<'b> Memory<'b> {
 
 /// The backend for `--device`: `auto` and `cpu` are the CPU with `threads` threads (0 = all cores).
 ///
-/// Errors: `cuda` (this build has no CUDA backend), an unknown name.
+/// `simt` runs the kernels on the host. Errors: `cuda` (this build has no CUDA backend), an unknown name.
 pub fn open(device: &str, threads: usize) -> Result<Box<dyn Backend>> {
     match device.split(':').next().unwrap_or_default() {
         "auto" | "cpu" => Ok(Box::new(cpu::Cpu::new(threads))),
+        #[cfg(all(feature = "simt", unix))]
+        "simt" => Ok(Box::new(simt::Simt::new(1))),
+        #[cfg(not(all(feature = "simt", unix)))]
+        "simt" => Err(Error::Device(
+            "simt: this build cannot run kernels on the host; install a C++ compiler and build with --features simt"
+                .into(),
+        )),
         "cuda" => Err(Error::Device("cuda: this build has no CUDA backend yet; pass --device cpu".into())),
-        _ => Err(Error::Usage(format!("unknown device {device}; known are auto, cpu and cuda:N"))),
+        _ => Err(Error::Usage(format!("unknown device {device}; known are auto, cpu, simt and cuda:N"))),
     }
 }

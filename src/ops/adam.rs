@@ -4,7 +4,7 @@ use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector::{self, AdamStep};
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 /// Parameters that one task updates, and over which one partial sum of squares runs.
@@ -77,7 +77,13 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Adam<T>) {
         pad: 0,
         scalar: Default::default(),
     };
-    plan.push("adam", &["param", "m", "v", "squares"], args, cpu::adam::<T>);
+    plan.push(
+        "adam",
+        Grid::items(a.param.len().div_ceil(CHUNK), 1024),
+        &[Output::part("param"), Output::part("m"), Output::part("v"), Output::part("squares")],
+        args,
+        cpu::adam::<T>,
+    );
 }
 
 /// The definition.

@@ -1,7 +1,7 @@
 //! What changes from step to step: the host writes a schedule of [`StepState`]s, this operation makes the next one current.
 use crate::arena::Mat;
 use crate::backend::team::Team;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 use bytemuck::{Pod, Zeroable};
 
@@ -58,7 +58,13 @@ pub fn push<T: Real>(plan: &mut Plan, schedule: Mat<StepState>, cursor: Mat<u32>
         pad: 0,
         scalar: Default::default(),
     };
-    plan.push("begin_step", &["cursor", "state"], args, cpu::begin_step::<T>);
+    plan.push(
+        "begin_step",
+        Grid::one(32),
+        &[Output::part("cursor"), Output::whole("state")],
+        args,
+        cpu::begin_step::<T>,
+    );
 }
 
 /// The definition.

@@ -3,14 +3,14 @@
 //!
 //! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient.
 use super::activation::Activation;
-use super::linear::cpu::column_sums;
+use super::linear::{cpu::column_sums, tiles};
 use super::{Operation, ROWS, expect};
 use crate::Result;
 use crate::arena::{Arena, Mat as Place, Var};
 use crate::backend::gemm::{Mat, MatsMut, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -109,6 +109,11 @@ impl<T: Real> BlendLinear<T> {
         Ok(BlendLinear { z, h, gate, w, bias, y, each, deach, act })
     }
 
+    /// A block a tile of 32 samples by 8 columns of all experts (`kernels/product.cuh`).
+    fn tiles(&self, columns: usize) -> Grid {
+        Grid::items(self.y.rows().div_ceil(32) * columns.div_ceil(8), 256)
+    }
+
     fn args(&self) -> Args<T> {
         Args {
             z: self.z.value.into(),
@@ -142,7 +147,13 @@ impl<T: Real> BlendLinear<T> {
 
 impl<T: Real> Operation for BlendLinear<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push("blend_linear_forward", &["y", "each"], self.args(), cpu::forward::<T>);
+        plan.push(
+            "blend_linear_forward",
+            self.tiles(self.y.cols()),
+            &[Output::whole("y"), Output::whole("each")],
+            self.args(),
+            cpu::forward::<T>,
+        );
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -153,11 +164,30 @@ impl<T: Real> Operation for BlendLinear<T> {
             add_dw: plan.accumulate(self.w.grad),
             ..self.args()
         };
-        plan.push("blend_linear_backward_gate", &["dy", "deach", "dgate"], args, cpu::backward_gate::<T>);
+        let (experts, inputs) = (self.bias.rows(), self.z.cols() + self.h.cols());
+        plan.push(
+            "blend_linear_backward_gate",
+            Grid::items(self.y.rows(), 256),
+            &[Output::part("dy"), Output::whole("deach"), Output::sum("dgate", args.add_dgate)],
+            args,
+            cpu::backward_gate::<T>,
+        );
         if !(self.z.grad.is_none() && self.h.grad.is_none()) {
-            plan.push("blend_linear_backward_x", &["dz", "dh"], args, cpu::backward_x::<T>);
+            plan.push(
+                "blend_linear_backward_x",
+                self.tiles(inputs),
+                &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
+                args,
+                cpu::backward_x::<T>,
+            );
         }
-        plan.push("blend_linear_backward_w", &["dw", "dbias"], args, cpu::backward_w::<T>);
+        plan.push(
+            "blend_linear_backward_w",
+            tiles(experts, inputs, self.y.cols()),
+            &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
+            args,
+            cpu::backward_w::<T>,
+        );
     }
 }
 

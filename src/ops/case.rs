@@ -34,6 +34,8 @@ pub struct Case<T> {
     pub full: bool,
     /// Floating point operations of the products, forward and backward; 0 where there are none.
     pub flops: [f64; 2],
+    /// Terms of the longest sum that single precision adds up.
+    pub terms: usize,
     /// Lays it out.
     pub build: Build<T>,
 }
@@ -188,6 +190,7 @@ fn linear<T: Real>(b: usize, x: usize, h: usize, o: usize, act: Activation, twic
         sizes: format!("B={b} X={x} H={h} O={o} {act:?}{}", if twice { " twice" } else { "" }).to_lowercase(),
         full: b == 64,
         flops: [product, 2.0 * product],
+        terms: (x + h).max(o).max(b),
         build: Box::new(move |arena| {
             let [xs, w, bias, y, again] = [(b, x), (o, x + h), (1, o), (b, o), (b, o)].map(|(r, c)| arena.var(r, c));
             let hs = if h == 0 { Var::none() } else { arena.var(b, h) };
@@ -213,6 +216,7 @@ fn blend_linear<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize, act: 
         sizes: format!("B={b} L={l} H={h} O={o} E={e} {act:?}{}", if twice { " twice" } else { "" }).to_lowercase(),
         full: b == 64,
         flops: [product, 2.0 * product],
+        terms: (e * (l + h)).max(e * o).max(b),
         build: Box::new(move |arena| {
             let [z, hs, gate, y, again] = [l, h, e, o, o].map(|cols| arena.var(b, cols));
             let [w, bias] = [e * (l + h), e].map(|rows| arena.var(rows, o));
@@ -239,6 +243,7 @@ fn softmax<T: Real>(b: usize, e: usize) -> Case<T> {
         sizes: format!("b={b} e={e}"),
         full: b == 64,
         flops: [0.0; 2],
+        terms: e,
         build: Box::new(move |arena| {
             let [x, y] = [(); 2].map(|()| arena.var(b, e));
             Ok(Built::new(&[&Softmax::new(x, y)?], vec![input("x", x, 2.0)], vec![y], Mat::NONE))
@@ -252,6 +257,7 @@ fn reparameterize<T: Real>(b: usize, l: usize, free_bits: f64) -> Case<T> {
         sizes: format!("b={b} l={l} free bits {free_bits}"),
         full: b == 64,
         flops: [0.0; 2],
+        terms: b,
         build: Box::new(move |arena| {
             let [mu, logvar, z] = [(); 3].map(|()| arena.var(b, l));
             let (eps, losses) = (arena.mat(b, l), arena.mat(1, LOSSES));
@@ -268,6 +274,7 @@ fn recon_loss<T: Real>(b: usize, x: usize) -> Case<T> {
         sizes: format!("b={b} x={x}"),
         full: b == 64,
         flops: [0.0; 2],
+        terms: 1,
         build: Box::new(move |arena| {
             let (y, truth, losses) = (arena.var(b, x), arena.mat(b, x), arena.mat(1, LOSSES));
             let inputs = vec![input("y", y, 1.0), constant("truth", truth)];
@@ -282,6 +289,7 @@ fn specialist_loss<T: Real>(b: usize, x: usize, e: usize) -> Case<T> {
         sizes: format!("b={b} x={x} e={e}"),
         full: b == 64,
         flops: [0.0; 2],
+        terms: x,
         build: Box::new(move |arena| {
             let (each, gate) = (arena.var(e * b, x), arena.var(b, e));
             let (truth, y, pick, losses) = (arena.mat(b, x), arena.mat(b, x), arena.mat(b, 1), arena.mat(1, LOSSES));
@@ -302,6 +310,7 @@ fn quantize<T: Real>(b: usize, l: usize, n: usize) -> Case<T> {
         sizes: format!("b={b} l={l} n={n}"),
         full: b == 64,
         flops: [0.0; 2],
+        terms: l.max(b),
         build: Box::new(move |arena| {
             let [v, z] = [(); 2].map(|()| arena.var(b, l));
             let [embed, embed_avg] = [(); 2].map(|()| arena.mat(l, n));
@@ -326,7 +335,7 @@ fn step_case<T: Real>(
     sizes: String,
     build: impl Fn(&mut Arena) -> Result<Built<T>> + 'static,
 ) -> Case<T> {
-    Case { op, sizes, full: true, flops: [0.0; 2], build: Box::new(build) }
+    Case { op, sizes, full: true, flops: [0.0; 2], terms: 1, build: Box::new(build) }
 }
 
 fn window<T: Real>(b: usize, f: usize, c: usize, k: usize) -> Case<T> {

@@ -2,7 +2,7 @@
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::{Arena, Mat};
 use crate::backend::team::Team;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 /// Scalars that are summed: the losses up to the total, then these.
@@ -83,7 +83,7 @@ impl<T: Real> EpochSums<T> {
             chunks: size(self.squares.len()),
             scalar: Default::default(),
         };
-        plan.push("epoch_sums", &["sums"], args, cpu::epoch_sums::<T>);
+        plan.push("epoch_sums", Grid::one(256), &[Output::part("sums")], args, cpu::epoch_sums::<T>);
     }
 
     /// The means over `steps` steps of sums that were read back.

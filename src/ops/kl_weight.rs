@@ -7,7 +7,7 @@ use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
 use crate::backend::team::Team;
-use crate::plan::Plan;
+use crate::plan::{Grid, Output, Plan};
 use crate::real::Real;
 
 /// How the weight is found.
@@ -80,7 +80,13 @@ pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, losses: Mat<f64>, c
         pad: 0,
         scalar: Default::default(),
     };
-    plan.push("kl_weight", &["losses", "controller"], args, cpu::kl_weight::<T>);
+    plan.push(
+        "kl_weight",
+        Grid::one(32),
+        &[Output::part("losses"), Output::part("controller")],
+        args,
+        cpu::kl_weight::<T>,
+    );
 }
 
 /// The definition.

@@ -7,7 +7,7 @@ use crate::arena::Var;
 use crate::backend::gemm::{Mat, MatsMut, product, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -53,6 +53,11 @@ crate::kernel_args! {
         /// 1: dw and dbias are added to.
         add_dw,
     }
+}
+
+/// A block a tile of 32 by 32 outputs of a product (`kernels/product.cuh`).
+pub(super) fn tiles(products: usize, rows: usize, cols: usize) -> Grid {
+    Grid::items(products * rows.div_ceil(32) * cols.div_ceil(32), 256)
 }
 
 /// The layer.
@@ -105,21 +110,45 @@ impl<T: Real> Linear<T> {
 
 impl<T: Real> Operation for Linear<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push("linear_forward", &["y"], self.args(), cpu::forward::<T>);
+        plan.push(
+            "linear_forward",
+            tiles(1, self.y.rows(), self.y.cols()),
+            &[Output::whole("y")],
+            self.args(),
+            cpu::forward::<T>,
+        );
     }
 
     fn backward(&self, plan: &mut Plan) {
         let add_dw = plan.accumulate(self.w.grad);
         let args = Args { add_dw, ..self.args() };
         if self.act != Activation::None {
-            plan.push("linear_backward_act", &["dy"], args, cpu::backward_act::<T>);
+            plan.push(
+                "linear_backward_act",
+                Grid::elements(self.y.value.len(), 256),
+                &[Output::part("dy")],
+                args,
+                cpu::backward_act::<T>,
+            );
         }
         if !(self.x.grad.is_none() && self.h.grad.is_none()) {
             let (add_dx, add_dh) = (plan.accumulate(self.x.grad), plan.accumulate(self.h.grad));
             let args = Args { add_dx, add_dh, ..args };
-            plan.push("linear_backward_x", &["dx", "dh"], args, cpu::backward_x::<T>);
+            plan.push(
+                "linear_backward_x",
+                tiles(1, self.y.rows(), self.w.cols()),
+                &[Output::sum("dx", args.add_dx), Output::sum("dh", args.add_dh)],
+                args,
+                cpu::backward_x::<T>,
+            );
         }
-        plan.push("linear_backward_w", &["dw", "dbias"], args, cpu::backward_w::<T>);
+        plan.push(
+            "linear_backward_w",
+            tiles(1, self.w.rows(), self.w.cols()),
+            &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
+            args,
+            cpu::backward_w::<T>,
+        );
     }
 }
 

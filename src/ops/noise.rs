@@ -3,7 +3,7 @@ use super::begin_step::StepState;
 use crate::arena::Mat;
 use crate::backend::team::{Team, pieces};
 use crate::philox::{Purpose, Stream};
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 /// Arguments of `noise_normal`.
@@ -36,7 +36,7 @@ pub mod normal {
             purpose: purpose as u32,
             scalar: Default::default(),
         };
-        plan.push("noise_normal", &["out"], args, cpu::<T>);
+        plan.push("noise_normal", Grid::elements(out.len().div_ceil(4), 256), &[Output::whole("out")], args, cpu::<T>);
     }
 
     /// Numbers that one task makes.
@@ -93,7 +93,7 @@ pub mod pick {
             pad: 0,
             scalar: Default::default(),
         };
-        plan.push("noise_pick", &["pick"], args, cpu::<T>);
+        plan.push("noise_pick", Grid::elements(gate.rows(), 64), &[Output::whole("pick")], args, cpu::<T>);
     }
 
     /// The definition: the first entry at which the running sum of probabilities exceeds a uniform number.

@@ -6,7 +6,7 @@ use super::{Operation, expect};
 use crate::Result;
 use crate::arena::{Mat, Var};
 use crate::backend::team::Team;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 /// Share of the past in the codebook's moving averages.
@@ -102,23 +102,47 @@ impl<T: Real> Quantize<T> {
 
     /// Appends the call that makes z the code of the action's largest entry.
     pub fn choose(&self, plan: &mut Plan) {
-        plan.push("quantize_choose", &["z", "code"], self.args(), cpu::choose::<T>);
+        plan.push(
+            "quantize_choose",
+            Grid::items(self.v.rows(), 64),
+            &[Output::part("z"), Output::part("code")],
+            self.args(),
+            cpu::choose::<T>,
+        );
     }
 
     /// Appends the codebook's update (training only), to stand behind the forward call.
     pub fn update(&self, plan: &mut Plan) {
-        plan.push("quantize_update", &["embed", "cluster_size", "embed_avg"], self.args(), cpu::update::<T>);
+        plan.push(
+            "quantize_update",
+            Grid::one(1024),
+            &[Output::part("embed"), Output::part("cluster_size"), Output::part("embed_avg")],
+            self.args(),
+            cpu::update::<T>,
+        );
     }
 }
 
 impl<T: Real> Operation for Quantize<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push("quantize_forward", &["z", "code", "count", "losses"], self.args(), cpu::forward::<T>);
+        plan.push(
+            "quantize_forward",
+            Grid::one(1024),
+            &[Output::part("z"), Output::part("code"), Output::part("count"), Output::part("losses")],
+            self.args(),
+            cpu::forward::<T>,
+        );
     }
 
     fn backward(&self, plan: &mut Plan) {
         assert_eq!(plan.accumulate(self.v.grad), 0, "the encoder's output has one reader");
-        plan.push("quantize_backward", &["dv"], self.args(), cpu::backward::<T>);
+        plan.push(
+            "quantize_backward",
+            Grid::elements(self.v.value.len(), 256),
+            &[Output::part("dv")],
+            self.args(),
+            cpu::backward::<T>,
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::arena::{Mat, Var};
 use crate::backend::team::Team;
 use crate::backend::vector;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 /// Entries of the buffer of losses, [`LOSSES`] f64 numbers, that a step fills.
@@ -78,12 +78,18 @@ impl<T: Real> ReconLoss<T> {
 
 impl<T: Real> Operation for ReconLoss<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push("recon_loss_forward", &["losses"], self.args(), cpu::forward::<T>);
+        plan.push("recon_loss_forward", Grid::one(1024), &[Output::part("losses")], self.args(), cpu::forward::<T>);
     }
 
     fn backward(&self, plan: &mut Plan) {
         assert_eq!(plan.accumulate(self.y.grad), 0, "the prediction has one reader");
-        plan.push("recon_loss_backward", &["dy"], self.args(), cpu::backward::<T>);
+        plan.push(
+            "recon_loss_backward",
+            Grid::elements(self.y.value.len(), 256),
+            &[Output::whole("dy")],
+            self.args(),
+            cpu::backward::<T>,
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::team::Team;
 use crate::backend::vector;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -102,7 +102,13 @@ impl<T: Real> Reparameterize<T> {
 
 impl<T: Real> Operation for Reparameterize<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push("reparameterize_forward", &["z", "sigma", "kl", "losses"], self.args(), cpu::forward::<T>);
+        plan.push(
+            "reparameterize_forward",
+            Grid::one(1024),
+            &[Output::whole("z"), Output::whole("sigma"), Output::whole("kl"), Output::part("losses")],
+            self.args(),
+            cpu::forward::<T>,
+        );
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -111,7 +117,13 @@ impl<T: Real> Operation for Reparameterize<T> {
             0,
             "mu and logvar have one reader"
         );
-        plan.push("reparameterize_backward", &["dmu", "dlogvar"], self.args(), cpu::backward::<T>);
+        plan.push(
+            "reparameterize_backward",
+            Grid::elements(self.mu.value.len(), 256),
+            &[Output::whole("dmu"), Output::whole("dlogvar")],
+            self.args(),
+            cpu::backward::<T>,
+        );
     }
 }
 

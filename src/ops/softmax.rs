@@ -3,7 +3,7 @@ use super::{Operation, expect};
 use crate::Result;
 use crate::arena::Var;
 use crate::backend::team::Team;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -56,12 +56,24 @@ impl<T: Real> Softmax<T> {
 
 impl<T: Real> Operation for Softmax<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push("softmax_forward", &["y"], self.args(), cpu::forward::<T>);
+        plan.push(
+            "softmax_forward",
+            Grid::elements(self.x.rows(), 64),
+            &[Output::whole("y")],
+            self.args(),
+            cpu::forward::<T>,
+        );
     }
 
     fn backward(&self, plan: &mut Plan) {
         assert_eq!(plan.accumulate(self.x.grad), 0, "logits have one reader");
-        plan.push("softmax_backward", &["dx"], self.args(), cpu::backward::<T>);
+        plan.push(
+            "softmax_backward",
+            Grid::elements(self.x.rows(), 64),
+            &[Output::whole("dx")],
+            self.args(),
+            cpu::backward::<T>,
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::team::Team;
 use crate::backend::vector;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -96,19 +96,37 @@ impl<T: Real> SpecialistLoss<T> {
 
     /// Appends the call that copies the picked expert's prediction to y.
     pub fn predict(&self, plan: &mut Plan) {
-        plan.push("specialist_predict", &["y"], self.args(), cpu::predict::<T>);
+        plan.push(
+            "specialist_predict",
+            Grid::items(self.y.rows(), 256),
+            &[Output::whole("y")],
+            self.args(),
+            cpu::predict::<T>,
+        );
     }
 }
 
 impl<T: Real> Operation for SpecialistLoss<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push("specialist_loss_forward", &["ratio", "losses"], self.args(), cpu::forward::<T>);
+        plan.push(
+            "specialist_loss_forward",
+            Grid::one(1024),
+            &[Output::whole("ratio"), Output::part("losses")],
+            self.args(),
+            cpu::forward::<T>,
+        );
     }
 
     fn backward(&self, plan: &mut Plan) {
         // The experts' predictions are parts of one tensor; each part's gradient has this one writer.
         assert_eq!(plan.accumulate(self.each.grad) + plan.accumulate(self.gate.grad), 0, "one reader");
-        plan.push("specialist_loss_backward", &["deach", "dgate"], self.args(), cpu::backward::<T>);
+        plan.push(
+            "specialist_loss_backward",
+            Grid::items(self.y.rows(), 256),
+            &[Output::part("deach"), Output::part("dgate")],
+            self.args(),
+            cpu::backward::<T>,
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 use super::begin_step::StepState;
 use crate::arena::Mat;
 use crate::backend::team::Team;
-use crate::plan::{Plan, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -68,7 +68,13 @@ pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
         k: size(w.truth.cols() / f),
         scalar: Default::default(),
     };
-    plan.push("window", &["condition", "truth"], args, cpu::window::<T>);
+    plan.push(
+        "window",
+        Grid::elements(w.truth.rows() * f, 256),
+        &[Output::part("condition"), Output::part("truth")],
+        args,
+        cpu::window::<T>,
+    );
 }
 
 /// The definition.

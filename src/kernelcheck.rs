@@ -1,0 +1,136 @@
+//! Compares kernels, in single precision on any backend, with the definitions of their operations in double precision.
+//!
+//! Call by call: the definition starts from what the kernel starts from, so that errors do not add up. A sum of n terms in
+//! single precision, in any order, is off by at most about n 2^-24 times the sum of its terms' sizes (Higham, "Accuracy and
+//! Stability of Numerical Algorithms", section 4.2); terms of random sign add up to less than their sizes do, so (n + 16)
+//! 2^-24 of a tensor's largest number, where 16 pays for the functions around the sum, is within reach of all of them. A
+//! tensor of few numbers may have cancelled altogether: there the numbers it is made of count, too.
+use crate::Result;
+use crate::arena::Arena;
+use crate::backend::{Backend, Memory};
+use crate::ops::case::{Built, Case, normals};
+use crate::philox::{Purpose, Stream};
+use crate::plan::{Field, Plan};
+
+/// Tensors of fewer numbers may have cancelled altogether.
+const FEW: usize = 64;
+
+/// What one kernel left in one tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// The field of its arguments.
+    pub tensor: &'static str,
+    /// The sizes of the case.
+    pub sizes: String,
+    /// Numbers compared.
+    pub entries: usize,
+    /// Largest error in units of what is allowed: at most 1 is right. Infinite where a number should be one and is not.
+    pub worst: f64,
+}
+
+/// A case laid out for the kernels and for the definition.
+struct Pair<'b> {
+    kernels: Memory<'b>,
+    definition: Memory<'b>,
+}
+
+/// Compares every call of a case; `single` and `double` are the same one. Errors: those of the backends.
+pub fn operation(
+    single: &Case<f32>,
+    double: &Case<f64>,
+    backend: &dyn Backend,
+    reference: &dyn Backend,
+    seed: u64,
+) -> Result<Vec<Row>> {
+    assert_eq!((single.op, &single.sizes), (double.op, &double.sizes), "the same case");
+    let (mut kernels, mut definition) = (Arena::default(), Arena::default());
+    let (built, twin): (Built<f32>, Built<f64>) = ((single.build)(&mut kernels)?, (double.build)(&mut definition)?);
+    let mut pair = Pair { kernels: Memory::new(backend, kernels)?, definition: Memory::new(reference, definition)? };
+    built.fill(&mut pair.kernels, seed)?;
+    let tolerance = (single.terms + 16) as f64 * 2f64.powi(-24);
+    let mut rows = Vec::new();
+    for (i, output) in built.outputs.iter().enumerate().filter(|(_, output)| !output.grad.is_none()) {
+        let cotangent = normals(Stream::new(seed, Purpose::Check, 1000 + i as u64), output.grad.len());
+        pair.kernels.write(output.grad, &cotangent.into_iter().map(|x| x as f32).collect::<Vec<f32>>())?;
+    }
+    for (plan, twin) in [(built.forward, twin.forward), (built.backward, twin.backward)] {
+        for (plan, twin) in plan.one_by_one().zip(twin.one_by_one()) {
+            for (tensor, entries, worst) in pair.call(&plan, &twin, tolerance)? {
+                let (kernel, sizes) = (plan.calls()[0].kernel(), single.sizes.clone());
+                rows.push(Row { kernel, tensor, sizes, entries, worst });
+            }
+        }
+    }
+    Ok(rows)
+}
+
+impl Pair<'_> {
+    /// Runs both; of each tensor written, its name, its length and its error over `tolerance` of its largest number.
+    fn call(&mut self, plan: &Plan, twin: &Plan, tolerance: f64) -> Result<Vec<(&'static str, usize, f64)>> {
+        let (call, twin_call) = (&plan.calls()[0], &twin.calls()[0]);
+        let fields = || call.fields().iter().zip(twin_call.fields()).filter(|(field, _)| !field.bytes.is_empty());
+        for (field, twin) in fields() {
+            if is_float(field, twin) && call.output(field).is_some_and(|output| output.whole) {
+                self.kernels.write_bytes(field.bytes.start, &vec![0xFF; field.bytes.len()])?;
+            }
+            let bytes = self.kernels.read_bytes(&field.bytes)?;
+            let bytes = if is_float(field, twin) { widened(&bytes) } else { bytes };
+            self.definition.write_bytes(twin.bytes.start, &bytes)?;
+        }
+        self.kernels.run(plan)?;
+        self.definition.run(twin)?;
+        let mut inputs = 0f64;
+        for (field, twin) in fields().filter(|(field, twin)| is_float(field, twin) && call.output(field).is_none()) {
+            inputs = largest(&doubles(&self.definition.read_bytes(&twin.bytes)?), inputs);
+            debug_assert_eq!(field.bytes.len() / 4, twin.bytes.len() / 8);
+        }
+        let mut found = Vec::new();
+        for (field, twin) in fields().filter(|(field, _)| call.output(field).is_some()) {
+            let got = self.kernels.read_bytes(&field.bytes)?;
+            let want = self.definition.read_bytes(&twin.bytes)?;
+            let entries = field.bytes.len() / field.element;
+            let at_least = if entries < FEW { inputs } else { 0.0 };
+            let worst = match (is_float(field, twin), field.element) {
+                (true, _) => error(&doubles(&widened(&got)), &doubles(&want), tolerance, at_least),
+                (false, 8) => error(&doubles(&got), &doubles(&want), tolerance, at_least),
+                _ if got == want => 0.0,
+                _ => f64::INFINITY,
+            };
+            found.push((field.name, entries, worst));
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a field holds floats of the case's own type.
+fn is_float(single: &Field, double: &Field) -> bool {
+    single.element == 4 && double.element == 8
+}
+
+/// Bytes of f32 numbers as bytes of f64 numbers.
+fn widened(bytes: &[u8]) -> Vec<u8> {
+    let four = |b: &[u8]| f32::from_ne_bytes([b[0], b[1], b[2], b[3]]);
+    bytes.chunks_exact(4).flat_map(|b| f64::from(four(b)).to_ne_bytes()).collect()
+}
+
+fn doubles(bytes: &[u8]) -> Vec<f64> {
+    bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect()
+}
+
+/// The size of the largest number, at least `at_least`.
+fn largest(values: &[f64], at_least: f64) -> f64 {
+    values.iter().filter(|x| x.is_finite()).fold(at_least, |max, x| max.max(x.abs()))
+}
+
+/// The largest difference over `tolerance` of the largest number; numbers that are not finite have to be the same.
+fn error(got: &[f64], want: &[f64], tolerance: f64, at_least: f64) -> f64 {
+    let largest = largest(want, at_least.max(f64::MIN_POSITIVE));
+    let off = |(got, want): (&f64, &f64)| match (got - want).abs() {
+        _ if got == want || got.is_nan() && want.is_nan() => 0.0,
+        difference if difference.is_finite() => difference / (tolerance * largest),
+        _ => f64::INFINITY,
+    };
+    got.iter().zip(want).map(off).fold(0.0, f64::max)
+}

@@ -1,0 +1,110 @@
+//! That the host backend finds the mistakes it is made to find: kernels of `tests/planted` with one each.
+#![cfg(unix)]
+use mvae_fast::arena::Arena;
+use mvae_fast::backend::{Memory, simt::Simt};
+use mvae_fast::plan::{Grid, Output, Plan};
+
+mod planted {
+    mvae_fast::kernel_args! {
+        reads {
+            /// Numbers.
+            x: T [n],
+        }
+        writes {
+            /// As many.
+            y: T [n],
+        }
+        sizes {
+            /// How many.
+            n,
+            /// Keeps the number of sizes even.
+            pad,
+        }
+    }
+}
+
+/// Blocks and threads.
+const GRID: Grid = Grid { blocks: 3, threads: 64 };
+const N: usize = 192;
+
+/// What a kernel makes of the numbers 0 .. 192.
+fn launch(kernel: &'static str, seed: u64) -> Result<Vec<f32>, String> {
+    let mut arena = Arena::default();
+    let [x, y] = [(); 2].map(|()| arena.mat::<f32>(1, N));
+    let backend = Simt::new(seed);
+    let mut memory = Memory::new(&backend, arena).unwrap();
+    memory.write(x, &(0..N).map(|i| i as f32).collect::<Vec<f32>>()).unwrap();
+    let args = planted::Args { x: x.into(), y: y.into(), n: N as u32, pad: 0, scalar: Default::default() };
+    let mut plan = Plan::default();
+    plan.push(kernel, GRID, &[Output::whole("y")], args, |_: planted::View<f32>, _| {});
+    memory.run(&plan).map_err(|error| error.to_string())?;
+    Ok(memory.read(y).unwrap())
+}
+
+/// Whether every seed finds that two kernels differ; the one without the mistake is the same for all.
+fn differs(right: &'static str, wrong: &'static str) -> bool {
+    let want = launch(right, 1).unwrap();
+    assert!((2..6).all(|seed| launch(right, seed).unwrap() == want), "{right} depends on the order of its threads");
+    (1..6).all(|seed| launch(wrong, seed) != Ok(want.clone()))
+}
+
+/// What a kernel is refused with.
+fn fault(kernel: &'static str) -> String {
+    launch(kernel, 1).unwrap_err()
+}
+
+#[test]
+fn right_kernels_pass() {
+    let reversed: Vec<f32> = (0..N).map(|i| (i / 64 * 64 + 63 - i % 64) as f32).collect();
+    assert_eq!(launch("planted_reverse", 1).unwrap(), reversed);
+    let all: Vec<f32> = (0..N).rev().map(|i| i as f32).collect();
+    assert_eq!(launch("planted_grid", 1).unwrap(), all);
+    let sums: Vec<f32> = (0..N).map(|i| (64 * (i / 64 * 64) + 63 * 32) as f32).collect();
+    assert_eq!(launch("planted_sum", 1).unwrap(), sums);
+}
+
+#[test]
+fn a_missing_block_barrier_is_a_wrong_number() {
+    assert!(differs("planted_reverse", "planted_no_block_barrier"));
+}
+
+#[test]
+fn a_missing_grid_barrier_is_a_wrong_number() {
+    assert!(differs("planted_grid", "planted_no_grid_barrier"));
+}
+
+#[test]
+fn a_barrier_in_a_branch_is_named() {
+    let message = fault("planted_barrier_in_a_branch");
+    assert!(message.contains("simt: planted_barrier_in_a_branch: block 1, thread "), "{message}");
+    assert!(message.contains("waits for its block at line") && message.contains("has returned"), "{message}");
+}
+
+#[test]
+fn a_shuffle_in_a_branch_is_named() {
+    let message = fault("planted_shuffle_in_a_branch");
+    assert!(message.contains("block 1, thread ") && message.contains("waits for its warp at line"), "{message}");
+}
+
+#[test]
+fn out_of_bounds_is_found() {
+    assert!(fault("planted_shared_out_of_bounds").contains("writes outside of its shared memory"));
+    assert!(fault("planted_write_out_of_bounds").contains("writes outside of y"));
+    let read = launch("planted_read_out_of_bounds", 1).unwrap();
+    assert!(read[N - 1].is_nan() && read[..N - 1].iter().all(|x| x.is_finite()), "what lies beyond is not a number");
+}
+
+#[test]
+fn an_unwritten_output_is_named() {
+    assert!(fault("planted_unwritten").contains("element 77 of y is not written"));
+}
+
+#[test]
+fn an_input_that_is_written_is_named() {
+    assert!(fault("planted_writes_its_input").contains("writes x, which it is not to write"));
+}
+
+#[test]
+fn a_kernel_that_is_not_there_is_named() {
+    assert!(fault("planted_nowhere").contains("there is no kernel planted_nowhere"));
+}
