@@ -38,6 +38,7 @@ struct NoShared {};
 // The value of the thread `offset` lanes on, of a full warp.
 DEVICE float warp_down(float x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
 DEVICE double warp_down(double x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
+DEVICE u32 warp_down(u32 x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
 
 #else
 
@@ -79,6 +80,7 @@ static inline T warp_exchange(T x, u32 lane, u32 from) {
 }
 DEVICE float warp_down(float x, u32 offset) { return warp_exchange(x, simt_lane(), simt_lane() + offset); }
 DEVICE double warp_down(double x, u32 offset) { return warp_exchange(x, simt_lane(), simt_lane() + offset); }
+DEVICE u32 warp_down(u32 x, u32 offset) { return warp_exchange(x, simt_lane(), simt_lane() + offset); }
 
 #endif
 

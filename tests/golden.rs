@@ -2,7 +2,9 @@
 //! (default `../shared/golden`) and the small ones in `tests/golden`; the format is described in `tests/golden/README.md`.
 //! One line a case says how far off the worst number of each sort was; `cargo test --test golden -- --nocapture` shows them.
 use mvae_fast::arena::{Arena, Mat};
-use mvae_fast::backend::{Memory, cpu::Cpu};
+#[cfg(unix)]
+use mvae_fast::backend::simt::Simt;
+use mvae_fast::backend::{Backend, Memory, cpu::Cpu};
 use mvae_fast::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Ramp, Variant};
 use mvae_fast::data::{normalize::Statistics, windows};
 use mvae_fast::layout::{Layout, Parameters};
@@ -34,7 +36,7 @@ const ROUNDED_RUNS: u64 = 8;
 const ROUNDED_FACTOR: f64 = 2.0;
 
 /// Runs a case; with a seed, parameters are rounded at random to 24 bits before every step.
-type Run = fn(&Case, Option<u64>) -> Report;
+type Run = fn(&Case, Option<u64>, &dyn Backend) -> Report;
 
 #[test]
 fn small_cases() {
@@ -65,8 +67,8 @@ fn run_folder(folder: &Path) {
         let case = Case::load(&folder);
         let kind = case.get::<String>("kind");
         let reports = match kind.as_str() {
-            "vae_step" => train_in_both(&case, vae_step::<f64>, vae_step::<f32>),
-            "vae_rollout" => train_in_both(&case, vae_rollout::<f64>, vae_rollout::<f32>),
+            "vae_step" => train_in_all(&case, vae_step::<f64>, vae_step::<f32>),
+            "vae_rollout" => train_in_all(&case, vae_rollout::<f64>, vae_rollout::<f32>),
             "normalisation" => vec![normalisation::<f64>(&case), normalisation::<f32>(&case)],
             "schedule" => vec![schedules(&case)],
             "indices" => vec![indices(&case)],
@@ -88,16 +90,24 @@ fn run_folder(folder: &Path) {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-fn train_in_both(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
-    let (double, mut single) = (run_f64(case, None), run_f32(case, None));
+/// In f64, in f32, and by the kernels.
+fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
+    let cpu = Cpu::new(2);
+    let double = run_f64(case, None, &cpu);
+    #[allow(unused_mut)]
+    let mut singles = vec![run_f32(case, None, &cpu)];
+    #[cfg(unix)]
+    singles.push(run_f32(case, None, &Simt::new(1)));
     let fails = |report: &Report| report.failures().next().is_some();
     for seed in 0..ROUNDED_RUNS {
-        if fails(&double) || !fails(&single) {
+        if fails(&double) || !singles.iter().any(fails) {
             break;
         }
-        single.allow(&run_f64(case, Some(seed)));
+        let rounded = run_f64(case, Some(seed), &cpu);
+        singles.iter_mut().filter(|single| fails(single)).for_each(|single| single.allow(&rounded));
     }
-    vec![double, single]
+    singles.insert(0, double);
+    singles
 }
 
 // --------------------------------------------------------------------------------------------------- reading and judging
@@ -454,7 +464,7 @@ fn read<T: Real>(memory: &Memory, mat: Mat<T>) -> Vec<f64> {
 // ------------------------------------------------------------------------------------------------------------- the kinds
 
 /// Run-time decoding, then one batch trained on for some steps: the first forward and backward, Adam, total losses.
-fn vae_step<T: Real>(case: &Case, seed: Option<u64>) -> Report {
+fn vae_step<T: Real>(case: &Case, seed: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     let tolerance = |key| case.tolerance::<T>(key);
     let (batch, frame): (usize, usize) = (case.get("batch"), case.get("frame_size"));
@@ -468,8 +478,7 @@ fn vae_step<T: Real>(case: &Case, seed: Option<u64>) -> Report {
     sampler.draw_pick(&mut decode, Mat::NONE);
     sampler.predict(&mut decode);
 
-    let backend = Cpu::new(2);
-    let mut memory = Memory::new(&backend, arena).unwrap();
+    let mut memory = Memory::new(backend, arena).unwrap();
     training.write_initial(&mut memory);
     let action = if sampler.action.is_none() { sampler.z.value } else { sampler.action };
     write(&mut memory, action, case.values("sample_action"));
@@ -543,7 +552,7 @@ fn adam_betas(case: &Case) -> [f64; 2] {
 }
 
 /// The training loop from raw data on: normalisation, start frames, schedules, scheduled sampling, epoch means.
-fn vae_rollout<T: Real>(case: &Case, seed: Option<u64>) -> Report {
+fn vae_rollout<T: Real>(case: &Case, seed: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     let tolerance = |key| case.tolerance::<T>(key);
     let rollout: usize = case.get("num_steps_per_rollout");
@@ -583,8 +592,7 @@ fn vae_rollout<T: Real>(case: &Case, seed: Option<u64>) -> Report {
 
     let (training, arena, data) = Training::<T>::new(case, seed, num_frames, minibatches, rollout);
     let (step, network) = (&training.step, &training.step.network);
-    let backend = Cpu::new(2);
-    let mut memory = Memory::new(&backend, arena).unwrap();
+    let mut memory = Memory::new(backend, arena).unwrap();
     training.write_initial(&mut memory);
     memory.write(data, &frames).unwrap();
     memory.write(step.starts, &integers(case, "starts")).unwrap();

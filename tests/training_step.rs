@@ -3,6 +3,8 @@ use clap::ValueEnum;
 use common::memory_on;
 use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::backend::Memory;
+#[cfg(unix)]
+use mvae_fast::backend::simt::Simt;
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use mvae_fast::layout::{Layout, Parameters};
 use mvae_fast::ops::begin_step::StepState;
@@ -31,6 +33,10 @@ struct Run<T> {
 
 impl<T: Real> Run<T> {
     fn new(variant: Variant, threads: usize) -> Self {
+        Run::on(variant, |arena| memory_on(arena, threads))
+    }
+
+    fn on(variant: Variant, memory: impl FnOnce(Arena) -> Memory<'static>) -> Self {
         let model = ModelConfig {
             variant,
             frame_size: 37,
@@ -57,7 +63,7 @@ impl<T: Real> Run<T> {
             draw: true,
         };
         let step = TrainStep::new(&mut arena, &parameters, data, &options).unwrap();
-        let mut memory = memory_on(arena, threads);
+        let mut memory = memory(arena);
         initialize(&mut memory, &parameters, SEED).unwrap();
         let stream = Stream::new(SEED, Purpose::Check, 0);
         let frames: Vec<T> = normals(stream, data.len()).into_iter().map(T::of).collect();
@@ -107,10 +113,39 @@ fn the_same_bits_on_any_number_of_threads() {
     }
 }
 
+#[cfg(unix)]
+fn on_kernels(variant: Variant, seed: u64) -> Run<f32> {
+    Run::on(variant, |arena| Memory::new(Box::leak(Box::new(Simt::new(seed))), arena).unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn kernels_give_the_same_bits_in_any_order_of_their_threads() {
+    for &variant in Variant::value_variants() {
+        let [one, two] = [1, 2].map(|seed| {
+            let mut run = on_kernels(variant, seed);
+            run.steps(2 * ROLLOUT);
+            let sums: Vec<u64> = run.memory.read(run.step.sums).unwrap().iter().map(|x| x.to_bits()).collect();
+            (run.parameters().iter().map(|x| x.to_bits()).collect::<Vec<u32>>(), sums)
+        });
+        assert!(one == two, "{variant:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn kernels_follow_double_precision() {
+    follows_double_precision(|variant| on_kernels(variant, 1));
+}
+
 #[test]
 fn single_precision_follows_double_precision() {
+    follows_double_precision(|variant| Run::<f32>::new(variant, 1));
+}
+
+fn follows_double_precision(single: impl Fn(Variant) -> Run<f32>) {
     for &variant in Variant::value_variants() {
-        let (mut single, mut double) = (Run::<f32>::new(variant, 1), Run::<f64>::new(variant, 1));
+        let (mut single, mut double) = (single(variant), Run::<f64>::new(variant, 1));
         let start = double.parameters();
         for step in 1..=MINIBATCHES * ROLLOUT {
             single.steps(1);

@@ -105,7 +105,7 @@ impl<T: Real> Quantize<T> {
         plan.push(
             "quantize_choose",
             Grid::items(self.v.rows(), 64),
-            &[Output::part("z"), Output::part("code")],
+            &[Output::whole("z"), Output::whole("code")],
             self.args(),
             cpu::choose::<T>,
         );
@@ -128,7 +128,7 @@ impl<T: Real> Operation for Quantize<T> {
         plan.push(
             "quantize_forward",
             Grid::one(1024),
-            &[Output::part("z"), Output::part("code"), Output::part("count"), Output::part("losses")],
+            &[Output::whole("z"), Output::whole("code"), Output::whole("count"), Output::part("losses")],
             self.args(),
             cpu::forward::<T>,
         );
@@ -139,7 +139,7 @@ impl<T: Real> Operation for Quantize<T> {
         plan.push(
             "quantize_backward",
             Grid::elements(self.v.value.len(), 256),
-            &[Output::part("dv")],
+            &[Output::whole("dv")],
             self.args(),
             cpu::backward::<T>,
         );

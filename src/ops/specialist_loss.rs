@@ -122,8 +122,8 @@ impl<T: Real> Operation for SpecialistLoss<T> {
         assert_eq!(plan.accumulate(self.each.grad) + plan.accumulate(self.gate.grad), 0, "one reader");
         plan.push(
             "specialist_loss_backward",
-            Grid::items(self.y.rows(), 256),
-            &[Output::part("deach"), Output::part("dgate")],
+            Grid::items(self.each.rows(), 256),
+            &[Output::whole("deach"), Output::whole("dgate")],
             self.args(),
             cpu::backward::<T>,
         );
