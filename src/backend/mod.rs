@@ -1,5 +1,6 @@
 //! Where plans run. A backend allocates arenas, moves bytes in and out, and runs calls; it knows no operation by name.
 pub mod cpu;
+pub mod cuda;
 pub mod gemm;
 pub mod lanes;
 #[cfg(all(feature = "simt", unix))]
@@ -12,6 +13,7 @@ use crate::plan::{Call, Plan};
 use crate::{Error, Result};
 use bytemuck::Pod;
 use std::any::Any;
+use std::str::FromStr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -142,20 +144,48 @@ impl<'b> Memory<'b> {
     }
 }
 
-/// The backend for `--device`: `auto` and `cpu` are the CPU with `threads` threads (0 = all cores).
-///
-/// `simt` runs the kernels on the host. Errors: `cuda` (this build has no CUDA backend), an unknown name.
-pub fn open(device: &str, threads: usize) -> Result<Box<dyn Backend>> {
-    match device.split(':').next().unwrap_or_default() {
-        "auto" | "cpu" => Ok(Box::new(cpu::Cpu::new(threads))),
+/// Where to compute, as `--device` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// What needs nothing but this machine: the CPU.
+    Auto,
+    /// This machine's processor.
+    Cpu,
+    /// The kernels on this machine's processor, thread by thread.
+    Simt,
+    /// The NVIDIA device of this number.
+    Cuda(usize),
+}
+
+impl FromStr for Device {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, &'static str> {
+        match text {
+            "auto" => Ok(Device::Auto),
+            "cpu" => Ok(Device::Cpu),
+            "simt" => Ok(Device::Simt),
+            "cuda" => Ok(Device::Cuda(0)),
+            _ => match text.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(number)) => Ok(Device::Cuda(number)),
+                _ => Err("expected auto, cpu, simt, cuda or cuda:N"),
+            },
+        }
+    }
+}
+
+/// Opens a device; on the CPU with `threads` threads (0 = all cores). Errors ([`Error::Device`]): it cannot be had; what was
+/// asked for is never replaced by another.
+pub fn open(device: Device, threads: usize) -> Result<Box<dyn Backend>> {
+    match device {
+        Device::Auto | Device::Cpu => Ok(Box::new(cpu::Cpu::new(threads))),
         #[cfg(all(feature = "simt", unix))]
-        "simt" => Ok(Box::new(simt::Simt::new(1))),
+        Device::Simt => Ok(Box::new(simt::Simt::new(1))),
         #[cfg(not(all(feature = "simt", unix)))]
-        "simt" => Err(Error::Device(
+        Device::Simt => Err(Error::Device(
             "simt: this build cannot run kernels on the host; install a C++ compiler and build with --features simt"
                 .into(),
         )),
-        "cuda" => Err(Error::Device("cuda: this build has no CUDA backend yet; pass --device cpu".into())),
-        _ => Err(Error::Usage(format!("unknown device {device}; known are auto, cpu, simt and cuda:N"))),
+        Device::Cuda(number) => Ok(Box::new(cuda::Cuda::new(number)?)),
     }
 }

@@ -7,7 +7,7 @@ mod info;
 mod train;
 mod usage;
 
-use crate::backend;
+use crate::backend::{self, Device};
 use crate::config::{self, Config, Overrides, Preset, Variant};
 use crate::data::{check, npz, synth};
 use crate::run::folder::RunFolder;
@@ -18,7 +18,6 @@ use environment::Environment;
 use std::io::Write;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use usage::usage;
 
 /// Trains Motion VAEs: from motion capture to a model that moves.
@@ -215,45 +214,6 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-/// Where to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Device {
-    /// The best there is.
-    Auto,
-    /// This machine's processor.
-    Cpu,
-    /// The NVIDIA device of this number.
-    Cuda(usize),
-}
-
-impl FromStr for Device {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "auto" => Ok(Device::Auto),
-            "cpu" => Ok(Device::Cpu),
-            "cuda" => Ok(Device::Cuda(0)),
-            _ => match text.strip_prefix("cuda:").map(str::parse) {
-                Some(Ok(number)) => Ok(Device::Cuda(number)),
-                _ => Err("expected auto, cpu, cuda or cuda:N"),
-            },
-        }
-    }
-}
-
-impl Device {
-    /// Refuses a device that cannot be had; what was asked for is never replaced by another.
-    pub fn check(self) -> Result<()> {
-        match self {
-            Device::Auto | Device::Cpu => Ok(()),
-            Device::Cuda(number) => Err(Error::Device(format!(
-                "device cuda:{number}: this build has no CUDA backend yet; pass --device cpu"
-            ))),
-        }
-    }
-}
-
 impl TrainArgs {
     /// Everything the flags, the environment, the file and the preset say, in this order of weight.
     ///
@@ -402,7 +362,6 @@ fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
 }
 
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
-    args.device.check()?;
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
     let report = crate::gradcheck::run(variants, backend::open("cpu", 0)?.as_ref())?;
