@@ -2,7 +2,6 @@
 //! and one vectorised pass of Adam. `cargo bench --bench floor [-- THREADS] [--json]`; medians of one run.
 use mvae_fast::backend::gemm::{Mat, MatsMut, product};
 use mvae_fast::backend::team::{Team, pieces};
-use mvae_fast::backend::vector::{self, AdamStep};
 use serde_json::json;
 
 mod timer;
@@ -10,10 +9,6 @@ mod timer;
 /// Multiplications and additions of a step of the full-size mixture model at 64 samples: 217 million forward, 217 for
 /// the gradients of the weights, 133 for those of the activations (none for the data).
 const STEP_GFLOP: f64 = 0.567;
-/// Parameters of that model.
-const PARAMETERS: usize = 1_696_072;
-/// Elements of a task of Adam.
-const PIECE: usize = 16 * 1024;
 /// Square products that are large.
 const SIZES: [usize; 3] = [1024, 1536, 2048];
 const RUNS: usize = 12;
@@ -56,16 +51,7 @@ fn main() {
     }
     let rate = products.iter().map(|&(_, _, rate)| rate).fold(0.0, f64::max);
 
-    let step = AdamStep { beta1: 0.9, beta2: 0.999, step_size: 1e-4, inv_sqrt_bias2: 1.0, eps: 1e-8 };
-    let (mut p, g) = (numbers(PARAMETERS), numbers(PARAMETERS));
-    let (mut m, mut v) = (vec![0f32; PARAMETERS], vec![0f32; PARAMETERS]);
-    let mut squares = vec![0f64; PARAMETERS.div_ceil(PIECE)];
-    let mut update = || {
-        let data = (pieces(&mut p, PIECE), pieces(&mut m, PIECE), pieces(&mut v, PIECE), pieces(&mut squares, 1));
-        team.each(data, |i, (p, m, v, squares)| {
-            squares[0] = vector::adam(p, &g[i * PIECE..][..p.len()], m, v, step);
-        })
-    };
+    let mut update = timer::adam(&team);
     let [adam] = timer::alternate(ADAM_RUNS, [&mut update]);
     let adam_ms = adam.median() / 1e3;
     let floor = STEP_GFLOP / rate * 1e3 + adam_ms;
@@ -83,6 +69,6 @@ fn main() {
     for (name, n, rate) in &products {
         println!("{name:10} [{n}, {n}] x [{n}, {n}], {threads} threads: {rate:.0} GFLOP/s");
     }
-    println!("adam over {PARAMETERS} parameters: {:.0} us", adam.median());
+    println!("adam over {} parameters: {:.0} us", timer::PARAMETERS, adam.median());
     println!("floor of a step: {STEP_GFLOP} GFLOP at {rate:.0} GFLOP/s and adam: {floor:.3} ms");
 }

@@ -1,8 +1,8 @@
 //! The CPU's primitives at the shapes of a training step: matrix products beside the `gemm` crate, the thread team,
 //! the elementwise loops. `cargo bench --bench primitives [-- NAME]`; medians (and minima) of many, in one run.
 use mvae_fast::backend::gemm::{Mat, MatsMut, products};
-use mvae_fast::backend::team::{Team, pieces};
-use mvae_fast::backend::vector::{self, AdamStep};
+use mvae_fast::backend::team::Team;
+use mvae_fast::backend::vector;
 
 mod timer;
 
@@ -119,20 +119,9 @@ impl Case {
 
 /// Adam over the parameters of the full-size mixture model.
 fn bench_adam(team: &Team) {
-    const PARAMETERS: usize = 1_696_072;
-    const PIECE: usize = 16 * 1024;
-    let step = AdamStep { beta1: 0.9, beta2: 0.999, step_size: 1e-4, inv_sqrt_bias2: 1.0, eps: 1e-8 };
-    let (mut p, g) = (numbers(PARAMETERS), numbers(PARAMETERS));
-    let (mut m, mut v) = (vec![0f32; PARAMETERS], vec![0f32; PARAMETERS]);
-    let mut squares = vec![0f64; PARAMETERS.div_ceil(PIECE)];
-    let mut update = || {
-        let data = (pieces(&mut p, PIECE), pieces(&mut m, PIECE), pieces(&mut v, PIECE), pieces(&mut squares, 1));
-        team.each(data, |i, (p, m, v, squares)| {
-            squares[0] = vector::adam(p, &g[i * PIECE..][..p.len()], m, v, step);
-        })
-    };
+    let mut update = timer::adam(team);
     let [(median, least)] = times(200, [&mut update]);
-    let rate = |us: f64| 28.0 * PARAMETERS as f64 / us / 1e3;
+    let rate = |us: f64| 28.0 * timer::PARAMETERS as f64 / us / 1e3;
     let threads = team.threads();
     println!("adam, {threads} threads: {median:.0} us, {:.0} GB/s, best {least:.0} us", rate(median));
 }

@@ -465,7 +465,7 @@ fn messages_say_what_is_wrong() {
     says(arrays(&[("poses.npy", data()), ("x.npy", data())]), "no array data, it holds poses, x");
     says(arrays(&[("data.npy", data())]), "no array end_indices, it holds data");
     says(arrays(&[]), "holds nothing");
-    says(scratch.read(b""), "not an npz");
+    says(scratch.read(b""), "not an npz file: it holds less than 6 bytes");
     says(scratch.read(b"time,x,y\n1,2,3\n"), "not an npz");
     says(scratch.read(&data()), "a single .npy array");
     says(scratch.read_arrays(npy("'<i8'", false, "(4, 3)", &[0; 96]), ends(&[3])), "data is <i8 [4, 3]; save it as");

@@ -336,7 +336,7 @@ fn the_report_stands_alone() {
     records[3].phase = "</script><script>alert(1)".into();
     records[3].warnings = vec!["expert 1 <b>dead</b> & gone".into()];
     let configuration = [("Data", "a<b>.npz {{data}}".to_owned())];
-    let page = report::page("walk & run", &configuration, &records);
+    let page = report::page("walk & run", &configuration, &records, &report::FILES);
 
     assert_eq!(page.matches("</script>").count(), 2);
     assert!(page.contains("<title>walk &amp; run - mvae-fast</title>"));
@@ -366,5 +366,6 @@ fn a_report_is_written_before_the_first_epoch_too() {
     let run = new_run(root.path());
     report::write(&run, &[], &[]).unwrap();
     let page = fs::read_to_string(run.report()).unwrap();
-    assert!(page.contains("no epoch is done yet") && page.contains("No warnings."));
+    assert!(page.contains("no epoch is done yet") && !page.contains("No warnings."));
+    assert!(page.contains("href=\"config.toml\"") && !page.contains("best.safetensors"), "links lead somewhere");
 }

@@ -1,5 +1,7 @@
 //! The benches' timer: medians and percentiles of many runs, in microseconds.
 #![allow(dead_code)] // each bench uses a part
+use mvae_fast::backend::team::{Team, pieces};
+use mvae_fast::backend::vector::{self, AdamStep};
 use std::time::Instant;
 
 /// Runs before the first that counts.
@@ -72,4 +74,22 @@ pub fn words() -> Vec<String> {
 /// Whether the command line has this flag.
 pub fn flag(name: &str) -> bool {
     std::env::args().skip(1).any(|arg| arg == name)
+}
+
+/// Parameters of the full-size mixture model.
+pub const PARAMETERS: usize = 1_696_072;
+
+/// Adam over as many parameters, shared out over the team.
+pub fn adam(team: &Team) -> impl FnMut() {
+    const PIECE: usize = 16 * 1024;
+    let step = AdamStep { beta1: 0.9, beta2: 0.999, step_size: 1e-4, inv_sqrt_bias2: 1.0, eps: 1e-8 };
+    let [mut p, g] = [(); 2].map(|()| (0..PARAMETERS).map(|i| (i % 97) as f32 / 97.0 - 0.5).collect::<Vec<f32>>());
+    let (mut m, mut v) = (vec![0f32; PARAMETERS], vec![0f32; PARAMETERS]);
+    let mut squares = vec![0f64; PARAMETERS.div_ceil(PIECE)];
+    move || {
+        let data = (pieces(&mut p, PIECE), pieces(&mut m, PIECE), pieces(&mut v, PIECE), pieces(&mut squares, 1));
+        team.each(data, |i, (p, m, v, squares)| {
+            squares[0] = vector::adam(p, &g[i * PIECE..][..p.len()], m, v, step);
+        })
+    }
 }

@@ -128,7 +128,10 @@ fn inflated_limit(compressed: u64) -> u64 {
 /// Reads the directory at the end of the file; also returns where it starts.
 fn read_directory(file: &mut BufReader<File>) -> Result<(Vec<Entry>, u64), String> {
     let mut magic = [0; 6];
-    file.read_exact(&mut magic).map_err(|e| format!("not an npz file: {e}"))?;
+    file.read_exact(&mut magic).map_err(|e| match e.kind() {
+        std::io::ErrorKind::UnexpectedEof => "not an npz file: it holds less than 6 bytes".to_owned(),
+        _ => e.to_string(),
+    })?;
     if magic == *b"\x93NUMPY" {
         return Err("a single .npy array, not an npz file".into());
     }

@@ -9,14 +9,26 @@ const PAGE: &str = include_str!("report.html");
 /// Errors above this (features have variance 1) are drawn as this, so that one rollout that explodes hides nothing else.
 const EXPLODED: f64 = 10.0;
 
+/// What a run folder may hold, and what it is for.
+pub const FILES: [(&str, &str); 7] = [
+    ("checkpoints/best.safetensors", "smallest held-out error"),
+    ("checkpoints/last.safetensors", "what --resume goes on from"),
+    ("config.toml", "the whole configuration"),
+    ("env.json", "the machine, versions and command line"),
+    ("metrics.jsonl", "every number of every epoch"),
+    ("progress.csv", "losses, in the reference's columns"),
+    ("tensorboard", "for tensorboard --logdir"),
+];
+
 /// Writes the page of a run, whole. `configuration` holds what is worth reading first, as (name, value).
 pub fn write(folder: &RunFolder, configuration: &[(&str, String)], records: &[EpochRecord]) -> Result<()> {
-    let page = page(&folder.name(), configuration, records);
+    let files = FILES.into_iter().filter(|(file, _)| folder.path().join(file).exists()).collect::<Vec<_>>();
+    let page = page(&folder.name(), configuration, records, &files);
     atomic::write(&folder.report(), page.as_bytes())
 }
 
-/// The page. Links are relative to the run folder.
-pub fn page(name: &str, configuration: &[(&str, String)], records: &[EpochRecord]) -> String {
+/// The page, with links to these `files`, relative to the run folder.
+pub fn page(name: &str, configuration: &[(&str, String)], records: &[EpochRecord], files: &[(&str, &str)]) -> String {
     let state = match records.last() {
         Some(last) => format!("epoch {}, {} steps, {}", last.epoch, last.step, duration(last.timing.elapsed_seconds)),
         None => "no epoch is done yet".to_owned(),
@@ -27,6 +39,10 @@ pub fn page(name: &str, configuration: &[(&str, String)], records: &[EpochRecord
         "warnings" => warnings(records),
         "numbers" => rows(&numbers(records)),
         "configuration" => rows(configuration),
+        "files" => files
+            .iter()
+            .map(|(file, about)| format!("<li><a href=\"{file}\">{file}</a>: {}</li>\n", escape(about)))
+            .collect(),
         "data" => data(records),
         other => unreachable!("report.html asks for {other}"),
     };
@@ -42,6 +58,9 @@ pub fn page(name: &str, configuration: &[(&str, String)], records: &[EpochRecord
 
 /// What the last epoch warns of, or when there was something last.
 fn warnings(records: &[EpochRecord]) -> String {
+    if records.is_empty() {
+        return String::new();
+    }
     let Some(warned) = records.iter().rfind(|record| !record.warnings.is_empty()) else {
         return "<p class=\"good\">No warnings.</p>".to_owned();
     };
