@@ -5,18 +5,21 @@
 //! Stability of Numerical Algorithms", section 4.2); terms of random sign add up to less than their sizes do, so (n + 16)
 //! 2^-24 of a tensor's largest number, where 16 pays for the functions around the sum, is within reach of all of them. A
 //! tensor of few numbers may have cancelled altogether: there the numbers it is made of count, too.
-use crate::Result;
 use crate::arena::Arena;
-use crate::backend::{Backend, Memory};
-use crate::ops::case::{Built, Case, normals};
+use crate::backend::{Backend, Memory, cpu::Cpu};
+use crate::ops::case::{Built, Case, cases, normals};
 use crate::philox::{Purpose, Stream};
 use crate::plan::{Field, Plan};
+use crate::{Error, Result};
+use serde::Serialize;
+use std::fmt;
+use std::time::Instant;
 
 /// Tensors of fewer numbers may have cancelled altogether.
 const FEW: usize = 64;
 
 /// What one kernel left in one tensor.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// The kernel.
     pub kernel: &'static str,
@@ -28,6 +31,66 @@ pub struct Row {
     pub entries: usize,
     /// Largest error in units of what is allowed: at most 1 is right. Infinite where a number should be one and is not.
     pub worst: f64,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// A row a tensor of a kernel, with its worst case.
+    pub rows: Vec<Row>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Report {
+    fn add(&mut self, row: Row) {
+        match self.rows.iter_mut().find(|r| r.kernel == row.kernel && r.tensor == row.tensor) {
+            None => self.rows.push(row),
+            Some(known) => {
+                known.entries += row.entries;
+                if row.worst > known.worst {
+                    (known.worst, known.sizes) = (row.worst, row.sizes);
+                }
+            }
+        }
+    }
+
+    /// Errors: [`Error::Check`], which names the worst tensor, when a kernel is wrong.
+    pub fn verdict(&self) -> Result<()> {
+        match self.rows.iter().filter(|row| row.worst > 1.0).max_by(|a, b| a.worst.total_cmp(&b.worst)) {
+            None => Ok(()),
+            Some(Row { kernel, tensor, sizes, worst, .. }) => Err(Error::Check(format!(
+                "kernels: {tensor} of {kernel} is off by {worst:.1} times its tolerance at {sizes}"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let width = |of: fn(&Row) -> &str| self.rows.iter().map(|row| of(row).len()).max().unwrap_or(0);
+        let (kernel, tensor) = (width(|r| r.kernel).max(6), width(|r| r.tensor).max(6));
+        writeln!(f, "{:kernel$}  {:tensor$}  {:>8}  error / tolerance  worst at", "kernel", "tensor", "entries")?;
+        for row in &self.rows {
+            let failed = if row.worst > 1.0 { "  FAILED" } else { "" };
+            let Row { entries, worst, sizes, .. } = row;
+            writeln!(f, "{:kernel$}  {:tensor$}  {entries:8}  {worst:17.3}  {sizes}{failed}", row.kernel, row.tensor)?;
+        }
+        let (entries, wrong) =
+            (self.rows.iter().map(|row| row.entries).sum::<usize>(), self.rows.iter().filter(|r| r.worst > 1.0));
+        writeln!(f, "{entries} entries in {:.1} s; {} tensors beyond their tolerance", self.seconds, wrong.count())
+    }
+}
+
+/// Compares every kernel with its definition, at every size. Errors: those of the backend; what is wrong is in the report.
+pub fn run(backend: &dyn Backend) -> Result<Report> {
+    let (start, reference) = (Instant::now(), Cpu::new(0));
+    let mut report = Report::default();
+    for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()) {
+        operation(single, double, backend, &reference, 1)?.into_iter().for_each(|row| report.add(row));
+    }
+    report.seconds = start.elapsed().as_secs_f64();
+    Ok(report)
 }
 
 /// A case laid out for the kernels and for the definition.

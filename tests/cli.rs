@@ -99,6 +99,16 @@ fn usage_errors_exit_2() {
     refusal(&mut program(&["train", "--variant", "vq", "--kl-weight", "auto"]), 2);
 }
 
+#[cfg(unix)]
+#[test]
+fn kernels_are_checked_on_the_host() {
+    let table = result(&mut program(&["gradcheck", "--device", "simt"]));
+    assert!(
+        table.contains("blend_linear_backward_x") && table.contains(" 0 tensors beyond their tolerance"),
+        "{table}"
+    );
+}
+
 #[test]
 fn a_device_that_is_not_there_exits_3() {
     for device in ["cuda", "cuda:0", "cuda:3"] {
@@ -136,7 +146,7 @@ fn bad_values_say_where_they_were_given_and_what_is_expected() {
         ("seed", "99999999999999999999", "a smaller whole number"),
         ("learning-rate", "fast", "a number"),
         ("kl-weight", "much", "a number or auto"),
-        ("device", "gpu", "auto, cpu, cuda or cuda:N"),
+        ("device", "gpu", "auto, cpu, simt, cuda or cuda:N"),
         ("preset", "papr", "one of default, paper, reference"),
         ("ramp", "", "one of iteration, epoch"),
     ] {

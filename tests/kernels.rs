@@ -1,11 +1,11 @@
-//! Every kernel against the definition of its operation, on the host, on several grids.
+//! Every kernel against the definition of its operation, on the host, on several grids, and on a GPU when there is one.
 #![cfg(unix)]
-use mvae_fast::backend::{cpu::Cpu, simt::Simt};
+use mvae_fast::backend::{Backend, cpu::Cpu, cuda, simt::Simt};
 use mvae_fast::kernelcheck;
 use mvae_fast::ops::case::cases;
 use mvae_fast::plan::Grid;
 
-fn check(backend: &Simt, seed: u64, wanted: impl Fn(&str, bool) -> bool) {
+fn check(backend: &dyn Backend, seed: u64, wanted: impl Fn(&str, bool) -> bool) {
     let reference = Cpu::new(2);
     let mut kernels = std::collections::BTreeSet::new();
     for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()) {
@@ -30,6 +30,16 @@ fn small_sizes_on_other_grids() {
     for (blocks, threads) in [(1, 32), (2, 96), (5, 64), (3, 1024)] {
         check(&Simt::new(7).on_grid(Grid { blocks, threads }), 7, |_, full| !full);
     }
+}
+
+#[test]
+fn all_sizes_on_a_gpu() {
+    if !cuda::driver_found() {
+        return println!("cuda: skipped, no driver");
+    }
+    let backend = cuda::Cuda::new(0).unwrap();
+    (1..=3).for_each(|seed| check(&backend, seed, |_, full| !full));
+    check(&backend, 1, |_, full| full);
 }
 
 #[test]

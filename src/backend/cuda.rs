@@ -120,7 +120,8 @@ impl Cuda {
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(told("no stream"))?;
         let image = CString::new(PTX).expect("PTX is text");
         // SAFETY: the image is a text that ends in a zero.
-        let module = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(told("loading the kernels"))?;
+        let module =
+            unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(told("loading the kernels"))?;
         let sync = std::env::var_os("MVAE_SYNC").is_some_and(|value| value == "1");
         Ok(Cuda { number, name, device, stream, module, functions: Mutex::default(), sync })
     }
@@ -179,7 +180,9 @@ fn explain(error: DriverError) -> String {
     };
     match error.0 {
         CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
-            format!("{words}: the driver is older than the nvcc that compiled the kernels; update it, or build with an older nvcc")
+            format!(
+                "{words}: the driver is older than the nvcc that compiled the kernels; update it, or build with an older nvcc"
+            )
         }
         CUresult::CUDA_ERROR_OUT_OF_MEMORY => format!("{words}; use a smaller model, batch or data set"),
         CUresult::CUDA_ERROR_ILLEGAL_ADDRESS | CUresult::CUDA_ERROR_LAUNCH_FAILED => {

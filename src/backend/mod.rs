@@ -8,13 +8,15 @@ pub mod simt;
 pub mod team;
 pub mod vector;
 
+#[cfg(not(all(feature = "simt", unix)))]
+use crate::Error;
+use crate::Result;
 use crate::arena::{Arena, Mat};
 use crate::plan::{Call, Plan};
-use crate::{Error, Result};
 use bytemuck::Pod;
 use std::any::Any;
-use std::str::FromStr;
 use std::ops::Range;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An allocation of a backend.

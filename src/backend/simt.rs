@@ -231,7 +231,7 @@ impl Simt {
     /// All kernels on this grid instead of their own: a kernel has to be right on any. Blocks of more threads than a kernel
     /// allows have as many as it does.
     pub fn on_grid(self, grid: Grid) -> Self {
-        assert!(grid.blocks > 0 && grid.threads > 0 && grid.threads as usize % WARP == 0, "{grid:?}");
+        assert!(grid.blocks > 0 && grid.threads > 0 && (grid.threads as usize).is_multiple_of(WARP), "{grid:?}");
         Simt { grid: Some(grid), ..self }
     }
 

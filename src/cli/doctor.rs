@@ -73,7 +73,7 @@ impl fmt::Display for Report {
             None => writeln!(f, "cuda      no driver found (libcuda.so.1)")?,
             Some(path) => {
                 let version = self.cuda_driver_version.as_deref().unwrap_or("version unknown");
-                writeln!(f, "cuda      {} ({version}); this build computes on the cpu", path.display())?;
+                writeln!(f, "cuda      {} ({version})", path.display())?;
             }
         }
         match &self.runs_problem {

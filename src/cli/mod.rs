@@ -192,10 +192,10 @@ pub enum DataCommand {
 /// Arguments of `gradcheck`.
 #[derive(Debug, Args)]
 pub struct GradcheckArgs {
-    /// Only this network (default: all)
+    /// Only this network (default: all; on the cpu)
     #[arg(long)]
     pub variant: Option<Variant>,
-    /// auto, cpu, cuda or cuda:N
+    /// auto and cpu compare gradients with finite differences; simt, cuda and cuda:N kernels with those definitions
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
     /// Print as JSON
@@ -364,13 +364,23 @@ fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
-    let report = crate::gradcheck::run(variants, backend::open("cpu", 0)?.as_ref())?;
-    if args.json {
-        print(&format!("{}\n", serde_json::to_string(&report).expect("plain values")))?;
-    } else {
-        print(&report.to_string())?;
+    let backend = backend::open(args.device, 0)?;
+    if matches!(args.device, Device::Auto | Device::Cpu) {
+        let report = crate::gradcheck::run(variants, backend.as_ref())?;
+        print_report(&report, args.json)?;
+        return report.verdict();
     }
+    let report = crate::kernelcheck::run(backend.as_ref())?;
+    print_report(&report, args.json)?;
     report.verdict()
+}
+
+fn print_report(report: &(impl serde::Serialize + std::fmt::Display), json: bool) -> Result<()> {
+    print(&if json {
+        format!("{}\n", serde_json::to_string(report).expect("plain values"))
+    } else {
+        report.to_string()
+    })
 }
 
 fn doctor(args: &DoctorArgs) -> Result<()> {
