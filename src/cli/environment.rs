@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Variables of builds, tests and benchmarks, which are none of this program's.
-const OTHERS: &[&str] = &["MVAE_GIT_COMMIT", "MVAE_GOLDEN_DIR", "MVAE_TEST_WRITER"];
+const OTHERS: &[&str] = &["MVAE_GIT_COMMIT", "MVAE_GOLDEN_DIR", "MVAE_PTXAS", "MVAE_SYNC", "MVAE_TEST_WRITER"];
 
 /// What the variables say, each in the words of the flag of its name. Every variable that may be set is a field.
 #[derive(Debug, Clone, Default, Parser)]
