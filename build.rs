@@ -94,14 +94,23 @@ mod simt {
     /// Kernels, and those with planted mistakes that show that the backend finds them; the published crate has no tests.
     const FOLDERS: [&str; 2] = ["kernels", "tests/planted"];
 
+    /// The kernel that a line makes.
+    fn kernel_name(line: &str) -> Option<String> {
+        if let Some(rest) = line.strip_prefix("VARIANT(") {
+            let mut words = rest.split(", ");
+            return Some(format!("{}_{}", words.next()?, words.next()?));
+        }
+        let rest = line.strip_prefix("KERNEL(").or(line.strip_prefix("GRID_KERNEL("))?;
+        rest.split(',').next().map(str::to_owned)
+    }
+
     pub fn compile(root: &Path, out: &Path) {
         println!("cargo::rerun-if-changed=tests/planted");
         let files: Vec<PathBuf> = FOLDERS.iter().flat_map(|folder| kernels(&root.join(folder))).collect();
         let (mut declarations, mut arms) = (String::new(), String::new());
         for file in &files {
             let text = fs::read_to_string(file).expect("a readable kernel");
-            let calls = text.lines().filter_map(|l| l.strip_prefix("KERNEL(").or(l.strip_prefix("GRID_KERNEL(")));
-            for name in calls.filter_map(|call| call.split(',').next()) {
+            for name in text.lines().filter_map(kernel_name) {
                 let function = format!("fn {name}_kernel(arguments: *const u8, at: *const Where, shared: *mut u8);");
                 writeln!(declarations, "    {function}\n    static {name}_layout: [u64; 4];").expect("strings grow");
                 let kernel = format!("Kernel {{ run: {name}_kernel, layout: unsafe {{ &{name}_layout }} }}");

@@ -7,9 +7,10 @@
 //   dw[e,i,o]   = sum_b [z|h][b,i] deach[b,e,o]                     dbias[e,o] = sum_b deach[b,e,o]
 // Per-sample weights are never formed: a tile holds the same few columns of all experts and blends their sums.
 #pragma once
-#include "product.cuh"
 #include "reduce.cuh"
 #include "state.cuh"
+#include "tile_fma.cuh"
+#include "tile_tensor.cuh"
 
 struct BlendLinear {                         // field for field: src/ops/blend_linear.rs
   const float *z, *h, *gate, *w, *bias;      // [B, L]   [B, I - L]   [B, E] rows sum to 1   [E, I, O]   [E, O]
@@ -18,39 +19,53 @@ struct BlendLinear {                         // field for field: src/ops/blend_l
   u32 b, l, i, o, e, act;                    // samples, latent, inputs, outputs, experts, activation
   u32 add_dz, add_dh, add_dgate, add_dw;     // 1: added to, 0: overwritten (add_dw: dbias, too)
 };
-#define PANELS 6                             // experts of a tile; with more, tiles take several passes
+
+// A tile of as many panels as experts are blended at a time; with more experts, tiles take several passes.
+template <class Tile>
 struct BlendShared {
-  Tile<PANELS> tile;
-  float blended[ROWS * COLS];                // of the passes so far
+  Tile tile;
+  float blended[Tile::ROWS * Tile::COLS];    // of the passes so far
 };
+typedef BlendShared<FmaTile<6>> BlendTile;
+typedef BlendShared<TensorTile<2, 1, 1, 6, 4, 2>> BlendTile_bf16x3;
+typedef FmaTile<4> BlendTile_w;
+typedef TensorTile<2, 2, 4, 1, 4, 1> BlendTile_w_bf16x3;
 
-DEVICE float blend_input(const BlendLinear& a, u32 b, u32 i) {
-  return i < a.l ? a.z[u64(b) * a.l + i] : a.h[u64(b) * (a.i - a.l) + i - a.l];
+// [z|h] as a factor whose inner (or outer) index is the input.
+DEVICE const float* blend_input(const BlendLinear& a, u32 b, u32 i) {
+  return i < a.l ? a.z + u64(b) * a.l + i : a.h + u64(b) * (a.i - a.l) + i - a.l;
 }
+DEVICE bool blend_fours(const BlendLinear& a) { return fours(a.z, a.l) && fours(a.h, a.i - a.l); }
 
-// Tiles of [b, cols] over the blocks: each(b, col, expert, sum) sees every expert's sum over k < depth of x(b, k) w(expert, k, col),
-// and returns it with what belongs to it; done(b, col, blend) their blend by the gate.
-template <Along X_ALONG, Along W_ALONG, class X, class W, class Each, class Done>
-DEVICE void blended_product(Where at, BlendShared& shared, const BlendLinear& a, u32 cols, u32 depth, X x, W w, Each each,
-                            Done done) {
-  const u32 down = blocks_of(a.b, ROWS), across = blocks_of(cols, COLS);
+// Tiles of [b, cols] over the blocks: each(b, col, expert, sum) sees every expert's sum over k < depth of x(b, k)
+// w(expert, col, k), and returns it with what belongs to it; done(b, col, blend) their blend by the gate.
+template <class Tile, Along X_ALONG, Along W_ALONG, class X, class W, class Each, class Done>
+DEVICE void blended_product(Where at, BlendShared<Tile>& shared, const BlendLinear& a, u32 cols, u32 depth,
+                            const Matrix<X_ALONG, X>& x, const Matrix<W_ALONG, W>& w, Each each, Done done) {
+  const u32 rows = Tile::ROWS, wide = Tile::COLS, panels = Tile::PANELS;
+  const u32 down = blocks_of(a.b, rows), across = blocks_of(cols, wide);
   for (u32 tile = at.block; tile < down * across; tile += at.blocks) {
-    const u32 first_row = tile / across * ROWS, first_col = tile % across * COLS;
-    for (u32 first = 0; first < a.e; first += PANELS) {
-      tile_product<PANELS, X_ALONG, W_ALONG>(
-          at, shared.tile, depth,
-          [&](u32 r, u32 k) { return first_row + r < a.b && k < depth ? x(first_row + r, k) : 0.0f; },
-          [&](u32 p, u32 k, u32 c) {
-            return first + p < a.e && first_col + c < cols && k < depth ? w(first + p, k, first_col + c) : 0.0f;
-          },
+    const u32 first_row = tile / across * rows, first_col = tile % across * wide;
+    for (u32 first = 0; first < a.e; first += panels) {
+      shared.tile.multiply(
+          at, depth,
+          matrix<X_ALONG>(x.vectors,
+                          [&](u32 r, u32 k) -> const float* {
+                            return first_row + r < a.b && k < depth ? x.at(first_row + r, k) : nullptr;
+                          }),
+          matrix<W_ALONG>(w.vectors,
+                          [&](u32 c, u32 k) -> const float* {
+                            const u32 e = first + c / wide, col = first_col + c % wide;
+                            return e < a.e && col < cols && k < depth ? w.at(e, col, k) : nullptr;
+                          }),
           [&](u32 r, u32 c, const float* sums) {
             const u32 b = first_row + r, col = first_col + c;
             if (b >= a.b || col >= cols) return;
-            float blend = first > 0 ? shared.blended[r * COLS + c] : 0.0f;  // this thread's own, from the last pass
-            for (u32 p = 0; p < PANELS; ++p)
+            float blend = first > 0 ? shared.blended[r * wide + c] : 0.0f;  // this thread's own, from the last pass
+            for (u32 p = 0; p < panels; ++p)
               if (first + p < a.e) blend += a.gate[u64(b) * a.e + first + p] * each(b, col, first + p, sums[p]);
-            if (first + PANELS < a.e)
-              shared.blended[r * COLS + c] = blend;
+            if (first + panels < a.e)
+              shared.blended[r * wide + c] = blend;
             else
               done(b, col, blend);
           });
@@ -58,17 +73,19 @@ DEVICE void blended_product(Where at, BlendShared& shared, const BlendLinear& a,
   }
 }
 
-DEVICE void blend_linear_forward(Where at, const BlendLinear& a, BlendShared& shared) {
-  blended_product<INNER, OUTER>(
-      at, shared, a, a.o, a.i, [&](u32 b, u32 i) { return blend_input(a, b, i); },
-      [&](u32 e, u32 i, u32 o) { return a.w[(u64(e) * a.i + i) * a.o + o]; },
+template <class Tile>
+DEVICE void blend_linear_forward(Where at, const BlendLinear& a, BlendShared<Tile>& shared) {
+  blended_product(
+      at, shared, a, a.o, a.i, matrix<INNER>(blend_fours(a), [&](u32 b, u32 i) { return blend_input(a, b, i); }),
+      matrix<OUTER>(fours(a.w, a.o), [&](u32 e, u32 o, u32 i) { return a.w + (u64(e) * a.i + i) * a.o + o; }),
       [&](u32 b, u32 o, u32 e, float sum) {
         a.each[(u64(b) * a.e + e) * a.o + o] = sum;
         return sum + a.bias[e * a.o + o];
       },
       [&](u32 b, u32 o, float blend) { a.y[u64(b) * a.o + o] = activate(a.act, blend); });
 }
-KERNEL(blend_linear_forward, BlendLinear, BlendShared, 256)
+KERNEL(blend_linear_forward, BlendLinear, BlendTile, 256)
+VARIANT(blend_linear_forward, bf16x3, BlendLinear, BlendTile_bf16x3, 128)
 
 // A sample is one block's, an expert one warp's.
 DEVICE void blend_linear_backward_gate(Where at, const BlendLinear& a, NoShared&) {
@@ -92,11 +109,14 @@ DEVICE void blend_linear_backward_gate(Where at, const BlendLinear& a, NoShared&
 }
 KERNEL(blend_linear_backward_gate, BlendLinear, NoShared, 256)
 
-DEVICE void blend_linear_backward_x(Where at, const BlendLinear& a, BlendShared& shared) {
+template <class Tile>
+DEVICE void blend_linear_backward_x(Where at, const BlendLinear& a, BlendShared<Tile>& shared) {
   const u32 first = a.dz ? 0 : a.l, end = a.dh ? a.i : a.l;
-  blended_product<INNER, INNER>(
-      at, shared, a, end - first, a.o, [&](u32 b, u32 o) { return a.dy[u64(b) * a.o + o]; },
-      [&](u32 e, u32 o, u32 i) { return a.w[(u64(e) * a.i + first + i) * a.o + o]; },
+  blended_product(
+      at, shared, a, end - first, a.o,
+      matrix<INNER>(fours(a.dy, a.o), [&](u32 b, u32 o) { return a.dy + u64(b) * a.o + o; }),
+      matrix<INNER>(fours(a.w, a.o),
+                    [&](u32 e, u32 i, u32 o) { return a.w + (u64(e) * a.i + first + i) * a.o + o; }),
       [&](u32, u32, u32, float sum) { return sum; },
       [&](u32 b, u32 column, float sum) {
         const u32 i = first + column;
@@ -106,13 +126,17 @@ DEVICE void blend_linear_backward_x(Where at, const BlendLinear& a, BlendShared&
           put(&a.dh[u64(b) * (a.i - a.l) + i - a.l], a.add_dh, sum);
       });
 }
-KERNEL(blend_linear_backward_x, BlendLinear, BlendShared, 256)
+KERNEL(blend_linear_backward_x, BlendLinear, BlendTile, 256)
+VARIANT(blend_linear_backward_x, bf16x3, BlendLinear, BlendTile_bf16x3, 128)
 
-DEVICE void blend_linear_backward_w(Where at, const BlendLinear& a, Tile<4>& shared) {
-  product<OUTER, OUTER>(
-      at, shared, a.e, a.i, a.o, a.b, [&](u32, u32 i, u32 b) { return blend_input(a, b, i); },
-      [&](u32 e, u32 b, u32 o) { return a.deach[(u64(b) * a.e + e) * a.o + o]; },
+template <class Tile>
+DEVICE void blend_linear_backward_w(Where at, const BlendLinear& a, Tile& shared) {
+  product(
+      at, shared, a.e, a.i, a.o, a.b,
+      matrix<OUTER>(blend_fours(a), [&](u32, u32 i, u32 b) { return blend_input(a, b, i); }),
+      matrix<OUTER>(fours(a.deach, a.o), [&](u32 e, u32 o, u32 b) { return a.deach + (u64(b) * a.e + e) * a.o + o; }),
       [&](u32 e, u32 i, u32 o, float sum) { put(&a.dw[(u64(e) * a.i + i) * a.o + o], a.add_dw, sum); });
   column_sums(at, a.deach, a.b, a.e * a.o, a.add_dw, a.dbias);
 }
-KERNEL(blend_linear_backward_w, BlendLinear, Tile<4>, 256)
+KERNEL(blend_linear_backward_w, BlendLinear, BlendTile_w, 256)
+VARIANT(blend_linear_backward_w, bf16x3, BlendLinear, BlendTile_w_bf16x3, 128)

@@ -4,8 +4,9 @@
 //   dx|dh     = sum_o dy[b,o] w[o,i]
 //   dw[o,i]   = sum_b dy[b,o] [x|h][b,i]        dbias[o] = sum_b dy[b,o]
 #pragma once
-#include "product.cuh"
 #include "state.cuh"
+#include "tile_fma.cuh"
+#include "tile_tensor.cuh"
 
 struct Linear {                          // field for field: src/ops/linear.rs
   const float *x, *h, *w, *bias;         // [B, X]   [B, H] or absent   [O, I]   [O]
@@ -15,18 +16,28 @@ struct Linear {                          // field for field: src/ops/linear.rs
   u32 add_dx, add_dh, add_dw;            // 1: added to, 0: overwritten (add_dw: dbias, too)
 };
 
-DEVICE float linear_input(const Linear& a, u32 b, u32 i) {
-  return i < a.xc ? a.x[u64(b) * a.xc + i] : a.h[u64(b) * a.hc + i - a.xc];
-}
+// Tiles in single precision; on tensor cores narrow ones, so that 64 samples fill a GPU, and for weights square ones.
+typedef FmaTile<4> LinearTile;
+typedef TensorTile<2, 1, 1, 1, 8, 3> LinearTile_bf16x3;
+typedef TensorTile<2, 2, 4, 1, 4, 1> LinearTile_w_bf16x3;
 
-DEVICE void linear_forward(Where at, const Linear& a, Tile<4>& shared) {
+// [x|h] as a factor whose inner (or outer) index is the input.
+DEVICE const float* linear_input(const Linear& a, u32 b, u32 i) {
+  return i < a.xc ? a.x + u64(b) * a.xc + i : a.h + u64(b) * a.hc + i - a.xc;
+}
+DEVICE bool linear_fours(const Linear& a) { return fours(a.x, a.xc) && fours(a.h, a.hc); }
+
+template <class Tile>
+DEVICE void linear_forward(Where at, const Linear& a, Tile& shared) {
   const u32 inputs = a.xc + a.hc;
-  product<INNER, INNER>(
-      at, shared, 1, a.b, a.o, inputs, [&](u32, u32 b, u32 i) { return linear_input(a, b, i); },
-      [&](u32, u32 i, u32 o) { return a.w[u64(o) * inputs + i]; },
+  product(
+      at, shared, 1, a.b, a.o, inputs,
+      matrix<INNER>(linear_fours(a), [&](u32, u32 b, u32 i) { return linear_input(a, b, i); }),
+      matrix<INNER>(fours(a.w, inputs), [&](u32, u32 o, u32 i) { return a.w + u64(o) * inputs + i; }),
       [&](u32, u32 b, u32 o, float sum) { a.y[u64(b) * a.o + o] = activate(a.act, sum + a.bias[o]); });
 }
-KERNEL(linear_forward, Linear, Tile<4>, 256)
+KERNEL(linear_forward, Linear, LinearTile, 256)
+VARIANT(linear_forward, bf16x3, Linear, LinearTile_bf16x3, 256)
 
 DEVICE void linear_backward_act(Where at, const Linear& a, NoShared&) {
   const u64 n = u64(a.b) * a.o;
@@ -35,11 +46,14 @@ DEVICE void linear_backward_act(Where at, const Linear& a, NoShared&) {
 }
 KERNEL(linear_backward_act, Linear, NoShared, 256)
 
-DEVICE void linear_backward_x(Where at, const Linear& a, Tile<4>& shared) {
+template <class Tile>
+DEVICE void linear_backward_x(Where at, const Linear& a, Tile& shared) {
   const u32 inputs = a.xc + a.hc, first = a.dx ? 0 : a.xc, end = a.dh ? inputs : a.xc;
-  product<INNER, OUTER>(
-      at, shared, 1, a.b, end - first, a.o, [&](u32, u32 b, u32 o) { return a.dy[u64(b) * a.o + o]; },
-      [&](u32, u32 o, u32 i) { return a.w[u64(o) * inputs + first + i]; },
+  product(
+      at, shared, 1, a.b, end - first, a.o,
+      matrix<INNER>(fours(a.dy, a.o), [&](u32, u32 b, u32 o) { return a.dy + u64(b) * a.o + o; }),
+      matrix<OUTER>(fours(a.w + first, inputs) && fours(a.w, end - first),
+                    [&](u32, u32 i, u32 o) { return a.w + u64(o) * inputs + first + i; }),
       [&](u32, u32 b, u32 column, float sum) {
         const u32 i = first + column;
         if (i < a.xc)
@@ -48,14 +62,18 @@ DEVICE void linear_backward_x(Where at, const Linear& a, Tile<4>& shared) {
           put(&a.dh[u64(b) * a.hc + i - a.xc], a.add_dh, sum);
       });
 }
-KERNEL(linear_backward_x, Linear, Tile<4>, 256)
+KERNEL(linear_backward_x, Linear, LinearTile, 256)
+VARIANT(linear_backward_x, bf16x3, Linear, LinearTile_bf16x3, 256)
 
-DEVICE void linear_backward_w(Where at, const Linear& a, Tile<4>& shared) {
+template <class Tile>
+DEVICE void linear_backward_w(Where at, const Linear& a, Tile& shared) {
   const u32 inputs = a.xc + a.hc;
-  product<OUTER, OUTER>(
-      at, shared, 1, a.o, inputs, a.b, [&](u32, u32 o, u32 b) { return a.dy[u64(b) * a.o + o]; },
-      [&](u32, u32 b, u32 i) { return linear_input(a, b, i); },
+  product(
+      at, shared, 1, a.o, inputs, a.b,
+      matrix<OUTER>(fours(a.dy, a.o), [&](u32, u32 o, u32 b) { return a.dy + u64(b) * a.o + o; }),
+      matrix<OUTER>(linear_fours(a), [&](u32, u32 i, u32 b) { return linear_input(a, b, i); }),
       [&](u32, u32 o, u32 i, float sum) { put(&a.dw[u64(o) * inputs + i], a.add_dw, sum); });
   column_sums(at, a.dy, a.b, a.o, a.add_dw, a.dbias);
 }
-KERNEL(linear_backward_w, Linear, Tile<4>, 256)
+KERNEL(linear_backward_w, Linear, LinearTile, 256)
+VARIANT(linear_backward_w, bf16x3, Linear, LinearTile_w_bf16x3, 128)

@@ -1,5 +1,5 @@
-// The only words kernels use for threads, barriers, shared memory and shuffles. nvcc makes them CUDA's own; a host C++
-// compiler makes them calls into a scheduler that runs one coroutine a thread (src/backend/simt.rs).
+// The only words kernels use for threads, barriers, shared memory, shuffles, copies and tensor cores. nvcc makes them CUDA's
+// own; a host C++ compiler makes them calls into a scheduler that runs one coroutine a thread (src/backend/simt.rs).
 //
 // A kernel is a device function over `Where`, its argument struct and its shared memory. It never reads blockIdx, never
 // assumes a grid or a block size beyond a multiple of 32 threads, and works through its data in block and thread strides.
@@ -20,15 +20,12 @@ struct NoShared {};
 #ifdef __CUDACC__
 
 #define DEVICE __device__ __forceinline__
-// Makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `threads` threads a block.
-#define KERNEL(name, Args, Shared, most)                                                          \
+#define DEVICE_MEMBER DEVICE
+#define ENTRY(name, function, Args, Shared, most, grid)                                           \
   extern "C" __global__ void __launch_bounds__(most) name##_kernel(const __grid_constant__ Args a) { \
     __shared__ Shared shared;                                                                     \
-    name(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x}, a, shared);                       \
+    function(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x}, a, shared);                   \
   }
-
-// A kernel whose blocks wait for one another: launched so that all of them run at the same time.
-#define GRID_KERNEL(name, Args, Shared, most) KERNEL(name, Args, Shared, most)
 #include <cooperative_groups.h>
 #define grid_sync() cooperative_groups::this_grid().sync()
 
@@ -40,6 +37,54 @@ DEVICE float warp_down(float x, u32 offset) { return __shfl_down_sync(0xffffffff
 DEVICE double warp_down(double x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
 DEVICE u32 warp_down(u32 x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
 
+// Waits for all lanes of the warp; what they wrote to shared memory is seen by all after it.
+#define warp_sync() __syncwarp()
+
+// Starts to copy BYTES (4 or 16, and both places a multiple of it) to shared memory; zeros when `from` is null.
+template <int BYTES>
+DEVICE void copy_start(float* to, const float* from) {
+  const u32 place = u32(__cvta_generic_to_shared(to)), bytes = from ? BYTES : 0;
+  const u64 source = __cvta_generic_to_global(from);
+  if (BYTES == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(source), "r"(bytes) : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place), "l"(source), "r"(bytes) : "memory");
+}
+// Makes one group of the copies that this thread has started since the last.
+DEVICE void copies_close() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits for this thread's copies, but for its NEWEST groups.
+template <int NEWEST>
+DEVICE void copies_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(NEWEST) : "memory");
+}
+
+// Four and two neighbouring numbers in shared memory, at a multiple of their size.
+DEVICE void load(const float* from, float (&to)[4]) {
+  const float4 x = *reinterpret_cast<const float4*>(from);
+  to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
+}
+DEVICE void load(const float* from, float (&to)[2]) {
+  const float2 x = *reinterpret_cast<const float2*>(from);
+  to[0] = x.x, to[1] = x.y;
+}
+
+// Two numbers, each rounded to the nearest bf16 (ties to even): the first in the low half.
+DEVICE u32 bf16_pair(float first, float second) {
+  u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+  return pair;
+}
+DEVICE float bits_float(u32 bits) { return __uint_as_float(bits); }
+
+// c [16, 8] += a [16, 16] b [16, 8] by the whole warp, c in single precision. Of lane 4 g + t: c = rows g, g, g + 8, g + 8 by
+// columns 2 t, 2 t + 1, 2 t, 2 t + 1; a = pairs of columns 2 t, 2 t, 2 t + 8, 2 t + 8 in rows g, g + 8, g, g + 8; b = pairs of
+// rows 2 t, 2 t + 8 in column g.
+DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 #else
 
 #include <cmath>
@@ -47,42 +92,145 @@ DEVICE u32 warp_down(u32 x, u32 offset) { return __shfl_down_sync(0xffffffffu, x
 using std::isfinite;
 
 #define DEVICE static inline
+#define DEVICE_MEMBER inline
 #define __restrict__ __restrict
-#define HOST_KERNEL(name, Args, Shared, most, grid)                                           \
+#define ENTRY(name, function, Args, Shared, most, grid)                                       \
   extern "C" void name##_kernel(const void* args, const Where* at, void* shared) {            \
-    name(*at, *static_cast<const Args*>(args), *static_cast<Shared*>(shared));                \
+    function(*at, *static_cast<const Args*>(args), *static_cast<Shared*>(shared));            \
   }                                                                                           \
   extern "C" {                                                                                \
   extern const u64 name##_layout[4];                                                          \
   const u64 name##_layout[4] = {sizeof(Args), sizeof(Shared), most, grid};                    \
   }
-#define KERNEL(name, Args, Shared, most) HOST_KERNEL(name, Args, Shared, most, 0)
-#define GRID_KERNEL(name, Args, Shared, most) HOST_KERNEL(name, Args, Shared, most, 1)
 
 // Suspends the running thread until all of its warp (0), block (1) or grid (2) wait at the same line.
 extern "C" void simt_wait(u32 what, u32 line);
-// 32 places of 8 bytes that the running thread's warp shares.
+// Places of LANE_WORDS words for each lane of the running thread's warp, others than at its last exchange: nobody
+// overwrites what a lane that is late has yet to read.
 extern "C" u64* simt_lanes();
+#define LANE_WORDS 3
 // The lane of the running thread in its warp.
 extern "C" u32 simt_lane();
 #define block_sync() simt_wait(1, __LINE__)
 #define grid_sync() simt_wait(2, __LINE__)
+#define warp_sync() simt_wait(0, __LINE__)
 
+// Shows all lanes what each brings. The line is the caller's: lanes that come from different places are an error.
 template <class T>
-static inline T warp_exchange(T x, u32 lane, u32 from) {
+static inline const u64* warp_show(const T& mine, u32 line) {
+  static_assert(sizeof(T) <= 8 * LANE_WORDS, "fits");
   u64* lanes = simt_lanes();
-  std::memcpy(&lanes[lane], &x, sizeof x);
-  simt_wait(0, __LINE__);
-  T y;
-  std::memcpy(&y, &lanes[from < 32 ? from : lane], sizeof y);
-  simt_wait(0, __LINE__);
-  return y;
+  std::memcpy(&lanes[simt_lane() * LANE_WORDS], &mine, sizeof mine);
+  simt_wait(0, line);
+  return lanes;
 }
-DEVICE float warp_down(float x, u32 offset) { return warp_exchange(x, simt_lane(), simt_lane() + offset); }
-DEVICE double warp_down(double x, u32 offset) { return warp_exchange(x, simt_lane(), simt_lane() + offset); }
-DEVICE u32 warp_down(u32 x, u32 offset) { return warp_exchange(x, simt_lane(), simt_lane() + offset); }
+template <class T>
+static inline T warp_exchange(T x, u32 from, u32 line) {
+  const u64* lanes = warp_show(x, line);
+  std::memcpy(&x, &lanes[(from < 32 ? from : simt_lane()) * LANE_WORDS], sizeof x);
+  return x;
+}
+DEVICE float warp_down(float x, u32 offset, u32 line = __builtin_LINE()) {
+  return warp_exchange(x, simt_lane() + offset, line);
+}
+DEVICE double warp_down(double x, u32 offset, u32 line = __builtin_LINE()) {
+  return warp_exchange(x, simt_lane() + offset, line);
+}
+DEVICE u32 warp_down(u32 x, u32 offset, u32 line = __builtin_LINE()) {
+  return warp_exchange(x, simt_lane() + offset, line);
+}
+
+// A copy to shared memory. It may happen at any time from its start to the wait for it: the backend says when.
+struct Copy {
+  float* to;
+  const float* from;
+  u64 bytes;
+};
+// Notes a copy of the running thread; 1: it happens now.
+extern "C" u32 simt_copy(const Copy*);
+extern "C" void simt_close();
+// The next copy of the running thread that happens now, as all but its newest groups are waited for; 0: none.
+extern "C" u32 simt_due(u32 newest, Copy*);
+// Stops the running thread: an address is no multiple of what it has to be a multiple of.
+extern "C" void simt_misaligned(u64 bytes);
+
+static inline void aligned(const void* place, u64 bytes) {
+  if (reinterpret_cast<u64>(place) % bytes != 0) simt_misaligned(bytes);
+}
+static inline void copy_now(const Copy& copy) {
+  if (copy.from)
+    std::memcpy(copy.to, copy.from, copy.bytes);
+  else
+    std::memset(copy.to, 0, copy.bytes);
+}
+template <int BYTES>
+DEVICE void copy_start(float* to, const float* from) {
+  aligned(to, BYTES), aligned(from, BYTES);
+  const Copy copy{to, from, BYTES};
+  if (simt_copy(&copy)) copy_now(copy);
+}
+DEVICE void copies_close() { simt_close(); }
+template <int NEWEST>
+DEVICE void copies_wait() {
+  for (Copy copy; simt_due(NEWEST, &copy);) copy_now(copy);
+}
+
+template <int N>
+DEVICE void load(const float* from, float (&to)[N]) {
+  aligned(from, sizeof to);
+  std::memcpy(to, from, sizeof to);
+}
+
+DEVICE float bits_float(u32 bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+DEVICE u32 bf16(float x) {
+  u32 bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if (x != x) return 0x7fff;
+  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+DEVICE u32 bf16_pair(float first, float second) { return bf16(second) << 16 | bf16(first); }
+
+// x in single precision, cut off and not rounded, as tensor cores do.
+DEVICE float cut_off(double x) {
+  const float nearest = float(x);
+  if (!isfinite(nearest) || std::fabs(double(nearest)) <= std::fabs(x)) return nearest;
+  u32 bits;
+  std::memcpy(&bits, &nearest, sizeof bits);
+  return bits_float(bits - 1);
+}
+DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 line = __builtin_LINE()) {
+  struct Fragments {
+    u32 a[4], b[2];
+  } mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+  const u64* lanes = warp_show(mine, line);
+  const u32 g = simt_lane() / 4, t = simt_lane() % 4;
+  double sums[4] = {c[0], c[1], c[2], c[3]};
+  for (u32 pair = 0; pair < 8; ++pair) {
+    Fragments row, column[2];
+    std::memcpy(&row, &lanes[(4 * g + pair % 4) * LANE_WORDS], sizeof row);
+    for (u32 i = 0; i < 2; ++i)
+      std::memcpy(&column[i], &lanes[(4 * (2 * t + i) + pair % 4) * LANE_WORDS], sizeof row);
+    for (u32 i = 0; i < 4; ++i) {
+      const u32 left = row.a[i / 2 + pair / 4 * 2], right = column[i % 2].b[pair / 4];
+      sums[i] += double(bits_float(left << 16)) * double(bits_float(right << 16));
+      sums[i] += double(bits_float(left & 0xffff0000u)) * double(bits_float(right & 0xffff0000u));
+    }
+  }
+  for (u32 i = 0; i < 4; ++i) c[i] = cut_off(sums[i]);
+}
 
 #endif
+
+// Makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a block, which are also the most.
+#define KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 0)
+// A kernel whose blocks wait for one another: launched so that all of them run at the same time.
+#define GRID_KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 1)
+// The kernel `name_precision`: the same function with products in another precision, by the type of its shared memory.
+#define VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 0)
 
 DEVICE u32 min_of(u32 a, u32 b) { return a < b ? a : b; }
 DEVICE u32 blocks_of(u32 n, u32 size) { return (n + size - 1) / size; }

@@ -4,7 +4,10 @@
 //! plan is built; what changes from step to step is read from the arena (see [`crate::ops::begin_step::StepState`]).
 use crate::arena::{Arena, Mat};
 use crate::backend::team::Team;
+use clap::ValueEnum;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -101,6 +104,36 @@ impl Grid {
     /// A block an item.
     pub fn items(n: usize, threads: u32) -> Self {
         Grid { blocks: n.clamp(1, 1 << 20) as u32, threads }
+    }
+}
+
+/// In what kernels compute matrix products, as `--precision` says. All sums are in single precision, and so is all else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// Single precision: the reference.
+    Fp32,
+    /// On tensor cores, each factor as the sum of two bf16 numbers: three products, nearly single precision.
+    Bf16x3,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.to_possible_value().expect("none is hidden").get_name())
+    }
+}
+
+/// The grids of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grids {
+    /// Of the kernel itself.
+    pub fp32: Grid,
+    /// Of its variants on tensor cores, which a matrix product has: see [`Call::variant`].
+    pub tensor: Option<Grid>,
+}
+
+impl From<Grid> for Grids {
+    fn from(fp32: Grid) -> Self {
+        Grids { fp32, tensor: None }
     }
 }
 
@@ -257,7 +290,7 @@ pub struct Call {
     kernel: &'static str,
     args: Vec<u8>,
     fields: Vec<Field>,
-    grid: Grid,
+    grids: Grids,
     writes: Vec<Output>,
     body: Body,
 }
@@ -278,9 +311,18 @@ impl Call {
         &self.fields
     }
 
-    /// The grid on which the kernel is launched.
-    pub fn grid(&self) -> Grid {
-        self.grid
+    /// The name and grid of the kernel that computes this call's products, if it has any, in this precision:
+    /// `linear_forward` or `linear_forward_bf16x3`.
+    pub fn variant(&self, precision: Precision) -> (Cow<'static, str>, Grid) {
+        match (precision, self.grids.tensor) {
+            (Precision::Fp32, _) | (_, None) => (self.kernel.into(), self.grids.fp32),
+            (_, Some(grid)) => (format!("{}_{precision}", self.kernel).into(), grid),
+        }
+    }
+
+    /// Whether this is a matrix product, which may be computed in another precision.
+    pub fn is_product(&self) -> bool {
+        self.grids.tensor.is_some()
     }
 
     /// Does in Rust what the kernel does.
@@ -324,12 +366,12 @@ impl Plan {
         self.calls.into_iter().map(|call| Plan { calls: vec![call], ..Plan::default() })
     }
 
-    /// Appends a kernel: its name, its grid, the tensors it writes, its arguments and its CPU body.
+    /// Appends a kernel: its name, its grid or grids, the tensors it writes, its arguments and its CPU body.
     #[allow(unsafe_code)]
     pub fn push<A: KernelArgs>(
         &mut self,
         kernel: &'static str,
-        grid: Grid,
+        grids: impl Into<Grids>,
         writes: &[Output],
         args: A,
         body: impl Fn(A::View<'_>, &Team) + Send + Sync + 'static,
@@ -343,7 +385,7 @@ impl Plan {
             kernel,
             args: args.bytes(),
             fields,
-            grid,
+            grids: grids.into(),
             writes: writes.to_vec(),
             // SAFETY: the contract of `Call::run`.
             body: Box::new(move |base, team| body(unsafe { args.view(base) }, team)),

@@ -3,7 +3,7 @@
 use mvae_fast::backend::{Backend, cpu::Cpu, cuda, simt::Simt};
 use mvae_fast::kernelcheck;
 use mvae_fast::ops::case::cases;
-use mvae_fast::plan::Grid;
+use mvae_fast::plan::{Grid, Precision};
 
 fn check(backend: &dyn Backend, seed: u64, wanted: impl Fn(&str, bool) -> bool) {
     let reference = Cpu::new(2);
@@ -20,15 +20,23 @@ fn check(backend: &dyn Backend, seed: u64, wanted: impl Fn(&str, bool) -> bool) 
     assert!(!kernels.is_empty());
 }
 
+/// Operations with matrix products, which alone differ between precisions.
+fn is_product(op: &str) -> bool {
+    ["linear", "blend_linear"].contains(&op)
+}
+
 #[test]
 fn small_sizes_on_their_own_grids() {
     (1..=3).for_each(|seed| check(&Simt::new(seed), seed, |_, full| !full));
+    (1..=3).for_each(|seed| check(&Simt::new(seed).at(Precision::Bf16x3), seed, |op, full| !full && is_product(op)));
 }
 
 #[test]
 fn small_sizes_on_other_grids() {
     for (blocks, threads) in [(1, 32), (2, 96), (5, 64), (3, 1024)] {
-        check(&Simt::new(7).on_grid(Grid { blocks, threads }), 7, |_, full| !full);
+        let simt = || Simt::new(7).on_grid(Grid { blocks, threads });
+        check(&simt(), 7, |_, full| !full);
+        check(&simt().at(Precision::Bf16x3), 7, |op, full| !full && is_product(op));
     }
 }
 
@@ -37,14 +45,24 @@ fn all_sizes_on_a_gpu() {
     if !cuda::driver_found() {
         return println!("cuda: skipped, no driver");
     }
-    let backend = cuda::Cuda::new(0).unwrap();
-    (1..=3).for_each(|seed| check(&backend, seed, |_, full| !full));
-    check(&backend, 1, |_, full| full);
+    for precision in [Precision::Fp32, Precision::Bf16x3] {
+        let backend = cuda::Cuda::new(0, precision).unwrap();
+        (1..=3).for_each(|seed| check(&backend, seed, |_, full| !full));
+        check(&backend, 1, |_, full| full);
+    }
 }
 
 #[test]
 fn full_sizes() {
     check(&Simt::new(1), 1, |_, full| full);
+}
+
+#[test]
+fn full_sizes_on_tensor_cores() {
+    check(&Simt::new(1).at(Precision::Bf16x3), 1, |op, full| full && is_product(op));
+    check(&Simt::new(2).at(Precision::Bf16x3).on_grid(Grid { blocks: 13, threads: 160 }), 2, |op, full| {
+        full && is_product(op)
+    });
 }
 
 #[test]

@@ -4,10 +4,11 @@
 //! call and names the one that failed.
 #![allow(unsafe_code)]
 use super::{Backend, Buffer};
-use crate::plan::Call;
+use crate::plan::{Call, Precision};
 use crate::{Error, Result};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUresult};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::sync::{Arc, Mutex};
@@ -24,7 +25,9 @@ pub struct Cuda {
     device: Arc<Device>,
     stream: sys::CUstream,
     module: sys::CUmodule,
-    functions: Mutex<HashMap<&'static str, sys::CUfunction>>,
+    functions: Mutex<HashMap<Cow<'static, str>, sys::CUfunction>>,
+    /// Of matrix products.
+    precision: Precision,
     /// Wait after every call.
     sync: bool,
 }
@@ -79,9 +82,9 @@ pub fn driver_found() -> bool {
 }
 
 impl Cuda {
-    /// The device of this number. Errors ([`Error::Device`]): built without nvcc, no driver, no such device, one that is
+    /// The device of this number, which computes matrix products in this precision. Errors ([`Error::Device`]): built without nvcc, no driver, no such device, one that is
     /// too old, a driver that is older than the compiler of the kernels.
-    pub fn new(number: usize) -> Result<Self> {
+    pub fn new(number: usize, precision: Precision) -> Result<Self> {
         let fault = |what: String| Error::Device(format!("cuda:{number}: {what}"));
         if PTX.is_empty() {
             return Err(fault(
@@ -123,7 +126,7 @@ impl Cuda {
         let module =
             unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(told("loading the kernels"))?;
         let sync = std::env::var_os("MVAE_SYNC").is_some_and(|value| value == "1");
-        Ok(Cuda { number, name, device, stream, module, functions: Mutex::default(), sync })
+        Ok(Cuda { number, name, device, stream, module, functions: Mutex::default(), precision, sync })
     }
 
     fn fault(&self, what: &str, error: DriverError) -> Error {
@@ -131,9 +134,9 @@ impl Cuda {
     }
 
     /// The kernel of this name.
-    fn function(&self, name: &'static str) -> Result<sys::CUfunction> {
+    fn function(&self, name: Cow<'static, str>) -> Result<sys::CUfunction> {
         let mut functions = self.functions.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(function) = functions.get(name) {
+        if let Some(function) = functions.get(&name) {
             return Ok(*function);
         }
         let symbol = CString::new(format!("{name}_kernel")).expect("names have no zeros");
@@ -145,14 +148,14 @@ impl Cuda {
     }
 
     fn launch(&self, call: &Call, arena: usize) -> Result<()> {
-        let function = self.function(call.kernel())?;
+        let (name, grid) = call.variant(self.precision);
+        let function = self.function(name)?;
         // The largest argument struct has 256 bytes: see `kernel_args!`.
         let mut args = [0u64; 32];
         bytemuck::cast_slice_mut(&mut args)[..call.args().len()].copy_from_slice(call.args());
         for (_, pointer) in call.fields().iter().zip(&mut args).filter(|(_, pointer)| **pointer != 0) {
             *pointer += arena as u64;
         }
-        let grid = call.grid();
         let parameters = &mut [args.as_mut_ptr().cast::<c_void>()];
         // SAFETY: the kernel takes one struct of this layout, checked by `tests/kernels.rs`; its pointers are inside the
         // arena (`Plan::check`), and the stream runs calls in order.
@@ -207,7 +210,11 @@ impl Drop for Cuda {
 
 impl Backend for Cuda {
     fn describe(&self) -> String {
-        format!("cuda:{} ({})", self.number, self.name)
+        format!("cuda:{} ({}, {})", self.number, self.name, self.precision)
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn alloc(&self, bytes: usize) -> Result<Buffer> {

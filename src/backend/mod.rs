@@ -8,11 +8,9 @@ pub mod simt;
 pub mod team;
 pub mod vector;
 
-#[cfg(not(all(feature = "simt", unix)))]
-use crate::Error;
-use crate::Result;
 use crate::arena::{Arena, Mat};
-use crate::plan::{Call, Plan};
+use crate::plan::{Call, Plan, Precision};
+use crate::{Error, Result};
 use bytemuck::Pod;
 use std::any::Any;
 use std::ops::Range;
@@ -44,6 +42,10 @@ impl Buffer {
 pub trait Backend: Send + Sync {
     /// What it runs on, for people: `cpu (2 threads)`.
     fn describe(&self) -> String;
+    /// In what it computes matrix products.
+    fn precision(&self) -> Precision {
+        Precision::Fp32
+    }
     /// Zeroed memory.
     fn alloc(&self, bytes: usize) -> Result<Buffer>;
     /// Copies bytes in, from byte `at` on.
@@ -176,18 +178,25 @@ impl FromStr for Device {
     }
 }
 
-/// Opens a device; on the CPU with `threads` threads (0 = all cores). Errors ([`Error::Device`]): it cannot be had; what was
-/// asked for is never replaced by another.
-pub fn open(device: Device, threads: usize) -> Result<Box<dyn Backend>> {
+/// Opens a device; on the CPU with `threads` threads (0 = all cores). Matrix products are computed in `precision`, by default
+/// in the fastest that is nearly single precision. Errors: it cannot be had ([`Error::Device`]), or not in this precision
+/// ([`Error::Usage`]); what was asked for is never replaced by another.
+pub fn open(device: Device, precision: Option<Precision>, threads: usize) -> Result<Box<dyn Backend>> {
+    let kernels = precision.unwrap_or(Precision::Bf16x3);
     match device {
-        Device::Auto | Device::Cpu => Ok(Box::new(cpu::Cpu::new(threads))),
+        Device::Auto | Device::Cpu => match precision {
+            None | Some(Precision::Fp32) => Ok(Box::new(cpu::Cpu::new(threads))),
+            Some(other) => Err(Error::Usage(format!(
+                "--precision is {other}, expected fp32: the cpu computes in nothing else; --device cuda has {other}"
+            ))),
+        },
         #[cfg(all(feature = "simt", unix))]
-        Device::Simt => Ok(Box::new(simt::Simt::new(1))),
+        Device::Simt => Ok(Box::new(simt::Simt::new(1).at(kernels))),
         #[cfg(not(all(feature = "simt", unix)))]
         Device::Simt => Err(Error::Device(
             "simt: this build cannot run kernels on the host; install a C++ compiler and build with --features simt"
                 .into(),
         )),
-        Device::Cuda(number) => Ok(Box::new(cuda::Cuda::new(number)?)),
+        Device::Cuda(number) => Ok(Box::new(cuda::Cuda::new(number, kernels)?)),
     }
 }

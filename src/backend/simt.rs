@@ -9,11 +9,12 @@
 use super::cpu::Cpu;
 use super::{Backend, Buffer};
 use crate::philox::{Purpose, Stream};
-use crate::plan::{Call, Grid};
+use crate::plan::{Call, Grid, Precision};
 use crate::{Error, Result};
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,10 @@ include!(concat!(env!("OUT_DIR"), "/simt_kernels.rs"));
 
 /// Threads of a warp.
 const WARP: usize = 32;
+/// Words that a lane can show the others.
+const LANE_WORDS: usize = 3;
+/// What a thread waits for, in vain, that used an address which is no multiple of what it has to be (in place of the line).
+const MISALIGNED: u32 = 3;
 /// Bytes of a thread's stack.
 const STACK: usize = if cfg!(feature = "simt-asan") { 64 << 10 } else { 16 << 10 };
 /// Words at the end of every stack that no thread may reach.
@@ -61,8 +66,14 @@ struct Wait {
 struct Running {
     /// Of each thread of the live blocks.
     yielders: RefCell<Vec<*const Yielder<(), Wait>>>,
-    /// 32 words a warp, for exchanges.
-    lanes: RefCell<Vec<u64>>,
+    /// For exchanges, two by turns: [`LANE_WORDS`] words a thread.
+    lanes: RefCell<[Vec<u64>; 2]>,
+    /// Whose turn it is, of each thread.
+    turns: RefCell<Vec<bool>>,
+    /// Copies to shared memory that each thread has started.
+    copies: RefCell<Vec<Copies>>,
+    /// When those happen.
+    order: Stream,
     /// The thread that runs.
     current: Cell<usize>,
     threads: usize,
@@ -94,8 +105,68 @@ extern "C" fn simt_lane() -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn simt_lanes() -> *mut u64 {
     let running = running();
+    let turn = &mut running.turns.borrow_mut()[running.current.get()];
+    *turn = !*turn;
     // A warp's threads are neighbours: blocks are multiples of a warp.
-    &raw mut running.lanes.borrow_mut()[running.current.get() / WARP * WARP]
+    &raw mut running.lanes.borrow_mut()[usize::from(*turn)][running.current.get() / WARP * WARP * LANE_WORDS]
+}
+
+/// A copy to shared memory; `Copy` in `kernels/simt.cuh`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Copy {
+    to: *mut u8,
+    from: *const u8,
+    bytes: u64,
+}
+
+/// The copies of a thread that have not happened yet.
+#[derive(Debug, Default)]
+struct Copies {
+    /// In the order of their start, each with the number of its group.
+    late: VecDeque<(u64, Copy)>,
+    /// How many there have been.
+    started: u64,
+    /// Groups that are closed.
+    closed: u64,
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn simt_copy(copy: &Copy) -> u32 {
+    let running = running();
+    let copies = &mut running.copies.borrow_mut()[running.current.get()];
+    copies.started += 1;
+    let now = running.order.bits(running.current.get() + copies.started as usize * running.threads) & 1;
+    if now == 0 {
+        copies.late.push_back((copies.closed, *copy));
+    }
+    now
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn simt_close() {
+    let running = running();
+    running.copies.borrow_mut()[running.current.get()].closed += 1;
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn simt_due(newest: u32, copy: &mut Copy) -> u32 {
+    let running = running();
+    let copies = &mut running.copies.borrow_mut()[running.current.get()];
+    let Some(&(_, due)) = copies.late.front().filter(|(group, _)| group + u64::from(newest) < copies.closed) else {
+        return 0;
+    };
+    copies.late.pop_front();
+    *copy = due;
+    1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn simt_misaligned(bytes: u64) {
+    let running = running();
+    let yielder = running.yielders.borrow()[running.current.get()];
+    // SAFETY: as in `simt_wait`. A thread that waits for this is never resumed.
+    unsafe { &*yielder }.suspend(Wait { what: MISALIGNED, line: bytes as u32 });
 }
 
 /// Memory of words with guard words around it.
@@ -216,6 +287,7 @@ impl Slab {
 /// Runs kernels on the host.
 pub struct Simt {
     memory: Cpu,
+    precision: Precision,
     seed: u64,
     grid: Option<Grid>,
     launches: AtomicU64,
@@ -225,7 +297,13 @@ pub struct Simt {
 impl Simt {
     /// Threads resume in the orders that `seed` gives.
     pub fn new(seed: u64) -> Self {
-        Simt { memory: Cpu::new(1), seed, grid: None, launches: AtomicU64::new(0), slab: Mutex::default() }
+        let (memory, precision) = (Cpu::new(1), Precision::Fp32);
+        Simt { memory, precision, seed, grid: None, launches: AtomicU64::new(0), slab: Mutex::default() }
+    }
+
+    /// Matrix products in this precision.
+    pub fn at(self, precision: Precision) -> Self {
+        Simt { precision, ..self }
     }
 
     /// All kernels on this grid instead of their own: a kernel has to be right on any. Blocks of more threads than a kernel
@@ -236,15 +314,15 @@ impl Simt {
     }
 
     fn call(&self, call: &Call, arena: &mut Buffer) -> Result<()> {
-        let name = call.kernel();
-        let kernel = find(name).ok_or_else(|| Error::Device(format!("simt: there is no kernel {name} yet")))?;
+        let (name, own_grid) = call.variant(self.precision);
+        let kernel = find(&name).ok_or_else(|| Error::Device(format!("simt: there is no kernel {name} yet")))?;
         let fault = |what: String| Error::Device(format!("simt: {name}: {what}"));
         let [arguments, shared, most, together] = *kernel.layout;
         if arguments as usize != call.args().len() {
             let size = call.args().len();
             return Err(fault(format!("its arguments have {arguments} bytes, those of its operation {size}")));
         }
-        let mut grid = self.grid.unwrap_or(call.grid());
+        let mut grid = self.grid.unwrap_or(own_grid);
         grid.threads = grid.threads.min(most as u32);
 
         let mut tensors = Vec::new();
@@ -305,7 +383,11 @@ impl Simt {
 
 impl Backend for Simt {
     fn describe(&self) -> String {
-        "simt (kernels on the host)".into()
+        format!("simt (kernels on the host, {})", self.precision)
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn alloc(&self, bytes: usize) -> Result<Buffer> {
@@ -372,7 +454,10 @@ impl Launch {
         shared.iter_mut().for_each(|block| block.contents().fill(GUARD_BYTE));
         let running = Running {
             yielders: RefCell::new(vec![ptr::null(); count]),
-            lanes: RefCell::new(vec![0; count]),
+            lanes: RefCell::new([(); 2].map(|()| vec![0; count * LANE_WORDS])),
+            turns: RefCell::new(vec![false; count]),
+            copies: RefCell::new((0..count).map(|_| Copies::default()).collect()),
+            order: self.order,
             current: Cell::new(0),
             threads: size,
         };
@@ -454,6 +539,12 @@ fn running_thread(i: usize, yielder: &Yielder<(), Wait>) {
 /// What to say when nobody can go on: some wait for others that wait elsewhere or are done.
 fn stuck(states: &[State], blocks: &[u32], size: usize) -> String {
     let name = |i: usize| format!("block {}, thread {}", blocks[i / size], i % size);
+    let misaligned = |state: &State| matches!(state, State::Waits(Wait { what: MISALIGNED, .. }));
+    if let Some(i) = states.iter().position(misaligned)
+        && let State::Waits(Wait { line: bytes, .. }) = states[i]
+    {
+        return format!("{} moves {bytes} bytes at an address that is no multiple of {bytes}", name(i));
+    }
     let place = |state: State| match state {
         State::Waits(Wait { what, line }) => {
             format!("waits for its {} at line {line}", ["warp", "block", "grid"][what.min(2) as usize])

@@ -2,6 +2,7 @@
 use super::Device;
 use super::usage::usage;
 use crate::config::{Overrides, Preset, flag, nearest, variable};
+use crate::plan::Precision;
 use crate::{Error, Result};
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -18,9 +19,12 @@ pub struct Environment {
     /// `MVAE_PRESET`.
     #[arg(long)]
     pub preset: Option<Preset>,
-    /// `MVAE_DEVICE`, which the flags fall back on by themselves, as on the next two.
+    /// `MVAE_DEVICE`, which the flags fall back on by themselves, as on the next three.
     #[arg(long)]
     pub device: Option<Device>,
+    /// `MVAE_PRECISION`.
+    #[arg(long)]
+    pub precision: Option<Precision>,
     /// `MVAE_THREADS`.
     #[arg(long)]
     pub threads: Option<NonZeroUsize>,

@@ -10,6 +10,7 @@ mod usage;
 use crate::backend::{self, Device};
 use crate::config::{self, Config, Overrides, Preset, Variant};
 use crate::data::{check, npz, synth};
+use crate::plan::Precision;
 use crate::run::folder::RunFolder;
 use crate::{Error, Result};
 use clap::error::ErrorKind;
@@ -109,6 +110,9 @@ pub struct TrainArgs {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
+    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
+    #[arg(long, env = "MVAE_PRECISION")]
+    pub precision: Option<Precision>,
     /// Threads to use (default: as many as the machine offers); the result does not depend on it
     #[arg(long, value_name = "N", env = "MVAE_THREADS")]
     pub threads: Option<NonZeroUsize>,
@@ -198,6 +202,9 @@ pub struct GradcheckArgs {
     /// auto and cpu compare gradients with finite differences; simt, cuda and cuda:N kernels with those definitions
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
+    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
+    #[arg(long, env = "MVAE_PRECISION")]
+    pub precision: Option<Precision>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
@@ -364,7 +371,7 @@ fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
-    let backend = backend::open(args.device, 0)?;
+    let backend = backend::open(args.device, args.precision, 0)?;
     if matches!(args.device, Device::Auto | Device::Cpu) {
         let report = crate::gradcheck::run(variants, backend.as_ref())?;
         print_report(&report, args.json)?;

@@ -3,14 +3,14 @@
 //!
 //! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient.
 use super::activation::Activation;
-use super::linear::{cpu::column_sums, tiles};
+use super::linear::{cpu::column_sums, weight_tiles};
 use super::{Operation, ROWS, expect};
 use crate::Result;
 use crate::arena::{Arena, Mat as Place, Var};
 use crate::backend::gemm::{Mat, MatsMut, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Grid, Grids, Output, Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -109,9 +109,10 @@ impl<T: Real> BlendLinear<T> {
         Ok(BlendLinear { z, h, gate, w, bias, y, each, deach, act })
     }
 
-    /// A block a tile of 32 samples by 8 columns of all experts (`kernels/product.cuh`).
-    fn tiles(&self, columns: usize) -> Grid {
-        Grid::items(self.y.rows().div_ceil(32) * columns.div_ceil(8), 256)
+    /// A block a tile of 32 samples (on tensor cores: 16) by 8 columns of all experts.
+    fn tiles(&self, columns: usize) -> Grids {
+        let grid = |samples, threads| Grid::items(self.y.rows().div_ceil(samples) * columns.div_ceil(8), threads);
+        Grids { fp32: grid(32, 256), tensor: Some(grid(16, 128)) }
     }
 
     fn args(&self) -> Args<T> {
@@ -175,7 +176,7 @@ impl<T: Real> Operation for BlendLinear<T> {
         if !(self.z.grad.is_none() && self.h.grad.is_none()) {
             plan.push(
                 "blend_linear_backward_x",
-                self.tiles(inputs),
+                self.tiles(self.z.grad.cols() + self.h.grad.cols()),
                 &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
                 args,
                 cpu::backward_x::<T>,
@@ -183,7 +184,7 @@ impl<T: Real> Operation for BlendLinear<T> {
         }
         plan.push(
             "blend_linear_backward_w",
-            tiles(experts, inputs, self.y.cols()),
+            weight_tiles(experts, inputs, self.y.cols()),
             &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
             args,
             cpu::backward_w::<T>,

@@ -7,7 +7,7 @@ use crate::arena::Var;
 use crate::backend::gemm::{Mat, MatsMut, product, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Grid, Grids, Output, Plan, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -55,9 +55,17 @@ crate::kernel_args! {
     }
 }
 
-/// A block a tile of 32 by 32 outputs of a product (`kernels/product.cuh`).
-pub(super) fn tiles(products: usize, rows: usize, cols: usize) -> Grid {
-    Grid::items(products * rows.div_ceil(32) * cols.div_ceil(32), 256)
+/// A block a tile of outputs, here of `rows` samples by `cols` columns: 32 by 32 (`kernels/tile_fma.cuh`), on tensor cores
+/// 16 by 8 (`kernels/tile_tensor.cuh`), so that 64 samples by 256 columns are 128 blocks.
+fn tiles(rows: usize, cols: usize) -> Grids {
+    let fp32 = Grid::items(rows.div_ceil(32) * cols.div_ceil(32), 256);
+    Grids { fp32, tensor: Some(Grid::items(rows.div_ceil(16) * cols.div_ceil(8), 256)) }
+}
+
+/// A block a tile of 32 by 32 weights of each of `matrices`: enough for any GPU.
+pub(super) fn weight_tiles(matrices: usize, rows: usize, cols: usize) -> Grids {
+    let tiles = matrices * rows.div_ceil(32) * cols.div_ceil(32);
+    Grids { fp32: Grid::items(tiles, 256), tensor: Some(Grid::items(tiles, 128)) }
 }
 
 /// The layer.
@@ -112,7 +120,7 @@ impl<T: Real> Operation for Linear<T> {
     fn forward(&self, plan: &mut Plan) {
         plan.push(
             "linear_forward",
-            tiles(1, self.y.rows(), self.y.cols()),
+            tiles(self.y.rows(), self.y.cols()),
             &[Output::whole("y")],
             self.args(),
             cpu::forward::<T>,
@@ -134,9 +142,10 @@ impl<T: Real> Operation for Linear<T> {
         if !(self.x.grad.is_none() && self.h.grad.is_none()) {
             let (add_dx, add_dh) = (plan.accumulate(self.x.grad), plan.accumulate(self.h.grad));
             let args = Args { add_dx, add_dh, ..args };
+            let columns = self.x.grad.cols() + self.h.grad.cols();
             plan.push(
                 "linear_backward_x",
-                tiles(1, self.y.rows(), self.w.cols()),
+                tiles(self.y.rows(), columns),
                 &[Output::sum("dx", args.add_dx), Output::sum("dh", args.add_dh)],
                 args,
                 cpu::backward_x::<T>,
@@ -144,7 +153,7 @@ impl<T: Real> Operation for Linear<T> {
         }
         plan.push(
             "linear_backward_w",
-            tiles(1, self.w.rows(), self.w.cols()),
+            weight_tiles(1, self.w.rows(), self.w.cols()),
             &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
             args,
             cpu::backward_w::<T>,

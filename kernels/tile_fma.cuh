@@ -1,0 +1,67 @@
+// Products of matrices in single precision, tile by tile: the reference that the faster tiles are compared with.
+//
+// The inner dimension is cut into GROUPS parts that different threads sum, added up in order at the end: layers of 64 samples
+// have too few outputs to fill a GPU otherwise. No sum depends on the grid or the block size.
+#pragma once
+#include "product.cuh"
+
+template <int P>
+struct FmaTile {
+  static constexpr u32 ROWS = 32, COLS = 8, PANELS = P;
+  static constexpr u32 DEPTH = 64;           // of the inner dimension held in shared memory at a time
+  static constexpr u32 GROUPS = 4;
+  static constexpr u32 PART = DEPTH / GROUPS;  // of that, what one group sums
+  static constexpr u32 PER_THREAD = 4;       // rows of a thread
+  static constexpr u32 SLOTS = GROUPS * COLS * (ROWS / PER_THREAD);  // threads that sum; more only help to load
+
+  alignas(16) float a[DEPTH][ROWS + 4];  // 16-byte rows for vector loads, skewed against bank conflicts
+  float b[DEPTH][P * COLS + 1];          // skewed, too: neighbours along memory may be a column
+  float sums[GROUPS][P][ROWS * COLS];
+
+  // store(row, col, sums): sums[p] = sum over k < depth of left(row, k) right(p COLS + col, k).
+  template <Along A_ALONG, Along B_ALONG, class A, class B, class Store>
+  DEVICE_MEMBER void multiply(Where at, u32 depth, const Matrix<A_ALONG, A>& left, const Matrix<B_ALONG, B>& right,
+                              Store store) {
+    auto value = [](const float* from) { return from ? *from : 0.0f; };
+    for (u32 first_slot = 0; first_slot < SLOTS; first_slot += at.threads) {
+      const u32 slot = first_slot + at.thread, group = slot / (SLOTS / GROUPS);
+      const u32 col = slot % COLS, row = slot / COLS % (ROWS / PER_THREAD) * PER_THREAD;
+      float mine[PER_THREAD][P] = {};
+      for (u32 k = 0; k < depth; k += DEPTH) {
+        for (u32 i = at.thread; i < DEPTH * ROWS; i += at.threads) {
+          const u32 r = A_ALONG == INNER ? i / DEPTH : i % ROWS, j = A_ALONG == INNER ? i % DEPTH : i / ROWS;
+          a[j][r] = value(left.at(r, k + j));
+        }
+        for (u32 i = at.thread; i < DEPTH * P * COLS; i += at.threads) {
+          const u32 c = B_ALONG == INNER ? i / DEPTH : i % (P * COLS), j = B_ALONG == INNER ? i % DEPTH : i / (P * COLS);
+          b[j][c] = value(right.at(c, k + j));
+        }
+        block_sync();  // this depth is loaded
+        if (slot < SLOTS) {
+          for (u32 j = group * PART; j < (group + 1) * PART; ++j) {
+            float some[PER_THREAD];
+            for (u32 r = 0; r < PER_THREAD; ++r) some[r] = a[j][row + r];
+            for (u32 p = 0; p < P; ++p) {
+              const float other = b[j][p * COLS + col];
+              for (u32 r = 0; r < PER_THREAD; ++r) mine[r][p] += some[r] * other;
+            }
+          }
+        }
+        block_sync();  // this depth has been used
+      }
+      if (slot < SLOTS)
+        for (u32 r = 0; r < PER_THREAD; ++r)
+          for (u32 p = 0; p < P; ++p) sums[group][p][(row + r) * COLS + col] = mine[r][p];
+    }
+    block_sync();  // all groups' sums are there
+    for (u32 i = at.thread; i < ROWS * COLS; i += at.threads) {
+      float total[P];
+      for (u32 p = 0; p < P; ++p) {
+        total[p] = sums[0][p][i];
+        for (u32 group = 1; group < GROUPS; ++group) total[p] += sums[group][p][i];
+      }
+      store(i / COLS, i % COLS, total);
+    }
+    block_sync();  // sums may be overwritten
+  }
+};
