@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// The lowest architecture that is served.
-const LOWEST: &str = "compute_80";
+/// Architectures that kernels are compiled for, each with its file: the lowest that is served, and the first one on which
+/// launches may start early.
+const IMAGES: [(&str, &str); 2] = [("compute_80", "kernels.ptx"), ("compute_90", "kernels_90.ptx")];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -40,23 +41,27 @@ fn includes(files: &[PathBuf]) -> String {
     files.iter().map(|file| format!("#include \"{}\"\n", file.display())).collect()
 }
 
-/// Writes `kernels.ptx`, empty without nvcc. A kernel that does not compile fails the build.
+/// Writes the images, empty without nvcc. A kernel that does not compile fails the build.
 fn compile_for_gpus(kernels: &Path, out: &Path) {
-    let (ptx, source) = (out.join("kernels.ptx"), out.join("kernels.cu"));
+    let source = out.join("kernels.cu");
     let Some(nvcc) = find_nvcc() else {
-        return fs::write(ptx, "").expect("a writable build folder");
+        return IMAGES.iter().for_each(|(_, ptx)| fs::write(out.join(ptx), "").expect("a writable build folder"));
     };
     println!("cargo::rerun-if-changed={}", nvcc.display());
     fs::write(&source, includes(&self::kernels(kernels))).expect("a writable build folder");
-    let mut command = Command::new(&nvcc);
-    command.args(["-ptx", "-std=c++17", "-O3", "-arch", LOWEST, "-Werror", "all-warnings", "-I"]).arg(kernels);
-    match command.arg(&source).arg("-o").arg(&ptx).output() {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => {
-            let text = [output.stdout, output.stderr].concat();
-            panic!("{} failed; NVCC= builds without it:\n{}", nvcc.display(), String::from_utf8_lossy(&text));
+    for (architecture, ptx) in IMAGES {
+        let mut command = Command::new(&nvcc);
+        command
+            .args(["-ptx", "-std=c++17", "-O3", "-arch", architecture, "-Werror", "all-warnings", "-I"])
+            .arg(kernels);
+        match command.arg(&source).arg("-o").arg(out.join(ptx)).output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let text = [output.stdout, output.stderr].concat();
+                panic!("{} failed; NVCC= builds without it:\n{}", nvcc.display(), String::from_utf8_lossy(&text));
+            }
+            Err(error) => panic!("{} does not run: {error}; NVCC= builds without it", nvcc.display()),
         }
-        Err(error) => panic!("{} does not run: {error}; NVCC= builds without it", nvcc.display()),
     }
     let ptxas = nvcc.with_file_name("ptxas");
     if ptxas.is_file() {

@@ -21,7 +21,7 @@ struct AdamShared {
 #define ADAM_CHUNK 16384u         // CHUNK in src/ops/adam.rs
 
 DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
-  if (a.losses[NONFINITE_STEP] != 0) return;
+  if (stands_still(a.losses)) return;
   const float beta1 = float(a.beta1), beta2 = float(a.beta2), eps = float(a.eps);
   const float rest1 = float(1.0 - a.beta1), rest2 = float(1.0 - a.beta2);
   const float size = float(a.state->step_size), scale = float(a.state->inv_sqrt_bias2);

@@ -81,7 +81,7 @@ DEVICE void quantize_choose(Where at, const Quantize& a, NoShared&) {
 KERNEL(quantize_choose, Quantize, NoShared, 64)
 
 DEVICE void quantize_update(Where at, const Quantize& a, NoShared&) {
-  if (at.block > 0 || a.losses[NONFINITE_STEP] != 0) return;
+  if (at.block > 0 || stands_still(a.losses)) return;
   const float decay = float(0.99), rest = float(1.0 - 0.99), smoothing = float(1e-5);
   for (u32 k = at.thread; k < a.n; k += at.threads) a.cluster_size[k] = decay * a.cluster_size[k] + rest * a.count[k];
   block_sync();  // cluster sizes are new

@@ -21,9 +21,16 @@ struct NoShared {};
 
 #define DEVICE __device__ __forceinline__
 #define DEVICE_MEMBER DEVICE
+// A kernel may be launched before the one before it has ended: it waits for that, and lets the next one start.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define START() asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory")
+#else
+#define START()
+#endif
 #define ENTRY(name, function, Args, Shared, most, grid)                                           \
   extern "C" __global__ void __launch_bounds__(most) name##_kernel(const __grid_constant__ Args a) { \
     __shared__ Shared shared;                                                                     \
+    START();                                                                                      \
     function(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x}, a, shared);                   \
   }
 #include <cooperative_groups.h>

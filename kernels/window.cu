@@ -1,6 +1,6 @@
 // Condition and truth of the current step. At the start of a rollout the condition is the C frames before it, newest
 // first; later the last condition shifted by one frame, with the last prediction (student) or true frame (teacher) in front.
-// Beyond the data stands its last frame. A column of features is one thread's, who reads before it writes: no barrier.
+// Once a loss was not finite both stay. Beyond the data stands its last frame. A column of features is one thread's, who reads before it writes: no barrier.
 #pragma once
 #include "state.cuh"
 
@@ -9,12 +9,14 @@ struct Window {             // field for field: src/ops/window.rs
   const u32* starts;        // [M, B]
   const StepState* state;   // [1]
   const float* prediction;  // [B, K F]
+  const double* losses;     // [LOSSES] or absent
   float* condition;         // [B, C F] newest first; updated
   float* truth;             // [B, K F] oldest first; updated
   u32 n, f, m, b, c, k;     // frames, frame size, mini-batches, samples, condition frames, future predictions
 };
 
 DEVICE void window(Where at, const Window& a, NoShared&) {
+  if (stands_still(a.losses)) return;
   const u32 minibatch = a.state->minibatch, rollout_step = a.state->rollout_step, student = a.state->student;
   for (u32 at_all = at.block * at.threads + at.thread; at_all < a.b * a.f; at_all += at.blocks * at.threads) {
     const u32 row = at_all / a.f, column = at_all % a.f;

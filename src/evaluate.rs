@@ -67,10 +67,10 @@ impl Evaluation {
         let schedule = arena.mat(1, LONG_WALK);
         let (cursor, state, starts) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, BATCH));
         let (condition, truth, prediction) = (network.condition, network.truth, network.prediction);
-        let window = Window { data, starts, state, prediction, condition, truth };
+        let window = Window { data, starts, state, prediction, losses: Mat::NONE, condition, truth };
         let plan = |latent: &dyn Fn(&mut Plan)| {
             let mut plan = Plan::default();
-            begin_step::push::<f32>(&mut plan, schedule, cursor, state);
+            begin_step::push::<f32>(&mut plan, schedule, Mat::NONE, cursor, state);
             window::push(&mut plan, &window);
             latent(&mut plan);
             network.decode(&mut plan);
@@ -169,9 +169,7 @@ impl Evaluation {
             return Ok(None);
         }
         self.begin(memory, &windows, horizon)?;
-        for _ in 0..horizon {
-            memory.run(&self.reconstruct)?;
-        }
+        memory.repeat(&self.reconstruct, horizon)?;
         self.error(memory, windows.len()).map(Some)
     }
 

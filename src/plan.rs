@@ -345,10 +345,18 @@ impl Call {
     }
 }
 
+/// A number that no plan had.
+fn new_id() -> u64 {
+    static GIVEN: AtomicU64 = AtomicU64::new(0);
+    GIVEN.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 /// Calls in the order in which they run.
 #[derive(Default)]
 pub struct Plan {
     calls: Vec<Call>,
+    /// Unlike that of any plan of other calls; 0 = no calls.
+    id: u64,
     /// Gradients that have been written, so that the next writer adds.
     written_grads: BTreeSet<usize>,
     /// The memory whose layout the calls have been checked against; 0 = none.
@@ -361,9 +369,14 @@ impl Plan {
         &self.calls
     }
 
+    /// A number by which a backend knows again what it has prepared: no plan of other calls has it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// The calls as plans of their own.
     pub fn one_by_one(self) -> impl Iterator<Item = Plan> {
-        self.calls.into_iter().map(|call| Plan { calls: vec![call], ..Plan::default() })
+        self.calls.into_iter().map(|call| Plan { calls: vec![call], id: new_id(), ..Plan::default() })
     }
 
     /// Appends a kernel: its name, its grid or grids, the tensors it writes, its arguments and its CPU body.
@@ -381,6 +394,7 @@ impl Plan {
             assert!(fields.iter().any(|f| f.name == *name && f.writable), "{kernel}: no writable tensor {name}");
         }
         self.checked = AtomicU64::default();
+        self.id = new_id();
         self.calls.push(Call {
             kernel,
             args: args.bytes(),

@@ -79,9 +79,10 @@ impl<T: Real> TrainStep<T> {
             network.loss(plan);
         };
         let mut plan = Plan::default();
-        begin_step::push::<T>(&mut plan, schedule, cursor, state);
-        let (prediction, condition, truth) = (network.prediction, network.condition, network.truth);
-        window::push(&mut plan, &Window { data, starts, state, prediction, condition, truth });
+        let (prediction, condition, truth, losses) =
+            (network.prediction, network.condition, network.truth, network.losses);
+        begin_step::push::<T>(&mut plan, schedule, losses, cursor, state);
+        window::push(&mut plan, &Window { data, starts, state, prediction, losses, condition, truth });
         if o.draw {
             network.draw_eps(&mut plan, state);
         }
@@ -91,7 +92,6 @@ impl<T: Real> TrainStep<T> {
         network.update_codebook(&mut plan);
         let [beta1, beta2, eps] = o.adam;
         let (param, grad, m, v) = (parameters.trainable(), parameters.grads, parameters.m, parameters.v);
-        let losses = network.losses;
         adam::push(&mut plan, &Adam { param, grad, m, v, squares, state, losses, beta1, beta2, eps });
         epoch_sums.push(&mut plan, sums);
 
@@ -101,8 +101,8 @@ impl<T: Real> TrainStep<T> {
         Ok(TrainStep { network, schedule, cursor, state, starts, controller, sums, epoch_sums, plan, forward })
     }
 
-    /// The first operation of the step just run whose output is not finite, and which output: runs its forward calls
-    /// again, one by one. Errors: those of the backend.
+    /// The first operation whose output is not finite in the step at which training stands still, and which output: runs
+    /// its forward calls again, one by one. Errors: those of the backend.
     pub fn culprit(&self, memory: &mut Memory) -> Result<String> {
         let bad = |mat: Mat<T>| Ok::<_, crate::Error>(memory.read(mat)?.iter().any(|x| !x.f64().is_finite()));
         if bad(self.network.condition)? {

@@ -14,10 +14,14 @@ use crate::setup::Setup;
 use crate::{Error, Result, diagnose, schedule};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A latent dimension is active when the variance of its posterior mean over the data is above this (Burda et al. 2016).
 const ACTIVE_VARIANCE: f64 = 0.01;
+
+/// How long the device may run ahead before its losses are looked at, which waits for it. A bad step loses nothing by
+/// being found late: training stands still from it on.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over; returns the records of all
 /// epochs. Errors: a loss that is not finite, a stop by signal (after everything was saved), those of the disk.
@@ -35,22 +39,22 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     let elapsed = || before + begun.elapsed().as_secs_f64();
     let late = || c.max_minutes.filter(|limit| begun.elapsed().as_secs_f64() > 60.0 * limit);
     let stopped = || stop.load(Ordering::Relaxed) != 0 || late().is_some();
-    let mut saved = Instant::now();
+    let (mut saved, mut looked) = (Instant::now(), Instant::now());
 
     'training: while run.at.epoch <= epochs {
         let (epoch, epoch_begun, first_minibatch) = (run.at.epoch, Instant::now(), run.at.minibatch);
         begin_epoch(run)?;
         while run.at.minibatch < minibatches {
-            for _ in 0..c.rollout {
-                run.memory.run(&run.step.plan)?;
-                run.at.step += 1;
-                if run.memory.read(run.step.network.losses)?[slot::NONFINITE_STEP] != 0.0 {
-                    return Err(nonfinite(run)?);
-                }
-            }
+            run.memory.repeat(&run.step.plan, c.rollout)?;
+            run.at.step += c.rollout as u64;
             run.at.minibatch += 1;
             console.step();
-            if run.at.minibatch < minibatches && stopped() {
+            let (stop, ended) = (stopped(), run.at.minibatch == minibatches);
+            if stop || ended || looked.elapsed() > LOOK {
+                check_finite(run)?;
+                looked = Instant::now();
+            }
+            if stop && !ended {
                 break 'training;
             }
         }
@@ -60,7 +64,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
         let mut record = record(run)?;
         if !record.grad_norm.is_finite() {
             // A gradient too large to be squared has left moments that never recover.
-            return Err(not_finite(run, "a backward call (a gradient beyond the range of f32)".into()));
+            let operation = "a backward call (a gradient beyond the range of f32)".into();
+            return Err(not_finite(run, run.at.step, operation));
         }
         if epoch.is_multiple_of(interval) || epoch == epochs {
             let evaluation_begun = Instant::now();
@@ -170,17 +175,22 @@ fn checkpoint(run: &mut Setup, path: &Path, logs: &Logs, elapsed: f64) -> Result
     run.save(path)
 }
 
-/// The error for a loss that is not finite.
-fn nonfinite(run: &mut Setup) -> Result<Error> {
-    let operation = run.step.culprit(&mut run.memory)?;
-    Ok(not_finite(run, operation))
+/// Errors: a loss was not finite; at which step, and what made it so.
+fn check_finite(run: &mut Setup) -> Result<()> {
+    match run.memory.read(run.step.network.losses)?[slot::NONFINITE_STEP] as u64 {
+        0 => Ok(()),
+        step => {
+            let operation = run.step.culprit(&mut run.memory)?;
+            Err(not_finite(run, step, operation))
+        }
+    }
 }
 
 /// The error that names what first was not finite.
-fn not_finite(run: &Setup, operation: String) -> Error {
+fn not_finite(run: &Setup, step: u64, operation: String) -> Error {
     let mend =
         "the last checkpoint is intact; try a smaller --learning-rate or look at the data with `data check`".into();
-    Error::NonFinite { epoch: run.at.epoch, step: run.at.step, operation, mend }
+    Error::NonFinite { epoch: run.at.epoch, step, operation, mend }
 }
 
 /// What is said at the start.

@@ -1,6 +1,6 @@
 //! Every kernel against the definition of its operation, on the host, on several grids, and on a GPU when there is one.
 #![cfg(unix)]
-use mvae_fast::backend::{Backend, cpu::Cpu, cuda, simt::Simt};
+use mvae_fast::backend::{Backend, Engine, cpu::Cpu, cuda, simt::Simt};
 use mvae_fast::kernelcheck;
 use mvae_fast::ops::case::cases;
 use mvae_fast::plan::{Grid, Precision};
@@ -46,7 +46,7 @@ fn all_sizes_on_a_gpu() {
         return println!("cuda: skipped, no driver");
     }
     for precision in [Precision::Fp32, Precision::Bf16x3] {
-        let backend = cuda::Cuda::new(0, precision).unwrap();
+        let backend = cuda::Cuda::new(0, precision, Engine::Auto).unwrap();
         (1..=3).for_each(|seed| check(&backend, seed, |_, full| !full));
         check(&backend, 1, |_, full| full);
     }

@@ -1,6 +1,6 @@
 //! What a plan refuses, and the schedule of its steps.
 use common::{memory, run, state};
-use mvae_fast::arena::{Arena, Var};
+use mvae_fast::arena::{Arena, Mat, Var};
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::activation::Activation::Elu;
 use mvae_fast::ops::begin_step;
@@ -66,7 +66,7 @@ fn steps_come_in_the_order_of_the_schedule() {
     memory.write(schedule, &states).unwrap();
     memory.write(cursor, &[1, 0]).unwrap();
     for want in &states[1..] {
-        run(&mut memory, |plan| begin_step::push::<f32>(plan, schedule, cursor, current));
+        run(&mut memory, |plan| begin_step::push::<f32>(plan, schedule, Mat::NONE, cursor, current));
         assert_eq!(memory.read(current).unwrap(), [*want]);
     }
     assert_eq!(memory.read(cursor).unwrap()[0], 3);

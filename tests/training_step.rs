@@ -212,6 +212,31 @@ fn a_number_that_goes_bad_is_traced_and_stops_all_updates() {
     }
 }
 
+#[test]
+fn steps_after_one_that_went_bad_are_that_step_again() {
+    for &variant in Variant::value_variants() {
+        // The device may be several rollouts ahead before anybody looks.
+        let [late, soon] = [3 * ROLLOUT, 1].map(|steps| {
+            let mut run = Run::<f32>::new(variant, 1);
+            run.steps(ROLLOUT + 1);
+            let (name, mat) = run.parameters.layout.tensors.iter().rev().find(|tensor| tensor.trainable).map_or_else(
+                || panic!("no parameters"),
+                |tensor| (tensor.name.clone(), run.parameters.place(run.parameters.values, tensor)),
+            );
+            run.memory.write(mat, &vec![f32::NAN; mat.len()]).unwrap();
+            run.memory.repeat(&run.step.plan, steps).unwrap();
+            assert_eq!(run.loss(slot::NONFINITE_STEP), (ROLLOUT + 2) as f64, "{variant:?}");
+            let n = &run.step.network;
+            let bits = |mat| run.memory.read(mat).unwrap().iter().map(|x: &f32| x.to_bits()).collect::<Vec<u32>>();
+            let start = [n.condition, n.truth, run.parameters.values].map(bits);
+            let (state, cursor) = (run.memory.read(run.step.state).unwrap(), run.memory.read(run.step.cursor).unwrap());
+            (name, start, state, cursor, run.step.culprit(&mut run.memory).unwrap())
+        });
+        assert!(late == soon, "{variant:?}: {} and {}", late.4, soon.4);
+        assert!(!soon.4.starts_with("kl_weight"), "{}", soon.4);
+    }
+}
+
 /// What is blamed after something was done to a mixture run.
 fn blamed(spoil: impl FnOnce(&mut Run<f32>)) -> Option<String> {
     let mut run = Run::<f32>::new(Variant::Mixture, 1);

@@ -32,7 +32,11 @@ impl Rollout {
         memory.write(starts, &[9, 9, 2, 5]).unwrap();
         let predicted: Vec<f64> = [100.0, 200.0].iter().flat_map(|i| (0..k).map(move |j| i + j as f64)).collect();
         memory.write(prediction, &frames(&predicted)).unwrap();
-        Rollout { memory, window: Window { data, starts, state, prediction, condition, truth }, state }
+        Rollout {
+            memory,
+            window: Window { data, starts, state, prediction, losses: Mat::NONE, condition, truth },
+            state,
+        }
     }
 
     /// Condition and truth of a step of the second mini-batch.

@@ -12,10 +12,13 @@ use crate::arena::{Arena, Mat};
 use crate::plan::{Call, Plan, Precision};
 use crate::{Error, Result};
 use bytemuck::Pod;
+use clap::ValueEnum;
 use std::any::Any;
+use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// An allocation of a backend.
 pub struct Buffer {
@@ -58,6 +61,21 @@ pub trait Backend: Send + Sync {
     /// The arena is of this backend, and [`Plan::check`] has compared the calls with its layout.
     #[allow(unsafe_code)]
     unsafe fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()>;
+    /// Runs a plan `times` times over an arena; what will be asked for again may be prepared once (see [`Plan::id`]).
+    ///
+    /// # Safety
+    /// As for [`Backend::run`].
+    #[allow(unsafe_code)]
+    unsafe fn repeat(&self, plan: &Plan, times: usize, arena: &mut Buffer) -> Result<()> {
+        // SAFETY: the caller's.
+        (0..times).try_for_each(|_| unsafe { self.run(plan.calls(), arena) })
+    }
+    /// Seconds that the device takes for what `work` asks of it, measured by the device's own clock where it has one.
+    fn seconds(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+        let start = Instant::now();
+        work()?;
+        Ok(start.elapsed().as_secs_f64())
+    }
 }
 
 /// An arena that has been allocated: typed access to its tensors, and plans run over it.
@@ -119,6 +137,18 @@ impl<'b> Memory<'b> {
         self.run_checked(plan.calls())
     }
 
+    /// Runs a plan `times` times, as a rollout's steps are run. A device may not have done it yet when this returns;
+    /// whatever is read afterwards waits for it.
+    ///
+    /// # Panics
+    /// As [`Memory::run`].
+    #[allow(unsafe_code)]
+    pub fn repeat(&mut self, plan: &Plan, times: usize) -> Result<()> {
+        plan.check_once(self.id, &self.layout);
+        // SAFETY: the buffer is this backend's and has this layout, which the calls have been checked against.
+        unsafe { self.backend.repeat(plan, times, &mut self.buffer) }
+    }
+
     #[allow(unsafe_code)]
     fn run_checked(&mut self, calls: &[Call]) -> Result<()> {
         // SAFETY: the buffer is this backend's and has this layout, which both callers have checked the calls against.
@@ -178,10 +208,33 @@ impl FromStr for Device {
     }
 }
 
+/// How a CUDA device gets its calls, as `--engine` says. The bits are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Engine {
+    /// What is fastest where it has been measured: graph on CUDA
+    #[default]
+    Auto,
+    /// One launch a call
+    Calls,
+    /// A rollout captured as a CUDA graph, replayed
+    Graph,
+    /// The same with launches that start early (compute capability 9.0 and up)
+    Pdl,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.to_possible_value().expect("none is hidden").get_name())
+    }
+}
+
 /// Opens a device; on the CPU with `threads` threads (0 = all cores). Matrix products are computed in `precision`, by default
 /// in the fastest that is nearly single precision. Errors: it cannot be had ([`Error::Device`]), or not in this precision
 /// ([`Error::Usage`]); what was asked for is never replaced by another.
-pub fn open(device: Device, precision: Option<Precision>, threads: usize) -> Result<Box<dyn Backend>> {
+pub fn open(device: Device, precision: Option<Precision>, engine: Engine, threads: usize) -> Result<Box<dyn Backend>> {
+    if engine != Engine::Auto && !matches!(device, Device::Cuda(_)) {
+        return Err(Error::Usage(format!("--engine {engine} is for --device cuda; leave it out, or say auto")));
+    }
     let kernels = precision.unwrap_or(Precision::Bf16x3);
     match device {
         Device::Auto | Device::Cpu => match precision {
@@ -197,6 +250,6 @@ pub fn open(device: Device, precision: Option<Precision>, threads: usize) -> Res
             "simt: this build cannot run kernels on the host; install a C++ compiler and build with --features simt"
                 .into(),
         )),
-        Device::Cuda(number) => Ok(Box::new(cuda::Cuda::new(number, kernels)?)),
+        Device::Cuda(number) => Ok(Box::new(cuda::Cuda::new(number, kernels, engine)?)),
     }
 }

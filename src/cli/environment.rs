@@ -1,6 +1,6 @@
 //! The environment as a layer of the configuration: `MVAE_<KEY>` for every key, and for a few flags besides.
-use super::Device;
 use super::usage::usage;
+use super::{Device, Engine};
 use crate::config::{Overrides, Preset, flag, nearest, variable};
 use crate::plan::Precision;
 use crate::{Error, Result};
@@ -19,12 +19,15 @@ pub struct Environment {
     /// `MVAE_PRESET`.
     #[arg(long)]
     pub preset: Option<Preset>,
-    /// `MVAE_DEVICE`, which the flags fall back on by themselves, as on the next three.
+    /// `MVAE_DEVICE`, which the flags fall back on by themselves, as on the next four.
     #[arg(long)]
     pub device: Option<Device>,
     /// `MVAE_PRECISION`.
     #[arg(long)]
     pub precision: Option<Precision>,
+    /// `MVAE_ENGINE`.
+    #[arg(long)]
+    pub engine: Option<Engine>,
     /// `MVAE_THREADS`.
     #[arg(long)]
     pub threads: Option<NonZeroUsize>,

@@ -7,7 +7,7 @@ mod info;
 mod train;
 mod usage;
 
-use crate::backend::{self, Device};
+use crate::backend::{self, Device, Engine};
 use crate::config::{self, Config, Overrides, Preset, Variant};
 use crate::data::{check, npz, synth};
 use crate::plan::Precision;
@@ -113,6 +113,9 @@ pub struct TrainArgs {
     /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
     #[arg(long, env = "MVAE_PRECISION")]
     pub precision: Option<Precision>,
+    /// How a CUDA device gets its calls; the result does not depend on it
+    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
+    pub engine: Engine,
     /// Threads to use (default: as many as the machine offers); the result does not depend on it
     #[arg(long, value_name = "N", env = "MVAE_THREADS")]
     pub threads: Option<NonZeroUsize>,
@@ -205,6 +208,9 @@ pub struct GradcheckArgs {
     /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
     #[arg(long, env = "MVAE_PRECISION")]
     pub precision: Option<Precision>,
+    /// How a CUDA device gets its calls
+    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
+    pub engine: Engine,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
@@ -371,7 +377,7 @@ fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
-    let backend = backend::open(args.device, args.precision, 0)?;
+    let backend = backend::open(args.device, args.precision, args.engine, 0)?;
     if matches!(args.device, Device::Auto | Device::Cpu) {
         let report = crate::gradcheck::run(variants, backend.as_ref())?;
         print_report(&report, args.json)?;

@@ -26,7 +26,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     if let Some(threads) = args.threads.filter(|threads| threads.get() > MAX_THREADS) {
         return Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")));
     }
-    let backend = backend::open(args.device, args.precision, args.threads.map_or(0, NonZeroUsize::get))?;
+    let backend = backend::open(args.device, args.precision, args.engine, args.threads.map_or(0, NonZeroUsize::get))?;
     let say = |line: String| {
         if !args.quiet {
             eprintln!("{line}");

@@ -92,7 +92,7 @@ pub mod cpu {
 
     /// m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
     pub fn adam<T: Real>(v: View<'_, T>, team: &Team) {
-        if v.losses[slot::NONFINITE_STEP] != 0.0 {
+        if slot::stands_still(v.losses) {
             return;
         }
         let (grad, state) = (v.grad, v.state[0]);

@@ -1,4 +1,6 @@
 //! What changes from step to step: the host writes a schedule of [`StepState`]s, this operation makes the next one current.
+//! Once a loss was not finite the step that made it stays current, so that whatever runs afterwards is that step again.
+use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
 use crate::backend::team::Team;
 use crate::plan::{Grid, Output, Plan, size};
@@ -33,6 +35,8 @@ crate::kernel_args! {
     reads {
         /// What is to come.
         schedule: StepState [n],
+        /// See [`slot`]; absent where there are none.
+        losses: f64 [LOSSES],
     }
     writes {
         /// \[0\] is the next entry of the schedule.
@@ -49,9 +53,16 @@ crate::kernel_args! {
 }
 
 /// Appends the call that makes the schedule's next entry current.
-pub fn push<T: Real>(plan: &mut Plan, schedule: Mat<StepState>, cursor: Mat<u32>, state: Mat<StepState>) {
+pub fn push<T: Real>(
+    plan: &mut Plan,
+    schedule: Mat<StepState>,
+    losses: Mat<f64>,
+    cursor: Mat<u32>,
+    state: Mat<StepState>,
+) {
     let args = Args::<T> {
         schedule: schedule.into(),
+        losses: losses.into(),
         cursor: cursor.into(),
         state: state.into(),
         n: size(schedule.len()),
@@ -61,7 +72,7 @@ pub fn push<T: Real>(plan: &mut Plan, schedule: Mat<StepState>, cursor: Mat<u32>
     plan.push(
         "begin_step",
         Grid::one(32),
-        &[Output::part("cursor"), Output::whole("state")],
+        &[Output::part("cursor"), Output::part("state")],
         args,
         cpu::begin_step::<T>,
     );
@@ -71,8 +82,11 @@ pub fn push<T: Real>(plan: &mut Plan, schedule: Mat<StepState>, cursor: Mat<u32>
 pub mod cpu {
     use super::*;
 
-    /// state = schedule\[cursor\], cursor += 1
+    /// state = schedule\[cursor\], cursor += 1; nothing once a loss was not finite
     pub fn begin_step<T: Real>(v: View<'_, T>, _: &Team) {
+        if slot::stands_still(v.losses) {
+            return;
+        }
         v.state[0] = v.schedule[v.cursor[0] as usize];
         v.cursor[0] += 1;
     }

@@ -345,7 +345,7 @@ fn window<T: Real>(b: usize, f: usize, c: usize, k: usize) -> Case<T> {
         let [prediction, truth] = [(); 2].map(|()| arena.mat(b, k * f));
         let condition = arena.mat(b, c * f);
         let mut plan = Plan::default();
-        window::push(&mut plan, &Window { data, starts, state, prediction, condition, truth });
+        window::push(&mut plan, &Window { data, starts, state, prediction, losses: Mat::NONE, condition, truth });
         let outputs = vec![Var::constant(condition), Var::constant(truth)];
         // Not the whole data set: the bytes of a window are what is read.
         let built = Built::step(plan, vec![constant("prediction", prediction)], outputs);
@@ -426,7 +426,7 @@ fn begin<T: Real>() -> Case<T> {
         // Each run takes an entry: enough of them for a bench.
         let (schedule, cursor, state) = (arena.mat(1, 1 << 16), arena.mat(1, 2), arena.mat(1, 1));
         let mut plan = Plan::default();
-        begin_step::push::<T>(&mut plan, schedule, cursor, state);
+        begin_step::push::<T>(&mut plan, schedule, Mat::NONE, cursor, state);
         Ok(Built::step(plan, vec![], vec![]))
     })
 }

@@ -21,8 +21,14 @@ pub mod slot {
     pub const WEIGHT: usize = 4;
     /// Reconstruction + weight * regularizer.
     pub const TOTAL: usize = 5;
-    /// First step whose total was not finite; 0 = none. Parameters stay as they are from then on.
+    /// First step whose total was not finite; 0 = none. From then on a step repeats that one and changes nothing that
+    /// lasts: parameters, codes, moments, the step's window and state stay as they are.
     pub const NONFINITE_STEP: usize = 6;
+
+    /// Whether a loss was not finite; `losses` may be absent.
+    pub fn stands_still(losses: &[f64]) -> bool {
+        losses.get(NONFINITE_STEP).is_some_and(|&step| step != 0.0)
+    }
 }
 /// Length of the buffer of losses.
 pub const LOSSES: usize = 8;

@@ -1,6 +1,8 @@
 //! A step's condition and truth: at the start of a rollout the frames before it, later the last condition shifted by one
-//! with the last prediction (student) or the last true frame (teacher) in front; no gradient flows through.
+//! with the last prediction (student) or the last true frame (teacher) in front; no gradient flows through. Once a loss was
+//! not finite both stay as they are, and with them what the step that made it started from.
 use super::begin_step::StepState;
+use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
 use crate::backend::team::Team;
 use crate::plan::{Grid, Output, Plan, size};
@@ -16,6 +18,8 @@ crate::kernel_args! {
         state: StepState [1],
         /// [B, K F] the last step's prediction.
         prediction: T [b * k * f],
+        /// See [`slot`]; absent where there are none.
+        losses: f64 [LOSSES],
     }
     writes {
         /// [B, C F] newest first.
@@ -46,6 +50,7 @@ pub struct Window<T> {
     pub starts: Mat<u32>,
     pub state: Mat<StepState>,
     pub prediction: Mat<T>,
+    pub losses: Mat<f64>,
     pub condition: Mat<T>,
     pub truth: Mat<T>,
 }
@@ -58,6 +63,7 @@ pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
         starts: w.starts.into(),
         state: w.state.into(),
         prediction: w.prediction.into(),
+        losses: w.losses.into(),
         condition: w.condition.into(),
         truth: w.truth.into(),
         n: size(w.data.rows()),
@@ -83,6 +89,9 @@ pub mod cpu {
 
     /// condition and truth of the current step; beyond the data (walks that have no truth) stands its last frame
     pub fn window<T: Real>(v: View<'_, T>, _: &Team) {
+        if slot::stands_still(v.losses) {
+            return;
+        }
         let View { f, b, c, k, .. } = v;
         let state = v.state[0];
         let starts = &v.starts[state.minibatch as usize * b..][..b];

@@ -1,0 +1,45 @@
+//! What the driver's errors mean for the person who reads them.
+use crate::Error;
+use cudarc::driver::result::DriverError;
+use cudarc::driver::sys::CUresult;
+
+/// One line: which device, doing what, what the driver says, and what can be done.
+pub fn fault(number: usize, doing: &str, error: DriverError) -> Error {
+    let words = match error.error_string() {
+        Ok(words) => words.to_string_lossy().into_owned(),
+        Err(_) => format!("{:?}", error.0),
+    };
+    let mend = mend(error.0).map(|mend| format!("; {mend}")).unwrap_or_default();
+    Error::Device(format!("cuda:{number}: {doing}: {words}{mend}"))
+}
+
+/// What to do about an error, where something can be done.
+fn mend(error: CUresult) -> Option<&'static str> {
+    Some(match error {
+        CUresult::CUDA_ERROR_NO_DEVICE => "no GPU is to be seen; look at nvidia-smi and CUDA_VISIBLE_DEVICES",
+        CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
+            "the driver is older than the nvcc that compiled the kernels; update it, or build with an older nvcc"
+        }
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => "use a smaller model, batch or data set, or free the device",
+        // The context is lost with these: every later call returns them again.
+        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
+        | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
+        | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
+        | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
+        | CUresult::CUDA_ERROR_INVALID_PC
+        | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
+        | CUresult::CUDA_ERROR_ASSERT
+        | CUresult::CUDA_ERROR_LAUNCH_FAILED => {
+            "a kernel failed, the last checkpoint is intact; MVAE_SYNC=1 names the kernel"
+        }
+        CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
+        | CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
+        | CUresult::CUDA_ERROR_NVLINK_UNCORRECTABLE
+        | CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE
+        | CUresult::CUDA_ERROR_SYSTEM_NOT_READY
+        | CUresult::CUDA_ERROR_UNKNOWN => {
+            "the device is lost, the last checkpoint is intact; look at nvidia-smi, then go on with --resume"
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,117 @@
+//! Plans that repeat, as CUDA graphs: captured from the very launches of the other engine, instantiated once, replayed.
+//!
+//! Nothing in a graph changes between replays, as all that changes from step to step lies in the arena (see
+//! [`crate::ops::begin_step::StepState`]). With [`Engine::Pdl`](super::Engine::Pdl) every launch may start early
+//! (programmatic dependent launch): its blocks are set up while the launch before it still runs, and wait there until
+//! it has ended and its writes are seen (`START` in `kernels/simt.cuh`).
+use super::Cuda;
+use crate::Result;
+use crate::plan::{Grid, Plan};
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
+use std::ffi::c_void;
+
+/// Graphs that are kept: more than a training run has, which are a rollout and those of its evaluation.
+const MOST: usize = 8;
+
+/// What a graph was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// [`Plan::id`].
+    pub plan: u64,
+    /// Repetitions in it.
+    pub times: usize,
+    /// Address of the arena.
+    pub arena: usize,
+}
+
+/// A graph that can be launched.
+pub struct Graph {
+    key: Key,
+    executable: sys::CUgraphExec,
+}
+
+// SAFETY: as for `Cuda`, which owns it.
+unsafe impl Send for Graph {}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: instantiated in `capture`, and not launched any more.
+        let _ = unsafe { result::graph::exec_destroy(self.executable) };
+    }
+}
+
+impl Cuda {
+    /// Launches the graph of a plan that runs `times` times, which is made if it is not among `graphs`, the latest last.
+    pub(super) fn replay(&self, graphs: &mut Vec<Graph>, plan: &Plan, times: usize, arena: usize) -> Result<()> {
+        let key = Key { plan: plan.id(), times, arena };
+        let graph = match graphs.iter().position(|graph| graph.key == key) {
+            Some(at) => graphs.remove(at),
+            None => {
+                if graphs.len() == MOST {
+                    self.wait("making a graph")?;
+                    graphs.remove(0);
+                }
+                self.capture(key, plan)?
+            }
+        };
+        // SAFETY: graph and stream live, and so does the arena, which the caller holds.
+        let launched = unsafe { result::graph::launch(graph.executable, self.stream) };
+        graphs.push(graph);
+        launched.map_err(|e| self.fault("launching a graph", e))
+    }
+
+    fn capture(&self, key: Key, plan: &Plan) -> Result<Graph> {
+        let fault = |e| self.fault("making a graph", e);
+        // The driver may load a kernel when it is first asked for, which it must not do during a capture.
+        plan.calls().iter().try_for_each(|call| self.function(call.variant(self.precision).0).map(drop))?;
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream lives, and nothing but launches is asked of it until the capture ends, which it does in
+        // any case; launches are those of `Backend::run`.
+        let graph = unsafe {
+            result::stream::begin_capture(self.stream, mode).map_err(fault)?;
+            let mut calls = (0..key.times).flat_map(|_| plan.calls());
+            let launched = calls.try_for_each(|call| self.launch(call, key.arena));
+            let graph = result::stream::end_capture(self.stream);
+            launched?;
+            graph.map_err(fault)?
+        };
+        // SAFETY: the graph was just made, and is of no use once it is instantiated.
+        unsafe {
+            let executable = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
+            let _ = result::graph::destroy(graph);
+            Ok(Graph { key, executable: executable.map_err(fault)? })
+        }
+    }
+}
+
+/// Launches a kernel that may start before the one before it has ended; it waits for that itself.
+///
+/// # Safety
+/// As for `cuLaunchKernel`, and the kernel begins with `griddepcontrol.wait`.
+pub unsafe fn launch_early(
+    function: sys::CUfunction,
+    grid: Grid,
+    stream: sys::CUstream,
+    parameters: &mut [*mut c_void],
+) -> std::result::Result<(), DriverError> {
+    let mut attribute = sys::CUlaunchAttribute {
+        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+        pad: [0; 4],
+        value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+    };
+    let config = sys::CUlaunchConfig {
+        gridDimX: grid.blocks,
+        gridDimY: 1,
+        gridDimZ: 1,
+        blockDimX: grid.threads,
+        blockDimY: 1,
+        blockDimZ: 1,
+        sharedMemBytes: 0,
+        hStream: stream,
+        attrs: &mut attribute,
+        numAttrs: 1,
+    };
+    // SAFETY: the caller's.
+    unsafe { sys::cuLaunchKernelEx(&config, function, parameters.as_mut_ptr(), std::ptr::null_mut()) }.result()
+}

@@ -1,0 +1,128 @@
+//! Finding a device and loading the kernels onto it; each way in which that fails is one line.
+use super::Engine;
+use super::error;
+use crate::{Error, Result};
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
+use std::ffi::CString;
+
+/// The kernels, compiled by build.rs for every device that is served; empty when it found no nvcc.
+const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+/// The same for compute capability 9.0 and up, where launches may start early.
+const PTX_90: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels_90.ptx"));
+/// Lowest compute capability that build.rs compiles for.
+const LOWEST: (i32, i32) = (8, 0);
+
+/// A device's primary context, which outlives all that was made in it.
+pub struct Device {
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+}
+
+// SAFETY: handles of the driver may be used from any thread that has made the context current.
+unsafe impl Send for Device {}
+unsafe impl Sync for Device {}
+
+impl Device {
+    /// Makes its context that of this thread.
+    pub fn make_current(&self) -> std::result::Result<(), DriverError> {
+        // SAFETY: the context is retained for as long as this lives.
+        unsafe { result::ctx::set_current(self.context) }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // SAFETY: retained once, in `open`. A device that was lost has nothing to release.
+        let _ = unsafe { result::primary_ctx::release(self.device) };
+    }
+}
+
+/// A point in a stream's work, with the device's time.
+pub struct Event(sys::CUevent);
+
+impl Event {
+    /// One that is not in a stream yet.
+    pub fn new() -> std::result::Result<Self, DriverError> {
+        result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).map(Event)
+    }
+
+    /// Puts it behind what was asked of the stream.
+    pub fn record(&self, stream: sys::CUstream) -> std::result::Result<(), DriverError> {
+        // SAFETY: both live.
+        unsafe { result::event::record(self.0, stream) }
+    }
+
+    /// Seconds from this to `end`; both have been reached.
+    pub fn seconds_until(&self, end: &Event) -> std::result::Result<f64, DriverError> {
+        // SAFETY: both live.
+        unsafe { result::event::elapsed(self.0, end.0) }.map(|ms| f64::from(ms) / 1e3)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: created in `new`.
+        let _ = unsafe { result::event::destroy(self.0) };
+    }
+}
+
+/// What `open` gives.
+pub struct Opened {
+    pub device: Device,
+    pub name: String,
+    pub module: sys::CUmodule,
+    pub stream: sys::CUstream,
+}
+
+/// Whether a driver is installed.
+pub fn driver_found() -> bool {
+    // SAFETY: loads the driver's library, as its first use would.
+    unsafe { sys::is_culib_present() }
+}
+
+/// Opens the device of this number and loads the kernels. Errors ([`Error::Device`]): see [`super::Cuda::new`].
+pub fn open(number: usize, engine: Engine) -> Result<Opened> {
+    let refused = |what: String| Error::Device(format!("cuda:{number}: {what}"));
+    if PTX.is_empty() {
+        let mend = "put nvcc on the PATH (or name it by NVCC) and build again, or pass --device cpu";
+        return Err(refused(format!("this build has no kernels, as nvcc was not found; {mend}")));
+    }
+    if !driver_found() {
+        return Err(refused("no driver found (libcuda.so.1); install one or pass --device cpu".into()));
+    }
+    let told = |doing: &'static str| move |e| error::fault(number, doing, e);
+    result::init().map_err(told("the driver does not start"))?;
+    let count = result::device::get_count().map_err(told("the devices cannot be counted"))?;
+    if number as u64 >= count as u64 {
+        let has = if count == 1 { "1 device".into() } else { format!("{count} devices") };
+        return Err(refused(format!("no such device: this machine has {has}, numbered from 0")));
+    }
+    let device = result::device::get(number as i32).map_err(told("the device cannot be opened"))?;
+    let name = result::device::get_name(device).map_err(told("the device has no name"))?;
+    // SAFETY: the device exists.
+    let attribute = |what| unsafe { result::device::get_attribute(device, what) };
+    let capability = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
+        .and_then(|major| Ok((major, attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?)))
+        .map_err(told("the device does not tell its compute capability"))?;
+    let ((major, minor), (lowest, lower)) = (capability, LOWEST);
+    if capability < LOWEST {
+        return Err(refused(format!(
+            "{name} has compute capability {major}.{minor}, the kernels need {lowest}.{lower}; pass --device cpu"
+        )));
+    }
+    if engine == Engine::Pdl && capability < (9, 0) {
+        return Err(refused(format!(
+            "engine pdl needs compute capability 9.0, {name} has {major}.{minor}; pass --engine graph"
+        )));
+    }
+    // SAFETY: the device exists; `Device` releases the context.
+    let context = unsafe { result::primary_ctx::retain(device) }.map_err(told("no context"))?;
+    let device = Device { device, context };
+    device.make_current().map_err(told("no context"))?;
+    let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(told("no stream"))?;
+    let image = CString::new(if capability < (9, 0) { PTX } else { PTX_90 }).expect("PTX is text");
+    // SAFETY: the image is a text that ends in a zero.
+    let module = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(told("loading the kernels"))?;
+    Ok(Opened { device, name, module, stream })
+}
