@@ -3,6 +3,7 @@
 //! JSON in one metadata value, which opens with the checksum of the file.
 use crate::config::{ModelConfig, Normalization};
 use crate::data::Dataset;
+use crate::motion::{Rig, Root};
 use crate::real::Real;
 use crate::run::{atomic, crc32c};
 use crate::{Error, Result};
@@ -71,10 +72,19 @@ pub struct Meta {
     pub config: serde_json::Value,
     /// Where training stands; `None` in a file from which training cannot go on.
     pub progress: Option<Progress>,
+    /// What the features are poses of.
+    #[serde(default)]
+    pub rig: Option<Rig>,
+    /// Name of each clip trained on, when known.
+    #[serde(default)]
+    pub clip_names: Vec<String>,
+    /// Where each clip's first frame stands and faces, when known.
+    #[serde(default)]
+    pub clip_roots: Vec<Root>,
 }
 
 impl Meta {
-    /// Metadata in this crate's format and version.
+    /// Metadata in this crate's format and version, of a model that does not say what it is of.
     pub fn new(
         model: ModelConfig,
         normalization: Normalization,
@@ -82,7 +92,8 @@ impl Meta {
         progress: Option<Progress>,
     ) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Meta { format: FORMAT, version, model, normalization, config, progress }
+        let (clip_names, clip_roots) = Default::default();
+        Meta { format: FORMAT, version, model, normalization, config, progress, rig: None, clip_names, clip_roots }
     }
 }
 

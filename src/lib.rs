@@ -1,6 +1,6 @@
 //! Trains Motion VAEs (Ling, Zinno, Cheng, van de Panne, "Character Controllers Using Motion VAEs", SIGGRAPH 2020).
 //!
-//! Reading order: [`config`] (what can be asked for), [`data`] (motion to train on), [`layout`] and [`model`] (the
+//! Reading order: [`config`] (what can be asked for), [`motion`] and [`data`] (motion to train on), [`layout`] and [`model`] (the
 //! network as a list of operations), [`ops`] (each operation's definition), [`plan`] and [`backend`] (how a step is
 //! written down and run), [`schedule`], [`setup`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
 #![deny(unsafe_code)]
@@ -18,6 +18,7 @@ pub mod gradcheck;
 pub mod kernelcheck;
 pub mod layout;
 pub mod model;
+pub mod motion;
 pub mod ops;
 pub mod philox;
 pub mod plan;

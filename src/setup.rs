@@ -9,6 +9,7 @@ use crate::data::windows::{self, Split};
 use crate::data::{Dataset, synth};
 use crate::evaluate::{Evaluation, Feature};
 use crate::layout::{Layout, Parameters};
+use crate::motion::{Rig, Root};
 use crate::ops::kl_weight::Rule;
 use crate::state::{self, State};
 use crate::step::{StepOptions, TrainStep, initialize};
@@ -57,6 +58,10 @@ pub struct Setup<'a> {
     pub memory: Memory<'a>,
     /// Where training stands.
     pub at: Progress,
+    /// What the features are poses of.
+    rig: Option<Rig>,
+    clip_names: Vec<String>,
+    clip_roots: Vec<Root>,
 }
 
 impl<'a> Setup<'a> {
@@ -122,7 +127,22 @@ impl<'a> Setup<'a> {
             (_, Some((checkpoint, path))) => state.restore_parameters(&mut memory, checkpoint, path)?,
             (_, None) => initialize(&mut memory, &parameters, c.seed)?,
         }
-        Ok(Setup { config, model, windows, split, statistics, parameters, step, evaluation, memory, at })
+        let Dataset { rig, clip_names, clip_roots, .. } = set;
+        Ok(Setup {
+            config,
+            model,
+            windows,
+            split,
+            statistics,
+            parameters,
+            step,
+            evaluation,
+            memory,
+            at,
+            rig,
+            clip_names,
+            clip_roots,
+        })
     }
 
     /// Mini-batches of an epoch; the incomplete last one is left out.
@@ -138,6 +158,8 @@ impl<'a> Setup<'a> {
     /// Writes a checkpoint, from which training can go on.
     pub fn save(&self, path: &Path) -> Result<()> {
         let meta = Meta::new(self.model.clone(), self.config.normalization, json(self.config), Some(self.at.clone()));
+        let (rig, clip_names, clip_roots) = (self.rig.clone(), self.clip_names.clone(), self.clip_roots.clone());
+        let meta = Meta { rig, clip_names, clip_roots, ..meta };
         State::new(&self.parameters, &self.statistics, &self.step).save(&self.memory, meta, path)
     }
 }

@@ -5,7 +5,8 @@ use half::f16;
 use mvae_fast::config::Normalization::{self, Minmax, None as Raw, Zscore};
 use mvae_fast::data::check::{Sizes, check};
 use mvae_fast::data::normalize::Statistics;
-use mvae_fast::data::{Dataset, npz, windows};
+use mvae_fast::data::{Dataset, npz, synth, windows};
+use mvae_fast::motion::{Rig, Root, Skeleton};
 use ndarray_npy::{NpzReader, NpzWriter};
 use proptest::prelude::*;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -228,7 +229,7 @@ proptest! {
         let data: Vec<u8> = order.iter().flat_map(|&(i, j)| bytes_of(float, value(i, j))).collect();
         let end_indices: Vec<u8> = listed.iter().flat_map(|&end| bytes_of(integer, end as f64)).collect();
         let entries = [
-            ("joint_names.npy", npy("'>U1'", false, "(2,)", &[0, 0, 0, b'A', 0, 0, 0, b'B'])),
+            ("clip_roots.npy", npy("'>f4'", fortran, &format!("({}, 3)", listed.len()), &vec![0; 12 * listed.len()])),
             ("end_indices.npy", npy(&format!("'{integer}'"), fortran, &format!("({},)", listed.len()), &end_indices)),
             ("data.npy", npy(&format!("\"{float}\""), fortran, &format!("({num_frames}, {frame_size})"), &data)),
         ];
@@ -242,7 +243,7 @@ proptest! {
         prop_assert_eq!(&dataset.frames, &frames);
         prop_assert_eq!(dataset.frame_size, frame_size);
         prop_assert_eq!(&dataset.end_indices, &end_indices);
-        prop_assert_eq!(&dataset.joint_names, &["A", "B"]);
+        prop_assert!(dataset.clip_roots.is_empty() || dataset.clip_roots == vec![Root::default(); dataset.end_indices.len()]);
     }
 
     #[test]
@@ -309,12 +310,64 @@ fn reads_what_ndarray_npy_writes_and_back() {
     assert_eq!(dataset, Dataset { clip_names: vec![], ..expected.clone() });
 
     npz::write(&scratch.path(), &expected).unwrap();
-    assert_eq!(npz::read(&scratch.path()).unwrap(), dataset);
+    assert_eq!(npz::read(&scratch.path()).unwrap(), expected);
     assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 1, "no temporary file is left");
     let mut reader = NpzReader::new(File::open(scratch.path()).unwrap()).unwrap();
     assert_eq!(reader.by_name::<ndarray::OwnedRepr<f32>, ndarray::Ix2>("data").unwrap(), frames);
     let error = npz::write(&scratch.0.path().join("no/such/folder.npz"), &expected).unwrap_err();
     assert!(error.to_string().contains("cannot write"), "{error}");
+}
+
+#[test]
+fn a_rig_survives_the_file() {
+    let scratch = Scratch::new();
+    let mut set = synth::locomotion(700, 3);
+    let rig = set.rig.as_mut().unwrap();
+    rig.sources = vec!["walk.bvh".into(), "läuft.bvh".into()];
+    rig.terms = vec!["CC0".into()];
+    npz::write(&scratch.path(), &set).unwrap();
+    assert_eq!(npz::read(&scratch.path()).unwrap(), set);
+    // Two files of one skeleton become one set, measured again.
+    let twice = Dataset::load(&[scratch.path(), scratch.path()]).unwrap();
+    let (rig, twice_rig) = (set.rig.unwrap(), twice.rig.unwrap());
+    assert_eq!((twice_rig.sources.len(), twice_rig.terms.len(), twice.clip_roots.len()), (4, 1, 4));
+    assert_eq!(twice_rig.skeleton, rig.skeleton);
+    assert!((twice_rig.hip_height - rig.hip_height).abs() < 1e-3, "{twice_rig:?}");
+}
+
+#[test]
+fn bare_frames_of_267_features_are_the_references() {
+    let scratch = Scratch::new();
+    let set = synth::locomotion(400, 5);
+    let bare = Dataset { clip_names: vec![], clip_roots: vec![], rig: None, ..set.clone() };
+    npz::write(&scratch.path(), &bare).unwrap();
+    let (found, known): (Rig, Rig) = (npz::read(&scratch.path()).unwrap().rig.unwrap(), set.rig.unwrap());
+    assert_eq!((&found.toe_floors, &found.speeds, found.fps), (&known.toe_floors, &known.speeds, known.fps));
+    for (joint, (found, known)) in found.skeleton.offsets.iter().zip(&known.skeleton.offsets).enumerate() {
+        let off = found.iter().zip(known).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(off < 1e-5, "joint {joint}: {found:?} measured, {known:?} true");
+    }
+}
+
+#[test]
+fn a_flawed_skeleton_is_refused() {
+    let scratch = Scratch::new();
+    let set = synth::locomotion(100, 5);
+    type Flaw = fn(&mut Skeleton);
+    let flaws: [(&str, Flaw); 5] = [
+        ("in a circle", |s| (s.parents[16], s.parents[14]) = (Some(12), Some(16))),
+        ("joint 99", |s| s.toes[1] = 99),
+        ("no other joint", |s| s.parents[3] = None),
+        ("not finite", |s| s.offsets[4][1] = f64::NAN),
+        ("3 joint names", |s| s.names.truncate(3)),
+    ];
+    for (says, flaw) in flaws {
+        let mut bad = set.clone();
+        flaw(&mut bad.rig.as_mut().unwrap().skeleton);
+        npz::write(&scratch.path(), &bad).unwrap();
+        let error = npz::read(&scratch.path()).unwrap_err();
+        assert!(error.to_string().contains(says) && error.exit_code() == 4, "{error}");
+    }
 }
 
 #[test]
@@ -748,7 +801,15 @@ fn check_finds_a_missing_clip_end() {
 #[test]
 fn check_names_features_and_writes_json() {
     let mut dataset = smooth(3 + 12 * 2);
-    dataset.joint_names = vec!["Hips".into(), "Head".into()];
+    let skeleton = Skeleton {
+        names: vec!["Hips".into(), "Head".into()],
+        parents: vec![None, Some(0)],
+        offsets: vec![[0.0; 3]; 2],
+        hips: 0,
+        toes: [1, 1],
+        up_legs: [1, 1],
+    };
+    dataset.rig = Some(Rig::new(skeleton, 30.0, &dataset.frames));
     dataset.clip_names = vec!["walk".into(), "run".into()];
     for feature in [2, 7, 14, 20, 26] {
         dataset.frames[333 * 27 + feature] = f32::INFINITY;
@@ -780,7 +841,7 @@ fn real_motion_is_ready_to_train() {
     }
     let dataset = npz::read(&path).unwrap();
     assert_eq!((dataset.num_frames(), dataset.frame_size, dataset.end_indices.len()), (23302, 255, 153));
-    assert_eq!((dataset.clip_names.len(), dataset.joint_names.len()), (153, 21));
+    assert_eq!(dataset.clip_names.len(), 153);
     let report = check(&dataset, &Sizes::default());
     assert!(report.ready && report.short_clips == 0, "{report}");
     assert_eq!((report.windows, report.batches), (23302 - 153 * 8, 344), "every clip loses its last eight frames");

@@ -1,9 +1,10 @@
 //! The procedural set: its features mean what the layout says, checked against the world poses they came from and
 //! against each other, and its motion is that of a person.
 use mvae_fast::data::synth::{
-    BONE_ENDS, DEFAULT_FRAMES, FRAME_RATE, FRAME_SIZE, JOINT_NAMES, NUM_JOINTS, PARENTS, Pose, REST_OFFSETS, TIPS,
-    locomotion, world_clips,
+    BONE_ENDS, DEFAULT_FRAMES, FRAME_RATE, FRAME_SIZE, REST_OFFSETS, TIPS, locomotion, world_clips,
 };
+use mvae_fast::motion::Pose;
+use mvae_fast::motion::reference::{JOINT_NAMES, NUM_JOINTS, PARENTS};
 use std::ops::RangeInclusive;
 
 const SEEDS: [u64; 3] = [0, 1, 12345];

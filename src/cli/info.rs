@@ -1,6 +1,8 @@
 //! `mvae-fast info`: what is in a run folder or a checkpoint.
 use super::{InfoArgs, print, run_folder};
 use crate::checkpoint::{Checkpoint, Meta};
+use crate::motion::rig::{METRES, Speeds};
+use crate::motion::{Rig, Skeleton};
 use crate::run::folder::RunFolder;
 use crate::run::logs;
 use crate::{Error, Result};
@@ -70,7 +72,39 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
         m.frame_size, m.latent_size, m.hidden_size, m.experts, m.condition_frames, m.future_predictions
     ));
     line(format_args!("normalisation {:?}", meta.normalization));
+    if let Some(rig) = &meta.rig {
+        describe_rig(rig, meta.clip_names.len(), line);
+    }
     if let Some(p) = &meta.progress {
         line(format_args!("trained {} epochs and {} mini-batches, {} steps", p.epoch - 1, p.minibatch, p.step));
+    }
+}
+
+/// What a model's poses are poses of.
+fn describe_rig(rig: &Rig, clips: usize, line: &mut impl FnMut(std::fmt::Arguments)) {
+    let metres = |feet: f64| METRES * feet;
+    let speed = |feet: f64| METRES * feet * rig.fps;
+    let Skeleton { names, hips, toes, .. } = &rig.skeleton;
+    let [left, right] = toes.map(|toe| &names[toe]);
+    line(format_args!(
+        "skeleton: {} joints, hips {}, toes {left} and {right}; {} frames a second",
+        names.len(),
+        names[*hips],
+        rig.fps
+    ));
+    let [left, right] = rig.toe_floors.map(metres);
+    line(format_args!("hips at {:.2} m, toes on the ground at {left:.3} and {right:.3} m", metres(rig.hip_height)));
+    let Speeds { median, q75, q95 } = rig.speeds;
+    line(format_args!(
+        "moves at {:.2} m/s (median), {:.2} (75 %), {:.2} (95 %)",
+        speed(median),
+        speed(q75),
+        speed(q95)
+    ));
+    if clips > 0 {
+        line(format_args!("trained on {clips} clips"));
+    }
+    for terms in &rig.terms {
+        line(format_args!("terms of the motion: {terms}"));
     }
 }

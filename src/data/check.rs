@@ -1,5 +1,6 @@
 //! What a person wants to know about a motion file before training on it.
 use super::{Dataset, windows};
+use crate::motion::features::joints;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -290,11 +291,6 @@ impl fmt::Display for Jump {
     }
 }
 
-/// J when `frame_size` is 3 + 12 J.
-fn joints(frame_size: usize) -> Option<usize> {
-    (frame_size >= 15 && (frame_size - 3).is_multiple_of(12)).then(|| (frame_size - 3) / 12)
-}
-
 fn groups(dataset: &Dataset, joints: Option<usize>) -> Vec<Group> {
     let bounds = match joints {
         Some(joints) => {
@@ -401,8 +397,8 @@ fn feature(dataset: &Dataset, index: usize) -> Feature {
             let (kind, joint) = ((index - 3) / (3 * joints), (index - 3) / 3 % joints);
             let kind = ["position", "velocity", "Y axis", "Z axis"][kind];
             let axis = ["x", "y", "z"][(index - 3) % 3];
-            match dataset.joint_names.get(joint) {
-                Some(joint) => format!("{kind} {axis} of {joint}"),
+            match &dataset.rig {
+                Some(rig) => format!("{kind} {axis} of {}", rig.skeleton.names[joint]),
                 None => format!("{kind} {axis} of joint {joint}"),
             }
         }

@@ -1,11 +1,13 @@
 //! Motion to train on: clips of frames, normalisation, and the start frames a rollout may begin at.
 pub mod check;
 pub mod normalize;
+mod npy;
 pub mod npz;
 pub mod synth;
 pub mod windows;
 mod zip;
 
+use crate::motion::{Rig, Root, Skeleton};
 use crate::{Error, Result};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,8 +23,10 @@ pub struct Dataset {
     pub end_indices: Vec<usize>,
     /// Name of each clip, or empty when not known.
     pub clip_names: Vec<String>,
-    /// Name of each joint, in the order of the features, or empty when not known.
-    pub joint_names: Vec<String>,
+    /// Where each clip's first frame stands and faces in the world, or empty when not known.
+    pub clip_roots: Vec<Root>,
+    /// The skeleton the frames are poses of, and what they say about it, when known.
+    pub rig: Option<Rig>,
 }
 
 impl Dataset {
@@ -36,29 +40,44 @@ impl Dataset {
         let mut all = npz::read(first)?;
         for path in others {
             let next = npz::read(path)?;
-            if next.frame_size != all.frame_size {
-                return Err(Error::data(
-                    path,
-                    format!("has {} features a frame, but {} has {}", next.frame_size, first.display(), all.frame_size),
-                    "train on files made by one importer from one skeleton",
-                ));
+            if let Some([theirs, ours]) = next.difference(&all) {
+                let what = format!("has {theirs}, but {} has {ours}", first.display());
+                return Err(Error::data(path, what, "train on files made by one importer from one skeleton"));
             }
             all.append(next);
+        }
+        if let Some(rig) = &mut all.rig {
+            rig.measure(&all.frames);
         }
         Ok(all)
     }
 
-    /// Adds the clips of `next` (of the same frame size). Names are kept where both sets agree on having them.
+    /// Why the frames of `other` mean something else than those here, if they do: what this set has, and the other.
+    fn difference(&self, other: &Self) -> Option<[String; 2]> {
+        if self.frame_size != other.frame_size {
+            return Some([self, other].map(|set| format!("{} features a frame", set.frame_size)));
+        }
+        let rigs = [self.rig.as_ref()?, other.rig.as_ref()?];
+        let joint = |rig: &Rig, joint: usize| {
+            let Skeleton { names, parents, .. } = &rig.skeleton;
+            let parent = parents[joint].map_or("nothing", |parent| &names[parent]);
+            format!("{} under {parent} as joint {joint}", names[joint])
+        };
+        let joints = (0..rigs[0].skeleton.len()).map(|j| rigs.map(|rig| joint(rig, j)));
+        let rates = rigs.map(|rig| format!("{} frames a second", rig.fps));
+        joints.chain([rates]).find(|[ours, theirs]| ours != theirs)
+    }
+
+    /// Adds the clips of `next`, which has no [`Dataset::difference`]. Names and places are kept where both sets have
+    /// them, and so is the rig, unmeasured.
     fn append(&mut self, next: Self) {
         let offset = self.num_frames();
-        if self.clip_names.is_empty() || next.clip_names.is_empty() {
-            self.clip_names.clear();
-        } else {
-            self.clip_names.extend(next.clip_names);
-        }
-        if self.joint_names != next.joint_names {
-            self.joint_names.clear();
-        }
+        extend_or_clear(&mut self.clip_names, next.clip_names);
+        extend_or_clear(&mut self.clip_roots, next.clip_roots);
+        self.rig = self.rig.take().zip(next.rig).map(|(mut rig, next)| {
+            rig.join(&next);
+            rig
+        });
         self.end_indices.extend(next.end_indices.iter().map(|end| offset + end));
         self.frames.extend_from_slice(&next.frames);
     }
@@ -99,4 +118,8 @@ impl Dataset {
             "mend or cut those frames; `mvae-fast data check` shows more",
         ))
     }
+}
+
+fn extend_or_clear<T>(list: &mut Vec<T>, more: Vec<T>) {
+    if list.is_empty() || more.is_empty() { list.clear() } else { list.extend(more) }
 }

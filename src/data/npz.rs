@@ -1,22 +1,21 @@
 //! Motion files in the reference layout: an `.npz` with `data` (N, F) and `end_indices` (M), the last frame of each
-//! clip, inclusive. Sizes are checked against the file before anything is allocated; ndarray-npy decodes the numbers.
+//! clip, inclusive; and, in files of ours, the rig and the clips' names and places.
 use super::Dataset;
-use super::zip::{EntryReader, Zip};
+use super::npy::{Npy, NpzWriter, read_names, read_numbers};
+use super::zip::Zip;
+use crate::motion::rig::{self, Rig};
+use crate::motion::{Root, Skeleton, features};
 use crate::run::atomic;
 use crate::{Error, Result};
 use half::f16;
-use ndarray::{Array, Array1, Array2, ArrayView1, ArrayView2, Dimension};
-use ndarray_npy::{NpzWriter, ReadNpyError, ReadNpyExt, ReadableElement};
-use std::io::{self, BufWriter, Read, Write};
+use ndarray::{Array1, Array2};
+use std::io;
 use std::path::Path;
-
-/// Longest array header believed; numpy writes about a hundred bytes and refuses to read more than 10,000.
-const MAX_HEADER: u64 = 10_000;
 
 /// Reads a motion file. `data` is f16, f32 or f64 and becomes f32; `end_indices` is of any integer type and is sorted
 /// and rid of repetitions; when it leaves out the last frame, that frame ends one more clip. Unicode arrays
-/// `clip_names`, one a clip, and `joint_names` are read when there. Any byte order, C or Fortran order, stored or
-/// deflated.
+/// `clip_names`, one a clip, the clips' places and the rig (see `docs/features.md`) are read when there; 267 features
+/// without a rig are taken for the reference's skeleton. Any byte order, C or Fortran order, stored or deflated.
 ///
 /// Errors ([`Error::Data`]): no such file, not an npz, damaged, missing arrays, other types or ranks, ends outside
 /// the data, and values that are not finite.
@@ -37,27 +36,101 @@ pub fn read_lenient(path: &Path) -> Result<Dataset> {
     end_indices.push(num_frames - 1);
     end_indices.sort_unstable();
     end_indices.dedup();
-    // Names belong to the clips as listed: they are of use only when the list needed no mending.
+    // Names and places belong to the clips as listed: they are of use only when the list needed no mending.
     let mut clip_names = read_names(path, &mut zip, "clip_names");
     if listed != end_indices || clip_names.len() != end_indices.len() {
         clip_names.clear();
     }
-    let joint_names = read_names(path, &mut zip, "joint_names");
-    Ok(Dataset { frames, frame_size, end_indices, clip_names, joint_names })
+    let mut clip_roots = Vec::new();
+    if listed == end_indices
+        && let Some(numbers) = read_numbers(path, &mut zip, "clip_roots", 3 * listed.len())?
+    {
+        clip_roots.extend(numbers.chunks_exact(3).map(|root| Root { x: root[0], z: root[1], facing: root[2] }));
+    }
+    let rig = match read_skeleton(path, &mut zip, frame_size)? {
+        None => Rig::bare(frame_size, &frames),
+        Some(skeleton) => {
+            let fps = read_numbers(path, &mut zip, "fps", 1)?.map_or(rig::DEFAULT_FPS, |fps| fps[0]);
+            if !(fps.is_finite() && fps > 0.0) {
+                return Err(Error::data(path, format!("fps is {fps}"), "save the frames a second"));
+            }
+            let mut rig = Rig::new(skeleton, fps, &frames);
+            rig.sources = read_names(path, &mut zip, "sources");
+            rig.terms = read_names(path, &mut zip, "terms");
+            Some(rig)
+        }
+    };
+    Ok(Dataset { frames, frame_size, end_indices, clip_names, clip_roots, rig })
 }
 
-/// Writes `data` (f32) and `end_indices` (i64), without names, so that the file is either the old one or the whole
-/// new one (see [`atomic::write_with`]).
+/// Writes `data` (f32), `end_indices` (i64), and what is known of clips and rig, so that the file is either the old one or
+/// the whole new one (see [`atomic::write_with`]).
 pub fn write(path: &Path, dataset: &Dataset) -> Result<()> {
     atomic::write_with(path, |file| {
-        let frames = ArrayView2::from_shape((dataset.num_frames(), dataset.frame_size), &dataset.frames)
-            .map_err(io::Error::other)?;
         let ends: Vec<i64> = dataset.end_indices.iter().map(|&end| end as i64).collect();
-        let mut npz = NpzWriter::new(BufWriter::new(file));
-        npz.add_array("data", &frames).map_err(io::Error::other)?;
-        npz.add_array("end_indices", &ArrayView1::from(&ends)).map_err(io::Error::other)?;
-        npz.finish().map_err(io::Error::other)?.flush()
+        let mut npz = NpzWriter::new(file);
+        npz.numbers("data", "f4", &[dataset.num_frames(), dataset.frame_size], &dataset.frames)?;
+        npz.numbers("end_indices", "i8", &[ends.len()], &ends)?;
+        if !dataset.clip_names.is_empty() {
+            npz.names("clip_names", &dataset.clip_names)?;
+        }
+        if !dataset.clip_roots.is_empty() {
+            let roots: Vec<f64> = dataset.clip_roots.iter().flat_map(|root| [root.x, root.z, root.facing]).collect();
+            npz.numbers("clip_roots", "f8", &[dataset.clip_roots.len(), 3], &roots)?;
+        }
+        if let Some(rig) = &dataset.rig {
+            write_rig(&mut npz, rig)?;
+        }
+        npz.finish()
     })
+}
+
+fn write_rig(npz: &mut NpzWriter, rig: &Rig) -> io::Result<()> {
+    let Skeleton { names, parents, offsets, hips, toes, up_legs } = &rig.skeleton;
+    let index = |&joint: &usize| joint as i64;
+    let parents: Vec<i64> = parents.iter().map(|parent| parent.as_ref().map_or(-1, index)).collect();
+    npz.names("joint_names", names)?;
+    npz.numbers("parents", "i8", &[parents.len()], &parents)?;
+    npz.numbers("offsets", "f8", &[offsets.len(), 3], offsets.as_flattened())?;
+    npz.numbers("hips", "i8", &[], &[index(hips)])?;
+    npz.numbers("toes", "i8", &[2], &toes.each_ref().map(index))?;
+    npz.numbers("up_legs", "i8", &[2], &up_legs.each_ref().map(index))?;
+    npz.numbers("fps", "f8", &[], &[rig.fps])?;
+    if !rig.sources.is_empty() {
+        npz.names("sources", &rig.sources)?;
+    }
+    if !rig.terms.is_empty() {
+        npz.names("terms", &rig.terms)?;
+    }
+    Ok(())
+}
+
+/// The skeleton, when the file has one: `joint_names`, `parents`, `offsets`, `hips`, `toes`, `up_legs`.
+fn read_skeleton(path: &Path, zip: &mut Zip, frame_size: usize) -> Result<Option<Skeleton>> {
+    let Some(joints) = features::joints(frame_size) else { return Ok(None) };
+    let Some(parents) = read_numbers(path, zip, "parents", joints)? else { return Ok(None) };
+    let mut numbers = |name, count| {
+        let missing = || Error::data(path, format!("has parents, but no {name}"), "import the motion again");
+        read_numbers(path, zip, name, count)?.ok_or_else(missing)
+    };
+    // A number that is no index becomes one that no joint has.
+    let index = |x: f64| if x >= 0.0 && x.fract() == 0.0 { x as usize } else { usize::MAX };
+    let offsets = numbers("offsets", 3 * joints)?;
+    let hips = index(numbers("hips", 1)?[0]);
+    let toes = numbers("toes", 2)?;
+    let up_legs = numbers("up_legs", 2)?;
+    let skeleton = Skeleton {
+        names: read_names(path, zip, "joint_names"),
+        parents: parents.iter().map(|&parent| (parent != -1.0).then(|| index(parent))).collect(),
+        offsets: offsets.chunks_exact(3).map(|offset| [offset[0], offset[1], offset[2]]).collect(),
+        hips,
+        toes: [index(toes[0]), index(toes[1])],
+        up_legs: [index(up_legs[0]), index(up_legs[1])],
+    };
+    match skeleton.flaw() {
+        Some(flaw) => Err(Error::data(path, format!("its skeleton is flawed: {flaw}"), "import the motion again")),
+        None => Ok(Some(skeleton)),
+    }
 }
 
 /// The frames as f32, row major, and the frame size.
@@ -123,172 +196,4 @@ fn read_ends(path: &Path, zip: &mut Zip, num_frames: usize) -> Result<Vec<usize>
         };
         Error::data(path, format!("end_indices[{clip}] is {}, but data has {num_frames} frames", ends[clip]), mend)
     })
-}
-
-/// An optional array of strings; empty when there is none of that name, or it is something else.
-fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> {
-    let mut decode = || {
-        let npy = Npy::open(path, zip, name).ok()?;
-        let &[count] = &npy.shape[..] else { return None };
-        // <U13 is 13 code points of four bytes each, zero padded.
-        let width = npy.kind()?.strip_prefix('U')?.parse().ok().filter(|&width| width > 0)?;
-        let text = |array: Array2<u32>| -> Vec<String> {
-            let code_point = |&c: &u32| char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER);
-            let string = |row: ArrayView1<u32>| row.iter().map(code_point).collect::<String>();
-            array.rows().into_iter().map(|row| string(row).trim_end_matches('\0').to_owned()).collect()
-        };
-        npy.restated("u4", Some(vec![count, width])).decode(path, text).ok()
-    };
-    decode().unwrap_or_default()
-}
-
-/// One array of the file, its header read and found to agree with the entry's size.
-struct Npy<'a> {
-    name: &'a str,
-    /// As in the header, such as `<f4`.
-    descr: String,
-    fortran_order: bool,
-    shape: Vec<usize>,
-    /// The numbers.
-    body: EntryReader<'a>,
-}
-
-impl<'a> Npy<'a> {
-    fn open(path: &Path, zip: &'a mut Zip, name: &'a str) -> Result<Self> {
-        let Some(index) = zip.names().rposition(|entry| array_name(entry) == name) else {
-            return Err(missing(path, name, zip));
-        };
-        let (size, body) = zip.read(index)?;
-        Self::from_entry(name, size, body)
-            .map_err(|what| Error::data(path, format!("{name}: {what}"), "export the file again with numpy.savez"))
-    }
-
-    fn from_entry(name: &'a str, size: u64, mut body: EntryReader<'a>) -> Result<Self, String> {
-        let mut read = |length: u64| {
-            let mut bytes = vec![0; length as usize];
-            body.read_exact(&mut bytes).map_err(|e| format!("cannot be read: {e}")).map(|()| bytes)
-        };
-        let prefix = read(8)?;
-        let width = match prefix[..] {
-            [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _] => 2,
-            [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _] => 4,
-            _ => return Err("not an array of a numpy version known here".into()),
-        };
-        let length = read(width)?.iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte));
-        if length > MAX_HEADER {
-            return Err(format!("its header claims {length} bytes, far more than any has"));
-        }
-        let header = read(length)?;
-        let (descr, fortran_order, shape) = std::str::from_utf8(&header)
-            .ok()
-            .and_then(parse_header)
-            .ok_or("its header is damaged or of a type not known here")?;
-
-        let held = size - (8 + width + length);
-        let claimed = element_size(&descr)
-            .and_then(|size| shape.iter().try_fold(size, |product, &n| product.checked_mul(n as u64)));
-        if claimed != Some(held) {
-            return Err(format!("its header claims {descr} {shape:?}, but {held} bytes follow it"));
-        }
-        Ok(Npy { name, descr, fortran_order, shape, body })
-    }
-
-    /// The type without its byte order, such as `f4`; `None` for a type of no order and several bytes.
-    fn kind(&self) -> Option<&str> {
-        self.descr.strip_prefix(['<', '>', '|'])
-    }
-
-    /// The same bytes seen as another type or shape of the same size.
-    fn restated(mut self, kind: &str, shape: Option<Vec<usize>>) -> Self {
-        self.descr.truncate(1);
-        self.descr.push_str(kind);
-        self.shape = shape.unwrap_or(self.shape);
-        self
-    }
-
-    /// Reads the numbers and makes something of them.
-    fn decode<A: ReadableElement, D: Dimension, R>(self, path: &Path, make: impl Fn(Array<A, D>) -> R) -> Result<R> {
-        let Npy { name, descr, fortran_order, shape, body } = self;
-        let order = if fortran_order { "True" } else { "False" };
-        let sizes: String = shape.iter().map(|n| format!("{n}, ")).collect();
-        let dict = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({sizes})}}\n");
-        let mut header = b"\x93NUMPY\x01\x00".to_vec();
-        header.extend((dict.len() as u16).to_le_bytes());
-        header.extend(dict.bytes());
-        let array: Result<Array<A, D>, ReadNpyError> = ReadNpyExt::read_npy(header.chain(body));
-        array.map(make).map_err(|e| Error::data(path, format!("{name}: {e}"), "the file is damaged: export it again"))
-    }
-
-    /// An error that says what the array is.
-    fn refuse(&self, path: &Path, mend: &str) -> Error {
-        Error::data(path, format!("{} is {} {:?}", self.name, self.descr, self.shape), mend)
-    }
-}
-
-/// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }` and spaces; nothing else is accepted.
-fn parse_header(text: &str) -> Option<(String, bool, Vec<usize>)> {
-    let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
-    let (mut descr, mut fortran_order, mut shape) = (None, None, None);
-    while !rest.is_empty() {
-        let (key, after) = quoted(rest)?;
-        rest = after.trim_start().strip_prefix(':')?.trim_start();
-        match key {
-            "descr" => {
-                let (value, after) = quoted(rest)?;
-                descr = Some(value.to_owned());
-                rest = after;
-            }
-            "fortran_order" => {
-                let (value, after) = match rest.strip_prefix("True") {
-                    Some(after) => (true, after),
-                    None => (false, rest.strip_prefix("False")?),
-                };
-                fortran_order = Some(value);
-                rest = after;
-            }
-            "shape" => {
-                let (sizes, after) = rest.strip_prefix('(')?.split_once(')')?;
-                let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
-                shape = Some(sizes.map(|size| size.parse().ok()).collect::<Option<_>>()?);
-                rest = after;
-            }
-            _ => return None,
-        }
-        rest = rest.trim_start();
-        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
-    }
-    Some((descr?, fortran_order?, shape?))
-}
-
-/// Splits off a string in single or double quotes.
-fn quoted(text: &str) -> Option<(&str, &str)> {
-    let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-    text[1..].split_once(quote)
-}
-
-/// Bytes of one element of a type such as `<f4` or `<U13`.
-fn element_size(descr: &str) -> Option<u64> {
-    let kind = descr.strip_prefix(['<', '>', '|'])?;
-    let letter = kind.chars().next().filter(char::is_ascii)?;
-    let count: u64 = kind[1..].parse().ok()?;
-    count.checked_mul(if letter == 'U' { 4 } else { 1 })
-}
-
-/// The name an entry's array goes by.
-fn array_name(entry: &str) -> &str {
-    entry.strip_suffix(".npy").unwrap_or(entry)
-}
-
-/// The error for an array that is not there.
-fn missing(path: &Path, name: &str, zip: &Zip) -> Error {
-    let mut names: Vec<_> = zip.names().map(array_name).take(9).collect();
-    if names.len() == 9 {
-        names[8] = "...";
-    }
-    let holds = if names.is_empty() { "nothing".into() } else { names.join(", ") };
-    Error::data(
-        path,
-        format!("has no array {name}, it holds {holds}"),
-        "a motion file holds data [frames, features] and end_indices [clips]",
-    )
 }

@@ -3,16 +3,14 @@
 //! the world poses, so that velocities, root motion and orientations agree by construction.
 mod body;
 mod curve;
-mod features;
 mod random;
 mod skeleton;
 mod track;
-mod vector;
 
-pub use features::FRAME_SIZE;
-pub use skeleton::{BONE_ENDS, JOINT_NAMES, NUM_JOINTS, PARENTS, Pose, REST_OFFSETS, TIPS};
+pub use skeleton::{BONE_ENDS, REST_OFFSETS, TIPS};
 
 use super::Dataset;
+use crate::motion::{Pose, Rig, Root, features, reference};
 use body::Body;
 use random::Random;
 use track::{RATE, Script, Track};
@@ -21,6 +19,8 @@ use track::{RATE, Script, Track};
 pub const DEFAULT_FRAMES: usize = 4000;
 /// Frames a second.
 pub const FRAME_RATE: usize = 30;
+/// F: the reference's 267.
+pub const FRAME_SIZE: usize = features::frame_size(reference::NUM_JOINTS);
 
 const SAMPLES_PER_FRAME: usize = RATE / FRAME_RATE;
 /// A clip is about this long.
@@ -34,12 +34,13 @@ pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> 
     let mut random = Random::new(seed);
     let mut script = Script::new(random.split());
     let clips = (frames as f64 / CLIP_FRAMES as f64).round().max(1.0) as usize;
+    let skeleton = skeleton::skeleton();
     (0..clips).map(move |clip| {
         let poses = frames / clips + usize::from(clip < frames % clips) + 1;
         let mut random = random.split();
         let len = 2 * MARGIN + poses * SAMPLES_PER_FRAME;
         let track = Track::new(&mut script, &mut random, len);
-        let body = Body::new(&track, &mut random);
+        let body = Body::new(&skeleton, &track, &mut random);
         (0..poses).map(|i| body.pose(MARGIN + i * SAMPLES_PER_FRAME)).collect()
     })
 }
@@ -47,15 +48,19 @@ pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> 
 /// `frames` frames of locomotion in clips of about 300 frames, 30 frames a second, features as in the reference's
 /// layout ([`FRAME_SIZE`] numbers, feet). The same seed gives the same set.
 pub fn locomotion(frames: usize, seed: u64) -> Dataset {
-    let mut set = Dataset { frames: Vec::new(), frame_size: FRAME_SIZE, end_indices: Vec::new(), ..Dataset::default() };
+    let skeleton = skeleton::skeleton();
+    let mut set = Dataset { frame_size: FRAME_SIZE, ..Dataset::default() };
     if frames == 0 {
         return set;
     }
     for poses in world_clips(frames, seed) {
         for pair in poses.windows(2) {
-            features::push_features(&mut set.frames, &pair[0], &pair[1]);
+            features::push(&mut set.frames, &skeleton, &pair[0], &pair[1]);
         }
         set.end_indices.push(set.frames.len() / FRAME_SIZE - 1);
+        set.clip_names.push(format!("synthetic {}", set.clip_names.len()));
+        set.clip_roots.push(Root::of(&skeleton, &poses[1]));
     }
+    set.rig = Some(Rig::new(skeleton, FRAME_RATE as f64, &set.frames));
     set
 }

@@ -2,11 +2,14 @@
 //! arms from the gait's phase and speed, and slow independent drift of every joint.
 use super::curve::{blur, curve, glide, sample, smooth_min, smoothstep};
 use super::random::Random;
-use super::skeleton::{HIPS, LIMBS, NECK, NUM_JOINTS, Pose, REST_OFFSETS, SPINE, SPINE1, SPINE2, SPINE3, rest_axes};
+use super::skeleton::{LIMBS, NECK, REST_OFFSETS, SPINE, SPINE1, SPINE2, SPINE3, rest_axes};
 use super::track::{DT, Stance, Track};
-use super::vector::{
-    Axes, Vec3, about_x, about_y, about_z, add, apply, axes_along, chain, cross, dot, length, scale, sub, unit,
+use crate::motion::reference::{HIPS, NUM_JOINTS};
+use crate::motion::vector::{
+    Axes, Vec3, about_x, about_y, about_z, add, apply, axes_along, chain, cross, dot, length, scale, sub, transposed,
+    unit,
 };
+use crate::motion::{Pose, Skeleton};
 use std::f64::consts::TAU;
 
 /// Height of the ball of a flat foot above the ground, feet.
@@ -65,6 +68,7 @@ struct Posture {
 
 /// A character on its track.
 pub(super) struct Body<'a> {
+    skeleton: &'a Skeleton,
     track: &'a Track,
     posture: Posture,
     /// Drift about X, Y, Z of each joint, rad, at the track's rate; empty for the legs.
@@ -121,7 +125,7 @@ impl Gait {
 }
 
 impl<'a> Body<'a> {
-    pub(super) fn new(track: &'a Track, random: &mut Random) -> Self {
+    pub(super) fn new(skeleton: &'a Skeleton, track: &'a Track, random: &mut Random) -> Self {
         let posture = Posture {
             stoop: random.range(-0.04, 0.06),
             spread: random.range(-0.04, 0.06),
@@ -137,6 +141,7 @@ impl<'a> Body<'a> {
             drift[joint] = amplitudes.map(|amplitude| smooth(4.5, amplitude));
         }
         let mut body = Body {
+            skeleton,
             track,
             posture,
             drift,
@@ -198,7 +203,7 @@ impl<'a> Body<'a> {
             let pole = add(forward, scale(pelvis[2], outward));
             [axes[limbs.up_leg], axes[limbs.leg]] = bend_leg(leg.hip, leg.ankle, pole);
         }
-        Pose::from_axes(hips, axes)
+        self.skeleton.pose(hips, axes.to_vec())
     }
 
     /// Where the hips are, feet, and their yaw from the heading, pitch and roll, rad.
@@ -287,8 +292,7 @@ impl<'a> Body<'a> {
 
 /// `axes` as a rotation of what has the axes `rest`.
 fn undo(axes: &Axes, rest: &Axes) -> Axes {
-    let transposed = std::array::from_fn(|i| rest.map(|axis| axis[i]));
-    chain([*axes, transposed])
+    chain([*axes, transposed(rest)])
 }
 
 /// One leg before its knee is bent.

@@ -1,40 +1,11 @@
-//! The reference's 22 joints in the order of the feature vector, on a person of 1.8 m, and forward kinematics.
-//! x points forward, y up, z to the character's right; lengths are feet.
-use super::vector::{Axes, Vec3, add, apply, apply_inverse, axes_along};
-
-/// Number of joints.
-pub const NUM_JOINTS: usize = 22;
-
-/// Joint names, in the order of the feature vector.
-pub const JOINT_NAMES: [&str; NUM_JOINTS] = [
-    "LeftToeBase",
-    "RightToeBase",
-    "Spine2",
-    "Spine3",
-    "Neck",
-    "LeftShoulder",
-    "RightShoulder",
-    "LeftArm",
-    "RightArm",
-    "RightForeArm",
-    "LeftForeArm",
-    "Hips",
-    "LeftFoot",
-    "RightFoot",
-    "LeftUpLeg",
-    "RightUpLeg",
-    "LeftLeg",
-    "RightLeg",
-    "Spine",
-    "Spine1",
-    "LeftHand",
-    "RightHand",
-];
+//! The reference's 22 joints on a person of 1.8 m, upright and facing +x; lengths are feet.
+use crate::motion::Skeleton;
+use crate::motion::reference::{self, JOINT_NAMES, NUM_JOINTS, PARENTS};
+use crate::motion::vector::{Axes, Vec3, apply_inverse, axes_along};
 
 pub(super) const SPINE2: usize = 2;
 pub(super) const SPINE3: usize = 3;
 pub(super) const NECK: usize = 4;
-pub(super) const HIPS: usize = 11;
 pub(super) const SPINE: usize = 18;
 pub(super) const SPINE1: usize = 19;
 
@@ -54,32 +25,6 @@ pub(super) struct Limbs {
 pub(super) const LIMBS: [Limbs; 2] = [
     Limbs { up_leg: 14, leg: 16, foot: 12, toe: 0, shoulder: 5, arm: 7, fore_arm: 10, hand: 20 },
     Limbs { up_leg: 15, leg: 17, foot: 13, toe: 1, shoulder: 6, arm: 8, fore_arm: 9, hand: 21 },
-];
-
-/// Parent of each joint; the hips have none.
-pub const PARENTS: [Option<usize>; NUM_JOINTS] = [
-    Some(12),
-    Some(13),
-    Some(19),
-    Some(2),
-    Some(3),
-    Some(3),
-    Some(3),
-    Some(5),
-    Some(6),
-    Some(8),
-    Some(7),
-    None,
-    Some(16),
-    Some(17),
-    Some(11),
-    Some(11),
-    Some(14),
-    Some(15),
-    Some(11),
-    Some(18),
-    Some(10),
-    Some(9),
 ];
 
 /// The joint each joint's own bone leads to; the bones of the neck, hands and toes end in [`TIPS`].
@@ -147,18 +92,6 @@ pub const TIPS: [Vec3; NUM_JOINTS] = {
     tips
 };
 
-/// Parents before children.
-const ORDER: [usize; NUM_JOINTS] = [11, 18, 19, 2, 3, 4, 5, 7, 10, 20, 6, 8, 9, 21, 14, 16, 12, 0, 15, 17, 13, 1];
-
-/// All joints at one moment, in the world.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pose {
-    /// Positions, feet.
-    pub positions: [Vec3; NUM_JOINTS],
-    /// Local axes X, Y, Z of each joint: orthonormal, right-handed, X along the joint's own bone.
-    pub axes: [Axes; NUM_JOINTS],
-}
-
 /// The joint's axes in the rest pose. Y of a leg points forward, of the spine backward, of a collar bone up.
 pub(super) fn rest_axes(joint: usize) -> Axes {
     let bone = BONE_ENDS[joint].map_or(TIPS[joint], |end| REST_OFFSETS[end]);
@@ -170,16 +103,11 @@ pub(super) fn rest_axes(joint: usize) -> Axes {
     axes_along(bone, z)
 }
 
-impl Pose {
-    /// The pose given where the hips are and how every joint is turned.
-    pub(super) fn from_axes(hips: Vec3, axes: [Axes; NUM_JOINTS]) -> Self {
-        let mut positions = [hips; NUM_JOINTS];
-        for joint in ORDER {
-            if let Some(parent) = PARENTS[joint] {
-                let local = apply_inverse(&rest_axes(parent), REST_OFFSETS[joint]);
-                positions[joint] = add(positions[parent], apply(&axes[parent], local));
-            }
-        }
-        Pose { positions, axes }
-    }
+/// The skeleton of this person.
+pub(super) fn skeleton() -> Skeleton {
+    let offset = |joint: usize| match PARENTS[joint] {
+        Some(parent) => apply_inverse(&rest_axes(parent), REST_OFFSETS[joint]),
+        None => [0.0; 3],
+    };
+    Skeleton { offsets: (0..NUM_JOINTS).map(offset).collect(), ..reference::skeleton() }
 }

@@ -1,0 +1,87 @@
+//! World poses to feature vectors and back: root motion, joint positions, joint velocities, Y axes, Z axes.
+use super::Skeleton;
+use super::pose::{Pose, Root, wrapped};
+use super::vector::{Vec3, add, apply, apply_inverse, axes_from_yz, sub};
+
+/// F: three numbers of root motion and four vectors a joint.
+pub const fn frame_size(joints: usize) -> usize {
+    3 + 12 * joints
+}
+
+/// J when `frame_size` is 3 + 12 J.
+pub fn joints(frame_size: usize) -> Option<usize> {
+    (frame_size >= 15 && (frame_size - 3).is_multiple_of(12)).then(|| (frame_size - 3) / 12)
+}
+
+/// What a joint has in every frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Place relative to the root, feet.
+    Position,
+    /// Displacement since the last frame, feet.
+    Velocity,
+    /// The joint's local Y axis.
+    AxisY,
+    /// The joint's local Z axis.
+    AxisZ,
+}
+
+/// Index of the first of the three numbers of `joint`, of `joints`.
+pub const fn slot(part: Part, joint: usize, joints: usize) -> usize {
+    3 + 3 * (part as usize * joints + joint)
+}
+
+/// Three numbers of a frame from index `at` on.
+pub fn vector(frame: &[f32], at: usize) -> Vec3 {
+    [frame[at].into(), frame[at + 1].into(), frame[at + 2].into()]
+}
+
+/// Appends the features of `pose`, of which `previous` is the pose one frame earlier.
+pub fn push(frames: &mut Vec<f32>, skeleton: &Skeleton, previous: &Pose, pose: &Pose) {
+    let (last, root) = (Root::of(skeleton, previous), Root::of(skeleton, pose));
+    let (last_rotation, rotation) = (last.rotation(), root.rotation());
+    let moved = apply_inverse(&last_rotation, [root.x - last.x, 0.0, root.z - last.z]);
+    let mut push = |values: Vec3| frames.extend(values.map(round));
+    push([moved[0], moved[2], wrapped(root.facing - last.facing)]);
+    for &position in &pose.positions {
+        push(apply_inverse(&rotation, sub(position, [root.x, 0.0, root.z])));
+    }
+    for (&position, &before) in pose.positions.iter().zip(&previous.positions) {
+        push(apply_inverse(&rotation, sub(position, before)));
+    }
+    for axis in [1, 2] {
+        for axes in &pose.axes {
+            push(apply_inverse(&rotation, axes[axis]));
+        }
+    }
+}
+
+/// The pose of a frame in its own facing frame: x forward, z right, the root at the origin. Axes are made orthonormal.
+pub fn local_pose(frame: &[f32]) -> Pose {
+    let joints = (frame.len() - 3) / 12;
+    let read = |part, joint| vector(frame, slot(part, joint, joints));
+    Pose {
+        positions: (0..joints).map(|j| read(Part::Position, j)).collect(),
+        axes: (0..joints).map(|j| axes_from_yz(read(Part::AxisY, j), read(Part::AxisZ, j))).collect(),
+    }
+}
+
+/// The pose of a frame in the world, of a character whose root is there.
+pub fn world_pose(frame: &[f32], root: &Root) -> Pose {
+    let mut pose = local_pose(frame);
+    let rotation = root.rotation();
+    for position in &mut pose.positions {
+        *position = add(apply(&rotation, *position), [root.x, 0.0, root.z]);
+    }
+    for axes in &mut pose.axes {
+        *axes = axes.map(|axis| apply(&rotation, axis));
+    }
+    pose
+}
+
+/// Rounds to f32 on a grid of 2^-24: what is zero but for rounding becomes zero (its deviation is then exactly 0), and
+/// the last bit of a platform's sine is forgotten.
+fn round(value: f64) -> f32 {
+    const GRID: f64 = (1u64 << 24) as f64;
+    ((value * GRID).round() / GRID + 0.0) as f32
+}

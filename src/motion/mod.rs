@@ -1,0 +1,15 @@
+//! Motion as skeletons see it: joints and their axes in the world ([`pose`]), the skeleton they belong to ([`skeleton`]),
+//! the features a network is trained on ([`features`]), and what is kept about a character beside its frames ([`rig`]).
+//!
+//! Everywhere here: right-handed, y up, lengths in feet. A character that faces 0 looks along +x, its right along +z.
+pub mod features;
+pub mod pose;
+pub mod quaternion;
+pub mod reference;
+pub mod rig;
+pub mod skeleton;
+pub mod vector;
+
+pub use pose::{Pose, Root};
+pub use rig::Rig;
+pub use skeleton::Skeleton;

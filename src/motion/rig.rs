@@ -1,0 +1,123 @@
+//! What is kept about a character beside its frames, in the data file and in the checkpoint: the skeleton, and what the
+//! data say about floor, size and speed.
+use super::features::{Part, joints, slot, vector};
+use super::vector::{Vec3, add, apply_inverse, axes_from_yz, scale, sub};
+use super::{Skeleton, reference};
+use serde::{Deserialize, Serialize};
+
+/// Frames a second of data that do not say.
+pub const DEFAULT_FPS: f64 = 30.0;
+/// Metres in a foot.
+pub const METRES: f64 = 0.3048;
+/// A character is moving when its root is faster than this, m/s.
+pub const MOVING: f64 = 0.3;
+/// The quantile of a toe's height that is its floor.
+const FLOOR_QUANTILE: f64 = 0.01;
+
+/// A skeleton, how its frames are timed, and what was measured on them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rig {
+    /// The joints, in the order of the features.
+    pub skeleton: Skeleton,
+    /// Frames a second.
+    pub fps: f64,
+    /// Height of the left and the right toe when it is on the ground, feet: the 1 % quantile of its heights.
+    pub toe_floors: [f64; 2],
+    /// Usual height of the hips, feet: the median. One body unit is this over the reference's 3.21 feet.
+    pub hip_height: f64,
+    /// How fast the root moves when it does.
+    pub speeds: Speeds,
+    /// The files it all came from.
+    pub sources: Vec<String>,
+    /// Under which terms the motion may be used, as far as known.
+    pub terms: Vec<String>,
+}
+
+/// Quantiles of the root's speed, feet a frame, over the frames in which it is faster than 0.3 m/s; 0 when there is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Speeds {
+    /// Median.
+    pub median: f64,
+    /// 75 % quantile.
+    pub q75: f64,
+    /// 95 % quantile.
+    pub q95: f64,
+}
+
+impl Rig {
+    /// A rig measured on frames of this skeleton's features; values that are not finite are passed over.
+    /// Panics when the frames are not of the skeleton's size.
+    pub fn new(skeleton: Skeleton, fps: f64, frames: &[f32]) -> Self {
+        let mut rig = Rig {
+            skeleton,
+            fps,
+            toe_floors: [0.0; 2],
+            hip_height: 0.0,
+            speeds: Speeds::default(),
+            sources: Vec::new(),
+            terms: Vec::new(),
+        };
+        rig.measure(frames);
+        rig
+    }
+
+    /// The rig of frames without any description: the reference's when they have 267 features.
+    pub fn bare(frame_size: usize, frames: &[f32]) -> Option<Self> {
+        let mut skeleton = reference::skeleton();
+        (joints(frame_size)? == skeleton.len()).then(|| {
+            skeleton.offsets = offsets(&skeleton.parents, frames);
+            Rig::new(skeleton, DEFAULT_FPS, frames)
+        })
+    }
+
+    /// Measures floor, size and speed again, on these frames.
+    pub fn measure(&mut self, frames: &[f32]) {
+        let joints = self.skeleton.len();
+        let frame_size = super::features::frame_size(joints);
+        assert!(frames.len().is_multiple_of(frame_size), "frames are of the skeleton's size");
+        let rows = || frames.chunks_exact(frame_size);
+        let heights = |joint| rows().map(|row| f64::from(row[slot(Part::Position, joint, joints) + 1])).collect();
+        self.toe_floors = self.skeleton.toes.map(|toe| quantile(heights(toe), FLOOR_QUANTILE));
+        self.hip_height = quantile(heights(self.skeleton.hips), 0.5);
+        let moving = MOVING / METRES / self.fps;
+        let speeds = rows().map(|row| f64::from(row[0]).hypot(row[1].into())).filter(|&speed| speed > moving);
+        let speeds: Vec<f64> = speeds.collect();
+        let [median, q75, q95] = [0.5, 0.75, 0.95].map(|q| quantile(speeds.clone(), q));
+        self.speeds = Speeds { median, q75, q95 };
+    }
+
+    /// Takes up the sources and terms of another rig of the same skeleton.
+    pub fn join(&mut self, other: &Rig) {
+        self.sources.extend(other.sources.iter().cloned());
+        let new = other.terms.iter().filter(|terms| !self.terms.contains(terms)).cloned().collect::<Vec<_>>();
+        self.terms.extend(new);
+    }
+}
+
+/// The value that a share `q` of the finite values does not exceed (nearest rank); 0 when there is none.
+pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
+    values.retain(|x| x.is_finite());
+    if values.is_empty() {
+        return 0.0;
+    }
+    let at = (q * (values.len() - 1) as f64).round() as usize;
+    *values.select_nth_unstable_by(at, f64::total_cmp).1
+}
+
+/// Where the joints hang on their parents, in the parents' local axes: the mean over all frames that are finite.
+pub fn offsets(parents: &[Option<usize>], frames: &[f32]) -> Vec<Vec3> {
+    let joints = parents.len();
+    let offset = |joint: usize, parent: usize| {
+        let (mut sum, mut count) = ([0.0; 3], 0.0);
+        for row in frames.chunks_exact(super::features::frame_size(joints)) {
+            let read = |part, joint| vector(row, slot(part, joint, joints));
+            let axes = axes_from_yz(read(Part::AxisY, parent), read(Part::AxisZ, parent));
+            let offset = apply_inverse(&axes, sub(read(Part::Position, joint), read(Part::Position, parent)));
+            if offset.iter().all(|x| x.is_finite()) {
+                (sum, count) = (add(sum, offset), count + 1.0);
+            }
+        }
+        scale(sum, 1.0 / f64::max(count, 1.0))
+    };
+    parents.iter().enumerate().map(|(joint, parent)| parent.map_or([0.0; 3], |parent| offset(joint, parent))).collect()
+}

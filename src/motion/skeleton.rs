@@ -1,0 +1,92 @@
+//! A skeleton: named joints in a tree, and where each hangs on its parent.
+use super::pose::Pose;
+use super::vector::{Axes, Vec3, add, apply};
+use serde::{Deserialize, Serialize};
+
+/// Joints in the order of the features, which need not be that of the tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Skeleton {
+    /// Name of each joint.
+    pub names: Vec<String>,
+    /// Parent of each joint; the root of the tree has none.
+    pub parents: Vec<Option<usize>>,
+    /// Place of each joint in its parent's local axes, feet. That of a joint without parent means nothing.
+    pub offsets: Vec<Vec3>,
+    /// The joint that carries the body: its place on the ground is the root of the features.
+    pub hips: usize,
+    /// Left and right toe (the foot's last joint).
+    pub toes: [usize; 2],
+    /// Left and right upper leg: the line between them says where the character faces.
+    pub up_legs: [usize; 2],
+}
+
+impl Skeleton {
+    /// J: joints.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no joint.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The joint of that name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|n| n == name)
+    }
+
+    /// All joints, parents before children, otherwise as they come.
+    pub fn order(&self) -> Vec<usize> {
+        let depth = |mut joint: usize| {
+            let mut depth = 0;
+            while let Some(parent) = self.parents[joint] {
+                (joint, depth) = (parent, depth + 1);
+            }
+            depth
+        };
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_by_cached_key(|&joint| depth(joint));
+        order
+    }
+
+    /// What makes this no skeleton, if anything: lengths that differ, an index past the end, a circle of parents, several
+    /// joints without parent, a hip joint with one.
+    pub fn flaw(&self) -> Option<String> {
+        let joints = self.len();
+        if joints == 0 || self.parents.len() != joints || self.offsets.len() != joints {
+            let (parents, offsets) = (self.parents.len(), self.offsets.len());
+            return Some(format!(
+                "{joints} joint names, {parents} parents and {offsets} offsets, expected as many of each"
+            ));
+        }
+        let named = [self.hips].into_iter().chain(self.toes).chain(self.up_legs);
+        if let Some(outside) = named.chain(self.parents.iter().flatten().copied()).find(|&joint| joint >= joints) {
+            return Some(format!("joint {outside} is named, but there are {joints} (counted from 0)"));
+        }
+        if self.parents.iter().filter(|parent| parent.is_none()).count() != 1 || self.parents[self.hips].is_some() {
+            return Some("the hips, and no other joint, have no parent (-1)".into());
+        }
+        for joint in 0..joints {
+            let mut up = joint;
+            for _ in 0..joints {
+                up = self.parents[up].unwrap_or(up);
+            }
+            if self.parents[up].is_some() {
+                return Some(format!("the parents of {} run in a circle", self.names[joint]));
+            }
+        }
+        self.offsets.iter().flatten().any(|x| !x.is_finite()).then(|| "an offset is not finite".into())
+    }
+
+    /// Forward kinematics: the pose given the place of the hips and the axes of every joint in the world.
+    pub fn pose(&self, hips: Vec3, axes: Vec<Axes>) -> Pose {
+        let mut positions = vec![hips; self.len()];
+        for joint in self.order() {
+            if let Some(parent) = self.parents[joint] {
+                positions[joint] = add(positions[parent], apply(&axes[parent], self.offsets[joint]));
+            }
+        }
+        Pose { positions, axes }
+    }
+}
