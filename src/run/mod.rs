@@ -4,5 +4,6 @@ pub mod atomic;
 pub mod crc32c;
 pub mod folder;
 pub mod logs;
+pub mod player;
 pub mod report;
 pub mod tensorboard;

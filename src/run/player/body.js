@@ -1,0 +1,81 @@
+// Skeletons as bodies: how thick each joint is, which bones there are, and when a foot is on the ground.
+
+// Radius (metres) of a joint of a person whose hips are 0.95 m high, by what its name says; the first match counts.
+const THICKNESS = [
+  [/thumb|index|middle|ring|pinky|finger/, 0.011], [/head|skull/, 0.085], [/neck/, 0.052], [/toe|ball/, 0.03],
+  [/foot|ankle/, 0.038], [/(up|upper)_?leg|thigh|femur/, 0.076], [/leg|shin|calf|tibia|knee/, 0.053],
+  [/(fore|lower)_?arm|elbow|radius/, 0.038], [/hand|wrist/, 0.028], [/shoulder|clavicle|collar/, 0.058],
+  [/arm|humerus/, 0.05], [/chest|thorax|spine_?[2-9]/, 0.105], [/spine|torso|back|abdomen/, 0.098], [/hip|pelvis|root/, 0.1],
+];
+// How far a bone without a joint at its end goes on, by name, metres.
+const TIPS = [[/finger|thumb|index/, 0], [/head|skull/, 0.1], [/neck/, 0.11], [/hand|wrist/, 0.1], [/toe|ball/, 0.055]];
+const HIP_HEIGHT = 0.95;
+// A foot is on the ground when its toe is so close to its own floor and so slow (metres, metres a second).
+const CONTACT = { height: 0.03, speed: 0.2 };
+
+const named = (table, name, other) => (table.find(([pattern]) => pattern.test(name)) || [0, other])[1];
+
+// The bones of a skeleton {names, parents, hip_height, ...}: cones between joints a and b, or beyond b = a by a tip.
+function bodyOf({ names, parents, hip_height: hips }) {
+  const size = hips > 0 ? hips / HIP_HEIGHT : 1;
+  const words = names.map(name => name.toLowerCase().replace(/^.*:/, ""));
+  const radii = words.map(word => size * named(THICKNESS, word, 0.03));
+  const rights = names.map(name => /right|^r[A-Z_.]|[_. ]r$|_r_/i.test(name) && !/^ring|^root/i.test(name));
+  const bones = [];
+  parents.forEach((parent, joint) => {
+    if (parent === null) return;
+    // A limb begins as thick as itself, not as the trunk it hangs on.
+    const trunk = radii[parent] > 1.3 * radii[joint];
+    bones.push({ a: parent, b: joint, ra: trunk ? 1.15 * radii[joint] : radii[parent], rb: radii[joint], right: rights[joint] });
+    if (!parents.includes(joint)) {
+      const tip = size * named(TIPS, words[joint], 0), head = /neck|head|skull/.test(words[joint]);
+      if (tip > 0) bones.push({ a: joint, b: joint, from: parent, tip, ra: head ? 0.06 * size : radii[joint],
+        rb: head ? 0.09 * size : 0.8 * radii[joint], right: rights[joint] });
+    }
+  });
+  return { bones, size };
+}
+
+// Whether the left and the right toe are on the ground in each frame of a track.
+function contacts(track) {
+  const { skeleton, frames, joints, positions, fps } = track;
+  return skeleton.toes.map((toe, side) => Uint8Array.from({ length: frames }, (_, frame) => {
+    const at = f => [0, 1, 2].map(k => positions[(f * joints + toe) * 3 + k]);
+    const [here, last] = [at(frame), at(Math.max(frame - 1, 0))];
+    const speed = fps * Math.hypot(...vector.sub(here, last));
+    return Number(here[1] < skeleton.toe_floors[side] + CONTACT.height && speed < CONTACT.speed);
+  }));
+}
+
+// The feet's stays on the ground: {side, from, to} with frames from and to included.
+function stays(contacts) {
+  return contacts.flatMap((on, side) => {
+    const found = [];
+    for (let from = 0, to; from < on.length; from = to + 1) {
+      for (to = from; to + 1 < on.length && on[to + 1] && on[from];) to++;
+      if (on[from]) found.push({ side, from, to });
+    }
+    return found;
+  });
+}
+
+// The joints at a time between two frames, [x, y, z] each.
+function poseAt({ frames, joints, positions, fps }, time) {
+  const at = Math.min(Math.max(time * fps, 0), frames - 1), frame = Math.min(Math.floor(at), Math.max(frames - 2, 0)), s = at - frame;
+  const a = frame * joints * 3, b = Math.min(frame + 1, frames - 1) * joints * 3;
+  return Array.from({ length: joints }, (_, j) =>
+    [0, 1, 2].map(k => positions[a + 3 * j + k] * (1 - s) + positions[b + 3 * j + k] * s));
+}
+
+// Adds the body of a track at a time to the shapes.
+function figure(shapes, track, time, { colour, contact }) {
+  const joints = poseAt(track, time), frame = Math.min(Math.round(time * track.fps), track.frames - 1);
+  const grounded = new Set(track.skeleton.toes.filter((_, side) => track.contacts[side][frame]));
+  const darker = vector.scale(colour, 0.78);
+  for (const bone of track.body.bones) {
+    const a = joints[bone.a];
+    let b = joints[bone.b];
+    if (bone.tip) b = vector.add(a, vector.scale(vector.unit(vector.sub(a, joints[bone.from])), bone.tip));
+    shapes.cone(a, b, bone.ra, bone.rb, grounded.has(bone.b) ? contact : bone.right ? darker : colour);
+  }
+}

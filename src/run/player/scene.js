@@ -1,0 +1,292 @@
+// Draws solids, marks on the ground and the ground itself with WebGL 2. The world is right-handed, y up, in metres.
+const LIGHT = [0.35, 0.84, 0.42];
+const SOLID_FLOATS = 12, MARK_FLOATS = 7;
+
+const vector = {
+  add: (a, b) => [a[0] + b[0], a[1] + b[1], a[2] + b[2]],
+  sub: (a, b) => [a[0] - b[0], a[1] - b[1], a[2] - b[2]],
+  scale: (a, s) => [a[0] * s, a[1] * s, a[2] * s],
+  dot: (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2],
+  cross: (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]],
+  unit: a => vector.scale(a, 1 / (Math.hypot(...a) || 1)),
+};
+
+// A camera that looks at `target` from `distance` away, `pitch` above the ground, round by `yaw`; angles in radians.
+class Camera {
+  constructor(view) { Object.assign(this, { target: [0, 0.9, 0], yaw: 0.7, pitch: 0.25, distance: 4, fov: 0.6 }, view); }
+
+  // Unit vectors to the right, up, and back towards the eye.
+  axes() {
+    const [sy, cy, sp, cp] = [Math.sin(this.yaw), Math.cos(this.yaw), Math.sin(this.pitch), Math.cos(this.pitch)];
+    return { right: [cy, 0, -sy], up: [-sy * sp, cp, -cy * sp], back: [sy * cp, sp, cy * cp] };
+  }
+
+  // Column-major projection times view, and the eye.
+  matrix(aspect) {
+    const { right, up, back } = this.axes(), eye = vector.add(this.target, vector.scale(back, this.distance));
+    // A narrow picture keeps its width in view, not its height.
+    const f = 1 / Math.tan(this.fov / 2) * Math.min(1, aspect / 0.75), near = 0.1, far = 200;
+    const row = (axis, s) => [...vector.scale(axis, s), -s * vector.dot(axis, eye)];
+    const depth = (far + near) / (near - far), shift = 2 * far * near / (near - far), ahead = row(back, 1);
+    const rows = [row(right, f / aspect), row(up, f), ahead.map((x, i) => depth * x + (i === 3 ? shift : 0)), ahead.map(x => -x)];
+    return { eye, matrix: new Float32Array([0, 1, 2, 3].flatMap(column => rows.map(r => r[column]))) };
+  }
+}
+
+// A list of numbers that grows, kept between pictures.
+class Numbers {
+  constructor() { this.array = new Float32Array(4096); this.length = 0; }
+  clear() { this.length = 0; }
+  push(...values) {
+    if (this.length + values.length > this.array.length) {
+      const larger = new Float32Array(2 * this.array.length + values.length);
+      larger.set(this.array);
+      this.array = larger;
+    }
+    this.array.set(values, this.length);
+    this.length += values.length;
+  }
+  view() { return this.array.subarray(0, this.length); }
+}
+
+// What one panel shows: round cones in space, flat marks on the ground. Colours are [r, g, b] from 0 to 1.
+class Shapes {
+  constructor() { this.solids = new Numbers(); this.marks = new Numbers(); }
+  clear() { this.solids.clear(); this.marks.clear(); }
+
+  // A cone from a to b with a ball of its radius at either end.
+  cone(a, b, radiusA, radiusB, colour) { this.solids.push(...a, radiusA, ...b, radiusB, ...colour, 0); }
+
+  // A band over points [x, z] on the ground; alpha(i) is that of point i.
+  band(points, width, colour, alpha, height = 0.004) {
+    const side = (i, k) => {
+      const [before, after] = [points[Math.max(i - 1, 0)], points[Math.min(i + 1, points.length - 1)]];
+      const [dx, dz] = [after[0] - before[0], after[1] - before[1]], s = k * width / 2 / (Math.hypot(dx, dz) || 1);
+      return [points[i][0] - dz * s, height, points[i][1] + dx * s];
+    };
+    for (let i = 0; i + 1 < points.length; i++)
+      for (const [at, k] of [[i, -1], [i, 1], [i + 1, -1], [i + 1, -1], [i, 1], [i + 1, 1]])
+        this.marks.push(...side(at, k), ...colour, alpha(at));
+  }
+
+  // A disc on the ground.
+  disc(x, z, radius, colour, alpha, height = 0.006) {
+    const rim = k => [x + radius * Math.cos(k * Math.PI / 9), height, z + radius * Math.sin(k * Math.PI / 9)];
+    for (let k = 0; k < 18; k++)
+      for (const corner of [[x, height, z], rim(k), rim(k + 1)]) this.marks.push(...corner, ...colour, alpha);
+  }
+}
+
+const HEAD = `#version 300 es
+precision highp float;
+uniform mat4 view;
+uniform vec3 eye, target, light, background, line;
+uniform float reach;
+float haze(vec3 at) { return smoothstep(0.45, 1.0, distance(at.xz, target.xz) / reach); }
+`;
+const SOLID_VERTEX = `${HEAD}
+in vec4 corner, from, to, colour;  // direction and end of the model's corner; ends and radii; rgb
+uniform bool flatten;
+out vec3 normal, place, tint;
+void main() {
+  vec3 along = to.xyz - from.xyz;
+  float size = length(along);
+  vec3 y = size > 1e-5 ? along / size : vec3(0, 1, 0);
+  vec3 x = normalize(cross(y, abs(y.y) < 0.9 ? vec3(0, 1, 0) : vec3(1, 0, 0)));
+  normal = mat3(x, y, cross(x, y)) * corner.xyz;
+  place = mix(from.xyz, to.xyz, corner.w) + normal * mix(from.w, to.w, corner.w);
+  if (flatten) place += light * (0.002 - max(place.y, 0.0)) / light.y - vec3(0, min(place.y, 0.0), 0);
+  tint = colour.rgb;
+  gl_Position = view * vec4(place, 1);
+}`;
+const SOLID_PIXEL = `${HEAD}
+in vec3 normal, place, tint;
+uniform bool flatten;
+uniform float shade;
+out vec4 pixel;
+void main() {
+  if (flatten) { pixel = vec4(0, 0, 0, shade * (1.0 - haze(place))); return; }
+  vec3 n = normalize(normal), v = normalize(eye - place);
+  float sun = max(dot(n, light), 0.0), sky = 0.5 + 0.5 * n.y;
+  float rim = pow(1.0 - max(dot(n, v), 0.0), 3.0), gloss = pow(max(dot(n, normalize(light + v)), 0.0), 40.0);
+  vec3 lit = tint * (0.36 + 0.3 * sky + 0.5 * sun) + 0.12 * rim + 0.10 * gloss;
+  pixel = vec4(mix(lit, background, haze(place)), 1);
+}`;
+const MARK_VERTEX = `${HEAD}
+in vec3 at;
+in vec4 colour;
+out vec4 tint;
+out vec3 place;
+void main() { tint = colour; place = at; gl_Position = view * vec4(at, 1); }`;
+const MARK_PIXEL = `${HEAD}
+in vec4 tint;
+in vec3 place;
+out vec4 pixel;
+void main() { pixel = vec4(tint.rgb, tint.a * (1.0 - haze(place))); }`;
+const GROUND_VERTEX = `${HEAD}
+in vec2 at;
+out vec3 place;
+void main() { place = vec3(target.x + reach * at.x, 0, target.z + reach * at.y); gl_Position = view * vec4(place, 1); }`;
+const GROUND_PIXEL = `${HEAD}
+in vec3 place;
+uniform vec3 floor_colour;
+out vec4 pixel;
+// How much of the pixel the lines \`every\` so many metres cover; lines closer than pixels fade out.
+float lines(float every, float width) {
+  vec2 p = place.xz / every, pixels = fwidth(p) + 1e-6, away = abs(fract(p - 0.5) - 0.5);
+  vec2 on = clamp((width / every / 2.0 + pixels / 2.0 - away) / pixels, 0.0, 1.0);
+  on *= clamp(1.4 - 4.0 * pixels, 0.0, 1.0);
+  return max(on.x, on.y);
+}
+void main() {
+  float grid = max(0.45 * lines(0.5, 0.008), lines(1.0, 0.014));
+  pixel = vec4(mix(mix(floor_colour, line, grid), background, haze(place)), 1);
+}`;
+
+// A canvas that shows panels side by side, each {x, y, width, height} in CSS pixels with a camera and shapes.
+class Scene {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.gl = canvas.getContext("webgl2", { alpha: false, antialias: true, stencil: true });
+    if (!this.gl) throw new Error("this browser offers no WebGL 2");
+    canvas.addEventListener("webglcontextlost", event => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", () => { this.build(); this.restored?.(); });
+    this.build();
+  }
+
+  build() {
+    const gl = this.gl;
+    this.solid = this.program(SOLID_VERTEX, SOLID_PIXEL);
+    this.mark = this.program(MARK_VERTEX, MARK_PIXEL);
+    this.ground = this.program(GROUND_VERTEX, GROUND_PIXEL);
+    this.square = this.buffer(gl.ARRAY_BUFFER, new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]));
+    const { corners, triangles } = roundCone(16, 5);
+    this.model = this.buffer(gl.ARRAY_BUFFER, corners);
+    this.triangles = this.buffer(gl.ELEMENT_ARRAY_BUFFER, triangles);
+    this.triangleCount = triangles.length;
+    this.stream = gl.createBuffer();
+  }
+
+  buffer(kind, numbers) {
+    const buffer = this.gl.createBuffer();
+    this.gl.bindBuffer(kind, buffer);
+    this.gl.bufferData(kind, numbers, this.gl.STATIC_DRAW);
+    return buffer;
+  }
+
+  program(vertex, pixel) {
+    const gl = this.gl, program = gl.createProgram();
+    for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, pixel]]) {
+      const shader = gl.createShader(kind);
+      gl.shaderSource(shader, source);
+      gl.compileShader(shader);
+      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(shader));
+      gl.attachShader(program, shader);
+    }
+    gl.linkProgram(program);
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
+    return program;
+  }
+
+  // Makes `program` current with these uniforms: numbers, booleans, vectors or a matrix.
+  use(program, uniforms) {
+    const gl = this.gl;
+    gl.useProgram(program);
+    for (const [name, value] of Object.entries(uniforms)) {
+      const at = gl.getUniformLocation(program, name);
+      if (typeof value === "boolean") gl.uniform1i(at, value);
+      else if (typeof value === "number") gl.uniform1f(at, value);
+      else if (value.length === 16) gl.uniformMatrix4fv(at, false, value);
+      else gl.uniform3fv(at, value);
+    }
+  }
+
+  // Points the program's inputs, [name, size] in the order they lie, at a buffer of floats; `step` 1 is one an instance.
+  inputs(program, buffer, fields, step) {
+    const gl = this.gl, stride = 4 * fields.reduce((sum, [, size]) => sum + size, 0);
+    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
+    let offset = 0;
+    for (const [name, size] of fields) {
+      const at = gl.getAttribLocation(program, name);
+      gl.enableVertexAttribArray(at);
+      gl.vertexAttribPointer(at, size, gl.FLOAT, false, stride, offset);
+      gl.vertexAttribDivisor(at, step);
+      offset += 4 * size;
+    }
+  }
+
+  // Draws all panels over the canvas, which shows `palette.line` between them.
+  draw(panels, palette) {
+    const { gl, canvas } = this, ratio = Math.min(window.devicePixelRatio || 1, 2);
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map(x => Math.max(1, Math.round(x * ratio)));
+    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+    gl.disable(gl.SCISSOR_TEST);
+    gl.clearColor(...palette.line, 1);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    gl.enable(gl.SCISSOR_TEST);
+    for (const panel of panels) {
+      const [x, w, h] = [panel.x, panel.width, panel.height].map(v => Math.round(v * ratio));
+      const box = [x, height - Math.round(panel.y * ratio) - h, w, h];
+      gl.viewport(...box);
+      gl.scissor(...box);
+      this.panel(panel, palette);
+    }
+  }
+
+  panel({ camera, shapes, width, height }, palette) {
+    const gl = this.gl, { eye, matrix } = camera.matrix(width / height);
+    const common = { view: matrix, eye, target: camera.target, light: vector.unit(LIGHT), background: palette.background,
+      line: palette.line, reach: Math.max(14, 4 * camera.distance) };
+    gl.clearColor(...palette.background, 1);
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT | gl.STENCIL_BUFFER_BIT);
+
+    gl.disable(gl.DEPTH_TEST);
+    this.use(this.ground, { ...common, floor_colour: palette.floor });
+    this.inputs(this.ground, this.square, [["at", 2]], 0);
+    gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
+    this.use(this.mark, common);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.stream);
+    gl.bufferData(gl.ARRAY_BUFFER, shapes.marks.view(), gl.STREAM_DRAW);
+    this.inputs(this.mark, this.stream, [["at", 3], ["colour", 4]], 0);
+    gl.drawArrays(gl.TRIANGLES, 0, shapes.marks.length / MARK_FLOATS);
+
+    // Shadows: the solids laid flat along the light, each pixel darkened once.
+    gl.bufferData(gl.ARRAY_BUFFER, shapes.solids.view(), gl.STREAM_DRAW);
+    this.inputs(this.solid, this.stream, [["from", 4], ["to", 4], ["colour", 4]], 1);
+    this.inputs(this.solid, this.model, [["corner", 4]], 0);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.triangles);
+    const solids = () => gl.drawElementsInstanced(gl.TRIANGLES, this.triangleCount, gl.UNSIGNED_SHORT, 0, shapes.solids.length / SOLID_FLOATS);
+    gl.enable(gl.STENCIL_TEST);
+    gl.stencilFunc(gl.EQUAL, 0, 1);
+    gl.stencilOp(gl.KEEP, gl.KEEP, gl.INCR);
+    this.use(this.solid, { ...common, flatten: true, shade: palette.shade });
+    solids();
+    gl.disable(gl.STENCIL_TEST);
+    gl.disable(gl.BLEND);
+    gl.enable(gl.DEPTH_TEST);
+    this.use(this.solid, { flatten: false });
+    solids();
+  }
+}
+
+// The model of a cone with round ends along y: corners are a direction and the end (0 or 1) they belong to.
+function roundCone(around, rings) {
+  const corners = [], triangles = [];
+  for (const end of [0, 1])
+    for (let ring = 0; ring <= rings; ring++) {
+      const height = (ring - (1 - end) * rings) / rings * Math.PI / 2;
+      for (let k = 0; k < around; k++) {
+        const angle = 2 * Math.PI * k / around;
+        corners.push(Math.cos(height) * Math.cos(angle), Math.sin(height), -Math.cos(height) * Math.sin(angle), end);
+      }
+    }
+  for (let ring = 0; ring < 2 * rings + 1; ring++)
+    for (let k = 0; k < around; k++) {
+      const [a, b] = [ring * around + k, ring * around + (k + 1) % around];
+      triangles.push(a, b, a + around, b, b + around, a + around);
+    }
+  return { corners: new Float32Array(corners), triangles: new Uint16Array(triangles) };
+}
