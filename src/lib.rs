@@ -9,6 +9,7 @@ pub mod arena;
 pub mod backend;
 pub mod checkpoint;
 pub mod cli;
+pub mod clips;
 pub mod config;
 pub mod data;
 pub mod diagnose;

@@ -3,6 +3,7 @@
 use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
+use crate::clips::Clips;
 use crate::config::{Config, KlWeight, ModelConfig};
 use crate::data::normalize::Statistics;
 use crate::data::windows::{self, Split};
@@ -58,6 +59,8 @@ pub struct Setup<'a> {
     pub memory: Memory<'a>,
     /// Where training stands.
     pub at: Progress,
+    /// Clips that the report shows, when it is known what the features are poses of.
+    pub shown: Option<Clips>,
     /// What the features are poses of.
     rig: Option<Rig>,
     clip_names: Vec<String>,
@@ -99,6 +102,7 @@ impl<'a> Setup<'a> {
             let training_frames = split.train.iter().cloned().flatten().map(|i| set.frame(i));
             Statistics::of_rows(training_frames, set.frame_size)
         });
+        let shown = Clips::choose(&set, &split, c.condition_frames);
         statistics.normalize(c.normalization, &mut set.frames);
 
         let mut arena = Arena::default();
@@ -139,6 +143,7 @@ impl<'a> Setup<'a> {
             evaluation,
             memory,
             at,
+            shown,
             rig,
             clip_names,
             clip_roots,

@@ -2,6 +2,7 @@
 //!
 //! What it starts from is in [`Setup`], everything a step does in its plan ([`crate::step`]), all that changes over a run
 //! in [`schedule`]; logs, report, warnings and checkpoints observe the records.
+use crate::clips::Clips;
 use crate::config::Config;
 use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
@@ -9,6 +10,7 @@ use crate::progress::{Console, Pace};
 use crate::record::{EpochRecord, Timing};
 use crate::run::folder::RunFolder;
 use crate::run::logs::{self, Logs};
+use crate::run::player::Motion;
 use crate::run::report;
 use crate::setup::Setup;
 use crate::{Error, Result, diagnose, schedule};
@@ -165,7 +167,8 @@ fn record(run: &Setup) -> Result<EpochRecord> {
 /// Writes the last checkpoint and the report.
 fn save(run: &mut Setup, folder: &RunFolder, logs: &Logs, records: &[EpochRecord], elapsed: f64) -> Result<()> {
     checkpoint(run, &folder.last_checkpoint(), logs, elapsed)?;
-    report::write(folder, &summary(run), records)
+    let motion = run.shown.as_ref().map_or_else(Motion::of_no_skeleton, Clips::motion);
+    report::write(folder, &summary(run), records, &motion)
 }
 
 /// Writes a checkpoint, after the logs it speaks of.

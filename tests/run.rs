@@ -5,6 +5,7 @@ use mvae_fast::record::{EpochRecord, Timing, Validation};
 use mvae_fast::run::crc32c::{crc32c, extend};
 use mvae_fast::run::folder::{Env, RunFolder};
 use mvae_fast::run::logs::{Logs, read_metrics};
+use mvae_fast::run::player::Motion;
 use mvae_fast::run::{atomic, report, tensorboard};
 use proptest::prelude::*;
 use std::fs;
@@ -336,9 +337,9 @@ fn the_report_stands_alone() {
     records[3].phase = "</script><script>alert(1)".into();
     records[3].warnings = vec!["expert 1 <b>dead</b> & gone".into()];
     let configuration = [("Data", "a<b>.npz {{data}}".to_owned())];
-    let page = report::page("walk & run", &configuration, &records, &report::FILES);
+    let page = report::page("walk & run", &configuration, &records, &Motion::default(), &report::FILES);
 
-    assert_eq!(page.matches("</script>").count(), 2);
+    assert_eq!(page.matches("</script>").count(), 3);
     assert!(page.contains("<title>walk &amp; run - mvae-fast</title>"));
     assert!(page.contains("a&lt;b&gt;.npz {{data}}"));
     assert!(page.contains("<li>expert 1 &lt;b&gt;dead&lt;/b&gt; &amp; gone</li>"));
@@ -364,7 +365,7 @@ fn the_report_stands_alone() {
 fn a_report_is_written_before_the_first_epoch_too() {
     let root = tempfile::tempdir().unwrap();
     let run = new_run(root.path());
-    report::write(&run, &[], &[]).unwrap();
+    report::write(&run, &[], &[], &Motion::default()).unwrap();
     let page = fs::read_to_string(run.report()).unwrap();
     assert!(page.contains("no epoch is done yet") && !page.contains("No warnings."));
     assert!(page.contains("href=\"config.toml\"") && !page.contains("best.safetensors"), "links lead somewhere");

@@ -1,11 +1,15 @@
 //! `report.html`: a run in one self-contained page. Numbers and words are put in here, curves drawn by the page's script.
 use super::atomic;
 use super::folder::RunFolder;
+use super::player::{self, Motion};
 use crate::Result;
 use crate::record::EpochRecord;
 use serde::Serialize;
 
-const PAGE: &str = include_str!("report.html");
+const PAGE: &str = include_str!("report/page.html");
+const STYLE: &str = include_str!("report/page.css");
+const CHARTS: &str = include_str!("report/charts.js");
+const SCRIPT: &str = include_str!("report/page.js");
 /// Errors above this (features have variance 1) are drawn as this, so that one rollout that explodes hides nothing else.
 const EXPLODED: f64 = 10.0;
 
@@ -21,14 +25,25 @@ pub const FILES: [(&str, &str); 7] = [
 ];
 
 /// Writes the page of a run, whole. `configuration` holds what is worth reading first, as (name, value).
-pub fn write(folder: &RunFolder, configuration: &[(&str, String)], records: &[EpochRecord]) -> Result<()> {
+pub fn write(
+    folder: &RunFolder,
+    configuration: &[(&str, String)],
+    records: &[EpochRecord],
+    motion: &Motion,
+) -> Result<()> {
     let files = FILES.into_iter().filter(|(file, _)| folder.path().join(file).exists()).collect::<Vec<_>>();
-    let page = page(&folder.name(), configuration, records, &files);
+    let page = page(&folder.name(), configuration, records, motion, &files);
     atomic::write(&folder.report(), page.as_bytes())
 }
 
 /// The page, with links to these `files`, relative to the run folder.
-pub fn page(name: &str, configuration: &[(&str, String)], records: &[EpochRecord], files: &[(&str, &str)]) -> String {
+pub fn page(
+    name: &str,
+    configuration: &[(&str, String)],
+    records: &[EpochRecord],
+    motion: &Motion,
+    files: &[(&str, &str)],
+) -> String {
     let state = match records.last() {
         Some(last) => format!("epoch {}, {} steps, {}", last.epoch, last.step, duration(last.timing.elapsed_seconds)),
         None => "no epoch is done yet".to_owned(),
@@ -43,7 +58,11 @@ pub fn page(name: &str, configuration: &[(&str, String)], records: &[EpochRecord
             .iter()
             .map(|(file, about)| format!("<li><a href=\"{file}\">{file}</a>: {}</li>\n", escape(about)))
             .collect(),
+        "motion-note" => escape(&motion.note),
+        "style" => [STYLE, player::STYLE].concat(),
         "data" => data(records),
+        "motion" => json(&motion.tracks),
+        "scripts" => [CHARTS].into_iter().chain(player::SCRIPTS).chain([SCRIPT]).collect(),
         other => unreachable!("report.html asks for {other}"),
     };
     let mut pieces = PAGE.split("{{");
@@ -118,8 +137,12 @@ fn rows(rows: &[(&str, String)]) -> String {
     rows.iter().map(|(name, value)| format!("<tr><th>{}</th><td>{}</td></tr>\n", escape(name), escape(value))).collect()
 }
 
-/// Everything the script draws, as JSON that cannot end the script element it stands in. Numbers that are not finite
-/// become null: gaps.
+/// JSON that cannot end the script element it stands in.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("what the page draws is plain data").replace('<', "\\u003c")
+}
+
+/// Every curve the script draws. Numbers that are not finite become null: gaps.
 fn data(records: &[EpochRecord]) -> String {
     /// Fields are read by name in report.html.
     #[derive(Serialize)]
@@ -173,7 +196,7 @@ fn data(records: &[EpochRecord]) -> String {
         posterior_std: last(|record| &record.posterior_std),
         expert_usage: last(|record| &record.expert_usage),
     };
-    serde_json::to_string(&curves).expect("curves are plain data").replace('<', "\\u003c")
+    json(&curves)
 }
 
 /// Four significant digits, and an exponent where the number would be long.

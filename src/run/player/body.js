@@ -8,30 +8,44 @@ const THICKNESS = [
   [/arm|humerus/, 0.05], [/chest|thorax|spine_?[2-9]/, 0.105], [/spine|torso|back|abdomen/, 0.098], [/hip|pelvis|root/, 0.1],
 ];
 // How far a bone without a joint at its end goes on, by name, metres.
-const TIPS = [[/finger|thumb|index/, 0], [/head|skull/, 0.1], [/neck/, 0.11], [/hand|wrist/, 0.1], [/toe|ball/, 0.055]];
+const TIPS = [[/finger|thumb|index/, 0], [/hand|wrist/, 0.1], [/toe|ball/, 0.055]];
 const HIP_HEIGHT = 0.95;
 // A foot is on the ground when its toe is so close to its own floor and so slow (metres, metres a second).
 const CONTACT = { height: 0.03, speed: 0.2 };
 
 const named = (table, name, other) => (table.find(([pattern]) => pattern.test(name)) || [0, other])[1];
 
-// The bones of a skeleton {names, parents, hip_height, ...}: cones between joints a and b, or beyond b = a by a tip.
+// Half of what a trunk is wider than deep, by the radius of its joint.
+const WIDER = radius => radius > 0.102 ? 0.062 : radius > 0.099 ? 0.045 : 0.036;
+const HEAD_SHAPE = { neck: 0.05, from: 0.085, to: 0.13, radius: 0.092 };
+
+// The bones of a skeleton {names, parents, hip_height, ...}: cones between joints a and b, each with a radius. A bone may
+// go `tip` metres beyond b = a, away from joint `from`; one of the trunk is three, the outer ones
+// `wide` metres aside along the line between the joints `across`.
 function bodyOf({ names, parents, hip_height: hips }) {
   const size = hips > 0 ? hips / HIP_HEIGHT : 1;
   const words = names.map(name => name.toLowerCase().replace(/^.*:/, ""));
-  const radii = words.map(word => size * named(THICKNESS, word, 0.03));
+  const thickness = words.map(word => named(THICKNESS, word, 0.03)), radii = thickness.map(x => size * x);
   const rights = names.map(name => /right|^r[A-Z_.]|[_. ]r$|_r_/i.test(name) && !/^ring|^root/i.test(name));
+  const pair = pattern => { const found = names.map((_, j) => j).filter(j => pattern(thickness[j])); return found.length === 2 ? found : null; };
+  const legs = pair(x => x === 0.076), arms = pair(x => x === 0.05);
   const bones = [];
   parents.forEach((parent, joint) => {
     if (parent === null) return;
-    // A limb begins as thick as itself, not as the trunk it hangs on.
-    const trunk = radii[parent] > 1.3 * radii[joint];
-    bones.push({ a: parent, b: joint, ra: trunk ? 1.15 * radii[joint] : radii[parent], rb: radii[joint], right: rights[joint] });
-    if (!parents.includes(joint)) {
-      const tip = size * named(TIPS, words[joint], 0), head = /neck|head|skull/.test(words[joint]);
-      if (tip > 0) bones.push({ a: joint, b: joint, from: parent, tip, ra: head ? 0.06 * size : radii[joint],
-        rb: head ? 0.09 * size : 0.8 * radii[joint], right: rights[joint] });
-    }
+    const bone = { a: parent, b: joint, ra: radii[parent], rb: radii[joint], right: rights[joint] };
+    if (thickness[parent] > 0.09 && thickness[joint] > 0.09) {
+      Object.assign(bone, { across: thickness[joint] > 0.102 ? arms : legs, wideA: size * WIDER(thickness[parent]), wideB: size * WIDER(thickness[joint]) });
+      bone.ra *= 0.92;
+      bone.rb *= 0.92;
+    } else if (thickness[parent] > 1.3 * thickness[joint]) bone.ra = 1.15 * bone.rb; // a limb is not as thick as the trunk
+    bones.push(bone);
+    if (parents.includes(joint)) return;
+    const tip = { ...bone, a: joint, b: joint, from: parent, ra: radii[joint], rb: 0.8 * radii[joint], across: null };
+    const { neck, from, to, radius } = HEAD_SHAPE;
+    if (/neck|head|skull/.test(words[joint]))
+      bones.push({ ...tip, ra: size * neck, rb: size * neck, tip: size * 0.04 },
+        { ...tip, ra: size * radius * 0.9, rb: size * radius, tipA: size * from, tip: size * to });
+    else if (named(TIPS, words[joint], 0) > 0) bones.push({ ...tip, tip: size * named(TIPS, words[joint], 0) });
   });
   return { bones, size };
 }
@@ -73,9 +87,15 @@ function figure(shapes, track, time, { colour, contact }) {
   const grounded = new Set(track.skeleton.toes.filter((_, side) => track.contacts[side][frame]));
   const darker = vector.scale(colour, 0.78);
   for (const bone of track.body.bones) {
-    const a = joints[bone.a];
-    let b = joints[bone.b];
-    if (bone.tip) b = vector.add(a, vector.scale(vector.unit(vector.sub(a, joints[bone.from])), bone.tip));
-    shapes.cone(a, b, bone.ra, bone.rb, grounded.has(bone.b) ? contact : bone.right ? darker : colour);
+    let [a, b] = [joints[bone.a], joints[bone.b]];
+    if (bone.tip) {
+      const along = vector.unit(vector.sub(a, joints[bone.from]));
+      [a, b] = [bone.tipA ?? 0, bone.tip].map(x => vector.add(joints[bone.a], vector.scale(along, x)));
+    }
+    const tint = grounded.has(bone.b) ? contact : bone.right ? darker : colour;
+    if (!bone.across) { shapes.cone(a, b, bone.ra, bone.rb, tint); continue; }
+    const side = vector.unit(vector.sub(joints[bone.across[1]], joints[bone.across[0]]));
+    for (const k of [-1, 0, 1])
+      shapes.cone(vector.add(a, vector.scale(side, k * bone.wideA)), vector.add(b, vector.scale(side, k * bone.wideB)), bone.ra, bone.rb, tint);
   }
 }

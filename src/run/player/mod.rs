@@ -1,5 +1,8 @@
 //! The 3-D player of a report: tracks of skeletons that move, packed for the page. The page's side is `player.js` (time,
 //! camera, controls), `body.js` (a skeleton's shape) and `scene.js` (drawing).
+use crate::motion::pose::wrapped;
+use crate::motion::vector::Vec3;
+use crate::motion::{Rig, Root, features};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
@@ -14,19 +17,22 @@ const MILLIMETRES: f64 = 304.8;
 /// Facings travel in this many steps a radian.
 const STEPS_A_RADIAN: f64 = 1e4;
 
-/// What all tracks of a page are of. Lengths in feet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Body {
-    /// Name of each joint.
-    pub names: Vec<String>,
-    /// Parent of each joint; bones are drawn between the two.
-    pub parents: Vec<Option<usize>>,
-    /// Joints that touch the ground.
-    pub toes: Vec<usize>,
-    /// Height of each of them when it stands on the ground.
-    pub toe_floors: Vec<f64>,
-    /// Usual height of the hips, for how large to draw everything.
-    pub hip_height: f64,
+/// What a report shows in motion.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Motion {
+    /// What is shown, or why nothing is, in a line.
+    pub note: String,
+    /// The tracks, see [`pack`].
+    pub tracks: Option<serde_json::Value>,
+}
+
+impl Motion {
+    /// Nothing, as the features are not known to be poses.
+    pub fn of_no_skeleton() -> Self {
+        let note = "No player: the data does not say which skeleton its features are poses of (files of 267 features, \
+                    and those that `data import` writes, do).";
+        Motion { note: note.into(), tracks: None }
+    }
 }
 
 /// What a track shows.
@@ -41,13 +47,13 @@ pub enum Kind {
     Walk,
 }
 
-/// One moment in the world: feet, y up, right-handed, and radians.
+/// One moment in the world, feet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
-    /// x and z of the root, and its facing from +x, left positive.
-    pub root: [f64; 3],
+    /// Where the character stands and faces.
+    pub root: Root,
     /// Position of each joint.
-    pub joints: Vec<[f64; 3]>,
+    pub joints: Vec<Vec3>,
 }
 
 /// A motion to show.
@@ -65,9 +71,24 @@ pub struct Track {
     pub frames: Vec<Frame>,
 }
 
+impl Track {
+    /// A motion of features (raw, not normalised) that begins at the origin, facing +x.
+    pub fn new(name: String, kind: Kind, start: String, rig: &Rig, features: &[f32]) -> Self {
+        let rows = features.chunks_exact(features::frame_size(rig.skeleton.len()));
+        let roots = rows.clone().skip(1).scan(Root::default(), |root, row| {
+            *root = root.advanced([row[0].into(), row[1].into(), row[2].into()]);
+            Some(*root)
+        });
+        let roots = std::iter::once(Root::default()).chain(roots);
+        let frames =
+            rows.zip(roots).map(|(row, root)| Frame { root, joints: features::world_pose(row, &root).positions });
+        Track { name, kind, start, fps: rig.fps, frames: frames.collect() }
+    }
+}
+
 /// The tracks as JSON for the page, which `unpack` of player.js reads. A track ends before its first frame that cannot
 /// travel (not finite, or a joint beyond 32 m of the root), and is left out when that is its first.
-pub fn pack(body: &Body, tracks: &[Track]) -> serde_json::Value {
+pub fn pack(rig: &Rig, tracks: &[Track]) -> serde_json::Value {
     /// Fields are read by name in the scripts.
     #[derive(Serialize)]
     struct Packed<'a> {
@@ -84,13 +105,14 @@ pub fn pack(body: &Body, tracks: &[Track]) -> serde_json::Value {
         let Track { name, kind, start, fps, .. } = track;
         (frames > 0).then(|| Packed { name, kind: *kind, start, fps: *fps, frames, motion })
     });
+    let skeleton = &rig.skeleton;
     serde_json::json!({
         "skeleton": {
-            "names": body.names,
-            "parents": body.parents,
-            "toes": body.toes,
-            "toe_floors": body.toe_floors.iter().map(|&floor| metres(floor)).collect::<Vec<_>>(),
-            "hip_height": metres(body.hip_height),
+            "names": skeleton.names,
+            "parents": skeleton.parents,
+            "toes": skeleton.toes,
+            "toe_floors": rig.toe_floors.map(metres),
+            "hip_height": metres(rig.hip_height),
         },
         "tracks": tracks.collect::<Vec<_>>(),
     })
@@ -103,8 +125,8 @@ fn motion(frames: &[Frame]) -> (usize, String) {
     let mut bytes = Vec::new();
     let mut last = [0; 2];
     let mut count = 0;
-    for Frame { root: [x, z, facing], joints } in frames {
-        let Some(root) = place([*x, *z]) else { break };
+    for Frame { root: Root { x, z, facing }, joints } in frames {
+        let Some(root) = place([*x, *z]).filter(|_| facing.is_finite()) else { break };
         let facing = (wrapped(*facing) * STEPS_A_RADIAN).round() as i64;
         let mut words = vec![Some(root[0] - last[0]), Some(root[1] - last[1]), Some(facing)];
         for &joint in joints {
@@ -124,10 +146,4 @@ fn motion(frames: &[Frame]) -> (usize, String) {
 /// Feet as whole millimetres; `None` for what is no place.
 fn place<const N: usize>(feet: [f64; N]) -> Option<[i64; N]> {
     feet.iter().all(|x| x.abs() < 1e9).then(|| feet.map(|x| (x * MILLIMETRES).round() as i64))
-}
-
-/// The angle in [-pi, pi] that is the same but for whole turns; 0 for what is no angle.
-fn wrapped(angle: f64) -> f64 {
-    let (sin, cos) = angle.sin_cos();
-    if angle.is_finite() { sin.atan2(cos) } else { 0.0 }
 }

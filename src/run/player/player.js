@@ -43,6 +43,7 @@ class Player {
     this.build(parent);
     this.scene = new Scene(this.canvas);
     this.scene.restored = () => this.refresh();
+    this.play(false);
     this.choose(this.starts[0]);
     this.listen();
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -66,7 +67,8 @@ class Player {
     this.canvas.setAttribute("aria-label", "Skeletons in motion. " + HELP);
     this.labels = html("div", "labels", stage);
     const timeline = html("div", "row timeline", this.box);
-    this.playButton = this.button(timeline, "▶", "Play or pause (space)", () => this.play(!this.playing));
+    this.playButton = this.button(timeline, "", "Play or pause (space)", () => this.play(!this.playing));
+    this.playIcon = svg("path", {}, svg("svg", { viewBox: "0 0 16 16", width: 16, height: 16 }, this.playButton));
     this.scrub = html("input", "scrub", timeline);
     Object.assign(this.scrub, { type: "range", min: 0, step: "any", value: 0 });
     this.scrub.setAttribute("aria-label", "Time in seconds");
@@ -79,7 +81,7 @@ class Player {
     this.toggles = Object.fromEntries([["follow", "Follow", "F"], ["traces", "Traces", "T"], ["together", "Together", "M"]].map(([field, name, key]) =>
       [field, this.button(controls, name, `${name} (${key})`, () => this.toggle(field))]));
     if (document.fullscreenEnabled)
-      this.button(controls, "⛶", "Whole screen", () => document.fullscreenElement ? document.exitFullscreen() : this.box.requestFullscreen());
+      this.button(controls, "Full screen", "Full screen", () => document.fullscreenElement ? document.exitFullscreen() : this.box.requestFullscreen());
     const help = html("details", "soft help", this.box);
     html("summary", "", help, "Mouse, touch and keys");
     html("p", "", help, HELP);
@@ -146,7 +148,7 @@ class Player {
   play(on) {
     if (on && !this.playing && this.time >= this.duration) this.seek(0);
     this.playing = on;
-    this.playButton.textContent = on ? "❚❚" : "▶";
+    this.playIcon.setAttribute("d", on ? "M3 2h3.6v12H3zM9.4 2H13v12H9.4z" : "M3.5 1.5v13l10.5-6.5z");
     this.refresh();
   }
 

@@ -1,5 +1,5 @@
 // Draws solids, marks on the ground and the ground itself with WebGL 2. The world is right-handed, y up, in metres.
-const LIGHT = [0.35, 0.84, 0.42];
+const LIGHT = [0.42, 0.72, 0.55];
 const SOLID_FLOATS = 12, MARK_FLOATS = 7;
 
 const vector = {
@@ -109,7 +109,7 @@ void main() {
   vec3 n = normalize(normal), v = normalize(eye - place);
   float sun = max(dot(n, light), 0.0), sky = 0.5 + 0.5 * n.y;
   float rim = pow(1.0 - max(dot(n, v), 0.0), 3.0), gloss = pow(max(dot(n, normalize(light + v)), 0.0), 40.0);
-  vec3 lit = tint * (0.36 + 0.3 * sky + 0.5 * sun) + 0.12 * rim + 0.10 * gloss;
+  vec3 lit = tint * (0.42 + 0.3 * sky + 0.48 * sun) + 0.1 * rim + 0.08 * gloss;
   pixel = vec4(mix(lit, background, haze(place)), 1);
 }`;
 const MARK_VERTEX = `${HEAD}
