@@ -96,7 +96,7 @@ DEVICE void through_copies(Where at, const Planted& a, Row& row, Missing missing
   float* slab = row.x + at.thread / 32 * 32;
   float y = 0, scale = 1;
   for (u32 step = 1; step <= 2; ++step, scale *= 1000) {
-    copy_start<4>(&slab[lane], &a.x[first + (lane + step) % 32]);
+    copy_start<4>(&slab[lane], &a.x[first + (lane + step) % 32], true);
     copies_close();
     if (missing != WAIT) copies_wait<0>();
     if (missing != SYNC) warp_sync();
@@ -116,7 +116,7 @@ DEVICE void planted_copy_too_early(Where at, const Planted& a, Row& row) { throu
 KERNEL(planted_copy_too_early, Planted, Row, 64)
 
 DEVICE void planted_misaligned_copy(Where at, const Planted& a, Row& row) {
-  copy_start<16>(row.x, a.x + at.thread);
+  copy_start<16>(row.x, a.x + at.thread, true);
   copies_close();
   copies_wait<0>();
   a.y[at.block * at.threads + at.thread] = row.x[0];
