@@ -33,7 +33,7 @@ typedef TensorTile<2, 2, 4, 1, 4, 1> BlendTile_w_bf16x3;
 
 // [z|h] as a factor whose inner (or outer) index is the input.
 DEVICE const float* blend_input(const BlendLinear& a, u32 b, u32 i) {
-  return i < a.l ? a.z + u64(b) * a.l + i : a.h + u64(b) * (a.i - a.l) + i - a.l;
+  return beside(a.z, a.l, a.h, a.i - a.l, b, i);
 }
 DEVICE bool blend_fours(const BlendLinear& a) { return fours(a.z, a.l) && fours(a.h, a.i - a.l); }
 
@@ -50,13 +50,13 @@ DEVICE void blended_product(Where at, BlendShared<Tile>& shared, const BlendLine
       shared.tile.multiply(
           at, depth,
           matrix<X_ALONG>(x.vectors,
-                          [&](u32 r, u32 k) -> const float* {
-                            return first_row + r < a.b && k < depth ? x.at(first_row + r, k) : nullptr;
+                          [&](u32 r, u32 k) {
+                            return Place{x.at(first_row + r, k), first_row + r < a.b && k < depth};
                           }),
           matrix<W_ALONG>(w.vectors,
-                          [&](u32 c, u32 k) -> const float* {
+                          [&](u32 c, u32 k) {
                             const u32 e = first + c / wide, col = first_col + c % wide;
-                            return e < a.e && col < cols && k < depth ? w.at(e, col, k) : nullptr;
+                            return Place{w.at(e, col, k), e < a.e && col < cols && k < depth};
                           }),
           [&](u32 r, u32 c, const float* sums) {
             const u32 b = first_row + r, col = first_col + c;

@@ -23,7 +23,7 @@ typedef TensorTile<2, 2, 4, 1, 4, 1> LinearTile_w_bf16x3;
 
 // [x|h] as a factor whose inner (or outer) index is the input.
 DEVICE const float* linear_input(const Linear& a, u32 b, u32 i) {
-  return i < a.xc ? a.x + u64(b) * a.xc + i : a.h + u64(b) * a.hc + i - a.xc;
+  return beside(a.x, a.xc, a.h, a.hc, b, i);
 }
 DEVICE bool linear_fours(const Linear& a) { return fours(a.x, a.xc) && fours(a.h, a.hc); }
 

@@ -9,8 +9,13 @@
 // Which index of a factor runs along memory: the one that is summed over, or the other.
 enum Along { INNER, OUTER };
 
-// A factor by the addresses of its numbers, at(..., outer, inner), null outside of it. With `vectors`, four neighbours along
-// memory from a multiple of four on are all inside or all outside, and start on 16 bytes.
+// A number of a factor; `at` means nothing outside of it.
+struct Place {
+  const float* at;
+  bool inside;
+};
+// A factor by the addresses of its numbers, at(..., outer, inner). With `vectors`, four neighbours along memory from a multiple
+// of four on are all inside or all outside, and start on 16 bytes.
 template <Along ALONG, class At>
 struct Matrix {
   bool vectors;
@@ -19,6 +24,11 @@ struct Matrix {
 template <Along ALONG, class At>
 DEVICE Matrix<ALONG, At> matrix(bool vectors, At at) {
   return Matrix<ALONG, At>{vectors, at};
+}
+// [x | h] by its rows of xc and hc numbers.
+DEVICE const float* beside(const float* x, u32 xc, const float* h, u32 hc, u32 row, u32 col) {
+  const bool second = col >= xc;
+  return (second ? h - xc : x) + (u64(row) * (second ? hc : xc) + col);
 }
 // Whether rows of n numbers, one after another from here on, are made of such fours.
 DEVICE bool fours(const float* rows, u32 n) { return n % 4 == 0 && reinterpret_cast<u64>(rows) % 16 == 0; }
@@ -34,12 +44,12 @@ DEVICE void product(Where at, Tile& shared, u32 batches, u32 rows, u32 cols, u32
     shared.multiply(
         at, depth,
         matrix<A_ALONG>(a.vectors,
-                        [&](u32 r, u32 k) -> const float* {
-                          return first_row + r < rows && k < depth ? a.at(batch, first_row + r, k) : nullptr;
+                        [&](u32 r, u32 k) {
+                          return Place{a.at(batch, first_row + r, k), first_row + r < rows && k < depth};
                         }),
         matrix<B_ALONG>(b.vectors,
-                        [&](u32 c, u32 k) -> const float* {
-                          return first_col + c < cols && k < depth ? b.at(batch, first_col + c, k) : nullptr;
+                        [&](u32 c, u32 k) {
+                          return Place{b.at(batch, first_col + c, k), first_col + c < cols && k < depth};
                         }),
         [&](u32 r, u32 c, const float* sums) {
           for (u32 p = 0; p < Tile::PANELS; ++p) {

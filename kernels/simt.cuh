@@ -21,6 +21,7 @@ struct NoShared {};
 
 #define DEVICE __device__ __forceinline__
 #define DEVICE_MEMBER DEVICE
+#define UNROLL _Pragma("unroll")
 // A kernel may be launched before the one before it has ended: it waits for that, and lets the next one start.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #define START() asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory")
@@ -28,7 +29,7 @@ struct NoShared {};
 #define START()
 #endif
 #define ENTRY(name, function, Args, Shared, most, grid)                                           \
-  extern "C" __global__ void __launch_bounds__(most) name##_kernel(const __grid_constant__ Args a) { \
+  extern "C" __global__ void __launch_bounds__(most, 1) name##_kernel(const __grid_constant__ Args a) { \
     __shared__ Shared shared;                                                                     \
     START();                                                                                      \
     function(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x}, a, shared);                   \
@@ -47,10 +48,10 @@ DEVICE u32 warp_down(u32 x, u32 offset) { return __shfl_down_sync(0xffffffffu, x
 // Waits for all lanes of the warp; what they wrote to shared memory is seen by all after it.
 #define warp_sync() __syncwarp()
 
-// Starts to copy BYTES (4 or 16, and both places a multiple of it) to shared memory; zeros when `from` is null.
+// Starts to copy BYTES (4 or 16, and both places a multiple of it) to shared memory; zeros where there is nothing `inside`.
 template <int BYTES>
-DEVICE void copy_start(float* to, const float* from) {
-  const u32 place = u32(__cvta_generic_to_shared(to)), bytes = from ? BYTES : 0;
+DEVICE void copy_start(float* to, const float* from, bool inside) {
+  const u32 place = u32(__cvta_generic_to_shared(to)), bytes = inside ? BYTES : 0;
   const u64 source = __cvta_generic_to_global(from);
   if (BYTES == 16)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(source), "r"(bytes) : "memory");
@@ -100,6 +101,7 @@ using std::isfinite;
 
 #define DEVICE static inline
 #define DEVICE_MEMBER inline
+#define UNROLL
 #define __restrict__ __restrict
 #define ENTRY(name, function, Args, Shared, most, grid)                                       \
   extern "C" void name##_kernel(const void* args, const Where* at, void* shared) {            \
@@ -147,7 +149,7 @@ DEVICE u32 warp_down(u32 x, u32 offset, u32 line = __builtin_LINE()) {
   return warp_exchange(x, simt_lane() + offset, line);
 }
 
-// A copy to shared memory. It may happen at any time from its start to the wait for it: the backend says when.
+// A copy to shared memory, of zeros where `from` is null. It may happen at any time from its start to the wait for it: the backend says when.
 struct Copy {
   float* to;
   const float* from;
@@ -171,9 +173,9 @@ static inline void copy_now(const Copy& copy) {
     std::memset(copy.to, 0, copy.bytes);
 }
 template <int BYTES>
-DEVICE void copy_start(float* to, const float* from) {
+DEVICE void copy_start(float* to, const float* from, bool inside) {
   aligned(to, BYTES), aligned(from, BYTES);
-  const Copy copy{to, from, BYTES};
+  const Copy copy{to, inside ? from : nullptr, BYTES};
   if (simt_copy(&copy)) copy_now(copy);
 }
 DEVICE void copies_close() { simt_close(); }

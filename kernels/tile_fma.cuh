@@ -22,7 +22,7 @@ struct FmaTile {
   template <Along A_ALONG, Along B_ALONG, class A, class B, class Store>
   DEVICE_MEMBER void multiply(Where at, u32 depth, const Matrix<A_ALONG, A>& left, const Matrix<B_ALONG, B>& right,
                               Store store) {
-    auto value = [](const float* from) { return from ? *from : 0.0f; };
+    auto value = [](Place place) { return place.inside ? *place.at : 0.0f; };
     for (u32 first_slot = 0; first_slot < SLOTS; first_slot += at.threads) {
       const u32 slot = first_slot + at.thread, group = slot / (SLOTS / GROUPS);
       const u32 col = slot % COLS, row = slot / COLS % (ROWS / PER_THREAD) * PER_THREAD;

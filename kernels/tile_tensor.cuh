@@ -20,20 +20,27 @@ DEVICE u32 slab_place(u32 outer, u32 k) {
 }
 #define SLAB(width) (STEP * (width) + 24)
 
-// Starts to copy inner indices first .. first + STEP of at(outer, k); a lane of a whole warp.
-template <Along ALONG, int WIDTH, class At>
-DEVICE void slab_copy(float* slab, u32 lane, u32 first, bool vectors, At at) {
-  if (vectors) {
-    for (u32 i = lane; i < WIDTH * STEP / 4; i += 32) {
-      const u32 outer = ALONG == INNER ? i / 4 : i % (WIDTH / 4) * 4, k = ALONG == INNER ? i % 4 * 4 : i / (WIDTH / 4);
-      copy_start<16>(slab + slab_place<ALONG, WIDTH>(outer, k), at(outer, first + k));
-    }
-  } else {
-    for (u32 i = lane; i < WIDTH * STEP; i += 32) {
-      const u32 outer = ALONG == INNER ? i / STEP : i % WIDTH, k = ALONG == INNER ? i % STEP : i / WIDTH;
-      copy_start<4>(slab + slab_place<ALONG, WIDTH>(outer, k), at(outer, first + k));
+// Starts to copy inner indices first .. first + STEP of at(outer, k), V neighbours along memory at a time; a lane of a whole
+// warp.
+template <Along ALONG, int WIDTH, int V, class At>
+DEVICE void slab_copy(float* slab, u32 lane, u32 first, At at) {
+  constexpr u32 LONG = ALONG == INNER ? STEP : WIDTH, WIDE = ALONG == INNER ? WIDTH : STEP;
+  constexpr u32 LANES = LONG % 32 == 0 ? 32 / V : LONG % 16 == 0 ? 16 / V : 8 / V;  // side by side along memory
+  const u32 x = lane % LANES * V, y = lane / LANES;
+  UNROLL for (u32 j = 0; j < WIDE; j += 32 / LANES) {
+    UNROLL for (u32 i = 0; i < LONG; i += LANES * V) {
+      const u32 outer = ALONG == INNER ? y + j : x + i, k = ALONG == INNER ? x + i : y + j;
+      const Place from = at(outer, first + k);
+      copy_start<4 * V>(slab + slab_place<ALONG, WIDTH>(outer, k), from.at, from.inside);
     }
   }
+}
+template <Along ALONG, int WIDTH, class At>
+DEVICE void slab_copy(float* slab, u32 lane, u32 first, const Matrix<ALONG, At>& matrix) {
+  if (matrix.vectors)
+    slab_copy<ALONG, WIDTH, 4>(slab, lane, first, matrix.at);
+  else
+    slab_copy<ALONG, WIDTH, 1>(slab, lane, first, matrix.at);
 }
 
 // The outer index, in a panel of 8 V, of the lane group g = 0 .. 8 in the panel's block j = 0 .. V. Where outer indices are
@@ -89,8 +96,8 @@ struct TensorTile {
       auto start = [&](u32 step) {
         if (step < steps) {
           const u32 first = (step * GROUPS + group) * STEP;
-          slab_copy<A_ALONG, 16 * M>(a[group][step % STAGES], lane, first, left.vectors, left.at);
-          slab_copy<B_ALONG, 8 * N * P>(b[group][step % STAGES], lane, first, right.vectors, right.at);
+          slab_copy<A_ALONG, 16 * M>(a[group][step % STAGES], lane, first, left);
+          slab_copy<B_ALONG, 8 * N * P>(b[group][step % STAGES], lane, first, right);
         }
         copies_close();
       };

@@ -12,6 +12,7 @@ use crate::ops::kl_weight::Rule;
 use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
+use crate::real::Real;
 use crate::step::{StepOptions, TrainStep, adam_state};
 use crate::{Error, Result};
 use clap::ValueEnum;
@@ -224,6 +225,16 @@ pub struct ModelCheck {
     pub kl_weight: f64,
 }
 
+/// A training step that has been taken.
+pub(crate) struct Stepped<'b, T> {
+    /// The parameters, with their gradients.
+    pub parameters: Parameters<T>,
+    /// Its tensors.
+    pub step: TrainStep<T>,
+    /// Where they are.
+    pub memory: Memory<'b>,
+}
+
 impl ModelCheck {
     /// A network of odd sizes with `c` condition frames and `k` future predictions, small enough for every entry.
     pub fn small(variant: Variant, c: usize, k: usize) -> Self {
@@ -241,19 +252,31 @@ impl ModelCheck {
         ModelCheck { model, batch: 2 * k + 1, free_bits: 0.0, kl_weight: 0.3 }
     }
 
-    /// Compares the gradient of recon + weight * regularizer with respect to every parameter. Errors: the backend's.
-    ///
-    /// The gradient is what one training step leaves behind with a learning rate of 0. A codebook has no derivative that
-    /// is worth having; what training follows is that of a surrogate: the decoder sees the encoder's output plus a
-    /// constant, code - output at the point where the gradient is taken, and the codes stay.
-    pub fn run(&self, backend: &dyn Backend, seed: u64) -> Result<Vec<Row>> {
+    /// The published sizes, 64 samples.
+    pub fn full(variant: Variant) -> Self {
+        let model = ModelConfig {
+            variant,
+            frame_size: 267,
+            latent_size: 32,
+            hidden_size: variant.hidden_size(),
+            gate_hidden_size: 64,
+            experts: 6,
+            condition_frames: 1,
+            future_predictions: 1,
+            codes: 12,
+        };
+        ModelCheck { model, batch: 64, free_bits: 0.0, kl_weight: 0.3 }
+    }
+
+    /// Takes one training step with a learning rate of 0, which leaves the gradients behind. Everything random in it is the
+    /// same in single and double precision.
+    pub(crate) fn step<'b, T: Real>(&self, backend: &'b dyn Backend, seed: u64) -> Result<Stepped<'b, T>> {
         let (model, batch) = (&self.model, self.batch);
-        let (c, k) = (model.condition_frames, model.future_predictions);
         let mut arena = Arena::default();
         let layout = Layout::of(model, ExpertInit::FanIn, CodebookInit::Fixed);
-        let parameters = Parameters::<f64>::new(&mut arena, layout, true);
-        let frames = batch + c + k;
-        let data = arena.mat(frames, model.frame_size);
+        let parameters = Parameters::<T>::new(&mut arena, layout, true);
+        let frames = batch + model.condition_frames + model.future_predictions;
+        let data = arena.mat::<T>(frames, model.frame_size);
         let options = StepOptions {
             model,
             batch,
@@ -265,25 +288,36 @@ impl ModelCheck {
             draw: false,
         };
         let step = TrainStep::new(&mut arena, &parameters, data, &options)?;
+        let mut memory = Memory::new(backend, arena)?;
+        let singles: Vec<f32> = parameters.layout.initial(seed);
+        let initial: Vec<T> = singles.into_iter().map(|x| T::of(f64::from(x))).collect();
+        memory.write(parameters.values, &initial)?;
+        memory.write(parameters.grads, &vec![T::of(f64::NAN); parameters.grads.len()])?;
+        for (i, mat) in [data, step.network.eps].into_iter().enumerate() {
+            let values = normals(Stream::new(seed, Purpose::Check, i as u64), mat.len());
+            memory.write(mat, &values.into_iter().map(T::of).collect::<Vec<T>>())?;
+        }
+        memory.write(step.starts, &(0..batch as u32).collect::<Vec<_>>())?;
+        memory.write(step.schedule, &[adam_state(0.0, [0.9, 0.999], 1)])?;
+        memory.run(&step.plan)?;
+        memory.write(parameters.values, &initial)?; // a codebook has moved
+        Ok(Stepped { parameters, step, memory })
+    }
+
+    /// Compares the gradient of recon + weight * regularizer with respect to every parameter. Errors: the backend's.
+    ///
+    /// A codebook has no derivative that is worth having; what training follows is that of a surrogate: the decoder sees the
+    /// encoder's output plus a constant, code - output at the point where the gradient is taken, and the codes stay.
+    pub fn run(&self, backend: &dyn Backend, seed: u64) -> Result<Vec<Row>> {
+        let (model, batch) = (&self.model, self.batch);
+        let (c, k) = (model.condition_frames, model.future_predictions);
+        let Stepped { parameters, step, mut memory } = self.step::<f64>(backend, seed)?;
         let network = &step.network;
         let mut encode = Plan::default();
         network.encode(&mut encode);
         let mut decode = Plan::default();
         network.decode(&mut decode);
         network.loss(&mut decode);
-
-        let mut memory = Memory::new(backend, arena)?;
-        let initial: Vec<f64> = parameters.layout.initial(seed);
-        memory.write(parameters.values, &initial)?;
-        memory.write(parameters.grads, &vec![f64::NAN; parameters.grads.len()])?;
-        let stream = |i: u64| Stream::new(seed, Purpose::Check, i);
-        memory.write(data, &normals(stream(0), data.len()))?;
-        memory.write(network.eps, &normals(stream(1), network.eps.len()))?;
-        memory.write(step.starts, &(0..batch as u32).collect::<Vec<_>>())?;
-        memory.write(step.schedule, &[adam_state(0.0, [0.9, 0.999], 1)])?;
-
-        memory.run(&step.plan)?;
-        memory.write(parameters.values, &initial)?; // the codebook has moved
         let offset = match model.variant {
             Variant::Vq => {
                 let (code, v) = (memory.read(network.z.value)?, memory.read(network.mu.value)?);

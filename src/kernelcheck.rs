@@ -7,10 +7,11 @@
 //! tensor of few numbers may have cancelled altogether: there the numbers it is made of count, too.
 use crate::arena::Arena;
 use crate::backend::{Backend, Memory, cpu::Cpu};
+use crate::config::Variant;
 use crate::ops::case::{Built, Case, cases, normals};
 use crate::philox::{Purpose, Stream};
 use crate::plan::{Field, Plan, Precision};
-use crate::{Error, Result};
+use crate::{Error, Result, stepcheck};
 use serde::Serialize;
 use std::fmt;
 use std::time::Instant;
@@ -38,6 +39,8 @@ pub struct Row {
 pub struct Report {
     /// A row a tensor of a kernel, with its worst case.
     pub rows: Vec<Row>,
+    /// Whole steps.
+    pub steps: stepcheck::Report,
     /// How long it took.
     pub seconds: f64,
 }
@@ -58,7 +61,7 @@ impl Report {
     /// Errors: [`Error::Check`], which names the worst tensor, when a kernel is wrong.
     pub fn verdict(&self) -> Result<()> {
         match self.rows.iter().filter(|row| row.worst > 1.0).max_by(|a, b| a.worst.total_cmp(&b.worst)) {
-            None => Ok(()),
+            None => self.steps.verdict(),
             Some(Row { kernel, tensor, sizes, worst, .. }) => Err(Error::Check(format!(
                 "kernels: {tensor} of {kernel} is off by {worst:.1} times its tolerance at {sizes}"
             ))),
@@ -78,17 +81,20 @@ impl fmt::Display for Report {
         }
         let (entries, wrong) =
             (self.rows.iter().map(|row| row.entries).sum::<usize>(), self.rows.iter().filter(|r| r.worst > 1.0));
-        writeln!(f, "{entries} entries in {:.1} s; {} tensors beyond their tolerance", self.seconds, wrong.count())
+        writeln!(f, "{entries} entries in {:.1} s; {} tensors beyond their tolerance", self.seconds, wrong.count())?;
+        write!(f, "\n{}", self.steps)
     }
 }
 
-/// Compares every kernel with its definition, at every size. Errors: those of the backend; what is wrong is in the report.
-pub fn run(backend: &dyn Backend) -> Result<Report> {
+/// Compares every kernel with its definition, at every size, and whole steps of these networks. Errors: those of the backend;
+/// what is wrong is in the report.
+pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     let (start, reference) = (Instant::now(), Cpu::new(0));
     let mut report = Report::default();
     for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()) {
         operation(single, double, backend, &reference, 1)?.into_iter().for_each(|row| report.add(row));
     }
+    report.steps = stepcheck::run(variants, backend, &reference)?;
     report.seconds = start.elapsed().as_secs_f64();
     Ok(report)
 }
@@ -120,7 +126,7 @@ pub fn operation(
     }
     for (plan, twin) in [(built.forward, twin.forward), (built.backward, twin.backward)] {
         for (plan, twin) in plan.one_by_one().zip(twin.one_by_one()) {
-            let rounding = if plan.calls()[0].is_product() { rounding(backend.precision()) } else { 0.0 };
+            let rounding = if plan.calls()[0].product().is_some() { rounding(backend.precision()) } else { 0.0 };
             for (tensor, entries, worst) in pair.call(&plan, &twin, tolerance + rounding)? {
                 let (kernel, sizes) = (plan.calls()[0].kernel(), single.sizes.clone());
                 rows.push(Row { kernel, tensor, sizes, entries, worst });

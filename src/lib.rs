@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod setup;
 pub mod state;
 pub mod step;
+pub mod stepcheck;
 pub mod trainer;
 
 pub use error::{Error, Result};

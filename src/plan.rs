@@ -122,13 +122,41 @@ impl fmt::Display for Precision {
     }
 }
 
+/// A matrix product in tiles for tensor cores, [rows, depth] by [depth, cols] for each expert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Product {
+    /// Rows of the result.
+    pub rows: usize,
+    /// Its columns.
+    pub cols: usize,
+    /// What is summed over.
+    pub depth: usize,
+    /// How many such products; 1 but for blended layers.
+    pub experts: usize,
+    /// Whether a tile holds all experts, to blend them.
+    pub blended: bool,
+    /// Rows and columns of a tile.
+    pub tile: [usize; 2],
+    /// Threads of a block.
+    pub threads: u32,
+}
+
+impl Product {
+    /// A block a tile.
+    pub fn grid(&self) -> Grid {
+        let [rows, cols] = self.tile;
+        let each = if self.blended { 1 } else { self.experts };
+        Grid::items(self.rows.div_ceil(rows) * self.cols.div_ceil(cols) * each, self.threads)
+    }
+}
+
 /// The grids of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grids {
     /// Of the kernel itself.
     pub fp32: Grid,
     /// Of its variants on tensor cores, which a matrix product has: see [`Call::variant`].
-    pub tensor: Option<Grid>,
+    pub tensor: Option<Product>,
 }
 
 impl From<Grid> for Grids {
@@ -316,13 +344,13 @@ impl Call {
     pub fn variant(&self, precision: Precision) -> (Cow<'static, str>, Grid) {
         match (precision, self.grids.tensor) {
             (Precision::Fp32, _) | (_, None) => (self.kernel.into(), self.grids.fp32),
-            (_, Some(grid)) => (format!("{}_{precision}", self.kernel).into(), grid),
+            (_, Some(product)) => (format!("{}_{precision}", self.kernel).into(), product.grid()),
         }
     }
 
-    /// Whether this is a matrix product, which may be computed in another precision.
-    pub fn is_product(&self) -> bool {
-        self.grids.tensor.is_some()
+    /// The matrix product that this is, if it is one: it may be computed in another precision.
+    pub fn product(&self) -> Option<Product> {
+        self.grids.tensor
     }
 
     /// Does in Rust what the kernel does.

@@ -102,10 +102,17 @@ fn usage_errors_exit_2() {
 #[cfg(unix)]
 #[test]
 fn kernels_are_checked_on_the_host() {
-    let table = result(&mut program(&["gradcheck", "--device", "simt"]));
+    let errors: Vec<f64> = ["fp32", "bf16x3"]
+        .map(|precision| {
+            let words = ["gradcheck", "--device", "simt", "--variant", "mixture", "--precision", precision, "--json"];
+            let report: serde_json::Value = serde_json::from_str(&result(&mut program(&words))).unwrap();
+            assert!(report["rows"].as_array().unwrap().iter().any(|row| row["kernel"] == "blend_linear_backward_x"));
+            report["steps"]["whole"][0]["error"].as_f64().unwrap()
+        })
+        .to_vec();
     assert!(
-        table.contains("blend_linear_backward_x") && table.contains(" 0 tensors beyond their tolerance"),
-        "{table}"
+        errors[0] < 1e-6 && errors[1] < 5e-5 && errors[1] > 3.0 * errors[0],
+        "another precision, and it tells: {errors:?}"
     );
 }
 
@@ -118,6 +125,10 @@ fn a_device_that_is_not_there_exits_3() {
         }
     }
     refusal(program(&["train"]).env("MVAE_DEVICE", "cuda:1"), 3);
+    let message = refusal(&mut program(&["train", "--precision", "bf16x3"]), 2);
+    assert!(message.contains("--precision is bf16x3, expected fp32: the cpu computes in nothing else"), "{message}");
+    refusal(program(&["gradcheck"]).env("MVAE_PRECISION", "bf16x3"), 2);
+    assert!(refusal(&mut program(&["train", "--precision", "half"]), 2).contains("fp32"));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::ops::recon_loss::slot;
 use mvae_fast::plan::Plan;
+#[cfg(unix)]
+use mvae_fast::plan::Precision;
 use mvae_fast::real::Real;
 use mvae_fast::schedule;
 use mvae_fast::step::{StepOptions, TrainStep, adam_state};
@@ -34,6 +36,12 @@ const SMALL_GRADIENT: f64 = 0.05;
 /// case; this many runs, and this many times the worst of them is allowed.
 const ROUNDED_RUNS: u64 = 8;
 const ROUNDED_FACTOR: f64 = 2.0;
+
+/// Products in bf16x3 are off by up to 3 2^-16, of random sign, where f32 rounds to 2^-24 each of their sums: outputs and
+/// gradients are off 20 to 40 times as far (docs/math.md). The tolerances for f32 leave 20 to 100 times its error; times this
+/// they leave bf16x3 as much as it needs.
+#[cfg(unix)]
+const BF16X3: f64 = 4.0;
 
 /// Runs a case; with a seed, parameters are rounded at random to 24 bits before every step.
 type Run = fn(&Case, Option<u64>, &dyn Backend) -> Report;
@@ -97,7 +105,14 @@ fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     #[allow(unused_mut)]
     let mut singles = vec![run_f32(case, None, &cpu)];
     #[cfg(unix)]
-    singles.push(run_f32(case, None, &Simt::new(1)));
+    {
+        singles.push(run_f32(case, None, &Simt::new(1)).titled("kernels"));
+        // Single steps: a rollout takes hundreds of them, and would say nothing more about products.
+        if case.get::<String>("kind") == "vae_step" {
+            let report = run_f32(case, None, &Simt::new(1).at(Precision::Bf16x3));
+            singles.push(report.titled("kernels, bf16x3").at_tolerance(BF16X3));
+        }
+    }
     let fails = |report: &Report| report.failures().next().is_some();
     for seed in 0..ROUNDED_RUNS {
         if fails(&double) || !singles.iter().any(fails) {
@@ -229,6 +244,19 @@ impl Report {
         }
     }
 
+    /// With a word on what computed it.
+    #[cfg(unix)]
+    fn titled(self, by: &str) -> Self {
+        Report { title: format!("{} {by}", self.title), ..self }
+    }
+
+    /// With tolerances this many times as large.
+    #[cfg(unix)]
+    fn at_tolerance(mut self, factor: f64) -> Self {
+        self.rows.iter_mut().for_each(|row| row.tolerance *= factor);
+        self
+    }
+
     /// Takes note of what rounding alone does to these numbers.
     fn allow(&mut self, rounded: &Report) {
         for row in &mut self.rows {
@@ -255,7 +283,7 @@ impl Row {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:24}", self.title)?;
+        write!(f, "{:40}", self.title)?;
         for r in &self.rows {
             write!(f, "  {} {:.1e} ({:.0e}", r.label, r.deviation, r.tolerance)?;
             match ratio(r.deviation, r.tolerance) > 1.0 {

@@ -87,6 +87,49 @@ fn a_shuffle_in_a_branch_is_named() {
 }
 
 #[test]
+fn a_copy_is_waited_for_by_all_who_read_it() {
+    let next = |i: usize, by: usize| (i / 32 * 32 + (i + by) % 32) as f32;
+    let want: Vec<f32> = (0..N).map(|i| next(i, 1) + 1000.0 * next(i, 2)).collect();
+    assert_eq!(launch("planted_copy", 1).unwrap(), want);
+    for wrong in ["planted_copy_no_wait", "planted_copy_no_sync", "planted_copy_too_early"] {
+        assert!(differs("planted_copy", wrong), "{wrong}");
+    }
+    let message = fault("planted_misaligned_copy");
+    assert!(message.contains("moves 16 bytes at an address that is no multiple of 16"), "{message}");
+}
+
+#[test]
+fn a_wrong_fragment_is_a_wrong_number() {
+    let left = |row: usize, col: usize| ((16 * row + col) % 64) as f32;
+    let right = |row: usize, col: usize| ((8 * row + col + 1) % 64) as f32;
+    let c = |row, col| (0..16).map(|k| left(row, k) * right(k, col)).sum::<f32>();
+    let want = |i: usize| {
+        let (g, t) = (i % 32 / 4, 2 * (i % 4));
+        c(g, t) + 2.0 * c(g, t + 1) + 3.0 * c(g + 8, t) + 5.0 * c(g + 8, t + 1) + i as f32
+    };
+    assert_eq!(launch("planted_mma", 1).unwrap(), (0..N).map(want).collect::<Vec<f32>>());
+    assert!(differs("planted_mma", "planted_mma_wrong_fragment"));
+}
+
+#[test]
+fn a_warp_multiplies_together() {
+    for kernel in ["planted_mma_in_a_branch", "planted_mma_of_two_kinds"] {
+        let message = fault(kernel);
+        assert!(message.contains(", thread ") && message.contains("waits for its warp at line"), "{message}");
+    }
+}
+
+#[test]
+fn bf16_rounds_to_the_nearest() {
+    for (i, y) in launch("planted_bf16", 1).unwrap().into_iter().enumerate() {
+        let x = i as f32 / 3.0;
+        let high = half::bf16::from_f32(x).to_f32();
+        assert_eq!(y, high + half::bf16::from_f32(x - high).to_f32());
+        assert!((y - x).abs() <= x / 65536.0);
+    }
+}
+
+#[test]
 fn out_of_bounds_is_found() {
     assert!(fault("planted_shared_out_of_bounds").contains("writes outside of its shared memory"));
     assert!(fault("planted_write_out_of_bounds").contains("writes outside of y"));

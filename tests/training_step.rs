@@ -12,6 +12,8 @@ use mvae_fast::ops::case::normals;
 use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::ops::recon_loss::slot;
 use mvae_fast::philox::{Purpose, Stream};
+#[cfg(unix)]
+use mvae_fast::plan::Precision;
 use mvae_fast::real::Real;
 use mvae_fast::step::{StepOptions, TrainStep, adam_state, initialize};
 
@@ -114,36 +116,49 @@ fn the_same_bits_on_any_number_of_threads() {
 }
 
 #[cfg(unix)]
-fn on_kernels(variant: Variant, seed: u64) -> Run<f32> {
-    Run::on(variant, |arena| Memory::new(Box::leak(Box::new(Simt::new(seed))), arena).unwrap())
+fn on_kernels(variant: Variant, seed: u64, precision: Precision) -> Run<f32> {
+    Run::on(variant, |arena| Memory::new(Box::leak(Box::new(Simt::new(seed).at(precision))), arena).unwrap())
 }
+
+#[cfg(unix)]
+const PRECISIONS: &[Precision] = &[Precision::Fp32, Precision::Bf16x3];
 
 #[cfg(unix)]
 #[test]
 fn kernels_give_the_same_bits_in_any_order_of_their_threads() {
-    for &variant in Variant::value_variants() {
+    let all = || Variant::value_variants().iter().flat_map(|&v| PRECISIONS.iter().map(move |&p| (v, p)));
+    for (variant, precision) in all() {
         let [one, two] = [1, 2].map(|seed| {
-            let mut run = on_kernels(variant, seed);
-            run.steps(2 * ROLLOUT);
+            let mut run = on_kernels(variant, seed, precision);
+            run.steps(2);
             let sums: Vec<u64> = run.memory.read(run.step.sums).unwrap().iter().map(|x| x.to_bits()).collect();
             (run.parameters().iter().map(|x| x.to_bits()).collect::<Vec<u32>>(), sums)
         });
-        assert!(one == two, "{variant:?}");
+        assert!(one == two, "{variant:?} {precision}");
     }
 }
 
 #[cfg(unix)]
 #[test]
 fn kernels_follow_double_precision() {
-    follows_double_precision(|variant| on_kernels(variant, 1));
+    follows_double_precision(5e-5, |variant| on_kernels(variant, 1, Precision::Fp32));
+}
+
+#[cfg(unix)]
+#[test]
+fn tensor_cores_follow_double_precision() {
+    // Products are off by up to 3 2^-16 = 5e-5 of their size, with random signs, in each of a dozen layers and their steps.
+    follows_double_precision(3e-4, |variant| on_kernels(variant, 1, Precision::Bf16x3));
 }
 
 #[test]
 fn single_precision_follows_double_precision() {
-    follows_double_precision(|variant| Run::<f32>::new(variant, 1));
+    // Sums of up to 150 terms of order one: 150 eps = 2e-5, and as much again for what earlier steps moved.
+    follows_double_precision(5e-5, |variant| Run::<f32>::new(variant, 1));
 }
 
-fn follows_double_precision(single: impl Fn(Variant) -> Run<f32>) {
+/// `tolerance` is that of losses of order one.
+fn follows_double_precision(tolerance: f64, single: impl Fn(Variant) -> Run<f32>) {
     for &variant in Variant::value_variants() {
         let (mut single, mut double) = (single(variant), Run::<f64>::new(variant, 1));
         let start = double.parameters();
@@ -151,8 +166,10 @@ fn follows_double_precision(single: impl Fn(Variant) -> Run<f32>) {
             single.steps(1);
             double.steps(1);
             let (got, want) = (single.loss(slot::TOTAL), double.loss(slot::TOTAL));
-            // Sums of up to 150 terms of order one: 150 eps = 2e-5, and as much again for what earlier steps moved.
-            assert!((got - want).abs() < 5e-5 * want.abs().max(1.0), "{variant:?} step {step}: {got}, expected {want}");
+            assert!(
+                (got - want).abs() < tolerance * want.abs().max(1.0),
+                "{variant:?} step {step}: {got}, expected {want}"
+            );
         }
         // Adam divides by the gradient's own size, so entries whose gradient is all rounding may go either way: few do.
         let (got, want) = (single.parameters(), double.parameters());

@@ -199,10 +199,11 @@ pub enum DataCommand {
 /// Arguments of `gradcheck`.
 #[derive(Debug, Args)]
 pub struct GradcheckArgs {
-    /// Only this network (default: all; on the cpu)
+    /// Only this network (default: all)
     #[arg(long)]
     pub variant: Option<Variant>,
-    /// auto and cpu compare gradients with finite differences; simt, cuda and cuda:N kernels with those definitions
+    /// auto and cpu compare gradients with finite differences; simt, cuda and cuda:N kernels with those definitions, and the
+    /// gradients of whole steps with double precision
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
     /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
@@ -383,7 +384,7 @@ fn gradcheck(args: &GradcheckArgs) -> Result<()> {
         print_report(&report, args.json)?;
         return report.verdict();
     }
-    let report = crate::kernelcheck::run(backend.as_ref())?;
+    let report = crate::kernelcheck::run(variants, backend.as_ref())?;
     print_report(&report, args.json)?;
     report.verdict()
 }

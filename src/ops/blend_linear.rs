@@ -10,7 +10,7 @@ use crate::arena::{Arena, Mat as Place, Var};
 use crate::backend::gemm::{Mat, MatsMut, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::{Grid, Grids, Output, Plan, size};
+use crate::plan::{Grid, Grids, Output, Plan, Product, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -110,9 +110,10 @@ impl<T: Real> BlendLinear<T> {
     }
 
     /// A block a tile of 32 samples (on tensor cores: 16) by 8 columns of all experts.
-    fn tiles(&self, columns: usize) -> Grids {
-        let grid = |samples, threads| Grid::items(self.y.rows().div_ceil(samples) * columns.div_ceil(8), threads);
-        Grids { fp32: grid(32, 256), tensor: Some(grid(16, 128)) }
+    fn tiles(&self, cols: usize, depth: usize) -> Grids {
+        let (rows, experts) = (self.y.rows(), self.bias.rows());
+        let tensor = Product { rows, cols, depth, experts, blended: true, tile: [16, 8], threads: 128 };
+        Grids { fp32: Grid::items(rows.div_ceil(32) * cols.div_ceil(8), 256), tensor: Some(tensor) }
     }
 
     fn args(&self) -> Args<T> {
@@ -150,7 +151,7 @@ impl<T: Real> Operation for BlendLinear<T> {
     fn forward(&self, plan: &mut Plan) {
         plan.push(
             "blend_linear_forward",
-            self.tiles(self.y.cols()),
+            self.tiles(self.y.cols(), self.z.cols() + self.h.cols()),
             &[Output::whole("y"), Output::whole("each")],
             self.args(),
             cpu::forward::<T>,
@@ -176,7 +177,7 @@ impl<T: Real> Operation for BlendLinear<T> {
         if !(self.z.grad.is_none() && self.h.grad.is_none()) {
             plan.push(
                 "blend_linear_backward_x",
-                self.tiles(self.z.grad.cols() + self.h.grad.cols()),
+                self.tiles(self.z.grad.cols() + self.h.grad.cols(), self.y.cols()),
                 &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
                 args,
                 cpu::backward_x::<T>,
@@ -184,7 +185,7 @@ impl<T: Real> Operation for BlendLinear<T> {
         }
         plan.push(
             "blend_linear_backward_w",
-            weight_tiles(experts, inputs, self.y.cols()),
+            weight_tiles(experts, inputs, self.y.cols(), self.y.rows()),
             &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
             args,
             cpu::backward_w::<T>,

@@ -7,7 +7,7 @@ use crate::arena::Var;
 use crate::backend::gemm::{Mat, MatsMut, product, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::{Grid, Grids, Output, Plan, size};
+use crate::plan::{Grid, Grids, Output, Plan, Product, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -55,17 +55,18 @@ crate::kernel_args! {
     }
 }
 
-/// A block a tile of outputs, here of `rows` samples by `cols` columns: 32 by 32 (`kernels/tile_fma.cuh`), on tensor cores
-/// 16 by 8 (`kernels/tile_tensor.cuh`), so that 64 samples by 256 columns are 128 blocks.
-fn tiles(rows: usize, cols: usize) -> Grids {
+/// A block a tile of outputs, of 32 samples by 32 columns (`kernels/tile_fma.cuh`) or, on tensor cores, 16 by 8
+/// (`kernels/tile_tensor.cuh`), so that 64 samples by 256 columns are 128 blocks.
+fn tiles(rows: usize, cols: usize, depth: usize) -> Grids {
     let fp32 = Grid::items(rows.div_ceil(32) * cols.div_ceil(32), 256);
-    Grids { fp32, tensor: Some(Grid::items(rows.div_ceil(16) * cols.div_ceil(8), 256)) }
+    let tensor = Product { rows, cols, depth, experts: 1, blended: false, tile: [16, 8], threads: 256 };
+    Grids { fp32, tensor: Some(tensor) }
 }
 
-/// A block a tile of 32 by 32 weights of each of `matrices`: enough for any GPU.
-pub(super) fn weight_tiles(matrices: usize, rows: usize, cols: usize) -> Grids {
-    let tiles = matrices * rows.div_ceil(32) * cols.div_ceil(32);
-    Grids { fp32: Grid::items(tiles, 256), tensor: Some(Grid::items(tiles, 128)) }
+/// A block a tile of 32 by 32 weights of each expert, whose gradient sums over the samples: enough for any GPU.
+pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: usize) -> Grids {
+    let tensor = Product { rows, cols, depth: samples, experts, blended: false, tile: [32, 32], threads: 128 };
+    Grids { fp32: Grid { threads: 256, ..tensor.grid() }, tensor: Some(tensor) }
 }
 
 /// The layer.
@@ -120,7 +121,7 @@ impl<T: Real> Operation for Linear<T> {
     fn forward(&self, plan: &mut Plan) {
         plan.push(
             "linear_forward",
-            tiles(self.y.rows(), self.y.cols()),
+            tiles(self.y.rows(), self.y.cols(), self.w.cols()),
             &[Output::whole("y")],
             self.args(),
             cpu::forward::<T>,
@@ -145,7 +146,7 @@ impl<T: Real> Operation for Linear<T> {
             let columns = self.x.grad.cols() + self.h.grad.cols();
             plan.push(
                 "linear_backward_x",
-                tiles(self.y.rows(), columns),
+                tiles(self.y.rows(), columns, self.y.cols()),
                 &[Output::sum("dx", args.add_dx), Output::sum("dh", args.add_dh)],
                 args,
                 cpu::backward_x::<T>,
@@ -153,7 +154,7 @@ impl<T: Real> Operation for Linear<T> {
         }
         plan.push(
             "linear_backward_w",
-            weight_tiles(1, self.w.rows(), self.w.cols()),
+            weight_tiles(1, self.w.rows(), self.w.cols(), self.y.rows()),
             &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
             args,
             cpu::backward_w::<T>,
