@@ -29,3 +29,6 @@ DEVICE void box_muller(u32 a, u32 b, float* first, float* second) {
   *first = radius * cosf(angle);
   *second = radius * sinf(angle);
 }
+
+// A uniform number in [0, 1) of 24 random bits, which a float holds exactly.
+DEVICE float unit(u32 bits) { return float(bits >> 8) * (1.0f / 16777216.0f); }

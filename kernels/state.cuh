@@ -16,11 +16,12 @@ enum Slot { RECON, KL, PERPLEXITY, REGULARIZER, WEIGHT, TOTAL, NONFINITE_STEP, L
 DEVICE bool stands_still(const double* losses) { return losses && losses[NONFINITE_STEP] != 0; }
 
 // What follows a layer's sum (src/ops/activation.rs).
-enum Activation { IDENTITY, ELU, RELU };
+enum Activation { IDENTITY, ELU, RELU, TANH };
 
 DEVICE float activate(u32 act, float x) {
   if (act == ELU) return x > 0 ? x : expm1f(x);
   if (act == RELU) return x < 0 ? 0 : x;         // a NaN stays one
+  if (act == TANH) return tanhf(x);
   return x;
 }
 
@@ -28,5 +29,6 @@ DEVICE float activate(u32 act, float x) {
 DEVICE float pull_back(u32 act, float y, float dy) {
   if (act == ELU) return y > 0 ? dy : dy * (y + 1);
   if (act == RELU) return y > 0 ? dy : 0;
+  if (act == TANH) return dy * (1 - y * y);
   return dy;
 }

@@ -21,6 +21,17 @@ pub enum Purpose {
     Starts = 7,
     /// Inputs of gradient checks and benchmarks.
     Check = 8,
+    /// Exploration of a policy; step = environment step.
+    Explore = 9,
+    /// What a task draws while it goes on; step = environment step.
+    Task = 10,
+    /// Where characters start anew, a block a character; step = environment step.
+    Reset = 11,
+}
+
+/// A uniform number in [0, 1) of 24 random bits, which every float type holds exactly.
+pub fn unit(bits: u32) -> f64 {
+    f64::from(bits >> 8) / 16_777_216.0
 }
 
 /// Philox4x32 with 10 rounds.

@@ -12,12 +12,14 @@ pub enum Activation {
     Elu = 1,
     /// y = max(x, 0).
     Relu = 2,
+    /// y = tanh x.
+    Tanh = 3,
 }
 
 impl Activation {
     /// The one with this number.
     pub fn of(number: usize) -> Self {
-        [Activation::None, Activation::Elu, Activation::Relu][number]
+        [Activation::None, Activation::Elu, Activation::Relu, Activation::Tanh][number]
     }
 
     /// y of x, over a row, in place.
@@ -27,6 +29,7 @@ impl Activation {
             Activation::Elu => vector::elu(row),
             // Not max(): a NaN must stay one.
             Activation::Relu => row.iter_mut().for_each(|x| *x = if *x < T::zero() { T::zero() } else { *x }),
+            Activation::Tanh => row.iter_mut().for_each(|x| *x = x.tanh()),
         }
     }
 
@@ -38,6 +41,7 @@ impl Activation {
             Activation::Relu => {
                 dy.iter_mut().zip(y).for_each(|(d, &y)| *d = if y > T::zero() { *d } else { T::zero() })
             }
+            Activation::Tanh => dy.iter_mut().zip(y).for_each(|(d, &y)| *d *= T::one() - y * y),
         }
     }
 }

@@ -1,4 +1,6 @@
 //! Sizes worth testing and timing of every operation, with what it takes to run one: for `gradcheck`, tests and benches.
+mod control;
+
 use super::Operation;
 use super::activation::Activation::{self, Elu, None as Identity, Relu};
 use super::adam::{self, Adam};
@@ -180,6 +182,7 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
     cases.extend([(1, 1, 1), (3, 5, 2), (17, 3, 7), (64, 32, 12)].map(|(b, l, n)| quantize(b, l, n)));
     cases.extend([window(64, 267, 1, 1), noise(64, 32), pick_expert(64, 6), adam(1_696_072)]);
     cases.extend([kl(), sums(64, 32, 6), begin()]);
+    cases.extend(control::cases());
     cases
 }
 

@@ -1,20 +1,28 @@
 //! The operations: each file holds one operation's arguments, shape checks, calls and definition (the CPU body, generic
 //! over f32 and f64). Formulas are derived in `docs/math.md`.
 pub mod activation;
+pub mod advantage;
 pub mod adam;
+pub mod axpby;
 pub mod begin_step;
 pub mod blend_linear;
 pub mod case;
+pub mod clip_grad;
 pub mod epoch_sums;
+pub mod experience;
+pub mod gaussian_action;
 pub mod kl_weight;
 pub mod linear;
 pub mod noise;
+pub mod ppo_loss;
 pub mod quantize;
 pub mod recon_loss;
 pub mod reparameterize;
+pub mod rescale;
 pub mod softmax;
 pub mod specialist_loss;
 pub mod window;
+pub mod world;
 
 use crate::plan::Plan;
 use crate::{Error, Result};

@@ -1,8 +1,8 @@
-//! Random numbers of the current step: standard normal ones, and the draw of one specialist per sample.
+//! Random numbers of the current step: standard normal ones, uniform ones, and the draw of one specialist per sample.
 use super::begin_step::StepState;
 use crate::arena::Mat;
 use crate::backend::team::{Team, pieces};
-use crate::philox::{Purpose, Stream};
+use crate::philox::{Purpose, Stream, unit};
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
@@ -51,6 +51,48 @@ pub mod normal {
                 four.iter_mut().zip(normals).for_each(|(x, n)| *x = T::of(f64::from(n)));
             }
         });
+    }
+}
+
+/// Arguments of `noise_uniform`.
+pub mod uniform {
+    use super::*;
+
+    crate::kernel_args! {
+        reads {
+            /// The current step: seed and step.
+            state: StepState [1],
+        }
+        writes {
+            /// Uniform numbers in [0, 1).
+            out: T [n],
+        }
+        sizes {
+            /// How many.
+            n,
+            /// [`Purpose`].
+            purpose,
+        }
+    }
+
+    /// Appends the call that fills `out` with the step's uniform numbers for `purpose`.
+    pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, out: Mat<T>, purpose: Purpose) {
+        let args = Args {
+            state: state.into(),
+            out: out.into(),
+            n: size(out.len()),
+            purpose: purpose as u32,
+            scalar: Default::default(),
+        };
+        plan.push("noise_uniform", Grid::elements(out.len().div_ceil(4), 64), &[Output::whole("out")], args, cpu::<T>);
+    }
+
+    /// The definition: element i is number i of the stream (seed, purpose, step).
+    pub fn cpu<T: Real>(v: View<'_, T>, _: &Team) {
+        let stream = Stream::numbered(v.state[0].seed, v.purpose as u32, v.state[0].step);
+        for (block, four) in v.out.chunks_mut(4).enumerate() {
+            four.iter_mut().zip(stream.block(block as u32)).for_each(|(x, bits)| *x = T::of(unit(bits)));
+        }
     }
 }
 

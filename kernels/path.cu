@@ -1,0 +1,52 @@
+// Task Path: stay with a point that runs along a closed path, one of its points a frame, 4 ahead.
+//   reward = progress + 2 (where the point is within 2) + 3/4 energy - mean |latent| / 200
+#pragma once
+#include "world.cuh"
+
+DEVICE void path_follow(const World& a, u32 p, u32 time) { put(a.target, p, get(a.course, (time + a.offset[p] + 4) % a.n)); }
+
+DEVICE void path_step(Where at, const World& a, NoShared&) {
+  each_character(at, a, [&](u32 p, u32 lane) {
+    advance(a, p, lane);
+    const float spent = energy(a, p, lane);
+    float size = 0;
+    for (u32 i = lane; i < a.l; i += 32) size += fabsf(a.latent[u64(p) * a.l + i]);
+    size = warp_sum(size) / float(a.l);
+    if (lane > 0) return;
+    const float potential = potential_of(a, p), hit = potential > -2 ? 2 : 0;
+    const float reward = potential - a.potential[p] + hit + 0.75f * spent - 0.005f * size;
+    path_follow(a, p, time_of(a));
+    a.potential[p] = potential_of(a, p);
+    finish(a, p, reward, false, false);
+  });
+}
+KERNEL(path_step, World, NoShared, 128)
+
+DEVICE void path_reset(Where at, const World& a, NoShared&) {
+  each_character(at, a, [&](u32 p, u32 lane) {
+    if (!is_done(a, p)) return;
+    const bool out = time_is_out(a);
+    const Draws draws = restart(a, p, lane, out);
+    if (lane > 0) return;
+    const u32 o = u32(double(draws.u[1]) * a.n);
+    a.offset[p] = o;
+    path_follow(a, p, out ? 0 : time_of(a));
+    if (a.literal) a.potential[p] = potential_of(a, p);  // before the root is placed
+    const Vec along = get(a.course, (o + 19) % a.n) - get(a.course, (o + 4) % a.n);
+    put(a.root, p, get(a.course, o));
+    a.facing[p] = wrapped(-atan2f(along.z, along.x));
+    if (!a.literal) a.potential[p] = potential_of(a, p);
+  });
+}
+KERNEL(path_reset, World, NoShared, 128)
+
+DEVICE void path_observe(Where at, const World& a, NoShared&) {
+  const u32 time = time_is_out(a) ? 0 : time_of(a);
+  each_character(at, a, [&](u32 p, u32 lane) {
+    float* extra = condition(a, p, lane);
+    if (lane >= 4) return;
+    const Vec point = get(a.course, (15 * lane + time + a.offset[p] + 4) % a.n);
+    put(extra, lane, to_local(a.facing[p], way(a, p, point)));
+  });
+}
+KERNEL(path_observe, World, NoShared, 128)

@@ -1,0 +1,152 @@
+// Characters in a world: what all tasks share. A character is one warp's: its lanes share out rows of features, lane 0
+// does the rest, and what one lane writes no other reads in the same kernel. Distances of the rules are in body units.
+#pragma once
+#include "philox.cuh"
+#include "reduce.cuh"
+#include "state.cuh"
+
+struct World {                          // field for field: src/ops/world.rs
+  const StepState* state;               // [1] rollout_step: the clock after this step
+  const float *frames, *latent;         // [P, K F] in the data's units   [P, L]
+  const float *noise, *draws;           // [P, L]   [P, 2]
+  const float *poses, *course;          // [M, C F] conditions to start from   [N, 2] points of a path, ends of walls
+  float *history, *root, *facing;       // [P, C F] newest first   [P, 2]   [P] in [0, 2 pi)
+  float *feet, *target, *potential;     // [P, 2 frames, 2 toes, 3]   [P, 2]   [P]
+  float* command;                       // [P, 2] direction, speed
+  u32 *offset, *visited;                // [P]   [P, 32] bits
+  float *outcome, *observation;         // [P, 3] reward, 0: ended, 0: time is out   [P, D]
+  double body, speed;                   // body unit   largest speed asked for
+  double floor_left, floor_right;       // heights of toes that stand
+  u32 p, k, f, c, d, l, m, n;           // characters, future, features, conditions, observation, latent, poses, points
+  u32 frame, last, toe_left, toe_right; // which predicted frame, whether it is the last, joints
+  u32 horizon, literal;                 // steps, the reference's mistakes
+};
+#define RESET 11u                       // Purpose::Reset in src/philox.rs
+#define TURN 6.283185307179586f
+
+struct Vec {
+  float x, z;
+};
+DEVICE Vec operator-(Vec a, Vec b) { return Vec{a.x - b.x, a.z - b.z}; }
+DEVICE float dot(Vec a, Vec b) { return a.x * b.x + a.z * b.z; }
+DEVICE float cross(Vec a, Vec b) { return a.x * b.z - a.z * b.x; }
+DEVICE float length(Vec a) { return sqrtf(a.x * a.x + a.z * a.z); }
+DEVICE Vec get(const float* from, u64 i) { return Vec{from[2 * i], from[2 * i + 1]}; }
+DEVICE void put(float* to, u64 i, Vec v) {
+  to[2 * i] = v.x;
+  to[2 * i + 1] = v.z;
+}
+DEVICE Vec to_world(float facing, Vec v) {
+  const float s = sinf(facing), c = cosf(facing);
+  return Vec{c * v.x + s * v.z, c * v.z - s * v.x};
+}
+DEVICE Vec to_local(float facing, Vec v) {
+  const float s = sinf(facing), c = cosf(facing);
+  return Vec{c * v.x - s * v.z, s * v.x + c * v.z};
+}
+DEVICE float wrapped(float angle) { return angle - floorf(angle / TURN) * TURN; }
+
+// The clock while the current frame is applied, and whether it has run out.
+DEVICE u32 time_of(const World& a) { return a.state->rollout_step + a.last - 1; }
+DEVICE bool time_is_out(const World& a) { return a.state->rollout_step >= a.horizon; }
+DEVICE bool is_done(const World& a, u32 p) { return a.outcome[3 * u64(p) + 1] == 0; }
+
+// Calls `act(character, lane)` in every lane of the warp of each character.
+template <class Act>
+DEVICE void each_character(Where at, const World& a, Act act) {
+  const u32 warps = at.threads / 32;
+  for (u32 p = at.block * warps + at.thread / 32; p < a.p; p += at.blocks * warps) act(p, at.thread % 32);
+}
+
+// The vector from the root to a point, in body units.
+DEVICE Vec way(const World& a, u32 p, Vec point) {
+  const Vec v = point - get(a.root, p);
+  return Vec{v.x / float(a.body), v.z / float(a.body)};
+}
+DEVICE float potential_of(const World& a, u32 p) { return -length(way(a, p, get(a.target, p))); }
+
+// Ground position of a joint in the world, or as the reference has it, who does not turn it.
+DEVICE Vec joint_at(const World& a, u32 p, const float* frame, u32 joint) {
+  const Vec own{frame[3 + 3 * joint], frame[5 + 3 * joint]};
+  const Vec v = a.literal ? own : to_world(a.facing[p], own), root = get(a.root, p);
+  return Vec{root.x + v.x, root.z + v.z};
+}
+
+// The predicted frame that is applied.
+DEVICE const float* frame_of(const World& a, u32 p) { return a.frames + (u64(p) * a.k + a.frame) * a.f; }
+
+// Moves a character by its frame: history (all lanes), root, facing and feet (lane 0).
+DEVICE void advance(const World& a, u32 p, u32 lane) {
+  const float* frame = frame_of(a, p);
+  float* history = a.history + u64(p) * a.c * a.f;
+  for (u32 i = lane; i < a.f; i += 32) {
+    for (u32 j = a.c - 1; j > 0; --j) history[u64(j) * a.f + i] = history[u64(j - 1) * a.f + i];
+    history[i] = frame[i];
+  }
+  if (lane > 0) return;
+  const Vec root = get(a.root, p), d = to_world(a.facing[p], Vec{frame[0], frame[1]});
+  a.facing[p] = wrapped(a.facing[p] + frame[2]);
+  put(a.root, p, Vec{root.x + d.x, root.z + d.z});
+  float* feet = a.feet + 12 * u64(p);
+  for (u32 i = 0; i < 6; ++i) feet[6 + i] = feet[i];
+  for (u32 foot = 0; foot < 2; ++foot) {
+    const u32 toe = foot == 0 ? a.toe_left : a.toe_right;
+    const Vec v = joint_at(a, p, frame, toe);
+    feet[3 * foot] = v.x;
+    feet[3 * foot + 1] = v.z;
+    feet[3 * foot + 2] = frame[4 + 3 * toe];
+  }
+}
+
+// -0.8 (root displacement^2 + turn^2 + mean of squared joint velocities), in lane 0; called by all lanes.
+DEVICE float energy(const World& a, u32 p, u32 lane) {
+  const float* frame = frame_of(a, p);
+  const u32 joints = (a.f - 3) / 12;
+  float squares = 0;
+  for (u32 i = lane; i < 3 * joints; i += 32) squares += frame[3 + 3 * joints + i] * frame[3 + 3 * joints + i];
+  squares = warp_sum(squares) / float(3 * joints);
+  const float body = float(a.body * a.body);
+  return -0.8f * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / body + frame[2] * frame[2]);
+}
+
+// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says who is done.
+DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed) {
+  const bool out = time_of(a) >= a.horizon;
+  float* outcome = a.outcome + 3 * u64(p);
+  outcome[0] = a.frame == 0 || alone ? reward : outcome[0] + reward;
+  outcome[1] = out || failed ? 0 : 1;
+  outcome[2] = out ? 0 : 1;
+}
+
+// Four uniform numbers for a character that starts anew; the first chooses the pose. `again`: for another try.
+struct Draws {
+  float u[4];
+};
+DEVICE Draws reset_draws(const World& a, u32 p, u32 again) {
+  const Four bits = random_bits(a.state->seed, RESET, a.state->step, again * a.p + p);
+  Draws draws;
+  for (u32 i = 0; i < 4; ++i) draws.u[i] = unit(bits.x[i]);
+  return draws;
+}
+DEVICE const float* pose_of(const World& a, Draws draws) {
+  return a.poses + u64(double(draws.u[0]) * a.m) * a.c * a.f;
+}
+
+// Puts a character at the origin, with a new pose when `pose`; the pose is all lanes', the rest lane 0's.
+DEVICE Draws restart(const World& a, u32 p, u32 lane, bool pose) {
+  const Draws draws = reset_draws(a, p, 0);
+  if (pose)
+    for (u32 i = lane; i < a.c * a.f; i += 32) a.history[u64(p) * a.c * a.f + i] = pose_of(a, draws)[i];
+  if (lane > 0) return draws;
+  put(a.root, p, Vec{0, 0});
+  a.facing[p] = 0;
+  for (u32 i = 0; i < 12; ++i) a.feet[12 * u64(p) + i] = 1;
+  return draws;
+}
+
+// Writes the condition in front of what the task adds, whose place it returns.
+DEVICE float* condition(const World& a, u32 p, u32 lane) {
+  float* observation = a.observation + u64(p) * a.d;
+  for (u32 i = lane; i < a.c * a.f; i += 32) observation[i] = a.history[u64(p) * a.c * a.f + i];
+  return observation + u64(a.c) * a.f;
+}

@@ -1,0 +1,247 @@
+//! Cases of the operations that controllers are made of.
+use super::*;
+use crate::ops::advantage::{self, Advantage, OUTCOME};
+use crate::ops::experience::{Rollout, Step, gather, store};
+use crate::ops::gaussian_action::log_prob;
+use crate::ops::noise::uniform;
+use crate::ops::ppo_loss::{PpoLoss, Samples};
+use crate::ops::world::{Rules, Sizes, Task, World};
+use crate::ops::{axpby, clip_grad, gaussian_action, rescale};
+
+/// Distances in a world are up to some hundred times the differences that rewards are made of.
+const WORLD_TERMS: usize = 512;
+
+/// All of them.
+pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
+    let mut cases = vec![linear(5, 3, 0, 4, Activation::Tanh, false), draws(67, 2), scaled(100, 267), scaled(3, 5)];
+    cases.extend([mixed(100, 32, true), mixed(3, 5, false)]);
+    cases.extend([(1, 1, true), (7, 5, true), (100, 32, true), (100, 32, false)].map(|(b, a, noise)| act(b, a, noise)));
+    cases.extend([(1, 2, true), (7, 3, true), (5, 11, false), (32, 512, true)].map(|(t, p, gae)| advantages(t, p, gae)));
+    cases.extend([keep(3, 5, 7, 2), keep(8, 100, 269, 32), pick(11, 5, 3, 2), pick(4096, 1000, 269, 32)]);
+    cases.extend([(1, 1), (7, 3), (37, 5), (1000, 32)].map(|(b, a)| loss(b, a)));
+    cases.extend([clip(100, 1.0), clip(100_000, 1.0), clip(70_000, 1e6)]);
+    for task in [Task::Target, Task::Joystick, Task::Path, Task::Walk, Task::Maze] {
+        cases.extend([(false, 241), (false, 240), (true, 240)].map(|(literal, horizon)| live(task, 5, 4, literal, horizon)));
+        cases.push(live(task, 100, 22, false, 241));
+    }
+    cases
+}
+
+fn small<T>(case: Case<T>, small: bool) -> Case<T> {
+    Case { full: !small, ..case }
+}
+
+fn draws<T: Real>(p: usize, n: usize) -> Case<T> {
+    step_case("noise", format!("uniform p={p} n={n}"), move |arena| {
+        let (state, out) = (arena.mat(1, 1), arena.mat(p, n));
+        let mut plan = Plan::default();
+        uniform::push::<T>(&mut plan, state, out, Purpose::Task);
+        let built = Built::step(plan, vec![], vec![Var::constant(out)]);
+        Ok(built.prepared(move |memory| memory.write(state, &first_step())))
+    })
+}
+
+fn scaled<T: Real>(n: usize, f: usize) -> Case<T> {
+    let case = step_case("rescale", format!("n={n} f={f}"), move |arena| {
+        let [x, y] = [(); 2].map(|()| arena.mat(n, 2 * f));
+        let [scale, shift] = [(); 2].map(|()| arena.mat(1, f));
+        let mut plan = Plan::default();
+        rescale::push(&mut plan, x, scale, shift, y)?;
+        let inputs = vec![constant("x", x), constant("scale", scale), constant("shift", shift)];
+        Ok(Built::step(plan, inputs, vec![Var::constant(y)]))
+    });
+    small(case, n < 64)
+}
+
+fn mixed<T: Real>(p: usize, l: usize, two: bool) -> Case<T> {
+    let case = step_case("axpby", format!("p={p} l={l}{}", if two { " two" } else { "" }), move |arena| {
+        let [x, w, y] = [(); 3].map(|()| arena.mat(p, l));
+        let mut plan = Plan::default();
+        axpby::push(&mut plan, (2.0, x), (0.5, if two { w } else { Mat::NONE }), y)?;
+        Ok(Built::step(plan, vec![constant("x", x), constant("w", w)], vec![Var::constant(y)]))
+    });
+    small(case, p < 64)
+}
+
+fn act<T: Real>(b: usize, a: usize, noisy: bool) -> Case<T> {
+    let case = step_case("gaussian_action", format!("b={b} a={a}{}", if noisy { " drawn" } else { "" }), move |arena| {
+        let [mean, noise, action] = [(); 3].map(|()| arena.mat(b, a));
+        let (logstd, log_prob) = (arena.mat(a, 1), arena.mat(b, 1));
+        let mut plan = Plan::default();
+        let drawn = if noisy { noise } else { Mat::NONE };
+        gaussian_action::push(&mut plan, (mean, logstd), drawn, (action, log_prob))?;
+        let inputs =
+            vec![input("mean", Var::constant(mean), 0.5), input("logstd", Var::constant(logstd), 0.3), constant("noise", noise)];
+        Ok(Built::step(plan, inputs, vec![Var::constant(action), Var::constant(log_prob)]))
+    });
+    Case { terms: 2 * a, ..small(case, b < 64) }
+}
+
+fn advantages<T: Real>(t: usize, p: usize, gae: bool) -> Case<T> {
+    let case = step_case("advantage", format!("t={t} p={p}{}", if gae { "" } else { " plain" }), move |arena| {
+        let outcomes = arena.mat(t * p, OUTCOME);
+        let [returns, advantages] = [(); 2].map(|()| arena.mat(t, p));
+        let values = arena.mat(t + 1, p);
+        let lambda = gae.then_some(0.95);
+        let mut plan = Plan::default();
+        advantage::push(&mut plan, &Advantage { outcomes, values, returns, advantages, gamma: 0.99, lambda })?;
+        let inputs = vec![constant("values", values)];
+        let built = Built::step(plan, inputs, vec![Var::constant(returns), Var::constant(advantages)]);
+        Ok(built.prepared(move |memory| {
+            // Episodes end here and there, some because time is out.
+            let mut drawn = normals(Stream::new(1, Purpose::Check, 9), outcomes.len());
+            drawn.chunks_exact_mut(OUTCOME).for_each(|outcome| {
+                let (mask, bad) = (outcome[1] > -1.5, outcome[2] > -1.5);
+                (outcome[1], outcome[2]) = (f64::from(u8::from(mask && bad)), f64::from(u8::from(bad)));
+            });
+            memory.write(outcomes, &drawn.into_iter().map(T::of).collect::<Vec<T>>())
+        }))
+    });
+    Case { terms: 4 * t.max(32), ..small(case, p < 64) }
+}
+
+/// A rollout with room for `t` steps of `p` characters.
+fn rollout<T: Real>(arena: &mut Arena, t: usize, p: usize, d: usize, a: usize) -> Rollout<T> {
+    Rollout {
+        observations: arena.mat((t + 1) * p, d),
+        actions: arena.mat(t * p, a),
+        log_probs: arena.mat(t * p, 1),
+        outcomes: arena.mat(t * p, OUTCOME),
+    }
+}
+
+fn keep<T: Real>(t: usize, p: usize, d: usize, a: usize) -> Case<T> {
+    let case = step_case("experience", format!("store t={t} p={p} d={d} a={a}"), move |arena| {
+        let state = arena.mat(1, 1);
+        let rollout = rollout::<T>(arena, t, p, d, a);
+        let [observation, action, log_prob, outcome] = [d, a, 1, OUTCOME].map(|cols| arena.mat(p, cols));
+        let mut plan = Plan::default();
+        store::push(&mut plan, state, &Step { observation, action, log_prob, outcome }, &rollout);
+        let mats = [observation, action, log_prob, outcome];
+        let inputs = mats.map(|mat| constant("step", mat)).into_iter().collect();
+        let built = Built::step(plan, inputs, mats.map(Var::constant).to_vec());
+        Ok(built.prepared(move |memory| {
+            memory.write(state, &[StepState { minibatch: t as u32 - 1, ..first_step()[0] }])
+        }))
+    });
+    small(case, p < 64)
+}
+
+fn pick<T: Real>(n: usize, b: usize, d: usize, a: usize) -> Case<T> {
+    let case = step_case("experience", format!("gather n={n} b={b} d={d} a={a}"), move |arena| {
+        let (state, order) = (arena.mat(1, 1), arena.mat(1, 2 * n));
+        let rollout = rollout::<T>(arena, n, 1, d, a);
+        let [returns, advantages] = [(); 2].map(|()| arena.mat(n, 1));
+        let [observation, action, old_log_prob, ret, advantage] = [d, a, 1, 1, 1].map(|cols| arena.mat(b, cols));
+        let samples = Samples { action, old_log_prob, returns: ret, advantages: advantage };
+        let mut plan = Plan::default();
+        gather::push(&mut plan, (state, order), &rollout, (returns, advantages), (observation, &samples));
+        let all = [rollout.observations, rollout.actions, rollout.log_probs, returns, advantages];
+        let inputs = all.map(|mat| constant("rollout", mat)).into_iter().collect();
+        let built = Built::step(plan, inputs, [observation, action].map(Var::constant).to_vec());
+        Ok(built.prepared(move |memory| {
+            let mut orders = Stream::new(1, Purpose::Check, 0).permutation(n);
+            orders.extend(Stream::new(1, Purpose::Check, 1).permutation(n));
+            memory.write(order, &orders)?;
+            memory.write(state, &[StepState { minibatch: n as u32, ..first_step()[0] }])
+        }))
+    });
+    small(case, b < 64)
+}
+
+fn loss<T: Real>(b: usize, a: usize) -> Case<T> {
+    Case {
+        op: "ppo_loss",
+        sizes: format!("b={b} a={a}"),
+        full: b > 64,
+        flops: [0.0; 2],
+        terms: 4 * a + 16,
+        build: Box::new(move |arena| {
+            let (mean, logstd, value) = (arena.var(b, a), arena.var(a, 1), arena.var(b, 1));
+            let action = arena.mat(b, a);
+            let [old_log_prob, returns, advantages, ratio] = [(); 4].map(|()| arena.mat(b, 1));
+            let (state, losses) = (arena.mat(1, 1), arena.mat(1, LOSSES));
+            let samples = Samples { action, old_log_prob, returns, advantages };
+            let (clip, entropy_weight) = (0.2, 0.01);
+            let op = PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight };
+            let inputs = vec![
+                input("mean", mean, 0.5),
+                input("logstd", logstd, 0.3),
+                input("value", value, 1.0),
+                constant("action", action),
+                constant("returns", returns),
+                constant("advantages", advantages),
+            ];
+            let built = Built::new(&[&op.check()?], inputs, vec![], losses);
+            Ok(built.prepared(move |memory| {
+                // Ratios on both sides of the clip.
+                let (mean, logstd, action) =
+                    (memory.read(mean.value)?, memory.read(logstd.value)?, memory.read(action)?);
+                let off = normals(Stream::new(1, Purpose::Check, 77), b);
+                let rows = action.chunks_exact(a).zip(mean.chunks_exact(a)).zip(off);
+                let old = rows.map(|((action, mean), off)| log_prob(action, mean, &logstd) + T::of(0.3 * off));
+                memory.write(old_log_prob, &old.collect::<Vec<T>>())
+            }))
+        }),
+    }
+}
+
+fn clip<T: Real>(n: usize, limit: f64) -> Case<T> {
+    let case = step_case("clip_grad", format!("n={n} limit={limit}"), move |arena| {
+        let (grad, squares) = (arena.mat(1, n), arena.mat(1, n.div_ceil(adam::CHUNK)));
+        let mut plan = Plan::default();
+        clip_grad::push::<T>(&mut plan, grad, squares, limit)?;
+        Ok(Built::step(plan, vec![constant("grad", grad)], vec![Var::constant(grad)]))
+    });
+    small(case, n < 1000)
+}
+
+/// A character's step: whoever is done starts anew and is seen, two frames are applied, and what they led to is seen.
+fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: usize) -> Case<T> {
+    let name = if literal { " literal" } else { "" };
+    let case = step_case("world", format!("{} p={p} j={joints} h={horizon}{name}", task.name()), move |arena| {
+        let toes = [0, 1];
+        let rules = Rules { task, body: 1.5, speed: 0.7, toes, floors: [0.1, 0.2], horizon, literal };
+        let (frame_size, latent) = (3 + 12 * joints, 5);
+        let (condition_frames, future_predictions) = (2, 2);
+        let course = if task == Task::Path { 37 } else { 8 };
+        let sizes =
+            Sizes { characters: p, frame_size, condition_frames, future_predictions, latent, poses: 3, course };
+        let state = arena.mat(1, 1);
+        let world = World::<T>::new(arena, rules, sizes, state)?;
+        let mut plan = Plan::default();
+        world.reset(&mut plan);
+        world.observe(&mut plan);
+        world.step(&mut plan, 0, false);
+        world.step(&mut plan, 1, true);
+        world.observe(&mut plan);
+        let mut inputs = vec![
+            input("frames", Var::constant(world.frames), 0.2),
+            constant("latent", world.latent),
+            constant("poses", world.poses),
+            constant("history", world.history),
+            constant("root", world.root),
+            constant("facing", world.facing),
+            constant("feet", world.feet),
+            input("course", Var::constant(world.course), 50.0),
+            constant("noise", world.noise),
+            constant("target", world.target),
+            constant("potential", world.potential),
+            constant("command", world.command),
+        ];
+        inputs.retain(|input| !input.var.value.is_none());
+        let built = Built::step(plan, inputs, vec![Var::constant(world.observation)]);
+        Ok(built.prepared(move |memory| {
+            let stream = Stream::new(1, Purpose::Check, 55);
+            if !world.draws.is_none() {
+                let drawn = (0..world.draws.len()).map(|i| T::of(crate::philox::unit(stream.bits(i))));
+                memory.write(world.draws, &drawn.collect::<Vec<T>>())?;
+            }
+            // Every second character is done.
+            let outcome = (0..p * OUTCOME).map(|i| T::of((i / OUTCOME % 2) as f64));
+            memory.write(world.outcome, &outcome.collect::<Vec<T>>())?;
+            memory.write(state, &[StepState { rollout_step: 240, ..first_step()[0] }])
+        }))
+    });
+    Case { terms: WORLD_TERMS, ..small(case, p < 64) }
+}

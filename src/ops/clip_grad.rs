@@ -1,0 +1,66 @@
+//! The gradient's norm over all parameters, and the gradient scaled down where that is above a limit:
+//! g <- g min(1, limit / (norm + 1e-6)).
+use super::adam::CHUNK;
+use super::expect;
+use crate::Result;
+use crate::arena::Mat;
+use crate::backend::team::{Team, pieces};
+use crate::backend::vector;
+use crate::plan::{Grid, Output, Plan, size};
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {}
+    writes {
+        /// \[n\] gradient.
+        grad: T [n],
+        /// Sum of the squared gradient over each [`CHUNK`], before it is scaled.
+        squares: f64 [n.div_ceil(CHUNK)],
+    }
+    numbers {
+        /// Largest norm.
+        limit,
+    }
+    sizes {
+        /// Parameters.
+        n,
+        /// Keeps the number of sizes even.
+        pad,
+    }
+}
+
+/// Appends both calls. Errors: shapes that do not fit.
+pub fn push<T: Real>(plan: &mut Plan, grad: Mat<T>, squares: Mat<f64>, limit: f64) -> Result<()> {
+    let chunks = grad.len().div_ceil(CHUNK);
+    expect("clip_grad", "squares", squares.len(), chunks, "one a chunk of parameters")?;
+    let (n, scalar) = (size(grad.len()), Default::default());
+    let args = Args::<T> { grad: grad.into(), squares: squares.into(), limit, n, pad: 0, scalar };
+    let grid = Grid::items(chunks, 1024);
+    plan.push("clip_grad_squares", grid, &[Output::whole("squares")], args, cpu::squares::<T>);
+    plan.push("clip_grad_scale", grid, &[Output::part("grad")], args, cpu::scale::<T>);
+    Ok(())
+}
+
+/// The norm that partial sums of squares make.
+pub fn norm(squares: &[f64]) -> f64 {
+    squares.iter().sum::<f64>().sqrt()
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// squares
+    pub fn squares<T: Real>(v: View<'_, T>, team: &Team) {
+        let grad = &*v.grad;
+        team.each(pieces(v.squares, 1), |task, square| {
+            square[0] = vector::sum_of_squares(&grad[task * CHUNK..][..CHUNK.min(grad.len() - task * CHUNK)]);
+        });
+    }
+
+    /// grad scaled
+    pub fn scale<T: Real>(v: View<'_, T>, team: &Team) {
+        let factor = T::of((v.limit / (norm(v.squares) + 1e-6)).min(1.0));
+        team.each(pieces(v.grad, CHUNK), |_, grad| grad.iter_mut().for_each(|g| *g *= factor));
+    }
+}

@@ -1,0 +1,87 @@
+//! An action of a diagonal Gaussian policy: a = clip(mean + exp(logstd) noise, -1, 1), with its log-density, which is taken
+//! at the clipped value. Without noise the mean is the action.
+use super::expect;
+use crate::Result;
+use crate::arena::Mat;
+use crate::backend::team::Team;
+use crate::plan::{Grid, Output, Plan, size};
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {
+        /// [B, A] in [-1, 1].
+        mean: T [b * a],
+        /// \[A\].
+        logstd: T [a],
+        /// [B, A] standard normal, or absent.
+        noise: T [b * a],
+    }
+    writes {
+        /// [B, A].
+        action: T [b * a],
+        /// \[B\] log-density of the action, summed over A.
+        log_prob: T [b],
+    }
+    sizes {
+        /// Samples.
+        b,
+        /// Entries of an action.
+        a,
+    }
+}
+
+/// Appends the call. Errors: shapes that do not fit.
+pub fn push<T: Real>(
+    plan: &mut Plan,
+    (mean, logstd): (Mat<T>, Mat<T>),
+    noise: Mat<T>,
+    (action, log_prob): (Mat<T>, Mat<T>),
+) -> Result<()> {
+    expect("gaussian_action", "logstd", logstd.len(), mean.cols(), "one an entry of the action")?;
+    expect("gaussian_action", "action", action.len(), mean.len(), "as many as means")?;
+    expect("gaussian_action", "log_prob", log_prob.len(), mean.rows(), "one a sample")?;
+    let args = Args {
+        mean: mean.into(),
+        logstd: logstd.into(),
+        noise: noise.into(),
+        action: action.into(),
+        log_prob: log_prob.into(),
+        b: size(mean.rows()),
+        a: size(mean.cols()),
+        scalar: Default::default(),
+    };
+    let writes = [Output::whole("action"), Output::whole("log_prob")];
+    plan.push("gaussian_action", Grid::elements(mean.rows(), 64), &writes, args, cpu::gaussian_action::<T>);
+    Ok(())
+}
+
+/// log N(action; mean, exp(logstd)^2), summed over the entries.
+pub(super) fn log_prob<T: Real>(action: &[T], mean: &[T], logstd: &[T]) -> T {
+    let normalizer = T::of(0.5 * std::f64::consts::TAU.ln());
+    let entries = action.iter().zip(mean).zip(logstd);
+    let density = entries.map(|((&action, &mean), &logstd)| {
+        let off = (action - mean) / logstd.exp();
+        -T::of(0.5) * off * off - logstd - normalizer
+    });
+    density.sum()
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// action and log_prob
+    pub fn gaussian_action<T: Real>(v: View<'_, T>, _: &Team) {
+        for row in 0..v.b {
+            let at = row * v.a..(row + 1) * v.a;
+            let (mean, action) = (&v.mean[at.clone()], &mut v.action[at.clone()]);
+            action.copy_from_slice(mean);
+            if !v.noise.is_empty() {
+                for ((action, &noise), logstd) in action.iter_mut().zip(&v.noise[at]).zip(v.logstd) {
+                    *action = (*action + logstd.exp() * noise).max(-T::one()).min(T::one());
+                }
+            }
+            v.log_prob[row] = log_prob(action, mean, v.logstd);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The clipped loss of proximal policy optimization (Schulman et al. 2017), with the error of the critic:
+//! -mean min(r A, clip(r, 1 - clip, 1 + clip) A) - entropy_weight entropy + WEIGHT mean (R - V)^2,
+//! r = exp(log pi(action) - old log-density).
+use super::gaussian_action::log_prob;
+use super::{Operation, begin_step::StepState, expect};
+use crate::Result;
+use crate::arena::{Mat, Var};
+use crate::backend::team::Team;
+use crate::plan::{Grid, Output, Plan, size};
+use crate::real::Real;
+
+/// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the same to Adam, and the total
+/// is made from the same places.
+pub mod slot {
+    use crate::ops::recon_loss::slot;
+    /// What the actor minimises: the action loss less the weighted entropy.
+    pub const POLICY: usize = slot::RECON;
+    /// -mean min(r A, clip(r) A).
+    pub const ACTION: usize = 1;
+    /// Entropy of the policy, nats.
+    pub const ENTROPY: usize = 2;
+    /// mean (R - V)^2.
+    pub const VALUE: usize = slot::REGULARIZER;
+    /// Weight of the value loss, written by the host.
+    pub const WEIGHT: usize = slot::WEIGHT;
+    /// The whole loss.
+    pub const TOTAL: usize = slot::TOTAL;
+    /// The first optimizer step whose loss was not finite.
+    pub const NONFINITE_STEP: usize = slot::NONFINITE_STEP;
+    /// Share of samples whose ratio is clipped.
+    pub const CLIPPED: usize = 7;
+}
+use super::recon_loss::LOSSES;
+
+crate::kernel_args! {
+    reads {
+        /// The current step.
+        state: StepState [1],
+        /// [B, A].
+        mean: T [b * a],
+        /// \[A\].
+        logstd: T [a],
+        /// \[B\].
+        value: T [b],
+        /// [B, A] actions taken.
+        action: T [b * a],
+        /// \[B\] their log-density when they were taken.
+        old_log_prob: T [b],
+        /// \[B\] R.
+        returns: T [b],
+        /// \[B\] A, normalised.
+        advantages: T [b],
+    }
+    writes {
+        /// \[B\] r.
+        ratio: T [b],
+        /// See [`slot`].
+        losses: f64 [LOSSES],
+        /// [B, A].
+        dmean: T [b * a],
+        /// \[A\].
+        dlogstd: T [a],
+        /// \[B\].
+        dvalue: T [b],
+    }
+    numbers {
+        /// How far the ratio may leave 1.
+        clip,
+        /// Weight of the entropy.
+        entropy_weight,
+    }
+    sizes {
+        /// Samples.
+        b,
+        /// Entries of an action.
+        a,
+    }
+}
+
+/// What was done, and what came of it, a row a sample.
+#[allow(missing_docs)]
+#[derive(Clone, Copy)]
+pub struct Samples<T> {
+    pub action: Mat<T>,
+    pub old_log_prob: Mat<T>,
+    pub returns: Mat<T>,
+    pub advantages: Mat<T>,
+}
+
+/// The operation.
+#[allow(missing_docs)]
+pub struct PpoLoss<T> {
+    pub state: Mat<StepState>,
+    pub mean: Var<T>,
+    pub logstd: Var<T>,
+    pub value: Var<T>,
+    pub samples: Samples<T>,
+    /// [B, 1] for the ratios.
+    pub ratio: Mat<T>,
+    pub losses: Mat<f64>,
+    pub clip: f64,
+    pub entropy_weight: f64,
+}
+
+impl<T: Real> PpoLoss<T> {
+    /// The operation when its shapes fit. Errors: they do not.
+    pub fn check(self) -> Result<Self> {
+        let b = self.mean.rows();
+        expect("ppo_loss", "logstd", self.logstd.value.len(), self.mean.cols(), "one an entry of the action")?;
+        expect("ppo_loss", "action", self.samples.action.len(), self.mean.value.len(), "as many as means")?;
+        for (what, len) in [
+            ("value", self.value.value.len()),
+            ("old_log_prob", self.samples.old_log_prob.len()),
+            ("returns", self.samples.returns.len()),
+            ("advantages", self.samples.advantages.len()),
+            ("ratio", self.ratio.len()),
+        ] {
+            expect("ppo_loss", what, len, b, "one a sample")?;
+        }
+        Ok(self)
+    }
+
+    fn args(&self) -> Args<T> {
+        Args {
+            state: self.state.into(),
+            mean: self.mean.value.into(),
+            logstd: self.logstd.value.into(),
+            value: self.value.value.into(),
+            action: self.samples.action.into(),
+            old_log_prob: self.samples.old_log_prob.into(),
+            returns: self.samples.returns.into(),
+            advantages: self.samples.advantages.into(),
+            ratio: self.ratio.into(),
+            losses: self.losses.into(),
+            dmean: self.mean.grad.into(),
+            dlogstd: self.logstd.grad.into(),
+            dvalue: self.value.grad.into(),
+            clip: self.clip,
+            entropy_weight: self.entropy_weight,
+            b: size(self.mean.rows()),
+            a: size(self.mean.cols()),
+            scalar: Default::default(),
+        }
+    }
+}
+
+impl<T: Real> Operation for PpoLoss<T> {
+    fn forward(&self, plan: &mut Plan) {
+        let writes = [Output::whole("ratio"), Output::part("losses")];
+        plan.push("ppo_loss_forward", Grid::one(1024), &writes, self.args(), cpu::forward::<T>);
+    }
+
+    fn backward(&self, plan: &mut Plan) {
+        for grad in [self.mean.grad, self.logstd.grad, self.value.grad] {
+            assert_eq!(plan.accumulate(grad), 0, "a policy's outputs have one reader");
+        }
+        let writes = [Output::whole("dmean"), Output::whole("dlogstd"), Output::whole("dvalue")];
+        plan.push("ppo_loss_backward", Grid::items(self.mean.cols(), 256), &writes, self.args(), cpu::backward::<T>);
+    }
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// r A and clip(r) A
+    fn surrogates<T: Real>(ratio: T, advantage: T, clip: f64) -> (T, T) {
+        let (low, high) = (T::of(1.0 - clip), T::of(1.0 + clip));
+        let clipped = if ratio < low { low } else if ratio > high { high } else { ratio };
+        (ratio * advantage, clipped * advantage)
+    }
+
+    /// ratios and losses
+    pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
+        let [mut action_loss, mut value_loss, mut outside] = [0.0; 3];
+        for row in 0..v.b {
+            let at = row * v.a..(row + 1) * v.a;
+            let ratio = (log_prob(&v.action[at.clone()], &v.mean[at], v.logstd) - v.old_log_prob[row]).exp();
+            let (free, clipped) = surrogates(ratio, v.advantages[row], v.clip);
+            let off = (v.returns[row] - v.value[row]).f64();
+            v.ratio[row] = ratio;
+            // Not min(): a NaN must stay one.
+            action_loss -= if clipped < free { clipped } else { free }.f64();
+            value_loss += off * off;
+            outside += f64::from(u8::from((ratio.f64() - 1.0).abs() > v.clip));
+        }
+        let b = v.b as f64;
+        let entropy = v.logstd.iter().map(|x| 0.5 + 0.5 * std::f64::consts::TAU.ln() + x.f64()).sum::<f64>();
+        v.losses[slot::ACTION] = action_loss / b;
+        v.losses[slot::ENTROPY] = entropy;
+        v.losses[slot::POLICY] = action_loss / b - v.entropy_weight * entropy;
+        v.losses[slot::VALUE] = value_loss / b;
+        v.losses[slot::CLIPPED] = outside / b;
+        v.losses[slot::TOTAL] = v.losses[slot::POLICY] + v.losses[slot::WEIGHT] * v.losses[slot::VALUE];
+        if !v.losses[slot::TOTAL].is_finite() && v.losses[slot::NONFINITE_STEP] == 0.0 {
+            v.losses[slot::NONFINITE_STEP] = v.state[0].step as f64;
+        }
+    }
+
+    /// With g_b = -r_b A_b / B where the ratio is not held by its clip, else 0:
+    /// dmean = g (action - mean) / std^2, dlogstd = sum_b g ((action - mean)^2 / std^2 - 1) - entropy_weight,
+    /// dvalue = 2 WEIGHT (V - R) / B
+    pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
+        v.dlogstd.fill(T::of(-v.entropy_weight));
+        let (b, weight) = (T::of(v.b as f64), T::of(2.0 * v.losses[slot::WEIGHT] / v.b as f64));
+        for row in 0..v.b {
+            let (free, clipped) = surrogates(v.ratio[row], v.advantages[row], v.clip);
+            let g = if free <= clipped { -free / b } else { T::zero() };
+            for i in 0..v.a {
+                let std = v.logstd[i].exp();
+                let off = (v.action[row * v.a + i] - v.mean[row * v.a + i]) / std;
+                v.dmean[row * v.a + i] = g * off / std;
+                v.dlogstd[i] += g * (off * off - T::one());
+            }
+            v.dvalue[row] = weight * (v.value[row] - v.returns[row]);
+        }
+    }
+}

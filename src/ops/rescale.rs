@@ -1,0 +1,61 @@
+//! Each feature by its own scale and shift, y = scale x + shift: normalises poses and takes normalisation back.
+use super::expect;
+use crate::Result;
+use crate::arena::Mat;
+use crate::backend::team::Team;
+use crate::plan::{Grid, Output, Plan, size};
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {
+        /// Frames of F features.
+        x: T [n * f],
+        /// \[F\].
+        scale: T [f],
+        /// \[F\].
+        shift: T [f],
+    }
+    writes {
+        /// Frames of F features.
+        y: T [n * f],
+    }
+    sizes {
+        /// Frames.
+        n,
+        /// Features.
+        f,
+    }
+}
+
+/// Appends y = scale x + shift; rows of `x` and `y` may hold several frames. Errors: shapes that do not fit.
+pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, scale: Mat<T>, shift: Mat<T>, y: Mat<T>) -> Result<()> {
+    let f = scale.len();
+    expect("rescale", "shift", shift.len(), f, "one a feature")?;
+    expect("rescale", "y", y.len(), x.len(), "as many as x")?;
+    expect("rescale", "columns of x", x.cols() % f, 0, "whole frames")?;
+    let args = Args {
+        x: x.into(),
+        scale: scale.into(),
+        shift: shift.into(),
+        y: y.into(),
+        n: size(x.len() / f),
+        f: size(f),
+        scalar: Default::default(),
+    };
+    plan.push("rescale", Grid::elements(x.len(), 256), &[Output::whole("y")], args, cpu::rescale::<T>);
+    Ok(())
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// y = scale x + shift
+    pub fn rescale<T: Real>(v: View<'_, T>, _: &Team) {
+        for (y, x) in v.y.chunks_exact_mut(v.f).zip(v.x.chunks_exact(v.f)) {
+            for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(v.scale).zip(v.shift) {
+                *y = scale * x + shift;
+            }
+        }
+    }
+}

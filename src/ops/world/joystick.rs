@@ -1,0 +1,81 @@
+//! Joystick: walk in a direction at a speed, both of which change from time to time, for all characters at once.
+use super::*;
+
+/// Frames between directions.
+pub const TURN: usize = 120;
+/// Frames between speeds.
+pub const PACE: usize = 240;
+/// Speeds from 0 to the largest, evenly spread.
+pub const SPEEDS: usize = 9;
+/// How far ahead the point lies that is walked to, body units.
+pub const AHEAD: f64 = 10.0;
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    fn turn<T: Real>(v: &mut View<'_, T>, p: usize, draw: T) {
+        v.command[2 * p] = T::of(TAU) * draw;
+    }
+
+    fn pace<T: Real>(v: &mut View<'_, T>, p: usize, draw: T) {
+        let step = (draw.f64() * SPEEDS as f64).floor();
+        v.command[2 * p + 1] = T::of(step / (SPEEDS - 1) as f64 * v.speed);
+    }
+
+    /// puts the target ahead of the root; the reference has the sine of the speed where that of the direction belongs
+    fn aim<T: Real>(v: &mut View<'_, T>, p: usize) {
+        let (direction, speed) = (v.command[2 * p], v.command[2 * p + 1]);
+        let side = if v.literal == 1 { speed } else { direction };
+        v.target[2 * p] = v.root[2 * p] + v.units(AHEAD) * direction.cos();
+        v.target[2 * p + 1] = v.root[2 * p + 1] + v.units(AHEAD) * side.sin();
+    }
+
+    /// cosine and sine of the angle at which the target is seen
+    fn bearing<T: Real>(v: &View<'_, T>, p: usize) -> [T; 2] {
+        let way = v.to_local(p, v.way(p, v.goal(p)));
+        let far = length(way);
+        way.map(|x| x / far)
+    }
+
+    /// reward = exp(cosine - 1 - |speed asked for - speed|)
+    pub fn step<T: Real>(mut v: View<'_, T>) {
+        let time = v.time();
+        for p in 0..v.p {
+            let frame = v.advance(p);
+            if v.last == 1 && time % TURN == 0 {
+                let draw = v.draws[2 * p];
+                turn(&mut v, p, draw);
+            }
+            if v.last == 1 && time % PACE == 0 {
+                let draw = v.draws[2 * p + 1];
+                pace(&mut v, p, draw);
+            }
+            aim(&mut v, p);
+            let off = v.command[2 * p + 1] - length([frame[0], frame[1]]) / T::of(v.body);
+            let reward = (bearing(&v, p)[0] - T::one() - off.abs()).exp();
+            v.finish(p, reward, false, false);
+        }
+    }
+
+    /// a new direction and speed
+    pub fn reset<T: Real>(mut v: View<'_, T>) {
+        for p in 0..v.p {
+            if v.done(p) {
+                let [_, direction, speed, _] = v.restart(p, v.time_is_out());
+                turn(&mut v, p, direction);
+                pace(&mut v, p, speed);
+                aim(&mut v, p);
+            }
+        }
+    }
+
+    /// the velocity that is asked for, in the character's own frame
+    pub fn observe<T: Real>(mut v: View<'_, T>) {
+        for p in 0..v.p {
+            let speed = v.command[2 * p + 1];
+            let velocity = bearing(&v, p).map(|x| speed * x);
+            v.condition(p).copy_from_slice(&velocity);
+        }
+    }
+}

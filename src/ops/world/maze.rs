@@ -1,0 +1,120 @@
+//! Maze: see as much of a walled arena as time allows, and touch no wall.
+use super::*;
+
+/// Rays that are seen along.
+pub const RAYS: usize = 16;
+/// Angle of the outermost rays, radians.
+const WIDE: f64 = std::f64::consts::FRAC_PI_3;
+/// How far is seen, body units.
+pub const FAR: f64 = 100.0;
+/// Half of the arena, body units.
+pub const ARENA: f64 = 100.0;
+/// A joint touches a wall within this: half its thickness and 1 cm of body.
+pub const TOUCH: f64 = 0.5 + 0.01 / 0.3048;
+/// Reward for a cell that was not visited before.
+pub const DISCOVERY: f64 = 0.5;
+/// Places that are tried for a new start.
+pub const TRIES: usize = 64;
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// the vector product of two vectors of the plane
+    fn cross<T: Real>([ax, az]: [T; 2], [bx, bz]: [T; 2]) -> T {
+        ax * bz - az * bx
+    }
+
+    fn dot<T: Real>([ax, az]: [T; 2], [bx, bz]: [T; 2]) -> T {
+        ax * bx + az * bz
+    }
+
+    fn minus<T: Real>([ax, az]: [T; 2], [bx, bz]: [T; 2]) -> [T; 2] {
+        [ax - bx, az - bz]
+    }
+
+    /// whether a joint of the newest pose touches a wall
+    fn touches<T: Real>(v: &View<'_, T>, p: usize) -> bool {
+        let (frame, near) = (&v.history[p * v.c * v.f..][..v.f], v.units(TOUCH));
+        (0..(v.f - 3) / 12).any(|joint| {
+            let at = v.joint(p, frame, joint);
+            (0..v.n / 2).any(|wall| {
+                let (from, to) = (v.point(2 * wall), v.point(2 * wall + 1));
+                let along = minus(to, from);
+                let between = dot(minus(at, from), along) > T::zero() && dot(minus(to, at), along) > T::zero();
+                between && cross(along, minus(at, from)).abs() / length(along) < near
+            })
+        })
+    }
+
+    /// the cell of the root, 32 to a side; the reference mixes the two coordinates up
+    fn cell<T: Real>(v: &View<'_, T>, p: usize) -> usize {
+        let cells = MAP as f64 / (2.0 * ARENA);
+        let [x, z] = v.at(p).map(|x| (x.f64() / v.body + ARENA) * cells);
+        let most = MAP as f64 - 1.0;
+        if v.literal == 1 {
+            return (most * x + z).trunc().clamp(0.0, (MAP * MAP - 1) as f64) as usize;
+        }
+        MAP * x.floor().clamp(0.0, most) as usize + z.floor().clamp(0.0, most) as usize
+    }
+
+    /// reward = DISCOVERY for a cell that is new; the episode ends at a wall
+    pub fn step<T: Real>(mut v: View<'_, T>) {
+        for p in 0..v.p {
+            v.advance(p);
+            let cell = cell(&v, p);
+            let (word, bit) = (p * MAP + cell / 32, 1 << (cell % 32));
+            let new = v.visited[word] & bit == 0;
+            v.visited[word] |= bit;
+            let failed = touches(&v, p);
+            v.finish(p, T::of(DISCOVERY) * one_if(new), true, failed);
+        }
+    }
+
+    /// anywhere in the inner arena, or when a wall is touched there in the whole one; always in a new pose
+    pub fn reset<T: Real>(mut v: View<'_, T>) {
+        let stream = Stream::new(v.state[0].seed, Purpose::Reset, v.state[0].step);
+        for p in 0..v.p {
+            if !v.done(p) {
+                continue;
+            }
+            let [_, facing, x, z] = v.restart(p, true);
+            v.facing[p] = T::of(TAU) * facing;
+            v.visited[p * MAP..][..MAP].fill(0);
+            let mut draws = [x, z];
+            for again in 1..=TRIES {
+                let arena = if again == 1 { 0.9 * ARENA } else { ARENA };
+                let place = draws.map(|u| v.units(arena) * (u + u - T::one()));
+                v.root[2 * p..][..2].copy_from_slice(&place);
+                if !touches(&v, p) {
+                    break;
+                }
+                let [_, _, x, z] = stream.block((again * v.p + p) as u32).map(|bits| T::of(unit(bits)));
+                draws = [x, z];
+            }
+        }
+    }
+
+    /// how far the nearest wall is along each ray
+    pub fn observe<T: Real>(mut v: View<'_, T>) {
+        for p in 0..v.p {
+            let (root, facing, body) = (v.at(p), v.facing[p], T::of(v.body));
+            let mut far = [T::of(FAR); RAYS];
+            for (i, far) in far.iter_mut().enumerate() {
+                let angle = T::of(WIDE * (2.0 * i as f64 / (RAYS - 1) as f64 - 1.0)) - facing;
+                let ray = [angle.cos(), angle.sin()];
+                for wall in 0..v.n / 2 {
+                    let (from, to) = (v.point(2 * wall), v.point(2 * wall + 1));
+                    let (edge, way) = (minus(to, from), minus(from, root));
+                    // Along the ray and along the wall; a ray that is parallel to a wall does not meet it.
+                    let meet = cross(ray, edge);
+                    let (distance, along) = (cross(way, edge) / meet / body, cross(way, ray) / meet);
+                    if distance > T::zero() && distance < *far && along > T::zero() && along < T::one() {
+                        *far = distance;
+                    }
+                }
+            }
+            v.condition(p).copy_from_slice(&far);
+        }
+    }
+}
