@@ -70,7 +70,6 @@ impl<'a> State<'a> {
         }
         Ok(())
     }
-
 }
 
 /// Reads the parameters alone, also from a bare state dict. Errors: one is missing or has another shape.

@@ -75,13 +75,14 @@ impl Trained {
     /// now).
     pub fn source(&self, files: &[PathBuf]) -> Result<Source> {
         let given = !files.is_empty();
-        let (set, name) = setup::read_data(if given { files } else { &self.config.data }).map_err(|error| match error {
-            Error::Data { path, what, mend } if !given => {
-                let mend = format!("{mend}; or name the data by --data");
-                Error::Data { path, what: format!("the model was trained on it: {what}"), mend }
-            }
-            other => other,
-        })?;
+        let (set, name) =
+            setup::read_data(if given { files } else { &self.config.data }).map_err(|error| match error {
+                Error::Data { path, what, mend } if !given => {
+                    let mend = format!("{mend}; or name the data by --data");
+                    Error::Data { path, what: format!("the model was trained on it: {what}"), mend }
+                }
+                other => other,
+            })?;
         let want = self.model().frame_size;
         if set.frame_size != want {
             let what = format!("{} features a frame, but the model knows {want}", set.frame_size);

@@ -87,7 +87,10 @@ fn everything_is_measured_on_motion_with_a_skeleton() {
     assert!(number(&walks["diversity"]["features"]) > 0.0);
     for kind in ["poses", "velocities"] {
         let d = &walks[kind];
-        assert!(number(&d["frechet"]) >= number(&d["frechet_of_training"]), "{kind}: a barely trained model is worse: {d}");
+        assert!(
+            number(&d["frechet"]) >= number(&d["frechet_of_training"]),
+            "{kind}: a barely trained model is worse: {d}"
+        );
         assert!((0.0..=1.0).contains(&number(&d["coverage"])));
     }
     assert_eq!(desk.eval("").0, all, "it repeats");
@@ -104,7 +107,8 @@ fn what_needs_a_skeleton_is_said_to_be_missing_without_one() {
     let mut set = synth::locomotion(900, 2);
     // One joint less: 255 features that no skeleton is known for.
     let columns: Vec<usize> = (0..267).filter(|&i| i < 3 || (i - 3) % 66 < 63).collect();
-    set.frames = set.frames.chunks_exact(267).flat_map(|frame| columns.iter().map(|&i| frame[i]).collect::<Vec<_>>()).collect();
+    set.frames =
+        set.frames.chunks_exact(267).flat_map(|frame| columns.iter().map(|&i| frame[i]).collect::<Vec<_>>()).collect();
     set.frame_size = columns.len();
     set.rig = None;
     let desk = Desk::new(&set, "--validation 0.2");

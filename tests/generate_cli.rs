@@ -84,7 +84,11 @@ fn every_variant_walks_repeats_and_replays_its_latents() {
 
         let result = desk.generate("--reconstruct 1 -o r.npz");
         let clip = desk.poses("motion.npz").len() / 267 / 2;
-        assert_eq!(result["frames"], clip - 3, "{variant}: all but the 2 conditions, and the last frame that K = 2 needs");
+        assert_eq!(
+            result["frames"],
+            clip - 3,
+            "{variant}: all but the 2 conditions, and the last frame that K = 2 needs"
+        );
         assert_eq!(result["starts"][0]["frame"], 1, "{variant}");
     }
 }

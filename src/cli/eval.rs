@@ -1,5 +1,5 @@
 //! `mvae-fast eval`: measures a trained model, and holds it against thresholds.
-use super::{checkpoint_file, print};
+use super::{checkpoint_file, print, threads};
 use crate::backend::{self, Device, Engine};
 use crate::quality::gate::{self, Gate};
 use crate::quality::{Bench, Options};
@@ -74,7 +74,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let (file, _) = checkpoint_file(&args.runs, &args.run)?;
     let trained = Trained::load(&file)?;
     let source = trained.source(&args.data)?;
-    let backend = backend::open(args.device, None, Engine::Auto, args.threads.map_or(0, NonZeroUsize::get))?;
+    let backend = backend::open(args.device, None, Engine::Auto, threads(args.threads)?)?;
     let report = Bench::new(trained, source, backend.as_ref())?.measure(&Options { walks, frames, seed: args.seed })?;
     let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
     if args.json {

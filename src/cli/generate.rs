@@ -1,7 +1,7 @@
 //! `mvae-fast generate`: walks, reconstructed clips and motion of given latents, as files.
 use super::export::find_clip;
 use super::output::Output;
-use super::{checkpoint_file, print};
+use super::{checkpoint_file, print, threads};
 use crate::backend::{self, Device, Engine};
 use crate::data::npz::Extra;
 use crate::data::{Dataset, npz, windows};
@@ -85,7 +85,6 @@ pub struct GenerateArgs {
 pub fn generate(args: &GenerateArgs) -> Result<()> {
     let (file, _) = checkpoint_file(&args.runs, &args.run)?;
     let trained = Trained::load(&file)?;
-    
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
         return Err(Error::Usage(format!("--temperature is {}, expected a number of 0 or more", args.temperature)));
     }
@@ -94,7 +93,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     let output = Output::new(args.output.as_deref(), &args.run, rig.is_some())?;
     let given = args.latents.as_deref().map(|file| Given::read(file, trained.model().latent_size)).transpose()?;
     let plan = Plan::new(args, &trained, &source, given.as_ref())?;
-    let backend = backend::open(args.device, None, Engine::Auto, args.threads.map_or(0, NonZeroUsize::get))?;
+    let backend = backend::open(args.device, None, Engine::Auto, threads(args.threads)?)?;
 
     let begun = Instant::now();
     let arranged = given.map(|given| given.arranged(plan.starts.len(), plan.frames));
@@ -104,10 +103,11 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
         None => Latents::Prior { seed: args.seed, temperature: args.temperature },
     };
     let tracks = plan.tracks(&trained, &source.set, args.reconstruct.is_some());
-    let motion = crate::generate::generate(&trained, backend.as_ref(), &tracks, plan.frames, latents)?;
+    let mut motion = crate::generate::generate(&trained, backend.as_ref(), &tracks, plan.frames, latents)?;
     let seconds = begun.elapsed().as_secs_f64();
-    let lost: Vec<usize> = (0..motion.characters).filter(|&c| motion.first_nonfinite(c).is_some()).collect();
-    let set = plan.placed(args, &trained, &source.set, &motion);
+    let lost = |c: usize| motion.first_nonfinite(c).map(|frame| (c, frame));
+    let lost: Vec<_> = (0..motion.characters).filter_map(lost).collect();
+    let set = plan.placed(args, &trained, &source.set, &mut motion);
     let latents = Extra::f32("latents", vec![motion.characters, motion.frames, motion.latent_size], &motion.latents);
     let files = output.write(&set, Bones::Skeleton, Some(latents))?;
     if args.json {
@@ -117,7 +117,8 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
         });
         let result = json!({
             "checkpoint": file, "files": files, "characters": motion.characters, "frames": motion.frames,
-            "fps": fps(&set), "starts": starts.collect::<Vec<_>>(), "nonfinite": lost, "seconds": seconds,
+            "fps": fps(&set), "starts": starts.collect::<Vec<_>>(), "seconds": seconds,
+            "nonfinite": lost.iter().map(|(character, _)| character).collect::<Vec<_>>(),
         });
         return print(&format!("{result}\n"));
     }
@@ -130,7 +131,14 @@ fn fps(set: &Dataset) -> f64 {
 }
 
 /// What a person wants to know at the end.
-fn summary(plan: &Plan, source: &Source, motion: &Motion, files: &[PathBuf], lost: &[usize], fps: f64) -> String {
+fn summary(
+    plan: &Plan,
+    source: &Source,
+    motion: &Motion,
+    files: &[PathBuf],
+    lost: &[(usize, usize)],
+    fps: f64,
+) -> String {
     let names = match files {
         [first, .., last] => format!("{} to {}", first.display(), last.display()),
         _ => files[0].display().to_string(),
@@ -141,9 +149,8 @@ fn summary(plan: &Plan, source: &Source, motion: &Motion, files: &[PathBuf], los
         let (clip, frame) = plan.place(&source.set, start);
         text += &format!("from frame {frame} of clip {} on\n", clip_name(&source.set, clip));
     }
-    if !lost.is_empty() {
-        let first = motion.first_nonfinite(lost[0]).unwrap_or_default();
-        text += &format!("warning: {} of the walks explode, the first in frame {first}\n", lost.len());
+    if let Some((character, frame)) = lost.first() {
+        text += &format!("warning: {} of the walks explode, such as {character} in frame {frame}\n", lost.len());
     }
     text
 }
@@ -219,8 +226,8 @@ impl Plan {
     }
 
     /// The motion as a set: a clip for each character. Walks set out from the origin and look along +z, as characters in
-    /// files do; a reconstruction goes where its clip does.
-    fn placed(&self, args: &GenerateArgs, trained: &Trained, set: &Dataset, motion: &Motion) -> Dataset {
+    /// files do; a reconstruction goes where its clip does. The set takes the poses.
+    fn placed(&self, args: &GenerateArgs, trained: &Trained, set: &Dataset, motion: &mut Motion) -> Dataset {
         let conditions = trained.model().condition_frames;
         let reconstruct = args.reconstruct.is_some();
         let name = |c: usize| match reconstruct {
@@ -237,12 +244,13 @@ impl Plan {
             };
             before.advanced(world::root_motion(motion.character(c)))
         };
+        let clip_roots = (0..motion.characters).map(root).collect();
         Dataset {
-            frames: motion.poses.clone(),
+            frames: std::mem::take(&mut motion.poses),
             frame_size: motion.frame_size,
             end_indices: (1..=motion.characters).map(|c| c * motion.frames - 1).collect(),
             clip_names: (0..motion.characters).map(name).collect(),
-            clip_roots: (0..motion.characters).map(root).collect(),
+            clip_roots,
             rig: trained.meta.rig.clone().or_else(|| set.rig.clone()),
         }
     }
@@ -270,7 +278,11 @@ impl Given {
             }
         };
         if values.is_empty() || values.iter().any(|x| !x.is_finite()) {
-            return Err(Error::data(file, "latents is empty or holds a value that is not finite", "save other latents"));
+            return Err(Error::data(
+                file,
+                "latents is empty or holds a value that is not finite",
+                "save other latents",
+            ));
         }
         Ok(Given { characters, frames, latent_size, values })
     }
@@ -297,7 +309,10 @@ fn find_start(set: &Dataset, source: &Source, start: &str, conditions: usize) ->
             None => return Err(error),
             Some((clip, frame)) => {
                 let expected = || format!("--start is {start:?}, expected CLIP or CLIP:FRAME, a frame's number");
-                (find_clip(set, &source.name, clip)?, Some(frame.parse::<usize>().map_err(|_| Error::Usage(expected()))?))
+                (
+                    find_clip(set, &source.name, clip)?,
+                    Some(frame.parse::<usize>().map_err(|_| Error::Usage(expected()))?),
+                )
             }
         },
     };

@@ -1,10 +1,10 @@
 //! `mvae-fast info`: what is in a run folder or a checkpoint.
 use super::{InfoArgs, checkpoint_file, print, run_folder};
+use crate::Result;
 use crate::checkpoint::{Checkpoint, Meta};
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
 use crate::run::logs;
-use crate::Result;
 use serde_json::{Value, json};
 use std::fmt::Write;
 

@@ -298,6 +298,19 @@ fn absolute(paths: &mut [PathBuf]) -> Result<()> {
     Ok(())
 }
 
+/// More threads than any machine this was made for has cores.
+const MAX_THREADS: usize = 1024;
+
+/// What `--threads` says; 0 = all cores.
+fn threads(threads: Option<NonZeroUsize>) -> Result<usize> {
+    match threads.map_or(0, NonZeroUsize::get) {
+        threads if threads > MAX_THREADS => {
+            Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")))
+        }
+        threads => Ok(threads),
+    }
+}
+
 /// A run given by its folder, or by its name under `runs`.
 pub fn run_folder(runs: &Path, run: &Path) -> PathBuf {
     if run.exists() { run.to_owned() } else { runs.join(run) }

@@ -1,8 +1,8 @@
 //! From joints in the world to what a skeleton's file holds: where the hips are, how each joint is turned on its parent,
 //! and where it hangs.
+use super::Skeleton;
 use super::pose::Pose;
 use super::vector::{Axes, Vec3, add, apply, apply_inverse, cross, dot, length, rotated_about, scale, sub, unit};
-use super::Skeleton;
 
 /// What is kept of poses whose joints do not hang together exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,7 +30,8 @@ pub fn poses(set: &Dataset, clip: usize) -> Vec<Pose> {
 /// The places of a frame's joints in the world, three numbers each, feet.
 pub fn positions(frame: &[f32], root: &Root) -> Vec<f32> {
     let (rotation, joints) = (root.rotation(), features::joints(frame.len()).expect("a frame of joints"));
-    let place = |joint| add(apply(&rotation, vector(frame, slot(Part::Position, joint, joints))), [root.x, 0.0, root.z]);
+    let place =
+        |joint| add(apply(&rotation, vector(frame, slot(Part::Position, joint, joints))), [root.x, 0.0, root.z]);
     (0..joints).flat_map(place).map(|x| x as f32).collect()
 }
 

@@ -1,10 +1,10 @@
 //! How a character goes: speed and turns of its root, and whether its feet stay where they stand. The same for the data and
 //! for walks.
 use crate::motion::Rig;
+use crate::motion::Root;
 use crate::motion::features::{Part, slot};
 use crate::motion::rig::METRES;
 use crate::motion::vector::{Vec3, add, apply, sub};
-use crate::motion::Root;
 use serde::Serialize;
 
 /// A toe may be in contact when it is no higher above its own floor, m.

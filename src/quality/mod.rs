@@ -147,7 +147,9 @@ impl<'a> Bench<'a> {
             );
         }
         if walks.poses.is_none() {
-            missing.push("distance from held-out poses: fewer than 100 frames held out, or of walks that stay finite".into());
+            missing.push(
+                "distance from held-out poses: fewer than 100 frames held out, or of walks that stay finite".into(),
+            );
         }
         missing
     }

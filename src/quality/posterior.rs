@@ -136,7 +136,8 @@ fn aggregated(mean: &DVector<f64>, covariance_of_means: &DMatrix<f64>, variance:
     let std: Vec<f64> = (0..l).map(|i| covariance[(i, i)].sqrt()).collect();
     let pairs = (0..l).flat_map(|i| (0..i).map(move |j| (i, j)));
     let correlation = pairs.map(|(i, j)| covariance[(i, j)] / (std[i] * std[j]));
-    let log_determinant = covariance.clone().symmetric_eigen().eigenvalues.iter().map(|x| x.max(1e-300).ln()).sum::<f64>();
+    let log_determinant =
+        covariance.clone().symmetric_eigen().eigenvalues.iter().map(|x| x.max(1e-300).ln()).sum::<f64>();
     Aggregated {
         largest_mean: mean.amax(),
         std: [std.iter().copied().fold(f64::INFINITY, f64::min), std.iter().copied().fold(0.0, f64::max)],

@@ -56,7 +56,8 @@ fn horizon(bench: &mut Bench, frames: usize) -> Result<Horizon> {
         }
     }
     let count = windows.len();
-    let mean = |range: std::ops::Range<usize>| squares[range.clone()].iter().sum::<f64>() / (count * range.len()) as f64;
+    let mean =
+        |range: std::ops::Range<usize>| squares[range.clone()].iter().sum::<f64>() / (count * range.len()) as f64;
     let some = count > 0;
     Ok(Horizon {
         frames,

@@ -7,14 +7,19 @@ use std::fmt::{self, Display, Formatter};
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let d = &self.data;
-        writeln!(f, "{}: {} frames, of which {} in {} clips were held out", d.name, d.frames, d.held_out_frames, d.held_out_clips)?;
+        writeln!(
+            f,
+            "{}: {} frames, of which {} in {} clips were held out",
+            d.name, d.frames, d.held_out_frames, d.held_out_clips
+        )?;
         if !d.own {
             writeln!(f, "note: the model was not trained on these data; all clips count as held out")?;
         }
 
         writeln!(f, "\nheld-out reconstruction (latents from the encoder; mean squared error, normalised)")?;
         for h in self.reconstruction.iter().filter(|h| h.windows > 0) {
-            let groups: Vec<String> = h.groups.iter().map(|(name, error)| format!("{name} {}", short(*error))).collect();
+            let groups: Vec<String> =
+                h.groups.iter().map(|(name, error)| format!("{name} {}", short(*error))).collect();
             let joints = h.joint_cm.map(|cm| format!(", joints off by {cm:.2} cm")).unwrap_or_default();
             let error = short(h.error.unwrap_or_default());
             writeln!(f, "  after {:>4} frames: {error} ({}){joints}", h.frames, groups.join(", "))?;
@@ -24,8 +29,13 @@ impl Display for Report {
         writeln!(f, "\nlatent, over {} training windows", p.windows)?;
         if let (Some(active), Some(a)) = (p.active_units, &p.aggregated) {
             let mean = p.kl.iter().sum::<f64>() / p.kl.len() as f64;
-            let (least, most) = p.kl.iter().fold((f64::INFINITY, 0.0_f64), |(least, most), &kl| (least.min(kl), most.max(kl)));
-            writeln!(f, "  {active} of {} dimensions are active; KL {mean:.3} nats a dimension, {least:.3} to {most:.3}", p.latents)?;
+            let (least, most) =
+                p.kl.iter().fold((f64::INFINITY, 0.0_f64), |(least, most), &kl| (least.min(kl), most.max(kl)));
+            writeln!(
+                f,
+                "  {active} of {} dimensions are active; KL {mean:.3} nats a dimension, {least:.3} to {most:.3}",
+                p.latents
+            )?;
             writeln!(
                 f,
                 "  aggregated posterior (0 and 1 is the prior): mean up to {:.2}, standard deviation {:.2} to {:.2}, correlation \
@@ -44,7 +54,8 @@ impl Display for Report {
 
         let w = &self.walks;
         writeln!(f, "\n{} walks of {} frames, latents from the prior", w.walks, w.frames)?;
-        let exit = w.median_exit.map(|frame| format!("; the others leave it in frame {frame} (median)")).unwrap_or_default();
+        let exit =
+            w.median_exit.map(|frame| format!("; the others leave it in frame {frame} (median)")).unwrap_or_default();
         writeln!(f, "  {:.1} % stay in the data's envelope{exit}", 100.0 * w.inside)?;
         if let (Some(walks), Some(data)) = (&w.gait, &w.data_gait) {
             writeln!(f, "                             walks                data   (5 / 50 / 95 % quantiles)")?;
@@ -59,9 +70,15 @@ impl Display for Report {
         }
         let v = &w.diversity;
         let metres = v.metres.map(|m| format!("; {m:.1} m apart after 10 s")).unwrap_or_default();
-        writeln!(f, "  diversity of walks from one pose: {:.2} (unrelated poses of the data: {:.2}){metres}", v.features, v.unrelated)?;
+        writeln!(
+            f,
+            "  diversity of walks from one pose: {:.2} (unrelated poses of the data: {:.2}){metres}",
+            v.features, v.unrelated
+        )?;
         for (name, distance) in [("poses", &w.poses), ("velocities", &w.velocities)] {
-            if let Some(Distance { components, frechet, frechet_of_training, coverage, coverage_of_training, .. }) = distance {
+            if let Some(Distance { components, frechet, frechet_of_training, coverage, coverage_of_training, .. }) =
+                distance
+            {
                 writeln!(
                     f,
                     "  {name} against held-out ones ({components} components): Fréchet distance {frechet:.2} (training frames \

@@ -158,7 +158,8 @@ fn diversity(bench: &Bench, options: &Options) -> Result<Diversity> {
     let frame = |i: usize| &bench.normalized[(stream.uniform(i) * frames as f64) as usize * f..][..f];
     let unrelated = (0..2000).map(|i| mean_square(frame(2 * i), frame(2 * i + 1))).sum::<f64>() / 2000.0;
     let apart = |same: &[Root]| {
-        let pair = |(i, a): (usize, &Root)| same[..i].iter().map(|b| (a.x - b.x).powi(2) + (a.z - b.z).powi(2)).sum::<f64>();
+        let pair =
+            |(i, a): (usize, &Root)| same[..i].iter().map(|b| (a.x - b.x).powi(2) + (a.z - b.z).powi(2)).sum::<f64>();
         same.iter().enumerate().map(pair).sum::<f64>() / (same.len() * (same.len() - 1) / 2) as f64
     };
     let metres = METRES * (roots.chunks(WALKS_A_START).map(apart).sum::<f64>() / STARTS as f64).sqrt();

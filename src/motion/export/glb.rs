@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 /// Metres between characters that stand side by side.
 const APART: f64 = 1.5;
-/// Width of a bone over its length, and where along it is widest.
-const WIDTH: f64 = 0.12;
+/// How far a bone's edges are from its middle: so many feet and this share of its length; and where along it that is.
+const THICK: f64 = 0.05;
+const WIDTH: f64 = 0.1;
 const WIDEST: f64 = 0.2;
 
 /// Component types of accessors.
@@ -240,8 +241,9 @@ impl Body {
         let forward = unit(along);
         // Any direction that is not the bone's.
         let other = if forward[1].abs() < 0.9 { [0.0, 1.0, 0.0] } else { [1.0, 0.0, 0.0] };
-        let side = scale(unit(cross(forward, other)), WIDTH * size);
-        let up = scale(unit(cross(unit(side), forward)), WIDTH * size);
+        let side = unit(cross(forward, other));
+        let up = cross(side, forward);
+        let [side, up] = [side, up].map(|edge| scale(edge, THICK + WIDTH * size));
         let middle = add(from, scale(along, WIDEST));
         let ring = [side, up, scale(side, -1.0), scale(up, -1.0)].map(|corner| add(middle, corner));
         for i in 0..4 {

@@ -33,9 +33,8 @@ impl<'a> Take<'a> {
     pub fn new(name: String, rig: &'a Rig, poses: Vec<LocalPose>) -> Self {
         let skeleton = &rig.skeleton;
         let mean = |joint: usize| {
-            let sum = poses.iter().fold([0.0; 3], |sum: Vec3, pose| {
-                std::array::from_fn(|i| sum[i] + pose.offsets[joint][i])
-            });
+            let sum =
+                poses.iter().fold([0.0; 3], |sum: Vec3, pose| std::array::from_fn(|i| sum[i] + pose.offsets[joint][i]));
             sum.map(|x| x / poses.len() as f64)
         };
         let offsets: Vec<Vec3> = (0..skeleton.len()).map(mean).collect();
