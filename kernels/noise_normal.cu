@@ -1,4 +1,4 @@
-// Standard normal numbers of the current step: out[i] is number i of the stream (seed, purpose, step).
+// Normal numbers of the current step: out[i] is scale times number i of the stream (seed, purpose, step).
 #pragma once
 #include "philox.cuh"
 #include "state.cuh"
@@ -6,6 +6,7 @@
 struct NoiseNormal {        // field for field: src/ops/noise.rs, normal
   const StepState* state;   // [1]
   float* out;               // [n]
+  double scale;             // standard deviation
   u32 n, purpose;
 };
 
@@ -16,7 +17,7 @@ DEVICE void noise_normal(Where at, const NoiseNormal& a, NoShared&) {
     box_muller(bits.x[0], bits.x[1], &normals[0], &normals[1]);
     box_muller(bits.x[2], bits.x[3], &normals[2], &normals[3]);
     for (u32 i = 0; i < 4; ++i)
-      if (4 * four + i < a.n) a.out[4 * four + i] = normals[i];
+      if (4 * four + i < a.n) a.out[4 * four + i] = float(a.scale * double(normals[i]));
   }
 }
 KERNEL(noise_normal, NoiseNormal, NoShared, 256)

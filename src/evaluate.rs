@@ -6,12 +6,9 @@ use crate::backend::vector::squared_distance;
 use crate::config::ModelConfig;
 use crate::data::windows;
 use crate::layout::Parameters;
-use crate::model::Network;
-use crate::ops::begin_step::{self, StepState};
-use crate::ops::window::{self, Window};
 use crate::philox::{Purpose, Stream};
-use crate::plan::Plan;
 use crate::record::{Validation, Walks};
+use crate::rollout::{Decoder, Latent, Rollout};
 use std::ops::Range;
 
 /// Rollouts and walks that run side by side.
@@ -31,16 +28,9 @@ const BUDGET: f64 = 0.08;
 /// Cost of a network's forward pass over a batch of 64, in training steps of that batch.
 const FORWARD: f64 = 0.4;
 
-/// The tensors and plans of an evaluation; it shares parameters and data with the training step.
+/// What an evaluation runs on; it shares parameters and data with the training step.
 pub struct Evaluation {
-    network: Network<f32>,
-    schedule: Mat<StepState>,
-    cursor: Mat<u32>,
-    starts: Mat<u32>,
-    /// Encode (latent = posterior mean), decode.
-    reconstruct: Plan,
-    /// Latent from the prior, decode.
-    walk: Plan,
+    decoder: Decoder,
     model: ModelConfig,
     held_out: Vec<Range<usize>>,
     walk_starts: Vec<u32>,
@@ -63,40 +53,12 @@ impl Evaluation {
         features: Vec<Feature>,
         seed: u64,
     ) -> Result<Self> {
-        let network = Network::new(arena, parameters, model, BATCH, 0.0, false)?;
-        let schedule = arena.mat(1, LONG_WALK);
-        let (cursor, state, starts) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, BATCH));
-        let (condition, truth, prediction) = (network.condition, network.truth, network.prediction);
-        let window = Window { data, starts, state, prediction, losses: Mat::NONE, condition, truth };
-        let plan = |latent: &dyn Fn(&mut Plan)| {
-            let mut plan = Plan::default();
-            begin_step::push::<f32>(&mut plan, schedule, Mat::NONE, cursor, state);
-            window::push(&mut plan, &window);
-            latent(&mut plan);
-            network.decode(&mut plan);
-            network.draw_pick(&mut plan, Mat::NONE);
-            network.predict(&mut plan);
-            plan
-        };
-        let reconstruct = plan(&|plan| network.encode(plan));
-        let walk = plan(&|plan| network.sample_prior(plan, state));
+        let decoder = Decoder::new(arena, parameters, data, model, BATCH, 1.0)?;
         let windows = windows::starts(all, windows::span(1, model.condition_frames, model.future_predictions));
         let stream = Stream::new(seed, Purpose::Starts, 0);
         let walk_starts = (0..BATCH).map(|i| windows[(stream.uniform(i) * windows.len() as f64) as usize]).collect();
         let model = model.clone();
-        Ok(Evaluation {
-            network,
-            schedule,
-            cursor,
-            starts,
-            reconstruct,
-            walk,
-            model,
-            held_out,
-            walk_starts,
-            features,
-            seed,
-        })
+        Ok(Evaluation { decoder, model, held_out, walk_starts, features, seed })
     }
 
     /// Epochs between evaluations, so that with the long walk at the end they cost at most a tenth of a run of `epochs`
@@ -122,19 +84,6 @@ impl Evaluation {
         })
     }
 
-    /// Prepares a rollout of `steps` steps from these windows; a short batch is filled up with its first window.
-    fn begin(&self, memory: &mut Memory, windows: &[u32], steps: usize) -> Result<()> {
-        let mut starts = [windows[0]; BATCH];
-        starts[..windows.len()].copy_from_slice(windows);
-        let mut schedule = vec![StepState::default(); LONG_WALK];
-        for (i, state) in schedule.iter_mut().enumerate().take(steps) {
-            *state = StepState { seed: self.seed, step: i as u64, rollout_step: i as u32, student: 1, ..*state };
-        }
-        memory.write(self.starts, &starts)?;
-        memory.write(self.schedule, &schedule)?;
-        memory.write(self.cursor, &[0, 0])
-    }
-
     /// Windows of held-out clips in which `horizon` frames are predicted, at most `most`, spread evenly.
     fn windows(&self, horizon: usize, most: usize) -> Vec<u32> {
         let span = windows::span(horizon, self.model.condition_frames, self.model.future_predictions);
@@ -143,12 +92,12 @@ impl Evaluation {
         (0..count).map(|i| all[i * all.len() / count]).collect()
     }
 
-    /// Mean squared error of the first predicted frame over the first `count` samples.
-    fn error(&self, memory: &Memory, count: usize) -> Result<f64> {
-        let (y, truth) = (memory.read(self.network.prediction)?, memory.read(self.network.truth)?);
-        let (row, f) = (self.network.truth.cols(), self.model.frame_size);
-        let rows = y.chunks_exact(row).zip(truth.chunks_exact(row)).take(count);
-        let sum: f64 = rows.map(|(y, truth)| f64::from(squared_distance(&y[..f], &truth[..f]))).sum();
+    /// Mean squared error of the last frame of a rollout over the first `count` characters.
+    fn error(&self, rollout: &Rollout, count: usize) -> Result<f64> {
+        let f = self.model.frame_size;
+        let (y, truth) = (rollout.frames()?, rollout.truth()?);
+        let rows = y.chunks_exact(f).zip(truth.chunks_exact(f)).take(count);
+        let sum: f64 = rows.map(|(y, truth)| f64::from(squared_distance(y, truth))).sum();
         Ok((sum / (count * f) as f64).min(CAP))
     }
 
@@ -156,9 +105,9 @@ impl Evaluation {
         let windows = self.windows(1, ONE_STEP_WINDOWS);
         let mut sum = 0.0;
         for batch in windows.chunks(BATCH) {
-            self.begin(memory, batch, 1)?;
-            memory.run(&self.reconstruct)?;
-            sum += self.error(memory, batch.len())? * batch.len() as f64;
+            let mut rollout = self.decoder.begin(memory, batch, self.seed, 0)?;
+            rollout.step(Latent::Posterior)?;
+            sum += self.error(&rollout, batch.len())? * batch.len() as f64;
         }
         Ok((!windows.is_empty()).then(|| sum / windows.len() as f64))
     }
@@ -168,25 +117,24 @@ impl Evaluation {
         if windows.is_empty() {
             return Ok(None);
         }
-        self.begin(memory, &windows, horizon)?;
-        memory.repeat(&self.reconstruct, horizon)?;
-        self.error(memory, windows.len()).map(Some)
+        let mut rollout = self.decoder.begin(memory, &windows, self.seed, 0)?;
+        rollout.steps(Latent::Posterior, horizon)?;
+        self.error(&rollout, windows.len()).map(Some)
     }
 
     /// Walks of `frames` frames.
     fn walks(&self, memory: &mut Memory, frames: usize) -> Result<Walks> {
-        let (row, f) = (self.network.truth.cols(), self.model.frame_size);
+        let f = self.model.frame_size;
         let mut inside = [true; BATCH];
         let mut square = 0.0;
-        self.begin(memory, &self.walk_starts, frames)?;
+        let mut rollout = self.decoder.begin(memory, &self.walk_starts, self.seed, 0)?;
         for _ in 0..frames {
-            memory.run(&self.walk)?;
-            let y = memory.read(self.network.prediction)?;
+            rollout.step(Latent::Prior)?;
+            let y = rollout.frames()?;
             square = 0.0;
-            for (y, inside) in y.chunks_exact(row).zip(&mut inside) {
-                *inside &= y[..f].iter().zip(&self.features).all(|(y, feature)| feature.inside(*y));
-                square +=
-                    y[..f].iter().zip(&self.features).map(|(y, feature)| feature.deviation(*y).powi(2)).sum::<f64>();
+            for (y, inside) in y.chunks_exact(f).zip(&mut inside) {
+                *inside &= y.iter().zip(&self.features).all(|(y, feature)| feature.inside(*y));
+                square += y.iter().zip(&self.features).map(|(y, feature)| feature.deviation(*y).powi(2)).sum::<f64>();
             }
         }
         let share = inside.iter().filter(|&&inside| inside).count() as f64 / BATCH as f64;
@@ -225,14 +173,19 @@ impl Feature {
     }
 
     /// Whether a walk stays near the data; a constant feature has no range and must only stay finite.
-    fn inside(&self, x: f32) -> bool {
+    pub fn inside(&self, x: f32) -> bool {
         let margin = MARGIN * (self.max - self.min);
         if margin > 0.0 { (self.min - margin..=self.max + margin).contains(&x) } else { x.is_finite() }
     }
 
+    /// Whether it has more than one value in the data.
+    pub fn varies(&self) -> bool {
+        self.max > self.min
+    }
+
     /// Standard deviations from the mean; of a constant feature the plain difference.
-    fn deviation(&self, x: f32) -> f64 {
-        (f64::from(x) - self.mean) / if self.max > self.min { self.std } else { 1.0 }
+    pub fn deviation(&self, x: f32) -> f64 {
+        (f64::from(x) - self.mean) / if self.varies() { self.std } else { 1.0 }
     }
 }
 

@@ -238,7 +238,7 @@ impl<T: Real> Network<T> {
     /// Appends fresh noise for the reparameterisation.
     pub fn draw_eps(&self, plan: &mut Plan, state: Mat<StepState>) {
         if !self.eps.is_none() {
-            normal::push(plan, state, self.eps, Purpose::Eps);
+            normal::push(plan, state, self.eps, Purpose::Eps, 1.0);
         }
     }
 
@@ -251,11 +251,12 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// Appends a latent from the prior: standard normal, or a code with equal probabilities.
-    pub fn sample_prior(&self, plan: &mut Plan, state: Mat<StepState>) {
+    /// Appends a latent from the prior: normal with standard deviation `temperature`, or (whatever the temperature) a code
+    /// with equal probabilities.
+    pub fn sample_prior(&self, plan: &mut Plan, state: Mat<StepState>, temperature: f64) {
         match &self.latent {
-            Latent::Gaussian(_) => normal::push(plan, state, self.z.value, Purpose::Prior),
-            Latent::Codebook(_) => normal::push(plan, state, self.action, Purpose::Prior),
+            Latent::Gaussian(_) => normal::push(plan, state, self.z.value, Purpose::Prior, temperature),
+            Latent::Codebook(_) => normal::push(plan, state, self.action, Purpose::Prior, 1.0),
         }
         self.choose(plan);
     }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// Seed of the built-in set.
 const SYNTH_SEED: u64 = 0;
 /// Shortest clip that is held out: a few windows.
-const HELD_OUT_FRAMES: usize = 40;
+pub const HELD_OUT_FRAMES: usize = 40;
 /// Smallest KL weight of `--kl-weight auto`.
 const AUTO_FLOOR: f64 = 1e-4;
 /// Where `--target-kl` starts from when the KL weight is not a number.
@@ -79,10 +79,7 @@ impl<'a> Setup<'a> {
         if let (Start::Resume(path), Some((Checkpoint { meta: Some(meta), .. }, _))) = (start, &given) {
             same_configuration(c, meta, path)?;
         }
-        let (mut set, source) = match c.data.first() {
-            None => (synth::locomotion(synth::DEFAULT_FRAMES, SYNTH_SEED), PathBuf::from("built-in synthetic set")),
-            Some(first) => (Dataset::load(&c.data)?, first.clone()),
-        };
+        let (mut set, source) = read_data(&c.data)?;
         let fingerprint = Fingerprint::of(&set);
         let at = match (start, &given) {
             (Start::Resume(path), Some((checkpoint, _))) => stand(checkpoint, path, &fingerprint, &source)?,
@@ -128,7 +125,7 @@ impl<'a> Setup<'a> {
         let state = State::new(&parameters, &statistics, &step);
         match (start, &given) {
             (Start::Resume(_), Some((checkpoint, path))) => state.restore(&mut memory, checkpoint, path)?,
-            (_, Some((checkpoint, path))) => state.restore_parameters(&mut memory, checkpoint, path)?,
+            (_, Some((checkpoint, path))) => state::restore_parameters(&parameters, &mut memory, checkpoint, path)?,
             (_, None) => initialize(&mut memory, &parameters, c.seed)?,
         }
         let Dataset { rig, clip_names, clip_roots, .. } = set;
@@ -167,6 +164,14 @@ impl<'a> Setup<'a> {
         let meta = Meta { rig, clip_names, clip_roots, ..meta };
         State::new(&self.parameters, &self.statistics, &self.step).save(&self.memory, meta, path)
     }
+}
+
+/// The set in these files, or without any the built-in one; and what to call it in a message.
+pub fn read_data(files: &[PathBuf]) -> Result<(Dataset, PathBuf)> {
+    Ok(match files.first() {
+        None => (synth::locomotion(synth::DEFAULT_FRAMES, SYNTH_SEED), PathBuf::from("built-in synthetic set")),
+        Some(first) => (Dataset::load(files)?, first.clone()),
+    })
 }
 
 fn json(config: &Config) -> serde_json::Value {

@@ -54,8 +54,8 @@ impl<'a> State<'a> {
 
     /// Reads parameters, moments and trainer state back. Errors: a tensor is missing or has another shape.
     pub fn restore(&self, memory: &mut Memory, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
-        self.restore_parameters(memory, checkpoint, path)?;
         let p = self.parameters;
+        restore_parameters(p, memory, checkpoint, path)?;
         for tensor in p.layout.tensors.iter().filter(|tensor| tensor.trainable) {
             let mut values = vec![0f32; tensor.len()];
             for (moment, of) in [("m", p.m), ("v", p.v)] {
@@ -70,17 +70,21 @@ impl<'a> State<'a> {
         }
         Ok(())
     }
+}
 
-    /// Reads the parameters alone, also from a bare state dict. Errors: one is missing or has another shape.
-    pub fn restore_parameters(&self, memory: &mut Memory, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
-        let p = self.parameters;
-        for tensor in &p.layout.tensors {
-            let mut values = vec![0f32; tensor.len()];
-            checkpoint.copy(path, &tensor.name, &tensor.shape, &mut values)?;
-            memory.write(p.place(p.values, tensor), &values)?;
-        }
-        Ok(())
+/// Reads the parameters alone, also from a bare state dict. Errors: one is missing or has another shape.
+pub fn restore_parameters(
+    parameters: &Parameters<f32>,
+    memory: &mut Memory,
+    checkpoint: &Checkpoint,
+    path: &Path,
+) -> Result<()> {
+    for tensor in &parameters.layout.tensors {
+        let mut values = vec![0f32; tensor.len()];
+        checkpoint.copy(path, &tensor.name, &tensor.shape, &mut values)?;
+        memory.write(parameters.place(parameters.values, tensor), &values)?;
     }
+    Ok(())
 }
 
 /// The statistics in a checkpoint, or `None` when it has none. Errors: they are incomplete, of another frame size, no

@@ -11,7 +11,7 @@ fn normals(seed: u64, step: u64, purpose: Purpose, n: usize, threads: usize) -> 
     let (current, out) = (arena.mat(1, 1), arena.mat(1, n));
     let mut memory = memory_on(arena, threads);
     memory.write(current, &[state(seed, step)]).unwrap();
-    run(&mut memory, |plan| normal::push::<f32>(plan, current, out, purpose));
+    run(&mut memory, |plan| normal::push::<f32>(plan, current, out, purpose, 1.0));
     memory.read(out).unwrap()
 }
 

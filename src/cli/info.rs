@@ -1,30 +1,19 @@
 //! `mvae-fast info`: what is in a run folder or a checkpoint.
-use super::{InfoArgs, print, run_folder};
+use super::{InfoArgs, checkpoint_file, print, run_folder};
+use crate::Result;
 use crate::checkpoint::{Checkpoint, Meta};
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
-use crate::run::folder::RunFolder;
 use crate::run::logs;
-use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Prints what is in a run folder (its best or last checkpoint, its last record) or in a checkpoint file.
 pub fn info(args: &InfoArgs) -> Result<()> {
     let path = run_folder(&args.runs, &args.path);
-    let (file, records) = if path.is_dir() {
-        let run = RunFolder::open(&path)?;
-        let files = [run.last_checkpoint(), run.best_checkpoint()];
-        let file = files.into_iter().find(|file| file.is_file()).ok_or_else(|| {
-            Error::checkpoint(&path, "no checkpoint in this run folder", "put checkpoints/last.safetensors back")
-        })?;
-        (file, if run.metrics().is_file() { logs::read_metrics(&run.metrics())? } else { Vec::new() })
-    } else if path.exists() {
-        (path.clone(), Vec::new())
-    } else {
-        let what = format!("no such file, and no run of that name in {}", args.runs.display());
-        return Err(Error::checkpoint(&args.path, what, "check the path, or give --runs"));
-    };
+    let (file, run) = checkpoint_file(&args.runs, &args.path)?;
+    let metrics = run.map(|run| run.metrics()).filter(|metrics| metrics.is_file());
+    let records = metrics.map_or(Ok(Vec::new()), |metrics| logs::read_metrics(&metrics))?;
     let checkpoint = Checkpoint::load(&file)?;
     let last = records.last();
 

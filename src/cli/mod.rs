@@ -3,7 +3,11 @@
 //! Results go to standard output (through [`print()`]), everything else to standard error.
 pub mod doctor;
 pub mod environment;
+mod eval;
+mod export;
+mod generate;
 mod info;
+mod output;
 mod train;
 mod usage;
 
@@ -61,6 +65,12 @@ pub enum Command {
     /// Train a Motion VAE; without data, on a built-in synthetic set
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(Box<TrainArgs>),
+    /// Make motion with a trained model
+    #[command(after_help = generate::EXAMPLES)]
+    Generate(generate::GenerateArgs),
+    /// Measure how good a trained model is; with --gate, exit 5 when it is not good enough
+    #[command(after_help = eval::EXAMPLES)]
+    Eval(eval::EvalArgs),
     /// Say what is in a run folder or a checkpoint
     Info(InfoArgs),
     /// Look at motion data, or make some
@@ -182,6 +192,8 @@ pub enum DataCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write clips of a set as BVH or binary glTF
+    Export(export::ExportArgs),
     /// Write procedural locomotion in the reference's layout of 267 features
     Synth {
         /// npz file to write
@@ -287,9 +299,40 @@ fn absolute(paths: &mut [PathBuf]) -> Result<()> {
     Ok(())
 }
 
+/// More threads than any machine this was made for has cores.
+const MAX_THREADS: usize = 1024;
+
+/// What `--threads` says; 0 = all cores.
+fn threads(threads: Option<NonZeroUsize>) -> Result<usize> {
+    match threads.map_or(0, NonZeroUsize::get) {
+        threads if threads > MAX_THREADS => {
+            Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")))
+        }
+        threads => Ok(threads),
+    }
+}
+
 /// A run given by its folder, or by its name under `runs`.
 pub fn run_folder(runs: &Path, run: &Path) -> PathBuf {
     if run.exists() { run.to_owned() } else { runs.join(run) }
+}
+
+/// The checkpoint of a run (its last one, else its best), or the file itself; and the run's folder.
+fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder>)> {
+    let path = run_folder(runs, run);
+    if path.is_dir() {
+        let folder = RunFolder::open(&path)?;
+        let file = [folder.last_checkpoint(), folder.best_checkpoint()].into_iter().find(|file| file.is_file());
+        let file = file.ok_or_else(|| {
+            Error::checkpoint(&path, "no checkpoint in this run folder", "put checkpoints/last.safetensors back")
+        })?;
+        return Ok((file, Some(folder)));
+    }
+    if path.exists() {
+        return Ok((path, None));
+    }
+    let what = format!("no such file, and no run of that name in {}", runs.display());
+    Err(Error::checkpoint(run, what, "check the path, or give --runs"))
 }
 
 /// The whole command line, with the default preset's values in the help of `train`.
@@ -327,8 +370,11 @@ pub fn parse() -> Result<Cli> {
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Train(args) => train::train(&args),
+        Command::Generate(args) => generate::generate(&args),
+        Command::Eval(args) => eval::eval(&args),
         Command::Info(args) => info::info(&args),
         Command::Data(DataCommand::Check { files, sizes, json }) => data_check(&files, &sizes, json),
+        Command::Data(DataCommand::Export(args)) => export::export(&args.file, args.clip.as_deref(), &args.output),
         Command::Data(DataCommand::Synth { output, frames, seed }) => data_synth(&output, frames.get(), seed),
         Command::Gradcheck(args) => gradcheck(&args),
         Command::Doctor(args) => doctor(&args),

@@ -1,5 +1,5 @@
 //! `mvae-fast train`: opens device, data and run folder, trains, and says what came of it.
-use super::{TrainArgs, absolute, print, run_folder};
+use super::{TrainArgs, absolute, print, run_folder, threads};
 use crate::config::Config;
 use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
@@ -13,9 +13,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-/// More threads than any machine this was made for has cores.
-const MAX_THREADS: usize = 1024;
-
 /// Trains as the arguments say; the result goes to standard output.
 pub fn train(args: &TrainArgs) -> Result<()> {
     let mut config = args.config()?;
@@ -23,10 +20,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
         return print(&config.to_toml());
     }
     absolute(&mut config.data)?;
-    if let Some(threads) = args.threads.filter(|threads| threads.get() > MAX_THREADS) {
-        return Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")));
-    }
-    let backend = backend::open(args.device, args.precision, args.engine, args.threads.map_or(0, NonZeroUsize::get))?;
+    let backend = backend::open(args.device, args.precision, args.engine, threads(args.threads)?)?;
     let say = |line: String| {
         if !args.quiet {
             eprintln!("{line}");

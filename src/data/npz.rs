@@ -8,7 +8,7 @@ use crate::motion::{Root, Skeleton, features};
 use crate::run::atomic;
 use crate::{Error, Result};
 use half::f16;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, ArrayD};
 use std::io;
 use std::path::Path;
 
@@ -66,6 +66,26 @@ pub fn read_lenient(path: &Path) -> Result<Dataset> {
 /// Writes `data` (f32), `end_indices` (i64), and what is known of clips and rig, so that the file is either the old one or
 /// the whole new one (see [`atomic::write_with`]).
 pub fn write(path: &Path, dataset: &Dataset) -> Result<()> {
+    write_with(path, dataset, &[])
+}
+
+/// One more array of a file.
+pub struct Extra<'a> {
+    name: &'a str,
+    shape: Vec<usize>,
+    numbers: &'a [f32],
+}
+
+impl<'a> Extra<'a> {
+    /// An array of f32. Panics when the numbers are not as many as the shape says.
+    pub fn f32(name: &'a str, shape: Vec<usize>, numbers: &'a [f32]) -> Self {
+        assert_eq!(shape.iter().product::<usize>(), numbers.len(), "numbers of {name}");
+        Extra { name, shape, numbers }
+    }
+}
+
+/// As [`write()`], with more arrays beside the set's.
+pub fn write_with(path: &Path, dataset: &Dataset, extras: &[Extra]) -> Result<()> {
     atomic::write_with(path, |file| {
         let ends: Vec<i64> = dataset.end_indices.iter().map(|&end| end as i64).collect();
         let mut npz = NpzWriter::new(file);
@@ -80,6 +100,9 @@ pub fn write(path: &Path, dataset: &Dataset) -> Result<()> {
         }
         if let Some(rig) = &dataset.rig {
             write_rig(&mut npz, rig)?;
+        }
+        for Extra { name, shape, numbers } in extras {
+            npz.numbers(name, "f4", shape, numbers)?;
         }
         npz.finish()
     })
@@ -145,21 +168,33 @@ fn read_frames(path: &Path, zip: &mut Zip) -> Result<(Vec<f32>, usize)> {
     if u32::try_from(num_frames).is_err() {
         return Err(npy.refuse(path, "frames are counted in 32 bits: split the file"));
     }
-    let frames = match npy.kind() {
+    Ok((floats(path, npy)?, frame_size))
+}
+
+/// The numbers of an array of any shape, row major.
+fn floats(path: &Path, npy: Npy) -> Result<Vec<f32>> {
+    match npy.kind() {
         // f16 has no decoder: its bits are read as integers of the same width.
         Some("f2") => npy.restated("u2", None).decode(path, rows(|bits| f16::from_bits(bits).to_f32())),
-        Some("f4") => npy.decode(path, |array: Array2<f32>| {
+        Some("f4") => npy.decode(path, |array: ArrayD<f32>| {
             if array.is_standard_layout() { array.into_raw_vec_and_offset().0 } else { rows(|x| x)(array) }
         }),
         Some("f8") => npy.decode(path, rows(|x: f64| x as f32)),
         _ => Err(npy.refuse(path, "save it as float32, float64 or float16")),
-    }?;
-    Ok((frames, frame_size))
+    }
 }
 
 /// Converts an array, in row-major order whatever its own.
-fn rows<A: Copy>(convert: impl Fn(A) -> f32) -> impl Fn(Array2<A>) -> Vec<f32> {
+fn rows<A: Copy>(convert: impl Fn(A) -> f32) -> impl Fn(ArrayD<A>) -> Vec<f32> {
     move |array| array.iter().map(|&x| convert(x)).collect()
+}
+
+/// One array of an npz file: its shape and, row major, its numbers (f16, f32 or f64). Errors as [`read`].
+pub fn read_array(path: &Path, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+    let mut zip = Zip::open(path)?;
+    let npy = Npy::open(path, &mut zip, name)?;
+    let shape = npy.shape.clone();
+    Ok((shape, floats(path, npy)?))
 }
 
 /// The ends as the file lists them, all of them inside the data.

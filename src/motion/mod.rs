@@ -2,13 +2,16 @@
 //! the features a network is trained on ([`features`]), and what is kept about a character beside its frames ([`rig`]).
 //!
 //! Everywhere here: right-handed, y up, lengths in feet. A character that faces 0 looks along +x, its right along +z.
+pub mod export;
 pub mod features;
+pub mod local;
 pub mod pose;
 pub mod quaternion;
 pub mod reference;
 pub mod rig;
 pub mod skeleton;
 pub mod vector;
+pub mod world;
 
 pub use pose::{Pose, Root};
 pub use rig::Rig;

@@ -98,3 +98,12 @@ pub fn axes_from_yz(y: Vec3, z: Vec3) -> Axes {
     let y = unit(sub(y, scale(z, dot(y, z))));
     [cross(y, z), y, z]
 }
+
+/// Rotation by `angle` about a unit axis, counter-clockwise for who looks against it (Rodrigues).
+pub fn rotated_about(axis: Vec3, angle: f64) -> Axes {
+    let (s, c) = angle.sin_cos();
+    IDENTITY.map(|e| {
+        let along = scale(axis, (1.0 - c) * dot(axis, e));
+        add(add(scale(e, c), scale(cross(axis, e), s)), along)
+    })
+}

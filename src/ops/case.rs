@@ -180,7 +180,7 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
     cases.extend([(1, 1), (3, 5), (5, 37), (64, 267)].map(|(b, x)| recon_loss(b, x)));
     cases.extend([(1, 1, 1), (3, 5, 2), (5, 37, 7), (64, 267, 6)].map(|(b, x, e)| specialist_loss(b, x, e)));
     cases.extend([(1, 1, 1), (3, 5, 2), (17, 3, 7), (64, 32, 12)].map(|(b, l, n)| quantize(b, l, n)));
-    cases.extend([window(64, 267, 1, 1), noise(64, 32), pick_expert(64, 6), adam(1_696_072)]);
+    cases.extend([window(64, 267, 1, 1), noise(64, 32, 0.7), pick_expert(64, 6), adam(1_696_072)]);
     cases.extend([kl(), sums(64, 32, 6), begin()]);
     cases.extend(control::cases());
     cases
@@ -360,11 +360,11 @@ fn window<T: Real>(b: usize, f: usize, c: usize, k: usize) -> Case<T> {
     })
 }
 
-fn noise<T: Real>(b: usize, l: usize) -> Case<T> {
+fn noise<T: Real>(b: usize, l: usize, scale: f64) -> Case<T> {
     step_case("noise", format!("normal b={b} l={l}"), move |arena| {
         let (state, out) = (arena.mat(1, 1), arena.mat(b, l));
         let mut plan = Plan::default();
-        normal::push::<T>(&mut plan, state, out, Purpose::Eps);
+        normal::push::<T>(&mut plan, state, out, Purpose::Eps, scale);
         let built = Built::step(plan, vec![], vec![Var::constant(out)]);
         Ok(built.prepared(move |memory| memory.write(state, &first_step())))
     })

@@ -1,4 +1,4 @@
-//! Random numbers of the current step: standard normal ones, uniform ones, and the draw of one specialist per sample.
+//! Random numbers of the current step: normal ones, uniform ones, and the draw of one specialist per sample.
 use super::begin_step::StepState;
 use crate::arena::Mat;
 use crate::backend::team::{Team, pieces};
@@ -16,8 +16,12 @@ pub mod normal {
             state: StepState [1],
         }
         writes {
-            /// Standard normal numbers.
+            /// Normal numbers.
             out: T [n],
+        }
+        numbers {
+            /// Standard deviation.
+            scale,
         }
         sizes {
             /// How many.
@@ -27,11 +31,12 @@ pub mod normal {
         }
     }
 
-    /// Appends the call that fills `out` with the step's standard normal numbers for `purpose`.
-    pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, out: Mat<T>, purpose: Purpose) {
+    /// Appends the call that fills `out` with the step's normal numbers for `purpose`, of standard deviation `scale`.
+    pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, out: Mat<T>, purpose: Purpose, scale: f64) {
         let args = Args {
             state: state.into(),
             out: out.into(),
+            scale,
             n: size(out.len()),
             purpose: purpose as u32,
             scalar: Default::default(),
@@ -42,13 +47,13 @@ pub mod normal {
     /// Numbers that one task makes.
     const TASK: usize = 256;
 
-    /// The definition: element i is number i of the stream (seed, purpose, step).
+    /// The definition: element i is `scale` times number i of the stream (seed, purpose, step).
     pub fn cpu<T: Real>(v: View<'_, T>, team: &Team) {
         let stream = Stream::numbered(v.state[0].seed, v.purpose as u32, v.state[0].step);
         team.each(pieces(v.out, TASK), |task, out| {
             for (i, four) in out.chunks_mut(4).enumerate() {
                 let normals = stream.normals((task * TASK / 4 + i) as u32);
-                four.iter_mut().zip(normals).for_each(|(x, n)| *x = T::of(f64::from(n)));
+                four.iter_mut().zip(normals).for_each(|(x, n)| *x = T::of(v.scale * f64::from(n)));
             }
         });
     }

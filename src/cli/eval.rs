@@ -1,0 +1,87 @@
+//! `mvae-fast eval`: measures a trained model, and holds it against thresholds.
+use super::{checkpoint_file, print, threads};
+use crate::backend::{self, Device, Engine};
+use crate::quality::gate::{self, Gate};
+use crate::quality::{Bench, Options};
+use crate::trained::Trained;
+use crate::{Error, Result};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  mvae-fast eval walk
+  mvae-fast eval walk --json > walk.json
+  mvae-fast eval walk --gate                 exit 5 unless the built-in thresholds are met
+  mvae-fast eval walk --gate=mine.toml       thresholds of your own, such as: inside = 0.95
+  mvae-fast eval walk --data other.npz       on motion the model has never seen
+
+docs/quality.md defines every number.";
+
+/// Arguments of `eval`.
+#[derive(Debug, clap::Args)]
+pub struct EvalArgs {
+    /// A run folder, its name under --runs, or a checkpoint file
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub run: PathBuf,
+    /// npz file of motion to compare with (may be repeated) [default: what the model was trained on]
+    #[arg(long, value_name = "FILE")]
+    pub data: Vec<PathBuf>,
+    /// Walks with latents from the prior
+    #[arg(long, value_name = "N", default_value = "512")]
+    pub walks: NonZeroUsize,
+    /// Frames of each walk
+    #[arg(long, value_name = "N", default_value = "1800")]
+    pub frames: NonZeroUsize,
+    /// Seed of starts and latents
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Exit 5 unless these thresholds (TOML; without a file the built-in ones) are met
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub gate: Option<Option<PathBuf>>,
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
+    pub device: Device,
+    /// Threads to use (default: as many as the machine offers); the result does not depend on it
+    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Most frames of all walks together.
+const MAX_FRAMES: usize = 1 << 28;
+/// Fewest frames of a walk: speeds are measured from frame 30 on.
+const MIN_FRAMES: usize = 60;
+
+/// Evaluates as the arguments say.
+pub fn eval(args: &EvalArgs) -> Result<()> {
+    let (walks, frames) = (args.walks.get(), args.frames.get());
+    if frames < MIN_FRAMES || walks.checked_mul(frames).is_none_or(|all| all > MAX_FRAMES) {
+        return Err(Error::Usage(format!(
+            "--walks {walks} of --frames {frames}: expected at least {MIN_FRAMES} frames, and at most {MAX_FRAMES} in all"
+        )));
+    }
+    let gate = match &args.gate {
+        None => None,
+        Some(None) => Some(Gate::default()),
+        Some(Some(file)) => Some(Gate::load(file)?),
+    };
+    let (file, _) = checkpoint_file(&args.runs, &args.run)?;
+    let trained = Trained::load(&file)?;
+    let source = trained.source(&args.data)?;
+    let backend = backend::open(args.device, None, Engine::Auto, threads(args.threads)?)?;
+    let report = Bench::new(trained, source, backend.as_ref())?.measure(&Options { walks, frames, seed: args.seed })?;
+    let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
+    if args.json {
+        let result = serde_json::json!({ "checkpoint": file, "report": report, "gate": verdicts });
+        print(&format!("{result:#}\n"))?;
+    } else {
+        print(&format!("{}\n{report}", file.display()))?;
+    }
+    gate::verdict(&verdicts)
+}

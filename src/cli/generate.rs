@@ -1,0 +1,328 @@
+//! `mvae-fast generate`: walks, reconstructed clips and motion of given latents, as files.
+use super::export::find_clip;
+use super::output::Output;
+use super::{checkpoint_file, print, threads};
+use crate::backend::{self, Device, Engine};
+use crate::data::npz::Extra;
+use crate::data::{Dataset, npz, windows};
+use crate::generate::{Latents, Motion, frames_to_encode};
+use crate::motion::local::Bones;
+use crate::motion::rig::DEFAULT_FPS;
+use crate::motion::{Root, world};
+use crate::philox::{Purpose, Stream};
+use crate::trained::{Source, Trained};
+use crate::{Error, Result};
+use serde_json::json;
+use std::f64::consts::FRAC_PI_2;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  mvae-fast generate walk                              one walk of 10 s
+  mvae-fast generate walk --characters 1000 -o crowd.npz
+  mvae-fast generate walk --start walk_001:40 --temperature 0.7
+  mvae-fast generate walk --reconstruct walk_001       a clip through encoder and decoder
+  mvae-fast generate walk --latents crowd.npz          the latents of an earlier motion, or your own
+
+An .npz is a motion file like those that are trained on (a clip for each character), with the
+latents [characters, frames, L], the places of the joints in the world and the roots beside it.";
+
+/// Frames of a walk: 10 s.
+const DEFAULT_FRAMES: usize = 300;
+/// Most numbers of a motion: 16 GiB of them.
+const MAX_NUMBERS: u128 = 1 << 32;
+
+/// Arguments of `generate`.
+#[derive(Debug, clap::Args)]
+pub struct GenerateArgs {
+    /// A run folder, its name under --runs, or a checkpoint file
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub run: PathBuf,
+    /// Frames of each character [default: 300, a whole clip, or as many as there are latents]
+    #[arg(long, value_name = "N")]
+    pub frames: Option<NonZeroUsize>,
+    /// Characters [default: 1, or as many as there are latents for]
+    #[arg(long, value_name = "N")]
+    pub characters: Option<NonZeroUsize>,
+    /// Seed of latents and starts
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// Standard deviation of latents drawn from the prior
+    #[arg(long, value_name = "T", default_value_t = 1.0, conflicts_with_all = ["reconstruct", "latents"])]
+    pub temperature: f64,
+    /// Start all characters at this clip (its name or number), from this frame on [default: each anywhere]
+    #[arg(long, value_name = "CLIP[:FRAME]")]
+    pub start: Option<String>,
+    /// Encode and decode this clip, each frame after the first from what was decoded before it
+    #[arg(long, value_name = "CLIP", conflicts_with_all = ["start", "latents", "characters"])]
+    pub reconstruct: Option<String>,
+    /// npz file whose array latents is [frames, L] or [characters, frames, L]
+    #[arg(long, value_name = "FILE")]
+    pub latents: Option<PathBuf>,
+    /// npz file of motion to start from (may be repeated) [default: what the model was trained on]
+    #[arg(long, value_name = "FILE")]
+    pub data: Vec<PathBuf>,
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
+    pub device: Device,
+    /// Threads to use (default: as many as the machine offers); the result does not depend on it
+    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Generates as the arguments say.
+pub fn generate(args: &GenerateArgs) -> Result<()> {
+    let (file, _) = checkpoint_file(&args.runs, &args.run)?;
+    let trained = Trained::load(&file)?;
+    if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
+        return Err(Error::Usage(format!("--temperature is {}, expected a number of 0 or more", args.temperature)));
+    }
+    let source = trained.source(&args.data)?;
+    let rig = trained.meta.rig.as_ref().or(source.set.rig.as_ref());
+    let output = Output::new(args.output.as_deref(), &args.run, rig.is_some())?;
+    let given = args.latents.as_deref().map(|file| Given::read(file, trained.model().latent_size)).transpose()?;
+    let plan = Plan::new(args, &trained, &source, given.as_ref())?;
+    let backend = backend::open(args.device, None, Engine::Auto, threads(args.threads)?)?;
+
+    let begun = Instant::now();
+    let arranged = given.map(|given| given.arranged(plan.starts.len(), plan.frames));
+    let latents = match &arranged {
+        Some(arranged) => Latents::Given(arranged),
+        None if args.reconstruct.is_some() => Latents::Encoder,
+        None => Latents::Prior { seed: args.seed, temperature: args.temperature },
+    };
+    let tracks = plan.tracks(&trained, &source.set, args.reconstruct.is_some());
+    let mut motion = crate::generate::generate(&trained, backend.as_ref(), &tracks, plan.frames, latents)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let lost = |c: usize| motion.first_nonfinite(c).map(|frame| (c, frame));
+    let lost: Vec<_> = (0..motion.characters).filter_map(lost).collect();
+    let set = plan.placed(args, &trained, &source.set, &mut motion);
+    let latents = Extra::f32("latents", vec![motion.characters, motion.frames, motion.latent_size], &motion.latents);
+    let files = output.write(&set, Bones::Skeleton, Some(latents))?;
+    if args.json {
+        let starts = plan.starts.iter().map(|&start| {
+            let (clip, frame) = plan.place(&source.set, start);
+            json!({ "clip": clip_name(&source.set, clip), "frame": frame })
+        });
+        let result = json!({
+            "checkpoint": file, "files": files, "characters": motion.characters, "frames": motion.frames,
+            "fps": fps(&set), "starts": starts.collect::<Vec<_>>(), "seconds": seconds,
+            "nonfinite": lost.iter().map(|(character, _)| character).collect::<Vec<_>>(),
+        });
+        return print(&format!("{result}\n"));
+    }
+    print(&summary(&plan, &source, &motion, &files, &lost, fps(&set)))
+}
+
+/// Frames a second of a set, which may not say.
+fn fps(set: &Dataset) -> f64 {
+    set.rig.as_ref().map_or(DEFAULT_FPS, |rig| rig.fps)
+}
+
+/// What a person wants to know at the end.
+fn summary(
+    plan: &Plan,
+    source: &Source,
+    motion: &Motion,
+    files: &[PathBuf],
+    lost: &[(usize, usize)],
+    fps: f64,
+) -> String {
+    let names = match files {
+        [first, .., last] => format!("{} to {}", first.display(), last.display()),
+        _ => files[0].display().to_string(),
+    };
+    let characters = if motion.characters == 1 { "1 character" } else { &format!("{} characters", motion.characters) };
+    let mut text = format!("{names}: {characters}, {} frames ({:.1} s)\n", motion.frames, motion.frames as f64 / fps);
+    if let &[start] = &plan.starts[..] {
+        let (clip, frame) = plan.place(&source.set, start);
+        text += &format!("from frame {frame} of clip {} on\n", clip_name(&source.set, clip));
+    }
+    if let Some((character, frame)) = lost.first() {
+        text += &format!("warning: {} of the walks explode, such as {character} in frame {frame}\n", lost.len());
+    }
+    text
+}
+
+/// Where characters start, and how long they go on.
+struct Plan {
+    /// The oldest condition frame of each, counted over the whole set.
+    starts: Vec<usize>,
+    frames: usize,
+    /// C.
+    conditions: usize,
+}
+
+impl Plan {
+    fn new(args: &GenerateArgs, trained: &Trained, source: &Source, given: Option<&Given>) -> Result<Self> {
+        let (model, set) = (trained.model(), &source.set);
+        let conditions = model.condition_frames;
+        let frames = args.frames.map(NonZeroUsize::get);
+        if let Some(clip) = &args.reconstruct {
+            let clip = set.clips()[find_clip(set, &source.name, clip)?].clone();
+            let most = (clip.len() + 1).saturating_sub(conditions + model.future_predictions);
+            if most == 0 || frames.is_some_and(|frames| frames > most) {
+                let what = format!("the clip has {} frames, of which {most} can be reconstructed", clip.len());
+                return Err(Error::data(&source.name, what, "take a longer clip, or fewer --frames"));
+            }
+            return Ok(Plan { starts: vec![clip.start], frames: frames.unwrap_or(most), conditions });
+        }
+
+        let characters = args.characters.map(NonZeroUsize::get);
+        let characters = characters.or(given.and_then(|given| given.characters)).unwrap_or(1);
+        let frames = frames.or(given.map(|given| given.frames)).unwrap_or(DEFAULT_FRAMES);
+        if let Some(given) = given {
+            if frames > given.frames {
+                let said = format!("--frames is {frames}, but there are latents for {}", given.frames);
+                return Err(Error::Usage(said));
+            }
+            if let Some(most) = given.characters.filter(|&most| characters > most) {
+                let said = format!("--characters is {characters}, but there are latents for {most}");
+                return Err(Error::Usage(said));
+            }
+        }
+        if (characters as u128) * (frames as u128) * (model.frame_size as u128) > MAX_NUMBERS {
+            let said = format!("{characters} characters of {frames} frames are more than one motion holds");
+            return Err(Error::Usage(format!("{said}; take fewer --characters or --frames, with several --seed")));
+        }
+        let starts = match &args.start {
+            Some(start) => vec![find_start(set, source, start, conditions)?; characters],
+            None => {
+                let windows = windows::starts(&set.clips(), conditions);
+                let stream = Stream::new(args.seed, Purpose::Starts, 0);
+                let any = |c: usize| windows[(stream.uniform(c) * windows.len() as f64) as usize] as usize;
+                if windows.is_empty() {
+                    let what = format!("no clip has the {conditions} frames that the model is conditioned on");
+                    return Err(Error::data(&source.name, what, "give longer clips by --data"));
+                }
+                (0..characters).map(any).collect()
+            }
+        };
+        Ok(Plan { starts, frames, conditions })
+    }
+
+    /// Clip and frame (counted within it) of the last condition frame of a start.
+    fn place(&self, set: &Dataset, start: usize) -> (usize, usize) {
+        let clip = set.clip_of(start);
+        (clip, start + self.conditions - 1 - set.clips()[clip].start)
+    }
+
+    /// The frames of each character that the model sees: its conditions and, with `encode`, what is encoded.
+    fn tracks<'a>(&self, trained: &Trained, set: &'a Dataset, encode: bool) -> Vec<&'a [f32]> {
+        let behind = if encode { frames_to_encode(trained, self.frames) } else { 0 };
+        let frames = trained.model().condition_frames + behind;
+        self.starts.iter().map(|&start| &set.frames[start * set.frame_size..][..frames * set.frame_size]).collect()
+    }
+
+    /// The motion as a set: a clip for each character. Walks set out from the origin and look along +z, as characters in
+    /// files do; a reconstruction goes where its clip does. The set takes the poses.
+    fn placed(&self, args: &GenerateArgs, trained: &Trained, set: &Dataset, motion: &mut Motion) -> Dataset {
+        let conditions = trained.model().condition_frames;
+        let reconstruct = args.reconstruct.is_some();
+        let name = |c: usize| match reconstruct {
+            true => format!("{} reconstructed", clip_name(set, set.clip_of(self.starts[c]))),
+            false => format!("walk {c}"),
+        };
+        let root = |c: usize| {
+            let before = match reconstruct {
+                true => {
+                    let clip = set.clip_of(self.starts[c]);
+                    world::roots(set, clip)[self.starts[c] + conditions - 1 - set.clips()[clip].start]
+                }
+                false => Root { facing: -FRAC_PI_2, ..Root::default() },
+            };
+            before.advanced(world::root_motion(motion.character(c)))
+        };
+        let clip_roots = (0..motion.characters).map(root).collect();
+        Dataset {
+            frames: std::mem::take(&mut motion.poses),
+            frame_size: motion.frame_size,
+            end_indices: (1..=motion.characters).map(|c| c * motion.frames - 1).collect(),
+            clip_names: (0..motion.characters).map(name).collect(),
+            clip_roots,
+            rig: trained.meta.rig.clone().or_else(|| set.rig.clone()),
+        }
+    }
+}
+
+/// Latents from a file.
+struct Given {
+    /// How many characters they are for; `None` = the same for any.
+    characters: Option<usize>,
+    frames: usize,
+    latent_size: usize,
+    values: Vec<f32>,
+}
+
+impl Given {
+    fn read(file: &Path, latent_size: usize) -> Result<Self> {
+        let (shape, values) = npz::read_array(file, "latents")?;
+        let (characters, frames) = match shape[..] {
+            [frames, l] if l == latent_size => (None, frames),
+            [characters, frames, l] if l == latent_size => (Some(characters), frames),
+            _ => {
+                let what = format!("latents is {shape:?}");
+                let mend = format!("save it as [frames, {latent_size}] or [characters, frames, {latent_size}]");
+                return Err(Error::data(file, what, mend));
+            }
+        };
+        if values.is_empty() || values.iter().any(|x| !x.is_finite()) {
+            return Err(Error::data(
+                file,
+                "latents is empty or holds a value that is not finite",
+                "save other latents",
+            ));
+        }
+        Ok(Given { characters, frames, latent_size, values })
+    }
+
+    /// The first `frames` of each of `characters`.
+    fn arranged(&self, characters: usize, frames: usize) -> Vec<f32> {
+        let row = self.frames * self.latent_size;
+        let first = |c: usize| if self.characters.is_some() { c * row } else { 0 };
+        (0..characters).flat_map(|c| self.values[first(c)..][..frames * self.latent_size].iter().copied()).collect()
+    }
+}
+
+/// The name of a clip, or its number.
+fn clip_name(set: &Dataset, clip: usize) -> String {
+    set.clip_names.get(clip).cloned().unwrap_or_else(|| clip.to_string())
+}
+
+/// The oldest of the `conditions` frames of which the last is `CLIP:FRAME`.
+fn find_start(set: &Dataset, source: &Source, start: &str, conditions: usize) -> Result<usize> {
+    // A clip's name may hold a colon.
+    let (clip, frame) = match find_clip(set, &source.name, start) {
+        Ok(clip) => (clip, None),
+        Err(error) => match start.rsplit_once(':') {
+            None => return Err(error),
+            Some((clip, frame)) => {
+                let expected = || format!("--start is {start:?}, expected CLIP or CLIP:FRAME, a frame's number");
+                (
+                    find_clip(set, &source.name, clip)?,
+                    Some(frame.parse::<usize>().map_err(|_| Error::Usage(expected()))?),
+                )
+            }
+        },
+    };
+    let frames = set.clips()[clip].clone();
+    let frame = frame.unwrap_or(conditions - 1);
+    if frame >= frames.len() || frame + 1 < conditions {
+        let (first, last) = (conditions - 1, frames.len() - 1);
+        let what = format!("a walk cannot start at frame {frame} of clip {}", clip_name(set, clip));
+        let mend = if first > last { "take a longer clip".into() } else { format!("take one from {first} to {last}") };
+        return Err(Error::data(&source.name, what, mend));
+    }
+    Ok(frames.start + frame + 1 - conditions)
+}

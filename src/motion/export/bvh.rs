@@ -1,0 +1,82 @@
+//! BVH: the skeleton as a tree of offsets, then a line of angles a frame. Centimetres, y up, rotations Z X Y.
+use super::Take;
+use crate::motion::vector::{Axes, Vec3};
+use std::fmt::Write;
+
+/// Centimetres in a foot.
+pub const CENTIMETRES: f64 = 30.48;
+
+/// The text of the file. The hips have six channels; other joints three, and six where their place on their parent moves.
+pub fn text(take: &Take) -> String {
+    let mut text = String::from("HIERARCHY\n");
+    let mut order = Vec::new();
+    joint(&mut text, take, take.skeleton.hips, 0, &mut order);
+    let seconds = 1.0 / take.fps;
+    put(&mut text, format_args!("MOTION\nFrames: {}\nFrame Time: {seconds:.7}\n", take.poses.len()));
+    for pose in &take.poses {
+        let mut line = String::new();
+        for &joint in &order {
+            let is_hips = joint == take.skeleton.hips;
+            if is_hips || take.moving[joint] {
+                let place = if is_hips { pose.hips } else { pose.offsets[joint] };
+                numbers(&mut line, place.map(|x| CENTIMETRES * x));
+            }
+            numbers(&mut line, angles(&pose.axes[joint]).map(f64::to_degrees));
+        }
+        put(&mut text, format_args!("{}\n", line.trim_end()));
+    }
+    text
+}
+
+/// A joint and those below it; `order` takes them as their channels follow.
+fn joint(text: &mut String, take: &Take, index: usize, depth: usize, order: &mut Vec<usize>) {
+    let indent = "\t".repeat(depth);
+    let is_hips = index == take.skeleton.hips;
+    let (kind, offset) = if is_hips { ("ROOT", [0.0; 3]) } else { ("JOINT", take.offsets[index]) };
+    // Spaces would end the name.
+    let name = take.skeleton.names[index].split_whitespace().collect::<Vec<_>>().join("_");
+    let channels = if is_hips || take.moving[index] { "6 Xposition Yposition Zposition" } else { "3" };
+    put(text, format_args!("{indent}{kind} {name}\n{indent}{{\n{indent}\tOFFSET {}\n", spaced(offset)));
+    put(text, format_args!("{indent}\tCHANNELS {channels} Zrotation Xrotation Yrotation\n"));
+    order.push(index);
+    let mut last = true;
+    for child in take.children(index) {
+        last = false;
+        joint(text, take, child, depth + 1, order);
+    }
+    if last {
+        let tip = spaced(take.tips[index]);
+        put(text, format_args!("{indent}\tEnd Site\n{indent}\t{{\n{indent}\t\tOFFSET {tip}\n{indent}\t}}\n"));
+    }
+    put(text, format_args!("{indent}}}\n"));
+}
+
+/// An offset in centimetres.
+fn spaced(offset: Vec3) -> String {
+    let mut text = String::new();
+    numbers(&mut text, offset.map(|x| CENTIMETRES * x));
+    text.trim_end().to_owned()
+}
+
+fn numbers(text: &mut String, values: [f64; 3]) {
+    for value in values {
+        let rounded = (value * 1e6).round() / 1e6 + 0.0; // no -0.000000
+        put(text, format_args!("{rounded:.6} "));
+    }
+}
+
+/// Angles a, b, c of the rotation Rz(a) Rx(b) Ry(c).
+pub fn angles(axes: &Axes) -> Vec3 {
+    let [x, y, z] = axes;
+    let cosine = y[0].hypot(y[1]);
+    let about_x = y[2].atan2(cosine);
+    if cosine < 1e-9 {
+        // Only the sum of the other two is determined.
+        return [x[1].atan2(x[0]), about_x, 0.0];
+    }
+    [(-y[0]).atan2(y[1]), about_x, (-x[2]).atan2(z[2])]
+}
+
+fn put(text: &mut String, args: std::fmt::Arguments) {
+    text.write_fmt(args).expect("memory takes every write");
+}

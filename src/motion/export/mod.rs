@@ -1,0 +1,59 @@
+//! Motion as files of other tools: BVH ([`bvh`]) and glTF ([`glb`]).
+pub mod bvh;
+pub mod glb;
+
+use super::local::{Bones, LocalPose};
+use super::vector::{Vec3, length, sub};
+use super::{Rig, Skeleton, local, world};
+use crate::data::Dataset;
+
+/// A joint whose place on its parent moves by more than this over a motion is written with its places, feet (0.03 mm).
+const RIGID: f64 = 1e-4;
+
+/// A motion of one skeleton, ready to be written.
+pub struct Take<'a> {
+    /// What to call it.
+    pub name: String,
+    /// The joints.
+    pub skeleton: &'a Skeleton,
+    /// Frames a second.
+    pub fps: f64,
+    /// At least one frame.
+    pub poses: Vec<LocalPose>,
+    /// Place of each joint on its parent: the mean over the motion, feet.
+    pub offsets: Vec<Vec3>,
+    /// Whether that place moves; never for the hips.
+    pub moving: Vec<bool>,
+    /// Ends of the last bones, see [`local::tips`].
+    pub tips: Vec<Vec3>,
+}
+
+impl<'a> Take<'a> {
+    /// A motion of the rig's skeleton.
+    pub fn new(name: String, rig: &'a Rig, poses: Vec<LocalPose>) -> Self {
+        let skeleton = &rig.skeleton;
+        let mean = |joint: usize| {
+            let sum =
+                poses.iter().fold([0.0; 3], |sum: Vec3, pose| std::array::from_fn(|i| sum[i] + pose.offsets[joint][i]));
+            sum.map(|x| x / poses.len() as f64)
+        };
+        let offsets: Vec<Vec3> = (0..skeleton.len()).map(mean).collect();
+        let moves = |joint: usize| poses.iter().any(|pose| length(sub(pose.offsets[joint], offsets[joint])) > RIGID);
+        let moving = (0..skeleton.len()).map(moves).collect();
+        let tips = local::tips(skeleton, &poses);
+        Take { name, skeleton, fps: rig.fps, poses, offsets, moving, tips }
+    }
+
+    /// A clip of a set of this rig's frames.
+    pub fn of_clip(set: &Dataset, rig: &'a Rig, clip: usize, bones: Bones) -> Self {
+        let poses = world::poses(set, clip);
+        let local = poses.iter().map(|pose| LocalPose::new(&rig.skeleton, pose, bones)).collect();
+        let name = set.clip_names.get(clip).cloned().unwrap_or_else(|| format!("clip {clip}"));
+        Take::new(name, rig, local)
+    }
+
+    /// The children of a joint, in order.
+    fn children(&self, joint: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..self.skeleton.len()).filter(move |&child| self.skeleton.parents[child] == Some(joint))
+    }
+}

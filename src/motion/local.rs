@@ -1,0 +1,116 @@
+//! From joints in the world to what a skeleton's file holds: where the hips are, how each joint is turned on its parent,
+//! and where it hangs.
+use super::Skeleton;
+use super::pose::Pose;
+use super::vector::{Axes, Vec3, add, apply, apply_inverse, cross, dot, length, rotated_about, scale, sub, unit};
+
+/// What is kept of poses whose joints do not hang together exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bones {
+    /// Places and axes as they are; a joint whose place on its parent moves keeps that motion. For data.
+    Given,
+    /// The skeleton's bones: a joint is turned as little as points its bone to where the next joint should be, and that is
+    /// where the joint then goes, as far as the bone's length allows. For poses that a network made.
+    Skeleton,
+}
+
+/// One frame of a skeleton.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalPose {
+    /// Place of the hips in the world, feet.
+    pub hips: Vec3,
+    /// Axes of each joint in those of its parent (of the hips: in the world).
+    pub axes: Vec<Axes>,
+    /// Place of each joint in its parent's axes, feet (of the hips: zero).
+    pub offsets: Vec<Vec3>,
+}
+
+/// Bones shorter than this have no direction, feet.
+const SHORT: f64 = 1e-6;
+
+impl LocalPose {
+    /// The local transforms of a pose in the world.
+    pub fn new(skeleton: &Skeleton, pose: &Pose, bones: Bones) -> Self {
+        match bones {
+            Bones::Given => LocalPose::given(skeleton, pose),
+            Bones::Skeleton => LocalPose::given(skeleton, &on_bones(skeleton, pose)),
+        }
+    }
+
+    fn given(skeleton: &Skeleton, pose: &Pose) -> Self {
+        let mut local = LocalPose { hips: pose.positions[skeleton.hips], axes: pose.axes.clone(), offsets: Vec::new() };
+        local.offsets.resize(skeleton.len(), [0.0; 3]);
+        for (joint, parent) in skeleton.parents.iter().enumerate() {
+            if let Some(parent) = *parent {
+                let turned = &pose.axes[parent];
+                local.axes[joint] = pose.axes[joint].map(|axis| apply_inverse(turned, axis));
+                local.offsets[joint] = apply_inverse(turned, sub(pose.positions[joint], pose.positions[parent]));
+            }
+        }
+        local
+    }
+
+    /// The pose in the world: what a reader of the file would see.
+    pub fn pose(&self, skeleton: &Skeleton) -> Pose {
+        let mut pose = Pose { positions: vec![self.hips; skeleton.len()], axes: self.axes.clone() };
+        for joint in skeleton.order() {
+            if let Some(parent) = skeleton.parents[joint] {
+                let turned = pose.axes[parent];
+                pose.axes[joint] = self.axes[joint].map(|axis| apply(&turned, axis));
+                pose.positions[joint] = add(pose.positions[parent], apply(&turned, self.offsets[joint]));
+            }
+        }
+        pose
+    }
+}
+
+/// The pose with the skeleton's bones that is nearest in the sense of [`Bones::Skeleton`].
+fn on_bones(skeleton: &Skeleton, pose: &Pose) -> Pose {
+    let mut axes = pose.axes.clone();
+    let mut positions = pose.positions.clone();
+    for joint in skeleton.order() {
+        if let Some(parent) = skeleton.parents[joint] {
+            positions[joint] = add(positions[parent], apply(&axes[parent], skeleton.offsets[joint]));
+        }
+        let mut children = (0..skeleton.len()).filter(|&child| skeleton.parents[child] == Some(joint));
+        // With several children no turn serves them all: the joint keeps its axes.
+        if let (Some(child), None) = (children.next(), children.next()) {
+            let bone = apply(&axes[joint], skeleton.offsets[child]);
+            let wanted = sub(pose.positions[child], positions[joint]);
+            if let Some(turn) = turn(bone, wanted) {
+                axes[joint] = axes[joint].map(|axis| apply(&turn, axis));
+            }
+        }
+    }
+    Pose { positions, axes }
+}
+
+/// The smallest rotation that turns `from` to where `to` points, if both point anywhere and not against each other.
+fn turn(from: Vec3, to: Vec3) -> Option<Axes> {
+    if length(from) < SHORT || length(to) < SHORT {
+        return None;
+    }
+    let (from, to) = (unit(from), unit(to));
+    let (axis, cosine) = (cross(from, to), dot(from, to));
+    let sine = length(axis);
+    // Below this the turn is rounding, and its axis noise.
+    (sine > 1e-9 && cosine > -0.999).then(|| rotated_about(scale(axis, 1.0 / sine), sine.atan2(cosine)))
+}
+
+/// Where the bones of joints without children end, in their own axes, feet (zero for all others): half the bone above,
+/// continued the way it points on average over `poses`. Files have such ends, features do not.
+pub fn tips(skeleton: &Skeleton, poses: &[LocalPose]) -> Vec<Vec3> {
+    let mut tips = vec![[0.0; 3]; skeleton.len()];
+    for (joint, tip) in tips.iter_mut().enumerate() {
+        if skeleton.parents.contains(&Some(joint)) {
+            continue;
+        }
+        let along = |pose: &LocalPose| apply_inverse(&pose.axes[joint], pose.offsets[joint]);
+        let sum = poses.iter().map(along).fold([0.0; 3], add);
+        let bone = poses.iter().map(|pose| length(pose.offsets[joint])).sum::<f64>() / poses.len().max(1) as f64;
+        if length(sum) > SHORT {
+            *tip = scale(unit(sum), 0.5 * bone);
+        }
+    }
+    tips
+}

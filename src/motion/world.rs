@@ -1,0 +1,41 @@
+//! A set's clips in the world: where the character stands and faces in each frame, and where its joints are.
+use super::features::{self, Part, slot, vector, world_pose};
+use super::vector::{add, apply};
+use super::{Pose, Root};
+use crate::data::Dataset;
+
+/// The root in each frame of a clip, from the clip's own place on, or from the origin when that is not known.
+pub fn roots(set: &Dataset, clip: usize) -> Vec<Root> {
+    let mut root = set.clip_roots.get(clip).copied().unwrap_or_default();
+    let frames = set.clips()[clip].clone();
+    let first = frames.start;
+    let at = |frame: usize| {
+        if frame > first {
+            root = root.advanced(root_motion(set.frame(frame)));
+        }
+        root
+    };
+    frames.map(at).collect()
+}
+
+/// The poses of a clip, in the world.
+///
+/// # Panics
+/// When the frames are no poses of joints (see [`super::features::joints`]).
+pub fn poses(set: &Dataset, clip: usize) -> Vec<Pose> {
+    let frames = set.clips()[clip].clone();
+    frames.zip(roots(set, clip)).map(|(frame, root)| world_pose(set.frame(frame), &root)).collect()
+}
+
+/// The places of a frame's joints in the world, three numbers each, feet.
+pub fn positions(frame: &[f32], root: &Root) -> Vec<f32> {
+    let (rotation, joints) = (root.rotation(), features::joints(frame.len()).expect("a frame of joints"));
+    let place =
+        |joint| add(apply(&rotation, vector(frame, slot(Part::Position, joint, joints))), [root.x, 0.0, root.z]);
+    (0..joints).flat_map(place).map(|x| x as f32).collect()
+}
+
+/// How the root moves in a frame.
+pub fn root_motion(frame: &[f32]) -> [f64; 3] {
+    [frame[0].into(), frame[1].into(), frame[2].into()]
+}

@@ -1,0 +1,126 @@
+//! How a character goes: speed and turns of its root, and whether its feet stay where they stand. The same for the data and
+//! for walks.
+use crate::motion::Rig;
+use crate::motion::Root;
+use crate::motion::features::{Part, slot};
+use crate::motion::rig::METRES;
+use crate::motion::vector::{Vec3, add, apply, sub};
+use serde::Serialize;
+
+/// A toe may be in contact when it is no higher above its own floor, m.
+const CONTACT_HEIGHT: f64 = 0.03;
+/// and slower than this, m/s.
+const CONTACT_SPEED: f64 = 0.2;
+
+/// What was seen of characters, frame by frame.
+pub struct Gait<'a> {
+    rig: Option<&'a Rig>,
+    fps: f64,
+    speeds: Vec<f32>,
+    turns: Vec<f32>,
+    feet: Feet,
+}
+
+/// Sums over frames and both feet.
+#[derive(Default)]
+struct Feet {
+    frames: usize,
+    contact: usize,
+    low: usize,
+    contact_distance: f64,
+    low_distance: f64,
+}
+
+/// One character on its way.
+#[derive(Default, Clone)]
+pub struct Walker {
+    root: Root,
+    toes: Option<[Vec3; 2]>,
+}
+
+/// Speeds and feet, in numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct GaitReport {
+    /// 5, 50 and 95 % quantiles of the root's speed, m/s.
+    pub speed: [f64; 3],
+    /// 5, 50 and 95 % quantiles of the turn rate, degrees/s; left is positive.
+    pub turn: [f64; 3],
+    /// The feet; none without a skeleton.
+    pub feet: Option<FeetReport>,
+}
+
+/// What feet do.
+#[derive(Debug, Clone, Serialize)]
+pub struct FeetReport {
+    /// Share of (frame, foot) pairs in contact: the toe within 3 cm of its floor and slower than 0.2 m/s.
+    pub contact: f64,
+    /// Mean horizontal speed of toes in contact, cm/s: foot skate.
+    pub skate: f64,
+    /// Mean horizontal speed of toes within 3 cm of their floor, whatever their speed, cm/s: also sees feet that slide too
+    /// fast to count as in contact.
+    pub low_toe_speed: f64,
+}
+
+impl<'a> Gait<'a> {
+    /// Nothing seen yet; without a rig feet are not looked at.
+    pub fn new(rig: Option<&'a Rig>, fps: f64) -> Self {
+        Gait { rig, fps, speeds: Vec::new(), turns: Vec::new(), feet: Feet::default() }
+    }
+
+    /// One more frame of a character, in the units of the data; `value(i)` is feature i, of `frame_size`.
+    pub fn see(&mut self, walker: &mut Walker, frame_size: usize, value: impl Fn(usize) -> f64) {
+        let motion = [value(0), value(1), value(2)];
+        self.speeds.push((METRES * self.fps * motion[0].hypot(motion[1])) as f32);
+        self.turns.push((self.fps * motion[2].to_degrees()) as f32);
+        let Some(rig) = self.rig else { return };
+        walker.root = walker.root.advanced(motion);
+        let (rotation, root) = (walker.root.rotation(), [walker.root.x, 0.0, walker.root.z]);
+        let joints = (frame_size - 3) / 12;
+        let toes = rig.skeleton.toes.map(|toe| {
+            let first = slot(Part::Position, toe, joints);
+            add(apply(&rotation, std::array::from_fn(|i| value(first + i))), root)
+        });
+        for (foot, last) in walker.toes.iter().flatten().enumerate() {
+            let [x, _, z] = sub(toes[foot], *last);
+            let speed = METRES * self.fps * x.hypot(z);
+            self.feet.frames += 1;
+            if METRES * (toes[foot][1] - rig.toe_floors[foot]) <= CONTACT_HEIGHT {
+                self.feet.low += 1;
+                self.feet.low_distance += speed;
+                if speed < CONTACT_SPEED {
+                    self.feet.contact += 1;
+                    self.feet.contact_distance += speed;
+                }
+            }
+        }
+        walker.toes = Some(toes);
+    }
+
+    /// A clip of raw frames.
+    pub fn see_clip(&mut self, frames: &[f32], frame_size: usize) {
+        let mut walker = Walker::default();
+        for frame in frames.chunks_exact(frame_size) {
+            self.see(&mut walker, frame_size, |i| frame[i].into());
+        }
+    }
+
+    /// What was seen, in numbers; none when nothing was.
+    pub fn report(self) -> Option<GaitReport> {
+        let Feet { frames, contact, low, contact_distance, low_distance } = self.feet;
+        let mean = |sum: f64, count: usize| if count > 0 { 100.0 * sum / count as f64 } else { 0.0 };
+        let feet = (frames > 0).then(|| FeetReport {
+            contact: contact as f64 / frames as f64,
+            skate: mean(contact_distance, contact),
+            low_toe_speed: mean(low_distance, low),
+        });
+        Some(GaitReport { speed: quantiles(self.speeds)?, turn: quantiles(self.turns)?, feet })
+    }
+}
+
+/// The 5, 50 and 95 % quantiles of values that are finite (nearest rank).
+fn quantiles(mut values: Vec<f32>) -> Option<[f64; 3]> {
+    values.retain(|x| x.is_finite());
+    values.sort_unstable_by(f32::total_cmp);
+    let last = values.len().checked_sub(1)?;
+    Some([0.05, 0.5, 0.95].map(|q| values[(q * last as f64).round() as usize].into()))
+}

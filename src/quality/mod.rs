@@ -1,0 +1,162 @@
+//! Is a trained model any good? What `mvae-fast eval` measures; `docs/quality.md` defines every number.
+pub mod distance;
+pub mod gait;
+pub mod gate;
+pub mod groups;
+pub mod posterior;
+pub mod reconstruction;
+mod text;
+pub mod walks;
+
+use crate::arena::Arena;
+use crate::backend::{Backend, Memory};
+use crate::data::Dataset;
+use crate::data::windows;
+use crate::motion::Rig;
+use crate::rollout::Decoder;
+use crate::trained::{Source, Trained};
+use crate::{Error, Result, setup};
+use serde::Serialize;
+use std::ops::Range;
+
+/// Windows that are encoded side by side.
+const BATCH: usize = 128;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Walks with latents from the prior.
+    pub walks: usize,
+    /// Frames of each.
+    pub frames: usize,
+    /// Seed of starts and latents.
+    pub seed: u64,
+}
+
+/// Everything that was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// What it was compared with.
+    pub data: Data,
+    /// Held-out clips through encoder and decoder.
+    pub reconstruction: Vec<reconstruction::Horizon>,
+    /// The latent.
+    pub posterior: posterior::Posterior,
+    /// Walks.
+    pub walks: walks::Walks,
+    /// What could not be measured, and why.
+    pub not_measured: Vec<String>,
+}
+
+/// The data.
+#[derive(Debug, Clone, Serialize)]
+pub struct Data {
+    /// Where it lies.
+    pub name: String,
+    /// Whether the model was trained on it. Of other data every clip is held out.
+    pub own: bool,
+    /// Frames in all.
+    pub frames: usize,
+    /// Frames held out from training.
+    pub held_out_frames: usize,
+    /// Clips held out from training.
+    pub held_out_clips: usize,
+}
+
+/// What measurements run on.
+pub struct Bench<'a> {
+    trained: Trained,
+    backend: &'a dyn Backend,
+    set: Dataset,
+    /// Its frames as the network sees them.
+    normalized: Vec<f32>,
+    train: Vec<Range<usize>>,
+    held_out: Vec<Range<usize>>,
+    decoder: Decoder,
+    memory: Memory<'a>,
+    name: String,
+    own: bool,
+}
+
+impl<'a> Bench<'a> {
+    /// Lays out model and data. Errors: a set that leaves nothing to train on or to start from, not enough memory.
+    pub fn new(trained: Trained, source: Source, backend: &'a dyn Backend) -> Result<Self> {
+        let Source { set, name, own } = source;
+        let (config, model) = (&trained.config, trained.model());
+        let clips = set.clips();
+        let (train, held_out) = if own {
+            let split = windows::split(&clips, config.validation, config.seed, setup::HELD_OUT_FRAMES);
+            (split.train, split.validation)
+        } else {
+            (clips.clone(), clips)
+        };
+        if windows::starts(&train, windows::span(1, model.condition_frames, model.future_predictions)).is_empty() {
+            return Err(Error::data(&name, "no clip is long enough for one prediction", "give longer clips"));
+        }
+        let normalized = trained.normalized(&set.frames);
+        let mut arena = Arena::default();
+        let parameters = trained.parameters(&mut arena);
+        let data = arena.mat(set.num_frames(), set.frame_size);
+        let decoder = Decoder::new(&mut arena, &parameters, data, model, BATCH, 1.0)?;
+        let mut memory = Memory::new(backend, arena)?;
+        trained.restore(&parameters, &mut memory)?;
+        memory.write(data, &normalized)?;
+        let name = name.display().to_string();
+        Ok(Bench { trained, backend, set, normalized, train, held_out, decoder, memory, name, own })
+    }
+
+    /// Measures everything. Errors: those of the backend.
+    pub fn measure(&mut self, options: &Options) -> Result<Report> {
+        let reconstruction = reconstruction::measure(self)?;
+        let posterior = posterior::measure(self)?;
+        let walks = walks::measure(self, options)?;
+        let data = Data {
+            name: self.name.clone(),
+            own: self.own,
+            frames: self.set.num_frames(),
+            held_out_frames: self.held_out.iter().map(Range::len).sum(),
+            held_out_clips: self.held_out.len(),
+        };
+        let not_measured = self.not_measured(&reconstruction, &walks);
+        Ok(Report { data, reconstruction, posterior, walks, not_measured })
+    }
+
+    /// The rig of the features, of the model or else of the data.
+    fn rig(&self) -> Option<&Rig> {
+        self.trained.meta.rig.as_ref().or(self.set.rig.as_ref())
+    }
+
+    fn not_measured(&self, reconstruction: &[reconstruction::Horizon], walks: &walks::Walks) -> Vec<String> {
+        let mut missing = Vec::new();
+        let longest = self.held_out.iter().map(Range::len).max().unwrap_or(0);
+        let short: Vec<String> =
+            reconstruction.iter().filter(|h| h.windows == 0).map(|h| h.frames.to_string()).collect();
+        if self.held_out.is_empty() {
+            missing.push("reconstruction: no clip was held out (--validation 0)".into());
+        } else if !short.is_empty() {
+            let frames = short.join(" and ");
+            missing.push(format!("reconstruction after {frames} frames: the longest held-out clip has {longest}"));
+        }
+        if walks.gait.is_none() {
+            missing.push("speeds, turns and feet: the features are not those of joints (3 + 12 J)".into());
+        } else if self.rig().is_none() {
+            missing.push(
+                "foot skate: neither model nor data say which joints are toes (import the motion with `data import`); \
+                 3 + 12 J features at 30 frames a second, in feet, are taken for granted"
+                    .into(),
+            );
+        }
+        if walks.poses.is_none() {
+            missing.push(
+                "distance from held-out poses: fewer than 100 frames held out, or of walks that stay finite".into(),
+            );
+        }
+        missing
+    }
+}
+
+/// At most `most` of them, spread evenly.
+fn spread(all: &[u32], most: usize) -> Vec<u32> {
+    let count = most.min(all.len());
+    (0..count).map(|i| all[i * all.len() / count]).collect()
+}

@@ -1,0 +1,191 @@
+//! Walks with latents from the prior: whether they stay among the data's poses, go as fast, turn as much, stand as firmly
+//! and differ as much.
+use super::distance::{self, Distance};
+use super::gait::{Gait, GaitReport, Walker};
+use super::groups::poses_and_velocities;
+use super::{Bench, Options};
+use crate::Result;
+use crate::data::windows;
+use crate::evaluate::Feature;
+use crate::generate::{Latents, stream};
+use crate::motion::Root;
+use crate::motion::features::joints;
+use crate::motion::rig::{DEFAULT_FPS, METRES};
+use crate::philox::{Purpose, Stream};
+use serde::Serialize;
+
+/// Frames at the start of a walk that speeds and poses leave out: it still remembers the true pose it came from.
+const SETTLING: usize = 30;
+/// Of the frames after that, every so many-th goes into distances of poses.
+const THINNING: usize = 30;
+/// Starts, and walks from each, of the diversity.
+const STARTS: usize = 8;
+const WALKS_A_START: usize = 16;
+/// Frames of those walks, and how often they are compared.
+const DIVERSITY_FRAMES: usize = 300;
+
+/// What walks are like.
+#[derive(Debug, Clone, Serialize)]
+pub struct Walks {
+    /// Walks.
+    pub walks: usize,
+    /// Frames of each.
+    pub frames: usize,
+    /// Share that never leaves the envelope: every feature of every frame finite, and beyond the data's smallest and
+    /// largest value by at most a quarter of their distance.
+    pub inside: f64,
+    /// Of those that leave it, the median frame in which they do.
+    pub median_exit: Option<usize>,
+    /// Speed, turns and feet of the walks; none when the features are not laid out as poses of joints.
+    pub gait: Option<GaitReport>,
+    /// The same of the data.
+    pub data_gait: Option<GaitReport>,
+    /// How much walks from one start differ.
+    pub diversity: Diversity,
+    /// Features of places and axes against held-out ones.
+    pub poses: Option<Distance>,
+    /// Root motion and velocities against held-out ones.
+    pub velocities: Option<Distance>,
+}
+
+/// Walks from the same pose.
+#[derive(Debug, Clone, Serialize)]
+pub struct Diversity {
+    /// Starts.
+    pub starts: usize,
+    /// Walks from each.
+    pub walks: usize,
+    /// Root mean square difference of a normalised feature between two walks from one start, over seconds 1 to 10 (two
+    /// unrelated poses of the data: `unrelated`).
+    pub features: f64,
+    /// The same for random pairs of frames of the data.
+    pub unrelated: f64,
+    /// Root mean square distance between two walks' places after 10 s, m.
+    pub metres: Option<f64>,
+}
+
+/// Walks, and measures.
+pub fn measure(bench: &Bench, options: &Options) -> Result<Walks> {
+    let f = bench.trained.model().frame_size;
+    let starts = bench.starts(options.walks, Stream::new(options.seed, Purpose::Starts, 0));
+    let tracks: Vec<&[f32]> = starts.iter().map(|&start| bench.conditions(start)).collect();
+    let envelope = Feature::all(&bench.normalized, f);
+    let (scale, shift) = bench.trained.statistics.scale_and_shift(bench.trained.meta.normalization);
+    let rig = bench.rig();
+    let fps = rig.map_or(DEFAULT_FPS, |rig| rig.fps);
+
+    let mut exits = vec![None; options.walks];
+    let mut gait = Gait::new(rig, fps);
+    let mut walkers = vec![Walker::default(); options.walks];
+    let mut kept: Vec<f32> = Vec::new();
+    let latents = Latents::Prior { seed: options.seed, temperature: 1.0 };
+    stream(&bench.trained, bench.backend, &tracks, options.frames, latents, |step| {
+        for (walk, row) in (step.first..).zip(step.rows.chunks_exact(f)) {
+            if exits[walk].is_none() && !row.iter().zip(&envelope).all(|(x, feature)| feature.inside(*x)) {
+                exits[walk] = Some(step.frame);
+            }
+            if step.frame < SETTLING || !row.iter().all(|x| x.is_finite()) {
+                continue;
+            }
+            if joints(f).is_some() {
+                gait.see(&mut walkers[walk], f, |i| f64::from(row[i]) * scale[i] + shift[i]);
+            }
+            if (step.frame - SETTLING).is_multiple_of(THINNING) {
+                kept.extend(row);
+            }
+        }
+    })?;
+
+    let mut left: Vec<usize> = exits.iter().copied().flatten().collect();
+    left.sort_unstable();
+    let data_gait = joints(f).and_then(|_| {
+        let mut gait = Gait::new(rig, fps);
+        bench.set.clips().iter().for_each(|clip| gait.see_clip(&bench.set.frames[clip.start * f..clip.end * f], f));
+        gait.report()
+    });
+    let varies = |column: &usize| envelope[*column].varies();
+    let [poses, velocities] = poses_and_velocities(f).map(|columns| {
+        let columns: Vec<usize> = columns.into_iter().filter(varies).collect();
+        let rows = |clips: &[std::ops::Range<usize>]| -> Vec<&[f32]> {
+            clips.iter().cloned().flatten().map(|i| &bench.normalized[i * f..][..f]).collect()
+        };
+        let generated: Vec<&[f32]> = kept.chunks_exact(f).collect();
+        distance::measure(&columns, &rows(&bench.train), &rows(&bench.held_out), &generated)
+    });
+    Ok(Walks {
+        walks: options.walks,
+        frames: options.frames,
+        inside: 1.0 - left.len() as f64 / options.walks as f64,
+        median_exit: left.get(left.len() / 2).copied(),
+        gait: joints(f).and_then(|_| gait.report()),
+        data_gait,
+        diversity: diversity(bench, options)?,
+        poses,
+        velocities,
+    })
+}
+
+fn diversity(bench: &Bench, options: &Options) -> Result<Diversity> {
+    let f = bench.trained.model().frame_size;
+    let starts = bench.starts(STARTS, Stream::new(options.seed, Purpose::Starts, 1));
+    let tracks: Vec<&[f32]> =
+        starts.iter().flat_map(|&start| std::iter::repeat_n(bench.conditions(start), WALKS_A_START)).collect();
+    let (scale, shift) = bench.trained.statistics.scale_and_shift(bench.trained.meta.normalization);
+    let mut roots = vec![Root::default(); tracks.len()];
+    let (mut square, mut pairs) = (0.0, 0);
+    // Latents of another seed than those of the long walks.
+    let latents = Latents::Prior { seed: options.seed.wrapping_add(1), temperature: 1.0 };
+    let mut rows = vec![0.0; tracks.len() * f];
+    stream(&bench.trained, bench.backend, &tracks, DIVERSITY_FRAMES, latents, |step| {
+        for (walk, row) in (step.first..).zip(step.rows.chunks_exact(f)) {
+            roots[walk] = roots[walk].advanced(std::array::from_fn(|i| f64::from(row[i]) * scale[i] + shift[i]));
+        }
+        rows[step.first * f..][..step.rows.len()].copy_from_slice(step.rows);
+        let last = step.first * f + step.rows.len() == rows.len();
+        if last && (step.frame + 1).is_multiple_of(SETTLING) {
+            for same in rows.chunks_exact(WALKS_A_START * f) {
+                for (i, a) in same.chunks_exact(f).enumerate() {
+                    for b in same.chunks_exact(f).take(i) {
+                        square += mean_square(a, b);
+                        pairs += 1;
+                    }
+                }
+            }
+        }
+    })?;
+    let frames = bench.set.num_frames();
+    let stream = Stream::new(options.seed, Purpose::Starts, 2);
+    let frame = |i: usize| &bench.normalized[(stream.uniform(i) * frames as f64) as usize * f..][..f];
+    let unrelated = (0..2000).map(|i| mean_square(frame(2 * i), frame(2 * i + 1))).sum::<f64>() / 2000.0;
+    let apart = |same: &[Root]| {
+        let pair =
+            |(i, a): (usize, &Root)| same[..i].iter().map(|b| (a.x - b.x).powi(2) + (a.z - b.z).powi(2)).sum::<f64>();
+        same.iter().enumerate().map(pair).sum::<f64>() / (same.len() * (same.len() - 1) / 2) as f64
+    };
+    let metres = METRES * (roots.chunks(WALKS_A_START).map(apart).sum::<f64>() / STARTS as f64).sqrt();
+    Ok(Diversity {
+        starts: STARTS,
+        walks: WALKS_A_START,
+        features: (square / f64::from(pairs)).sqrt(),
+        unrelated: unrelated.sqrt(),
+        metres: joints(f).map(|_| metres),
+    })
+}
+
+fn mean_square(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / a.len() as f64
+}
+
+impl Bench<'_> {
+    /// First condition frames of `count` walks, drawn uniformly from the training windows.
+    fn starts(&self, count: usize, stream: Stream) -> Vec<usize> {
+        let windows = windows::starts(&self.train, self.trained.model().condition_frames + 1);
+        (0..count).map(|i| windows[(stream.uniform(i) * windows.len() as f64) as usize] as usize).collect()
+    }
+
+    /// The condition frames from there on, in the units of the data.
+    fn conditions(&self, start: usize) -> &[f32] {
+        let f = self.set.frame_size;
+        &self.set.frames[start * f..][..self.trained.model().condition_frames * f]
+    }
+}

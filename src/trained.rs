@@ -1,0 +1,109 @@
+//! A trained model, opened to be run: sizes, normalisation, parameters, and the data it was trained on.
+use crate::arena::Arena;
+use crate::backend::Memory;
+use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
+use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig};
+use crate::data::Dataset;
+use crate::data::normalize::Statistics;
+use crate::layout::{Layout, Parameters};
+use crate::{Error, Result, setup, state};
+use std::path::{Path, PathBuf};
+
+/// A checkpoint that knows what it is.
+pub struct Trained {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// What the tensors belong to.
+    pub meta: Meta,
+    /// How the run was configured.
+    pub config: Config,
+    /// Statistics that frames are normalised by.
+    pub statistics: Statistics,
+    checkpoint: Checkpoint<'static>,
+}
+
+/// Motion to start from or to compare with.
+pub struct Source {
+    /// The set.
+    pub set: Dataset,
+    /// What to call it in a message.
+    pub name: PathBuf,
+    /// Whether the model was trained on it.
+    pub own: bool,
+}
+
+impl Trained {
+    /// Opens a checkpoint. Errors: it cannot be read, or says nothing of its sizes and statistics (a bare state dict).
+    pub fn load(path: &Path) -> Result<Self> {
+        let mut checkpoint = Checkpoint::load(path)?;
+        let Some(meta) = checkpoint.meta.take() else {
+            let mend = "train from it with --init and use the checkpoint of that run";
+            return Err(Error::checkpoint(path, "a state dict without metadata: its sizes are not known", mend));
+        };
+        let config = configuration(&meta, path)?;
+        let statistics = state::statistics(&checkpoint, path, meta.model.frame_size, meta.normalization)?
+            .ok_or_else(|| Error::checkpoint(path, "holds no normalisation statistics", "use a checkpoint of a run"))?;
+        Ok(Trained { path: path.to_owned(), meta, config, statistics, checkpoint })
+    }
+
+    /// Sizes of the network.
+    pub fn model(&self) -> &ModelConfig {
+        &self.meta.model
+    }
+
+    /// Places for the parameters, without gradients.
+    pub fn parameters(&self, arena: &mut Arena) -> Parameters<f32> {
+        let layout = Layout::of(self.model(), ExpertInit::Reference, CodebookInit::Fixed); // how they start is no matter
+        Parameters::new(arena, layout, false)
+    }
+
+    /// Writes the parameters. Errors: one is missing, or has another shape than the sizes say.
+    pub fn restore(&self, parameters: &Parameters<f32>, memory: &mut Memory) -> Result<()> {
+        state::restore_parameters(parameters, memory, &self.checkpoint, &self.path)
+    }
+
+    /// Frames as the network sees them.
+    pub fn normalized(&self, frames: &[f32]) -> Vec<f32> {
+        let mut frames = frames.to_vec();
+        self.statistics.normalize(self.meta.normalization, &mut frames);
+        frames
+    }
+
+    /// The motion in `files`, or without any that which the model was trained on.
+    ///
+    /// Errors: it cannot be read, has another frame size, or is not what the configuration names (another file lies there
+    /// now).
+    pub fn source(&self, files: &[PathBuf]) -> Result<Source> {
+        let given = !files.is_empty();
+        let (set, name) =
+            setup::read_data(if given { files } else { &self.config.data }).map_err(|error| match error {
+                Error::Data { path, what, mend } if !given => {
+                    let mend = format!("{mend}; or name the data by --data");
+                    Error::Data { path, what: format!("the model was trained on it: {what}"), mend }
+                }
+                other => other,
+            })?;
+        let want = self.model().frame_size;
+        if set.frame_size != want {
+            let what = format!("{} features a frame, but the model knows {want}", set.frame_size);
+            return Err(Error::data(&name, what, "name the data the model was trained on by --data"));
+        }
+        let own = self.meta.progress.as_ref().is_none_or(|progress| progress.data == Fingerprint::of(&set));
+        if !own && !given {
+            let mend = "put the old data back, or name this file by --data to use it all the same";
+            return Err(Error::data(&name, "its clips or values are not those the model was trained on", mend));
+        }
+        Ok(Source { set, name, own })
+    }
+}
+
+/// The configuration a checkpoint carries; keys that are younger than it have their defaults.
+fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
+    let mut keys = serde_json::to_value(Config::default()).expect("a configuration is plain data");
+    let (Some(keys), Some(carried)) = (keys.as_object_mut(), meta.config.as_object()) else {
+        return Err(Error::checkpoint(path, "holds no configuration", "use a checkpoint of a run"));
+    };
+    keys.extend(carried.clone());
+    serde_path_to_error::deserialize(serde_json::Value::Object(keys.clone()))
+        .map_err(|error| Error::checkpoint(path, format!("configuration: {error}"), "use a newer mvae-fast"))
+}
