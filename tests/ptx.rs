@@ -40,7 +40,8 @@ fn tool(name: &str) -> Option<PathBuf> {
 
 /// Assembles all kernels into `cubin`; what each takes.
 fn assemble(ptxas: &Path, architecture: &str, cubin: &Path) -> BTreeMap<String, Resources> {
-    let ptx = Path::new(env!("OUT_DIR")).join("kernels.ptx");
+    let image = if ["sm_80", "sm_89"].contains(&architecture) { "kernels.ptx" } else { "kernels_90.ptx" };
+    let ptx = Path::new(env!("OUT_DIR")).join(image);
     let output = Command::new(ptxas).args(["-v", "-arch", architecture, "-o"]).arg(cubin).arg(&ptx).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{architecture}: {text}");
