@@ -82,6 +82,9 @@ DEVICE void split(float x, float y, u32 (&parts)[PARTS]) {
 template <int PARTS, int M, int N, int P, int GROUPS, int STAGES>
 struct TensorTile {
   static constexpr u32 ROWS = 16 * M, COLS = 8 * N, PANELS = P;
+  static constexpr u32 TERMS = PARTS * (PARTS + 1) / 2;
+  // Sums of one output: an mma takes long to answer, so that a tile of few of them sums each term on its own.
+  static constexpr u32 CHAINS = M * N * P < 4 ? TERMS : 1;
   alignas(16) float a[GROUPS][STAGES][SLAB(16 * M)];
   alignas(16) float b[GROUPS][STAGES][SLAB(8 * N * P)];
   float sums[GROUPS][P][ROWS * COLS];
@@ -102,7 +105,7 @@ struct TensorTile {
         copies_close();
       };
       for (u32 step = 0; step < STAGES; ++step) start(step);
-      float c[P][M][N][4] = {};
+      float c[CHAINS][P][M][N][4] = {};
       for (u32 step = 0; step < steps; ++step) {
         float x[2 * M][4], y[P][N][4];
         copies_wait<STAGES - 1>();
@@ -118,7 +121,9 @@ struct TensorTile {
           for (u32 n = 0; n < N; ++n)
             for (u32 i = 0; i < 4; ++i) {
               const u32 row = outer_of<A_ALONG, 2 * M>(2 * m + i / 2, g), col = outer_of<B_ALONG, N>(n, 2 * t + i % 2);
-              sums[group][p][row * COLS + col] = c[p][m][n][i];
+              float sum = c[0][p][m][n][i];
+              for (u32 chain = 1; chain < CHAINS; ++chain) sum += c[chain][p][m][n][i];
+              sums[group][p][row * COLS + col] = sum;
             }
     }
     block_sync();  // all groups' sums are there
@@ -134,7 +139,8 @@ struct TensorTile {
   }
 
   // c += the products of the parts of x and y that count: those whose numbers add up to less than PARTS, small ones first.
-  static DEVICE_MEMBER void accumulate(const float (&x)[2 * M][4], const float (&y)[P][N][4], float (&c)[P][M][N][4]) {
+  static DEVICE_MEMBER void accumulate(const float (&x)[2 * M][4], const float (&y)[P][N][4],
+                                       float (&c)[CHAINS][P][M][N][4]) {
     u32 left[PARTS][M][4], right[PARTS][P][N][2];
     for (u32 m = 0; m < M; ++m)
       for (u32 i = 0; i < 4; ++i) {
@@ -149,10 +155,12 @@ struct TensorTile {
           split(y[p][n][2 * i], y[p][n][2 * i + 1], parts);
           for (int part = 0; part < PARTS; ++part) right[part][p][n][i] = parts[part];
         }
+    u32 term = 0;
     for (int order = PARTS - 1; order >= 0; --order)
-      for (int part = 0; part <= order; ++part)
+      for (int part = 0; part <= order; ++part, ++term)
         for (u32 p = 0; p < P; ++p)
           for (u32 m = 0; m < M; ++m)
-            for (u32 n = 0; n < N; ++n) mma_bf16(c[p][m][n], left[part][m], right[order - part][p][n]);
+            for (u32 n = 0; n < N; ++n)
+              mma_bf16(c[term % CHAINS][p][m][n], left[part][m], right[order - part][p][n]);
   }
 };

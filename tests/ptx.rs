@@ -14,8 +14,22 @@ use std::process::Command;
 /// The oldest served, consumer GPUs, the H200, and one newer.
 const ARCHITECTURES: [&str; 4] = ["sm_80", "sm_89", "sm_90a", "sm_120"];
 
-/// Kernels that may have a stack or spill registers: architecture, kernel, reason.
-const STACKS: [(&str, &str, &str); 0] = [];
+/// Kernels that may have a stack, and why; none may spill registers.
+const STACKS: [(&str, &[&str]); 1] = [(
+    "sinf and cosf keep the digits of 2 / pi there, for angles beyond 105615, which a world does not reach",
+    &[
+        "joystick_observe",
+        "joystick_reset",
+        "joystick_step",
+        "maze_observe",
+        "maze_step",
+        "path_observe",
+        "path_step",
+        "target_observe",
+        "target_step",
+        "walk_step",
+    ],
+)];
 
 /// Shared memory of a block that needs no opting in, on any of them: 48 KB.
 const SHARED: usize = 48 << 10;
@@ -40,7 +54,8 @@ fn tool(name: &str) -> Option<PathBuf> {
 
 /// Assembles all kernels into `cubin`; what each takes.
 fn assemble(ptxas: &Path, architecture: &str, cubin: &Path) -> BTreeMap<String, Resources> {
-    let ptx = Path::new(env!("OUT_DIR")).join("kernels.ptx");
+    let image = if ["sm_80", "sm_89"].contains(&architecture) { "kernels.ptx" } else { "kernels_90.ptx" };
+    let ptx = Path::new(env!("OUT_DIR")).join(image);
     let output = Command::new(ptxas).args(["-v", "-arch", architecture, "-o"]).arg(cubin).arg(&ptx).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{architecture}: {text}");
@@ -74,8 +89,8 @@ fn no_kernel_spills() {
     let folder = tempfile::tempdir().unwrap();
     for architecture in ARCHITECTURES {
         for (name, kernel) in assemble(&ptxas, architecture, &folder.path().join("kernels.cubin")) {
-            let listed = STACKS.iter().any(|(on, of, _)| (*on, *of) == (architecture, &*name));
-            assert!(listed || kernel.stack == 0 && kernel.spills == 0, "{architecture}: {name}: {kernel:?}");
+            let listed = STACKS.iter().any(|(_, kernels)| kernels.contains(&&*name));
+            assert!(kernel.spills == 0 && (listed || kernel.stack == 0), "{architecture}: {name}: {kernel:?}");
             assert!(kernel.registers > 0 && kernel.shared <= SHARED, "{architecture}: {name}: {kernel:?}");
         }
     }
