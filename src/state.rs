@@ -95,8 +95,18 @@ pub fn statistics(
     frame_size: usize,
     mode: Normalization,
 ) -> Result<Option<Statistics>> {
-    if STATISTICS.iter().all(|name| checkpoint.get(&format!("normalization.{name}")).is_none()) {
+    let names = STATISTICS.map(|name| format!("normalization.{name}"));
+    let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| checkpoint.get(name).is_none()).collect();
+    if missing.len() == STATISTICS.len() {
         return Ok(None);
+    }
+    if !missing.is_empty() {
+        let what = format!("its statistics lack {}", missing.join(" and "));
+        return Err(Error::checkpoint(
+            path,
+            what,
+            "save all four beside the parameters, or none to take those of the data",
+        ));
     }
     if let Some(trained) = checkpoint.meta.as_ref().map(|meta| meta.normalization).filter(|trained| *trained != mode) {
         let name = |mode| format!("{mode:?}").to_lowercase();

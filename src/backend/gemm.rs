@@ -4,6 +4,7 @@
 //! another, each from its first index to its last. How the output is cut into tiles and tasks changes no bit, so
 //! neither does the number of threads (nor the width of the vectors).
 #![allow(unsafe_code)]
+use super::lanes::prefetch;
 use super::team::Team;
 use crate::real::Real;
 use pulp::{Arch, Simd, WithSimd};
@@ -135,6 +136,10 @@ pub fn products<'a, T: Real>(
 
 /// Columns of a task.
 const TASK_COLS: usize = 32;
+/// How many rows of the right factor, or numbers of each row where it is transposed, are asked for ahead: they come from
+/// a far cache when first read, and their stride is more than hardware follows across pages.
+const ROWS_AHEAD: usize = 16;
+const NUMBERS_AHEAD: usize = 64;
 /// Bytes of a packed panel of the right factor; with eight rows of the left one it fits a first-level cache of 48 KB.
 const PANEL_BYTES: usize = 36 * 1024;
 /// Above this many rows a panel is used often enough to be worth packing although it could be read in place.
@@ -371,15 +376,15 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
     // SAFETY: by the caller.
     unsafe {
         let mut sums = [[T::splat(simd, T::zero()); WIDTH]; HEIGHT];
-        if add {
-            for (i, sums) in sums.iter_mut().enumerate() {
-                for (j, sum) in sums.iter_mut().enumerate() {
-                    let c = c.first.add(i * c.row + j * width);
-                    *sum = if whole(j) {
-                        c.cast::<T::Vector<S>>().read_unaligned()
-                    } else {
-                        T::load_part(simd, std::slice::from_raw_parts(c, last))
-                    };
+        for (i, sums) in sums.iter_mut().enumerate() {
+            for (j, sum) in sums.iter_mut().enumerate() {
+                let c = c.first.add(i * c.row + j * width);
+                if !add {
+                    prefetch(c);
+                } else if whole(j) {
+                    *sum = c.cast::<T::Vector<S>>().read_unaligned();
+                } else {
+                    *sum = T::load_part(simd, std::slice::from_raw_parts(c, last));
                 }
             }
         }
@@ -387,7 +392,13 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
         let mut rest = depth;
         if TURN {
             let mut from = source.first;
-            for _ in 0..depth / 4 {
+            for turn_number in 0..depth / 4 {
+                // A cache line serves four turns: each asks for those of a quarter of the rows.
+                let quarter = WIDTH * width / 4;
+                for i in 0..quarter {
+                    let row = turn_number % 4 * quarter + i;
+                    prefetch(from.wrapping_add(row * source.col + NUMBERS_AHEAD));
+                }
                 let mut turned = [[T::splat(simd, T::zero()); 4]; WIDTH];
                 for (j, turned) in turned.iter_mut().enumerate() {
                     *turned = turn(simd, from.add(j * width * source.col), source.col);
@@ -411,6 +422,7 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
             let mut registers = [T::splat(simd, T::zero()); WIDTH];
             for (j, register) in registers.iter_mut().enumerate() {
                 *register = right.add(j * width).cast::<T::Vector<S>>().read_unaligned();
+                prefetch(right.wrapping_add(ROWS_AHEAD * b.row + j * width));
             }
             for (sums, &row) in sums.iter_mut().zip(&a_rows) {
                 let number = T::splat(simd, *left.add(row));

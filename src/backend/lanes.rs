@@ -33,6 +33,19 @@ pub unsafe trait Lanes: Copy {
     fn exponential_m1(x: Self) -> Self;
 }
 
+/// Asks for the cache line of this address, which need not be one of ours; nothing happens where there is no such hint.
+#[inline(always)]
+pub fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which accesses nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Near-minimax (Chebyshev interpolation) for `(exp(r) - 1 - r) / r^2` on |r| <= 0.3475, within 1e-09, lowest power first.
 const POLYNOMIAL: [f32; 6] = [0.5, 0.166_666_67, 0.041_666_463, 0.008_333_31, 0.001_393_388_1, 0.000_198_912_47];
 

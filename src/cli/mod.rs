@@ -108,7 +108,7 @@ pub struct TrainArgs {
     /// Continue this run (a folder, or its name under --runs) where it stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "init", "config", "preset"])]
     pub resume: Option<PathBuf>,
-    /// Start from the parameters of this checkpoint
+    /// Start from the parameters and statistics of this checkpoint, or of a safetensors file of a bare state dict
     #[arg(long, value_name = "CHECKPOINT")]
     pub init: Option<PathBuf>,
     /// TOML file of configuration keys, such as a run's config.toml
