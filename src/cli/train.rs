@@ -46,7 +46,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let folder = match resumed {
         None => {
             let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
-            RunFolder::create(&args.runs, args.name.as_deref(), config.variant, &config.to_toml(), &env, first)?
+            RunFolder::create(&args.runs, args.name.as_deref(), &config.variant.name(), &config.to_toml(), &env, first)?
         }
         Some(folder) => {
             if !setup.finished() {
