@@ -40,6 +40,11 @@ impl Tensor {
         self.shape.iter().product()
     }
 
+    /// Its first element among [`Layout::initial`] values.
+    pub fn first(&self) -> usize {
+        self.first
+    }
+
     /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -30,6 +30,29 @@ pub fn paced(path: &[[f64; 2]], pace: f64) -> Vec<[f64; 2]> {
     (0..points).map(|i| at(whole * i as f64 / points as f64)).collect()
 }
 
+/// The reference's maze: both ends of each of 16 walls.
+pub fn walls() -> [[[f64; 2]; 2]; 16] {
+    let (w, h, q) = (100.0, 50.0, 25.0);
+    [
+        [[-w, w], [w, w]],
+        [[w, w], [w, -w]],
+        [[w, -w], [-w, -w]],
+        [[-w, -w], [-w, w]],
+        [[-w, -h - q], [h + q, -h - q]],
+        [[-h - q, -h], [w, -h]],
+        [[-h - q, -h], [-h - q, h + q]],
+        [[-h, -q], [-h, h + q]],
+        [[h + q, -q], [h + q, h + q]],
+        [[h + q, -q], [q, -q]],
+        [[0.0, -q], [-h, -q]],
+        [[h + q, h + q], [-h, h + q]],
+        [[h, 0.0], [h, h]],
+        [[q, 0.0], [q, h]],
+        [[0.0, 0.0], [0.0, h]],
+        [[-q, 0.0], [-q, h]],
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

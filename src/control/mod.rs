@@ -5,5 +5,9 @@
 pub mod config;
 pub mod course;
 pub mod environment;
+pub mod evaluate;
 pub mod policy;
 pub mod ppo;
+pub mod record;
+pub mod setup;
+pub mod trainer;

@@ -3,6 +3,7 @@ use super::{Case, Report, deviation, largest, norm, ratio, read, relative, write
 use mvae_fast::arena::{Arena, Mat, Var};
 use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
+use mvae_fast::control::course;
 use mvae_fast::control::environment::{self, Environment};
 use mvae_fast::control::policy::Perceptron;
 use mvae_fast::control::ppo::{Options, Update};
@@ -282,7 +283,7 @@ impl Characters<'_> {
         let rules = Rules { task, body: 1.0, speed: 0.8, toes: [0, 1], floors: [0.0; 2], horizon, literal };
         let course: Vec<f64> = match task {
             Task::Path => figure_eight(horizon),
-            Task::Maze => self.get("walls").to_vec(),
+            Task::Maze => course::walls().concat().as_flattened().to_vec(),
             _ => Vec::new(),
         };
         let (mocap, f, c) = (&self.model.case.array("mocap").values, m.frame_size, m.condition_frames);
@@ -344,6 +345,7 @@ impl Characters<'_> {
                 let every: Vec<f64> = course.chunks(2).step_by(37).flatten().copied().collect();
                 self.compare::<T>(report, "path", &every, self.get("path"));
             }
+            Task::Maze => self.compare::<T>(report, "walls", &course, self.get("walls")),
             Task::Walk => write(&mut memory, w.noise, self.get("init.base_action")),
             _ => {}
         }
@@ -445,5 +447,5 @@ impl Characters<'_> {
 
 /// The reference's path.
 fn figure_eight(points: usize) -> Vec<f64> {
-    mvae_fast::control::course::figure_eight(points).as_flattened().to_vec()
+    course::figure_eight(points).as_flattened().to_vec()
 }
