@@ -165,7 +165,13 @@ fn record(run: &Setup) -> Result<EpochRecord> {
 }
 
 /// Writes the last checkpoint and the report.
-fn save(run: &mut Setup, folder: &RunFolder, logs: &Logs<EpochRecord>, records: &[EpochRecord], elapsed: f64) -> Result<()> {
+fn save(
+    run: &mut Setup,
+    folder: &RunFolder,
+    logs: &Logs<EpochRecord>,
+    records: &[EpochRecord],
+    elapsed: f64,
+) -> Result<()> {
     checkpoint(run, &folder.last_checkpoint(), logs, elapsed)?;
     let motion = run.shown.as_ref().map_or_else(Motion::of_no_skeleton, Clips::motion);
     report::write(folder, &summary(run), records, &motion)

@@ -1,7 +1,6 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
-use super::output::checkpoint_file;
-use super::train::{MAX_THREADS, stop_flag};
-use super::{absolute, print, run_folder};
+use super::train::stop_flag;
+use super::{absolute, checkpoint_file, print, run_folder, threads};
 use crate::backend::{self, Device, Engine};
 use crate::checkpoint::Checkpoint;
 use crate::config;
@@ -121,10 +120,7 @@ pub fn control(command: &ControlCommand) -> Result<()> {
 }
 
 fn open(at: &Where) -> Result<Box<dyn backend::Backend>> {
-    if let Some(threads) = at.threads.filter(|threads| threads.get() > MAX_THREADS) {
-        return Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")));
-    }
-    backend::open(at.device, at.precision, at.engine, at.threads.map_or(0, NonZeroUsize::get))
+    backend::open(at.device, at.precision, at.engine, threads(at.threads)?)
 }
 
 impl TrainArgs {
@@ -255,7 +251,8 @@ fn eval(args: &EvalArgs) -> Result<()> {
         });
         return print(&format!("{result}\n"));
     }
-    let mut text = format!("{} characters, {} steps\n{:28} {:>10} {:>10}\n", characters, config.horizon(), "", "policy", "prior");
+    let mut text =
+        format!("{} characters, {} steps\n{:28} {:>10} {:>10}\n", characters, config.horizon(), "", "policy", "prior");
     let mut row = |name: &str, policy: f64, prior: f64| {
         text += &format!("{:28} {policy:10.4} {prior:10.4}\n", name.replace('_', " "));
     };

@@ -189,7 +189,11 @@ impl Config {
             return refuse(format!("{} * {} is 1, expected at least 2 samples", name("characters"), name("steps")));
         }
         if self.minibatches > samples {
-            return refuse(format!("{} is {}, more than the {samples} samples there are", name("minibatches"), self.minibatches));
+            return refuse(format!(
+                "{} is {}, more than the {samples} samples there are",
+                name("minibatches"),
+                self.minibatches
+            ));
         }
         for (key, value) in [
             ("path_pace", self.path_pace),
@@ -235,7 +239,11 @@ impl Config {
         }
         let maze = self.task == Task::Maze;
         if maze == self.lower.as_os_str().is_empty() {
-            let what = if maze { "the maze is walked with a target controller; name its run" } else { "only the maze has a lower level; leave it out" };
+            let what = if maze {
+                "the maze is walked with a target controller; name its run"
+            } else {
+                "only the maze has a lower level; leave it out"
+            };
             return refuse(format!("{}: {what}", name("lower")));
         }
         if maze && self.frame_skip > 1 {

@@ -103,7 +103,7 @@ impl<T: Real> Environment<T> {
     /// Appends the noise that the next action is mixed with (walk).
     pub fn draw_noise(&self, plan: &mut Plan) {
         if !self.world.noise.is_none() {
-            normal::push(plan, self.world.state, self.world.noise, Purpose::Task);
+            normal::push(plan, self.world.state, self.world.noise, Purpose::Task, 1.0);
         }
     }
 

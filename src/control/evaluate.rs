@@ -71,7 +71,8 @@ impl Seen {
         let (body, target, root) = (w.rules.body, read(run, w.target)?, read(run, w.root)?);
         match w.rules.task {
             Task::Target => {
-                self.hits += target.chunks(2).zip(before.chunks(2)).filter(|(now, before)| now != before).count() as f64;
+                self.hits +=
+                    target.chunks(2).zip(before.chunks(2)).filter(|(now, before)| now != before).count() as f64;
             }
             Task::Path => {
                 let away = target.chunks(2).zip(root.chunks(2)).map(|(t, r)| (t[0] - r[0]).hypot(t[1] - r[1]));
@@ -125,7 +126,8 @@ fn correlation(pairs: &[[f64; 2]]) -> f64 {
 /// Reward of the best policy that keeps one speed and heads right.
 fn best_constant(pairs: &[[f64; 2]]) -> f64 {
     let top = pairs.iter().fold(0.0, |top: f64, pair| top.max(pair[0]));
-    let reward = |speed: f64| pairs.iter().map(|pair| (-(pair[0] - speed).abs()).exp()).sum::<f64>() / pairs.len() as f64;
+    let reward =
+        |speed: f64| pairs.iter().map(|pair| (-(pair[0] - speed).abs()).exp()).sum::<f64>() / pairs.len() as f64;
     (0..=100).map(|i| reward(top * f64::from(i) / 100.0)).fold(0.0, f64::max)
 }
 

@@ -19,13 +19,7 @@ pub struct Perceptron<T> {
 impl<T: Real> Perceptron<T> {
     /// The actor on observations [x | h] (`h` may be absent), with gradients when `training`. Errors: shapes that do not
     /// fit.
-    pub fn actor(
-        arena: &mut Arena,
-        parameters: &Parameters<T>,
-        x: Var<T>,
-        h: Var<T>,
-        training: bool,
-    ) -> Result<Self> {
+    pub fn actor(arena: &mut Arena, parameters: &Parameters<T>, x: Var<T>, h: Var<T>, training: bool) -> Result<Self> {
         Perceptron::new(arena, parameters, "actor.actor.", (x, h), Tanh, training)
     }
 
@@ -49,11 +43,7 @@ impl<T: Real> Perceptron<T> {
                 if training { var } else { Var::constant(var.value) }
             };
             let (w, bias) = (parameter("weight"), parameter("bias"));
-            let y = if training {
-                arena.var(x.rows(), w.rows())
-            } else {
-                Var::constant(arena.mat(x.rows(), w.rows()))
-            };
+            let y = if training { arena.var(x.rows(), w.rows()) } else { Var::constant(arena.mat(x.rows(), w.rows())) };
             layers.push(Linear::new(x, h, w, bias, y, if i == 3 { last } else { Relu })?);
             (x, h) = (y, Var::none());
         }

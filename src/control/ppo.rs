@@ -147,7 +147,21 @@ impl<T: Real> Update<T> {
         };
         let step = step_on(rows)?;
         let rest = if n % rows == 0 { None } else { Some(step_on(n % rows)?) };
-        Ok(Update { rollout, values, returns, advantages, order, schedule, cursor, losses, sums, squares, estimate, step, rest })
+        Ok(Update {
+            rollout,
+            values,
+            returns,
+            advantages,
+            order,
+            schedule,
+            cursor,
+            losses,
+            sums,
+            squares,
+            estimate,
+            step,
+            rest,
+        })
     }
 
     /// Appends the copy of what is seen now to the front of the rollout.

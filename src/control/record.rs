@@ -116,7 +116,10 @@ impl Record for UpdateRecord {
 
     fn line(&self) -> String {
         let episode = self.mean_rew.map_or(String::new(), |reward| format!(" | episode {reward:.1}"));
-        format!("reward {:.4} a step{episode} | value {:.2e} | entropy {:.2}", self.step_reward, self.value_loss, self.dist_entropy)
+        format!(
+            "reward {:.4} a step{episode} | value {:.2e} | entropy {:.2}",
+            self.step_reward, self.value_loss, self.dist_entropy
+        )
     }
 
     fn warnings(&self) -> &[String] {

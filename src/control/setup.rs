@@ -13,9 +13,9 @@ use crate::layout::{Layout, Parameters};
 use crate::motion::Rig;
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::experience::{Step, store};
+use crate::ops::gaussian_action;
 use crate::ops::noise::normal;
 use crate::ops::world::{Rules, Task};
-use crate::ops::{axpby, gaussian_action};
 use crate::philox::Purpose;
 use crate::plan::Plan;
 use crate::run::crc32c;
@@ -170,7 +170,11 @@ impl<'a> Setup<'a> {
     pub fn restart(&mut self) -> Result<()> {
         let outcome = self.environment.world.outcome;
         self.memory.write(outcome, &vec![0.0; outcome.len()])?;
-        self.write_schedule(&[StepState { seed: self.config.seed, rollout_step: self.config.horizon() as u32, ..StepState::default() }])?;
+        self.write_schedule(&[StepState {
+            seed: self.config.seed,
+            rollout_step: self.config.horizon() as u32,
+            ..StepState::default()
+        }])?;
         self.memory.run(&self.start)
     }
 
@@ -220,7 +224,10 @@ impl<'a> Setup<'a> {
     /// The same of whole numbers.
     fn counts(&self) -> Vec<(&'static str, Mat<u32>)> {
         let w = &self.environment.world;
-        [("world.offset", w.offset), ("world.visited", w.visited)].into_iter().filter(|(_, mat)| !mat.is_none()).collect()
+        [("world.offset", w.offset), ("world.visited", w.visited)]
+            .into_iter()
+            .filter(|(_, mat)| !mat.is_none())
+            .collect()
     }
 
     /// Writes a checkpoint, from which training can go on.
@@ -334,7 +341,7 @@ fn plans(
     last(&mut start);
     update.begin(&mut begin, world.observation)?;
     let mut explore = step(&|plan| {
-        normal::push(plan, state, noise, Purpose::Explore);
+        normal::push(plan, state, noise, Purpose::Explore, 1.0);
         actor.forward(plan);
         gaussian_action::push(plan, (actor.y.value, logstd), noise, (env.action, log_prob))
     })?;
@@ -345,8 +352,8 @@ fn plans(
         gaussian_action::push(plan, (actor.y.value, logstd), Mat::NONE, (env.action, log_prob))
     })?;
     let random = step(&|plan| {
-        normal::push(plan, state, noise, Purpose::Explore);
-        axpby::push(plan, (0.25, noise), (0.0, Mat::NONE), env.action)
+        normal::push(plan, state, env.action, Purpose::Explore, 0.25);
+        Ok(())
     })?;
     Ok([start, begin, explore, play, random])
 }
@@ -371,7 +378,9 @@ fn course(c: &Config, rig: &Rig, rules: &Rules) -> Result<Vec<[f64; 2]>> {
         Task::Maze => Ok(course::walls().concat()),
         Task::Path if c.literal => Ok(course::figure_eight(rules.horizon)),
         Task::Path if pace > 0.0 => Ok(course::paced(&course::figure_eight(FINE), pace)),
-        Task::Path => Err(Error::checkpoint(&c.vae, "its data never moves, so no pace is known", "give one with --path-pace")),
+        Task::Path => {
+            Err(Error::checkpoint(&c.vae, "its data never moves, so no pace is known", "give one with --path-pace"))
+        }
         _ => Ok(Vec::new()),
     }
 }

@@ -167,7 +167,13 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
 }
 
 /// Writes the last checkpoint, after the logs it speaks of, and the report.
-fn save(run: &mut Setup, folder: &RunFolder, logs: &Logs<UpdateRecord>, records: &[UpdateRecord], elapsed: f64) -> Result<()> {
+fn save(
+    run: &mut Setup,
+    folder: &RunFolder,
+    logs: &Logs<UpdateRecord>,
+    records: &[UpdateRecord],
+    elapsed: f64,
+) -> Result<()> {
     run.at.elapsed_seconds = elapsed;
     run.at.log_lengths = logs.sync()?;
     run.save(&folder.last_checkpoint())?;
@@ -198,7 +204,10 @@ fn summary(run: &Setup) -> [(&'static str, String); 6] {
     let m = run.decoder.model();
     [
         ("Task", format!("{}, {} steps an episode", c.task.name(), rules.horizon)),
-        ("Decoder", format!("{:?}, {} features, {} latents: {}", m.variant, m.frame_size, m.latent_size, c.vae.display())),
+        (
+            "Decoder",
+            format!("{:?}, {} features, {} latents: {}", m.variant, m.frame_size, m.latent_size, c.vae.display()),
+        ),
         ("Body unit", format!("{:.3} m", rules.body * METRES)),
         ("Characters", format!("{}, rollouts of {} steps", c.characters, c.steps())),
         ("Seed", c.seed.to_string()),

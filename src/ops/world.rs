@@ -202,13 +202,7 @@ pub struct Sizes {
 
 impl<T: Real> World<T> {
     /// Lays out characters; `state` is the current step, `latent` [P, L] what it decodes. Errors: sizes that do not fit.
-    pub fn new(
-        arena: &mut Arena,
-        rules: Rules,
-        sizes: Sizes,
-        state: Mat<StepState>,
-        latent: Mat<T>,
-    ) -> Result<Self> {
+    pub fn new(arena: &mut Arena, rules: Rules, sizes: Sizes, state: Mat<StepState>, latent: Mat<T>) -> Result<Self> {
         let Sizes { characters: p, frame_size: f, condition_frames: c, future_predictions: k, .. } = sizes;
         expect("world", "latents", latent.rows(), p, "one a character")?;
         let (z, l) = (latent, latent.cols());
@@ -325,7 +319,14 @@ impl<T: Real> World<T> {
     }
 
     /// A call whose outputs are `written` and all tensors of the task that are there; a warp a character.
-    fn push(&self, plan: &mut Plan, kernel: &'static str, (frame, last): (usize, bool), written: &[&'static str], body: Body<T>) {
+    fn push(
+        &self,
+        plan: &mut Plan,
+        kernel: &'static str,
+        (frame, last): (usize, bool),
+        written: &[&'static str],
+        body: Body<T>,
+    ) {
         let task = ["target", "potential", "command", "offset", "visited"];
         let writes: Vec<Output> = written.iter().chain(&task).map(|name| Output::part(name)).collect();
         let grid = Grid::items(self.root.rows().div_ceil(4), 128);

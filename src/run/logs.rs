@@ -6,8 +6,8 @@ use crate::record::Record;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::marker::PhantomData;
 use std::io::{Seek, SeekFrom, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 

@@ -214,8 +214,7 @@ pub fn env_model<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) ->
     let rows = case.array("probe_z").shape[0];
     let mut arena = Arena::default();
     let parameters = model.places::<T>(&mut arena);
-    let network =
-        mvae_fast::model::Network::new(&mut arena, &parameters[0], &model.config, rows, 0.0, false).unwrap();
+    let network = mvae_fast::model::Network::new(&mut arena, &parameters[0], &model.config, rows, 0.0, false).unwrap();
     let seen = arena.mat(rows, model.observation);
     let actor = Perceptron::actor(&mut arena, &parameters[1], Var::constant(seen), Var::none(), false).unwrap();
     let mut plan = Plan::default();
@@ -277,7 +276,9 @@ impl Characters<'_> {
         let [characters, horizon, frame_skip] = ["num_parallel", "max_timestep", "frame_skip"].map(|key| case.get(key));
         let task = match case.get::<String>("env").as_str() {
             "randomwalk" => Task::Walk,
-            name => [Task::Target, Task::Joystick, Task::Path, Task::Maze].into_iter().find(|t| t.name() == name).unwrap(),
+            name => {
+                [Task::Target, Task::Joystick, Task::Path, Task::Maze].into_iter().find(|t| t.name() == name).unwrap()
+            }
         };
         let literal = self.tag == "literal";
         let rules = Rules { task, body: 1.0, speed: 0.8, toes: [0, 1], floors: [0.0; 2], horizon, literal };
@@ -287,8 +288,10 @@ impl Characters<'_> {
             _ => Vec::new(),
         };
         let (mocap, f, c) = (&self.model.case.array("mocap").values, m.frame_size, m.condition_frames);
-        let poses: Vec<f64> =
-            (0..=mocap.len() / f - c).flat_map(|s| (0..c).rev().flat_map(move |j| &mocap[(s + j) * f..][..f])).copied().collect();
+        let poses: Vec<f64> = (0..=mocap.len() / f - c)
+            .flat_map(|s| (0..c).rev().flat_map(move |j| &mocap[(s + j) * f..][..f]))
+            .copied()
+            .collect();
         let mut arena = Arena::default();
         let parameters = self.model.places::<T>(&mut arena);
         let state = arena.mat(1, 1);
@@ -379,7 +382,8 @@ impl Characters<'_> {
             }
             if task == Task::Maze {
                 let visited = memory.read(w.visited).unwrap();
-                let counts = visited.chunks(32).map(|map| f64::from(map.iter().map(|word| word.count_ones()).sum::<u32>()));
+                let counts =
+                    visited.chunks(32).map(|map| f64::from(map.iter().map(|word| word.count_ones()).sum::<u32>()));
                 let same = counts.collect::<Vec<f64>>() == self.at("coverage_count", t);
                 report.note("coverage", "coverage_count", f64::from(!same), 0.0);
                 seen.extend(self.reset_in_maze::<T>(&mut memory, &env, &observe, report, t, &poses[..row]));
@@ -392,7 +396,8 @@ impl Characters<'_> {
 
     /// The numbers from which the listed draws are made.
     fn write_draws<T: Real>(&self, memory: &mut Memory, draws: Mat<T>, task: Task, t: usize) {
-        let known = |x: f64, otherwise: f64| if x.is_nan() || x < 0.0 && task == Task::Joystick { otherwise } else { x };
+        let known =
+            |x: f64, otherwise: f64| if x.is_nan() || x < 0.0 && task == Task::Joystick { otherwise } else { x };
         let values: Vec<f64> = match task {
             Task::Target => {
                 let place = self.at("target_draw", t).chunks(2);
@@ -417,7 +422,8 @@ impl Characters<'_> {
         t: usize,
         pose: &[f64],
     ) -> Vec<usize> {
-        let resets: Vec<usize> = (0..self.get("reset_step").len()).filter(|&j| self.get("reset_step")[j] == t as f64).collect();
+        let resets: Vec<usize> =
+            (0..self.get("reset_step").len()).filter(|&j| self.get("reset_step")[j] == t as f64).collect();
         let w = &env.world;
         for &j in &resets {
             let p = self.get("reset_character")[j] as usize;
