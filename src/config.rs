@@ -19,31 +19,33 @@ const VQ_WEIGHT: f64 = 1.0;
 /// Longest configuration file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// One line a key: `name: type of the flag => type in Config (when another) = value in the default preset`.
+/// Declares a configuration, its flags and what both can do. One line a key: `name: type of the flag => type in the
+/// configuration (when another) = value in the default preset`. The configuration brings `preset`, `check`, `FREE` and
+/// `base`, the table that what was given is laid over.
 macro_rules! keys {
     (@held $flag:ty) => { $flag };
     (@held $flag:ty, $held:ty) => { $held };
-    ($($heading:literal { $(
+    ($(#[doc = $about:literal])+ $config:ident, $overrides:ident, $preset:ty; $($heading:literal { $(
         $(#[doc = $doc:literal])+
         $(#[serde($serde:meta)])?
         $key:ident: $flag:ty $(=> $held:ty)? = $default:expr;
     )+ })+) => {
-        /// A training run, every number of it. Made by [`Config::preset`] or [`Config::layered`].
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub struct Config {
-            $($( $(#[doc = $doc])+ $(#[serde($serde)])? pub $key: keys!(@held $flag $(, $held)?), )+)+
+        pub struct $config {
+            $($( $(#[doc = $doc])+ $(#[serde($serde)])? pub $key: $crate::config::keys!(@held $flag $(, $held)?), )+)+
         }
 
-        impl Default for Config {
+        impl Default for $config {
             fn default() -> Self {
-                Config { $($( $key: $default, )+)+ }
+                $config { $($( $key: $default, )+)+ }
             }
         }
 
         /// The keys that flags, or the environment, set; `None` leaves a key as it is.
         #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
-        pub struct Overrides {
+        pub struct $overrides {
             $($(
                 $(#[doc = $doc])+
                 #[arg(long, help_heading = $heading, allow_negative_numbers = true)]
@@ -51,7 +53,7 @@ macro_rules! keys {
             )+)+
         }
 
-        impl Overrides {
+        impl $overrides {
             /// Names of the keys that are set.
             pub fn keys(&self) -> Vec<&'static str> {
                 let keys = [$($( self.$key.is_some().then_some(stringify!($key)), )+)+];
@@ -59,12 +61,12 @@ macro_rules! keys {
             }
 
             /// The keys that are set, as a table to lay over another.
-            fn table(&self) -> Result<toml::Table> {
+            fn table(&self) -> $crate::Result<toml::Table> {
                 let mut table = toml::Table::new();
                 $($(
                     if let Some(value) = &self.$key {
                         let value = toml::Value::try_from(value)
-                            .map_err(|e| Error::Usage(format!("{}: {e}", stringify!($key))))?;
+                            .map_err(|e| $crate::Error::Usage(format!("{}: {e}", stringify!($key))))?;
                         table.insert(stringify!($key).to_owned(), value);
                     }
                 )+)+
@@ -72,14 +74,69 @@ macro_rules! keys {
             }
         }
 
-        impl Config {
+        impl $config {
             /// All keys, in the order of `config.toml`.
             pub const KEYS: &[&str] = &[$($( stringify!($key), )+)+];
+
+            /// Flags over environment over a file over a preset, checked; an error names what was given where it was given.
+            ///
+            /// `file` is a path (for messages) and its text; it may name its own `preset`, over which `preset` wins.
+            pub fn layered(
+                preset: Option<$preset>,
+                file: Option<(&std::path::Path, &str)>,
+                environment: &$overrides,
+                flags: &$overrides,
+            ) -> $crate::Result<Self> {
+                let file = match file {
+                    Some((path, text)) => $crate::config::FileLayer::parse(path, text, Self::KEYS)?,
+                    None => $crate::config::FileLayer::default(),
+                };
+                let (environment, flags) = (environment.table()?, flags.table()?);
+                let name = |key: &str| file.name(key, &environment, &flags);
+                let preset = preset.or(file.preset).unwrap_or_default();
+                let mut given = file.table.clone();
+                given.extend(environment.clone());
+                given.extend(flags.clone());
+                let mut table = Self::base(preset, &given);
+                table.extend(given);
+                let config: Self = $crate::config::read_table(table, &name)?;
+                config.check(&name)?;
+                Ok(config)
+            }
+
+            /// Reads a file such as a run's `config.toml`; keys it leaves out keep their preset's values.
+            pub fn load(path: &std::path::Path) -> $crate::Result<Self> {
+                let (text, none) = ($crate::config::read(path)?, $overrides::default());
+                Self::layered(None, Some((path, &text)), &none, &none)
+            }
+
+            /// Every key as TOML text; `load` gives the same configuration back.
+            pub fn to_toml(&self) -> String {
+                toml::to_string(self).expect("a checked configuration can be written")
+            }
+
+            /// Names of the keys in which two configurations differ.
+            pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+                let (ours, theirs) = (self.table(), other.table());
+                Self::KEYS.iter().copied().filter(|&key| ours.get(key) != theirs.get(key)).collect()
+            }
+
+            fn table(&self) -> toml::Table {
+                toml::Table::try_from(self).expect("a checked configuration can be written")
+            }
+
+            /// Refuses values that no run can have, in one line that names the key and what it may be.
+            pub fn validate(&self) -> $crate::Result<()> {
+                self.check(&str::to_owned)
+            }
         }
     };
 }
+pub(crate) use keys;
 
 keys! {
+    /// A training run, every number of it. Made by [`Config::preset`] or [`Config::layered`].
+    Config, Overrides, Preset;
     "Data" {
         /// npz file of motion (may be repeated); none = the built-in synthetic set
         data: Vec<PathBuf> = Vec::new();
@@ -226,6 +283,11 @@ pub enum Variant {
 }
 
 impl Variant {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self).expect("no variant is hidden").get_name().to_owned()
+    }
+
     /// H when `hidden_size` is 0: the width the reference gives this network.
     pub const fn hidden_size(self) -> usize {
         match self {
@@ -290,73 +352,18 @@ impl Config {
         }
     }
 
-    /// Flags over environment over a file over a preset, checked; an error names what was given where it was given.
-    ///
-    /// `file` is a path (for messages) and its text; it may name its own `preset`, over which `preset` wins.
-    pub fn layered(
-        preset: Option<Preset>,
-        file: Option<(&Path, &str)>,
-        environment: &Overrides,
-        flags: &Overrides,
-    ) -> Result<Self> {
-        let file = match file {
-            Some((path, text)) => FileLayer::parse(path, text)?,
-            None => FileLayer::default(),
-        };
-        let (environment, flags) = (environment.table()?, flags.table()?);
-        let name = |key: &str| match file.lines.get(key) {
-            _ if flags.contains_key(key) => flag(key),
-            _ if environment.contains_key(key) => variable(key),
-            Some(line) => format!("{}:{line}: {key}", file.path.display()),
-            None => key.to_owned(),
-        };
-        let preset = preset.or(file.preset).unwrap_or_default();
-        let mut given = file.table;
-        given.extend(environment.clone());
-        given.extend(flags.clone());
+    /// The preset's values, some of which depend on what is laid over them.
+    fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let mut table = Config::preset(preset).table();
         if preset == Preset::Default && given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
             table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
         }
-        table.extend(given);
-        let config: Config = serde_path_to_error::deserialize(table).map_err(|error| {
-            let path = error.path().to_string();
-            let (key, inside) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
-            let what = plain_words(&one_line(error.inner().message()));
-            Error::Usage(format!("{}{inside}: {what}", name(key)))
-        })?;
-        config.check(&name)?;
-        Ok(config)
-    }
-
-    /// Reads a file such as a run's `config.toml`; keys it leaves out keep their preset's values.
-    pub fn load(path: &Path) -> Result<Self> {
-        Config::layered(None, Some((path, &read(path)?)), &Overrides::default(), &Overrides::default())
-    }
-
-    /// Every key as TOML text; [`Config::load`] gives the same configuration back.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a checked configuration can be written")
+        table
     }
 
     /// Keys that may change while a run goes on: its numbers do not depend on them, and of `data` on the content alone,
     /// which is compared.
     pub const FREE: [&str; 3] = ["data", "checkpoint_every", "max_minutes"];
-
-    /// Names of the keys in which two configurations differ.
-    pub fn differences(&self, other: &Config) -> Vec<&'static str> {
-        let (ours, theirs) = (self.table(), other.table());
-        Config::KEYS.iter().copied().filter(|&key| ours.get(key) != theirs.get(key)).collect()
-    }
-
-    fn table(&self) -> toml::Table {
-        toml::Table::try_from(self).expect("a checked configuration can be written")
-    }
-
-    /// Refuses values that no run can have, in one line that names the key and what it may be.
-    pub fn validate(&self) -> Result<()> {
-        self.check(&str::to_owned)
-    }
 
     /// As [`Config::validate`], with the keys as `name` calls them.
     fn check(&self, name: &dyn Fn(&str) -> String) -> Result<()> {
@@ -483,23 +490,45 @@ pub fn read(path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| usage("not UTF-8 text; a configuration is TOML".into()))
 }
 
+/// What a table holds, or the error that names what was given where `name` says it was.
+pub(crate) fn read_table<C: de::DeserializeOwned>(table: toml::Table, name: &dyn Fn(&str) -> String) -> Result<C> {
+    serde_path_to_error::deserialize(table).map_err(|error| {
+        let path = error.path().to_string();
+        let (key, inside) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
+        let what = plain_words(&one_line(error.inner().message()));
+        Error::Usage(format!("{}{inside}: {what}", name(key)))
+    })
+}
+
 /// What a file sets, and where.
 #[derive(Default)]
-struct FileLayer {
+pub(crate) struct FileLayer<P> {
     path: PathBuf,
-    preset: Option<Preset>,
-    table: toml::Table,
+    pub(crate) preset: Option<P>,
+    pub(crate) table: toml::Table,
     /// Line of each key, from 1.
     lines: BTreeMap<String, usize>,
 }
 
-impl FileLayer {
-    fn parse(path: &Path, text: &str) -> Result<Self> {
+impl<P: de::DeserializeOwned> FileLayer<P> {
+    /// What a key is called where it was given.
+    pub(crate) fn name(&self, key: &str, environment: &toml::Table, flags: &toml::Table) -> String {
+        match self.lines.get(key) {
+            _ if flags.contains_key(key) => flag(key),
+            _ if environment.contains_key(key) => variable(key),
+            Some(line) => format!("{}:{line}: {key}", self.path.display()),
+            None => key.to_owned(),
+        }
+    }
+
+    /// Reads a file that may set these keys.
+    pub(crate) fn parse(path: &Path, text: &str, keys: &[&str]) -> Result<Self> {
         let line_of = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1;
         let refuse = |at: usize, what: String| Error::Usage(format!("{}:{}: {what}", path.display(), line_of(at)));
         let parsed: BTreeMap<toml::Spanned<String>, toml::Value> =
             toml::from_str(text).map_err(|e| refuse(e.span().map_or(0, |span| span.start), one_line(e.message())))?;
-        let mut layer = FileLayer { path: path.to_owned(), ..Default::default() };
+        let (path, preset, table, lines) = (path.to_owned(), None, toml::Table::new(), BTreeMap::new());
+        let mut layer = FileLayer { path, preset, table, lines };
         for (key, value) in parsed {
             let (at, key) = (key.span().start, key.into_inner());
             if key == "preset" {
@@ -507,11 +536,11 @@ impl FileLayer {
                     .try_into()
                     .map_err(|e: toml::de::Error| refuse(at, format!("preset: {}", one_line(e.message()))))?;
                 layer.preset = Some(preset);
-            } else if Config::KEYS.contains(&key.as_str()) {
+            } else if keys.contains(&key.as_str()) {
                 layer.lines.insert(key.clone(), line_of(at));
                 layer.table.insert(key, value);
             } else {
-                let near = nearest(&key, Config::KEYS.iter().copied().chain(["preset"]));
+                let near = nearest(&key, keys.iter().copied().chain(["preset"]));
                 return Err(refuse(at, format!("unknown key {key:?}; did you mean {near:?}?")));
             }
         }
@@ -597,7 +626,7 @@ impl<'de> Deserialize<'de> for KlWeight {
 }
 
 /// An option that is written as 0 when there is none, so that a file holds every key and a flag can switch it off.
-mod zero_is_none {
+pub(crate) mod zero_is_none {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -15,6 +15,8 @@ pub enum Init {
     Normal,
     /// As the tensor before it.
     Previous,
+    /// Rows (or columns, where those are fewer) at right angles to one another and of this length.
+    Orthogonal(f64),
 }
 
 /// One tensor of a model, under the reference's state-dict name.
@@ -36,6 +38,11 @@ impl Tensor {
     /// Elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Its first element among [`Layout::initial`] values.
+    pub fn first(&self) -> usize {
+        self.first
     }
 
     /// Whether it has no elements.
@@ -135,6 +142,24 @@ impl Layout {
         Layout::of(&config.model(frame_size), config.expert_init, config.codebook_init)
     }
 
+    /// The tensors of a policy: actor, log standard deviations and critic, each network with three hidden layers.
+    pub fn of_policy(observation: usize, action: usize, hidden: usize) -> Self {
+        let mut layout = Layout { tensors: Vec::new(), trainable: 0, len: 0 };
+        layout.perceptron("actor.actor.", [observation, hidden, hidden, hidden, action], 5.0 / 3.0);
+        layout.add("dist.logstd._bias".into(), &[action, 1], Init::Constant(0.0));
+        layout.perceptron("critic.", [observation, hidden, hidden, hidden, 1], 1.0);
+        layout.trainable = layout.len;
+        layout
+    }
+
+    fn perceptron(&mut self, prefix: &str, sizes: [usize; 5], last_gain: f64) {
+        for (i, pair) in sizes.windows(2).enumerate() {
+            let gain = if i == 3 { last_gain } else { 2f64.sqrt() };
+            self.add(format!("{prefix}{}.weight", 2 * i), &[pair[1], pair[0]], Init::Orthogonal(gain));
+            self.add(format!("{prefix}{}.bias", 2 * i), &[pair[1]], Init::Constant(0.0));
+        }
+    }
+
     fn add(&mut self, name: String, shape: &[usize], init: Init) {
         let tensor = Tensor { name, shape: shape.to_vec(), trainable: true, init, first: self.len };
         self.len = (self.len + tensor.len()).next_multiple_of(ELEMENTS);
@@ -181,11 +206,36 @@ impl Layout {
                     .iter_mut()
                     .enumerate()
                     .for_each(|(i, x)| *x = T::of(f64::from(stream.normals((i / 4) as u32)[i % 4]))),
+                Init::Orthogonal(gain) => {
+                    let (rows, cols) = tensor.matrix();
+                    let values = orthogonal(&stream, rows, cols);
+                    here.iter_mut().zip(values).for_each(|(x, value)| *x = T::of(gain * value));
+                }
                 Init::Previous => here.copy_from_slice(&before[self.tensors[index - 1].first..][..tensor.len()]),
             }
         }
         values
     }
+}
+
+/// A matrix whose rows (or columns, where those are fewer) are orthonormal: normal numbers, each vector less its parts along
+/// those before it (Gram and Schmidt, twice against rounding).
+fn orthogonal(stream: &Stream, rows: usize, cols: usize) -> Vec<f64> {
+    let (few, many) = (rows.min(cols), rows.max(cols));
+    let normal = |i: usize| f64::from(stream.normals((i / 4) as u32)[i % 4]);
+    let mut vectors: Vec<Vec<f64>> = Vec::new();
+    for i in 0..few {
+        let mut vector: Vec<f64> = (0..many).map(|j| normal(i * many + j)).collect();
+        for before in vectors.iter().chain(&vectors) {
+            let along: f64 = vector.iter().zip(before).map(|(x, y)| x * y).sum();
+            vector.iter_mut().zip(before).for_each(|(x, y)| *x -= along * y);
+        }
+        let length = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
+        vector.iter_mut().for_each(|x| *x /= length);
+        vectors.push(vector);
+    }
+    let entry = |row: usize, col: usize| if rows <= cols { vectors[row][col] } else { vectors[col][row] };
+    (0..rows * cols).map(|i| entry(i / cols, i % cols)).collect()
 }
 
 /// A model's tensors in an arena: values, gradients and Adam's moments, each one run of elements.

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod clips;
 pub mod config;
+pub mod control;
 pub mod data;
 pub mod diagnose;
 pub mod error;

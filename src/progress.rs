@@ -1,5 +1,5 @@
 //! What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere, both on standard error.
-use crate::record::EpochRecord;
+use crate::record::Record;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -97,27 +97,23 @@ impl Console {
         }
     }
 
-    /// An epoch is done; each kind of warning is said when it first appears.
-    pub fn epoch(&mut self, record: &EpochRecord) {
-        let mut losses = format!("Recon: {:.3e} | KL: {:.3e}", record.recon_loss, record.kl_loss);
-        if record.kl_per_latent.is_empty() {
-            losses += &format!(" | PP: {:.3e}", record.perplexity); // vq alone has a codebook
-        }
-        let epochs = self.pace.epochs;
+    /// An epoch (or update) is done; each kind of warning is said when it first appears.
+    pub fn epoch<R: Record>(&mut self, record: &R) {
+        let (losses, number, unit, epochs) = (record.line(), record.number(), R::UNIT, self.pace.epochs);
         match &self.bar {
-            Some(bar) => bar.set_message(format!("epoch {}/{epochs} {losses}", record.epoch)),
+            Some(bar) => bar.set_message(format!("{unit} {number}/{epochs} {losses}")),
             None => self.say(&format!(
                 "{} (- {}) ({} {:.0}%) | {losses}",
-                minutes(record.timing.elapsed_seconds),
+                minutes(record.timing().elapsed_seconds),
                 self.remaining(),
-                record.epoch,
-                100.0 * record.epoch as f64 / epochs as f64
+                number,
+                100.0 * number as f64 / epochs as f64
             )),
         }
-        for warning in &record.warnings {
+        for warning in record.warnings() {
             let kind = warning.split(':').next().unwrap_or_default().to_owned();
             if self.said.insert(kind) {
-                self.say(&format!("warning: epoch {}: {warning}", record.epoch));
+                self.say(&format!("warning: {unit} {number}: {warning}"));
             }
         }
     }

@@ -1,5 +1,33 @@
 //! What an epoch leaves behind: the one record that logs, TensorBoard, the report and the warnings are made from.
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+/// What one epoch (or update) of a run leaves behind, for logs, TensorBoard, the console and the report.
+pub trait Record: Serialize + DeserializeOwned {
+    /// What a record is of: `epoch`.
+    const UNIT: &'static str;
+    /// Columns of `progress.csv`, the reference's.
+    const PROGRESS_HEADER: &'static str;
+    /// Its number, from 1.
+    fn number(&self) -> usize;
+    /// Optimizer steps so far.
+    fn step(&self) -> u64;
+    /// Its row of `progress.csv`.
+    fn progress_row(&self) -> String;
+    /// What makes curves, as (tag, value).
+    fn scalars(&self) -> Vec<(String, f64)>;
+    /// What makes histograms, as (tag, values).
+    fn histograms(&self) -> Vec<(&'static str, &[f64])>;
+    /// The losses in one line of the console.
+    fn line(&self) -> String;
+    /// What is wrong, each in one plain line with what to try.
+    fn warnings(&self) -> &[String];
+    /// How long it took.
+    fn timing(&self) -> &Timing;
+}
+
+/// Experts (or codes) up to which each gets a curve of its own; more are a histogram.
+const MAX_EXPERT_CURVES: usize = 16;
 
 /// One epoch. Losses are means over its optimizer steps; everything but [`Timing`] repeats bit for bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +72,83 @@ pub struct EpochRecord {
     pub warnings: Vec<String>,
     /// How long it took.
     pub timing: Timing,
+}
+
+impl Record for EpochRecord {
+    const UNIT: &'static str = "epoch";
+    const PROGRESS_HEADER: &'static str = "epoch,ep_recon_loss,ep_kl_loss,ep_perplexity\n";
+
+    fn number(&self) -> usize {
+        self.epoch
+    }
+
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn progress_row(&self) -> String {
+        let EpochRecord { epoch, recon_loss, kl_loss, perplexity, .. } = self;
+        format!("{epoch},{recon_loss},{kl_loss},{perplexity}\n")
+    }
+
+    fn scalars(&self) -> Vec<(String, f64)> {
+        let fixed = [
+            ("loss/reconstruction", self.recon_loss),
+            ("loss/kl", self.kl_loss),
+            ("loss/perplexity", self.perplexity),
+            ("schedule/kl_weight", self.kl_weight),
+            ("schedule/learning_rate", self.learning_rate),
+            ("schedule/student_probability", self.student_probability),
+            ("gradient/norm", self.grad_norm),
+            ("latent/active_units", self.active_units as f64),
+            ("gate/entropy", self.gate_entropy),
+            ("speed/samples_per_second", self.timing.samples_per_second),
+            ("speed/epoch_seconds", self.timing.seconds),
+        ];
+        let mut scalars: Vec<(String, f64)> = fixed.map(|(tag, value)| (tag.to_owned(), value)).into();
+        if let Some(validation) = &self.validation {
+            for (name, error) in [
+                ("one_step", validation.one_step_error),
+                ("rollout_30", validation.rollout_30_error),
+                ("rollout_300", validation.rollout_300_error),
+            ] {
+                scalars.extend(error.map(|error| (format!("validation/{name}_error"), error)));
+            }
+            scalars.push(("validation/prior_inside".into(), validation.prior_inside));
+            scalars.push(("validation/prior_rms".into(), validation.prior_rms));
+        }
+        if self.expert_usage.len() <= MAX_EXPERT_CURVES {
+            let usage = self.expert_usage.iter().enumerate();
+            scalars.extend(usage.map(|(expert, &usage)| (format!("gate/expert_{expert}"), usage)));
+        }
+        scalars
+    }
+
+    fn histograms(&self) -> Vec<(&'static str, &[f64])> {
+        let many = if self.expert_usage.len() > MAX_EXPERT_CURVES { self.expert_usage.as_slice() } else { &[] };
+        vec![
+            ("latent/kl_per_latent", &self.kl_per_latent),
+            ("latent/posterior_mean", &self.posterior_mean),
+            ("latent/posterior_std", &self.posterior_std),
+            ("gate/usage", many),
+        ]
+    }
+
+    fn line(&self) -> String {
+        let mut losses = format!("Recon: {:.3e} | KL: {:.3e}", self.recon_loss, self.kl_loss);
+        if self.kl_per_latent.is_empty() {
+            losses += &format!(" | PP: {:.3e}", self.perplexity); // vq alone has a codebook
+        }
+        losses
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn timing(&self) -> &Timing {
+        &self.timing
+    }
 }
 
 impl EpochRecord {

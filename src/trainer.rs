@@ -165,14 +165,20 @@ fn record(run: &Setup) -> Result<EpochRecord> {
 }
 
 /// Writes the last checkpoint and the report.
-fn save(run: &mut Setup, folder: &RunFolder, logs: &Logs, records: &[EpochRecord], elapsed: f64) -> Result<()> {
+fn save(
+    run: &mut Setup,
+    folder: &RunFolder,
+    logs: &Logs<EpochRecord>,
+    records: &[EpochRecord],
+    elapsed: f64,
+) -> Result<()> {
     checkpoint(run, &folder.last_checkpoint(), logs, elapsed)?;
     let motion = run.shown.as_ref().map_or_else(Motion::of_no_skeleton, Clips::motion);
     report::write(folder, &summary(run), records, &motion)
 }
 
 /// Writes a checkpoint, after the logs it speaks of.
-fn checkpoint(run: &mut Setup, path: &Path, logs: &Logs, elapsed: f64) -> Result<()> {
+fn checkpoint(run: &mut Setup, path: &Path, logs: &Logs<EpochRecord>, elapsed: f64) -> Result<()> {
     run.at.elapsed_seconds = elapsed;
     run.at.log_lengths = logs.sync()?;
     run.save(path)

@@ -1,11 +1,15 @@
 //! Compares whatever computes with known-good numbers, in f64 and in f32: every case folder under `$MVAE_GOLDEN_DIR`
 //! (default `../shared/golden`) and the small ones in `tests/golden`; the format is described in `tests/golden/README.md`.
 //! One line a case says how far off the worst number of each sort was; `cargo test --test golden -- --nocapture` shows them.
+#[path = "golden/control.rs"]
+mod control;
+
 use mvae_fast::arena::{Arena, Mat};
 #[cfg(unix)]
 use mvae_fast::backend::simt::Simt;
 use mvae_fast::backend::{Backend, Memory, cpu::Cpu};
 use mvae_fast::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Ramp, Variant};
+use mvae_fast::control::config::Decay;
 use mvae_fast::data::{normalize::Statistics, windows};
 use mvae_fast::layout::{Layout, Parameters};
 use mvae_fast::model::Network;
@@ -80,10 +84,9 @@ fn run_folder(folder: &Path) {
             "normalisation" => vec![normalisation::<f64>(&case), normalisation::<f32>(&case)],
             "schedule" => vec![schedules(&case)],
             "indices" => vec![indices(&case)],
-            "ppo" | "env_model" | "env" => {
-                println!("skipped: {} (kind {kind}): no controllers yet", case.name);
-                continue;
-            }
+            "ppo" => train_in_all(&case, control::ppo::<f64>, control::ppo::<f32>),
+            "env_model" => train_in_all(&case, control::env_model::<f64>, control::env_model::<f32>),
+            "env" => train_in_all(&case, control::env::<f64>, control::env::<f32>),
             _ => {
                 failures.push(format!("{}: unknown kind {kind}", case.name));
                 continue;
@@ -738,11 +741,13 @@ fn schedules(case: &Case) -> Report {
     compare("paper_truth_probability", "probability", abs, rel, &|i| 1.0 - paper_probability(i));
     compare("code_lr", "rate", abs, rel, &|i| schedule::learning_rate(&code, i + 1));
     compare("paper_lr", "rate", abs, rel, &|i| schedule::learning_rate(&paper, i + 1));
-    let ppo: Vec<&String> = case.arrays.keys().filter(|name| name.starts_with("ppo_")).collect();
-    if !ppo.is_empty() {
-        println!("skipped: {} {ppo:?}: no controllers yet", case.name);
+    if case.arrays.contains_key("ppo_lr_linear") {
+        let (first, last): (f64, f64) = (case.get("ppo_initial_lr"), case.get("ppo_final_lr"));
+        let updates: usize = case.get("ppo_updates");
+        for (name, decay) in [("ppo_lr_linear", Decay::Linear), ("ppo_lr_exponential", Decay::Exponential)] {
+            compare(name, "rate", abs, rel, &|i| decay.learning_rate(first, last, i, updates));
+        }
     }
-    case.ignore(|name| name.starts_with("ppo_"));
     report
 }
 

@@ -1,6 +1,5 @@
 //! What a run leaves on disk: files written whole, one writer a run, logs that resume, events TensorBoard reads.
 use mvae_fast::Error;
-use mvae_fast::config::Variant;
 use mvae_fast::record::{EpochRecord, Timing, Validation};
 use mvae_fast::run::crc32c::{crc32c, extend};
 use mvae_fast::run::folder::{Env, RunFolder};
@@ -47,7 +46,7 @@ fn record(epoch: usize) -> EpochRecord {
 
 fn new_run(root: &Path) -> RunFolder {
     let env = Env::collect("cpu", 2);
-    RunFolder::create(root, Some("walk"), Variant::Mixture, "seed = 1\n", &env, |_| Ok(())).unwrap()
+    RunFolder::create(root, Some("walk"), "mixture", "seed = 1\n", &env, |_| Ok(())).unwrap()
 }
 
 /// The payloads of a TFRecord file, every checksum checked.
@@ -207,7 +206,7 @@ fn a_run_that_resumes_leaves_the_logs_of_one_that_never_stopped() {
     for file in &files {
         fs::File::options().append(true).open(file).unwrap().write_all(b"{\"torn").unwrap();
     }
-    assert_eq!(read_metrics(&run.metrics()).unwrap().len(), 3, "a torn line is passed over");
+    assert_eq!(read_metrics::<EpochRecord>(&run.metrics()).unwrap().len(), 3, "a torn line is passed over");
     let mut logs = Logs::open(&run, Some(&checkpoint)).unwrap();
     assert_eq!(logs.sync().unwrap(), checkpoint);
     (3..=4).for_each(|epoch| logs.append(&record(epoch)).unwrap());
@@ -223,7 +222,7 @@ fn a_run_that_resumes_leaves_the_logs_of_one_that_never_stopped() {
     let mut lines = csv.lines();
     assert_eq!(lines.next(), Some("epoch,ep_recon_loss,ep_kl_loss,ep_perplexity"));
     assert_eq!(lines.next(), Some("1,0.1,0.5,0"));
-    assert_eq!(read_metrics(&run.metrics()).unwrap(), (1..=4).map(record).collect::<Vec<_>>());
+    assert_eq!(read_metrics::<EpochRecord>(&run.metrics()).unwrap(), (1..=4).map(record).collect::<Vec<_>>());
 }
 
 #[test]
@@ -234,7 +233,7 @@ fn logs_that_lost_something_are_refused() {
     logs.append(&record(1)).unwrap();
     let lengths = logs.sync().unwrap();
     let refused = |lengths| {
-        let error = Logs::open(&run, Some(lengths)).unwrap_err();
+        let error = Logs::<EpochRecord>::open(&run, Some(lengths)).unwrap_err();
         assert_eq!(error.exit_code(), 4, "{error}");
         error.to_string()
     };
@@ -246,10 +245,10 @@ fn logs_that_lost_something_are_refused() {
     assert!(refused(&lengths).contains("progress.csv: the log is missing"));
     fs::write(run.progress(), &whole).unwrap();
     assert!(refused(&[("events".to_owned(), 1)].into()).contains("does not know this log's length"));
-    Logs::open(&run, Some(&lengths)).unwrap();
+    Logs::<EpochRecord>::open(&run, Some(&lengths)).unwrap();
 
     fs::write(run.metrics(), "{}\n").unwrap();
-    let error = read_metrics(&run.metrics()).unwrap_err().to_string();
+    let error = read_metrics::<EpochRecord>(&run.metrics()).unwrap_err().to_string();
     assert!(error.contains("metrics.jsonl: line 1 is not the record of an epoch"), "{error}");
 }
 
@@ -257,7 +256,7 @@ fn logs_that_lost_something_are_refused() {
 fn a_run_never_overwrites_another() {
     let root = tempfile::tempdir().unwrap();
     let env = Env::collect("cpu", 2);
-    let create = |name| RunFolder::create(root.path(), name, Variant::Mixture, "seed = 1\n", &env, |_| Ok(()));
+    let create = |name| RunFolder::create(root.path(), name, "mixture", "seed = 1\n", &env, |_| Ok(()));
     let first = create(Some("walk")).unwrap();
     assert_eq!(first.name(), "walk");
     assert_eq!(fs::read(first.config()).unwrap(), b"seed = 1\n");
@@ -365,7 +364,7 @@ fn the_report_stands_alone() {
 fn a_report_is_written_before_the_first_epoch_too() {
     let root = tempfile::tempdir().unwrap();
     let run = new_run(root.path());
-    report::write(&run, &[], &[], &Motion::default()).unwrap();
+    report::write::<EpochRecord>(&run, &[], &[], &Motion::default()).unwrap();
     let page = fs::read_to_string(run.report()).unwrap();
     assert!(page.contains("no epoch is done yet") && !page.contains("No warnings."));
     assert!(page.contains("href=\"config.toml\"") && !page.contains("best.safetensors"), "links lead somewhere");

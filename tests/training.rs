@@ -54,7 +54,7 @@ impl Bench {
         let mut setup = Setup::new(c, &backend, start)?;
         let env = Env::collect("cpu", threads);
         let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
-        let folder = RunFolder::create(self.root.path(), Some(name), c.variant, &c.to_toml(), &env, first)?;
+        let folder = RunFolder::create(self.root.path(), Some(name), &c.variant.name(), &c.to_toml(), &env, first)?;
         trainer::train(&mut setup, &folder, true, &AtomicUsize::new(signal))
     }
 
@@ -136,7 +136,7 @@ fn one_seed_one_result_on_any_number_of_threads() {
 fn outcome(folder: &RunFolder) -> (Vec<EpochRecord>, String, u64, [Vec<Tensor<'static>>; 2]) {
     let checkpoints = [folder.last_checkpoint(), folder.best_checkpoint()].map(|path| load(path).tensors);
     let events = fs::metadata(folder.events()).unwrap().len();
-    let records = untimed(&read_metrics(&folder.metrics()).unwrap());
+    let records = untimed(&read_metrics::<EpochRecord>(&folder.metrics()).unwrap());
     (records, fs::read_to_string(folder.progress()).unwrap(), events, checkpoints)
 }
 
@@ -277,7 +277,7 @@ fn a_number_that_goes_bad_later_leaves_the_checkpoint_alone() {
     let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
     let root = bench.root.path();
     let env = Env::collect("cpu", 1);
-    let folder = RunFolder::create(root, Some("run"), c.variant, &c.to_toml(), &env, first).unwrap();
+    let folder = RunFolder::create(root, Some("run"), &c.variant.name(), &c.to_toml(), &env, first).unwrap();
     let stop = AtomicUsize::new(2);
     trainer::train(&mut setup, &folder, true, &stop).unwrap_err();
     let good = load(folder.last_checkpoint());

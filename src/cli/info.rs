@@ -4,6 +4,7 @@ use crate::Result;
 use crate::checkpoint::{Checkpoint, Meta};
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
+use crate::record::EpochRecord;
 use crate::run::logs;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -13,7 +14,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     let path = run_folder(&args.runs, &args.path);
     let (file, run) = checkpoint_file(&args.runs, &args.path)?;
     let metrics = run.map(|run| run.metrics()).filter(|metrics| metrics.is_file());
-    let records = metrics.map_or(Ok(Vec::new()), |metrics| logs::read_metrics(&metrics))?;
+    let records = metrics.map_or(Ok(Vec::new()), |metrics| logs::read_metrics::<EpochRecord>(&metrics))?;
     let checkpoint = Checkpoint::load(&file)?;
     let last = records.last();
 

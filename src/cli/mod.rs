@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and one small function for each command.
 //!
 //! Results go to standard output (through [`print()`]), everything else to standard error.
+mod control;
 pub mod doctor;
 pub mod environment;
 mod eval;
@@ -71,6 +72,9 @@ pub enum Command {
     /// Measure how good a trained model is; with --gate, exit 5 when it is not good enough
     #[command(after_help = eval::EXAMPLES)]
     Eval(eval::EvalArgs),
+    /// Train policies that steer a trained model
+    #[command(subcommand)]
+    Control(control::ControlCommand),
     /// Say what is in a run folder or a checkpoint
     Info(InfoArgs),
     /// Look at motion data, or make some
@@ -372,6 +376,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => train::train(&args),
         Command::Generate(args) => generate::generate(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Control(command) => control::control(&command),
         Command::Info(args) => info::info(&args),
         Command::Data(DataCommand::Check { files, sizes, json }) => data_check(&files, &sizes, json),
         Command::Data(DataCommand::Export(args)) => export::export(&args.file, args.clip.as_deref(), &args.output),

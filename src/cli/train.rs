@@ -46,7 +46,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let folder = match resumed {
         None => {
             let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
-            RunFolder::create(&args.runs, args.name.as_deref(), config.variant, &config.to_toml(), &env, first)?
+            RunFolder::create(&args.runs, args.name.as_deref(), &config.variant.name(), &config.to_toml(), &env, first)?
         }
         Some(folder) => {
             if !setup.finished() {
@@ -105,7 +105,7 @@ fn summary(config: &Config, last: &EpochRecord, path: &str) -> String {
 }
 
 /// A flag that becomes the number of the signal (interrupt or terminate) that asked to stop; a second one kills.
-fn stop_flag() -> Result<Arc<AtomicUsize>> {
+pub fn stop_flag() -> Result<Arc<AtomicUsize>> {
     let (stop, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     for signal in [SIGINT, SIGTERM] {
         flag::register_conditional_shutdown(signal, 128 + signal, asked.clone())

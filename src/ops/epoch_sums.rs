@@ -143,13 +143,13 @@ pub mod cpu {
         scalars.iter_mut().zip(v.losses).for_each(|(s, x)| *s += x);
         scalars[GRAD_NORM] += v.squares.iter().sum::<f64>().sqrt();
         latent.iter_mut().zip(v.kl).for_each(|(s, x)| *s += x);
-        for mu in v.mu.chunks_exact(l) {
+        for mu in v.mu.chunks_exact(l.max(1)) {
             for (i, mu) in mu.iter().enumerate() {
                 latent[l + i] += mu.f64();
                 latent[2 * l + i] += mu.f64() * mu.f64();
             }
         }
-        for sigma in v.sigma.chunks_exact(l) {
+        for sigma in v.sigma.chunks_exact(l.max(1)) {
             for (i, sigma) in sigma.iter().enumerate() {
                 latent[3 * l + i] += sigma.f64() * sigma.f64();
             }

@@ -194,8 +194,6 @@ pub struct Sizes {
     pub frame_size: usize,
     pub condition_frames: usize,
     pub future_predictions: usize,
-    /// Entries of the latent.
-    pub latent: usize,
     /// Conditions to start from.
     pub poses: usize,
     /// Points of the path, or ends of walls.
@@ -203,23 +201,22 @@ pub struct Sizes {
 }
 
 impl<T: Real> World<T> {
-    /// Lays out characters; `state` is the current step. Errors: sizes that do not fit.
-    pub fn new(arena: &mut Arena, rules: Rules, sizes: Sizes, state: Mat<StepState>) -> Result<Self> {
-        let Sizes { characters: p, frame_size: f, condition_frames: c, future_predictions: k, latent, .. } = sizes;
+    /// Lays out characters; `state` is the current step, `latent` [P, L] what it decodes. Errors: sizes that do not fit.
+    pub fn new(arena: &mut Arena, rules: Rules, sizes: Sizes, state: Mat<StepState>, latent: Mat<T>) -> Result<Self> {
+        let Sizes { characters: p, frame_size: f, condition_frames: c, future_predictions: k, .. } = sizes;
+        expect("world", "latents", latent.rows(), p, "one a character")?;
+        let (z, l) = (latent, latent.cols());
         let joints = f.saturating_sub(3) / 12;
         expect("world", "features", f, 3 + 12 * joints, "3 and 12 a joint")?;
         let task = rules.task;
         let only = |tasks: &[Task], cols: usize| if tasks.contains(&task) { cols } else { 0 };
-        if task == Task::Path {
-            assert!(sizes.course > 0, "a path has points");
-        }
         let mut mat = |rows: usize, cols: usize| arena.mat(rows, cols);
         let world = World {
             rules,
             state,
             frames: mat(p, k * f),
-            latent: mat(p, latent),
-            noise: mat(p, only(&[Task::Walk], latent)),
+            latent: z,
+            noise: mat(p, only(&[Task::Walk], l)),
             draws: mat(p, only(&[Task::Target, Task::Joystick], 2)),
             poses: mat(sizes.poses, c * f),
             course: mat(only(&[Task::Path, Task::Maze], sizes.course), 2),
@@ -231,7 +228,7 @@ impl<T: Real> World<T> {
             potential: mat(p, only(&[Task::Target, Task::Path], 1)),
             command: mat(p, only(&[Task::Joystick], 2)),
             outcome: mat(p, OUTCOME),
-            observation: mat(p, c * f + task.extra(latent)),
+            observation: mat(p, c * f + task.extra(l)),
             offset: arena.mat(p, only(&[Task::Path], 1)),
             visited: arena.mat(p, only(&[Task::Maze], MAP)),
             frame_size: f,

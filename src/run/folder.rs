@@ -1,6 +1,5 @@
 //! The run folder `runs/<name>/`: where each file lies, who may write to it, and what the run was started with.
 use super::atomic;
-use crate::config::Variant;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
@@ -18,19 +17,19 @@ pub struct RunFolder {
 impl RunFolder {
     /// Makes `root/name/` for a new run and locks it, with `config.toml` (its text given), `env.json` and what `fill`
     /// writes inside. The folder appears under its name only when all of it is there; after an error nothing is left.
-    /// Without a name it is `<variant>-<date>-<time>` (UTC). A name that is taken, or is no plain folder name, is a
+    /// Without a name it is `<kind>-<date>-<time>` (UTC). A name that is taken, or is no plain folder name, is a
     /// usage error.
     pub fn create(
         root: &Path,
         name: Option<&str>,
-        variant: Variant,
+        kind: &str,
         config: &str,
         env: &Env,
         fill: impl FnOnce(&RunFolder) -> Result<()>,
     ) -> Result<Self> {
         let name = match name {
             Some(name) => name.to_owned(),
-            None => free_name(root, &default_name(variant, SystemTime::now())),
+            None => free_name(root, &default_name(kind, SystemTime::now())),
         };
         let plain = !name.starts_with(['.', '-']) && !name.contains(['/', '\\', '\0']);
         if name.is_empty() || !plain {
@@ -242,11 +241,9 @@ fn cpu_name() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-fn default_name(variant: Variant, at: SystemTime) -> String {
+fn default_name(kind: &str, at: SystemTime) -> String {
     let [year, month, day, hour, minute, second] = utc(at);
-    let variant = clap::ValueEnum::to_possible_value(&variant).expect("no variant is hidden");
-    let variant = variant.get_name();
-    format!("{variant}-{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+    format!("{kind}-{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
 }
 
 /// `name`, or with `-2`, `-3`, ... behind it the first that is free.
@@ -285,7 +282,7 @@ mod tests {
 
     #[test]
     fn names_carry_the_utc_time() {
-        let name = |seconds| default_name(Variant::Vq, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let name = |seconds| default_name("vq", SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(name(0), "vq-19700101-000000");
         assert_eq!(name(951_782_399), "vq-20000228-235959");
         assert_eq!(name(951_868_799), "vq-20000229-235959");

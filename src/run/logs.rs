@@ -2,26 +2,25 @@
 //! lengths; a run that resumes cuts them back to these, so they read as if it had never been stopped.
 use super::folder::RunFolder;
 use super::{atomic, tensorboard};
-use crate::record::EpochRecord;
+use crate::record::Record;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Columns of `progress.csv`, the reference's.
-pub const PROGRESS_HEADER: &str = "epoch,ep_recon_loss,ep_kl_loss,ep_perplexity\n";
-
 /// The open logs of a run.
 #[derive(Debug)]
-pub struct Logs {
+pub struct Logs<R> {
     metrics: Log,
     progress: Log,
     events: Log,
+    records: PhantomData<R>,
 }
 
-impl Logs {
+impl<R: Record> Logs<R> {
     /// Opens the logs of a run that resumes from a checkpoint with these `lengths` (see [`Logs::sync`]), or with `None`
     /// starts them anew. A longer file is cut; a missing or shorter one is an error.
     pub fn open(folder: &RunFolder, lengths: Option<&BTreeMap<String, u64>>) -> Result<Self> {
@@ -31,19 +30,18 @@ impl Logs {
         };
         Ok(Logs {
             metrics: open("metrics.jsonl", folder.metrics(), b"")?,
-            progress: open("progress.csv", folder.progress(), PROGRESS_HEADER.as_bytes())?,
+            progress: open("progress.csv", folder.progress(), R::PROGRESS_HEADER.as_bytes())?,
             events: open("events", folder.events(), &tensorboard::file_version(wall_time()))?,
+            records: PhantomData,
         })
     }
 
-    /// Adds an epoch to every log; readers see it at once.
-    pub fn append(&mut self, record: &EpochRecord) -> Result<()> {
+    /// Adds a record to every log; readers see it at once.
+    pub fn append(&mut self, record: &R) -> Result<()> {
         let mut line = serde_json::to_vec(record).expect("a record is plain data");
         line.push(b'\n');
         self.metrics.append(&line)?;
-        let EpochRecord { epoch, recon_loss, kl_loss, perplexity, .. } = record;
-        let row = format!("{epoch},{recon_loss},{kl_loss},{perplexity}\n");
-        self.progress.append(row.as_bytes())?;
+        self.progress.append(record.progress_row().as_bytes())?;
         self.events.append(&tensorboard::epoch(record, wall_time()))
     }
 
@@ -60,7 +58,7 @@ impl Logs {
 }
 
 /// The records of a `metrics.jsonl`. A torn last line, left by a run that was killed, is passed over.
-pub fn read_metrics(path: &Path) -> Result<Vec<EpochRecord>> {
+pub fn read_metrics<R: Record>(path: &Path) -> Result<Vec<R>> {
     let text = fs::read(path).map_err(Error::io(path, "cannot read"))?;
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     text[..whole]
@@ -68,7 +66,7 @@ pub fn read_metrics(path: &Path) -> Result<Vec<EpochRecord>> {
         .enumerate()
         .map(|(line, record)| {
             serde_json::from_slice(record).map_err(|error| {
-                let what = format!("line {} is not the record of an epoch: {error}", line + 1);
+                let what = format!("line {} is not the record of an {}: {error}", line + 1, R::UNIT);
                 let mend = "resume the run, which cuts the logs back, or if it is finished remove the line";
                 Error::checkpoint(path, what, mend)
             })

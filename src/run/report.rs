@@ -3,7 +3,7 @@ use super::atomic;
 use super::folder::RunFolder;
 use super::player::{self, Motion};
 use crate::Result;
-use crate::record::EpochRecord;
+use crate::record::{EpochRecord, Record};
 use serde::Serialize;
 
 const PAGE: &str = include_str!("report/page.html");
@@ -24,11 +24,21 @@ pub const FILES: [(&str, &str); 7] = [
     ("tensorboard", "for tensorboard --logdir"),
 ];
 
+/// A record that a page can be made of.
+pub trait Reported: Record {
+    /// What was trained.
+    const TITLE: &'static str;
+    /// The table of final numbers.
+    fn numbers(records: &[Self]) -> Vec<(&'static str, String)>;
+    /// What the page's script draws; its fields are read by name in `page.js`.
+    fn curves(records: &[Self]) -> serde_json::Value;
+}
+
 /// Writes the page of a run, whole. `configuration` holds what is worth reading first, as (name, value).
-pub fn write(
+pub fn write<R: Reported>(
     folder: &RunFolder,
     configuration: &[(&str, String)],
-    records: &[EpochRecord],
+    records: &[R],
     motion: &Motion,
 ) -> Result<()> {
     let files = FILES.into_iter().filter(|(file, _)| folder.path().join(file).exists()).collect::<Vec<_>>();
@@ -37,22 +47,26 @@ pub fn write(
 }
 
 /// The page, with links to these `files`, relative to the run folder.
-pub fn page(
+pub fn page<R: Reported>(
     name: &str,
     configuration: &[(&str, String)],
-    records: &[EpochRecord],
+    records: &[R],
     motion: &Motion,
     files: &[(&str, &str)],
 ) -> String {
     let state = match records.last() {
-        Some(last) => format!("epoch {}, {} steps, {}", last.epoch, last.step, duration(last.timing.elapsed_seconds)),
-        None => "no epoch is done yet".to_owned(),
+        Some(last) => {
+            let elapsed = duration(last.timing().elapsed_seconds);
+            format!("{} {}, {} steps, {elapsed}", R::UNIT, last.number(), last.step())
+        }
+        None => format!("no {} is done yet", R::UNIT),
     };
     let part = |key: &str| match key {
         "name" => escape(name),
+        "title" => R::TITLE.to_owned(),
         "state" => escape(&state),
         "warnings" => warnings(records),
-        "numbers" => rows(&numbers(records)),
+        "numbers" => rows(&R::numbers(records)),
         "configuration" => rows(configuration),
         "files" => files
             .iter()
@@ -60,7 +74,7 @@ pub fn page(
             .collect(),
         "motion-note" => escape(&motion.note),
         "style" => [STYLE, player::STYLE].concat(),
-        "data" => data(records),
+        "data" => json(&R::curves(records)),
         "motion" => json(&motion.tracks),
         "scripts" => [CHARTS].into_iter().chain(player::SCRIPTS).chain([SCRIPT]).collect(),
         other => unreachable!("report.html asks for {other}"),
@@ -76,22 +90,36 @@ pub fn page(
 }
 
 /// What the last epoch warns of, or when there was something last.
-fn warnings(records: &[EpochRecord]) -> String {
+fn warnings<R: Reported>(records: &[R]) -> String {
     if records.is_empty() {
         return String::new();
     }
-    let Some(warned) = records.iter().rfind(|record| !record.warnings.is_empty()) else {
+    let Some(warned) = records.iter().rfind(|record| !record.warnings().is_empty()) else {
         return "<p class=\"good\">No warnings.</p>".to_owned();
     };
-    let items: String = warned.warnings.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
+    let items: String = warned.warnings().iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
     let gone = match records.last() {
-        Some(last) if last.epoch != warned.epoch => format!(
-            "<p class=\"good\">No warnings in epoch {}. The last were in epoch {}:</p>",
-            last.epoch, warned.epoch
+        Some(last) if last.number() != warned.number() => format!(
+            "<p class=\"good\">No warnings in {unit} {}. The last were in {unit} {}:</p>",
+            last.number(),
+            warned.number(),
+            unit = R::UNIT
         ),
         _ => String::new(),
     };
     format!("{gone}<ul class=\"warnings\">{items}</ul>")
+}
+
+impl Reported for EpochRecord {
+    const TITLE: &'static str = "Motion VAE training";
+
+    fn numbers(records: &[Self]) -> Vec<(&'static str, String)> {
+        numbers(records)
+    }
+
+    fn curves(records: &[Self]) -> serde_json::Value {
+        data(records)
+    }
 }
 
 /// The table of final numbers.
@@ -143,7 +171,7 @@ fn json(value: &impl Serialize) -> String {
 }
 
 /// Every curve the script draws. Numbers that are not finite become null: gaps.
-fn data(records: &[EpochRecord]) -> String {
+fn data(records: &[EpochRecord]) -> serde_json::Value {
     /// Fields are read by name in report.html.
     #[derive(Serialize)]
     struct Curves<'a> {
@@ -196,11 +224,11 @@ fn data(records: &[EpochRecord]) -> String {
         posterior_std: last(|record| &record.posterior_std),
         expert_usage: last(|record| &record.expert_usage),
     };
-    json(&curves)
+    serde_json::to_value(&curves).expect("curves are plain data")
 }
 
 /// Four significant digits, and an exponent where the number would be long.
-fn number(x: f64) -> String {
+pub fn number(x: f64) -> String {
     match x.abs() {
         0.0 => "0".to_owned(),
         size if !(1e-3..1e6).contains(&size) => format!("{x:.3e}"),
@@ -208,7 +236,8 @@ fn number(x: f64) -> String {
     }
 }
 
-fn duration(seconds: f64) -> String {
+/// Hours, minutes and seconds in words.
+pub fn duration(seconds: f64) -> String {
     let seconds = seconds as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),

@@ -1,10 +1,8 @@
 //! TensorBoard event files: records framed as TFRecord, each an `Event` protobuf encoded by hand.
 //! A record is one slice of bytes, so that a reader beside a running run never waits on more than a torn tail.
 use super::crc32c::crc32c;
-use crate::record::EpochRecord;
+use crate::record::Record;
 
-/// Experts (or codes) up to which each gets a curve of its own; more are a histogram.
-const MAX_EXPERT_CURVES: usize = 16;
 /// Buckets of a histogram.
 const BUCKETS: usize = 30;
 
@@ -19,52 +17,15 @@ pub fn file_version(wall_time: f64) -> Vec<u8> {
 /// One record with everything an epoch shows, its step being the epoch. Its length depends on which numbers there are
 /// and not on their values or on `wall_time` (seconds since 1970), so a run cut back and continued meets a reader that
 /// was further on at a record's start.
-pub fn epoch(record: &EpochRecord, wall_time: f64) -> Vec<u8> {
+pub fn epoch(record: &impl Record, wall_time: f64) -> Vec<u8> {
     let mut summary = Message::default();
-    let mut scalar = |tag: &str, value: f64| summary.message(1, scalar(tag, value));
-    scalar("loss/reconstruction", record.recon_loss);
-    scalar("loss/kl", record.kl_loss);
-    scalar("loss/perplexity", record.perplexity);
-    scalar("schedule/kl_weight", record.kl_weight);
-    scalar("schedule/learning_rate", record.learning_rate);
-    scalar("schedule/student_probability", record.student_probability);
-    scalar("gradient/norm", record.grad_norm);
-    scalar("latent/active_units", record.active_units as f64);
-    scalar("gate/entropy", record.gate_entropy);
-    scalar("speed/samples_per_second", record.timing.samples_per_second);
-    scalar("speed/epoch_seconds", record.timing.seconds);
-    if let Some(validation) = &record.validation {
-        for (name, error) in [
-            ("one_step", validation.one_step_error),
-            ("rollout_30", validation.rollout_30_error),
-            ("rollout_300", validation.rollout_300_error),
-        ] {
-            if let Some(error) = error {
-                scalar(&format!("validation/{name}_error"), error);
-            }
-        }
-        scalar("validation/prior_inside", validation.prior_inside);
-        scalar("validation/prior_rms", validation.prior_rms);
-    }
-    let few_experts = record.expert_usage.len() <= MAX_EXPERT_CURVES;
-    if few_experts {
-        for (expert, usage) in record.expert_usage.iter().enumerate() {
-            scalar(&format!("gate/expert_{expert}"), *usage);
-        }
-    }
-    for (tag, values) in [
-        ("latent/kl_per_latent", &record.kl_per_latent),
-        ("latent/posterior_mean", &record.posterior_mean),
-        ("latent/posterior_std", &record.posterior_std),
-        ("gate/usage", &record.expert_usage),
-    ] {
-        if !(values.is_empty() || tag == "gate/usage" && few_experts) {
-            summary.message(1, histogram(tag, values));
-        }
+    record.scalars().iter().for_each(|(tag, value)| summary.message(1, scalar(tag, *value)));
+    for (tag, values) in record.histograms().into_iter().filter(|(_, values)| !values.is_empty()) {
+        summary.message(1, histogram(tag, values));
     }
     let mut event = Message::default();
     event.double(1, wall_time);
-    event.int(2, record.epoch as u64);
+    event.int(2, record.number() as u64);
     event.message(5, summary);
     frame(&event.0)
 }

@@ -208,12 +208,12 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: us
     let case = step_case("world", format!("{} p={p} j={joints} h={horizon}{name}", task.name()), move |arena| {
         let toes = [0, 1];
         let rules = Rules { task, body: 1.5, speed: 0.7, toes, floors: [0.1, 0.2], horizon, literal };
-        let (frame_size, latent) = (3 + 12 * joints, 5);
+        let frame_size = 3 + 12 * joints;
         let (condition_frames, future_predictions) = (2, 2);
         let course = if task == Task::Path { 37 } else { 8 };
-        let sizes = Sizes { characters: p, frame_size, condition_frames, future_predictions, latent, poses: 3, course };
-        let state = arena.mat(1, 1);
-        let world = World::<T>::new(arena, rules, sizes, state)?;
+        let sizes = Sizes { characters: p, frame_size, condition_frames, future_predictions, poses: 3, course };
+        let (state, latent) = (arena.mat(1, 1), arena.mat(p, 5));
+        let world = World::<T>::new(arena, rules, sizes, state, latent)?;
         let mut plan = Plan::default();
         world.reset(&mut plan);
         world.observe(&mut plan);

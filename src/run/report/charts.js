@@ -132,15 +132,15 @@ function curves(parent, { title, label, series, log, include, range, wide, unit 
   const legend = series.length > 1 ? series.map(([name], s) => [name, colours[s]]) : [];
   card(parent, title, legend, wide, (plot, root, width) => {
     const y = scale(series.flatMap(([, values]) => values), { log, include, range });
-    const epochs = data.epoch, first = epochs[0], last = Math.max(epochs.at(-1), first + 1);
+    const epochs = data.epoch, counted = data.unit || "epoch", first = epochs[0], last = Math.max(epochs.at(-1), first + 1);
     const x = epoch => LEFT + (epoch - first) / (last - first) * (width - LEFT - RIGHT);
-    for (let from = 0, to; from < epochs.length; from = to) {
+    for (let from = 0, to; data.phase && from < epochs.length; from = to) {
       for (to = from + 1; to < epochs.length && data.phase[to] === data.phase[from];) to++;
       const start = from === 0 ? x(first) : x(epochs[from] - 0.5);
       const end = to === epochs.length ? x(last) : x(epochs[to] - 0.5);
       svg("rect", { x: start, width: end - start, y: TOP, height: HEIGHT - TOP - BOTTOM, fill: `var(--${data.phase[from]})` }, root);
     }
-    axes(root, width, y, label, "epoch");
+    axes(root, width, y, label, counted);
     for (const epoch of ticks(first, last, Math.min(width / 70, last - first)).filter(Number.isInteger))
       svg("text", { x: x(epoch), y: HEIGHT - BOTTOM + 15, "text-anchor": "middle" }, root, epoch);
     series.forEach(([, values], s) => {
@@ -152,7 +152,7 @@ function curves(parent, { title, label, series, log, include, range, wide, unit 
         for (const [cx, cy] of points) svg("circle", { cx, cy, r: 2.4, fill: colours[s] }, root);
     });
     hover(plot, root, width, epochs.length, k => x(epochs[k]), k => [
-      `epoch ${epochs[k]}, ${data.phase[k]}`,
+      `${counted} ${epochs[k]}${data.phase ? `, ${data.phase[k]}` : ""}`,
       ...series.map(([name, values], s) => [colours[s], `${name}: ${show(values[k], unit)}`, values[k]]).filter(([, , value]) => value !== null),
     ]);
   });

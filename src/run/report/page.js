@@ -1,7 +1,11 @@
 // What the page shows of a run; every field of `data` and `motion` is written by report.rs and run/player.
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = id => document.getElementById(id);
-if (data.epoch.length > 0) {
+if (data.curves) {
+  // Curves that say themselves what they are.
+  at("phases").hidden = at("latent-part").hidden = at("gate-part").hidden = true;
+  data.curves.filter(() => data.epoch.length > 0).forEach(curve => curves(at("curves"), curve));
+} else if (data.epoch.length > 0) {
   const latents = data.posterior_mean.length, experts = data.expert_usage.length;
   const codebook = data.perplexity.some(x => x > 0);
   curves(at("curves"), {
@@ -34,7 +38,7 @@ if (data.epoch.length > 0) {
   if (data.gate_entropy.some(x => x > 0))
     curves(at("gate"), { title: `Entropy of the gate (at most ln ${experts} = ${show(Math.log(experts))})`, label: "nats", unit: "nats", range: [0, Math.log(experts)], series: [["entropy", data.gate_entropy]] });
 }
-if (!at("latent").hasChildNodes()) html("p", "soft", at("latent"), data.epoch.length ? "This model has no Gaussian latent." : "Nothing yet.");
+if (!data.curves && !at("latent").hasChildNodes()) html("p", "soft", at("latent"), data.epoch.length ? "This model has no Gaussian latent." : "Nothing yet.");
 at("gate-part").hidden ||= !at("gate").hasChildNodes();
 const motion = JSON.parse(at("motion").textContent);
 if (motion) {

@@ -1,0 +1,272 @@
+//! `mvae-fast control`: trains and measures policies that steer a trained decoder.
+use super::train::stop_flag;
+use super::{absolute, checkpoint_file, print, run_folder, threads};
+use crate::backend::{self, Device, Engine};
+use crate::checkpoint::Checkpoint;
+use crate::config;
+use crate::control::config::{Config, Overrides, Preset};
+use crate::control::evaluate::{Measured, Who, measure};
+use crate::control::record::UpdateRecord;
+use crate::control::setup::Setup;
+use crate::control::trainer;
+use crate::ops::world::Task;
+use crate::plan::Precision;
+use crate::run::folder::{Env, RunFolder};
+use crate::run::logs;
+use crate::{Error, Result};
+use clap::{Args, Subcommand, ValueEnum};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// What is said below the help of `control train`.
+pub const EXAMPLES: &str = "\
+Examples:
+  mvae-fast control train --task target --vae walk --name catch
+  mvae-fast control train --task joystick --vae walk --characters 512
+  mvae-fast control train --resume catch
+  mvae-fast control eval catch
+
+Every key of the configuration is a flag (--characters) and a line of a file given with --config
+(characters = 512); flags win over the file, the file over --preset.";
+
+/// The commands under `control`.
+#[derive(Debug, Subcommand)]
+pub enum ControlCommand {
+    /// Train a policy that makes a trained decoder do what a task asks for
+    #[command(after_help = EXAMPLES)]
+    Train(Box<TrainArgs>),
+    /// Measure a trained policy beside latents from the prior
+    Eval(EvalArgs),
+    /// Say which tasks there are
+    List,
+}
+
+/// Where to compute.
+#[derive(Debug, Args)]
+pub struct Where {
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
+    pub device: Device,
+    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
+    #[arg(long, env = "MVAE_PRECISION")]
+    pub precision: Option<Precision>,
+    /// How a CUDA device gets its calls; the result does not depend on it
+    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
+    pub engine: Engine,
+    /// Threads to use (default: as many as the machine offers); the result does not depend on it
+    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `control train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Name of the run folder (default: made from the date and the task)
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Continue this run (a folder, or its name under --runs) where it stopped
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "config", "preset"])]
+    pub resume: Option<PathBuf>,
+    /// TOML file of configuration keys, such as a run's config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where every key starts from (default: default)
+    #[arg(long)]
+    pub preset: Option<Preset>,
+    /// Print no progress
+    #[arg(long)]
+    pub quiet: bool,
+    /// Print the configuration as TOML and stop
+    #[arg(long)]
+    pub print_config: bool,
+    /// Where to compute.
+    #[command(flatten)]
+    pub at: Where,
+    /// Configuration keys from flags.
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// Arguments of `control eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// Run folder of a controller, or its name under --runs
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Characters side by side
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub characters: NonZeroUsize,
+    /// Seed of the episode
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Where to compute.
+    #[command(flatten)]
+    pub at: Where,
+}
+
+/// Does what was asked.
+pub fn control(command: &ControlCommand) -> Result<()> {
+    match command {
+        ControlCommand::Train(args) => train(args),
+        ControlCommand::Eval(args) => eval(args),
+        ControlCommand::List => list(),
+    }
+}
+
+fn open(at: &Where) -> Result<Box<dyn backend::Backend>> {
+    backend::open(at.device, at.precision, at.engine, threads(at.threads)?)
+}
+
+impl TrainArgs {
+    /// What flags, file and preset say, runs resolved to their checkpoints; with `--resume` the run's own configuration, of
+    /// which flags may change only [`Config::FREE`] keys.
+    fn config(&self) -> Result<Config> {
+        let mut flags = self.overrides.clone();
+        for run in [&mut flags.vae, &mut flags.lower].into_iter().flatten() {
+            *run = checkpoint_file(&self.at.runs, run)?.0;
+            absolute(std::slice::from_mut(run))?;
+        }
+        let none = Overrides::default();
+        let Some(run) = &self.resume else {
+            let text = self.config.as_deref().map(config::read).transpose()?;
+            let file = self.config.as_deref().zip(text.as_deref());
+            return Config::layered(self.preset, file, &none, &flags);
+        };
+        let file = RunFolder::open(&run_folder(&self.at.runs, run))?.config();
+        let restore = |e: Error| Error::checkpoint(&file, e.to_string(), "restore the file as the run wrote it");
+        let text = config::read(&file).map_err(restore)?;
+        let own = Config::load(&file).map_err(restore)?;
+        let given = Config::layered(None, Some((&file, &text)), &none, &flags)?;
+        match own.differences(&given).iter().find(|key| !Config::FREE.contains(key)) {
+            None => Ok(given),
+            Some(key) => Err(Error::Usage(format!(
+                "--resume goes on as the run was configured, which {} would change; \
+                 drop it, or start a new run with --config {}",
+                config::flag(key),
+                file.display()
+            ))),
+        }
+    }
+}
+
+fn train(args: &TrainArgs) -> Result<()> {
+    let config = args.config()?;
+    if args.print_config {
+        return print(&config.to_toml());
+    }
+    let backend = open(&args.at)?;
+    let say = |line: String| {
+        if !args.quiet {
+            eprintln!("{line}");
+        }
+    };
+    // Everything that can be wrong with decoder or checkpoint is found before a new run leaves a trace on disk.
+    let runs = &args.at.runs;
+    let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(runs, run))).transpose()?;
+    let last = resumed.as_ref().map(RunFolder::last_checkpoint);
+    let mut setup = Setup::new(&config, backend.as_ref(), last.as_deref())?;
+    let stop = stop_flag()?;
+    let threads = args.at.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get);
+    let env = Env::collect(&backend.describe(), threads);
+    let folder = match resumed {
+        None => {
+            let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
+            RunFolder::create(runs, args.name.as_deref(), config.task.name(), &config.to_toml(), &env, first)?
+        }
+        Some(folder) => {
+            if !setup.finished() {
+                folder.add_sitting(&env)?;
+            }
+            folder
+        }
+    };
+    let path = folder.path().display().to_string();
+    let records: Vec<UpdateRecord> = if setup.finished() {
+        say(format!("run folder {path}: all {} updates are done, nothing to do", config.updates));
+        logs::read_metrics(&folder.metrics())?
+    } else {
+        say(format!("run folder {path}"));
+        trainer::train(&mut setup, &folder, args.quiet, &stop)?
+    };
+    let last = records.last();
+    if args.at.json {
+        let result = serde_json::json!({ "run": path, "finished": setup.finished(), "record": last });
+        return print(&format!("{result}\n"));
+    }
+    let mut text = match last {
+        None => "no update was finished\n".to_owned(),
+        Some(last) => {
+            let state = if setup.finished() { "trained" } else { "stopped" };
+            let elapsed = crate::progress::minutes(last.timing.elapsed_seconds);
+            let (update, updates, steps) = (last.update, config.updates, last.num_steps);
+            let warnings: String = last.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+            format!(
+                "{state} {update} of {updates} updates, {steps} environment steps, in {elapsed}\n\
+                 reward {:.4} a step\n{warnings}run folder: {path}\n\
+                 next: mvae-fast control eval {path}, or open {path}/report.html\n",
+                last.step_reward
+            )
+        }
+    };
+    if !setup.finished() {
+        text += &format!("continue: mvae-fast control train --resume {path}\n");
+    }
+    print(&text)
+}
+
+fn eval(args: &EvalArgs) -> Result<()> {
+    let folder = RunFolder::open(&run_folder(&args.at.runs, &args.run))?;
+    let trained = Config::load(&folder.config())
+        .map_err(|e| Error::checkpoint(folder.path(), e.to_string(), "give the run of a controller"))?;
+    let backend = open(&args.at)?;
+    let characters = args.characters.get();
+    // Nothing is learned here: the smallest update there can be.
+    let config = Config { characters, seed: args.seed, steps: 2, minibatches: 1, ppo_epochs: 1, ..trained };
+    let mut setup = Setup::new(&config, backend.as_ref(), None)?;
+    let file = folder.last_checkpoint();
+    let checkpoint = Checkpoint::load(&file)?;
+    let progress = checkpoint.meta.as_ref().and_then(|meta| meta.progress.as_ref());
+    if progress.is_none_or(|progress| progress.data != setup.at.data) {
+        let what = "was trained with another decoder than lies there now";
+        return Err(Error::checkpoint(&file, what, format!("put the old {} back", config.vae.display())));
+    }
+    setup.restore_policy(&checkpoint, &file)?;
+    let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(&mut setup, who));
+    let (policy, prior): (Measured, Measured) = (policy?, prior?);
+    if args.at.json {
+        let named = |m: &Measured| {
+            let mut all = serde_json::Map::from_iter(m.task.iter().map(|(name, x)| ((*name).to_owned(), (*x).into())));
+            all.insert("step_reward".into(), m.step_reward.into());
+            all
+        };
+        let result = serde_json::json!({
+            "run": folder.path(), "task": config.task, "characters": characters, "horizon": config.horizon(),
+            "policy": named(&policy), "prior": named(&prior),
+        });
+        return print(&format!("{result}\n"));
+    }
+    let mut text =
+        format!("{} characters, {} steps\n{:28} {:>10} {:>10}\n", characters, config.horizon(), "", "policy", "prior");
+    let mut row = |name: &str, policy: f64, prior: f64| {
+        text += &format!("{:28} {policy:10.4} {prior:10.4}\n", name.replace('_', " "));
+    };
+    row("step_reward", policy.step_reward, prior.step_reward);
+    for ((name, ours), (_, theirs)) in policy.task.iter().zip(&prior.task) {
+        row(name, *ours, *theirs);
+    }
+    print(&text)
+}
+
+fn list() -> Result<()> {
+    let about = |task: &Task| {
+        let value = task.to_possible_value().expect("no task is hidden");
+        format!("{:10} {}\n", task.name(), value.get_help().map(ToString::to_string).unwrap_or_default())
+    };
+    print(&Task::value_variants().iter().map(about).collect::<String>())
+}

@@ -1,0 +1,254 @@
+//! Everything that decides how a controller is trained; keys, layers and messages are those of [`crate::config`].
+use crate::config::{keys, zero_is_none};
+use crate::ops::world::Task;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Upper bound of every size and count.
+const MAX_SIZE: usize = 1 << 20;
+/// Samples of a rollout that fit into the places of an order.
+const MAX_SAMPLES: usize = 1 << 28;
+
+keys! {
+    /// The training of a controller, every number of it.
+    Config, Overrides, Preset;
+    "Task" {
+        /// What the character is asked to do
+        task: Task = Task::Target;
+        /// Run (or checkpoint) of the Motion VAE whose decoder is played
+        vae: PathBuf = PathBuf::new();
+        /// Run of a target controller, which the maze is walked with
+        lower: PathBuf = PathBuf::new();
+        /// Steps after which time is out; 0 = the task's own (1200, walk 1000, maze 1500)
+        horizon: usize = 0;
+        /// Predicted frames that are applied for one action
+        frame_skip: usize = 1;
+        /// Path: feet a frame at which the point runs (a body unit for a foot); 0 = the data's median speed
+        path_pace: f64 = 0.0;
+        /// Joystick: largest speed asked for, feet a frame (a body unit for a foot); 0 = the data's 95 % quantile
+        top_speed: f64 = 0.0;
+        /// Make the reference's mistakes, too
+        literal: bool = false;
+    }
+    "Policy" {
+        /// Width of the hidden layers
+        hidden_size: usize = 256;
+        /// Standard deviation that exploration starts with (latents are 4 times the action: 0.25 is the prior's)
+        initial_std: f64 = 0.25;
+    }
+    "PPO" {
+        /// P: characters side by side
+        characters: usize = 256;
+        /// T: steps of a rollout; 0 = the horizon
+        steps: usize = 32;
+        /// Rollouts that are learned from
+        updates: usize = 500;
+        /// Mini-batches of an epoch
+        minibatches: usize = 8;
+        /// Times that each rollout is learned from
+        ppo_epochs: usize = 4;
+        /// Discount of rewards
+        gamma: f64 = 0.99;
+        /// Decay of the advantage estimator; 0 = plain discounted returns
+        #[serde(with = "zero_is_none")]
+        gae_lambda: f64 => Option<f64> = Some(0.95);
+        /// How far the probability ratio may leave 1
+        clip: f64 = 0.2;
+        /// Weight of the value loss
+        value_weight: f64 = 1.0;
+        /// Weight of the entropy
+        entropy_weight: f64 = 0.0;
+        /// Largest norm of the gradient
+        max_grad_norm: f64 = 1.0;
+    }
+    "Optimizer" {
+        /// Learning rate of the first update
+        learning_rate: f64 = 3e-4;
+        /// Learning rate it falls to
+        final_learning_rate: f64 = 3e-5;
+        /// How it falls
+        decay: Decay = Decay::Linear;
+        /// Adam: decay of the first moment
+        adam_beta1: f64 = 0.9;
+        /// Adam: decay of the second moment
+        adam_beta2: f64 = 0.999;
+        /// Adam: added to the root of the second moment
+        adam_eps: f64 = 1e-5;
+    }
+    "Run" {
+        /// Seed of everything random
+        seed: u64 = 0;
+        /// Seconds between checkpoints, at the end of an update; 0 = after every update
+        checkpoint_every: u64 = 10;
+        /// Stop with a checkpoint after this many minutes; 0 = no limit
+        #[serde(with = "zero_is_none")]
+        max_minutes: f64 => Option<f64> = None;
+    }
+}
+
+/// Where the numbers start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// Many characters, short rollouts; tasks ask for what the data can do.
+    #[default]
+    Default,
+    /// As the public reference implementation: 100 characters, whole episodes, its speeds and its mistakes.
+    Reference,
+}
+
+/// How the learning rate falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// In a straight line over all updates.
+    Linear,
+    /// By 1 % with each update, down to the final one.
+    Exponential,
+}
+
+impl Decay {
+    /// The learning rate of update `update` (from 0) of `updates`.
+    pub fn learning_rate(self, first: f64, last: f64, update: usize, updates: usize) -> f64 {
+        match self {
+            Decay::Linear => first - (first - last) * update as f64 / updates as f64,
+            Decay::Exponential => (first * 0.99f64.powf(update as f64)).max(last),
+        }
+    }
+}
+
+impl Config {
+    /// The numbers of a preset.
+    pub fn preset(preset: Preset) -> Self {
+        match preset {
+            Preset::Default => Config::default(),
+            Preset::Reference => Config {
+                literal: true,
+                top_speed: 0.8,
+                initial_std: 1.0,
+                characters: 100,
+                steps: 0,
+                updates: 833,
+                minibatches: 120,
+                ppo_epochs: 10,
+                learning_rate: 3e-5,
+                final_learning_rate: 1e-5,
+                decay: Decay::Exponential,
+                seed: 16,
+                ..Config::default()
+            },
+        }
+    }
+
+    /// Keys that may change while a run goes on.
+    pub const FREE: [&str; 2] = ["checkpoint_every", "max_minutes"];
+
+    fn base(preset: Preset, _: &toml::Table) -> toml::Table {
+        Config::preset(preset).table()
+    }
+
+    /// Steps after which time is out.
+    pub fn horizon(&self) -> usize {
+        match (self.horizon, self.task) {
+            (0, Task::Walk) => 1000,
+            (0, Task::Maze) => 1500,
+            (0, _) => 1200 / self.frame_skip,
+            (steps, _) => steps,
+        }
+    }
+
+    /// T: steps of a rollout.
+    pub fn steps(&self) -> usize {
+        if self.steps == 0 { self.horizon() } else { self.steps }
+    }
+
+    /// Refuses values that no run can have, with the keys as `name` calls them.
+    fn check(&self, name: &dyn Fn(&str) -> String) -> Result<()> {
+        let refuse = |message: String| Err(Error::Usage(message));
+        for (key, value) in [
+            ("frame_skip", self.frame_skip),
+            ("hidden_size", self.hidden_size),
+            ("characters", self.characters),
+            ("updates", self.updates),
+            ("minibatches", self.minibatches),
+            ("ppo_epochs", self.ppo_epochs),
+            ("steps", self.steps.max(1)),
+            ("horizon", self.horizon.max(1)),
+        ] {
+            if !(1..=MAX_SIZE).contains(&value) {
+                return refuse(format!("{} is {value}, expected 1 to {MAX_SIZE}", name(key)));
+            }
+        }
+        let samples = self.characters.saturating_mul(self.steps());
+        if samples.saturating_mul(self.ppo_epochs) > MAX_SAMPLES {
+            let keys = ["characters", "steps", "ppo_epochs"].map(name).join(" * ");
+            return refuse(format!("{keys} is more than {MAX_SAMPLES} samples; make one of them smaller"));
+        }
+        if samples < 2 {
+            return refuse(format!("{} * {} is 1, expected at least 2 samples", name("characters"), name("steps")));
+        }
+        if self.minibatches > samples {
+            return refuse(format!(
+                "{} is {}, more than the {samples} samples there are",
+                name("minibatches"),
+                self.minibatches
+            ));
+        }
+        for (key, value) in [
+            ("path_pace", self.path_pace),
+            ("top_speed", self.top_speed),
+            ("value_weight", self.value_weight),
+            ("entropy_weight", self.entropy_weight),
+            ("final_learning_rate", self.final_learning_rate),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return refuse(format!("{} is {value}, expected a finite number of 0 or more", name(key)));
+            }
+        }
+        for (key, value) in [
+            ("initial_std", self.initial_std),
+            ("clip", self.clip),
+            ("max_grad_norm", self.max_grad_norm),
+            ("learning_rate", self.learning_rate),
+            ("adam_eps", self.adam_eps),
+            ("max_minutes", self.max_minutes.unwrap_or(1.0)),
+        ] {
+            if !(value.is_finite() && value > 0.0) {
+                return refuse(format!("{} is {value}, expected a finite number above 0", name(key)));
+            }
+        }
+        for (key, value) in [
+            ("gamma", self.gamma),
+            ("gae_lambda", self.gae_lambda.unwrap_or(0.0)),
+            ("adam_beta1", self.adam_beta1),
+            ("adam_beta2", self.adam_beta2),
+        ] {
+            let most = if key.starts_with('g') { 1.0 } else { 1.0 - f64::EPSILON };
+            if !(0.0..=most).contains(&value) {
+                return refuse(format!("{} is {value}, expected 0 to 1", name(key)));
+            }
+        }
+        for (key, value) in [("seed", self.seed), ("checkpoint_every", self.checkpoint_every)] {
+            if value > i64::MAX as u64 {
+                return refuse(format!("{} is {value}, expected at most {}", name(key), i64::MAX));
+            }
+        }
+        if self.vae.as_os_str().is_empty() {
+            return refuse(format!("{}: no decoder; name the run of a trained Motion VAE", crate::config::flag("vae")));
+        }
+        let maze = self.task == Task::Maze;
+        if maze == self.lower.as_os_str().is_empty() {
+            let what = if maze {
+                "the maze is walked with a target controller; name its run"
+            } else {
+                "only the maze has a lower level; leave it out"
+            };
+            return refuse(format!("{}: {what}", name("lower")));
+        }
+        if maze && self.frame_skip > 1 {
+            return refuse(format!("{} is {}, expected 1 in the maze", name("frame_skip"), self.frame_skip));
+        }
+        Ok(())
+    }
+}

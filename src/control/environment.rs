@@ -1,0 +1,132 @@
+//! The frozen decoder as a world: an action becomes a latent, the latent the next frames, and those move the characters.
+use super::policy::Perceptron;
+use crate::Result;
+use crate::arena::{Arena, Mat, Var};
+use crate::config::{ModelConfig, Variant};
+use crate::layout::Parameters;
+use crate::model::Network;
+use crate::ops::begin_step::StepState;
+use crate::ops::noise::{normal, uniform};
+use crate::ops::world::{Rules, Sizes, Task, World};
+use crate::ops::{axpby, rescale};
+use crate::philox::Purpose;
+use crate::plan::Plan;
+use crate::real::Real;
+
+/// Latents are this times the action, which lies in [-1, 1].
+const ACTION_SCALE: f64 = 4.0;
+/// In the maze the goal lies this times the action away, body units.
+const GOAL_SCALE: f64 = 40.0;
+
+/// What an environment is made for.
+pub struct Options<'a> {
+    /// The decoder's sizes.
+    pub model: &'a ModelConfig,
+    /// What is asked for, and of which body.
+    pub rules: Rules,
+    /// P: characters side by side.
+    pub characters: usize,
+    /// Predicted frames that are applied for one action.
+    pub frame_skip: usize,
+    /// Conditions to start from.
+    pub poses: usize,
+    /// Points of the path, or ends of the walls.
+    pub course: usize,
+}
+
+/// Characters, and the decoder that moves them.
+pub struct Environment<T> {
+    /// The characters.
+    pub world: World<T>,
+    /// The decoder over all characters.
+    pub network: Network<T>,
+    /// [P, A] what the policy wants.
+    pub action: Mat<T>,
+    /// \[F\] normalisation: scale and shift; and what takes it back.
+    pub normalization: [Mat<T>; 4],
+    /// Maze: the goal, and the controller that walks there.
+    goal: Option<(Mat<T>, Perceptron<T>)>,
+    frame_skip: usize,
+}
+
+/// Entries of an action.
+pub fn action_size(task: Task, model: &ModelConfig) -> usize {
+    match (task, model.variant) {
+        (Task::Maze, _) => 2,
+        (_, Variant::Vq) => model.codes,
+        _ => model.latent_size,
+    }
+}
+
+impl<T: Real> Environment<T> {
+    /// Lays out an environment; `state` is the current step, `controller` the policy of the maze's lower level. Errors:
+    /// shapes that do not fit.
+    pub fn new(
+        arena: &mut Arena,
+        decoder: &Parameters<T>,
+        controller: Option<&Parameters<T>>,
+        state: Mat<StepState>,
+        o: &Options,
+    ) -> Result<Self> {
+        let (m, p) = (o.model, o.characters);
+        let network = Network::new(arena, decoder, m, p, 0.0, false)?;
+        let latent = if network.action.is_none() { network.z.value } else { network.action };
+        let sizes = Sizes {
+            characters: p,
+            frame_size: m.frame_size,
+            condition_frames: m.condition_frames,
+            future_predictions: m.future_predictions,
+            poses: o.poses,
+            course: o.course,
+        };
+        let world = World::new(arena, o.rules, sizes, state, latent)?;
+        let action = arena.mat(p, action_size(o.rules.task, m));
+        let normalization = [(); 4].map(|()| arena.mat(1, m.frame_size));
+        let goal = match controller {
+            None => None,
+            Some(controller) => {
+                let (goal, seen) = (arena.mat(p, 2), Var::constant(world.history));
+                let actor = Perceptron::actor(arena, controller, seen, Var::constant(goal), false)?;
+                Some((goal, actor))
+            }
+        };
+        Ok(Environment { world, network, action, normalization, goal, frame_skip: o.frame_skip })
+    }
+
+    /// Appends what the task draws by itself in a step: before it, where something may be asked for anew.
+    pub fn draw(&self, plan: &mut Plan) {
+        if !self.world.draws.is_none() {
+            uniform::push(plan, self.world.state, self.world.draws, Purpose::Task);
+        }
+    }
+
+    /// Appends the noise that the next action is mixed with (walk).
+    pub fn draw_noise(&self, plan: &mut Plan) {
+        if !self.world.noise.is_none() {
+            normal::push(plan, self.world.state, self.world.noise, Purpose::Task, 1.0);
+        }
+    }
+
+    /// Appends action to reward: latent, decoder, characters and task. Errors: shapes that do not fit.
+    pub fn step(&self, plan: &mut Plan) -> Result<()> {
+        let (world, network) = (&self.world, &self.network);
+        let [scale, shift, back_scale, back_shift] = self.normalization;
+        let mut action = self.action;
+        if let Some((goal, actor)) = &self.goal {
+            axpby::push(plan, (GOAL_SCALE, action), (0.0, Mat::NONE), *goal)?;
+            actor.forward(plan);
+            action = actor.y.value;
+        }
+        // A walk's latent is the mean of noise and action.
+        let share = if world.noise.is_none() { 1.0 } else { 0.5 };
+        axpby::push(plan, (share * ACTION_SCALE, action), (share, world.noise), world.latent)?;
+        rescale::push(plan, world.history, scale, shift, network.condition)?;
+        network.choose(plan);
+        network.decode(plan);
+        network.draw_pick(plan, Mat::NONE);
+        network.predict(plan);
+        rescale::push(plan, network.prediction, back_scale, back_shift, world.frames)?;
+        (0..self.frame_skip).for_each(|frame| world.step(plan, frame, frame + 1 == self.frame_skip));
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! How well a policy does what is asked for: one episode of its mean, beside one of latents from the prior.
+use super::setup::Setup;
+use crate::Result;
+use crate::arena::Mat;
+use crate::ops::advantage::OUTCOME;
+use crate::ops::begin_step::StepState;
+use crate::ops::world::{Task, path, target};
+use crate::philox::{Purpose, Stream};
+use serde::Serialize;
+
+/// What was measured over an episode of all characters.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measured {
+    /// Reward of a step, mean.
+    pub step_reward: f64,
+    /// Numbers of the task, by name.
+    pub task: Vec<(&'static str, f64)>,
+}
+
+/// Which policy acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// The trained one's mean.
+    Trained,
+    /// Latents from the prior.
+    Prior,
+}
+
+/// Runs one episode from fresh starts. Errors: those of the backend.
+pub fn measure(run: &mut Setup, who: Who) -> Result<Measured> {
+    let horizon = run.config.horizon();
+    run.restart()?;
+    let states: Vec<StepState> = (0..horizon).map(|t| run.step_state(t as u64, 0)).collect();
+    run.write_schedule(&states)?;
+    let mut seen = Seen::default();
+    let (mut reward, mut count) = (0.0, 0.0);
+    // After the last step everybody starts anew: what is there then is of the next episode.
+    for _ in 0..horizon - 1 {
+        let before = read(run, run.environment.world.target)?;
+        let plan = match who {
+            Who::Trained => &run.play,
+            Who::Prior => &run.random,
+        };
+        run.memory.run(plan)?;
+        let outcome = read(run, run.environment.world.outcome)?;
+        reward += outcome.chunks_exact(OUTCOME).map(|outcome| outcome[0]).sum::<f64>();
+        count += (outcome.len() / OUTCOME) as f64;
+        seen.add(run, &before)?;
+    }
+    Ok(Measured { step_reward: reward / count, task: seen.numbers(run, count) })
+}
+
+fn read(run: &Setup, mat: Mat<f32>) -> Result<Vec<f64>> {
+    Ok(run.memory.read(mat)?.into_iter().map(f64::from).collect())
+}
+
+/// Sums over steps and characters.
+#[derive(Default)]
+struct Seen {
+    hits: f64,
+    near: f64,
+    heading: f64,
+    speed_error: f64,
+    /// Commanded and achieved speeds.
+    speeds: Vec<[f64; 2]>,
+}
+
+impl Seen {
+    fn add(&mut self, run: &Setup, before: &[f64]) -> Result<()> {
+        let w = &run.environment.world;
+        let (body, target, root) = (w.rules.body, read(run, w.target)?, read(run, w.root)?);
+        match w.rules.task {
+            Task::Target => {
+                self.hits +=
+                    target.chunks(2).zip(before.chunks(2)).filter(|(now, before)| now != before).count() as f64;
+            }
+            Task::Path => {
+                let away = target.chunks(2).zip(root.chunks(2)).map(|(t, r)| (t[0] - r[0]).hypot(t[1] - r[1]));
+                self.near += away.filter(|away| *away < path::RADIUS * body).count() as f64;
+            }
+            Task::Joystick => {
+                let (command, facing, frames) = (read(run, w.command)?, read(run, w.facing)?, read(run, w.frames)?);
+                let row = frames.len() / facing.len();
+                for (p, command) in command.chunks(2).enumerate() {
+                    let angle = command[0] + facing[p]; // the bearing of the command in the character's own frame
+                    self.heading += angle.sin().atan2(angle.cos()).abs().to_degrees();
+                    let speed = frames[p * row].hypot(frames[p * row + 1]) / body;
+                    self.speed_error += (command[1] - speed).abs();
+                    self.speeds.push([command[1], speed]);
+                }
+            }
+            Task::Walk | Task::Maze => {}
+        }
+        Ok(())
+    }
+
+    fn numbers(&self, run: &Setup, count: f64) -> Vec<(&'static str, f64)> {
+        let w = &run.environment.world;
+        let characters = w.root.rows() as f64;
+        match w.rules.task {
+            Task::Target => {
+                let ideal = ideal_targets(run);
+                vec![("targets_reached", self.hits / characters), ("ideal_targets", ideal)]
+            }
+            Task::Path => vec![("near_share", self.near / count)],
+            Task::Joystick => vec![
+                ("heading_error_degrees", self.heading / count),
+                ("speed_error", self.speed_error / count),
+                ("speed_range", w.rules.speed),
+                ("speed_correlation", correlation(&self.speeds)),
+                ("best_constant_speed_reward", best_constant(&self.speeds)),
+            ],
+            Task::Walk | Task::Maze => Vec::new(),
+        }
+    }
+}
+
+fn correlation(pairs: &[[f64; 2]]) -> f64 {
+    let n = pairs.len() as f64;
+    let mean = |i: usize| pairs.iter().map(|pair| pair[i]).sum::<f64>() / n;
+    let (a, b) = (mean(0), mean(1));
+    let product = |i: usize, j: usize, x: f64, y: f64| pairs.iter().map(|p| (p[i] - x) * (p[j] - y)).sum::<f64>();
+    product(0, 1, a, b) / (product(0, 0, a, a) * product(1, 1, b, b)).sqrt()
+}
+
+/// Reward of the best policy that keeps one speed and heads right.
+fn best_constant(pairs: &[[f64; 2]]) -> f64 {
+    let top = pairs.iter().fold(0.0, |top: f64, pair| top.max(pair[0]));
+    let reward =
+        |speed: f64| pairs.iter().map(|pair| (-(pair[0] - speed).abs()).exp()).sum::<f64>() / pairs.len() as f64;
+    (0..=100).map(|i| reward(top * f64::from(i) / 100.0)).fold(0.0, f64::max)
+}
+
+/// Targets that a point would reach in an episode, which goes straight at the data's 75 % speed quantile: mean over as
+/// many points as there are characters.
+fn ideal_targets(run: &Setup) -> f64 {
+    let (rules, horizon) = (&run.environment.world.rules, run.config.horizon() as f64);
+    let speed = run.rig.speeds.q75 / rules.body;
+    let points = run.environment.world.root.rows();
+    let reached = (0..points).map(|p| {
+        let stream = Stream::new(run.config.seed, Purpose::Check, p as u64);
+        let place = |i: usize| [0, 1].map(|axis| target::ARENA[axis] * (2.0 * stream.uniform(2 * i + axis) - 1.0));
+        let (mut at, mut time, mut reached) = ([0.0, 0.0], 0.0, 0);
+        loop {
+            let goal: [f64; 2] = place(reached);
+            let way = [goal[0] - at[0], goal[1] - at[1]];
+            let far = way[0].hypot(way[1]);
+            let walked = (far - target::RADIUS).max(0.0);
+            time += (walked / speed).max(1.0);
+            if time >= horizon {
+                break reached as f64;
+            }
+            at = [0, 1].map(|axis| at[axis] + way[axis] * walked / far.max(f64::MIN_POSITIVE));
+            reached += 1;
+        }
+    });
+    reached.sum::<f64>() / points as f64
+}

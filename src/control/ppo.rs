@@ -1,0 +1,201 @@
+//! Proximal policy optimization (Schulman et al. 2017) as plans: what a rollout was worth, then mini-batches of it.
+use super::policy::Perceptron;
+use crate::Result;
+use crate::arena::{Arena, Mat, Var};
+use crate::layout::Parameters;
+use crate::ops::adam::{self, Adam};
+use crate::ops::advantage::{self, Advantage, OUTCOME};
+use crate::ops::begin_step::{self, StepState};
+use crate::ops::epoch_sums::EpochSums;
+use crate::ops::experience::{Rollout, gather};
+use crate::ops::ppo_loss::{PpoLoss, Samples};
+use crate::ops::recon_loss::LOSSES;
+use crate::ops::{Operation, axpby, clip_grad};
+use crate::plan::Plan;
+use crate::real::Real;
+
+/// Observations that the critic looks at in one go.
+const CRITIC_ROWS: usize = 4096;
+
+/// How a policy learns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// P: characters side by side.
+    pub characters: usize,
+    /// T: steps of a rollout.
+    pub steps: usize,
+    /// Samples of a mini-batch; the last of an epoch may have fewer.
+    pub minibatch: usize,
+    /// Times that each rollout is learned from.
+    pub epochs: usize,
+    /// Discount.
+    pub gamma: f64,
+    /// Decay of the advantage estimator; `None`: plain discounted returns.
+    pub lambda: Option<f64>,
+    /// How far the ratio may leave 1.
+    pub clip: f64,
+    /// Weight of the entropy.
+    pub entropy_weight: f64,
+    /// Largest norm of the gradient.
+    pub max_grad_norm: f64,
+    /// Adam: beta1, beta2, eps.
+    pub adam: [f64; 3],
+}
+
+impl Options {
+    /// Mini-batches of an epoch.
+    pub fn minibatches(&self) -> usize {
+        (self.characters * self.steps).div_ceil(self.minibatch)
+    }
+}
+
+/// The tensors of an update, and its plans.
+pub struct Update<T> {
+    /// What was met.
+    pub rollout: Rollout<T>,
+    /// [(T + 1) P, 1] V of each observation.
+    pub values: Mat<T>,
+    /// [T, P] R.
+    pub returns: Mat<T>,
+    /// [T, P] normalised advantages.
+    pub advantages: Mat<T>,
+    /// [epochs T P] the samples in the order in which they are learned from.
+    pub order: Mat<u32>,
+    /// What the steps to come are, one a mini-batch.
+    pub schedule: Mat<StepState>,
+    /// \[0\] the next entry of the schedule.
+    pub cursor: Mat<u32>,
+    /// See [`crate::ops::ppo_loss::slot`].
+    pub losses: Mat<f64>,
+    /// Sums over the mini-batches so far.
+    pub sums: Mat<f64>,
+    /// Partial sums of the squared gradient, before it is clipped.
+    pub squares: Mat<f64>,
+    /// Values of all observations, returns and advantages.
+    pub estimate: Plan,
+    /// A step on a whole mini-batch.
+    pub step: Plan,
+    /// A step on the shorter last one, where there is one.
+    pub rest: Option<Plan>,
+}
+
+/// Places in [`Update::sums`] beyond those of the losses.
+pub const GRAD_NORM: usize = LOSSES;
+
+impl<T: Real> Update<T> {
+    /// Lays out an update of the policy's `parameters`, whose observations have `observation` numbers. Errors: shapes that
+    /// do not fit.
+    pub fn new(arena: &mut Arena, parameters: &Parameters<T>, observation: usize, o: &Options) -> Result<Self> {
+        let (t, p, n) = (o.steps, o.characters, o.steps * o.characters);
+        let logstd = parameters.var("dist.logstd._bias");
+        let action = logstd.rows();
+        let rollout = Rollout {
+            observations: arena.mat((t + 1) * p, observation),
+            actions: arena.mat(n, action),
+            log_probs: arena.mat(n, 1),
+            outcomes: arena.mat(n, OUTCOME),
+        };
+        let values = arena.mat((t + 1) * p, 1);
+        let [returns, advantages] = [(); 2].map(|()| arena.mat(t, p));
+        let estimate = estimate(arena, parameters, &rollout, values, (returns, advantages), o)?;
+
+        let rows = o.minibatch.min(n);
+        let (order, schedule) = (arena.mat(1, o.epochs * n), arena.mat(1, o.epochs * o.minibatches()));
+        let (cursor, state, losses) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, LOSSES));
+        let chunks = parameters.grads.len().div_ceil(adam::CHUNK);
+        let (squares, clipped) = (arena.mat(1, chunks), arena.mat(1, chunks));
+        let (mu, sigma, gate) = (Mat::<T>::NONE, Mat::NONE, Mat::NONE);
+        let sum = EpochSums { losses, kl: Mat::NONE, mu, sigma, gate, code: Mat::NONE, squares, experts: 0 };
+        let sums = sum.place(arena);
+        let batch = arena.mat(rows, observation);
+        let samples = Samples {
+            action: arena.mat(rows, action),
+            old_log_prob: arena.mat(rows, 1),
+            returns: arena.mat(rows, 1),
+            advantages: arena.mat(rows, 1),
+        };
+        let ratio = arena.mat(rows, 1);
+
+        let mut step_on = |rows: usize| -> Result<Plan> {
+            let part = |mat: Mat<T>| mat.rows_at(0, rows);
+            let batch = part(batch);
+            let samples = Samples {
+                action: part(samples.action),
+                old_log_prob: part(samples.old_log_prob),
+                returns: part(samples.returns),
+                advantages: part(samples.advantages),
+            };
+            let actor = Perceptron::actor(arena, parameters, Var::constant(batch), Var::none(), true)?;
+            let critic = Perceptron::critic(arena, parameters, Var::constant(batch), true)?;
+            let (mean, value, ratio) = (actor.y, critic.y, part(ratio));
+            let Options { clip, entropy_weight, max_grad_norm, adam: [beta1, beta2, eps], .. } = *o;
+            let loss = PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight }.check()?;
+            let mut plan = Plan::default();
+            begin_step::push::<T>(&mut plan, schedule, losses, cursor, state);
+            gather::push(&mut plan, (state, order), &rollout, (returns, advantages), (batch, &samples));
+            actor.forward(&mut plan);
+            critic.forward(&mut plan);
+            loss.forward(&mut plan);
+            loss.backward(&mut plan);
+            critic.backward(&mut plan);
+            actor.backward(&mut plan);
+            clip_grad::push(&mut plan, parameters.grads, squares, max_grad_norm)?;
+            let (param, grad, m, v) = (parameters.trainable(), parameters.grads, parameters.m, parameters.v);
+            adam::push(&mut plan, &Adam { param, grad, m, v, squares: clipped, state, losses, beta1, beta2, eps });
+            sum.push(&mut plan, sums);
+            Ok(plan)
+        };
+        let step = step_on(rows)?;
+        let rest = if n % rows == 0 { None } else { Some(step_on(n % rows)?) };
+        Ok(Update {
+            rollout,
+            values,
+            returns,
+            advantages,
+            order,
+            schedule,
+            cursor,
+            losses,
+            sums,
+            squares,
+            estimate,
+            step,
+            rest,
+        })
+    }
+
+    /// Appends the copy of what is seen now to the front of the rollout.
+    pub fn begin(&self, plan: &mut Plan, observation: Mat<T>) -> Result<()> {
+        let front = self.rollout.observations.rows_at(0, observation.rows());
+        axpby::push(plan, (1.0, observation), (0.0, Mat::NONE), front)
+    }
+}
+
+/// The critic over all observations at once, piece by piece, then returns and advantages.
+fn estimate<T: Real>(
+    arena: &mut Arena,
+    parameters: &Parameters<T>,
+    rollout: &Rollout<T>,
+    values: Mat<T>,
+    (returns, advantages): (Mat<T>, Mat<T>),
+    o: &Options,
+) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let all = values.rows();
+    let rows = CRITIC_ROWS.min(all);
+    let piece = arena.mat(rows, rollout.observations.cols());
+    for (rows, pieces) in [(rows, all / rows), (all % rows, 1)].into_iter().filter(|(rows, _)| *rows > 0) {
+        let critic = Perceptron::critic(arena, parameters, Var::constant(piece.rows_at(0, rows)), false)?;
+        for i in 0..pieces {
+            let first = if rows == piece.rows() { i * rows } else { all - rows };
+            let from = rollout.observations.rows_at(first, rows);
+            axpby::push(&mut plan, (1.0, from), (0.0, Mat::NONE), piece.rows_at(0, rows))?;
+            critic.forward(&mut plan);
+            axpby::push(&mut plan, (1.0, critic.y.value), (0.0, Mat::NONE), values.rows_at(first, rows))?;
+        }
+    }
+    let Options { gamma, lambda, .. } = *o;
+    let outcomes = rollout.outcomes;
+    advantage::push(&mut plan, &Advantage { outcomes, values, returns, advantages, gamma, lambda })?;
+    Ok(plan)
+}

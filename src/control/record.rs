@@ -1,0 +1,177 @@
+//! What an update of a policy leaves behind.
+use crate::record::{Record, Timing};
+use crate::run::report::{Reported, duration, number};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// One update: a rollout, and what was learned from it. All but [`Timing`] repeats bit for bit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpdateRecord {
+    /// Update, from 1.
+    pub update: usize,
+    /// Optimizer steps so far.
+    pub step: u64,
+    /// Environment steps so far, of all characters together.
+    pub num_steps: u64,
+    /// Entropy of the policy, nats.
+    pub dist_entropy: f64,
+    /// Squared error of the critic.
+    pub value_loss: f64,
+    /// Clipped loss of the actor.
+    pub action_loss: f64,
+    /// Reward of a step, mean over the rollout.
+    pub step_reward: f64,
+    /// Rewards of the episodes that ended in this rollout: mean; null when none did.
+    pub mean_rew: Option<f64>,
+    /// Their median.
+    pub median_rew: Option<f64>,
+    /// The smallest.
+    pub min_rew: Option<f64>,
+    /// The largest.
+    pub max_rew: Option<f64>,
+    /// Share of samples whose ratio was clipped.
+    pub clip_fraction: f64,
+    /// L2 norm of the gradient before it was clipped, mean over the mini-batches.
+    pub grad_norm: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Standard deviation of the policy, mean over the action's entries.
+    pub std: f64,
+    /// What is wrong, each in one plain line with what to try.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// How long it took; samples are environment steps, learning included.
+    pub timing: Timing,
+}
+
+/// Updates over which entropy and reward are compared.
+const WINDOW: usize = 50;
+/// Updates at each end of it that are averaged.
+const ENDS: usize = 10;
+/// Growth of the entropy, nats an entry of the action, that is worth a word.
+const GROWTH: f64 = 0.02;
+
+/// What is wrong with a policy of `actions` entries after these updates, of which the last is the one spoken of.
+pub fn warnings(records: &[UpdateRecord], actions: usize) -> Vec<String> {
+    let Some(first) = records.len().checked_sub(WINDOW) else {
+        return Vec::new();
+    };
+    let mean = |from: usize, of: fn(&UpdateRecord) -> f64| {
+        records[from..from + ENDS].iter().map(of).sum::<f64>() / ENDS as f64
+    };
+    let last = records.len() - ENDS;
+    let grown = (mean(last, |r| r.dist_entropy) - mean(first, |r| r.dist_entropy)) / actions as f64;
+    let (before, now) = (mean(first, |r| r.step_reward), mean(last, |r| r.step_reward));
+    let flat = now - before < 0.02 * before.abs();
+    if grown < GROWTH || !flat {
+        return Vec::new();
+    }
+    vec![format!(
+        "entropy: the policy grew more random ({grown:+.3} nats an entry in {WINDOW} updates) while its reward stayed at {now:.3} a \
+         step; the latent may not steer the motion (see active units in the report of the Motion VAE), or try a smaller \
+         --learning-rate"
+    )]
+}
+
+impl Record for UpdateRecord {
+    const UNIT: &'static str = "update";
+    const PROGRESS_HEADER: &'static str =
+        "update,dist_entropy,value_loss,action_loss,mean_rew,median_rew,min_rew,max_rew,num_steps\n";
+
+    fn number(&self) -> usize {
+        self.update
+    }
+
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn progress_row(&self) -> String {
+        let UpdateRecord { update, dist_entropy, value_loss, action_loss, num_steps, .. } = self;
+        let [mean, median, min, max] =
+            [self.mean_rew, self.median_rew, self.min_rew, self.max_rew].map(|reward| reward.unwrap_or(f64::NAN));
+        format!("{update},{dist_entropy},{value_loss},{action_loss},{mean},{median},{min},{max},{num_steps}\n")
+    }
+
+    fn scalars(&self) -> Vec<(String, f64)> {
+        let fixed = [
+            ("reward/step", self.step_reward),
+            ("loss/value", self.value_loss),
+            ("loss/action", self.action_loss),
+            ("policy/entropy", self.dist_entropy),
+            ("policy/std", self.std),
+            ("policy/clip_fraction", self.clip_fraction),
+            ("schedule/learning_rate", self.learning_rate),
+            ("gradient/norm", self.grad_norm),
+            ("speed/samples_per_second", self.timing.samples_per_second),
+        ];
+        let mut scalars: Vec<(String, f64)> = fixed.map(|(tag, value)| (tag.to_owned(), value)).into();
+        scalars.extend(self.mean_rew.map(|reward| ("reward/episode".to_owned(), reward)));
+        scalars
+    }
+
+    fn histograms(&self) -> Vec<(&'static str, &[f64])> {
+        Vec::new()
+    }
+
+    fn line(&self) -> String {
+        let episode = self.mean_rew.map_or(String::new(), |reward| format!(" | episode {reward:.1}"));
+        format!(
+            "reward {:.4} a step{episode} | value {:.2e} | entropy {:.2}",
+            self.step_reward, self.value_loss, self.dist_entropy
+        )
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn timing(&self) -> &Timing {
+        &self.timing
+    }
+}
+
+impl Reported for UpdateRecord {
+    const TITLE: &'static str = "Controller training";
+
+    fn numbers(records: &[Self]) -> Vec<(&'static str, String)> {
+        let Some(last) = records.last() else {
+            return Vec::new();
+        };
+        let episode = records.iter().rev().find_map(|record| record.mean_rew);
+        vec![
+            ("Reward of a step, last update", number(last.step_reward)),
+            ("Reward of an episode, mean of the last that ended", episode.map_or("none ended yet".into(), number)),
+            ("Environment steps", last.num_steps.to_string()),
+            ("Value loss", number(last.value_loss)),
+            ("Entropy (nats)", number(last.dist_entropy)),
+            ("Share of ratios clipped", number(last.clip_fraction)),
+            ("Speed (environment steps a second, learning included)", number(last.timing.samples_per_second)),
+            ("Training time", duration(last.timing.elapsed_seconds)),
+        ]
+    }
+
+    fn curves(records: &[Self]) -> serde_json::Value {
+        let curve = |of: fn(&Self) -> f64| records.iter().map(|record| of(record) as f32).collect::<Vec<f32>>();
+        let episodes = |of: fn(&Self) -> Option<f64>| records.iter().map(of).collect::<Vec<Option<f64>>>();
+        json!({
+            "unit": "update",
+            "epoch": records.iter().map(|record| record.update).collect::<Vec<_>>(),
+            "curves": [
+                { "title": "Reward of a step", "label": "mean over the rollout", "wide": true,
+                  "series": [["reward", curve(|r| r.step_reward)]] },
+                { "title": "Reward of episodes", "label": "those that ended",
+                  "series": [["mean", episodes(|r| r.mean_rew)], ["median", episodes(|r| r.median_rew)],
+                             ["smallest", episodes(|r| r.min_rew)], ["largest", episodes(|r| r.max_rew)]] },
+                { "title": "Value loss", "label": "mean squared error", "log": true, "series": [["value loss", curve(|r| r.value_loss)]] },
+                { "title": "Entropy of the policy", "label": "nats", "unit": "nats", "series": [["entropy", curve(|r| r.dist_entropy)]] },
+                { "title": "Standard deviation of the policy", "label": "of the action", "include": [0], "series": [["std", curve(|r| r.std)]] },
+                { "title": "Clipped ratios", "label": "share of samples", "include": [0], "series": [["clipped", curve(|r| r.clip_fraction)]] },
+                { "title": "Gradient norm", "label": "L2 norm", "log": true, "series": [["gradient norm", curve(|r| r.grad_norm)]] },
+                { "title": "Learning rate", "label": "step size of Adam", "include": [0], "series": [["learning rate", curve(|r| r.learning_rate)]] },
+                { "title": "Speed", "label": "environment steps a second", "include": [0],
+                  "series": [["steps a second", curve(|r| r.timing.samples_per_second)]] },
+            ],
+        })
+    }
+}

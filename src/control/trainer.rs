@@ -1,0 +1,216 @@
+//! The training loop of a controller: a rollout of the exploring policy, then mini-batches of it, update after update.
+use super::ppo::GRAD_NORM;
+use super::record::{UpdateRecord, warnings};
+use super::setup::Setup;
+use crate::motion::rig::METRES;
+use crate::ops::advantage::OUTCOME;
+use crate::ops::begin_step::StepState;
+use crate::ops::ppo_loss::slot;
+use crate::philox::{Purpose, Stream};
+use crate::progress::{Console, Pace};
+use crate::record::Timing;
+use crate::run::folder::RunFolder;
+use crate::run::logs::{self, Logs};
+use crate::run::player::Motion;
+use crate::run::report;
+use crate::step::adam_state;
+use crate::{Error, Result};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over; returns the records of all
+/// updates. Errors: a loss that is not finite, a stop by signal (after everything was saved), those of the disk.
+pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsize) -> Result<Vec<UpdateRecord>> {
+    let begun = Instant::now();
+    let c = run.config;
+    let mut logs = Logs::open(folder, (run.at.epoch > 1).then_some(&run.at.log_lengths))?;
+    let mut records = logs::read_metrics(&folder.metrics())?;
+    let mut console = Console::new(Pace::new(c.updates, 1, c.updates, run.at.epoch - 1), quiet);
+    console.say(&opening(run));
+    let before = run.at.elapsed_seconds;
+    let elapsed = || before + begun.elapsed().as_secs_f64();
+    let late = || c.max_minutes.filter(|limit| begun.elapsed().as_secs_f64() > 60.0 * limit);
+    let stopped = || stop.load(Ordering::Relaxed) != 0 || late().is_some();
+    let mut saved = Instant::now();
+    while !run.finished() {
+        let update_begun = Instant::now();
+        rollout(run)?;
+        learn(run)?;
+        let mut record = record(run)?;
+        let seconds = update_begun.elapsed().as_secs_f64();
+        let samples = (c.characters * c.steps()) as f64;
+        record.timing = Timing { seconds, samples_per_second: samples / seconds, elapsed_seconds: elapsed() };
+        records.push(record);
+        let found = warnings(&records, run.environment.action.cols());
+        let record = records.last_mut().expect("one was pushed");
+        record.warnings = found;
+        logs.append(record)?;
+        console.step();
+        console.epoch(record);
+        run.at.epoch += 1;
+        if run.finished() || stopped() {
+            break;
+        }
+        if saved.elapsed().as_secs() >= c.checkpoint_every {
+            save(run, folder, &logs, &records, elapsed())?;
+            saved = Instant::now();
+        }
+    }
+    save(run, folder, &logs, &records, elapsed())?;
+    console.finish();
+    if run.finished() {
+        return Ok(records);
+    }
+    match stop.load(Ordering::Relaxed) {
+        0 => {
+            let (limit, path) = (late().unwrap_or_default(), folder.path().display());
+            console.say(&format!("stopped after --max-minutes {limit}; continue with --resume {path}"));
+            Ok(records)
+        }
+        signal => Err(Error::Stopped(signal as i32)),
+    }
+}
+
+/// Lets the policy explore for the steps of a rollout.
+fn rollout(run: &mut Setup) -> Result<()> {
+    let steps = run.config.steps();
+    let done = ((run.at.epoch - 1) * steps) as u64;
+    let states: Vec<StepState> = (0..steps).map(|t| run.step_state(done + t as u64, t)).collect();
+    run.write_schedule(&states)?;
+    run.memory.run(&run.begin)?;
+    run.memory.repeat(&run.explore, steps)
+}
+
+/// Learns from the rollout.
+fn learn(run: &mut Setup) -> Result<()> {
+    let (c, update) = (run.config, &run.update);
+    let n = c.characters * c.steps();
+    let minibatch = n / c.minibatches;
+    let per_epoch = n.div_ceil(minibatch);
+    let rate = learning_rate(run);
+    let mut order = Vec::with_capacity(c.ppo_epochs * n);
+    for epoch in 0..c.ppo_epochs {
+        let number = (run.at.epoch * c.ppo_epochs + epoch) as u64;
+        order.extend(Stream::new(c.seed, Purpose::Shuffle, number).permutation(n));
+    }
+    let state = |i: usize| StepState {
+        minibatch: (i / per_epoch * n + i % per_epoch * minibatch) as u32,
+        ..adam_state(rate, [c.adam_beta1, c.adam_beta2], run.at.step + 1 + i as u64)
+    };
+    let states: Vec<StepState> = (0..c.ppo_epochs * per_epoch).map(state).collect();
+    run.memory.write(update.order, &order)?;
+    run.memory.write(update.schedule, &states)?;
+    run.memory.write(update.cursor, &[0, 0])?;
+    run.memory.write(update.sums, &vec![0.0; update.sums.len()])?;
+    run.memory.run(&update.estimate)?;
+    for _ in 0..c.ppo_epochs {
+        run.memory.repeat(&update.step, n / minibatch)?;
+        if let Some(rest) = &update.rest {
+            run.memory.run(rest)?;
+        }
+    }
+    run.at.step += states.len() as u64;
+    let bad = run.memory.read(update.losses)?[slot::NONFINITE_STEP] as u64;
+    if bad == 0 {
+        return Ok(());
+    }
+    let finite = run.memory.read(update.rollout.observations)?.iter().all(|x| x.is_finite());
+    let operation = if finite { "the policy" } else { "the decoder (observations are not finite)" }.to_owned();
+    let mend = "the last checkpoint is intact; try a smaller --learning-rate".to_owned();
+    Err(Error::NonFinite { epoch: run.at.epoch, step: bad, operation, mend })
+}
+
+fn learning_rate(run: &Setup) -> f64 {
+    let c = run.config;
+    c.decay.learning_rate(c.learning_rate, c.final_learning_rate, run.at.epoch - 1, c.updates)
+}
+
+/// The record of the update that is done, but for what earlier ones say about it.
+fn record(run: &mut Setup) -> Result<UpdateRecord> {
+    let (c, update) = (run.config, &run.update);
+    let sums = run.memory.read(update.sums)?;
+    let steps = update.schedule.len() as f64;
+    let outcomes = run.memory.read(update.rollout.outcomes)?;
+    let mut ended = Vec::new();
+    let mut total = 0.0;
+    for step in outcomes.chunks_exact(OUTCOME * c.characters) {
+        for (outcome, episode) in step.chunks_exact(OUTCOME).zip(&mut run.episodes) {
+            *episode += f64::from(outcome[0]);
+            total += f64::from(outcome[0]);
+            if outcome[1] == 0.0 {
+                ended.push(std::mem::take(episode));
+            }
+        }
+    }
+    ended.sort_by(f64::total_cmp);
+    let middle = |list: &[f64]| (list[(list.len() - 1) / 2] + list[list.len() / 2]) / 2.0;
+    let logstd = run.memory.read(run.policy.var("dist.logstd._bias").value)?;
+    Ok(UpdateRecord {
+        update: run.at.epoch,
+        step: run.at.step,
+        num_steps: (run.at.epoch * c.characters * c.steps()) as u64,
+        dist_entropy: sums[slot::ENTROPY] / steps,
+        value_loss: sums[slot::VALUE] / steps,
+        action_loss: sums[slot::ACTION] / steps,
+        step_reward: total / (c.characters * c.steps()) as f64,
+        mean_rew: (!ended.is_empty()).then(|| ended.iter().sum::<f64>() / ended.len() as f64),
+        median_rew: (!ended.is_empty()).then(|| middle(&ended)),
+        min_rew: ended.first().copied(),
+        max_rew: ended.last().copied(),
+        clip_fraction: sums[slot::CLIPPED] / steps,
+        grad_norm: sums[GRAD_NORM] / steps,
+        learning_rate: learning_rate(run),
+        std: logstd.iter().map(|x| f64::from(x.exp())).sum::<f64>() / logstd.len() as f64,
+        warnings: Vec::new(),
+        timing: Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 },
+    })
+}
+
+/// Writes the last checkpoint, after the logs it speaks of, and the report.
+fn save(
+    run: &mut Setup,
+    folder: &RunFolder,
+    logs: &Logs<UpdateRecord>,
+    records: &[UpdateRecord],
+    elapsed: f64,
+) -> Result<()> {
+    run.at.elapsed_seconds = elapsed;
+    run.at.log_lengths = logs.sync()?;
+    run.save(&folder.last_checkpoint())?;
+    let motion = Motion { note: "No motion is kept here yet.".into(), ..Motion::default() };
+    report::write(folder, &summary(run), records, &motion)
+}
+
+/// What is said at the start.
+fn opening(run: &Setup) -> String {
+    let c = run.config;
+    if run.at.epoch > 1 {
+        return format!("resuming at update {}, step {}", run.at.epoch, run.at.step);
+    }
+    format!(
+        "{} parameters, {} characters, {} steps an update, {} mini-batches of {}, {}",
+        run.policy.layout.num_parameters(),
+        c.characters,
+        c.characters * c.steps(),
+        c.ppo_epochs * (c.characters * c.steps()).div_ceil(c.characters * c.steps() / c.minibatches),
+        c.characters * c.steps() / c.minibatches,
+        run.memory.backend().describe()
+    )
+}
+
+/// What the report says of the configuration.
+fn summary(run: &Setup) -> [(&'static str, String); 6] {
+    let (c, rules) = (run.config, &run.environment.world.rules);
+    let m = run.decoder.model();
+    [
+        ("Task", format!("{}, {} steps an episode", c.task.name(), rules.horizon)),
+        (
+            "Decoder",
+            format!("{:?}, {} features, {} latents: {}", m.variant, m.frame_size, m.latent_size, c.vae.display()),
+        ),
+        ("Body unit", format!("{:.3} m", rules.body * METRES)),
+        ("Characters", format!("{}, rollouts of {} steps", c.characters, c.steps())),
+        ("Seed", c.seed.to_string()),
+        ("Device", run.memory.backend().describe()),
+    ]
+}
