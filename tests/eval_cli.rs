@@ -36,7 +36,7 @@ impl Desk {
 
     /// The report of a short evaluation, and the exit code.
     fn eval(&self, arguments: &str) -> (Value, i32, String) {
-        let output = self.run(&format!("eval walk --json --walks 12 --frames 90 {arguments}"));
+        let output = self.run(&format!("eval walk --json --walks 60 --frames 90 {arguments}"));
         let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
         (report, output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     }
@@ -95,7 +95,7 @@ fn everything_is_measured_on_motion_with_a_skeleton() {
     }
     assert_eq!(desk.eval("").0, all, "it repeats");
     assert_eq!(desk.eval("--threads 1").0, all, "on any number of threads");
-    let text = desk.run("eval walk --walks 12 --frames 90");
+    let text = desk.run("eval walk --walks 60 --frames 90");
     let text = String::from_utf8(text.stdout).unwrap();
     for part in ["held-out reconstruction", "foot skate", "dimensions are active", "Fréchet", "not measured"] {
         assert!(text.contains(part), "{part} is not in:\n{text}");

@@ -1,15 +1,14 @@
 //! Motion as files of other tools: what an independent reader makes of them is the motion that was written.
-use bvh_anim::{Bvh, ChannelType};
-use mvae_fast::data::{Dataset, npz, synth};
+use bvh_reader::bvh_positions;
+use mvae_fast::data::{Dataset, synth};
 use mvae_fast::motion::export::{Take, bvh, glb};
 use mvae_fast::motion::local::{Bones, LocalPose};
 use mvae_fast::motion::vector::{Axes, IDENTITY, Vec3, about_x, about_y, about_z, add, apply, chain, length, sub};
 use mvae_fast::motion::{Pose, Rig, quaternion, world};
 use mvae_fast::philox::{Purpose, Stream};
 use serde_json::Value;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+
+mod bvh_reader;
 
 /// What the issue of exactness is measured by: 1e-4 of the body's height (hips to the ground are half of it).
 fn tolerance(rig: &Rig) -> f64 {
@@ -103,46 +102,6 @@ fn angles_make_the_rotation_again() {
     }
 }
 
-/// Places of the joints of a BVH in a frame, by name, as an independent reader gives its numbers, in feet.
-fn bvh_positions(file: &Bvh, frame: usize) -> Vec<(String, Vec3)> {
-    let mut all: Vec<(String, Vec3, Axes)> = Vec::new();
-    for joint in file.joints() {
-        let data = joint.data();
-        let offset = data.offset();
-        let mut place = [offset.x, offset.y, offset.z].map(f64::from);
-        let mut turned = IDENTITY;
-        let mut placed = false;
-        for channel in data.channels() {
-            let value = f64::from(file.get_motion(frame, channel));
-            let (position, rotation) = match channel.channel_type() {
-                ChannelType::PositionX => (Some(0), None),
-                ChannelType::PositionY => (Some(1), None),
-                ChannelType::PositionZ => (Some(2), None),
-                ChannelType::RotationX => (None, Some(about_x(value.to_radians()))),
-                ChannelType::RotationY => (None, Some(about_y(value.to_radians()))),
-                ChannelType::RotationZ => (None, Some(about_z(value.to_radians()))),
-            };
-            if let Some(axis) = position {
-                place[axis] = value;
-                placed = true;
-            }
-            if let Some(rotation) = rotation {
-                turned = chain([turned, rotation]);
-            }
-        }
-        assert!(placed || data.parent_index().is_some(), "the root has places");
-        let (position, turned) = match data.parent_index() {
-            None => (place, turned),
-            Some(parent) => {
-                let (_, above, axes) = &all[parent];
-                (add(*above, apply(axes, place)), chain([*axes, turned]))
-            }
-        };
-        all.push((data.name().to_string(), position, turned));
-    }
-    all.into_iter().map(|(name, position, _)| (name, position.map(|x| x / bvh::CENTIMETRES))).collect()
-}
-
 #[test]
 fn bvh_says_where_the_joints_are() {
     let set = set();
@@ -176,71 +135,6 @@ fn bones_that_stretch_in_the_data_keep_their_places() {
         for (name, position) in bvh_positions(&file, frame) {
             let joint = rig.skeleton.find(&name).unwrap();
             assert!(length(sub(position, pose.positions[joint])) < tolerance(rig), "frame {frame}, {name}");
-        }
-    }
-}
-
-/// Shared material, when it is there.
-fn shared(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mocap").join(path);
-    if !path.exists() {
-        println!("skipped: no {}", path.display());
-    }
-    path.exists().then_some(path)
-}
-
-fn program(folder: &Path, arguments: &[&str]) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mvae-fast"));
-    let output = command.env_clear().current_dir(folder).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {output:?}");
-}
-
-#[test]
-fn a_clip_that_was_imported_is_exported_as_it_was() {
-    let Some(folder) = shared("bandai-namco-2") else { return };
-    let room = tempfile::tempdir().unwrap();
-    for name in ["walk_normal_001", "run_normal_017", "walk-turn-left_normal_032", "wave-both-hands_normal_001"] {
-        let original = folder.join(format!("dataset-2_{name}.bvh"));
-        let (set, again) = (format!("{name}.npz"), format!("{name}.bvh"));
-        program(room.path(), &["data", "import", original.to_str().unwrap(), "-o", &set]);
-        program(room.path(), &["data", "export", &set, "-o", &again]);
-        let original = bvh_anim::from_bytes(fs::read(original).unwrap()).unwrap();
-        let again = bvh_anim::from_bytes(fs::read(room.path().join(again)).unwrap()).unwrap();
-        let frames = again.frames().len();
-        assert_eq!(frames, original.frames().len() - 1, "the first frame has no last one");
-        for frame in 0..frames {
-            let want = bvh_positions(&original, frame + 1);
-            let heights = want.iter().map(|(_, [_, y, _])| *y);
-            let height = heights.clone().fold(0.0, f64::max) - heights.fold(f64::INFINITY, f64::min);
-            for (joint, got) in bvh_positions(&again, frame) {
-                let (_, want) = want.iter().find(|(name, _)| *name == joint).unwrap();
-                let error = length(sub(got, *want));
-                assert!(error < 1e-4 * height, "{name}, frame {frame}, {joint}: {error} ft");
-            }
-        }
-    }
-}
-
-#[test]
-fn clips_of_other_rigs_keep_the_places_of_their_joints() {
-    for folder in ["cmu-bvh", "cmu-expmap/test"] {
-        let Some(path) = shared(folder) else { continue };
-        let room = tempfile::tempdir().unwrap();
-        let mut import = vec!["data", "import", path.to_str().unwrap(), "-o", "set.npz"];
-        if folder.starts_with("cmu-expmap") {
-            import.extend(["--skeleton", "cmu"]);
-        }
-        program(room.path(), &import);
-        let set = npz::read(&room.path().join("set.npz")).unwrap();
-        let rig = rig(&set);
-        for clip in 0..set.end_indices.len() {
-            let file = bvh_anim::from_str(&bvh::text(&Take::of_clip(&set, rig, clip, Bones::Given))).unwrap();
-            for (frame, pose) in world::poses(&set, clip).iter().enumerate() {
-                for (name, position) in bvh_positions(&file, frame) {
-                    let error = length(sub(position, pose.positions[rig.skeleton.find(&name).unwrap()]));
-                    assert!(error < tolerance(rig), "{folder}, clip {clip}, frame {frame}, {name}: {error} ft");
-                }
-            }
         }
     }
 }

@@ -50,7 +50,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
     /// Standard deviation of latents drawn from the prior
-    #[arg(long, value_name = "T", default_value_t = 1.0, conflicts_with_all = ["reconstruct", "latents"])]
+    #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true, conflicts_with_all = ["reconstruct", "latents"])]
     pub temperature: f64,
     /// Start all characters at this clip (its name or number), from this frame on [default: each anywhere]
     #[arg(long, value_name = "CLIP[:FRAME]")]

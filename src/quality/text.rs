@@ -58,7 +58,7 @@ impl Display for Report {
             w.median_exit.map(|frame| format!("; the others leave it in frame {frame} (median)")).unwrap_or_default();
         writeln!(f, "  {:.1} % stay in the data's envelope{exit}", 100.0 * w.inside)?;
         if let (Some(walks), Some(data)) = (&w.gait, &w.data_gait) {
-            writeln!(f, "                             walks                data   (5 / 50 / 95 % quantiles)")?;
+            writeln!(f, "  {:<22} {:>19} {:>19}   (5 / 50 / 95 % quantiles)", "", "walks", "data")?;
             row(f, "speed, m/s", walks, data, |gait| triple(gait.speed, 2))?;
             row(f, "turn rate, degrees/s", walks, data, |gait| triple(gait.turn, 0))?;
             if let (Some(_), Some(_)) = (&walks.feet, &data.feet) {
