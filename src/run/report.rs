@@ -13,6 +13,9 @@ const SCRIPT: &str = include_str!("report/page.js");
 /// Errors above this (features have variance 1) are drawn as this, so that one rollout that explodes hides nothing else.
 const EXPLODED: f64 = 10.0;
 
+/// Epochs that a heat map shows at most, the last among them.
+const COLUMNS: usize = 240;
+
 /// What a run folder may hold, and what it is for.
 pub const FILES: [(&str, &str); 7] = [
     ("checkpoints/best.safetensors", "smallest held-out error"),
@@ -166,6 +169,16 @@ fn data(records: &[EpochRecord]) -> String {
         posterior_mean: Vec<f32>,
         posterior_std: Vec<f32>,
         expert_usage: Vec<f32>,
+        prior_inside: Vec<Option<f32>>,
+        prior_rms: Vec<Option<f32>>,
+        prior_1800_inside: Vec<Option<f32>>,
+        prior_1800_rms: Vec<Option<f32>>,
+        /// Epochs of the heat maps, whose fields end in `_over`.
+        sampled: Vec<usize>,
+        kl_per_latent_over: Vec<Vec<f32>>,
+        posterior_mean_over: Vec<Vec<f32>>,
+        posterior_std_over: Vec<Vec<f32>>,
+        expert_usage_over: Vec<Vec<f32>>,
     }
     let curve = |field: fn(&EpochRecord) -> f64| records.iter().map(|record| field(record) as f32).collect::<Vec<_>>();
     let measured = |field: fn(&crate::record::Validation) -> Option<f64>| {
@@ -174,6 +187,12 @@ fn data(records: &[EpochRecord]) -> String {
     };
     let last = |field: fn(&EpochRecord) -> &Vec<f64>| {
         records.last().map_or(Vec::new(), |last| field(last).iter().map(|x| *x as f32).collect())
+    };
+    let (count, columns) = (records.len(), records.len().min(COLUMNS));
+    let sampled: Vec<&EpochRecord> = (0..columns).map(|i| &records[(i + 1) * count / columns - 1]).collect();
+    let over = |field: fn(&EpochRecord) -> &Vec<f64>| {
+        let short = |record: &&EpochRecord| field(record).iter().map(|&x| short(x)).collect();
+        sampled.iter().map(short).collect()
     };
     let curves = Curves {
         epoch: records.iter().map(|record| record.epoch).collect(),
@@ -195,8 +214,22 @@ fn data(records: &[EpochRecord]) -> String {
         posterior_mean: last(|record| &record.posterior_mean),
         posterior_std: last(|record| &record.posterior_std),
         expert_usage: last(|record| &record.expert_usage),
+        prior_inside: measured(|validation| Some(validation.prior_inside)),
+        prior_rms: measured(|validation| Some(validation.prior_rms)),
+        prior_1800_inside: measured(|validation| Some(validation.prior_1800.as_ref()?.inside)),
+        prior_1800_rms: measured(|validation| Some(validation.prior_1800.as_ref()?.rms)),
+        sampled: sampled.iter().map(|record| record.epoch).collect(),
+        kl_per_latent_over: over(|record| &record.kl_per_latent),
+        posterior_mean_over: over(|record| &record.posterior_mean),
+        posterior_std_over: over(|record| &record.posterior_std),
+        expert_usage_over: over(|record| &record.expert_usage),
     };
     json(&curves)
+}
+
+/// Three significant digits: enough for a colour.
+fn short(x: f64) -> f32 {
+    format!("{x:.2e}").parse().expect("a number that was written is read")
 }
 
 /// Four significant digits, and an exponent where the number would be long.
