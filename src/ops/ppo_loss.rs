@@ -166,7 +166,13 @@ pub mod cpu {
     /// r A and clip(r) A
     fn surrogates<T: Real>(ratio: T, advantage: T, clip: f64) -> (T, T) {
         let (low, high) = (T::of(1.0 - clip), T::of(1.0 + clip));
-        let clipped = if ratio < low { low } else if ratio > high { high } else { ratio };
+        let clipped = if ratio < low {
+            low
+        } else if ratio > high {
+            high
+        } else {
+            ratio
+        };
         (ratio * advantage, clipped * advantage)
     }
 

@@ -322,7 +322,14 @@ impl<T: Real> World<T> {
     }
 
     /// A call whose outputs are `written` and all tensors of the task that are there; a warp a character.
-    fn push(&self, plan: &mut Plan, kernel: &'static str, (frame, last): (usize, bool), written: &[&'static str], body: Body<T>) {
+    fn push(
+        &self,
+        plan: &mut Plan,
+        kernel: &'static str,
+        (frame, last): (usize, bool),
+        written: &[&'static str],
+        body: Body<T>,
+    ) {
         let task = ["target", "potential", "command", "offset", "visited"];
         let writes: Vec<Output> = written.iter().chain(&task).map(|name| Output::part(name)).collect();
         let grid = Grid::items(self.root.rows().div_ceil(4), 128);

@@ -5,6 +5,7 @@ use super::player::{self, Motion};
 use crate::Result;
 use crate::record::EpochRecord;
 use serde::Serialize;
+use std::ops::Range;
 
 const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
@@ -94,7 +95,42 @@ fn warnings(records: &[EpochRecord]) -> String {
         ),
         _ => String::new(),
     };
-    format!("{gone}<ul class=\"warnings\">{items}</ul>")
+    format!("{gone}<ul class=\"warnings\">{items}</ul>{}", history(records))
+}
+
+/// Which warning came in which epochs, each in its last words; nothing when one epoch alone warned.
+fn history(records: &[EpochRecord]) -> String {
+    let mut kinds: Vec<(&str, &str, Vec<Range<usize>>)> = Vec::new();
+    for record in records {
+        for warning in &record.warnings {
+            let kind = warning.split(':').next().unwrap_or_default();
+            let at = kinds.iter().position(|known| known.0 == kind).unwrap_or_else(|| {
+                kinds.push((kind, warning, Vec::new()));
+                kinds.len() - 1
+            });
+            let (_, words, epochs) = &mut kinds[at];
+            *words = warning;
+            match epochs.last_mut() {
+                Some(run) if run.end == record.epoch => run.end += 1,
+                _ => epochs.push(record.epoch..record.epoch + 1),
+            }
+        }
+    }
+    if kinds.iter().all(|(.., epochs)| matches!(&epochs[..], [only] if only.len() == 1)) {
+        return String::new();
+    }
+    let span = |run: &Range<usize>| match run.len() {
+        1 => run.start.to_string(),
+        _ => format!("{} to {}", run.start, run.end - 1),
+    };
+    let items: String = kinds
+        .iter()
+        .map(|(_, words, epochs)| {
+            let epochs = epochs.iter().map(span).collect::<Vec<_>>().join(", ");
+            format!("<li>epochs {epochs}: {}</li>", escape(words))
+        })
+        .collect();
+    format!("<details class=\"soft\"><summary>Warnings of all epochs</summary><ul>{items}</ul></details>")
 }
 
 /// The table of final numbers.

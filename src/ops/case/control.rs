@@ -16,12 +16,15 @@ pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
     let mut cases = vec![linear(5, 3, 0, 4, Activation::Tanh, false), draws(67, 2), scaled(100, 267), scaled(3, 5)];
     cases.extend([mixed(100, 32, true), mixed(3, 5, false)]);
     cases.extend([(1, 1, true), (7, 5, true), (100, 32, true), (100, 32, false)].map(|(b, a, noise)| act(b, a, noise)));
-    cases.extend([(1, 2, true), (7, 3, true), (5, 11, false), (32, 512, true)].map(|(t, p, gae)| advantages(t, p, gae)));
+    cases
+        .extend([(1, 2, true), (7, 3, true), (5, 11, false), (32, 512, true)].map(|(t, p, gae)| advantages(t, p, gae)));
     cases.extend([keep(3, 5, 7, 2), keep(8, 100, 269, 32), pick(11, 5, 3, 2), pick(4096, 1000, 269, 32)]);
     cases.extend([(1, 1), (7, 3), (37, 5), (1000, 32)].map(|(b, a)| loss(b, a)));
     cases.extend([clip(100, 1.0), clip(100_000, 1.0), clip(70_000, 1e6)]);
     for task in [Task::Target, Task::Joystick, Task::Path, Task::Walk, Task::Maze] {
-        cases.extend([(false, 241), (false, 240), (true, 240)].map(|(literal, horizon)| live(task, 5, 4, literal, horizon)));
+        cases.extend(
+            [(false, 241), (false, 240), (true, 240)].map(|(literal, horizon)| live(task, 5, 4, literal, horizon)),
+        );
         cases.push(live(task, 100, 22, false, 241));
     }
     cases
@@ -64,16 +67,20 @@ fn mixed<T: Real>(p: usize, l: usize, two: bool) -> Case<T> {
 }
 
 fn act<T: Real>(b: usize, a: usize, noisy: bool) -> Case<T> {
-    let case = step_case("gaussian_action", format!("b={b} a={a}{}", if noisy { " drawn" } else { "" }), move |arena| {
-        let [mean, noise, action] = [(); 3].map(|()| arena.mat(b, a));
-        let (logstd, log_prob) = (arena.mat(a, 1), arena.mat(b, 1));
-        let mut plan = Plan::default();
-        let drawn = if noisy { noise } else { Mat::NONE };
-        gaussian_action::push(&mut plan, (mean, logstd), drawn, (action, log_prob))?;
-        let inputs =
-            vec![input("mean", Var::constant(mean), 0.5), input("logstd", Var::constant(logstd), 0.3), constant("noise", noise)];
-        Ok(Built::step(plan, inputs, vec![Var::constant(action), Var::constant(log_prob)]))
-    });
+    let case =
+        step_case("gaussian_action", format!("b={b} a={a}{}", if noisy { " drawn" } else { "" }), move |arena| {
+            let [mean, noise, action] = [(); 3].map(|()| arena.mat(b, a));
+            let (logstd, log_prob) = (arena.mat(a, 1), arena.mat(b, 1));
+            let mut plan = Plan::default();
+            let drawn = if noisy { noise } else { Mat::NONE };
+            gaussian_action::push(&mut plan, (mean, logstd), drawn, (action, log_prob))?;
+            let inputs = vec![
+                input("mean", Var::constant(mean), 0.5),
+                input("logstd", Var::constant(logstd), 0.3),
+                constant("noise", noise),
+            ];
+            Ok(Built::step(plan, inputs, vec![Var::constant(action), Var::constant(log_prob)]))
+        });
     Case { terms: 2 * a, ..small(case, b < 64) }
 }
 
@@ -120,9 +127,8 @@ fn keep<T: Real>(t: usize, p: usize, d: usize, a: usize) -> Case<T> {
         let mats = [observation, action, log_prob, outcome];
         let inputs = mats.map(|mat| constant("step", mat)).into_iter().collect();
         let built = Built::step(plan, inputs, mats.map(Var::constant).to_vec());
-        Ok(built.prepared(move |memory| {
-            memory.write(state, &[StepState { minibatch: t as u32 - 1, ..first_step()[0] }])
-        }))
+        Ok(built
+            .prepared(move |memory| memory.write(state, &[StepState { minibatch: t as u32 - 1, ..first_step()[0] }])))
     });
     small(case, p < 64)
 }
@@ -205,8 +211,7 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: us
         let (frame_size, latent) = (3 + 12 * joints, 5);
         let (condition_frames, future_predictions) = (2, 2);
         let course = if task == Task::Path { 37 } else { 8 };
-        let sizes =
-            Sizes { characters: p, frame_size, condition_frames, future_predictions, latent, poses: 3, course };
+        let sizes = Sizes { characters: p, frame_size, condition_frames, future_predictions, latent, poses: 3, course };
         let state = arena.mat(1, 1);
         let world = World::<T>::new(arena, rules, sizes, state)?;
         let mut plan = Plan::default();

@@ -29,7 +29,8 @@ pub mod cpu {
             let potential = -length(v.way(p, v.goal(p)));
             let hit = one_if(potential > T::of(-RADIUS));
             let size = v.latent[p * v.l..][..v.l].iter().map(|z| z.abs()).sum::<T>() / T::of(v.l as f64);
-            let reward = potential - v.potential[p] + T::of(HIT) * hit + T::of(0.75) * v.energy(frame) - T::of(0.005) * size;
+            let reward =
+                potential - v.potential[p] + T::of(HIT) * hit + T::of(0.75) * v.energy(frame) - T::of(0.005) * size;
             follow(&mut v, p, time);
             v.measure(p);
             v.finish(p, reward, false, false);

@@ -20,7 +20,6 @@ function unpack({ skeleton, tracks }) {
   });
 }
 
-const KINDS = { data: "data", reconstruction: "reconstruction", walk: "walk" };
 const VIEWS = { "3-D": { yaw: 0.75, pitch: 0.22 }, side: { yaw: 0, pitch: 0.06 }, front: { yaw: Math.PI / 2, pitch: 0.06 }, above: { yaw: 0, pitch: Math.PI / 2, away: 2.2 } };
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4];
 const HELP = "Drag to turn, pinch or turn the wheel to zoom (click first), two fingers or the right button to move. Keys: "
@@ -167,7 +166,7 @@ class Player {
   refresh() {
     this.asked ||= requestAnimationFrame(now => {
       this.asked = 0;
-      const seconds = Math.min((now - (this.last ?? now)) / 1000, 0.1);
+      const seconds = Math.min((now - (this.last ?? now)) / 1000, 0.5);
       this.last = now;
       if (this.playing) {
         this.time += seconds * this.speed;
@@ -198,7 +197,7 @@ class Player {
       moving = this.aim(panel, seconds) || moving;
       panel.shapes.clear();
       for (const track of panel.tracks) {
-        const colour = palette[KINDS[track.kind]];
+        const colour = palette[track.kind];
         figure(panel.shapes, track, time, { colour, contact: palette.contact });
         if (this.traces) for (const overlay of track.overlays) overlay(panel.shapes, track, time, palette, panel.camera);
       }
@@ -327,7 +326,7 @@ function columnsFor(count, width, height) {
   return Array.from({ length: Math.max(count, 1) }, (_, k) => k + 1).reduce((best, columns) => size(columns) > size(best) * 1.02 ? columns : best, 1);
 }
 
-// The colours of the page, as [r, g, b] from 0 to 1.
+// The colours of the page, as [r, g, b] from 0 to 1; those of tracks by their kind.
 function readPalette(element) {
   const style = getComputedStyle(element);
   const colour = name => style.getPropertyValue(`--${name}`).trim().match(/[0-9a-f]{2}/gi).map(x => parseInt(x, 16) / 255);
@@ -358,7 +357,7 @@ function speedAt(track, time) {
 // The root's way over the ground: strong where the track has been, faint where it will go.
 function trail(shapes, track, time, palette, camera) {
   const now = Math.min(time * track.fps, track.frames - 1), width = Math.max(0.028 * track.body.size, 0.0045 * camera.distance);
-  shapes.band(track.roots, width, palette[KINDS[track.kind]], i => i <= now + 0.5 ? 0.85 : 0.22);
+  shapes.band(track.roots, width, palette[track.kind], i => i <= now + 0.5 ? 0.85 : 0.22);
 }
 
 // Where the feet stood in the last seconds: a smear is a foot that slid.
