@@ -196,11 +196,11 @@ function heat(parent, { title, label, name, epochs, values, middle, unit }) {
     const rows = values[0].length, style = getComputedStyle(plot), canvas = document.createElement("canvas");
     const [none, more, less] = [0, 1, 2].map(k => style.getPropertyValue(`--heat-${k}`).match(/[0-9a-f]{2}/gi).map(x => parseInt(x, 16)));
     [canvas.width, canvas.height] = [values.length, rows];
-    const context = canvas.getContext("2d"), image = context.createImageData(values.length, rows);
+    const context = canvas.getContext("2d"), image = context.createImageData(values.length, rows), pixels = image.data;
     values.forEach((column, k) => column.forEach((value, row) => {
       const share = value === null ? 0 : (value - (middle ?? 0)) / reach, end = share < 0 ? less : more;
       const colour = none.map((x, c) => x + Math.abs(share) * (end[c] - x));
-      image.data.set([...colour, value === null ? 0 : 255], 4 * ((rows - 1 - row) * values.length + k));
+      pixels.set([...colour, value === null ? 0 : 255], 4 * ((rows - 1 - row) * values.length + k));
     }));
     context.putImageData(image, 0, 0);
     const [w, h] = [width - LEFT - RIGHT, HEIGHT - TOP - BOTTOM];
