@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
-use crate::clips::Clips;
+use crate::clips::{Clips, Shown};
 use crate::config::{Config, KlWeight, ModelConfig};
 use crate::data::normalize::Statistics;
 use crate::data::windows::{self, Split};
@@ -99,7 +99,6 @@ impl<'a> Setup<'a> {
             let training_frames = split.train.iter().cloned().flatten().map(|i| set.frame(i));
             Statistics::of_rows(training_frames, set.frame_size)
         });
-        let shown = Clips::choose(&set, &split, c.condition_frames);
         statistics.normalize(c.normalization, &mut set.frames);
 
         let mut arena = Arena::default();
@@ -119,6 +118,8 @@ impl<'a> Setup<'a> {
         let features = Feature::all(&set.frames, set.frame_size);
         let held_out = split.validation.clone();
         let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, features, c.seed)?;
+        let shown = Shown { set: &set, split: &split, normalization: (c.normalization, &statistics) };
+        let shown = Clips::new(&mut arena, &parameters, data, &model, &shown, c.seed)?;
         let mut memory = Memory::new(backend, arena)?;
         memory.write(data, &set.frames)?;
 

@@ -2,7 +2,6 @@
 //!
 //! What it starts from is in [`Setup`], everything a step does in its plan ([`crate::step`]), all that changes over a run
 //! in [`schedule`]; logs, report, warnings and checkpoints observe the records.
-use crate::clips::Clips;
 use crate::config::Config;
 use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
@@ -72,6 +71,9 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
         if epoch.is_multiple_of(interval) || epoch == epochs {
             let evaluation_begun = Instant::now();
             record.validation = Some(run.evaluation.measure(&mut run.memory, epoch == epochs)?);
+            if let Some(shown) = &mut run.shown {
+                shown.make(&mut run.memory, epoch)?;
+            }
             console.evaluated(evaluation_begun.elapsed().as_secs_f64());
         }
         record.warnings = diagnose::warnings(c, &record);
@@ -173,8 +175,9 @@ fn save(
     elapsed: f64,
 ) -> Result<()> {
     checkpoint(run, &folder.last_checkpoint(), logs, elapsed)?;
-    let motion = run.shown.as_ref().map_or_else(Motion::of_no_skeleton, Clips::motion);
-    report::write(folder, &summary(run), records, &motion)
+    let unknown = Motion::of_no_skeleton();
+    let motion = run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
+    report::write(folder, &summary(run), records, motion)
 }
 
 /// Writes a checkpoint, after the logs it speaks of.

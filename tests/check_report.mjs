@@ -55,12 +55,21 @@ async function changed(page, before) {
 }
 const clock = page => page.$eval(".player .clock", clock => parseFloat(clock.textContent));
 
+// Waits until what was asked for is in the picture.
+const drawn = page => page.evaluate(() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 150)));
+
+// Waits until the clock is past a time; a slow machine draws few pictures, but the clock keeps to the seconds.
+async function passes(page, time) {
+  for (let k = 0; k < 100 && await clock(page) <= time; k++) await wait(100);
+  assert.ok(await clock(page) > time, "playing takes time on");
+}
+
 async function useWithMouseAndKeys(page) {
   const canvas = await (await page.$(".player canvas")).boundingBox(), scrub = await (await page.$(".player .scrub")).boundingBox();
   const middle = [canvas.x + canvas.width / 2, canvas.y + canvas.height / 2];
   let before = await canvasPicture(page);
   const moves = async (what, least = 0.003) => {
-    await wait(350);
+    await drawn(page);
     const share = await changed(page, before);
     assert.ok(share > least, `${what}: ${(100 * share).toFixed(2)} % of the pixels changed`);
     console.log(`${what}: ${(100 * share).toFixed(1)} % of the pixels changed`);
@@ -68,25 +77,24 @@ async function useWithMouseAndKeys(page) {
   };
   assert.equal(await clock(page), 0, "with reduced motion nothing plays by itself");
   await page.mouse.click(scrub.x + scrub.width / 2, scrub.y + scrub.height / 2);
-  await wait(200);
+  await drawn(page);
   const length = await page.$eval(".player .scrub", scrub => Number(scrub.max)), half = await clock(page);
   assert.ok(Math.abs(half - length / 2) < 0.05 * length, `a click in the middle of ${length} s goes to ${half} s`);
   await moves("scrubbing");
 
   await page.mouse.click(...middle);
   await page.keyboard.press("Space");
-  await wait(1000);
+  await passes(page, half + 0.3);
   await page.keyboard.press("Space");
-  assert.ok(await clock(page) > half + 0.3, "playing takes time on");
   await moves("playing");
   const at = await clock(page);
   await wait(300);
   assert.equal(await clock(page), at, "paused");
   await page.keyboard.press("ArrowRight");
-  await wait(200);
+  await drawn(page);
   assert.ok(Math.abs(await clock(page) - at - 1 / 30) < 0.03, "a frame on");
   await page.keyboard.press("Home");
-  await wait(200);
+  await drawn(page);
   assert.equal(await clock(page), 0);
   await moves("home");
 
@@ -129,12 +137,10 @@ async function useWithAFinger(page) {
   await page.touchscreen.touchStart(x - 60, y);
   for (let k = -50; k <= 60; k += 10) await page.touchscreen.touchMove(x + k, y);
   await page.touchscreen.touchEnd();
-  await wait(300);
+  await drawn(page);
   assert.ok(await changed(page, before) > 0.003, "a finger turns");
   await page.tap(".player .timeline button");
-  await wait(700);
-  await page.tap(".player .timeline button");
-  assert.ok(await clock(page) > 0.1, "a finger plays");
+  await passes(page, 0.1);
 }
 
 try {

@@ -361,6 +361,30 @@ fn the_report_stands_alone() {
 }
 
 #[test]
+fn warnings_of_all_epochs_are_told() {
+    let mut records: Vec<EpochRecord> = (1..=6).map(record).collect();
+    let page = |records: &[EpochRecord]| report::page("walk", &[], records, &Motion::default(), &[]);
+    records[2].warnings = vec!["expert 1 is dead: 0.1 %".into()];
+    assert!(!page(&records).contains("Warnings of all epochs"), "one epoch alone says it all");
+    for (epoch, share) in [(3, "0.2"), (5, "0.3")] {
+        records[epoch].warnings = vec![format!("expert 1 is dead: {share} %")];
+    }
+    let page = page(&records);
+    assert!(page.contains("<li>epochs 3 to 4, 6: expert 1 is dead: 0.3 %</li>"), "{page}");
+}
+
+#[test]
+fn heat_maps_take_the_last_epoch_and_no_more_than_they_can_show() {
+    let records: Vec<EpochRecord> = (1..=1000).map(record).collect();
+    let page = report::page("walk", &[], &records, &Motion::default(), &[]);
+    let start = page.find("id=\"data\">").unwrap() + "id=\"data\">".len();
+    let data: serde_json::Value = serde_json::from_str(page[start..].split("</script>").next().unwrap()).unwrap();
+    let sampled: Vec<u64> = data["sampled"].as_array().unwrap().iter().map(|x| x.as_u64().unwrap()).collect();
+    assert!(sampled.is_sorted() && sampled.len() <= 240 && sampled.last() == Some(&1000), "{sampled:?}");
+    assert_eq!(data["kl_per_latent_over"][sampled.len() - 1], serde_json::json!([500.0, 1.0, 2.5]));
+}
+
+#[test]
 fn a_report_is_written_before_the_first_epoch_too() {
     let root = tempfile::tempdir().unwrap();
     let run = new_run(root.path());

@@ -511,3 +511,45 @@ fn runs_may_be_moved_and_resumed_by_path() {
     assert!(text(&output.stdout).contains("run folder: moved\n"), "{output:?}");
     assert!(Path::new(&elsewhere.join("moved/report.html")).exists());
 }
+
+/// What the page of a run shows in motion, and its size.
+fn shown(desk: &Desk, run: &str) -> (serde_json::Value, usize) {
+    let page = fs::read_to_string(desk.path(run).join("report.html")).unwrap();
+    let start = page.find("id=\"motion\">").unwrap() + "id=\"motion\">".len();
+    (serde_json::from_str(page[start..].split("</script>").next().unwrap()).unwrap(), page.len())
+}
+
+#[test]
+fn the_report_shows_data_reconstruction_and_walks() {
+    let desk = Desk::new(120);
+    success(&mut desk.program(&["data", "synth", "-o", "walk.npz", "--frames", "900"]));
+    for name in ["once", "again"] {
+        success(&mut desk.train(&["walk.npz", "--name", name, "--validation", "0.3", "--batch-size", "64"]));
+    }
+    let (motion, size) = shown(&desk, "runs/once");
+    assert!(size < 2_000_000, "{size} bytes");
+    assert_eq!(motion, shown(&desk, "runs/again").0, "the same run shows the same motion");
+    let tracks = motion["tracks"].as_array().unwrap();
+    let starts: Vec<&str> = tracks.iter().map(|track| track["start"].as_str().unwrap()).collect();
+    assert!(
+        starts[0].contains("(held out)") && starts.iter().any(|start| start.contains("(trained on)")),
+        "{starts:?}"
+    );
+    let of = |kind: &str| {
+        tracks.iter().filter(|track| track["kind"] == kind && track["start"] == starts[0]).collect::<Vec<_>>()
+    };
+    let [data, reconstruction, walks] = ["data", "reconstruction", "walk"].map(of);
+    assert_eq!([data.len(), reconstruction.len(), walks.len()], [1, 1, 2]);
+    assert!(walks.iter().all(|walk| walk["frames"] == 301), "10 s at 30 frames a second");
+    // All begin in one pose, and then differ.
+    let begin = |track: &serde_json::Value| track["motion"].as_str().unwrap()[..184].to_owned();
+    let all = [data[0], reconstruction[0], walks[0], walks[1]];
+    assert!(all.iter().all(|track| begin(track) == begin(data[0])));
+    assert!((1..4).all(|i| (0..i).all(|k| all[i]["motion"] != all[k]["motion"])));
+
+    success(&mut desk.train(&["motion.npz", "--name", "unknown"]));
+    assert!(shown(&desk, "runs/unknown").0.is_null());
+    assert!(
+        fs::read_to_string(desk.path("runs/unknown/report.html")).unwrap().contains("No player: the data does not say")
+    );
+}

@@ -5,6 +5,7 @@ use super::player::{self, Motion};
 use crate::Result;
 use crate::record::{EpochRecord, Record};
 use serde::Serialize;
+use std::ops::Range;
 
 const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
@@ -12,6 +13,9 @@ const CHARTS: &str = include_str!("report/charts.js");
 const SCRIPT: &str = include_str!("report/page.js");
 /// Errors above this (features have variance 1) are drawn as this, so that one rollout that explodes hides nothing else.
 const EXPLODED: f64 = 10.0;
+
+/// Epochs that a heat map shows at most, the last among them.
+const COLUMNS: usize = 240;
 
 /// What a run folder may hold, and what it is for.
 pub const FILES: [(&str, &str); 7] = [
@@ -107,7 +111,42 @@ fn warnings<R: Reported>(records: &[R]) -> String {
         ),
         _ => String::new(),
     };
-    format!("{gone}<ul class=\"warnings\">{items}</ul>")
+    format!("{gone}<ul class=\"warnings\">{items}</ul>{}", history(records))
+}
+
+/// Which warning came in which epochs, each in its last words; nothing when one epoch alone warned.
+fn history(records: &[EpochRecord]) -> String {
+    let mut kinds: Vec<(&str, &str, Vec<Range<usize>>)> = Vec::new();
+    for record in records {
+        for warning in &record.warnings {
+            let kind = warning.split(':').next().unwrap_or_default();
+            let at = kinds.iter().position(|known| known.0 == kind).unwrap_or_else(|| {
+                kinds.push((kind, warning, Vec::new()));
+                kinds.len() - 1
+            });
+            let (_, words, epochs) = &mut kinds[at];
+            *words = warning;
+            match epochs.last_mut() {
+                Some(run) if run.end == record.epoch => run.end += 1,
+                _ => epochs.push(record.epoch..record.epoch + 1),
+            }
+        }
+    }
+    if kinds.iter().all(|(.., epochs)| matches!(&epochs[..], [only] if only.len() == 1)) {
+        return String::new();
+    }
+    let span = |run: &Range<usize>| match run.len() {
+        1 => run.start.to_string(),
+        _ => format!("{} to {}", run.start, run.end - 1),
+    };
+    let items: String = kinds
+        .iter()
+        .map(|(_, words, epochs)| {
+            let epochs = epochs.iter().map(span).collect::<Vec<_>>().join(", ");
+            format!("<li>epochs {epochs}: {}</li>", escape(words))
+        })
+        .collect();
+    format!("<details class=\"soft\"><summary>Warnings of all epochs</summary><ul>{items}</ul></details>")
 }
 
 impl Reported for EpochRecord {
@@ -194,6 +233,16 @@ fn data(records: &[EpochRecord]) -> serde_json::Value {
         posterior_mean: Vec<f32>,
         posterior_std: Vec<f32>,
         expert_usage: Vec<f32>,
+        prior_inside: Vec<Option<f32>>,
+        prior_rms: Vec<Option<f32>>,
+        prior_1800_inside: Vec<Option<f32>>,
+        prior_1800_rms: Vec<Option<f32>>,
+        /// Epochs of the heat maps, whose fields end in `_over`.
+        sampled: Vec<usize>,
+        kl_per_latent_over: Vec<Vec<f32>>,
+        posterior_mean_over: Vec<Vec<f32>>,
+        posterior_std_over: Vec<Vec<f32>>,
+        expert_usage_over: Vec<Vec<f32>>,
     }
     let curve = |field: fn(&EpochRecord) -> f64| records.iter().map(|record| field(record) as f32).collect::<Vec<_>>();
     let measured = |field: fn(&crate::record::Validation) -> Option<f64>| {
@@ -202,6 +251,12 @@ fn data(records: &[EpochRecord]) -> serde_json::Value {
     };
     let last = |field: fn(&EpochRecord) -> &Vec<f64>| {
         records.last().map_or(Vec::new(), |last| field(last).iter().map(|x| *x as f32).collect())
+    };
+    let (count, columns) = (records.len(), records.len().min(COLUMNS));
+    let sampled: Vec<&EpochRecord> = (0..columns).map(|i| &records[(i + 1) * count / columns - 1]).collect();
+    let over = |field: fn(&EpochRecord) -> &Vec<f64>| {
+        let short = |record: &&EpochRecord| field(record).iter().map(|&x| short(x)).collect();
+        sampled.iter().map(short).collect()
     };
     let curves = Curves {
         epoch: records.iter().map(|record| record.epoch).collect(),
@@ -223,8 +278,22 @@ fn data(records: &[EpochRecord]) -> serde_json::Value {
         posterior_mean: last(|record| &record.posterior_mean),
         posterior_std: last(|record| &record.posterior_std),
         expert_usage: last(|record| &record.expert_usage),
+        prior_inside: measured(|validation| Some(validation.prior_inside)),
+        prior_rms: measured(|validation| Some(validation.prior_rms)),
+        prior_1800_inside: measured(|validation| Some(validation.prior_1800.as_ref()?.inside)),
+        prior_1800_rms: measured(|validation| Some(validation.prior_1800.as_ref()?.rms)),
+        sampled: sampled.iter().map(|record| record.epoch).collect(),
+        kl_per_latent_over: over(|record| &record.kl_per_latent),
+        posterior_mean_over: over(|record| &record.posterior_mean),
+        posterior_std_over: over(|record| &record.posterior_std),
+        expert_usage_over: over(|record| &record.expert_usage),
     };
     serde_json::to_value(&curves).expect("curves are plain data")
+}
+
+/// Three significant digits: enough for a colour.
+fn short(x: f64) -> f32 {
+    format!("{x:.2e}").parse().expect("a number that was written is read")
 }
 
 /// Four significant digits, and an exponent where the number would be long.

@@ -2,7 +2,7 @@
 
 // Radius (metres) of a joint of a person whose hips are 0.95 m high, by what its name says; the first match counts.
 const THICKNESS = [
-  [/thumb|index|middle|ring|pinky|finger/, 0.011], [/head|skull/, 0.085], [/neck/, 0.052], [/toe|ball/, 0.03],
+  [/thumb|index|middle|ring|pinky|finger/, 0.011], [/head|skull/, 0.048], [/neck/, 0.052], [/toe|ball/, 0.03],
   [/foot|ankle/, 0.038], [/(up|upper)_?leg|thigh|femur/, 0.076], [/leg|shin|calf|tibia|knee/, 0.053],
   [/(fore|lower)_?arm|elbow|radius/, 0.038], [/hand|wrist/, 0.028], [/shoulder|clavicle|collar/, 0.058],
   [/arm|humerus/, 0.05], [/chest|thorax|spine_?[2-9]/, 0.105], [/spine|torso|back|abdomen/, 0.098], [/hip|pelvis|root/, 0.1],
@@ -17,7 +17,8 @@ const named = (table, name, other) => (table.find(([pattern]) => pattern.test(na
 
 // Half of what a trunk is wider than deep, by the radius of its joint.
 const WIDER = radius => radius > 0.102 ? 0.062 : radius > 0.099 ? 0.045 : 0.036;
-const HEAD_SHAPE = { neck: 0.05, from: 0.085, to: 0.13, radius: 0.092 };
+// A head beyond the joint at its base, or beyond the neck when that is the last joint.
+const HEAD_SHAPE = { neck: 0.048, from: 0.055, to: 0.1, radius: 0.092, beyondNeck: 0.03 };
 
 // The bones of a skeleton {names, parents, hip_height, ...}: cones between joints a and b, each with a radius. A bone may
 // go `tip` metres beyond b = a, away from joint `from`; one of the trunk is three, the outer ones
@@ -41,10 +42,10 @@ function bodyOf({ names, parents, hip_height: hips }) {
     bones.push(bone);
     if (parents.includes(joint)) return;
     const tip = { ...bone, a: joint, b: joint, from: parent, ra: radii[joint], rb: 0.8 * radii[joint], across: null };
-    const { neck, from, to, radius } = HEAD_SHAPE;
+    const { neck, from, to, radius, beyondNeck } = HEAD_SHAPE, higher = /neck/.test(words[joint]) ? beyondNeck : 0;
     if (/neck|head|skull/.test(words[joint]))
       bones.push({ ...tip, ra: size * neck, rb: size * neck, tip: size * 0.04 },
-        { ...tip, ra: size * radius * 0.9, rb: size * radius, tipA: size * from, tip: size * to });
+        { ...tip, ra: size * radius * 0.9, rb: size * radius, tipA: size * (from + higher), tip: size * (to + higher) });
     else if (named(TIPS, words[joint], 0) > 0) bones.push({ ...tip, tip: size * named(TIPS, words[joint], 0) });
   });
   return { bones, size };

@@ -118,6 +118,11 @@ pub fn pack(rig: &Rig, tracks: &[Track]) -> serde_json::Value {
     })
 }
 
+/// Bytes that a frame of so many joints takes in the page.
+pub fn bytes_a_frame(joints: usize) -> usize {
+    (2 * (3 + 3 * joints) * 4).div_ceil(3)
+}
+
 /// Base64 of little-endian 16-bit integers, and the frames in it. A frame is the root's way since the last one (x, z; of
 /// the first, from the origin; mm) and its facing (1e-4 rad), then each joint relative to the root (x, y, z; mm). All are
 /// differences of rounded places, so that rounding does not add up.

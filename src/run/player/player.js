@@ -20,8 +20,7 @@ function unpack({ skeleton, tracks }) {
   });
 }
 
-const KINDS = { data: "data", reconstruction: "reconstruction", walk: "walk" };
-const VIEWS = { "3-D": { yaw: 0.75, pitch: 0.22 }, side: { yaw: 0, pitch: 0.06 }, front: { yaw: Math.PI / 2, pitch: 0.06 }, above: { yaw: 0, pitch: Math.PI / 2 } };
+const VIEWS = { "3-D": { yaw: 0.75, pitch: 0.22 }, side: { yaw: 0, pitch: 0.06 }, front: { yaw: Math.PI / 2, pitch: 0.06 }, above: { yaw: 0, pitch: Math.PI / 2, away: 2.2 } };
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4];
 const HELP = "Drag to turn, pinch or turn the wheel to zoom (click first), two fingers or the right button to move. Keys: "
   + "space plays, ← → a frame (with shift ten), ↑ ↓ speed, home and end, A D W S turn, + − zoom, V view, F follow, T traces, "
@@ -29,7 +28,7 @@ const HELP = "Drag to turn, pinch or turn the wheel to zoom (click first), two f
 
 // A track is {name, kind, start, fps, frames, joints, skeleton, body, positions, roots}: positions [frames, joints, 3]
 // in metres in the world, roots [x, z, facing] a frame. Tracks of one `start` are shown together. Into `overlays`, a list
-// a track gets here, goes whatever else is drawn with it: functions of (shapes, track, time, palette).
+// a track gets here, goes whatever else is drawn with it: functions of (shapes, track, time, palette, camera).
 class Player {
   constructor(parent, tracks) {
     Object.assign(this, { tracks, time: 0, speed: 1, playing: false, together: false, follow: true, traces: true, view: "3-D" });
@@ -167,7 +166,7 @@ class Player {
   refresh() {
     this.asked ||= requestAnimationFrame(now => {
       this.asked = 0;
-      const seconds = Math.min((now - (this.last ?? now)) / 1000, 0.1);
+      const seconds = Math.min((now - (this.last ?? now)) / 1000, 0.5);
       this.last = now;
       if (this.playing) {
         this.time += seconds * this.speed;
@@ -198,9 +197,9 @@ class Player {
       moving = this.aim(panel, seconds) || moving;
       panel.shapes.clear();
       for (const track of panel.tracks) {
-        const colour = palette[KINDS[track.kind]];
+        const colour = palette[track.kind];
         figure(panel.shapes, track, time, { colour, contact: palette.contact });
-        if (this.traces) for (const overlay of track.overlays) overlay(panel.shapes, track, time, palette);
+        if (this.traces) for (const overlay of track.overlays) overlay(panel.shapes, track, time, palette, panel.camera);
       }
       this.caption(panel);
     });
@@ -222,7 +221,7 @@ class Player {
     const share = !this.follow ? 0 : away > 2 * size || seconds === 0 ? 1 : 1 - Math.exp(-6 * seconds);
     panel.target = panel.target.map((x, k) => x + share * (goal[k] - x));
     const [x, y, z, wide] = panel.target;
-    Object.assign(panel.camera, { yaw: this.camera.yaw, pitch: this.camera.pitch, distance: this.camera.distance + 2.6 * wide,
+    Object.assign(panel.camera, { yaw: this.camera.yaw, pitch: this.camera.pitch, distance: (VIEWS[this.view].away ?? 1) * (this.camera.distance + 2.6 * wide),
       target: vector.add([x, y, z], this.camera.shift) });
     return this.follow && away > 0.002;
   }
@@ -231,15 +230,16 @@ class Player {
     Object.assign(label.style, { left: `${x}px`, top: `${y}px` });
     const words = tracks.map(track => {
       const over = this.time > (track.frames - 1) / track.fps + 1e-6;
-      return `${track.name} · ${over ? "ended" : speedAt(track, this.time).toFixed(1) + " m/s"}`;
+      return over ? "ended" : `${speedAt(track, this.time).toFixed(1)} m/s`;
     });
     if (label.dataset.words === words.join()) return;
     label.dataset.words = words.join();
     label.replaceChildren();
     tracks.forEach((track, i) => {
       const line = html("div", "", label);
-      html("i", track.kind, line);
-      line.append(words[i]);
+      const name = html("span", "", line, track.name);
+      name.prepend(html("i", track.kind));
+      html("span", "soft", line, words[i]);
     });
   }
 
@@ -326,7 +326,7 @@ function columnsFor(count, width, height) {
   return Array.from({ length: Math.max(count, 1) }, (_, k) => k + 1).reduce((best, columns) => size(columns) > size(best) * 1.02 ? columns : best, 1);
 }
 
-// The colours of the page, as [r, g, b] from 0 to 1.
+// The colours of the page, as [r, g, b] from 0 to 1; those of tracks by their kind.
 function readPalette(element) {
   const style = getComputedStyle(element);
   const colour = name => style.getPropertyValue(`--${name}`).trim().match(/[0-9a-f]{2}/gi).map(x => parseInt(x, 16) / 255);
@@ -355,9 +355,9 @@ function speedAt(track, time) {
 }
 
 // The root's way over the ground: strong where the track has been, faint where it will go.
-function trail(shapes, track, time, palette) {
-  const now = Math.min(time * track.fps, track.frames - 1);
-  shapes.band(track.roots, 0.028 * track.body.size, palette[KINDS[track.kind]], i => i <= now + 0.5 ? 0.85 : 0.22);
+function trail(shapes, track, time, palette, camera) {
+  const now = Math.min(time * track.fps, track.frames - 1), width = Math.max(0.028 * track.body.size, 0.0045 * camera.distance);
+  shapes.band(track.roots, width, palette[track.kind], i => i <= now + 0.5 ? 0.85 : 0.22);
 }
 
 // Where the feet stood in the last seconds: a smear is a foot that slid.

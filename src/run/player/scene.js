@@ -25,7 +25,7 @@ class Camera {
   matrix(aspect) {
     const { right, up, back } = this.axes(), eye = vector.add(this.target, vector.scale(back, this.distance));
     // A narrow picture keeps its width in view, not its height.
-    const f = 1 / Math.tan(this.fov / 2) * Math.min(1, aspect / 0.75), near = 0.1, far = 200;
+    const f = 1 / Math.tan(this.fov / 2) * Math.min(1, aspect / 0.56), near = 0.1, far = 200;
     const row = (axis, s) => [...vector.scale(axis, s), -s * vector.dot(axis, eye)];
     const depth = (far + near) / (near - far), shift = 2 * far * near / (near - far), ahead = row(back, 1);
     const rows = [row(right, f / aspect), row(up, f), ahead.map((x, i) => depth * x + (i === 3 ? shift : 0)), ahead.map(x => -x)];

@@ -1,4 +1,4 @@
-// Charts as SVG: curves over epochs, bars. They follow the width of their card.
+// Charts as SVG: curves over epochs, bars, heat maps. They follow the width of their card.
 const HEIGHT = 210, LEFT = 60, RIGHT = 12, TOP = 10, BOTTOM = 38;
 
 function svg(tag, attributes, parent, text) {
@@ -69,23 +69,25 @@ function card(parent, title, legend, wide, draw) {
   const entries = html("div", "legend", box);
   for (const [name, colour] of legend) {
     const entry = html("span", "", entries);
-    html("i", "", entry).style.background = colour;
+    html("i", colour.startsWith("linear") ? "scale" : "", entry).style.background = colour;
     entry.append(name);
   }
   const plot = html("div", "plot", box);
-  new ResizeObserver(() => {
+  const redraw = () => {
     const width = plot.clientWidth;
-    if (width === plot.drawnWidth || width === 0) return;
+    if (width === 0) return;
     plot.drawnWidth = width;
     plot.replaceChildren();
     draw(plot, svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": title }, plot), width);
-  }).observe(plot);
+  };
+  new ResizeObserver(() => plot.clientWidth !== plot.drawnWidth && redraw()).observe(plot);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 }
 
-function axes(root, width, y, yLabel, xLabel) {
+function axes(root, width, y, yLabel, xLabel, bare) {
   for (const value of y.ticks) {
     const py = TOP + (1 - y.at(value)) * (HEIGHT - TOP - BOTTOM);
-    svg("line", { x1: LEFT, x2: width - RIGHT, y1: py, y2: py, stroke: "var(--line)", "stroke-opacity": 0.8 }, root);
+    if (!bare) svg("line", { x1: LEFT, x2: width - RIGHT, y1: py, y2: py, stroke: "var(--line)", "stroke-opacity": 0.8 }, root);
     svg("text", { x: LEFT - 6, y: py + 4, "text-anchor": "end" }, root, show(value));
   }
   svg("line", { x1: LEFT, x2: width - RIGHT, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM, stroke: "var(--soft)" }, root);
@@ -94,20 +96,22 @@ function axes(root, width, y, yLabel, xLabel) {
   svg("text", { x: 11, y: middle, "text-anchor": "middle", transform: `rotate(-90 11 ${middle})` }, root, yLabel);
 }
 
-// Shows the lines of `describe(index)` beside the pointer, index being the nearest of `count` places.
+// Shows the lines of `describe(index, height)` beside the pointer, index being the nearest of `count` places, height 0 at
+// the axis and 1 at the top of the plot.
 function hover(plot, root, width, count, x, describe) {
   if (count === 0) return;
   const rule = svg("line", { y1: TOP, y2: HEIGHT - BOTTOM, stroke: "var(--soft)", "stroke-dasharray": "3 3", visibility: "hidden" }, root);
   const tip = html("div", "tip", plot);
   tip.hidden = true;
   const move = event => {
-    const pointer = event.clientX - plot.getBoundingClientRect().left;
+    const place = plot.getBoundingClientRect(), pointer = event.clientX - place.left;
+    const height = Math.min(Math.max(1 - (event.clientY - place.top - TOP) / (HEIGHT - TOP - BOTTOM), 0), 1);
     let nearest = 0;
     for (let k = 1; k < count; k++) if (Math.abs(x(k) - pointer) < Math.abs(x(nearest) - pointer)) nearest = k;
     rule.setAttribute("x1", x(nearest));
     rule.setAttribute("x2", x(nearest));
     rule.setAttribute("visibility", "visible");
-    const [head, ...lines] = describe(nearest);
+    const [head, ...lines] = describe(nearest, height);
     tip.replaceChildren();
     html("b", "", tip, head);
     for (const [colour, text] of lines) {
@@ -177,5 +181,38 @@ function bars(parent, { title, label, xLabel, values, aim, aimName, name, unit }
     if (aim !== undefined)
       svg("line", { x1: LEFT, x2: width - RIGHT, y1: py(aim), y2: py(aim), stroke: "var(--s1)", "stroke-width": 1.6, "stroke-dasharray": "5 4" }, root);
     hover(plot, root, width, values.length, x, k => [`${name} ${k}`, ["var(--s0)", show(values[k], unit)]]);
+  });
+}
+
+// Values of each of several rows (dimensions, experts) over epochs as colours, `values[k][row]` being those of epoch
+// `epochs[k]`. With `middle`, colours say how far above or below it a value is.
+function heat(parent, { title, label, name, epochs, values, middle, unit }) {
+  const shown = values.flat().filter(x => x !== null);
+  if (shown.length === 0) return;
+  const high = Math.max(...shown), reach = Math.max(...shown.map(x => Math.abs(x - (middle ?? 0)))) || 1;
+  const legend = middle === undefined ? [[`0 to ${show(high, unit)}`, "linear-gradient(90deg, var(--heat-0), var(--heat-1))"]]
+    : [[`${show(middle - reach)} to ${show(middle + reach)}`, "linear-gradient(90deg, var(--heat-2), var(--heat-0), var(--heat-1))"]];
+  card(parent, title, legend, false, (plot, root, width) => {
+    const rows = values[0].length, style = getComputedStyle(plot), canvas = document.createElement("canvas");
+    const [none, more, less] = [0, 1, 2].map(k => style.getPropertyValue(`--heat-${k}`).match(/[0-9a-f]{2}/gi).map(x => parseInt(x, 16)));
+    [canvas.width, canvas.height] = [values.length, rows];
+    const context = canvas.getContext("2d"), image = context.createImageData(values.length, rows), pixels = image.data;
+    values.forEach((column, k) => column.forEach((value, row) => {
+      const share = value === null ? 0 : (value - (middle ?? 0)) / reach, end = share < 0 ? less : more;
+      const colour = none.map((x, c) => x + Math.abs(share) * (end[c] - x));
+      pixels.set([...colour, value === null ? 0 : 255], 4 * ((rows - 1 - row) * values.length + k));
+    }));
+    context.putImageData(image, 0, 0);
+    const [w, h] = [width - LEFT - RIGHT, HEIGHT - TOP - BOTTOM];
+    svg("image", { href: canvas.toDataURL(), x: LEFT, y: TOP, width: w, height: h, preserveAspectRatio: "none", style: "image-rendering: pixelated" }, root);
+    const x = k => LEFT + (k + 0.5) * w / values.length;
+    const every = Math.ceil(rows * 15 / h);
+    axes(root, width, { ticks: Array.from({ length: rows }, (_, row) => row).filter(row => row % every === 0), at: row => (row + 0.5) / rows }, label, "epoch", true);
+    const each = Math.ceil(values.length * 40 / w);
+    epochs.forEach((epoch, k) => k % each === 0 && svg("text", { x: x(k), y: HEIGHT - BOTTOM + 15, "text-anchor": "middle" }, root, epoch));
+    hover(plot, root, width, values.length, x, (k, height) => {
+      const row = Math.min(Math.floor(height * rows), rows - 1);
+      return [`epoch ${epochs[k]}`, ["var(--s0)", `${name} ${row}: ${show(values[k][row], unit)}`]];
+    });
   });
 }

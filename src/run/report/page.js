@@ -26,15 +26,25 @@ if (data.curves) {
   curves(at("curves"), { title: "Gradient norm", label: "L2 norm", log: true, series: [["gradient norm", data.grad_norm]] });
   curves(at("curves"), { title: "Speed", label: "samples a second", include: [0], series: [["samples a second", data.samples_per_second]] });
 
+  if (data.prior_inside.some(x => x !== null)) {
+    curves(at("curves"), { title: "Walks that stay in the data's range", label: "share of 64 walks", range: [0, 1], series: [["300 frames", data.prior_inside], ["1,800 frames", data.prior_1800_inside]] });
+    curves(at("curves"), { title: "Spread of the walks' last poses (data: 1)", label: "standard deviations", include: [0, 1], series: [["300 frames", data.prior_rms], ["1,800 frames", data.prior_1800_rms]] });
+  }
+
+  const perEpoch = { label: "latent dimension", name: "dimension", epochs: data.sampled };
+  heat(at("latent"), { ...perEpoch, title: "KL of each dimension over epochs", unit: "nats", values: data.kl_per_latent_over });
+  heat(at("latent"), { ...perEpoch, title: "Mean of the aggregated posterior over epochs", middle: 0, values: data.posterior_mean_over });
+  heat(at("latent"), { ...perEpoch, title: "Spread of the aggregated posterior over epochs", middle: 1, values: data.posterior_std_over });
   const perLatent = { xLabel: "latent dimension", name: "dimension" };
-  bars(at("latent"), { ...perLatent, title: "KL of each dimension", label: "nats", unit: "nats", values: data.kl_per_latent });
-  bars(at("latent"), { ...perLatent, title: "Mean of the aggregated posterior", label: "mean of z", aim: 0, aimName: "prior: 0", values: data.posterior_mean });
-  bars(at("latent"), { ...perLatent, title: "Spread of the aggregated posterior", label: "standard deviation of z", aim: 1, aimName: "prior: 1", values: data.posterior_std });
+  bars(at("latent"), { ...perLatent, title: "KL of each dimension, last epoch", label: "nats", unit: "nats", values: data.kl_per_latent });
+  bars(at("latent"), { ...perLatent, title: "Mean of the aggregated posterior, last epoch", label: "mean of z", aim: 0, aimName: "prior: 0", values: data.posterior_mean });
+  bars(at("latent"), { ...perLatent, title: "Spread of the aggregated posterior, last epoch", label: "standard deviation of z", aim: 1, aimName: "prior: 1", values: data.posterior_std });
 
   const words = codebook ? ["Codes", "code", "share of samples"] : ["Experts", "expert", "mean gate weight"];
   at("gate-part").hidden = experts === 0;
   at("gate-part").querySelector("h2").textContent = words[0];
   bars(at("gate"), { title: `Use of each ${words[1]}, last epoch`, label: words[2], xLabel: words[1], name: words[1], aim: 1 / experts, aimName: "equal use", values: data.expert_usage });
+  heat(at("gate"), { title: `Use of each ${words[1]} over epochs`, label: words[1], name: words[1], epochs: data.sampled, values: data.expert_usage_over });
   if (data.gate_entropy.some(x => x > 0))
     curves(at("gate"), { title: `Entropy of the gate (at most ln ${experts} = ${show(Math.log(experts))})`, label: "nats", unit: "nats", range: [0, Math.log(experts)], series: [["entropy", data.gate_entropy]] });
 }
