@@ -27,8 +27,6 @@ const ROLLOUT: usize = 8;
 const MINIBATCHES: usize = 8;
 /// Rollouts before the first that is timed.
 const WARM_UP: usize = 5;
-/// Times that as many rollouts as there are mini-batches run in a row.
-const ROWS: usize = 20;
 /// Steps that are timed call by call.
 const RUNS: usize = 200;
 
@@ -104,7 +102,7 @@ fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, 
     }
     let (whole, on_device) = (whole.divided(ROLLOUT), on_device.divided(ROLLOUT));
     let mut in_a_row = Times::default();
-    for _ in 0..ROWS {
+    for _ in 0..steps.div_ceil(MINIBATCHES * ROLLOUT) {
         memory.write(step.cursor, &[0, 0])?;
         in_a_row
             .add(1e6 * backend.seconds(&mut || (0..MINIBATCHES).try_for_each(|_| memory.repeat(&step.plan, ROLLOUT)))?);

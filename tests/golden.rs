@@ -107,7 +107,7 @@ fn kernels(precision: Precision) -> Option<Box<dyn Backend>> {
     None
 }
 
-/// In f64, in f32, and by the kernels, on the host and on a GPU when there is one.
+/// In f64, in f32, and by the kernels.
 fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     let cpu = Cpu::new(2);
     let double = run_f64(case, None, &cpu);

@@ -21,7 +21,7 @@ DEVICE = os.environ.get("DEVICE", "cuda")
 OUT = os.environ.get("OUT") or "results"
 ONLY = os.environ.get("PARTS", "").split()
 PROBES = ("roofs", "ramp", "barriers", "mma", "copies", "bulk", "multicast")
-ENGINES, PRECISIONS = ("calls", "graph", "pdl"), ("fp32", "bf16x3")
+ENGINES, PRECISIONS = (("calls", "graph", "pdl"), ("fp32", "bf16x3")) if DEVICE == "cuda" else (("auto",), ("fp32",))
 with open("pack.json") as file:
     PACK = json.load(file)
 
@@ -108,28 +108,29 @@ class Results:
 
 def main():
     os.makedirs(OUT, exist_ok=True)
+    os.environ.setdefault("CUDA_CACHE_PATH", os.path.abspath(f"{OUT}/cache"))  # kernels are compiled once for all parts
     results = Results()
     run, program = results.run, "bin/mvae-fast"
     run("program", 20, program, "doctor")
     for precision in PRECISIONS:
         run(f"gradcheck-{precision}", 60, program, "gradcheck", "--device", DEVICE, "--json",
-            *(["--precision", precision] if DEVICE != "cpu" else []))
+            "--precision", precision)
     run("tests", 90, "bin/cuda", "gpu_", "--nocapture", "--test-threads", "1")
     run("golden", 60, "bin/golden", "all_cases", "--exact", "--nocapture", MVAE_GOLDEN_DIR=os.path.abspath("golden"))
     for precision in PRECISIONS:
         for engine in ENGINES:
             run(f"steps-{precision}-{engine}", 30, "bin/step", "mixture", "--device", DEVICE, "--json",
-                *(["--engine", engine, "--precision", precision] if DEVICE != "cpu" else []))
+                "--engine", engine, "--precision", precision)
     run("steps-others", 30, "bin/step", "posevae", "specialist", "vq", "--device", DEVICE, "--json")
     for probe in PROBES:
         run(f"probe-{probe}", 20, "bin/probes", probe)
-    # Roofs of the products (fp32) and of device memory, for the share that an operation reaches.
-    roofs = {figure["what"]: figure["value"] for figure in results.figures("probe-roofs")}
-    best = [roofs.get("fp32 multiply-add"), roofs.get("copy of device memory, read and written")]
+    # What products and moved bytes can reach at best, for the share of it that an operation reaches.
+    roofs = {figure["what"]: figure["value"] for probe in PROBES for figure in results.figures(f"probe-{probe}")}
+    product = dict(fp32=roofs.get("fp32 multiply-add"), bf16x3=roofs.get("the same on all blocks, bf16 products", 0) / 3)
+    memory = roofs.get("copy of device memory, read and written")
     for precision in PRECISIONS:
-        run(f"ops-{precision}", 40, "bin/ops", "--device", DEVICE, "--json",
-            *(["--precision", precision] if DEVICE != "cpu" else []),
-            *(["--roof", ",".join(map(str, best))] if all(best) else []))
+        known = ["--roof", f"{product[precision]},{memory}"] if product[precision] and memory else []
+        run(f"ops-{precision}", 40, "bin/ops", "--device", DEVICE, "--json", "--precision", precision, *known)
     run("peers-torch", 150, sys.executable, "gpu/peers.py", "torch", DEVICE, PYTHONUNBUFFERED="1")
     run("peers-jax", 90, sys.executable, "gpu/peers.py", "jax", DEVICE, PYTHONUNBUFFERED="1",
         XLA_PYTHON_CLIENT_PREALLOCATE="false")
@@ -139,7 +140,8 @@ def main():
         run(f"sanitizer-{tool}", 60, "compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "bin/cuda", "--exact",
             "gpu_small_kernels_follow_their_definitions", "--nocapture")
     results.all["machine"]["gpu_at_end"] = smi("clocks.sm", "temperature.gpu", "power.draw", "clocks_event_reasons.active")
-    shutil.rmtree(f"{OUT}/runs", ignore_errors=True)
+    for folder in ("runs", "cache"):
+        shutil.rmtree(f"{OUT}/{folder}", ignore_errors=True)
     results.write()
     print("\n" + table.render(results.all))
     failed = [part["name"] for part in results.all["parts"] if part["status"].startswith("failed")]
