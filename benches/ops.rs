@@ -1,13 +1,17 @@
-//! Any operation by name: `cargo bench --bench ops [-- NAME] [THREADS]`; all sizes of its cases, f32, on the CPU.
+//! Any operation by name: `cargo bench --bench ops [-- NAME] [THREADS] [--device cuda ...]`; all sizes of its cases, f32, on
+//! any backend (see [`timer::Options`]).
 //!
-//! Medians (10th .. 90th percentile); GFLOP/s of the matrix products; GB/s if each tensor were moved once.
+//! Medians (10th .. 90th percentile), by the device's own clock; GFLOP/s of the matrix products; GB/s if each tensor were
+//! moved once; the larger share of the two roofs, above 100 % where a cache feeds what a large copy cannot.
+use clap::Parser;
 use mvae_fast::Result;
 use mvae_fast::arena::Arena;
-use mvae_fast::backend::{Memory, cpu::Cpu};
+use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::ops::case::{Case, cases};
 use mvae_fast::plan::Plan;
+use serde_json::json;
 use std::time::{Duration, Instant};
-use timer::Times;
+use timer::{Options, Times};
 
 mod timer;
 
@@ -15,68 +19,95 @@ const RUNS: usize = 200;
 /// Long enough for the operating system to give each thread a core.
 const WARM_UP: Duration = Duration::from_millis(20);
 /// Runs of what takes no time.
-const MOST_WARM_UP: usize = 10_000;
+const MOST_WARM_UP: usize = 1_000;
 
-fn bench(case: &Case<f32>, threads: usize, backend: &Cpu) -> Result<()> {
-    let mut arena = Arena::default();
-    let built = (case.build)(&mut arena)?;
-    let mut memory = Memory::new(backend, arena)?;
-    built.fill(&mut memory, 1)?;
-    let [forward, backward] = built.bytes();
-    time(case, "forward", threads, &mut memory, &built.forward, case.flops[0], forward)?;
-    if built.backward.calls().is_empty() {
-        return Ok(());
-    }
-    time(case, "backward", threads, &mut memory, &built.backward, case.flops[1], backward)
+/// A backend, and what it is measured by.
+struct Bench<'a> {
+    options: &'a Options,
+    backend: &'a dyn Backend,
+    threads: usize,
+    roofs: Option<(f64, f64)>,
 }
 
-fn time(
-    case: &Case<f32>,
-    direction: &str,
-    threads: usize,
-    memory: &mut Memory,
-    plan: &Plan,
-    flops: f64,
-    bytes: usize,
-) -> Result<()> {
-    let mut times = Times::default();
-    let start = Instant::now();
-    for _ in 0..MOST_WARM_UP {
-        memory.run(plan)?;
-        if start.elapsed() > WARM_UP {
-            break;
+impl Bench<'_> {
+    fn case(&self, case: &Case<f32>) -> Result<()> {
+        let mut arena = Arena::default();
+        let built = (case.build)(&mut arena)?;
+        let mut memory = Memory::new(self.backend, arena)?;
+        built.fill(&mut memory, 1)?;
+        let [forward, backward] = built.bytes();
+        self.time(case, "forward", &mut memory, &built.forward, case.flops[0], forward)?;
+        if built.backward.calls().is_empty() {
+            return Ok(());
         }
+        self.time(case, "backward", &mut memory, &built.backward, case.flops[1], backward)
     }
-    for _ in 0..RUNS {
-        let mut result = Ok(());
-        times.time(|| result = memory.run(plan));
-        result?;
+
+    fn time(
+        &self,
+        case: &Case<f32>,
+        direction: &str,
+        memory: &mut Memory,
+        plan: &Plan,
+        flops: f64,
+        bytes: usize,
+    ) -> Result<()> {
+        let mut times = Times::default();
+        let (start, together) = (Instant::now(), self.options.together());
+        for _ in 0..MOST_WARM_UP {
+            memory.repeat(plan, together)?;
+            if start.elapsed() > WARM_UP {
+                break;
+            }
+        }
+        for _ in 0..RUNS {
+            times.add(self.backend.seconds(&mut || memory.repeat(plan, together))? * 1e6 / together as f64);
+        }
+        let (gflops, gbs) = (flops / times.median() / 1e3, bytes as f64 / times.median() / 1e3);
+        let share = self.roofs.map(|(product, copy)| 100.0 * (gflops / product).max(gbs / copy));
+        if self.options.json {
+            let [p10, median, p90] = [0.1, 0.5, 0.9].map(|share| times.quantile(share));
+            let line = json!({
+                "bench": "ops", "device": self.backend.describe(), "op": case.op, "sizes": case.sizes,
+                "direction": direction, "us_p10": p10, "us_median": median, "us_p90": p90, "gflops": gflops, "gbs": gbs,
+                "roof_percent": share,
+            });
+            println!("{line}");
+            return Ok(());
+        }
+        let name = format!("{} {}", case.op, case.sizes);
+        print!("{name:50} {direction:8} {}t {}", self.threads, times.summary());
+        if flops > 0.0 {
+            print!("  {gflops:6.1} GFLOP/s");
+        }
+        println!("  {gbs:6.1} GB/s{}", share.map(|share| format!("  {share:3.0} % of the roof")).unwrap_or_default());
+        Ok(())
     }
-    let median = times.median();
-    let name = format!("{} {}", case.op, case.sizes);
-    print!("{name:50} {direction:8} {threads}t {}", times.summary());
-    if flops > 0.0 {
-        print!("  {:6.1} GFLOP/s", flops / median / 1e3);
-    }
-    println!("  {:6.1} GB/s", bytes as f64 / median / 1e3);
-    Ok(())
 }
 
 fn main() -> Result<()> {
-    println!("{}\n", timer::machine());
-    let words = timer::words();
-    let (threads, names): (Vec<_>, Vec<_>) = words.iter().partition(|word| word.parse::<usize>().is_ok());
-    let mut threads: Vec<usize> = threads.iter().flat_map(|word| word.parse()).collect();
-    if threads.is_empty() {
-        threads = vec![1, 2];
+    let options = Options::parse();
+    if !options.json {
+        println!("{}\n", timer::machine());
     }
-    let backends: Vec<(usize, Cpu)> = threads.into_iter().map(|n| (n, Cpu::new(n))).collect();
+    let (names, backends) = (options.names(), options.backends()?);
+    let benches: Vec<Bench> = backends
+        .iter()
+        .map(|(threads, backend)| {
+            let (threads, backend) = (*threads, backend.as_ref());
+            Bench { options: &options, backend, threads, roofs: options.roofs(threads) }
+        })
+        .collect();
+    for bench in benches.iter().filter(|_| !options.json) {
+        let roofs =
+            bench.roofs.map_or("not known".into(), |(flops, bytes)| format!("{flops:.0} GFLOP/s, {bytes:.0} GB/s"));
+        println!("{}, roofs {roofs}", bench.backend.describe());
+    }
     for case in cases::<f32>() {
         // The odd sizes are for tests; timed when asked for by name.
-        let wanted =
-            if names.is_empty() { case.full } else { names.iter().any(|name| case.op.contains(name.as_str())) };
-        for (threads, backend) in backends.iter().filter(|_| wanted) {
-            bench(&case, *threads, backend)?;
+        let wanted = if names.is_empty() { case.full } else { names.iter().any(|name| case.op.contains(name)) };
+        for bench in benches.iter().filter(|_| wanted) {
+            bench.case(&case)?;
         }
     }
     Ok(())

@@ -1,10 +1,11 @@
 //! The whole training step at full size (267 features, 32 latent entries, 6 experts, 64 samples), as the trainer runs
-//! it, and what each call of its plan takes. `cargo bench --bench step [-- VARIANT] [THREADS] [--json]`; medians (10th
-//! .. 90th percentile) of one run. `STEPS` sets how many are timed (1600).
-use clap::ValueEnum;
+//! it, and what each call of its plan takes. `cargo bench --bench step [-- VARIANT] [THREADS] [--device cuda --engine graph
+//! --precision bf16x3] [--json]` (see [`timer::Options`]); medians (10th .. 90th percentile) of one run. `STEPS` sets how
+//! many are timed (1600).
+use clap::{Parser, ValueEnum};
 use mvae_fast::Result;
 use mvae_fast::arena::Arena;
-use mvae_fast::backend::{Memory, cpu::Cpu};
+use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use mvae_fast::layout::{Layout, Parameters};
 use mvae_fast::ops::begin_step::StepState;
@@ -14,7 +15,8 @@ use mvae_fast::philox::{Purpose, Stream};
 use mvae_fast::plan::Plan;
 use mvae_fast::step::{StepOptions, TrainStep, adam_state, initialize};
 use serde_json::json;
-use timer::Times;
+use std::time::Instant;
+use timer::{Options, Times};
 
 mod timer;
 
@@ -46,13 +48,13 @@ fn name(variant: Variant) -> String {
     format!("{variant:?}").to_lowercase()
 }
 
-fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Result<()> {
-    let backend = Cpu::new(threads);
+fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, options: &Options) -> Result<()> {
+    let device = backend.describe();
     let (mut arena, model) = (Arena::default(), model(variant));
     let layout = Layout::of(&model, ExpertInit::FanIn, CodebookInit::Fixed);
     let parameters = Parameters::<f32>::new(&mut arena, layout, true);
     let data = arena.mat::<f32>(FRAMES, model.frame_size);
-    let options = StepOptions {
+    let step_options = StepOptions {
         model: &model,
         batch: BATCH,
         kl_rule: Rule::Auto { units: 64.0 / 267.0, floor: 1e-4 },
@@ -62,10 +64,10 @@ fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Resul
         rollout: ROLLOUT,
         draw: true,
     };
-    let step = TrainStep::new(&mut arena, &parameters, data, &options)?;
+    let step = TrainStep::new(&mut arena, &parameters, data, &step_options)?;
     let megabytes = arena.bytes() as f64 / 1e6;
 
-    let mut memory = Memory::new(&backend, arena)?;
+    let mut memory = Memory::new(backend, arena)?;
     initialize(&mut memory, &parameters, 1)?;
     let stream = Stream::new(1, Purpose::Check, 0);
     let frames: Vec<f32> =
@@ -84,39 +86,39 @@ fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Resul
         .collect();
     memory.write(step.schedule, &schedule)?;
 
-    // A rollout is timed as one, as the peers do, and the losses are read after each step, as the trainer does.
-    let mut whole = Times::default();
+    // A rollout is timed as one, as the peers do, from its launch to its end; on a GPU also by the device's clock, and
+    // many in a row, as the trainer runs them.
+    let (mut whole, mut on_device) = (Times::default(), Times::default());
     for rollout in 0..WARM_UP + steps.div_ceil(ROLLOUT) {
         if rollout % MINIBATCHES == 0 {
             memory.write(step.cursor, &[0, 0])?;
         }
-        let mut run = || -> Result<()> {
-            for _ in 0..ROLLOUT {
-                memory.run(&step.plan)?;
-                assert_eq!(memory.read(step.network.losses)?[slot::NONFINITE_STEP], 0.0, "the loss is not finite");
-            }
-            Ok(())
-        };
-        let mut result = Ok(());
-        if rollout < WARM_UP {
-            result = run();
-        } else {
-            whole.time(|| result = run());
+        let start = Instant::now();
+        let seconds = backend.seconds(&mut || memory.repeat(&step.plan, ROLLOUT))?;
+        if rollout >= WARM_UP {
+            whole.add(start.elapsed().as_secs_f64() * 1e6);
+            on_device.add(seconds * 1e6);
         }
-        result?;
     }
-    let whole = whole.divided(ROLLOUT);
+    let (whole, on_device) = (whole.divided(ROLLOUT), on_device.divided(ROLLOUT));
+    let mut in_a_row = Times::default();
+    for _ in 0..steps.div_ceil(MINIBATCHES * ROLLOUT) {
+        memory.write(step.cursor, &[0, 0])?;
+        in_a_row
+            .add(1e6 * backend.seconds(&mut || (0..MINIBATCHES).try_for_each(|_| memory.repeat(&step.plan, ROLLOUT)))?);
+    }
+    let in_a_row = in_a_row.divided(MINIBATCHES * ROLLOUT);
+    assert_eq!(memory.read(step.network.losses)?[slot::NONFINITE_STEP], 0.0, "the loss is not finite");
 
     let calls: Vec<Plan> = step.plan.one_by_one().collect();
     let mut times = vec![Times::default(); calls.len()];
+    let together = options.together();
     for run in 0..RUNS {
-        if run % schedule.len() == 0 {
+        if together > 1 || run % schedule.len() == 0 {
             memory.write(step.cursor, &[0, 0])?;
         }
         for (call, times) in calls.iter().zip(&mut times) {
-            let mut result = Ok(());
-            times.time(|| result = memory.run(call));
-            result?;
+            times.add(backend.seconds(&mut || memory.repeat(call, together))? * 1e6 / together as f64);
         }
     }
 
@@ -131,25 +133,23 @@ fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Resul
         }
     }
     kernels.sort_by(|a, b| b.2.total_cmp(&a.2));
-    if as_json {
+    if options.json {
         let by_kernel: Vec<_> =
             kernels.iter().map(|(kernel, calls, us)| json!({"kernel": kernel, "calls": calls, "us": us})).collect();
         let report = json!({
-            "impl": "mvae-fast", "variant": name(variant), "threads": threads, "batch": BATCH, "rollout": ROLLOUT,
+            "impl": "mvae-fast", "variant": name(variant), "device": device, "threads": threads, "batch": BATCH, "rollout": ROLLOUT,
             "frame": model.frame_size, "latent": model.latent_size, "experts": model.experts, "frames": FRAMES,
             "timed_steps": steps.div_ceil(ROLLOUT) * ROLLOUT, "ms_median": whole.median() / 1e3,
+            "device_ms_median": on_device.median() / 1e3, "in_a_row_ms_median": in_a_row.median() / 1e3,
+            "calls": calls.len(),
             "ms_min": whole.quantile(0.0) / 1e3, "ms_max": whole.quantile(1.0) / 1e3, "by_kernel": by_kernel,
         });
         println!("{report}");
         return Ok(());
     }
 
-    println!(
-        "{}, {threads} threads: {}, {} calls, arena {megabytes:.1} MB",
-        name(variant),
-        whole.summary(),
-        calls.len()
-    );
+    println!("{}, {device}: {}, {} calls, arena {megabytes:.1} MB", name(variant), whole.summary(), calls.len());
+    println!("  {} by the device's clock, {:.1} us with rollouts in a row", on_device.summary(), in_a_row.median());
     println!("  {sum:9.1} us when summed call by call:");
     for ((plan, times), median) in calls.iter().zip(&times).zip(&medians) {
         let call = &plan.calls()[0];
@@ -173,16 +173,17 @@ fn bench(variant: Variant, threads: usize, steps: usize, as_json: bool) -> Resul
 }
 
 fn main() -> Result<()> {
-    println!("{}\n", timer::machine());
-    let words = timer::words();
-    let (threads, names): (Vec<_>, Vec<_>) = words.iter().partition(|word| word.parse::<usize>().is_ok());
-    let threads: Vec<usize> = threads.iter().flat_map(|word| word.parse()).collect();
+    let options = Options::parse();
+    if !options.json {
+        println!("{}\n", timer::machine());
+    }
+    let names = options.names();
     let steps = std::env::var("STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(1600);
-    let as_json = timer::flag("--json");
+    let backends = options.backends()?;
     for &variant in Variant::value_variants() {
-        if names.is_empty() || names.iter().any(|word| **word == name(variant)) {
-            for &threads in if threads.is_empty() { &[1, 2][..] } else { &threads } {
-                bench(variant, threads, steps, as_json)?;
+        if names.is_empty() || names.contains(&name(variant).as_str()) {
+            for (threads, backend) in &backends {
+                bench(variant, backend.as_ref(), *threads, steps, &options)?;
             }
         }
     }

@@ -7,7 +7,7 @@ mod control;
 use mvae_fast::arena::{Arena, Mat};
 #[cfg(unix)]
 use mvae_fast::backend::simt::Simt;
-use mvae_fast::backend::{Backend, Memory, cpu::Cpu};
+use mvae_fast::backend::{Backend, Engine, Memory, cpu::Cpu, cuda};
 use mvae_fast::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Ramp, Variant};
 use mvae_fast::control::config::Decay;
 use mvae_fast::data::{normalize::Statistics, windows};
@@ -16,9 +16,7 @@ use mvae_fast::model::Network;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::ops::recon_loss::slot;
-use mvae_fast::plan::Plan;
-#[cfg(unix)]
-use mvae_fast::plan::Precision;
+use mvae_fast::plan::{Plan, Precision};
 use mvae_fast::real::Real;
 use mvae_fast::schedule;
 use mvae_fast::step::{StepOptions, TrainStep, adam_state};
@@ -101,20 +99,29 @@ fn run_folder(folder: &Path) {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
+/// What runs kernels: a GPU when there is one, else the host.
+fn kernels(precision: Precision) -> Option<Box<dyn Backend>> {
+    if cuda::driver_found() {
+        return Some(Box::new(cuda::Cuda::new(0, precision, Engine::Auto).unwrap()));
+    }
+    #[cfg(unix)]
+    return Some(Box::new(Simt::new(1).at(precision)));
+    #[cfg(not(unix))]
+    None
+}
+
 /// In f64, in f32, and by the kernels.
 fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     let cpu = Cpu::new(2);
     let double = run_f64(case, None, &cpu);
-    #[allow(unused_mut)]
     let mut singles = vec![run_f32(case, None, &cpu)];
-    #[cfg(unix)]
-    {
-        singles.push(run_f32(case, None, &Simt::new(1)).titled("kernels"));
-        // Single steps: a rollout takes hundreds of them, and would say nothing more about products.
-        if case.get::<String>("kind") == "vae_step" {
-            let report = run_f32(case, None, &Simt::new(1).at(Precision::Bf16x3));
-            singles.push(report.titled("kernels, bf16x3").at_tolerance(BF16X3));
-        }
+    if let Some(backend) = kernels(Precision::Fp32) {
+        singles.push(run_f32(case, None, backend.as_ref()).titled("kernels"));
+    }
+    // Single steps: a rollout takes hundreds of them, and would say nothing more about products.
+    if let Some(backend) = kernels(Precision::Bf16x3).filter(|_| case.get::<String>("kind") == "vae_step") {
+        let report = run_f32(case, None, backend.as_ref());
+        singles.push(report.titled("kernels, bf16x3").at_tolerance(BF16X3));
     }
     let fails = |report: &Report| report.failures().next().is_some();
     for seed in 0..ROUNDED_RUNS {

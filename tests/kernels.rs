@@ -1,6 +1,6 @@
-//! Every kernel against the definition of its operation, on the host, on several grids, and on a GPU when there is one.
+//! Every kernel against the definition of its operation, on the host, on several grids (tests/cuda.rs: on a GPU).
 #![cfg(unix)]
-use mvae_fast::backend::{Backend, Engine, cpu::Cpu, cuda, simt::Simt};
+use mvae_fast::backend::{Backend, cpu::Cpu, simt::Simt};
 use mvae_fast::kernelcheck;
 use mvae_fast::ops::case::cases;
 use mvae_fast::plan::{Grid, Precision};
@@ -37,18 +37,6 @@ fn small_sizes_on_other_grids() {
         let simt = || Simt::new(7).on_grid(Grid { blocks, threads });
         check(&simt(), 7, |_, full| !full);
         check(&simt().at(Precision::Bf16x3), 7, |op, full| !full && is_product(op));
-    }
-}
-
-#[test]
-fn all_sizes_on_a_gpu() {
-    if !cuda::driver_found() {
-        return println!("cuda: skipped, no driver");
-    }
-    for precision in [Precision::Fp32, Precision::Bf16x3] {
-        let backend = cuda::Cuda::new(0, precision, Engine::Auto).unwrap();
-        (1..=3).for_each(|seed| check(&backend, seed, |_, full| !full));
-        check(&backend, 1, |_, full| full);
     }
 }
 

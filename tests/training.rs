@@ -1,10 +1,11 @@
 //! Whole training runs of small models: they learn, repeat, resume, refuse, and do what each option says.
 use clap::ValueEnum;
 use motion::untimed;
-use mvae_fast::backend::cpu::Cpu;
+use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
 use mvae_fast::config::{Config, KlWeight, Normalization, Preset, Ramp, Variant};
 use mvae_fast::philox::{Purpose, Stream};
+use mvae_fast::plan::{Call, Plan};
 use mvae_fast::record::EpochRecord;
 use mvae_fast::run::folder::{Env, RunFolder};
 use mvae_fast::run::logs::read_metrics;
@@ -12,7 +13,8 @@ use mvae_fast::setup::{Setup, Start};
 use mvae_fast::{Error, Result, schedule, trainer};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Instant;
 use tempfile::TempDir;
 
 mod motion;
@@ -266,6 +268,57 @@ fn a_loss_that_is_not_finite_is_named_and_keeps_the_last_good_checkpoint() {
         bench.start(&format!("{name}-again"), &bench.config(variant), Start::Init(&last), 2, 0).unwrap();
         refused(bench.resume(&name, &c, 2, 0), 1);
     }
+}
+
+/// A backend that counts how often somebody waits for rollouts.
+struct Waited {
+    cpu: Cpu,
+    running: AtomicBool,
+    rollouts: AtomicUsize,
+    waits: AtomicUsize,
+}
+
+#[allow(unsafe_code)]
+impl Backend for Waited {
+    fn describe(&self) -> String {
+        self.cpu.describe()
+    }
+    fn alloc(&self, bytes: usize) -> Result<Buffer> {
+        self.cpu.alloc(bytes)
+    }
+    fn write(&self, to: &mut Buffer, at: usize, from: &[u8]) -> Result<()> {
+        self.cpu.write(to, at, from)
+    }
+    fn read(&self, from: &Buffer, at: usize, to: &mut [u8]) -> Result<()> {
+        self.waits.fetch_add(usize::from(self.running.swap(false, SeqCst)), SeqCst);
+        self.cpu.read(from, at, to)
+    }
+    unsafe fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()> {
+        unsafe { self.cpu.run(calls, arena) }
+    }
+    unsafe fn repeat(&self, plan: &Plan, times: usize, arena: &mut Buffer) -> Result<()> {
+        self.running.store(true, SeqCst);
+        self.rollouts.fetch_add(1, SeqCst);
+        unsafe { self.cpu.repeat(plan, times, arena) }
+    }
+}
+
+#[test]
+fn nobody_waits_for_the_device_inside_an_epoch_but_ten_times_a_second() {
+    let bench = Bench::new();
+    let c = bench.config(Variant::Mixture);
+    let (cpu, running) = (Cpu::new(1), AtomicBool::new(false));
+    let backend = Waited { cpu, running, rollouts: AtomicUsize::new(0), waits: AtomicUsize::new(0) };
+    let mut setup = Setup::new(&c, &backend, Start::Fresh).unwrap();
+    let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
+    let env = Env::collect("cpu", 1);
+    let folder = RunFolder::create(bench.root.path(), Some("run"), c.variant, &c.to_toml(), &env, first).unwrap();
+    let begun = Instant::now();
+    trainer::train(&mut setup, &folder, true, &AtomicUsize::new(0)).unwrap();
+    // At an epoch's end, and for two errors of its evaluation.
+    let most = 3 * c.epochs() + (begun.elapsed().as_secs_f64() / 0.1) as usize + 1;
+    let (waits, rollouts) = (backend.waits.load(SeqCst), backend.rollouts.load(SeqCst));
+    assert!(waits >= c.epochs() && waits <= most && rollouts > 100, "{waits} waits, {rollouts} rollouts");
 }
 
 #[test]

@@ -1,103 +1,17 @@
 //! Whole training steps: the same bits on any number of threads, f32 beside f64, numbers that go bad.
 use clap::ValueEnum;
-use common::memory_on;
-use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::backend::Memory;
 #[cfg(unix)]
 use mvae_fast::backend::simt::Simt;
-use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
-use mvae_fast::layout::{Layout, Parameters};
+use mvae_fast::config::Variant;
 use mvae_fast::ops::begin_step::StepState;
-use mvae_fast::ops::case::normals;
-use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::ops::recon_loss::slot;
-use mvae_fast::philox::{Purpose, Stream};
 #[cfg(unix)]
 use mvae_fast::plan::Precision;
-use mvae_fast::real::Real;
-use mvae_fast::step::{StepOptions, TrainStep, adam_state, initialize};
+use mvae_fast::step::adam_state;
+use steps::{MINIBATCHES, ROLLOUT, Run, SEED, follows_double_precision};
 
-mod common;
-
-const FRAMES: usize = 60;
-const BATCH: usize = 17;
-const ROLLOUT: usize = 4;
-const MINIBATCHES: usize = 5;
-const SEED: u64 = 3;
-
-/// A small training run, ready for its first step.
-struct Run<T> {
-    memory: Memory<'static>,
-    parameters: Parameters<T>,
-    data: Mat<T>,
-    step: TrainStep<T>,
-}
-
-impl<T: Real> Run<T> {
-    fn new(variant: Variant, threads: usize) -> Self {
-        Run::on(variant, |arena| memory_on(arena, threads))
-    }
-
-    fn on(variant: Variant, memory: impl FnOnce(Arena) -> Memory<'static>) -> Self {
-        let model = ModelConfig {
-            variant,
-            frame_size: 37,
-            latent_size: 5,
-            hidden_size: 70,
-            gate_hidden_size: 9,
-            experts: 3,
-            condition_frames: 2,
-            future_predictions: 2,
-            codes: 6,
-        };
-        let mut arena = Arena::default();
-        let layout = Layout::of(&model, ExpertInit::FanIn, CodebookInit::Fixed);
-        let parameters = Parameters::new(&mut arena, layout, true);
-        let data = arena.mat(FRAMES, model.frame_size);
-        let options = StepOptions {
-            model: &model,
-            batch: BATCH,
-            kl_rule: Rule::Auto { units: 0.1, floor: 1e-3 },
-            free_bits: 0.0,
-            adam: [0.9, 0.999, 1e-8],
-            minibatches: MINIBATCHES,
-            rollout: ROLLOUT,
-            draw: true,
-        };
-        let step = TrainStep::new(&mut arena, &parameters, data, &options).unwrap();
-        let mut memory = memory(arena);
-        initialize(&mut memory, &parameters, SEED).unwrap();
-        let stream = Stream::new(SEED, Purpose::Check, 0);
-        let frames: Vec<T> = normals(stream, data.len()).into_iter().map(T::of).collect();
-        memory.write(data, &frames).unwrap();
-        let last = FRAMES - ROLLOUT - 4;
-        let starts: Vec<u32> = (0..MINIBATCHES * BATCH).map(|i| stream.bits(i) % last as u32).collect();
-        memory.write(step.starts, &starts).unwrap();
-        let schedule: Vec<StepState> = (0..MINIBATCHES * ROLLOUT)
-            .map(|i| StepState {
-                seed: SEED,
-                minibatch: (i / ROLLOUT) as u32,
-                rollout_step: (i % ROLLOUT) as u32,
-                student: stream.bits(1000 + i) % 2,
-                ..adam_state(1e-3, [0.9, 0.999], i as u64 + 1)
-            })
-            .collect();
-        memory.write(step.schedule, &schedule).unwrap();
-        Run { memory, parameters, data, step }
-    }
-
-    fn steps(&mut self, steps: usize) {
-        (0..steps).for_each(|_| self.memory.run(&self.step.plan).unwrap());
-    }
-
-    fn parameters(&self) -> Vec<T> {
-        self.memory.read(self.parameters.values).unwrap()
-    }
-
-    fn loss(&self, slot: usize) -> f64 {
-        self.memory.read(self.step.network.losses).unwrap()[slot]
-    }
-}
+mod steps;
 
 #[test]
 fn the_same_bits_on_any_number_of_threads() {
@@ -105,10 +19,7 @@ fn the_same_bits_on_any_number_of_threads() {
         let [one, two, three] = [1, 2, 3].map(|threads| {
             let mut run = Run::<f32>::new(variant, threads);
             run.steps(MINIBATCHES * ROLLOUT);
-            let bits = |mat| run.memory.read(mat).unwrap().iter().map(|x: &f32| x.to_bits()).collect::<Vec<u32>>();
-            let sums: Vec<u64> = run.memory.read(run.step.sums).unwrap().iter().map(|x| x.to_bits()).collect();
-            let (values, m, v) = (run.parameters.values, run.parameters.m, run.parameters.v);
-            ([values, m, v].map(bits), sums)
+            run.state()
         });
         assert!(one == two, "{variant:?}, seed {SEED}: 2 threads");
         assert!(one == three, "{variant:?}, seed {SEED}: 3 threads");
@@ -131,8 +42,7 @@ fn kernels_give_the_same_bits_in_any_order_of_their_threads() {
         let [one, two] = [1, 2].map(|seed| {
             let mut run = on_kernels(variant, seed, precision);
             run.steps(2);
-            let sums: Vec<u64> = run.memory.read(run.step.sums).unwrap().iter().map(|x| x.to_bits()).collect();
-            (run.parameters().iter().map(|x| x.to_bits()).collect::<Vec<u32>>(), sums)
+            run.state()
         });
         assert!(one == two, "{variant:?} {precision}");
     }
@@ -155,29 +65,6 @@ fn tensor_cores_follow_double_precision() {
 fn single_precision_follows_double_precision() {
     // Sums of up to 150 terms of order one: 150 eps = 2e-5, and as much again for what earlier steps moved.
     follows_double_precision(5e-5, |variant| Run::<f32>::new(variant, 1));
-}
-
-/// `tolerance` is that of losses of order one.
-fn follows_double_precision(tolerance: f64, single: impl Fn(Variant) -> Run<f32>) {
-    for &variant in Variant::value_variants() {
-        let (mut single, mut double) = (single(variant), Run::<f64>::new(variant, 1));
-        let start = double.parameters();
-        for step in 1..=MINIBATCHES * ROLLOUT {
-            single.steps(1);
-            double.steps(1);
-            let (got, want) = (single.loss(slot::TOTAL), double.loss(slot::TOTAL));
-            assert!(
-                (got - want).abs() < tolerance * want.abs().max(1.0),
-                "{variant:?} step {step}: {got}, expected {want}"
-            );
-        }
-        // Adam divides by the gradient's own size, so entries whose gradient is all rounding may go either way: few do.
-        let (got, want) = (single.parameters(), double.parameters());
-        let length = |of: &dyn Fn(usize) -> f64| (0..want.len()).map(|i| of(i).powi(2)).sum::<f64>().sqrt();
-        let change = length(&|i| want[i] - start[i]);
-        let error = length(&|i| got[i].f64() - want[i]);
-        assert!(error < 1e-2 * change, "{variant:?}: parameters moved by {change}, differ by {error}");
-    }
 }
 
 #[test]

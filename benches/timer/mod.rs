@@ -1,7 +1,12 @@
 //! The benches' timer: medians and percentiles of many runs, in microseconds.
 #![allow(dead_code)] // each bench uses a part
+use clap::Parser;
+use mvae_fast::Result;
+use mvae_fast::backend::gemm::{Mat, MatsMut, product};
 use mvae_fast::backend::team::{Team, pieces};
 use mvae_fast::backend::vector::{self, AdamStep};
+use mvae_fast::backend::{self, Backend, Device, Engine};
+use mvae_fast::plan::Precision;
 use std::time::Instant;
 
 /// Runs before the first that counts.
@@ -17,6 +22,11 @@ impl Times {
         let start = Instant::now();
         f();
         self.0.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+
+    /// Adds a time that was measured otherwise.
+    pub fn add(&mut self, us: f64) {
+        self.0.push(us);
     }
 
     /// The time that this share of the runs stayed below: 0.5 is the median, 0 the least.
@@ -64,6 +74,80 @@ pub fn machine() -> String {
     let load = read("/proc/loadavg");
     let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown");
     format!("{}, {cores} cores, load of the last minute {load}", model.map_or("unknown processor", |(_, name)| name))
+}
+
+/// Where a bench runs: `[WORDS] [--device cpu|simt|cuda] [--engine E] [--precision P] [--roof GFLOPS,GBS] [--json]`.
+#[derive(Debug, Parser)]
+pub struct Options {
+    /// What to time, and numbers of threads.
+    pub words: Vec<String>,
+    /// The device.
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
+    /// How a CUDA device gets its calls.
+    #[arg(long, default_value = "auto")]
+    pub engine: Engine,
+    /// Of matrix products.
+    #[arg(long)]
+    pub precision: Option<Precision>,
+    /// What the device reaches at best, GFLOP/s and GB/s; measured here on a cpu.
+    #[arg(long)]
+    pub roof: Option<String>,
+    /// One line of JSON a result.
+    #[arg(long)]
+    pub json: bool,
+    /// Cargo says so.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    /// Words that are no numbers.
+    pub fn names(&self) -> Vec<&str> {
+        self.words.iter().map(String::as_str).filter(|word| word.parse::<usize>().is_err()).collect()
+    }
+
+    /// Backends to time, with their number of threads: on a cpu one for each number among the words, or of 1 and 2.
+    pub fn backends(&self) -> Result<Vec<(usize, Box<dyn Backend>)>> {
+        let mut threads: Vec<usize> = self.words.iter().flat_map(|word| word.parse()).collect();
+        match self.device {
+            Device::Auto | Device::Cpu if threads.is_empty() => threads = vec![1, 2],
+            Device::Auto | Device::Cpu => {}
+            _ => threads = vec![1],
+        }
+        let open = |n| Ok((n, backend::open(self.device, self.precision, self.engine, n)?));
+        threads.into_iter().map(open).collect()
+    }
+
+    /// Runs that are timed as one: on a GPU a launch alone takes longer than most operations.
+    pub fn together(&self) -> usize {
+        if matches!(self.device, Device::Cuda(_)) { 20 } else { 1 }
+    }
+
+    /// The roofs, GFLOP/s and GB/s, where they are known.
+    pub fn roofs(&self, threads: usize) -> Option<(f64, f64)> {
+        match (&self.roof, self.device) {
+            (Some(text), _) => text.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?))),
+            (None, Device::Auto | Device::Cpu) => Some(cpu_roofs(threads)),
+            _ => None,
+        }
+    }
+}
+
+/// A large product's GFLOP/s, and a copy's GB/s (bytes read and written) where no cache helps.
+fn cpu_roofs(threads: usize) -> (f64, f64) {
+    const N: usize = 1024;
+    const LARGE: usize = 16 << 20;
+    let team = Team::new(threads);
+    let (a, mut c) = (vec![0.5f32; N * N], vec![0f32; N * N]);
+    let mut multiply =
+        || product(&team, MatsMut::one(&mut c, N, N, N), false, Mat::new(&a, N, N, N), Mat::new(&a, N, N, N));
+    let (from, mut to) = (vec![1f32; LARGE], vec![0f32; LARGE]);
+    let mut copy = || {
+        team.each(pieces(&mut to, 1 << 18), |task, to| to.copy_from_slice(&from[task << 18..][..to.len()]));
+    };
+    let [products, copies] = alternate(8, [&mut multiply, &mut copy]);
+    (2.0 * (N * N * N) as f64 / products.median() / 1e3, 8.0 * LARGE as f64 / copies.median() / 1e3)
 }
 
 /// The words of the command line that are no flags (cargo adds `--bench`).

@@ -1,0 +1,336 @@
+//! The CUDA backend, on a GPU when there is one (`gpu_*`): right kernels, engines that give the same bits, runs that repeat.
+//!
+//! And without one: the same over a driver whose device is this machine (tests/driver/driver.cpp), which runs the kernels on
+//! the host as the SIMT backend does; over it every way in which a driver fails has to be one clear line.
+use clap::ValueEnum;
+use mvae_fast::arena::Arena;
+use mvae_fast::backend::{Backend, Engine, Memory, cpu::Cpu, cuda, cuda::Cuda};
+use mvae_fast::config::{ModelConfig, Variant};
+use mvae_fast::kernelcheck;
+use mvae_fast::ops::case::cases;
+use mvae_fast::plan::Precision;
+use steps::{ROLLOUT, Run};
+
+mod motion;
+mod steps;
+
+/// Whether there is a driver; says so when there is none.
+fn driver_found() -> bool {
+    let found = cuda::driver_found();
+    if !found {
+        println!("cuda: skipped, no driver");
+    }
+    found
+}
+
+/// Precisions and engines of the device; the last engine only where launches may start early.
+fn devices() -> impl Iterator<Item = (Precision, Engine)> {
+    let early = Cuda::new(0, Precision::Fp32, Engine::Pdl).is_ok();
+    let engines = [Engine::Calls, Engine::Graph, Engine::Pdl].into_iter().filter(move |&e| e != Engine::Pdl || early);
+    engines.flat_map(|engine| [Precision::Fp32, Precision::Bf16x3].map(|precision| (precision, engine)))
+}
+
+fn run(model: &ModelConfig, backend: impl Backend + 'static) -> Run<f32> {
+    Run::of(model, |arena: Arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap())
+}
+
+fn full(variant: Variant) -> ModelConfig {
+    ModelConfig {
+        frame_size: 267,
+        latent_size: 32,
+        hidden_size: variant.hidden_size(),
+        gate_hidden_size: 64,
+        experts: 6,
+        condition_frames: 1,
+        future_predictions: 1,
+        codes: 12,
+        variant,
+    }
+}
+
+fn kernels_follow_their_definitions(full: bool, seeds: u64) {
+    let reference = Cpu::new(0);
+    for precision in [Precision::Fp32, Precision::Bf16x3] {
+        let backend = Cuda::new(0, precision, Engine::Calls).unwrap();
+        for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()).filter(|(case, _)| case.full == full) {
+            for seed in 1..=seeds {
+                for row in kernelcheck::operation(single, double, &backend, &reference, seed).unwrap() {
+                    assert!(row.worst <= 1.0, "{precision}: {row:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gpu_small_kernels_follow_their_definitions() {
+    if driver_found() {
+        kernels_follow_their_definitions(false, 2);
+    }
+}
+
+#[test]
+fn gpu_full_kernels_follow_their_definitions() {
+    if driver_found() {
+        kernels_follow_their_definitions(true, 1);
+    }
+}
+
+#[test]
+fn gpu_steps_follow_double_precision() {
+    if driver_found() {
+        // As in tests/training_step.rs.
+        for (precision, tolerance) in [(Precision::Fp32, 5e-5), (Precision::Bf16x3, 3e-4)] {
+            steps::follows_double_precision(tolerance, |variant| {
+                run(&steps::small(variant), Cuda::new(0, precision, Engine::Graph).unwrap())
+            });
+        }
+    }
+}
+
+/// Engines differ in how calls reach the device, and in nothing else; the first runs twice.
+fn the_same_bits(model: &ModelConfig, wanted: Precision) {
+    let mut want = None;
+    let engines: Vec<Engine> = devices().filter(|(p, _)| *p == wanted).map(|(_, engine)| engine).collect();
+    for engine in engines.iter().chain(&engines[..1]) {
+        let mut run = run(model, Cuda::new(0, wanted, *engine).unwrap());
+        let start = run.state();
+        (0..2).for_each(|_| run.memory.repeat(&run.step.plan, ROLLOUT).unwrap());
+        let end = run.state();
+        assert!(start.0 != end.0 && end.0.iter().all(|x| x.is_finite()), "{:?}: nothing moved", model.variant);
+        let want = want.get_or_insert_with(|| end.clone());
+        assert!(*want == end, "{:?}, {wanted}, engine {engine}", model.variant);
+    }
+}
+
+#[test]
+fn gpu_engines_agree_on_small_models() {
+    if driver_found() {
+        Variant::value_variants().iter().for_each(|&variant| the_same_bits(&steps::small(variant), Precision::Fp32));
+        the_same_bits(&steps::small(Variant::Mixture), Precision::Bf16x3);
+    }
+}
+
+#[test]
+fn gpu_engines_agree_at_full_size() {
+    if driver_found() {
+        for &variant in Variant::value_variants() {
+            [Precision::Fp32, Precision::Bf16x3].iter().for_each(|&precision| the_same_bits(&full(variant), precision));
+        }
+    }
+}
+
+#[test]
+fn gpu_memories_and_plans_do_not_meet() {
+    if !driver_found() {
+        return;
+    }
+    // More graphs than are kept, over memories that come and go.
+    let backend: &'static Cuda = Box::leak(Box::new(Cuda::new(0, Precision::Fp32, Engine::Graph).unwrap()));
+    let model = steps::small(Variant::Mixture);
+    let on = |backend| Run::<f32>::of(&model, |arena| Memory::new(backend, arena).unwrap());
+    let run = |times: &[usize]| {
+        let mut run = on(backend);
+        times.iter().for_each(|&times| run.memory.repeat(&run.step.plan, times).unwrap());
+        run.state()
+    };
+    let want = run(&[ROLLOUT]);
+    assert!(run(&[1, 1, 2]) == want && run(&[2, 2]) == want && run(&[3, 1]) == want);
+    let mut one = on(backend);
+    for times in 1..=10 {
+        one.memory.repeat(&one.step.plan, times % 2).unwrap();
+    }
+    assert!(run(&[ROLLOUT]) == want && one.state() == run(&[5]));
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod without_a_gpu {
+    use super::*;
+    use mvae_fast::checkpoint::Checkpoint;
+    use std::collections::HashMap;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, Output};
+    use std::sync::OnceLock;
+    use tempfile::TempDir;
+
+    /// Minutes after which a run stops: at its first rollout's end.
+    const SOON: &str = "0.000000001";
+
+    /// Whether the program that is tested has kernels for a GPU; without nvcc it refuses before it looks for a driver.
+    fn has_kernels() -> bool {
+        let found = option_env!("MVAE_PTXAS").is_some();
+        if !found {
+            println!("driver: skipped, no nvcc");
+        }
+        found
+    }
+
+    /// The folder of the driver, compiled once.
+    fn driver() -> &'static Path {
+        static FOLDER: OnceLock<TempDir> = OnceLock::new();
+        let make = || {
+            let (folder, root) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")));
+            let kernels = fs::read_dir(root.join("kernels")).unwrap().map(|file| file.unwrap().path());
+            let kernels = kernels.filter(|file| file.extension().is_some_and(|extension| extension == "cu"));
+            let includes: String = kernels.map(|file| format!("#include \"{}\"\n", file.display())).collect();
+            fs::write(folder.path().join("kernels.inc"), includes).unwrap();
+            let library = folder.path().join("libcuda.so.1");
+            let flags = "-std=c++17 -O2 -ffp-contract=off -U_FORTIFY_SOURCE -w -shared -fPIC -Wl,-Bsymbolic -Wl,-z,defs";
+            let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or("c++".into()));
+            compiler.args(flags.split(' ')).arg("-I").arg(root.join("kernels")).arg("-I").arg(folder.path());
+            let done = compiler
+                .arg(root.join("tests/driver/driver.cpp"))
+                .arg("-o")
+                .arg(&library)
+                .arg("-ldl")
+                .output()
+                .unwrap();
+            assert!(done.status.success(), "{}", text(&done.stderr));
+            fs::copy(&library, folder.path().join("libcuda.so")).unwrap();
+            folder
+        };
+        FOLDER.get_or_init(make).path()
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    /// A folder with motion in it, where the program runs over the driver.
+    struct Desk {
+        root: TempDir,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            motion::write(&root.path().join("motion.npz"), 5, 30);
+            Desk { root }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.root.path().join(name)
+        }
+
+        fn program(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_mvae-fast"));
+            command.env_clear().env("LD_LIBRARY_PATH", driver()).envs(environment.iter().copied());
+            command.current_dir(self.root.path()).args(arguments).output().unwrap()
+        }
+
+        /// Trains the small model into the run folder `name`; what the environment says to the driver.
+        fn train(&self, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+            let flags = motion::flags(&[&["--runs", ".", "--name", name, "--quiet"], arguments].concat());
+            let flags: Vec<&str> = flags.iter().map(|flag| flag.as_ref()).collect();
+            self.program(&[&["train"], flags.as_slice()].concat(), environment)
+        }
+
+        fn step(&self, name: &str) -> u64 {
+            let checkpoint = Checkpoint::load(&self.path(name).join("checkpoints/last.safetensors")).unwrap();
+            checkpoint.meta.unwrap().progress.unwrap().step
+        }
+    }
+
+    fn succeeds(output: Output) {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    /// The one line of an error, with exit code 3.
+    fn refusal(output: &Output) -> String {
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{message}");
+        assert!(message.starts_with("error: cuda:") && message.lines().count() == 1, "{message:?}");
+        message
+    }
+
+    fn counts(path: &Path) -> HashMap<String, usize> {
+        let text = fs::read_to_string(path).unwrap();
+        let pairs = text.lines().map(|line| line.split_once(' ').unwrap());
+        pairs.map(|(name, count)| (name.to_owned(), count.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn all_of_it_over_this_machine() {
+        if !has_kernels() {
+            return;
+        }
+        let log = driver().join("counts");
+        let mut tests = Command::new(std::env::current_exe().unwrap());
+        tests
+            .args(["gpu_", "--nocapture", "--skip", "at_full_size"])
+            .env("LD_LIBRARY_PATH", driver())
+            .env("COUNTS", &log);
+        let output = tests.output().unwrap();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success() && !said.contains("skipped"), "{said}");
+        let counts = counts(&log);
+        // Early launches were made, and graphs replayed: more kernels ran than were launched.
+        assert!(counts["cuLaunchKernelEx"] > 0 && counts["cuGraphLaunch"] > counts["cuGraphInstantiateWithFlags"]);
+        assert!(counts["kernel"] > counts["cuLaunchKernel"] + counts["cuLaunchKernelEx"], "{counts:?}");
+    }
+
+    #[test]
+    fn runs_move_between_devices() {
+        if !has_kernels() {
+            return;
+        }
+        let desk = Desk::new();
+        succeeds(desk.train("run", &["--device", "cpu", "--max-minutes", SOON], &[]));
+        let mut steps = vec![desk.step("run")];
+        for device in ["cuda", "simt", "cpu", "cuda"] {
+            let arguments = ["train", "--resume", "run", "--quiet", "--device", device, "--max-minutes", SOON];
+            succeeds(desk.program(&arguments, &[]));
+            steps.push(desk.step("run"));
+        }
+        assert_eq!(steps, [4, 8, 12, 16, 20]);
+    }
+
+    #[test]
+    fn what_the_driver_refuses_is_one_line() {
+        if !has_kernels() {
+            return;
+        }
+        let desk = Desk::new();
+        let says = |environment: (&str, &str), words: &[&str]| {
+            let message = refusal(&desk.train("none", &["--device", "cuda"], &[environment]));
+            words.iter().for_each(|word| assert!(message.contains(word), "{environment:?}: {message}"));
+            assert!(!desk.path("none").exists());
+        };
+        says(("FAIL", "cuInit:100:0"), &["the driver does not start", "nvidia-smi"]);
+        says(("CAPABILITY", "75"), &["capability 7.5", "need 8.0", "--device cpu"]);
+        says(("FAIL", "cuModuleLoadData:222:0"), &["loading the kernels", "older than the nvcc"]);
+        says(("FAIL", "cuMemAlloc_v2:2:0"), &["allocating", "MB", "smaller model"]);
+        says(("FAIL", "cuDevicePrimaryCtxRetain:46:0"), &["no context", "device is lost"]);
+        let message = refusal(&desk.program(&["gradcheck", "--device", "cuda:1"], &[]));
+        assert!(message.contains("this machine has 1 device"), "{message}");
+        let old = desk.train("none", &["--device", "cuda", "--engine", "pdl"], &[("CAPABILITY", "89")]);
+        assert!(refusal(&old).contains("--engine graph"));
+        succeeds(desk.train("old", &["--device", "cuda", "--max-minutes", SOON], &[("CAPABILITY", "89")]));
+    }
+
+    #[test]
+    fn a_device_that_is_lost_leaves_the_last_checkpoint() {
+        if !has_kernels() {
+            return;
+        }
+        let desk = Desk::new();
+        for (engine, sync) in [("calls", "0"), ("graph", "0"), ("graph", "1")] {
+            let name = format!("{engine}{sync}");
+            let environment = [("FAIL", "kernel:700:90"), ("MVAE_SYNC", sync)];
+            let message = refusal(&desk.train(&name, &["--device", "cuda", "--engine", engine], &environment));
+            assert!(message.contains("the last checkpoint is intact"), "{message}");
+            // Only a wait after every call can tell which one it was.
+            assert_eq!(message.contains("copying out"), sync == "0", "{message}");
+            assert_eq!(desk.step(&name), 0);
+            let arguments = ["train", "--resume", &name, "--quiet", "--device", "cuda", "--max-minutes", SOON];
+            succeeds(desk.program(&arguments, &[]));
+            assert_eq!(desk.step(&name), 4);
+        }
+        for failing in ["cuGraphInstantiateWithFlags", "cuStreamEndCapture", "cuGraphLaunch"] {
+            let environment = [("FAIL", format!("{failing}:999:0"))].map(|(name, value)| (name, value.leak() as &str));
+            let message = refusal(&desk.train(failing, &["--device", "cuda", "--engine", "graph"], &environment));
+            assert!(message.contains("a graph") && message.contains("--resume"), "{message}");
+        }
+    }
+}

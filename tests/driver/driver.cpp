@@ -1,0 +1,278 @@
+// A CUDA driver whose device is this machine: what src/backend/cuda.rs asks of libcuda.so.1, with the kernels compiled for
+// the host. It rehearses that backend where there is no GPU: arguments, order, capture, replay, and every way to fail.
+//
+// As on a device nothing happens before it is waited for: launches and copies join a queue that cuStreamSynchronize works
+// off, so whoever does not wait reads old numbers. While a stream is captured, anything but a launch is an error.
+//   FAIL=NAME:CODE:N   call N (from 0) of this function fails with this code; NAME `kernel` fails when it runs, for good
+//   CAPABILITY=75      compute capability 7.5 instead of 9.0
+//   COUNTS=FILE        how often each function was called, at exit
+#include <csetjmp>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <dlfcn.h>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <ucontext.h>
+#include <vector>
+#include "kernels.inc"
+
+namespace {
+
+// ---- one block, thread by thread: a thread runs until it waits for its warp (0) or block (1), in turn.
+struct Thread {
+  jmp_buf at;
+  bool made, turn;
+  int state;  // -1 ready, -2 done, else what it waits for
+};
+const size_t STACK = 64 << 10, MOST = 1024;
+Thread threads[MOST];
+std::vector<char> stacks(MOST * STACK);
+u64 lanes[2 * MOST * LANE_WORDS];
+jmp_buf scheduler;
+u32 current;
+struct {
+  void (*run)(const void*, const Where*, void*);
+  const void* args;
+  Where at;
+  void* shared;
+} task;
+
+// What runs on a thread's stack: one task after the other. Contexts are made once, as that is slow.
+void body() {
+  for (const u32 me = current;;) {
+    Where at = task.at;
+    at.thread = me;
+    task.run(task.args, &at, task.shared);
+    threads[me].state = -2;
+    if (!_setjmp(threads[me].at)) _longjmp(scheduler, 1);
+  }
+}
+
+void resume(u32 i) {
+  current = i;
+  if (_setjmp(scheduler)) return;
+  if (threads[i].made) _longjmp(threads[i].at, 1);
+  threads[i].made = true;
+  ucontext_t context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = &stacks[i * STACK];
+  context.uc_stack.ss_size = STACK;
+  context.uc_link = nullptr;
+  makecontext(&context, body, 0);
+  setcontext(&context);
+}
+
+void run_block(u32 n) {
+  for (u32 i = 0; i < n; ++i) threads[i].state = -1;
+  for (;;) {
+    u32 done = 0, moved = 0;
+    for (u32 i = 0; i < n; ++i) {
+      if (threads[i].state == -1) resume(i), ++moved;
+      done += threads[i].state == -2;
+    }
+    if (done == n) return;
+    for (int what = 0; what < 2; ++what)
+      for (u32 group = what ? n : 32, start = 0; start < n; start += group) {
+        bool all = true;
+        for (u32 i = start; i < start + group; ++i) all &= threads[i].state == what;
+        if (all) for (u32 i = start; i < start + group; ++i) threads[i].state = -1, ++moved;
+      }
+    if (!moved) std::fprintf(stderr, "driver: threads wait for one another\n"), std::abort();
+  }
+}
+
+// ---- the driver's state
+struct Launch {
+  std::string name;
+  u32 blocks, threads;
+  std::vector<char> args;
+};
+typedef std::vector<Launch> Graph;
+struct Event {
+  double ms;
+};
+std::vector<std::function<void()>> queue;
+thread_local Graph* captured;
+std::recursive_mutex one_at_a_time;
+int lost;
+std::map<std::string, int> counts;
+
+struct AtExit {
+  ~AtExit() {
+    if (const char* path = std::getenv("COUNTS"))
+      if (FILE* file = std::fopen(path, "w")) {
+        for (auto& [name, count] : counts) std::fprintf(file, "%s %d\n", name.c_str(), count);
+        std::fclose(file);
+      }
+  }
+} at_exit;
+
+// What the call of this name fails with; 0 = nothing.
+int failure(const std::string& name) {
+  int n = counts[name]++;
+  const char* fail = std::getenv("FAIL");
+  char which[64];
+  int code, when;
+  if (fail && std::sscanf(fail, "%63[^:]:%d:%d", which, &code, &when) == 3 && name == which && n == when) return code;
+  return 0;
+}
+
+void* own_symbol(const std::string& name) {
+  static void* self = [] {
+    Dl_info info;
+    dladdr(reinterpret_cast<void*>(&own_symbol), &info);
+    return dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+  }();
+  return dlsym(self, name.c_str());
+}
+
+void execute(const Launch& launch) {
+  if (lost || (lost = failure("kernel"))) return;
+  task.run = reinterpret_cast<void (*)(const void*, const Where*, void*)>(own_symbol(launch.name));
+  std::string stem = launch.name.substr(0, launch.name.size() - 6);
+  const u64* layout = static_cast<const u64*>(own_symbol(stem + "layout"));
+  std::vector<char> shared(layout[1] + 256, char(0xFF));
+  task.args = launch.args.data();
+  task.shared = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(shared.data()) + 255) / 256 * 256);
+  for (u32 block = 0; block < launch.blocks; ++block) {
+    task.at = Where{block, launch.blocks, 0, launch.threads};
+    run_block(launch.threads);
+  }
+}
+
+int work_off() {
+  std::vector<std::function<void()>> work;
+  work.swap(queue);
+  for (auto& one : work) one();
+  return lost;
+}
+
+int launch(const char* symbol, u32 blocks, u32 block_threads, void** parameters) {
+  std::string stem(symbol, std::strlen(symbol) - 6);
+  const u64* layout = static_cast<const u64*>(own_symbol(stem + "layout"));
+  const char* args = static_cast<const char*>(parameters[0]);
+  if (block_threads > layout[2] || block_threads % 32 || !blocks) return 1;
+  Launch one{symbol, blocks, block_threads, std::vector<char>(args, args + layout[0])};
+  if (captured) captured->push_back(one);
+  else queue.push_back([one] { execute(one); });
+  return 0;
+}
+
+double now_ms() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1e3 + t.tv_nsec * 1e-6;
+}
+
+}  // namespace
+
+extern "C" void simt_wait(u32 what, u32) {
+  threads[current].state = int(what);
+  if (!_setjmp(threads[current].at)) _longjmp(scheduler, 1);
+}
+extern "C" u64* simt_lanes() {
+  bool turn = threads[current].turn = !threads[current].turn;
+  return &lanes[(turn * MOST + current / 32 * 32) * LANE_WORDS];
+}
+extern "C" u32 simt_copy(const Copy*) { return 1; }  // at once
+extern "C" void simt_close() {}
+extern "C" u32 simt_due(u32, Copy*) { return 0; }
+extern "C" void simt_misaligned(u64) { std::fprintf(stderr, "driver: misaligned\n"), std::abort(); }
+extern "C" u32 simt_lane() { return current % 32; }
+
+// A function of the driver: counted, fails when it is to, and while a stream is captured unless it may be called then.
+#define FUNCTION(name, in_capture, ...)                          \
+  extern "C" int name(__VA_ARGS__) {                             \
+    std::lock_guard<std::recursive_mutex> lock(one_at_a_time);   \
+    if (int code = failure(#name)) return code;                  \
+    if (captured && !in_capture) return 900;                     \
+    if (lost) return lost;
+#define END return 0; }
+
+FUNCTION(cuInit, false, unsigned) END
+FUNCTION(cuDriverGetVersion, true, int* version) *version = 13000; END
+FUNCTION(cuDeviceGetCount, true, int* count) *count = 1; END
+FUNCTION(cuDeviceGet, true, int* device, int number) *device = number; END
+FUNCTION(cuDeviceGetName, true, char* name, int size, int) std::snprintf(name, size, "this machine"); END
+FUNCTION(cuDeviceGetAttribute, true, int* value, int what, int)
+  const char* capability = std::getenv("CAPABILITY");
+  int both = capability ? std::atoi(capability) : 90;
+  *value = what == 75 ? both / 10 : what == 76 ? both % 10 : 0;
+END
+FUNCTION(cuDevicePrimaryCtxRetain, false, void** context, int) *context = &queue; END
+FUNCTION(cuDevicePrimaryCtxRelease_v2, false, int) END
+FUNCTION(cuCtxSetCurrent, true, void*) END
+FUNCTION(cuStreamCreate, false, void** stream, unsigned) *stream = &queue; END
+FUNCTION(cuStreamDestroy_v2, false, void*) END
+FUNCTION(cuStreamSynchronize, false, void*) return work_off(); END
+FUNCTION(cuModuleLoadData, false, void** module, const char* image)
+  if (!std::strstr(image, ".version")) return 218;
+  *module = &counts;
+END
+FUNCTION(cuModuleUnload, false, void*) END
+FUNCTION(cuModuleGetFunction, false, void** function, void*, const char* name)
+  if (!own_symbol(name)) return 500;
+  *function = strdup(name);
+END
+FUNCTION(cuMemAlloc_v2, false, uint64_t* address, size_t bytes)
+  *address = reinterpret_cast<uint64_t>(std::aligned_alloc(512, (bytes + 511) / 512 * 512));
+  std::memset(reinterpret_cast<void*>(*address), 0xFF, bytes);
+END
+FUNCTION(cuMemFree_v2, false, uint64_t address)
+  work_off();
+  std::free(reinterpret_cast<void*>(address));
+END
+FUNCTION(cuMemsetD8Async, false, uint64_t to, unsigned char value, size_t bytes, void*)
+  queue.push_back([=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
+END
+FUNCTION(cuMemcpyHtoDAsync_v2, false, uint64_t to, const void* from, size_t bytes, void*)
+  queue.push_back([=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
+END
+FUNCTION(cuMemcpyDtoHAsync_v2, false, void* to, uint64_t from, size_t bytes, void*)
+  queue.push_back([=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
+END
+FUNCTION(cuLaunchKernel, true, const char* name, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32, void*, void** parameters, void**)
+  return launch(name, blocks, block_threads, parameters);
+END
+struct Config {
+  u32 blocks[3], threads[3], shared;
+  void* stream;
+  const int* attributes;
+  u32 count;
+};
+FUNCTION(cuLaunchKernelEx, true, const Config* c, const char* name, void** parameters, void**)
+  if (c->count != 1 || c->attributes[0] != 6 || c->attributes[2] != 1) return 1;
+  return launch(name, c->blocks[0], c->threads[0], parameters);
+END
+FUNCTION(cuStreamBeginCapture_v2, false, void*, int) captured = new Graph; END
+FUNCTION(cuStreamEndCapture, true, void*, Graph** graph)
+  *graph = captured;
+  captured = nullptr;
+END
+FUNCTION(cuGraphInstantiateWithFlags, false, Graph** executable, Graph* graph, u64) *executable = new Graph(*graph); END
+FUNCTION(cuGraphDestroy, false, Graph* graph) delete graph; END
+FUNCTION(cuGraphExecDestroy, false, Graph* executable)
+  work_off();
+  delete executable;
+END
+FUNCTION(cuGraphLaunch, false, Graph* executable, void*)
+  queue.push_back([=] { for (auto& one : *executable) execute(one); });
+END
+FUNCTION(cuEventCreate, false, Event** event, unsigned) *event = new Event{0}; END
+FUNCTION(cuEventRecord, false, Event* event, void*) queue.push_back([=] { event->ms = now_ms(); }); END
+FUNCTION(cuEventElapsedTime, false, float* ms, Event* start, Event* end) *ms = float(end->ms - start->ms); END
+FUNCTION(cuEventDestroy_v2, false, Event* event)
+  work_off();
+  delete event;
+END
+extern "C" int cuGetErrorString(int code, const char** text) {
+  static char words[64];
+  std::snprintf(words, sizeof words, "error %d", code);
+  *text = words;
+  return 0;
+}
