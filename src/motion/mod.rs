@@ -5,11 +5,17 @@
 pub mod export;
 pub mod features;
 pub mod local;
+pub mod import;
+pub mod joint_map;
+pub mod mirror;
+pub mod names;
 pub mod pose;
 pub mod quaternion;
 pub mod reference;
 pub mod rig;
 pub mod skeleton;
+pub mod source;
+pub mod units;
 pub mod vector;
 pub mod world;
 
