@@ -21,6 +21,8 @@ const FLOOR_TOLERANCE: f64 = 0.015 / METRES;
 const TOE_HEIGHTS: std::ops::Range<f64> = -0.01 / METRES..0.15 / METRES;
 /// Height of a toe's joint over the floor, feet.
 const TOE_HEIGHT: f64 = 0.03 / METRES;
+/// A joint further than this from where the skeleton has it, feet, rms, is said.
+const LOOSE: f64 = 0.01 / METRES;
 /// Mirrored mean axes further than this from the motion's own are said, rad.
 const MIRROR_ANGLE: f64 = 0.6;
 
@@ -91,6 +93,15 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
         offsets: rig::offsets(&conventions.picked.skeleton.parents, &set.frames),
         ..conventions.picked.skeleton
     };
+    let loose = rig::looseness(&skeleton, &set.frames).into_iter().enumerate();
+    if let Some((joint, off)) = loose.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, off)| *off > LOOSE) {
+        assumed.push(format!(
+            "skeleton: {} is off its usual place on its parent by {:.1} cm (rms): a joint between was left out, or bodies or \
+             axes differ between files (then import those apart)",
+            skeleton.names[joint],
+            100.0 * METRES * off
+        ));
+    }
     if options.mirror {
         assumed.extend(mirror(&mut set, &skeleton)?);
     }

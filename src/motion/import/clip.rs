@@ -1,6 +1,7 @@
 //! One file to the frames of one clip.
 use super::Options;
 use crate::motion::joint_map::{self, Picked};
+use crate::motion::rig::{METRES, quantile};
 use crate::motion::source::open::{self, Kind, Source};
 use crate::motion::source::{Recording, bvh};
 use crate::motion::units::{Unit, Up};
@@ -12,8 +13,8 @@ use crate::{Error, Result};
 const RATES: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
 /// A frame rate this near a whole number, relative, is that number.
 const RATE_TOLERANCE: f64 = 0.002;
-/// The first frame is an inserted pose when joints go from it to the second this many times as far as from frame to frame
-/// after it, and this part of a leg's length, in the mean.
+/// The first frame is an inserted pose when joints go from it to the second this many times as far as usually (the
+/// median) from frame to frame after it, and this part of a leg's length, in the mean.
 const INSERTED: (f64, f64) = (5.0, 0.05);
 
 /// What the files of a set have in common, found in the first.
@@ -124,12 +125,12 @@ impl Conventions {
             let seconds = (at / features::frame_size(skeleton.len())) as f64 / options.fps;
             return Err(refuse(format!("its numbers at {seconds:.2} s are too large"), "mend or cut the file"));
         }
-        Ok(Clip { frames, root, inserted, added, rate, leg: leg * self.unit.metres() / crate::motion::rig::METRES })
+        Ok(Clip { frames, root, inserted, added, rate, leg: leg * self.unit.metres() / METRES })
     }
 
     /// The joints kept, in feet and y up.
     fn pose(&self, recording: &Recording, moment: f64, joints: &[usize]) -> Pose {
-        let feet = self.unit.metres() / crate::motion::rig::METRES;
+        let feet = self.unit.metres() / METRES;
         let upright = |[x, y, z]: Vec3| match self.up {
             Up::Y => [x, y, z],
             Up::Z => [x, z, -y],
@@ -224,7 +225,7 @@ fn upright(recording: &Recording, picked: &Picked) -> Option<Up> {
 }
 
 fn begins_with_inserted_pose(recording: &Recording, joints: &[usize], leg: f64) -> bool {
-    const LOOKS: usize = 7;
+    const LOOKS: usize = 10;
     let poses: Vec<Pose> = (0..recording.len().min(LOOKS)).map(|frame| recording.pose(frame as f64)).collect();
     let step = |pair: &[Pose]| {
         let far = |&joint: &usize| length(sub(pair[1].positions[joint], pair[0].positions[joint]));
@@ -232,6 +233,6 @@ fn begins_with_inserted_pose(recording: &Recording, joints: &[usize], leg: f64) 
     };
     let steps: Vec<f64> = poses.windows(2).map(step).collect();
     let [first, others @ ..] = &steps[..] else { return false };
-    let usual = others.iter().copied().fold(0.0, f64::max);
+    let usual = quantile(others.to_vec(), 0.5);
     !others.is_empty() && *first > INSERTED.0 * usual && *first > INSERTED.1 * leg
 }
