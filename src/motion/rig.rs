@@ -11,6 +11,9 @@ pub const DEFAULT_FPS: f64 = 30.0;
 pub const METRES: f64 = 0.3048;
 /// A character is moving when its root is faster than this, m/s.
 pub const MOVING: f64 = 0.3;
+/// A toe is in contact within this of its floor, m, and when it is slower than this, m/s.
+const CONTACT_HEIGHT: f64 = 0.03;
+const CONTACT_SPEED: f64 = 0.2;
 /// The quantile of a toe's height that is its floor.
 const FLOOR_QUANTILE: f64 = 0.01;
 
@@ -84,6 +87,16 @@ impl Rig {
         let speeds: Vec<f64> = speeds.collect();
         let [median, q75, q95] = [0.5, 0.75, 0.95].map(|q| quantile(speeds.clone(), q));
         self.speeds = Speeds { median, q75, q95 };
+    }
+
+    /// Whether the left (0) or right (1) toe is on the ground: within 3 cm of its floor and slower than 0.2 m/s. Its speed
+    /// over the ground is returned, m/s: what it skates.
+    pub fn contact(&self, frame: &[f32], side: usize) -> Option<f64> {
+        let (toe, joints) = (self.skeleton.toes[side], self.skeleton.len());
+        let height = f64::from(frame[slot(Part::Position, toe, joints) + 1]) - self.toe_floors[side];
+        let [x, y, z] = scale(vector(frame, slot(Part::Velocity, toe, joints)), METRES * self.fps);
+        let slow = x.hypot(y).hypot(z) < CONTACT_SPEED;
+        (slow && METRES * height.abs() < CONTACT_HEIGHT).then_some(x.hypot(z))
     }
 
     /// Takes up the sources and terms of another rig of the same skeleton.
