@@ -124,7 +124,8 @@ fn compare(ours: &Recording, theirs: &bvh_anim::Bvh, path: &Path) {
     assert_eq!(ours.joints.len(), joints.len(), "{path}");
     for (at, (ours, theirs)) in ours.joints.iter().zip(&joints).enumerate() {
         let data = theirs.data();
-        assert_eq!((ours.name.as_bytes(), ours.parent), (&data.name()[..], data.parent_index()), "{path} joint {at}");
+        let name: &[u8] = data.name().as_ref();
+        assert_eq!((ours.name.as_bytes(), ours.parent), (name, data.parent_index()), "{path} joint {at}");
         let offset = [data.offset().x, data.offset().y, data.offset().z];
         assert!(ours.offset.iter().zip(offset).all(|(a, b)| (a - f64::from(b)).abs() < 1e-4), "{path} joint {at}");
     }

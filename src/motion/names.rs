@@ -19,7 +19,7 @@ pub fn counterpart(name: &str, names: &[&str]) -> Option<(usize, String)> {
         // A letter of its own: in front of a capital or a sign, behind a sign, or (as in lfemur) at the start.
         let chars: Vec<char> = name.chars().collect();
         let sign = |at: usize| chars.get(at).is_none_or(|c| !c.is_alphanumeric());
-        let alone = |at: usize| (at == 0 || sign(at - 1)) && (sign(at + 1) || at == 0);
+        let alone = |at: usize| at == 0 || sign(at - 1) && sign(at + 1);
         let swapped = |at: usize, to: char| {
             let mut other = chars.clone();
             other[at] = to;
