@@ -830,6 +830,43 @@ fn check_names_features_and_writes_json() {
     assert_eq!(json["ready"], false);
 }
 
+#[test]
+fn check_looks_at_the_motion() {
+    let set = synth::locomotion(1200, 3);
+    let view = check(&set, &Sizes::default()).motion.unwrap();
+    let minutes: f64 = view.speeds.iter().map(|range| range.minutes).sum();
+    let turning: f64 = view.turns.iter().map(|range| range.left_minutes + range.right_minutes).sum();
+    assert!((minutes - 1200.0 / 1800.0).abs() < 1e-9 && (turning - minutes).abs() < 1e-9);
+    assert!(view.feet.iter().all(|foot| (0.3..0.8).contains(&foot.contact) && foot.skate < 0.02), "{:?}", view.feet);
+    assert!(view.stretched_bone.off < 1e-6 && view.loose_joint.off < 1e-6 && view.velocity_error < 1e-6, "{view:?}");
+    assert_eq!(view.suspicious, 0, "{view}");
+
+    // A stretched bone, a wrong velocity, a foot in the ground: each is found where it is.
+    let mut bad = set.clone();
+    let slot = |part, joint: usize| 3 + 3 * (22 * part + joint);
+    bad.frames[500 * 267 + slot(1, 20) + 2] += 0.5;
+    bad.frames[700 * 267 + slot(0, 1) + 1] -= 2.0;
+    let view = check(&bad, &Sizes::default()).motion.unwrap();
+    let places: Vec<_> = view.worst.iter().map(|moment| (moment.frame, moment.clip, moment.what.as_str())).collect();
+    assert_eq!(view.suspicious, 3, "{places:?}");
+    let clip = bad.clip_of(500);
+    assert!(places.contains(&(500, clip, "the velocity of LeftHand is 15.2 cm off its positions")), "{places:?}");
+    let feet: Vec<_> =
+        places.iter().filter(|(_, _, what)| what.contains("RightToeBase")).map(|place| place.0).collect();
+    assert_eq!(feet, [700, 701]);
+    assert_eq!(view.stretched_bone.joint, "RightToeBase");
+    let start = bad.clips()[clip].start;
+    let moment = view.worst.iter().find(|moment| moment.frame == 500).unwrap();
+    assert!((moment.seconds - (500 - start) as f64 / 30.0).abs() < 1e-9 && moment.clip_name.is_some());
+
+    // Whoever only turns left is told so.
+    let mut left = set;
+    left.frames.chunks_exact_mut(267).for_each(|frame| frame[2] = frame[2].abs());
+    let view = check(&left, &Sizes::default()).motion.unwrap();
+    assert!(view.turns[1..].iter().all(|range| range.right_minutes == 0.0));
+    assert!(check(&smooth(40), &Sizes::default()).motion.is_none());
+}
+
 // ---- real motion ----
 
 #[test]

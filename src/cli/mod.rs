@@ -7,6 +7,7 @@ pub mod environment;
 mod eval;
 mod export;
 mod generate;
+mod import;
 mod info;
 mod output;
 mod train;
@@ -21,6 +22,7 @@ use crate::{Error, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use environment::Environment;
+use import::{IMPORT_EXAMPLES, ImportArgs};
 use std::io::Write;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -198,6 +200,9 @@ pub enum DataCommand {
     },
     /// Write clips of a set as BVH or binary glTF
     Export(export::ExportArgs),
+    /// Make a training set of motion capture: BVH files and folders of them, any skeleton; exit 4 when a file was refused
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(Box<ImportArgs>),
     /// Write procedural locomotion in the reference's layout of 267 features
     Synth {
         /// npz file to write
@@ -380,6 +385,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Info(args) => info::info(&args),
         Command::Data(DataCommand::Check { files, sizes, json }) => data_check(&files, &sizes, json),
         Command::Data(DataCommand::Export(args)) => export::export(&args.file, args.clip.as_deref(), &args.output),
+        Command::Data(DataCommand::Import(args)) => import::import(&args),
         Command::Data(DataCommand::Synth { output, frames, seed }) => data_synth(&output, frames.get(), seed),
         Command::Gradcheck(args) => gradcheck(&args),
         Command::Doctor(args) => doctor(&args),
@@ -410,13 +416,19 @@ fn data_check(files: &[PathBuf], sizes: &CheckSizes, json: bool) -> Result<()> {
     if unready.is_empty() { Ok(()) } else { Err(Error::Gate(unready.join("; "))) }
 }
 
+/// Refuses to write over a file.
+fn require_new(output: &Path) -> Result<()> {
+    if output.exists() {
+        return Err(Error::Usage(format!("{} exists; give another name, or remove it first", output.display())));
+    }
+    Ok(())
+}
+
 /// Most frames that `data synth` makes: 93 hours.
 const MAX_FRAMES: usize = 10_000_000;
 
 fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
-    if output.exists() {
-        return Err(Error::Usage(format!("{} exists; give another name, or remove it first", output.display())));
-    }
+    require_new(output)?;
     if frames > MAX_FRAMES {
         return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }

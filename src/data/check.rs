@@ -1,12 +1,12 @@
 //! What a person wants to know about a motion file before training on it.
 use super::{Dataset, windows};
 use crate::motion::features::joints;
+use crate::motion::rig::DEFAULT_FPS;
+use crate::motion::view::View;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Frames a second, everywhere in this crate.
-const FPS: f64 = 30.0;
 /// A change is a jump when it is this many times what the feature hardly ever exceeds (see [`Jump`]).
 const JUMP_FACTOR: f32 = 5.0;
 /// The quantile of a feature's changes that is its usual at most.
@@ -42,7 +42,9 @@ pub struct Report {
     pub frame_size: usize,
     /// Clips.
     pub clips: usize,
-    /// Duration at 30 frames a second.
+    /// Frames a second: what the set says, else 30.
+    pub fps: f64,
+    /// Duration.
     pub minutes: f64,
     /// J, when there are 3 + 12 J features: root motion, positions, velocities, two axes of each joint.
     pub joints: Option<usize>,
@@ -60,6 +62,8 @@ pub struct Report {
     pub jumps: usize,
     /// The worst of them, worst first.
     pub worst_jumps: Vec<Jump>,
+    /// The motion, when the skeleton is known.
+    pub motion: Option<View>,
     /// Frames a window needs.
     pub span: usize,
     /// Clips shorter than that.
@@ -147,7 +151,8 @@ pub fn check(dataset: &Dataset, sizes: &Sizes) -> Report {
         frames: dataset.num_frames(),
         frame_size: dataset.frame_size,
         clips: clips.len(),
-        minutes: dataset.num_frames() as f64 / FPS / 60.0,
+        fps: fps(dataset),
+        minutes: dataset.num_frames() as f64 / fps(dataset) / 60.0,
         joints,
         groups: groups(dataset, joints),
         axes_off_length: joints.map_or(0, |joints| axes_off_length(dataset, joints)),
@@ -168,6 +173,7 @@ pub fn check(dataset: &Dataset, sizes: &Sizes) -> Report {
                 features: jump.features,
             })
             .collect(),
+        motion: View::of(dataset),
         span,
         short_clips: clips.iter().filter(|clip| clip.len() < span).count(),
         windows,
@@ -221,8 +227,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(
             f,
-            "frames      {} of {} features, {} clips, {:.1} minutes at 30 frames a second",
-            self.frames, self.frame_size, self.clips, self.minutes
+            "frames      {} of {} features, {} clips, {:.1} minutes at {} frames a second",
+            self.frames, self.frame_size, self.clips, self.minutes, self.fps
         )?;
         for (i, group) in self.groups.iter().enumerate() {
             let title = if i == 0 { "ranges" } else { "" };
@@ -235,6 +241,10 @@ impl fmt::Display for Report {
         list(f, "not finite", "values", self.non_finite, places)?;
         let jumps = self.worst_jumps.iter().map(|jump| format!("{jump}"));
         list(f, "jumps", "frames", self.jumps, jumps)?;
+        match &self.motion {
+            Some(view) => write!(f, "{view}")?,
+            None => writeln!(f, "motion      not looked at: the file names no skeleton (see `mvae-fast data import`)")?,
+        }
         writeln!(f, "short clips {} of less than {} frames", self.short_clips, self.span)?;
         let (windows, batches, size) = (self.windows, self.batches, self.batch_size);
         writeln!(f, "windows     {windows}, {batches} mini-batches of {size} an epoch")?;
@@ -289,6 +299,10 @@ impl fmt::Display for Jump {
         write!(f, "{} changes by {:.4}, usually {:.4} at most", self.place, self.change, self.usual)?;
         if self.features > 1 { write!(f, "; {} features jump", self.features) } else { Ok(()) }
     }
+}
+
+fn fps(dataset: &Dataset) -> f64 {
+    dataset.rig.as_ref().map_or(DEFAULT_FPS, |rig| rig.fps)
 }
 
 fn groups(dataset: &Dataset, joints: Option<usize>) -> Vec<Group> {
@@ -385,7 +399,7 @@ fn place(dataset: &Dataset, frame: usize, index: usize) -> Place {
         clip,
         clip_name: dataset.clip_names.get(clip).cloned(),
         frame,
-        seconds: (frame - start) as f64 / FPS,
+        seconds: (frame - start) as f64 / fps(dataset),
         feature: feature(dataset, index),
     }
 }

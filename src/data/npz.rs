@@ -1,7 +1,7 @@
 //! Motion files in the reference layout: an `.npz` with `data` (N, F) and `end_indices` (M), the last frame of each
 //! clip, inclusive; and, in files of ours, the rig and the clips' names and places.
 use super::Dataset;
-use super::npy::{Npy, NpzWriter, read_names, read_numbers};
+use super::npy::{Npy, NpzWriter, array_name, read_names, read_numbers};
 use super::zip::Zip;
 use crate::motion::rig::{self, Rig};
 use crate::motion::{Root, Skeleton, features};
@@ -61,6 +61,11 @@ pub fn read_lenient(path: &Path) -> Result<Dataset> {
         }
     };
     Ok(Dataset { frames, frame_size, end_indices, clip_names, clip_roots, rig })
+}
+
+/// Names of the arrays of an npz file, of whatever kind.
+pub fn array_names(path: &Path) -> Result<Vec<String>> {
+    Ok(Zip::open(path)?.names().map(|entry| array_name(entry).to_owned()).collect())
 }
 
 /// Writes `data` (f32), `end_indices` (i64), and what is known of clips and rig, so that the file is either the old one or

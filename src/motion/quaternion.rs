@@ -28,6 +28,16 @@ pub fn to_axes([x, y, z, w]: Quaternion) -> Axes {
     ]
 }
 
+/// The rotation `b`, then `a`.
+pub fn product([ax, ay, az, aw]: Quaternion, [bx, by, bz, bw]: Quaternion) -> Quaternion {
+    [
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+        aw * bw - ax * bx - ay * by - az * bz,
+    ]
+}
+
 /// From `a` (t = 0) to `b` (t = 1) on the shorter arc at constant speed (Shoemake, "Animating rotation with quaternion
 /// curves", 1985).
 pub fn slerp(a: Quaternion, b: Quaternion, t: f64) -> Quaternion {

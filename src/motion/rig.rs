@@ -1,7 +1,7 @@
 //! What is kept about a character beside its frames, in the data file and in the checkpoint: the skeleton, and what the
 //! data say about floor, size and speed.
 use super::features::{Part, joints, slot, vector};
-use super::vector::{Vec3, add, apply_inverse, axes_from_yz, scale, sub};
+use super::vector::{Vec3, add, apply_inverse, axes_from_yz, dot, scale, sub};
 use super::{Skeleton, reference};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ pub const DEFAULT_FPS: f64 = 30.0;
 pub const METRES: f64 = 0.3048;
 /// A character is moving when its root is faster than this, m/s.
 pub const MOVING: f64 = 0.3;
+/// A toe is in contact within this of its floor, m, and when it is slower than this, m/s.
+const CONTACT_HEIGHT: f64 = 0.03;
+const CONTACT_SPEED: f64 = 0.2;
 /// The quantile of a toe's height that is its floor.
 const FLOOR_QUANTILE: f64 = 0.01;
 
@@ -86,6 +89,16 @@ impl Rig {
         self.speeds = Speeds { median, q75, q95 };
     }
 
+    /// Whether the left (0) or right (1) toe is on the ground: within 3 cm of its floor and slower than 0.2 m/s. Its speed
+    /// over the ground is returned, m/s: what it skates.
+    pub fn contact(&self, frame: &[f32], side: usize) -> Option<f64> {
+        let (toe, joints) = (self.skeleton.toes[side], self.skeleton.len());
+        let height = f64::from(frame[slot(Part::Position, toe, joints) + 1]) - self.toe_floors[side];
+        let [x, y, z] = scale(vector(frame, slot(Part::Velocity, toe, joints)), METRES * self.fps);
+        let slow = x.hypot(y).hypot(z) < CONTACT_SPEED;
+        (slow && METRES * height.abs() < CONTACT_HEIGHT).then_some(x.hypot(z))
+    }
+
     /// Takes up the sources and terms of another rig of the same skeleton.
     pub fn join(&mut self, other: &Rig) {
         self.sources.extend(other.sources.iter().cloned());
@@ -106,18 +119,36 @@ pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
 
 /// Where the joints hang on their parents, in the parents' local axes: the mean over all frames that are finite.
 pub fn offsets(parents: &[Option<usize>], frames: &[f32]) -> Vec<Vec3> {
-    let joints = parents.len();
     let offset = |joint: usize, parent: usize| {
-        let (mut sum, mut count) = ([0.0; 3], 0.0);
-        for row in frames.chunks_exact(super::features::frame_size(joints)) {
-            let read = |part, joint| vector(row, slot(part, joint, joints));
-            let axes = axes_from_yz(read(Part::AxisY, parent), read(Part::AxisZ, parent));
-            let offset = apply_inverse(&axes, sub(read(Part::Position, joint), read(Part::Position, parent)));
-            if offset.iter().all(|x| x.is_finite()) {
-                (sum, count) = (add(sum, offset), count + 1.0);
-            }
+        let mut sum = ([0.0; 3], 0.0);
+        for offset in frame_offsets(parents.len(), joint, parent, frames) {
+            sum = (add(sum.0, offset), sum.1 + 1.0);
         }
-        scale(sum, 1.0 / f64::max(count, 1.0))
+        scale(sum.0, 1.0 / f64::max(sum.1, 1.0))
     };
     parents.iter().enumerate().map(|(joint, parent)| parent.map_or([0.0; 3], |parent| offset(joint, parent))).collect()
+}
+
+/// How far each joint is from where the skeleton has it, given its parent: the root of the mean square over the frames, feet.
+pub fn looseness(skeleton: &Skeleton, frames: &[f32]) -> Vec<f64> {
+    let loose = |joint: usize, parent: usize| {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for offset in frame_offsets(skeleton.len(), joint, parent, frames) {
+            let off = sub(offset, skeleton.offsets[joint]);
+            (sum, count) = (sum + dot(off, off), count + 1.0);
+        }
+        (sum / f64::max(count, 1.0)).sqrt()
+    };
+    let parents = skeleton.parents.iter().enumerate();
+    parents.map(|(joint, parent)| parent.map_or(0.0, |parent| loose(joint, parent))).collect()
+}
+
+/// A joint's place in its parent's local axes, in every frame in which it is finite.
+fn frame_offsets(joints: usize, joint: usize, parent: usize, frames: &[f32]) -> impl Iterator<Item = Vec3> {
+    frames.chunks_exact(super::features::frame_size(joints)).filter_map(move |row| {
+        let read = |part, joint| vector(row, slot(part, joint, joints));
+        let axes = axes_from_yz(read(Part::AxisY, parent), read(Part::AxisZ, parent));
+        let offset = apply_inverse(&axes, sub(read(Part::Position, joint), read(Part::Position, parent)));
+        offset.iter().all(|x| x.is_finite()).then_some(offset)
+    })
 }

@@ -1,0 +1,136 @@
+//! `mvae-fast data import`: motion capture to a training set.
+use super::{print, require_new};
+use crate::data::npz;
+use crate::motion::import::{self, Imported, Options};
+use crate::motion::joint_map::JointMap;
+use crate::motion::source::expmap::ExpmapSkeleton;
+use crate::motion::units::{Unit, Up};
+use crate::{Error, Result};
+use clap::{Args, ValueEnum};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+pub(super) const IMPORT_EXAMPLES: &str = "\
+Examples:
+  mvae-fast data import walks/ runs/ -o set.npz
+  mvae-fast data import *.bvh.xz -o set.npz --mirror --terms 'CC BY-NC 4.0, Example Studio'
+  mvae-fast data import clip.bvh -o clip.npz --map joints.toml --units cm --up z
+  mvae-fast data import expmaps/ -o cmu.npz --skeleton cmu
+
+Features are always in feet, 30 frames a second unless --fps says otherwise; whatever is found or
+assumed about joints, units, axes and floor is printed.";
+
+/// Frames a second of a set: fewer tell nothing of a step, more are not captured.
+const FPS: std::ops::RangeInclusive<f64> = 5.0..=240.0;
+
+/// Arguments of `data import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// BVH files and folders of them, also compressed (.gz, .xz)
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// npz file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Frames a second of the set
+    #[arg(long, value_name = "N", default_value_t = 30.0)]
+    pub fps: f64,
+    /// Joints to keep, their order and names (default: a built-in map that fits, else the hips and all joints below)
+    #[arg(long, value_name = "FILE.toml")]
+    pub map: Option<PathBuf>,
+    /// Skeleton of exponential-map text files: a file, or cmu for the built-in one
+    #[arg(long, value_name = "FILE.toml")]
+    pub skeleton: Option<PathBuf>,
+    /// Unit of the files (default: guessed from the length of the legs)
+    #[arg(long)]
+    pub units: Option<Unit>,
+    /// Axis of the files that points up (default: where the hips are above the toes)
+    #[arg(long)]
+    pub up: Option<Up>,
+    /// Frames to leave out at the start of each file (default: the first, where it is an inserted T-pose)
+    #[arg(long, value_name = "N")]
+    pub skip_first: Option<usize>,
+    /// Whether clips whose floor differs from the others' are moved up or down
+    #[arg(long, default_value = "level")]
+    pub floor: Floor,
+    /// Add every clip left-right mirrored
+    #[arg(long)]
+    pub mirror: bool,
+    /// Under which terms the motion may be used; kept in the set and in models trained on it
+    #[arg(long, value_name = "TEXT")]
+    pub terms: Option<String>,
+    /// Threads to use (default: as many as the machine offers); the result does not depend on it
+    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is done about the floor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Floor {
+    /// Moved
+    Level,
+    /// Not moved
+    Keep,
+}
+
+/// Imports, says what was assumed, and which files were refused.
+pub fn import(args: &ImportArgs) -> Result<()> {
+    require_new(&args.output)?;
+    if !FPS.contains(&args.fps) {
+        return Err(Error::Usage(format!("--fps is {}, expected {} to {}", args.fps, FPS.start(), FPS.end())));
+    }
+    let options = Options {
+        fps: args.fps,
+        map: args.map.as_deref().map(JointMap::load).transpose()?,
+        skeleton: args.skeleton.as_deref().map(ExpmapSkeleton::load).transpose()?,
+        units: args.units,
+        up: args.up,
+        skip_first: args.skip_first,
+        keep_floor: args.floor == Floor::Keep,
+        mirror: args.mirror,
+        threads: args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get),
+    };
+    let Imported { mut set, assumed, refused } = import::import(&args.paths, &options)?;
+    for error in &refused {
+        eprintln!("refused: {error}");
+    }
+    let Some(rig) = &mut set.rig else {
+        let files = refused.len();
+        return Err(Error::data(
+            &args.output,
+            format!("none of {files} files could be imported"),
+            "nothing was written",
+        ));
+    };
+    rig.terms.extend(args.terms.clone());
+    let read = rig.sources.len();
+    npz::write(&args.output, &set)?;
+
+    let (frames, clips) = (set.num_frames(), set.end_indices.len());
+    if args.json {
+        let refused: Vec<String> = refused.iter().map(Error::to_string).collect();
+        let result = serde_json::json!({
+            "file": args.output, "frames": frames, "features": set.frame_size, "clips": clips, "fps": args.fps,
+            "files": read, "assumed": assumed, "refused": refused,
+        });
+        print(&format!("{result}\n"))?;
+    } else {
+        let minutes = frames as f64 / args.fps / 60.0;
+        let mut text = assumed.join("\n");
+        text.push_str(&format!(
+            "\n{}: {frames} frames of {} features in {clips} clips, {minutes:.1} minutes at {} frames a second\n",
+            args.output.display(),
+            set.frame_size,
+            args.fps
+        ));
+        print(&text)?;
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let what = format!("holds {read} of {} files, {} were refused (see above)", read + refused.len(), refused.len());
+    Err(Error::data(&args.output, what, "mend them and import again"))
+}

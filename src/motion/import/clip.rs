@@ -1,0 +1,238 @@
+//! One file to the frames of one clip.
+use super::Options;
+use crate::motion::joint_map::{self, Picked};
+use crate::motion::rig::{METRES, quantile};
+use crate::motion::source::open::{self, Kind, Source};
+use crate::motion::source::{Recording, bvh};
+use crate::motion::units::{Unit, Up};
+use crate::motion::vector::{Vec3, add, length, scale, sub};
+use crate::motion::{Pose, Root, features};
+use crate::{Error, Result};
+
+/// Frame rates of motion, a second.
+const RATES: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
+/// A frame rate this near a whole number, relative, is that number.
+const RATE_TOLERANCE: f64 = 0.002;
+/// The first frame is an inserted pose when joints go from it to the second this many times as far as usually (the
+/// median) from frame to frame after it, and this part of a leg's length, in the mean.
+const INSERTED: (f64, f64) = (5.0, 0.05);
+
+/// What the files of a set have in common, found in the first.
+pub(super) struct Conventions {
+    /// The joints kept.
+    pub(super) picked: Picked,
+    unit: Unit,
+    up: Up,
+    /// Length of the first file's left leg, in its unit.
+    leg: f64,
+}
+
+/// The frames of one file.
+pub(super) struct Clip {
+    pub(super) frames: Vec<f32>,
+    /// Where the first frame stands and faces.
+    pub(super) root: Root,
+    /// Whether the first frame was found to be an inserted pose.
+    pub(super) inserted: bool,
+    /// Whether position channels were added to the offsets.
+    pub(super) added: bool,
+    /// Frames a second of the file.
+    pub(super) rate: f64,
+    /// Length of the left leg, feet.
+    pub(super) leg: f64,
+}
+
+impl Conventions {
+    /// Reads the first file.
+    pub(super) fn of_first(source: &Source, options: &Options) -> Result<(Self, Clip)> {
+        let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
+        let (recording, added) = read(source, options)?;
+        let picked = pick(source, options, &recording)?;
+        let leg = leg(&recording, &picked);
+        let unit = match options.units.or_else(|| Unit::guess(leg)) {
+            Some(unit) => unit,
+            None => return Err(refuse(format!("its legs are {leg:.4} long, in no unit known"), "give --units")),
+        };
+        let Some(up) = options.up.or_else(|| upright(&recording, &picked)) else {
+            return Err(refuse("the hips are above the toes along neither y nor z".into(), "give --up"));
+        };
+        let conventions = Conventions { picked, unit, up, leg };
+        let clip = conventions.take(source, options, &recording, added, &conventions.picked)?;
+        Ok((conventions, clip))
+    }
+
+    /// Reads another file, which has to have the same joints and unit.
+    pub(super) fn clip(&self, source: &Source, options: &Options) -> Result<Clip> {
+        let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
+        let (recording, added) = read(source, options)?;
+        let picked = pick(source, options, &recording)?;
+        let (ours, theirs) = (&self.picked.skeleton, &picked.skeleton);
+        if ours.names != theirs.names || ours.parents != theirs.parents {
+            let what = format!("its skeleton ({} joints) is not that of the files before it", theirs.len());
+            return Err(refuse(what, "import skeletons apart, or give --map FILE.toml with joints that all have"));
+        }
+        let leg = leg(&recording, &picked);
+        if let Some(unit) = Unit::guess(leg).filter(|unit| options.units.is_none() && *unit != self.unit) {
+            let what = format!("its legs are {leg:.2} long: {unit}, not {} as in the files before it", self.unit);
+            return Err(refuse(what, "import it apart, or give --units"));
+        }
+        self.take(source, options, &recording, added, &picked)
+    }
+
+    fn take(
+        &self,
+        source: &Source,
+        options: &Options,
+        recording: &Recording,
+        added: bool,
+        picked: &Picked,
+    ) -> Result<Clip> {
+        let joints = &picked.sources;
+        let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
+        let rate = rate(recording.frame_time);
+        if !RATES.contains(&rate) {
+            let what = format!("its frame time is {}, {rate} frames a second", recording.frame_time);
+            return Err(refuse(what, "expected 1 to 10,000 frames a second"));
+        }
+        let leg = leg(recording, picked);
+        let inserted = options.skip_first.is_none() && begins_with_inserted_pose(recording, joints, leg);
+        let skipped = options.skip_first.unwrap_or(usize::from(inserted));
+        let step = rate / options.fps;
+        let span = recording.len().saturating_sub(skipped + 1) as f64;
+        let poses = (span / step + 1e-6) as usize + 1;
+        if recording.len() <= skipped || poses < 2 {
+            let what =
+                format!("{} frames, {skipped} of them left out, are less than two of the set's", recording.len());
+            return Err(refuse(what, "a clip begins where there is a frame before; leave the file out"));
+        }
+        let skeleton = &self.picked.skeleton;
+        let mut frames = Vec::with_capacity((poses - 1) * features::frame_size(skeleton.len()));
+        let mut previous = self.pose(recording, skipped as f64, joints);
+        let mut root = Root::default();
+        for frame in 1..poses {
+            let moment = skipped as f64 + frame as f64 * step;
+            // What is a frame of the file but for rounding is that frame.
+            let nearest = moment.round();
+            let moment = if (moment - nearest).abs() < 1e-6 { nearest } else { moment };
+            let pose = self.pose(recording, moment.min((recording.len() - 1) as f64), joints);
+            features::push(&mut frames, skeleton, &previous, &pose);
+            if frame == 1 {
+                root = Root::of(skeleton, &pose);
+            }
+            previous = pose;
+        }
+        if let Some(at) = frames.iter().position(|x| !x.is_finite()) {
+            let seconds = (at / features::frame_size(skeleton.len())) as f64 / options.fps;
+            return Err(refuse(format!("its numbers at {seconds:.2} s are too large"), "mend or cut the file"));
+        }
+        Ok(Clip { frames, root, inserted, added, rate, leg: leg * self.unit.metres() / METRES })
+    }
+
+    /// The joints kept, in feet and y up.
+    fn pose(&self, recording: &Recording, moment: f64, joints: &[usize]) -> Pose {
+        let feet = self.unit.metres() / METRES;
+        let upright = |[x, y, z]: Vec3| match self.up {
+            Up::Y => [x, y, z],
+            Up::Z => [x, z, -y],
+        };
+        let pose = recording.pose(moment);
+        Pose {
+            positions: joints.iter().map(|&joint| scale(upright(pose.positions[joint]), feet)).collect(),
+            axes: joints.iter().map(|&joint| pose.axes[joint].map(upright)).collect(),
+        }
+    }
+
+    /// What was found, for a person.
+    pub(super) fn said(&self, options: &Options) -> Vec<String> {
+        let skeleton = &self.picked.skeleton;
+        let [left, right] = skeleton.toes.map(|toe| &skeleton.names[toe]);
+        let hips = &skeleton.names[skeleton.hips];
+        let mut said = vec![format!(
+            "joint map: {} ({} joints, hips {hips}, toes {left} and {right})",
+            self.picked.map,
+            skeleton.len()
+        )];
+        let length = self.leg * self.unit.metres();
+        said.push(match options.units {
+            Some(unit) => format!("units: {unit}, which make a leg {length:.2} m"),
+            None => format!("units: {}, guessed from a leg of {:.4}: {length:.2} m (--units)", self.unit, self.leg),
+        });
+        if options.up.is_none() {
+            let axis = if self.up == Up::Y { "y" } else { "z" };
+            said.push(format!("up: {axis}, as the hips are above the toes that way (--up)"));
+        }
+        said
+    }
+}
+
+/// Reads a file; whether its position channels were added to the offsets.
+fn read(source: &Source, options: &Options) -> Result<(Recording, bool)> {
+    let (kind, reader) = open::open(&source.path)?;
+    let recording = match (kind, &options.skeleton) {
+        (Kind::Bvh, _) => bvh::read(reader),
+        (Kind::Numbers, Some(skeleton)) => skeleton.read(reader),
+        (Kind::Numbers, None) => {
+            let mend = "give --skeleton FILE.toml, which names the joints (--skeleton cmu for the CMU database's)";
+            return Err(Error::data(&source.path, "holds lines of numbers without a skeleton", mend));
+        }
+    };
+    let mend = "mend the file or leave it out";
+    let mut recording = recording.map_err(|fault| Error::data(&source.path, fault.to_string(), mend))?;
+    let added = recording.add_offsets_to_still_places();
+    Ok((recording, added))
+}
+
+fn pick(source: &Source, options: &Options, recording: &Recording) -> Result<Picked> {
+    joint_map::pick(recording, options.map.as_ref())
+        .map_err(|what| Error::data(&source.path, what, "check the joints' names against the map"))
+}
+
+fn rate(frame_time: f64) -> f64 {
+    let rate = 1.0 / frame_time;
+    let whole = rate.round();
+    if (rate - whole).abs() < RATE_TOLERANCE * whole { whole } else { rate }
+}
+
+/// Length of the left leg in the first frame, hip joint to toe, along its joints.
+fn leg(recording: &Recording, picked: &Picked) -> f64 {
+    let pose = recording.pose(0.0);
+    let [up_leg, toe] = [picked.skeleton.up_legs[0], picked.skeleton.toes[0]].map(|joint| picked.sources[joint]);
+    let up = |joint: &usize| recording.joints[*joint].parent;
+    let joints: Vec<usize> = std::iter::successors(Some(toe), up).take_while(|joint| *joint != up_leg).collect();
+    let bone = |&joint: &usize| up(&joint).map_or(0.0, |up| length(sub(pose.positions[joint], pose.positions[up])));
+    joints.iter().map(bone).sum()
+}
+
+/// The axis along which the hips are above the toes, over the file.
+fn upright(recording: &Recording, picked: &Picked) -> Option<Up> {
+    const LOOKS: usize = 32;
+    let [left, right] = picked.skeleton.toes.map(|joint| picked.sources[joint]);
+    let hips = picked.sources[picked.skeleton.hips];
+    let mut sum = [0.0; 3];
+    for look in 0..LOOKS {
+        let pose = recording.pose((look * (recording.len() - 1) / (LOOKS - 1)) as f64);
+        let toes = scale(add(pose.positions[left], pose.positions[right]), 0.5);
+        sum = add(sum, sub(pose.positions[hips], toes));
+    }
+    let [x, y, z] = sum;
+    if y > x.abs().max(z.abs()) {
+        Some(Up::Y)
+    } else if z > x.abs().max(y.abs()) {
+        Some(Up::Z)
+    } else {
+        None
+    }
+}
+
+fn begins_with_inserted_pose(recording: &Recording, joints: &[usize], leg: f64) -> bool {
+    const LOOKS: usize = 10;
+    let poses: Vec<Pose> = (0..recording.len().min(LOOKS)).map(|frame| recording.pose(frame as f64)).collect();
+    let step = |pair: &[Pose]| {
+        let far = |&joint: &usize| length(sub(pair[1].positions[joint], pair[0].positions[joint]));
+        joints.iter().map(far).sum::<f64>() / joints.len() as f64
+    };
+    let steps: Vec<f64> = poses.windows(2).map(step).collect();
+    let [first, others @ ..] = &steps[..] else { return false };
+    let usual = quantile(others.to_vec(), 0.5);
+    !others.is_empty() && *first > INSERTED.0 * usual && *first > INSERTED.1 * leg
+}

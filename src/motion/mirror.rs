@@ -1,0 +1,120 @@
+//! Left-right mirrored motion: positions and velocities reflected, names swapped, and each joint's axes changed by a constant
+//! so that they stay right-handed and mean what they mean in the motion as it was.
+use super::Skeleton;
+use super::features::{Part, slot, vector};
+use super::vector::{Axes, Vec3, add, axes_from_yz, cross, dot, length, scale};
+
+/// A change of axes: the new axis k is the old axis `self[k].0`, times `self[k].1`, which is 1 or -1.
+type Change = [(usize, f64); 3];
+
+/// How a skeleton's motion is mirrored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mirror {
+    /// For each joint, the one whose motion it takes.
+    pairs: Vec<usize>,
+    /// For each joint, how the reflected axes of that one become its own.
+    changes: Vec<Change>,
+    /// The joint whose mean axes are changed most by mirroring, and by how much, rad.
+    pub worst: (usize, f64),
+}
+
+impl Mirror {
+    /// Finds for each pair of joints the change of axes under which the mirrored motion's mean axes and the bones lie nearest
+    /// to those of the motion itself. A reflection turns right-handed axes into left-handed ones: of the 48 signed
+    /// permutations the 24 improper ones are possible, and one joint's is the inverse of its counterpart's.
+    pub fn find(skeleton: &Skeleton, frames: &[f32]) -> Result<Self, String> {
+        let joints = skeleton.len();
+        let pairs = skeleton.counterparts()?;
+        let means: Vec<Axes> = (0..joints).map(|joint| mean_axes(frames, joint, joints)).collect();
+        let fit = |joint: usize, change: &Change| {
+            let reflected = means[pairs[joint]].map(reflect);
+            let axes: f64 = (0..3).map(|k| dot(means[joint][k], changed(&reflected, change)[k])).sum();
+            let children = (0..joints).filter(|&child| skeleton.parents[child] == Some(joint));
+            let bones: Vec<f64> = children
+                .map(|child| {
+                    let (bone, other) = (skeleton.offsets[child], skeleton.offsets[pairs[child]]);
+                    let mirrored: Vec3 = std::array::from_fn(|k| change[k].1 * other[change[k].0]);
+                    dot(bone, mirrored) / (length(bone) * length(other)).max(1e-12)
+                })
+                .collect();
+            axes + 3.0 * bones.iter().sum::<f64>() / bones.len().max(1) as f64
+        };
+        let candidates = improper();
+        let changes = (0..joints).map(|joint| {
+            let other = pairs[joint];
+            let possible = candidates.iter().filter(|change| joint != other || inverse(change) == **change);
+            let both = |change: &Change| fit(joint, change) + fit(other, &inverse(change));
+            *possible.max_by(|a, b| both(a).total_cmp(&both(b))).expect("there are candidates")
+        });
+        let changes: Vec<Change> = changes.collect();
+        let off = |joint: usize| {
+            let mirrored = changed(&means[pairs[joint]].map(reflect), &changes[joint]);
+            let cosine = |k: usize| {
+                dot(mirrored[k], means[joint][k]) / (length(mirrored[k]) * length(means[joint][k])).max(1e-12)
+            };
+            (0..3).map(|k| cosine(k).clamp(-1.0, 1.0).acos()).fold(0.0, f64::max)
+        };
+        let worst = (0..joints).map(|joint| (joint, off(joint))).max_by(|a, b| a.1.total_cmp(&b.1));
+        Ok(Mirror { pairs, changes, worst: worst.unwrap_or_default() })
+    }
+
+    /// Appends the mirrored frame.
+    pub fn push(&self, frames: &mut Vec<f32>, frame: &[f32]) {
+        let joints = self.pairs.len();
+        frames.extend([frame[0], -frame[1], -frame[2]]);
+        for part in [Part::Position, Part::Velocity] {
+            for &pair in &self.pairs {
+                let at = slot(part, pair, joints);
+                frames.extend([frame[at], frame[at + 1], -frame[at + 2]]);
+            }
+        }
+        for axis in [1, 2] {
+            for (&pair, change) in self.pairs.iter().zip(&self.changes) {
+                let axes = axes_of(frame, pair, joints).map(reflect);
+                frames.extend(changed(&axes, change)[axis].map(|x| x as f32));
+            }
+        }
+    }
+}
+
+fn reflect([x, y, z]: Vec3) -> Vec3 {
+    [x, y, -z]
+}
+
+fn changed(axes: &Axes, change: &Change) -> Axes {
+    change.map(|(axis, sign)| scale(axes[axis], sign))
+}
+
+fn inverse(change: &Change) -> Change {
+    let mut inverse = *change;
+    for (k, &(axis, sign)) in change.iter().enumerate() {
+        inverse[axis] = (k, sign);
+    }
+    inverse
+}
+
+/// The signed permutations of determinant -1.
+fn improper() -> Vec<Change> {
+    const PERMUTATIONS: [([usize; 3], f64); 6] =
+        [([0, 1, 2], 1.0), ([1, 2, 0], 1.0), ([2, 0, 1], 1.0), ([0, 2, 1], -1.0), ([2, 1, 0], -1.0), ([1, 0, 2], -1.0)];
+    let signs = (0..8).map(|bits| [0, 1, 2].map(|k| if bits >> k & 1 == 0 { 1.0 } else { -1.0 }));
+    let all = signs.flat_map(|signs: [f64; 3]| PERMUTATIONS.map(|(axes, parity)| (axes, signs, parity)));
+    let improper = all.filter(|(_, signs, parity)| signs.iter().product::<f64>() * parity < 0.0);
+    improper.map(|(axes, signs, _)| std::array::from_fn(|k| (axes[k], signs[k]))).collect()
+}
+
+/// A joint's axes as the frame has them.
+fn axes_of(frame: &[f32], joint: usize, joints: usize) -> Axes {
+    let [y, z] = [Part::AxisY, Part::AxisZ].map(|part| vector(frame, slot(part, joint, joints)));
+    [cross(y, z), y, z]
+}
+
+/// The mean of a joint's axes over all frames, in the facing frame: shorter than 1 the more the joint turns.
+fn mean_axes(frames: &[f32], joint: usize, joints: usize) -> Axes {
+    let mut sum = [[0.0; 3]; 3];
+    for frame in frames.chunks_exact(super::features::frame_size(joints)) {
+        let [_, y, z] = axes_of(frame, joint, joints);
+        sum = std::array::from_fn(|k| add(sum[k], axes_from_yz(y, z)[k]));
+    }
+    sum.map(|axis| scale(axis, super::features::frame_size(joints) as f64 / frames.len().max(1) as f64))
+}

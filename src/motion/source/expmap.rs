@@ -1,0 +1,115 @@
+//! Reads exponential maps: a line of numbers a frame, the root's place and three numbers a joint (axis times angle), whose
+//! joints a skeleton file names. The CMU database is spread in this form.
+use super::lines::{Fault, Lines, number, shown};
+use super::{Recording, SourceJoint};
+use crate::motion::quaternion::Quaternion;
+use crate::motion::vector::{Vec3, length};
+use crate::{Error, Result, config};
+use serde::Deserialize;
+use std::io::BufRead;
+use std::path::Path;
+
+/// The built-in skeleton file, of the CMU database as spread with Convolutional Sequence to Sequence networks.
+const CMU: &str = include_str!("cmu.toml");
+
+/// What the lines of numbers mean: `--skeleton FILE.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpmapSkeleton {
+    /// Frames a second.
+    pub fps: f64,
+    /// Whether rotations multiply row vectors, as in CMU's: the exponential is then the inverse rotation.
+    #[serde(default)]
+    pub row_vectors: bool,
+    /// The joints, in the order of the numbers; parents come before children.
+    pub joints: Vec<ExpmapJoint>,
+}
+
+/// One joint.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpmapJoint {
+    /// Its name.
+    pub name: String,
+    /// The name of its parent; the first joint has none.
+    pub parent: Option<String>,
+    /// Its place in its parent's local axes.
+    pub offset: Vec3,
+}
+
+impl ExpmapSkeleton {
+    /// Reads a skeleton file; the name `cmu` means the built-in one.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = if path == Path::new("cmu") { CMU.to_owned() } else { config::read(path)? };
+        let usage = |what: String| Error::Usage(format!("{}: {what}", path.display()));
+        let skeleton: Self = toml::from_str(&text).map_err(|error| usage(error.to_string().trim().to_owned()))?;
+        if !(skeleton.fps.is_finite() && skeleton.fps > 0.0) {
+            return Err(usage(format!("fps is {}, expected frames a second", skeleton.fps)));
+        }
+        for (at, joint) in skeleton.joints.iter().enumerate() {
+            if (at == 0) != joint.parent.is_none() || joint.parent.is_some() && skeleton.parent(at).is_none() {
+                let expected = if at == 0 { "none, as the first joint" } else { "a joint before it" };
+                return Err(usage(format!("the parent of {} is {:?}, expected {expected}", joint.name, joint.parent)));
+            }
+        }
+        if skeleton.joints.is_empty() {
+            return Err(usage("has no joints, expected [[joints]] with name, parent and offset".into()));
+        }
+        Ok(skeleton)
+    }
+
+    fn parent(&self, joint: usize) -> Option<usize> {
+        let parent = self.joints[joint].parent.as_ref()?;
+        self.joints[..joint].iter().position(|joint| joint.name == *parent)
+    }
+
+    /// Reads the frames of a file.
+    pub fn read(&self, reader: impl BufRead) -> Result<Recording, Fault> {
+        let mut recording = Recording { frame_time: 1.0 / self.fps, ..Recording::default() };
+        for (at, joint) in self.joints.iter().enumerate() {
+            let ExpmapJoint { name, offset, .. } = joint.clone();
+            let moves = (at == 0).then_some(0);
+            recording.joints.push(SourceJoint { name, parent: self.parent(at), offset, moves });
+        }
+        let width = 3 + 3 * self.joints.len();
+        let mut lines = Lines::new(reader);
+        let mut values = Vec::with_capacity(width);
+        while let Some(line) = lines.next_line()? {
+            values.clear();
+            let words = line.split(|&byte| byte == b',' || byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+            let bad = words.map(|word| number(word).ok_or(word)).find_map(|word| match word {
+                Ok(value) if values.len() < width => {
+                    values.push(value);
+                    None
+                }
+                Ok(_) => Some(format!("more than {width} numbers, expected 3 and 3 for each joint of the skeleton")),
+                Err(word) => Some(format!("found {}, expected a finite number", shown(word))),
+            });
+            if let Some(what) = bad {
+                return Err(lines.fault(what));
+            }
+            if values.len() < width {
+                let found = values.len();
+                return Err(
+                    lines.fault(format!("{found} numbers, expected {width}: 3 and 3 for each joint of the skeleton"))
+                );
+            }
+            recording.places.push([values[0], values[1], values[2]]);
+            let sign = if self.row_vectors { -1.0 } else { 1.0 };
+            let turns = values[3..].chunks_exact(3);
+            recording.rotations.extend(turns.map(|r| exponential([sign * r[0], sign * r[1], sign * r[2]])));
+        }
+        if recording.is_empty() {
+            return Err(lines.fault("no frame, expected a line of numbers"));
+        }
+        Ok(recording)
+    }
+}
+
+/// The rotation about `r` by its length, rad.
+fn exponential(r: Vec3) -> Quaternion {
+    let angle = length(r);
+    // sin(a/2) / a, by its series near 0.
+    let share = if angle < 1e-6 { 0.5 - angle * angle / 48.0 } else { (0.5 * angle).sin() / angle };
+    [share * r[0], share * r[1], share * r[2], (0.5 * angle).cos()]
+}

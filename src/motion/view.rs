@@ -1,0 +1,328 @@
+//! What a person would see in a set's motion: how fast it goes and turns, how feet meet the floor, whether bones and
+//! velocities hold together, and where to look.
+use super::features::{Part, slot, vector};
+use super::rig::{METRES, Rig, looseness, quantile};
+use super::vector::{Vec3, about_y, add, apply, length, sub};
+use crate::data::Dataset;
+use serde::Serialize;
+use std::fmt;
+
+/// Upper ends of the ranges of speed, m/s, and what moving so fast is called.
+const SPEEDS: [(f64, &str); 5] =
+    [(0.1, "standing"), (0.7, "slow"), (1.8, "walking"), (2.5, "jogging"), (f64::INFINITY, "running")];
+/// Upper ends of the ranges of turn rate, degrees a second.
+const TURNS: [f64; 4] = [20.0, 60.0, 120.0, f64::INFINITY];
+/// Places listed.
+const LISTED: usize = 10;
+/// Suspicious: a toe this far below its floor, m; velocities this far from positions, m a frame; a joint this fast, m/s; a
+/// turn this fast, degrees a second.
+const BELOW: f64 = 0.05;
+const MISMATCH: f64 = 0.005;
+const FAST: f64 = 15.0;
+const SPIN: f64 = 720.0;
+
+/// The motion of a set; `Display` writes it for a person, serde for a program. Lengths are metres.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct View {
+    /// Minutes by speed of the root.
+    pub speeds: Vec<SpeedRange>,
+    /// Minutes by turn rate.
+    pub turns: Vec<TurnRange>,
+    /// Left and right foot.
+    pub feet: [Foot; 2],
+    /// Lowest and highest floor of a clip: the 2 % quantile of its lower toe's height.
+    pub clip_floors: [f64; 2],
+    /// The bone whose length varies most.
+    pub stretched_bone: Worst,
+    /// The joint that is furthest from where the skeleton has it on its parent.
+    pub loose_joint: Worst,
+    /// Root of the mean square of the difference between velocities and the displacements of positions, m a frame.
+    pub velocity_error: f64,
+    /// Frames with something suspicious.
+    pub suspicious: usize,
+    /// The worst of them, worst first.
+    pub worst: Vec<Moment>,
+}
+
+/// Time spent in a range of speed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SpeedRange {
+    /// What moving so fast is called.
+    pub name: &'static str,
+    /// m/s; `None` for the last one, which has no end.
+    pub up_to: Option<f64>,
+    /// Minutes.
+    pub minutes: f64,
+}
+
+/// Time spent in a range of turn rate.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TurnRange {
+    /// Degrees a second; `None` for the last one, which has no end.
+    pub up_to: Option<f64>,
+    /// Minutes turning left.
+    pub left_minutes: f64,
+    /// Minutes turning right.
+    pub right_minutes: f64,
+}
+
+/// How a foot meets the floor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Foot {
+    /// The toe.
+    pub joint: String,
+    /// Its height on the floor.
+    pub floor: f64,
+    /// Share of the frames in which it is in contact (see [`Rig::contact`]).
+    pub contact: f64,
+    /// How fast it slides over the ground while in contact, m/s.
+    pub skate: f64,
+}
+
+/// A joint and how far off it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Worst {
+    /// The joint.
+    pub joint: String,
+    /// How far, root of the mean square.
+    pub off: f64,
+}
+
+/// A suspicious frame.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Moment {
+    /// The clip, counted from 0.
+    pub clip: usize,
+    /// Its name, when known.
+    pub clip_name: Option<String>,
+    /// Seconds into the clip.
+    pub seconds: f64,
+    /// The frame, counted from 0 over the whole set.
+    pub frame: usize,
+    /// What is suspicious.
+    pub what: String,
+    /// How many times as much as is not.
+    #[serde(skip)]
+    ratio: f64,
+}
+
+impl View {
+    /// Looks at a set; `None` when its skeleton is not known. Frames with values that are not finite are passed over.
+    pub fn of(set: &Dataset) -> Option<Self> {
+        let rig = set.rig.as_ref()?;
+        let mut view = View {
+            speeds: Vec::new(),
+            turns: Vec::new(),
+            feet: [0, 1].map(|side| foot(set, rig, side)),
+            clip_floors: clip_floors(set, rig),
+            stretched_bone: stretched_bone(set, rig),
+            loose_joint: worst(rig, looseness(&rig.skeleton, &set.frames)),
+            velocity_error: 0.0,
+            suspicious: 0,
+            worst: Vec::new(),
+        };
+        view.count_minutes(set, rig);
+        view.look_for_oddities(set, rig);
+        Some(view)
+    }
+
+    fn count_minutes(&mut self, set: &Dataset, rig: &Rig) {
+        let finite = |end: f64| end.is_finite().then_some(end);
+        self.speeds = SPEEDS.map(|(end, name)| SpeedRange { name, up_to: finite(end), minutes: 0.0 }).to_vec();
+        let empty = |end| TurnRange { up_to: finite(end), left_minutes: 0.0, right_minutes: 0.0 };
+        self.turns = TURNS.map(empty).to_vec();
+        let minutes = 1.0 / rig.fps / 60.0;
+        for frame in finite_frames(set) {
+            let speed = METRES * rig.fps * f64::from(frame[0]).hypot(frame[1].into());
+            let turn = rig.fps * f64::from(frame[2]).to_degrees();
+            self.speeds[SPEEDS.iter().position(|(end, _)| speed < *end).unwrap_or(SPEEDS.len() - 1)].minutes += minutes;
+            let range = &mut self.turns[TURNS.iter().position(|end| turn.abs() < *end).unwrap_or(TURNS.len() - 1)];
+            *if turn > 0.0 { &mut range.left_minutes } else { &mut range.right_minutes } += minutes;
+        }
+    }
+
+    fn look_for_oddities(&mut self, set: &Dataset, rig: &Rig) {
+        let (mut square, mut count) = (0.0, 0.0);
+        let mut moments = Vec::new();
+        for (clip, range) in set.clips().into_iter().enumerate() {
+            for at in range.clone() {
+                let frame = set.frame(at);
+                if frame.iter().any(|x| !x.is_finite()) {
+                    continue;
+                }
+                let mut odd = oddities(rig, frame);
+                if at > range.start && set.frame(at - 1).iter().all(|x| x.is_finite()) {
+                    let mismatches = velocity_errors(rig, set.frame(at - 1), frame);
+                    for (joint, off) in mismatches.into_iter().enumerate() {
+                        (square, count) = (square + off * off, count + 1.0);
+                        let name = &rig.skeleton.names[joint];
+                        let centimetres = 100.0 * off;
+                        odd.push((
+                            off / MISMATCH,
+                            format!("the velocity of {name} is {centimetres:.1} cm off its positions"),
+                        ));
+                    }
+                }
+                let worst = odd.into_iter().filter(|(ratio, _)| *ratio > 1.0).max_by(|a, b| a.0.total_cmp(&b.0));
+                moments.extend(worst.map(|(ratio, what)| Moment {
+                    clip,
+                    clip_name: set.clip_names.get(clip).cloned(),
+                    seconds: (at - range.start) as f64 / rig.fps,
+                    frame: at,
+                    what,
+                    ratio,
+                }));
+            }
+        }
+        self.velocity_error = (square / f64::max(count, 1.0)).sqrt();
+        self.suspicious = moments.len();
+        moments.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
+        moments.truncate(LISTED);
+        self.worst = moments;
+    }
+}
+
+fn finite_frames(set: &Dataset) -> impl Iterator<Item = &[f32]> {
+    set.frames.chunks_exact(set.frame_size).filter(|frame| frame.iter().all(|x| x.is_finite()))
+}
+
+fn foot(set: &Dataset, rig: &Rig, side: usize) -> Foot {
+    let slides: Vec<f64> = finite_frames(set).filter_map(|frame| rig.contact(frame, side)).collect();
+    let frames = finite_frames(set).count().max(1) as f64;
+    Foot {
+        joint: rig.skeleton.names[rig.skeleton.toes[side]].clone(),
+        floor: METRES * rig.toe_floors[side],
+        contact: slides.len() as f64 / frames,
+        skate: slides.iter().sum::<f64>() / slides.len().max(1) as f64,
+    }
+}
+
+fn clip_floors(set: &Dataset, rig: &Rig) -> [f64; 2] {
+    let floors = set.clips().into_iter().map(|clip| {
+        let lower = clip.map(|at| rig.skeleton.toes.map(|toe| height(rig, set.frame(at), toe))).map(|[a, b]| a.min(b));
+        METRES * quantile(lower.collect(), 0.02)
+    });
+    floors.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], floor| [low.min(floor), high.max(floor)])
+}
+
+fn height(rig: &Rig, frame: &[f32], joint: usize) -> f64 {
+    frame[slot(Part::Position, joint, rig.skeleton.len()) + 1].into()
+}
+
+fn position(rig: &Rig, frame: &[f32], joint: usize) -> Vec3 {
+    vector(frame, slot(Part::Position, joint, rig.skeleton.len()))
+}
+
+fn stretched_bone(set: &Dataset, rig: &Rig) -> Worst {
+    let spread = |(joint, parent): (usize, &Option<usize>)| {
+        let Some(parent) = *parent else { return 0.0 };
+        let long = |frame: &[f32]| length(sub(position(rig, frame, joint), position(rig, frame, parent)));
+        let (mut sum, mut square, mut count) = (0.0, 0.0, 0.0);
+        for length in finite_frames(set).map(long) {
+            (sum, square, count) = (sum + length, square + length * length, count + 1.0);
+        }
+        (square / f64::max(count, 1.0) - (sum / f64::max(count, 1.0)).powi(2)).max(0.0).sqrt()
+    };
+    worst(rig, rig.skeleton.parents.iter().enumerate().map(spread).collect())
+}
+
+/// The joint that is worst off, of distances in feet.
+fn worst(rig: &Rig, off: Vec<f64>) -> Worst {
+    let worst = off.into_iter().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
+    Worst { joint: rig.skeleton.names[worst.0].clone(), off: METRES * worst.1 }
+}
+
+/// What may be odd about one frame: how many times as much as is not suspicious, and the words for it.
+fn oddities(rig: &Rig, frame: &[f32]) -> Vec<(f64, String)> {
+    let joints = rig.skeleton.len();
+    let mut odd = Vec::new();
+    for (toe, floor) in rig.skeleton.toes.into_iter().zip(rig.toe_floors) {
+        let below = METRES * (floor - height(rig, frame, toe));
+        let name = &rig.skeleton.names[toe];
+        odd.push((below / BELOW, format!("{name} is {:.0} cm below its floor", 100.0 * below)));
+    }
+    for (joint, name) in rig.skeleton.names.iter().enumerate() {
+        let speed = METRES * rig.fps * length(vector(frame, slot(Part::Velocity, joint, joints)));
+        odd.push((speed / FAST, format!("{name} moves at {speed:.0} m/s")));
+    }
+    let turn = rig.fps * f64::from(frame[2]).to_degrees();
+    odd.push((turn.abs() / SPIN, format!("it turns by {turn:.0} degrees a second")));
+    odd
+}
+
+/// How far each joint's velocity is from the displacement of its positions, metres: both in the facing of the frame before.
+fn velocity_errors(rig: &Rig, before: &[f32], frame: &[f32]) -> Vec<f64> {
+    let turn = about_y(frame[2].into());
+    let moved = [frame[0].into(), 0.0, frame[1].into()];
+    let error = |joint: usize| {
+        let velocity = vector(frame, slot(Part::Velocity, joint, rig.skeleton.len()));
+        let displaced = sub(add(moved, apply(&turn, position(rig, frame, joint))), position(rig, before, joint));
+        METRES * length(sub(displaced, apply(&turn, velocity)))
+    };
+    (0..rig.skeleton.len()).map(error).collect()
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let speeds: Vec<String> = self
+            .speeds
+            .iter()
+            .map(|range| {
+                let end = range.up_to.map_or(" above".into(), |end| format!(" (to {end} m/s)"));
+                format!("{}{end} {:.1}", range.name, range.minutes)
+            })
+            .collect();
+        writeln!(f, "speed       minutes {}", speeds.join(", "))?;
+        let turns: Vec<String> = self
+            .turns
+            .iter()
+            .map(|range| {
+                let end = range.up_to.map_or("faster".into(), |end| format!("to {end} degrees/s"));
+                format!("{end} {:.1} left {:.1} right", range.left_minutes, range.right_minutes)
+            })
+            .collect();
+        writeln!(f, "turning     minutes {}", turns.join(", "))?;
+        for (at, foot) in self.feet.iter().enumerate() {
+            writeln!(
+                f,
+                "{:11} {} comes down to {:.1} cm, is in contact in {:.0} % of the frames and skates {:.1} cm/s there",
+                if at == 0 { "feet" } else { "" },
+                foot.joint,
+                100.0 * foot.floor,
+                100.0 * foot.contact,
+                100.0 * foot.skate
+            )?;
+        }
+        let [low, high] = self.clip_floors.map(|floor| 100.0 * floor);
+        writeln!(f, "floor       toes come down to {low:.1} to {high:.1} cm, by clip")?;
+        let (stretched, loose) = (&self.stretched_bone, &self.loose_joint);
+        writeln!(
+            f,
+            "bones       lengths vary by {:.2} cm at most ({}), places on the parent by {:.2} cm ({})",
+            100.0 * stretched.off,
+            stretched.joint,
+            100.0 * loose.off,
+            loose.joint
+        )?;
+        writeln!(f, "velocities  {:.4} cm a frame off the positions (rms)", 100.0 * self.velocity_error)?;
+        let minutes = |side: fn(&TurnRange) -> f64| self.turns[1..].iter().map(side).sum::<f64>();
+        let (left, right) = (minutes(|range| range.left_minutes), minutes(|range| range.right_minutes));
+        let contact = self.feet.each_ref().map(|foot| 100.0 * foot.contact);
+        writeln!(
+            f,
+            "balance     turns {left:.1} minutes left, {right:.1} right; left toe down {:.0} %, right {:.0} %",
+            contact[0], contact[1]
+        )?;
+        if self.suspicious == 0 {
+            return writeln!(f, "suspicious  no frame");
+        }
+        writeln!(f, "suspicious  {} frames", self.suspicious)?;
+        for moment in &self.worst {
+            let name = moment.clip_name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
+            let Moment { clip, seconds, frame, what, .. } = moment;
+            writeln!(f, "{:11} clip {clip}{name} at {seconds:.2} s, frame {frame}: {what}", "")?;
+        }
+        let more = self.suspicious - self.worst.len();
+        if more > 0 { writeln!(f, "{:11} and {more} more", "") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,612 @@
+//! Motion capture to a training set: files written here from known poses, in every way that files are found in, come back
+//! as those poses' features; broken files are refused by line; real files agree with what others make of them.
+use flate2::{Compression, write::GzEncoder};
+use lzma_rust2::{XzOptions, XzWriter};
+use mvae_fast::data::synth::{self, FRAME_SIZE};
+use mvae_fast::data::{Dataset, npz};
+use mvae_fast::motion::features::{self, Part};
+use mvae_fast::motion::import::{Imported, Options, import};
+use mvae_fast::motion::joint_map::JointMap;
+use mvae_fast::motion::mirror::Mirror;
+use mvae_fast::motion::reference::JOINT_NAMES;
+use mvae_fast::motion::source::expmap::ExpmapSkeleton;
+use mvae_fast::motion::units::{Unit, Up};
+use mvae_fast::motion::vector::{Axes, Vec3, apply, apply_inverse, scale, sub, transposed};
+use mvae_fast::motion::{Pose, Root, Skeleton};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const METRES: f64 = 0.3048;
+
+/// How a file is written.
+#[derive(Clone)]
+struct Style {
+    /// Rotation channels of each joint, taken in turn, as in `ZXY`.
+    orders: Vec<&'static str>,
+    line_ends: Vec<&'static str>,
+    /// Position channels on every joint, and offsets that mean nothing.
+    positions: bool,
+    /// A root at rest above the hips.
+    constant_root: bool,
+    unit: Unit,
+    up: Up,
+    frame_time: &'static str,
+    prefix: &'static str,
+    /// A pose put before the first frame.
+    inserted: bool,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Style {
+            orders: vec!["ZXY"],
+            line_ends: vec!["\n"],
+            positions: false,
+            constant_root: false,
+            unit: Unit::Cm,
+            up: Up::Y,
+            frame_time: "0.0333333",
+            prefix: "",
+            inserted: false,
+        }
+    }
+}
+
+/// Angles about the axes of `order` (as in `ZXY`), degrees, whose rotations one after the other are `r`.
+fn angles(r: &Axes, order: &str) -> [f64; 3] {
+    let [i, j, k] = [0, 1, 2].map(|at| "XYZ".find(&order[at..=at]).unwrap());
+    let e = if (i + 1) % 3 == j { 1.0 } else { -1.0 };
+    let at = |row: usize, column: usize| r[column][row];
+    let b = (e * at(i, k)).clamp(-1.0, 1.0).asin();
+    let a = (-e * at(j, k)).atan2(at(k, k));
+    let c = (-e * at(i, j)).atan2(at(i, i));
+    [a, b, c].map(f64::to_degrees)
+}
+
+/// A BVH file of these poses.
+fn bvh(skeleton: &Skeleton, poses: &[Pose], style: &Style) -> String {
+    let factor = METRES / style.unit.metres();
+    let world = |[x, y, z]: Vec3| scale(if style.up == Up::Z { [x, -z, y] } else { [x, y, z] }, factor);
+    let turned = |[x, y, z]: Vec3| if style.up == Up::Z { [x, -z, y] } else { [x, y, z] };
+    let mut ends = style.line_ends.iter().cycle();
+    let mut text = String::new();
+    let mut line = |content: &str| text.extend([content, ends.next().unwrap()]);
+    line("HIERARCHY");
+    let mut order = Vec::new();
+    if style.constant_root {
+        line("ROOT Body.Root");
+        line("{");
+        line("  OFFSET 0 0 0");
+        line("  CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation ");
+    }
+    /// Writes a joint and those below.
+    fn joint(
+        skeleton: &Skeleton,
+        style: &Style,
+        at: usize,
+        line: &mut impl FnMut(&str),
+        order: &mut Vec<usize>,
+        factor: f64,
+    ) {
+        let root = order.is_empty() && !style.constant_root;
+        let channels = style.orders[order.len() % style.orders.len()];
+        order.push(at);
+        line(&format!("\t{} {}{}", if root { "ROOT" } else { "JOINT" }, style.prefix, skeleton.names[at]));
+        line("\t{");
+        let [x, y, z] = if style.positions { [7.0, -8.0, 9.0] } else { scale(skeleton.offsets[at], factor) };
+        line(&format!("\t\tOFFSET {x:.9} {y:.9} {z:.9}"));
+        let moves = at == skeleton.hips || style.positions;
+        let turns: String = channels.chars().map(|axis| format!(" {axis}rotation")).collect();
+        let places = if moves { " Xposition Yposition Zposition" } else { "" };
+        line(&format!("\t\tCHANNELS {}{places}{turns}  ", if moves { 6 } else { 3 }));
+        let children: Vec<usize> = (0..skeleton.len()).filter(|&child| skeleton.parents[child] == Some(at)).collect();
+        for &child in &children {
+            joint(skeleton, style, child, line, order, factor);
+        }
+        if children.is_empty() {
+            line("\t\tEnd Site");
+            line("\t\t{");
+            line("\t\t\tOFFSET .5 0 -1e-3");
+            line("\t\t}");
+        }
+        line("\t}");
+    }
+    joint(skeleton, style, skeleton.hips, &mut line, &mut order, factor);
+    if style.constant_root {
+        line("}");
+    }
+    line("MOTION");
+    line(&format!("Frames: {}", poses.len() + usize::from(style.inserted)));
+    line(&format!("Frame Time: {}", style.frame_time));
+    let rest = Pose {
+        positions: poses[0].positions.iter().map(|p| [p[0], p[1], p[2] + 2.0]).collect(),
+        axes: vec![[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]; skeleton.len()],
+    };
+    for pose in style.inserted.then_some(&rest).into_iter().chain(poses) {
+        let mut numbers = String::new();
+        if style.constant_root {
+            numbers.push_str("0.0 0 -0 0 0. .0 ");
+        }
+        for (nth, &at) in order.iter().enumerate() {
+            let parent = skeleton.parents[at];
+            let axes = pose.axes[at].map(turned);
+            let local = parent.map_or(axes, |parent| {
+                let above = transposed(&pose.axes[parent].map(turned));
+                axes.map(|axis| apply(&above, axis))
+            });
+            if at == skeleton.hips || style.positions {
+                let place = parent.map_or(world(pose.positions[at]), |parent| {
+                    let above = pose.axes[parent].map(turned);
+                    apply_inverse(&above, sub(world(pose.positions[at]), world(pose.positions[parent])))
+                });
+                place.iter().for_each(|x| write!(numbers, "{x:.9} ").unwrap());
+            }
+            for angle in angles(&local, style.orders[nth % style.orders.len()]) {
+                // Some programs leave the zero before the point out.
+                let angle = format!("{angle:.9}");
+                write!(numbers, "{} ", angle.strip_prefix("0.").map_or(angle.clone(), |rest| format!(".{rest}")))
+                    .unwrap();
+            }
+        }
+        line(&numbers);
+    }
+    text
+}
+
+/// A synthetic person, its poses clip by clip, and their features.
+fn motion(frames: usize, seed: u64) -> (Skeleton, Vec<Vec<Pose>>, Dataset) {
+    let set = synth::locomotion(frames, seed);
+    let skeleton = set.rig.as_ref().unwrap().skeleton.clone();
+    (skeleton, synth::world_clips(frames, seed).collect(), set)
+}
+
+/// The map that keeps the reference's order.
+fn reference_map() -> JointMap {
+    JointMap {
+        name: "test".into(),
+        joints: JOINT_NAMES.map(str::to_owned).to_vec(),
+        hips: "Hips".into(),
+        toes: ["LeftToeBase".into(), "RightToeBase".into()],
+        up_legs: ["LeftUpLeg".into(), "RightUpLeg".into()],
+    }
+}
+
+fn options() -> Options {
+    Options {
+        fps: 30.0,
+        map: Some(reference_map()),
+        skeleton: None,
+        units: None,
+        up: None,
+        skip_first: None,
+        keep_floor: true,
+        mirror: false,
+        threads: 2,
+    }
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().unwrap())
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+    fn import(&self, options: &Options) -> Imported {
+        import(&[self.0.path().to_owned()], options).unwrap()
+    }
+}
+
+/// All files were taken.
+fn whole(imported: Imported) -> Dataset {
+    assert!(imported.refused.is_empty(), "{:?}", imported.refused);
+    imported.set
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn every_way_to_write_the_same_motion_reads_the_same() {
+    let (skeleton, clips, expected) = motion(120, 7);
+    let every = vec!["XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX"];
+    let styles = [
+        Style::default(),
+        Style { orders: every.clone(), ..Style::default() },
+        Style { line_ends: vec!["\r\n", "\n", "\r", "\r\n\r\n"], frame_time: ".0333333", ..Style::default() },
+        Style { positions: true, orders: every.clone(), ..Style::default() },
+        Style { constant_root: true, positions: true, ..Style::default() },
+        Style { up: Up::Z, unit: Unit::M, ..Style::default() },
+        Style { up: Up::Z, unit: Unit::Inch, constant_root: true, orders: every.clone(), ..Style::default() },
+        Style { unit: Unit::Asf, prefix: "rig.v2:", ..Style::default() },
+        Style { unit: Unit::Mm, inserted: true, ..Style::default() },
+        Style { unit: Unit::Ft, line_ends: vec!["  \r\n"], ..Style::default() },
+    ];
+    for (at, style) in styles.iter().enumerate() {
+        let folder = Folder::new();
+        folder.file("walk.bvh", bvh(&skeleton, &clips[0], style));
+        let set = whole(folder.import(&options()));
+        let off = largest_difference(&set.frames, &expected.frames);
+        assert!(off < 2e-5, "style {at}: {off}");
+        let rig = set.rig.unwrap();
+        assert_eq!((rig.skeleton.parents, rig.fps), (skeleton.parents.clone(), 30.0), "style {at}");
+        let bones = rig.skeleton.offsets.iter().flatten().zip(skeleton.offsets.iter().flatten());
+        assert!(bones.fold(0.0, |off: f64, (a, b)| off.max((a - b).abs())) < 1e-5, "style {at}");
+        let root = expected.clip_roots[0];
+        let found = set.clip_roots[0];
+        assert!((found.x - root.x).abs() + (found.z - root.z).abs() + (found.facing - root.facing).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn without_a_map_joints_are_found_by_their_names() {
+    let (skeleton, clips, expected) = motion(60, 8);
+    let names = |swap: &dyn Fn(&str) -> String| Skeleton {
+        names: skeleton.names.iter().map(|name| swap(name)).collect(),
+        ..skeleton.clone()
+    };
+    let blender = names(&|name| {
+        let name = name.replace("UpLeg", "thigh").replace("ToeBase", "toe");
+        match (name.strip_prefix("Left"), name.strip_prefix("Right")) {
+            (Some(rest), _) => format!("{rest}.L"),
+            (_, Some(rest)) => format!("{rest}.R"),
+            _ => name,
+        }
+    });
+    let prefixed = names(&|name| match (name.strip_prefix("Left"), name.strip_prefix("Right")) {
+        (Some("UpLeg"), _) => "lfemur".into(),
+        (_, Some("UpLeg")) => "rfemur".into(),
+        (Some(rest), _) => format!("l_{rest}"),
+        (_, Some(rest)) => format!("r_{rest}"),
+        _ => name.into(),
+    });
+    for skeleton in [&skeleton, &blender, &prefixed] {
+        let folder = Folder::new();
+        folder.file("walk.bvh", bvh(skeleton, &clips[0], &Style::default()));
+        let set = whole(folder.import(&Options { map: None, ..options() }));
+        let rig = set.rig.as_ref().unwrap();
+        let [toe, leg] = [rig.skeleton.toes[0], rig.skeleton.up_legs[1]].map(|joint| &rig.skeleton.names[joint]);
+        assert_eq!([toe, leg], [&skeleton.names[0], &skeleton.names[15]]);
+        assert_eq!((rig.skeleton.hips, rig.skeleton.parents[0]), (0, None), "file order: hips first");
+        assert_eq!(largest_difference(&set.frames[..3], &expected.frames[..3]), 0.0);
+    }
+}
+
+#[test]
+fn frames_are_resampled() {
+    let (skeleton, clips, _) = motion(90, 9);
+    let folder = Folder::new();
+    folder.file("walk.bvh", bvh(&skeleton, &clips[0], &Style::default()));
+    let half = whole(folder.import(&Options { fps: 15.0, ..options() }));
+    let mut expected = Vec::new();
+    let every_second: Vec<&Pose> = clips[0].iter().step_by(2).collect();
+    every_second.windows(2).for_each(|pair| features::push(&mut expected, &skeleton, pair[0], pair[1]));
+    assert!(largest_difference(&half.frames, &expected) < 2e-5);
+    assert_eq!(half.rig.unwrap().fps, 15.0);
+
+    // Between frames, motion is as long as its bones are and half as fast as at half the rate.
+    let double = whole(folder.import(&Options { fps: 60.0, ..options() }));
+    assert_eq!(double.num_frames(), 2 * 90);
+    let rig = double.rig.as_ref().unwrap();
+    let loose = mvae_fast::motion::rig::looseness(&rig.skeleton, &double.frames);
+    assert!(loose.iter().all(|&off| off < 1e-5), "{loose:?}");
+    let same = whole(folder.import(&options()));
+    let odd: Vec<f32> = double.frames.chunks_exact(FRAME_SIZE).skip(1).step_by(2).flatten().copied().collect();
+    let position = features::slot(Part::Position, 0, 22);
+    for (frame, (odd, same)) in odd.chunks_exact(FRAME_SIZE).zip(same.frames.chunks_exact(FRAME_SIZE)).enumerate() {
+        let off = largest_difference(&odd[position..position + 66], &same[position..position + 66]);
+        assert!(off < 1e-5, "every second frame is one of the file: frame {frame} is {off} off");
+    }
+}
+
+#[test]
+fn compressed_files_and_folders() {
+    let (skeleton, clips, expected) = motion(600, 10);
+    let folder = Folder::new();
+    let texts: Vec<String> = clips.iter().map(|poses| bvh(&skeleton, poses, &Style::default())).collect();
+    assert_eq!(texts.len(), 2);
+    let mut gz = GzEncoder::new(Vec::new(), Compression::default());
+    gz.write_all(texts[0].as_bytes()).unwrap();
+    folder.file("a/one.bvh.gz", gz.finish().unwrap());
+    let mut xz = XzWriter::new(Vec::new(), XzOptions::with_preset(1)).unwrap();
+    xz.write_all(texts[1].as_bytes()).unwrap();
+    folder.file("b/c/two.BVH.xz", xz.finish().unwrap());
+    folder.file("b/readme.txt", "1 2 3");
+    let set = whole(folder.import(&options()));
+    assert!(largest_difference(&set.frames, &expected.frames) < 2e-5);
+    assert_eq!(set.clip_names, ["a/one", "b/c/two"]);
+    assert_eq!(set.rig.unwrap().sources, ["a/one.bvh.gz", "b/c/two.BVH.xz"]);
+    assert_eq!(set.end_indices, expected.end_indices);
+    for threads in [1, 3] {
+        assert_eq!(whole(folder.import(&Options { threads, ..options() })).frames, set.frames);
+    }
+}
+
+#[test]
+fn clips_are_put_on_one_floor() {
+    let (skeleton, clips, expected) = motion(1200, 11);
+    let folder = Folder::new();
+    for (clip, poses) in clips.iter().enumerate() {
+        let mut poses = poses.clone();
+        if clip == 1 {
+            poses.iter_mut().flat_map(|pose| &mut pose.positions).for_each(|position| position[1] += 0.3);
+        }
+        folder.file(&format!("{clip}.bvh"), bvh(&skeleton, &poses, &Style::default()));
+    }
+    let kept = whole(folder.import(&options()));
+    let imported = folder.import(&Options { keep_floor: false, ..options() });
+    assert!(imported.assumed.iter().any(|line| line.contains("1 of 4 clips were moved")), "{:?}", imported.assumed);
+    let levelled = whole(imported);
+    assert!(largest_difference(&kept.frames, &expected.frames) > 0.29);
+    assert!(largest_difference(&levelled.frames, &expected.frames) < 0.06, "2 cm");
+}
+
+/// A line of each kind that can be wrong, what it becomes, and what is said of it.
+#[test]
+fn broken_files_are_refused_by_line() {
+    let (skeleton, clips, _) = motion(20, 12);
+    let good = bvh(&skeleton, &clips[0], &Style::default());
+    let line_of = |start: &str| good.lines().position(|line| line.trim_start().starts_with(start)).unwrap();
+    let frames = line_of("Frame Time") + 1;
+    let cases: [(usize, &str, &str); 17] = [
+        (0, "HIERARCHIE", "found 'HIERARCHIE', expected HIERARCHY"),
+        (1, "ROOT", "expected a name"),
+        (2, "(", "expected {"),
+        (line_of("OFFSET"), "OFFSET 1 two 3", "found 'two', expected OFFSET and three finite numbers"),
+        (line_of("OFFSET"), "OFFSET 1 nan 3", "found 'nan'"),
+        (line_of("CHANNELS"), "CHANNELS 7 Xposition", "a number of channels from 0 to 6"),
+        (line_of("CHANNELS"), "CHANNELS 3 Xrotation Xrotation Yrotation", "found 'Xrotation', expected"),
+        (line_of("CHANNELS"), "CHANNELS 3 Xrotation Wrotation Yrotation", "found 'Wrotation', expected"),
+        (line_of("JOINT"), "JOINT Hips", "a second joint 'Hips'"),
+        (line_of("End"), "Ende", "expected JOINT, End Site or }"),
+        (line_of("Frames"), "Frames: 0", "expected Frames: and how many, at least 1"),
+        (line_of("Frames"), "Frames: 22", "ends after 21 frames, expected 22"),
+        (line_of("Frames"), "Frames: 20", "a line behind the last frame"),
+        (line_of("Frame Time"), "Frame Time: -.1", "more than 0"),
+        (frames + 3, "1 2 3", "3 numbers, expected 69"),
+        (frames + 4, &"1e5 ".repeat(70), "more than the 69 numbers"),
+        (frames + 5, &format!("0x1p{}", " 0".repeat(68)), "found '0x1p', expected a finite number"),
+    ];
+    for (at, replacement, says) in cases {
+        let folder = Folder::new();
+        let mut lines: Vec<&str> = good.lines().collect();
+        lines[at] = replacement;
+        folder.file("bad.bvh", lines.join("\n"));
+        let Imported { set, refused, .. } = folder.import(&options());
+        assert_eq!((set.frames.len(), refused.len()), (0, 1), "{says}");
+        let error = refused[0].to_string();
+        assert!(error.contains("bad.bvh: line ") && error.contains(says) && !error.contains('\n'), "{error}");
+        let line = if says.contains("ends after") || says.contains("behind") { lines.len() } else { at + 1 };
+        assert!(error.contains(&format!("line {line}:")) || says.contains("ends after"), "{line}: {error}");
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let (skeleton, clips, _) = motion(5, 12);
+    let good = bvh(&skeleton, &clips[0], &Style::default());
+    for length in (0..good.trim_end().len() - 40).step_by(97) {
+        let read = mvae_fast::motion::source::bvh::read(&good.as_bytes()[..length]);
+        assert!(read.is_err(), "{length} of {} bytes", good.len());
+    }
+}
+
+#[test]
+fn motion_of_other_kinds_is_refused_with_a_way_out() {
+    let folder = Folder::new();
+    let array =
+        |npz: &mut ndarray_npy::NpzWriter<fs::File>, name: &str| npz.add_array(name, &ndarray::arr1(&[0.0])).unwrap();
+    let write = |name: &str, arrays: &[&str]| {
+        let path = folder.path(name);
+        let mut npz = ndarray_npy::NpzWriter::new(fs::File::create(&path).unwrap());
+        arrays.iter().for_each(|name| array(&mut npz, name));
+        npz.finish().unwrap();
+        path
+    };
+    let mut humanml = b"\x93NUMPY\x01\x00v\x00".to_vec();
+    humanml.extend(b"{'descr': '<f4', 'fortran_order': False, 'shape': (199, 263), }\n");
+    let cases = [
+        (write("amass.npz", &["poses", "trans", "betas"]), "AMASS file", "BVH first"),
+        (write("set.npz", &["data", "end_indices"]), "a motion file already", "mvae-fast train"),
+        (write("other.npz", &["x"]), "holds x", "docs/features.md"),
+        (folder.file("000001.npy", humanml), "HumanML3D", "BVH first"),
+        (folder.file("walk.fbx", b"Kaydara FBX Binary  \0"), "FBX", "export the motion as BVH"),
+        (folder.file("empty.bvh", b""), "is empty", "expected HIERARCHY"),
+        (folder.file("numbers.txt", b"1,2,3\n"), "lines of numbers", "--skeleton"),
+        (folder.path("missing.bvh"), "cannot be opened", "check the path"),
+    ];
+    for (path, what, mend) in cases {
+        let imported = import(std::slice::from_ref(&path), &options()).unwrap();
+        let error = imported.refused[0].to_string();
+        assert!(error.contains(what) && error.contains(mend) && imported.set.frames.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn exponential_maps() {
+    // One joint's rotation goes through the file and the row-vector convention.
+    let folder = Folder::new();
+    let skeleton = ExpmapSkeleton::load(Path::new("cmu")).unwrap();
+    assert_eq!(skeleton.joints.len(), 38);
+    let line = |step: usize| {
+        let mut numbers = vec![0.0; 3 + 3 * 38];
+        (numbers[0], numbers[1], numbers[2]) = (0.1 * step as f64, 17.0, 0.0);
+        numbers[4] = -std::f64::consts::FRAC_PI_2; // the hips turn left by a quarter: they face +x
+        numbers[3 + 3 * 3] = if step == 0 { 0.5 } else { 0.0 }; // LeftLeg
+        numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(",")
+    };
+    let text: String = (0..13).map(|step| line(step) + "\r\n").collect();
+    let path = folder.file("walk.txt", text);
+    let options = Options { map: None, skeleton: Some(skeleton), skip_first: Some(0), ..options() };
+    let set = whole(import(&[path], &options).unwrap());
+    assert_eq!(
+        (set.frame_size, set.num_frames()),
+        (FRAME_SIZE, 3),
+        "120 frames a second become 30, 22 joints are kept"
+    );
+    let rig = set.rig.as_ref().unwrap();
+    assert_eq!(rig.skeleton.names, JOINT_NAMES);
+    let frame = set.frame(1);
+    let feet = Unit::Asf.metres() / METRES;
+    assert!((frame[0] - (0.4 * feet) as f32).abs() < 1e-5 && frame[1].abs() < 1e-2, "{:?}", &frame[..3]);
+    assert!(set.clip_roots[0].facing.abs() < 0.1, "{:?}", set.clip_roots);
+    let hips = features::vector(frame, features::slot(Part::Position, rig.skeleton.hips, 22));
+    assert!((hips[1] - 17.0 * feet).abs() < 1e-5);
+    let [left, right] = rig.skeleton.toes.map(|toe| features::vector(frame, features::slot(Part::Position, toe, 22)));
+    assert!(left[2] < -0.2 && right[2] > 0.2 && left[0] > 0.2, "left is left, toes are in front: {left:?} {right:?}");
+
+    let wrong = folder.file("wrong.txt", "1,2,3\n");
+    let error = import(&[wrong], &options).unwrap().refused[0].to_string();
+    assert!(error.contains("line 1: 3 numbers, expected 117"), "{error}");
+}
+
+#[test]
+fn mirrored_motion_is_motion() {
+    let (skeleton, clips, expected) = motion(600, 13);
+    let folder = Folder::new();
+    clips.iter().enumerate().for_each(|(clip, poses)| {
+        folder.file(&format!("{clip}.bvh"), bvh(&skeleton, poses, &Style::default()));
+    });
+    let set = whole(folder.import(&Options { mirror: true, ..options() }));
+    assert_eq!((set.num_frames(), set.clip_names[2].as_str()), (1200, "0 (mirrored)"));
+    let rig = set.rig.as_ref().unwrap();
+    let (native, mirrored) = set.frames.split_at(set.frames.len() / 2);
+    assert!(largest_difference(native, &expected.frames) < 2e-5);
+    // It hangs together as the native motion does, and its mean axes are the native ones where these are the same left and right.
+    let loose = mvae_fast::motion::rig::looseness(&rig.skeleton, mirrored);
+    assert!(loose.iter().all(|&off| off < 1e-4), "{loose:?}");
+    for frame in [3, 200, 555] {
+        let (native, mirrored) = (expected.frame(frame), &mirrored[frame * FRAME_SIZE..][..FRAME_SIZE]);
+        assert_eq!([mirrored[0], mirrored[1], mirrored[2]], [native[0], -native[1], -native[2]]);
+        let toe = |frame: &[f32], joint| features::vector(frame, features::slot(Part::Velocity, joint, 22));
+        let [x, y, z] = toe(native, 0);
+        assert!(sub(toe(mirrored, 1), [x, y, -z]).iter().all(|off| off.abs() < 1e-4));
+    }
+    // Twice is none.
+    let mirror = Mirror::find(&rig.skeleton, native).unwrap();
+    let mut twice = Vec::new();
+    mirrored.chunks_exact(FRAME_SIZE).for_each(|frame| mirror.push(&mut twice, frame));
+    assert!(largest_difference(&twice, native) < 1e-6);
+    // Places: the mirrored root, followed, ends where the mirrored world has it.
+    let follow = |frames: &[f32], root: Root| {
+        let motion = frames.chunks_exact(FRAME_SIZE).skip(1).map(|frame| [frame[0], frame[1], frame[2]].map(f64::from));
+        motion.fold(root, |root, motion| root.advanced(motion))
+    };
+    let clip = set.end_indices[0] + 1;
+    let end = follow(&native[..clip * FRAME_SIZE], set.clip_roots[0]);
+    let mirrored_end = follow(&mirrored[..clip * FRAME_SIZE], set.clip_roots[2]);
+    assert!((end.x - mirrored_end.x).abs() < 1e-3 && (end.z + mirrored_end.z).abs() < 1e-3, "{end:?} {mirrored_end:?}");
+}
+
+#[test]
+fn features_give_the_poses_back() {
+    let (skeleton, clips, set) = motion(600, 14);
+    let mut root = Root::default();
+    for (clip, range) in set.clips().into_iter().enumerate() {
+        for (at, frame) in range.enumerate() {
+            let row = set.frame(frame);
+            root = if at == 0 { set.clip_roots[clip] } else { root.advanced([row[0], row[1], row[2]].map(f64::from)) };
+            let (found, known) = (features::world_pose(row, &root), &clips[clip][at + 1]);
+            let rebuilt = skeleton.pose(found.positions[skeleton.hips], found.axes.clone());
+            for joint in 0..skeleton.len() {
+                for found in [&found, &rebuilt] {
+                    let off = sub(found.positions[joint], known.positions[joint]);
+                    assert!(off.iter().all(|x| x.abs() < 3e-4), "clip {clip} frame {at} joint {joint}: {off:?}");
+                }
+            }
+        }
+    }
+}
+
+// ---- the command ----
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mvae-fast")).args(arguments).output().unwrap()
+}
+
+#[test]
+fn one_bad_file_does_not_lose_the_others() {
+    let (skeleton, clips, expected) = motion(600, 15);
+    let folder = Folder::new();
+    folder.file("in/0.bvh", "HIERARCHY\nROOT\n");
+    folder.file("in/1.bvh", bvh(&skeleton, &clips[0], &Style::default()));
+    folder.file("in/2.bvh", "nonsense");
+    folder.file("in/3.bvh", bvh(&skeleton, &clips[1], &Style::default()));
+    folder.file("in/4.bvh", bvh(&skeleton, &clips[1], &Style { unit: Unit::M, ..Style::default() }));
+    let output = folder.path("set.npz");
+    let (input, output) = (folder.path("in"), output.to_str().unwrap());
+    let found = run(&["data", "import", input.to_str().unwrap(), "-o", output, "--terms", "CC0"]);
+    let (out, err) = (String::from_utf8(found.stdout).unwrap(), String::from_utf8(found.stderr).unwrap());
+    assert_eq!(found.status.code(), Some(4), "{out}{err}");
+    assert!(err.contains("0.bvh: line 2") && err.contains("2.bvh: line 1") && err.contains("4.bvh: its legs"), "{err}");
+    assert!(err.contains("holds 2 of 5 files, 3 were refused"), "{err}");
+    for says in ["joint map: none", "units: centimetres, guessed", "up: y", "floor: toes", "600 frames"] {
+        assert!(out.contains(says), "{says}: {out}");
+    }
+    let set = npz::read(Path::new(output)).unwrap();
+    assert_eq!((set.end_indices, set.clip_names), (expected.end_indices, vec!["1".into(), "3".into()]));
+    assert_eq!(set.rig.unwrap().terms, ["CC0"]);
+    assert_eq!(run(&["data", "import", input.to_str().unwrap(), "-o", output]).status.code(), Some(2), "it is there");
+    let nothing = folder.path("nothing.npz");
+    let bad = folder.path("in/2.bvh");
+    let found = run(&["data", "import", bad.to_str().unwrap(), "-o", nothing.to_str().unwrap()]);
+    assert!(found.status.code() == Some(4) && !nothing.exists(), "{found:?}");
+}
+
+// ---- real motion ----
+
+fn shared(path: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(path);
+    if !path.exists() {
+        println!("skipped: {} is not there", path.display());
+    }
+    path.exists().then_some(path)
+}
+
+#[test]
+fn real_motion_agrees_with_an_independent_extractor() {
+    let (Some(folder), Some(extracted)) = (shared("mocap/bandai-namco-2"), shared("real/walk_run_255.npz")) else {
+        return;
+    };
+    let set = whole(import(&[folder], &Options { map: None, keep_floor: false, ..options() }).unwrap());
+    let extracted = npz::read(&extracted).unwrap();
+    assert_eq!(set.end_indices, extracted.end_indices);
+    let off = largest_difference(&set.frames, &extracted.frames);
+    assert!(off < 1e-4, "{off}");
+    let rig = set.rig.unwrap();
+    assert!(rig.toe_floors.iter().all(|&floor| (0.041..0.05).contains(&(floor * METRES))), "{:?}", rig.toe_floors);
+}
+
+#[test]
+fn real_motion_of_both_cmu_forms() {
+    let (Some(bvh), Some(expmap)) = (shared("mocap/cmu-bvh"), shared("mocap/cmu-expmap")) else { return };
+    let cmu = Options { map: None, keep_floor: false, ..options() };
+    let imported = import(&[bvh], &cmu).unwrap();
+    assert!(imported.assumed.iter().any(|line| line.contains("pose in 2 files")), "{:?}", imported.assumed);
+    let set = whole(imported);
+    assert_eq!((set.frame_size, set.end_indices.len()), (267, 4));
+    // Frames of 120 a second less the inserted pose, every fourth, less the first: 523, 994, 1247, 2751.
+    assert_eq!(set.num_frames(), 130 + 248 + 311 + 687);
+    let skeleton = Some(ExpmapSkeleton::load(Path::new("cmu")).unwrap());
+    let imported = import(&[expmap], &Options { skeleton, ..cmu }).unwrap();
+    assert!(imported.assumed.iter().any(|line| line.contains("pose in 76 files")), "{:?}", imported.assumed);
+    let set = whole(imported);
+    assert_eq!((set.frame_size, set.end_indices.len()), (267, 76));
+    let rig = set.rig.unwrap();
+    assert!((2.9..3.5).contains(&rig.hip_height), "{}", rig.hip_height);
+    let speed = rig.speeds.median * METRES * 30.0;
+    assert!((0.9..1.5).contains(&speed), "{speed} m/s");
+}
