@@ -5,9 +5,9 @@
 //! Everywhere here: right-handed, y up, lengths in feet. A character that faces 0 looks along +x, its right along +z.
 pub mod export;
 pub mod features;
-pub mod local;
 pub mod import;
 pub mod joint_map;
+pub mod local;
 pub mod mirror;
 pub mod names;
 pub mod pose;
@@ -18,8 +18,8 @@ pub mod skeleton;
 pub mod source;
 pub mod units;
 pub mod vector;
-pub mod world;
 pub mod view;
+pub mod world;
 
 pub use pose::{Pose, Root};
 pub use rig::Rig;

@@ -114,25 +114,25 @@ fn warnings<R: Reported>(records: &[R]) -> String {
     format!("{gone}<ul class=\"warnings\">{items}</ul>{}", history(records))
 }
 
-/// Which warning came in which epochs, each in its last words; nothing when one epoch alone warned.
-fn history(records: &[EpochRecord]) -> String {
+/// Which warning came when, each in its last words; nothing when one record alone warned.
+fn history<R: Reported>(records: &[R]) -> String {
     let mut kinds: Vec<(&str, &str, Vec<Range<usize>>)> = Vec::new();
     for record in records {
-        for warning in &record.warnings {
+        for warning in record.warnings() {
             let kind = warning.split(':').next().unwrap_or_default();
             let at = kinds.iter().position(|known| known.0 == kind).unwrap_or_else(|| {
                 kinds.push((kind, warning, Vec::new()));
                 kinds.len() - 1
             });
-            let (_, words, epochs) = &mut kinds[at];
+            let (_, words, times) = &mut kinds[at];
             *words = warning;
-            match epochs.last_mut() {
-                Some(run) if run.end == record.epoch => run.end += 1,
-                _ => epochs.push(record.epoch..record.epoch + 1),
+            match times.last_mut() {
+                Some(run) if run.end == record.number() => run.end += 1,
+                _ => times.push(record.number()..record.number() + 1),
             }
         }
     }
-    if kinds.iter().all(|(.., epochs)| matches!(&epochs[..], [only] if only.len() == 1)) {
+    if kinds.iter().all(|(.., times)| matches!(&times[..], [only] if only.len() == 1)) {
         return String::new();
     }
     let span = |run: &Range<usize>| match run.len() {
@@ -141,12 +141,12 @@ fn history(records: &[EpochRecord]) -> String {
     };
     let items: String = kinds
         .iter()
-        .map(|(_, words, epochs)| {
-            let epochs = epochs.iter().map(span).collect::<Vec<_>>().join(", ");
-            format!("<li>epochs {epochs}: {}</li>", escape(words))
+        .map(|(_, words, times)| {
+            let times = times.iter().map(span).collect::<Vec<_>>().join(", ");
+            format!("<li>{}s {times}: {}</li>", R::UNIT, escape(words))
         })
         .collect();
-    format!("<details class=\"soft\"><summary>Warnings of all epochs</summary><ul>{items}</ul></details>")
+    format!("<details class=\"soft\"><summary>Warnings of all {}s</summary><ul>{items}</ul></details>", R::UNIT)
 }
 
 impl Reported for EpochRecord {
