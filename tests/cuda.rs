@@ -176,7 +176,8 @@ mod without_a_gpu {
             let includes: String = kernels.map(|file| format!("#include \"{}\"\n", file.display())).collect();
             fs::write(folder.path().join("kernels.inc"), includes).unwrap();
             let library = folder.path().join("libcuda.so.1");
-            let flags = "-std=c++17 -O2 -ffp-contract=off -U_FORTIFY_SOURCE -w -shared -fPIC -Wl,-Bsymbolic -Wl,-z,defs";
+            let flags =
+                "-std=c++17 -O2 -ffp-contract=off -U_FORTIFY_SOURCE -w -shared -fPIC -Wl,-Bsymbolic -Wl,-z,defs";
             let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or("c++".into()));
             compiler.args(flags.split(' ')).arg("-I").arg(root.join("kernels")).arg("-I").arg(folder.path());
             let done = compiler
