@@ -43,11 +43,11 @@ pub mod cpu {
         let time = v.time();
         for p in 0..v.p {
             let frame = v.advance(p);
-            if v.last == 1 && time % TURN == 0 {
+            if v.last == 1 && time.is_multiple_of(TURN) {
                 let draw = v.draws[2 * p];
                 turn(&mut v, p, draw);
             }
-            if v.last == 1 && time % PACE == 0 {
+            if v.last == 1 && time.is_multiple_of(PACE) {
                 let draw = v.draws[2 * p + 1];
                 pace(&mut v, p, draw);
             }
