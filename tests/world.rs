@@ -112,7 +112,8 @@ fn rewards_are_bounded_as_their_formulas_say() {
 fn a_reset_leaves_other_characters_untouched() {
     for task in TASKS {
         let (w, mut memory, [_, reset]) = world(task, 1);
-        let outcome: Vec<f64> = (0..P * OUTCOME).map(|i| f64::from(u8::from(i / OUTCOME % 3 != 0))).collect();
+        let outcome: Vec<f64> =
+            (0..P * OUTCOME).map(|i| f64::from(u8::from(!(i / OUTCOME).is_multiple_of(3)))).collect();
         memory.write(w.outcome, &outcome).unwrap();
         let mats = floats(&w);
         let read = |memory: &Memory| mats.iter().map(|&mat| memory.read(mat).unwrap()).collect::<Vec<_>>();
@@ -120,7 +121,7 @@ fn a_reset_leaves_other_characters_untouched() {
         memory.run(&reset).unwrap();
         for ((mat, before), after) in mats.iter().zip(before).zip(read(&memory)).filter(|((mat, _), _)| mat.rows() == P)
         {
-            for p in (0..P).filter(|p| p % 3 != 0) {
+            for p in (0..P).filter(|p| !p.is_multiple_of(3)) {
                 let row = p * mat.cols()..(p + 1) * mat.cols();
                 assert_eq!(before[row.clone()], after[row], "{task:?}: character {p} was not done");
             }

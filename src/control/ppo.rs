@@ -146,7 +146,7 @@ impl<T: Real> Update<T> {
             Ok(plan)
         };
         let step = step_on(rows)?;
-        let rest = if n % rows == 0 { None } else { Some(step_on(n % rows)?) };
+        let rest = if n.is_multiple_of(rows) { None } else { Some(step_on(n % rows)?) };
         Ok(Update {
             rollout,
             values,
