@@ -843,7 +843,7 @@ fn check_looks_at_the_motion() {
 
     // A stretched bone, a wrong velocity, a foot in the ground: each is found where it is.
     let mut bad = set.clone();
-    let slot = |part, joint: usize| 3 + 3 * (22 * part + joint);
+    let slot = |part, joint: usize| 3 + 3 * (22 * part as usize + joint);
     bad.frames[500 * 267 + slot(1, 20) + 2] += 0.5;
     bad.frames[700 * 267 + slot(0, 1) + 1] -= 2.0;
     let view = check(&bad, &Sizes::default()).motion.unwrap();

@@ -312,7 +312,8 @@ fn nobody_waits_for_the_device_inside_an_epoch_but_ten_times_a_second() {
     let mut setup = Setup::new(&c, &backend, Start::Fresh).unwrap();
     let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
     let env = Env::collect("cpu", 1);
-    let folder = RunFolder::create(bench.root.path(), Some("run"), &c.variant.name(), &c.to_toml(), &env, first).unwrap();
+    let folder =
+        RunFolder::create(bench.root.path(), Some("run"), &c.variant.name(), &c.to_toml(), &env, first).unwrap();
     let begun = Instant::now();
     trainer::train(&mut setup, &folder, true, &AtomicUsize::new(0)).unwrap();
     // At an epoch's end, and for two errors of its evaluation.

@@ -161,7 +161,9 @@ fn loss<T: Real>(b: usize, a: usize) -> Case<T> {
         sizes: format!("b={b} a={a}"),
         full: b > 64,
         flops: [0.0; 2],
-        terms: 4 * a + 16,
+        // A log-density adds A entries of about 2 up to 2 A; each partial sum is rounded by up to 2 A 2^-24, with random signs
+        // sqrt(A) times that in all, which the exponential makes the ratio's relative error.
+        terms: (2.0 * (a as f64).powf(1.5)) as usize + 20,
         build: Box::new(move |arena| {
             let (mean, logstd, value) = (arena.var(b, a), arena.var(a, 1), arena.var(b, 1));
             let action = arena.mat(b, a);
