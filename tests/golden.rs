@@ -118,8 +118,10 @@ fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     if let Some(backend) = kernels(Precision::Fp32) {
         singles.push(run_f32(case, None, backend.as_ref()).titled("kernels"));
     }
-    // Single steps: a rollout takes hundreds of them, and would say nothing more about products.
-    if let Some(backend) = kernels(Precision::Bf16x3).filter(|_| case.get::<String>("kind") == "vae_step") {
+    // Single steps: a rollout takes hundreds of them, and would say nothing more about products. Not the quantiser's: its ReLUs
+    // make a gradient jump where bf16x3 moves an input across the kink (docs/math.md), which no tolerance allows for.
+    let smooth = || case.get::<String>("kind") == "vae_step" && case.get::<String>("variant") != "vq";
+    if let Some(backend) = kernels(Precision::Bf16x3).filter(|_| smooth()) {
         let report = run_f32(case, None, backend.as_ref());
         singles.push(report.titled("kernels, bf16x3").at_tolerance(BF16X3));
     }

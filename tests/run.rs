@@ -352,11 +352,11 @@ fn the_report_stands_alone() {
     assert_eq!(data["epoch"], serde_json::json!([1, 2, 3, 4]));
     assert!(data["recon_loss"][1].is_null() && data["one_step_error"][0].is_null());
     assert_eq!(data["phase"][3], "</script><script>alert(1)");
-    // Every field that the script reads is there.
+    // Every field that the script reads is there, but for the one by which it knows a page of another kind.
     let script = page.rsplit("<script>").next().unwrap();
     for name in script.split("data.").skip(1) {
         let end = name.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap();
-        assert!(data.get(&name[..end]).is_some(), "{}", &name[..end]);
+        assert!(&name[..end] == "curves" || data.get(&name[..end]).is_some(), "{}", &name[..end]);
     }
 }
 

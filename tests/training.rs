@@ -297,8 +297,9 @@ impl Backend for Waited {
         unsafe { self.cpu.run(calls, arena) }
     }
     unsafe fn repeat(&self, plan: &Plan, times: usize, arena: &mut Buffer) -> Result<()> {
-        self.running.store(true, SeqCst);
-        self.rollouts.fetch_add(1, SeqCst);
+        // Single steps are the evaluation's, which looks at each.
+        self.running.store(times > 1, SeqCst);
+        self.rollouts.fetch_add(usize::from(times > 1), SeqCst);
         unsafe { self.cpu.repeat(plan, times, arena) }
     }
 }

@@ -214,6 +214,7 @@ fn data(records: &[EpochRecord]) -> serde_json::Value {
     /// Fields are read by name in report.html.
     #[derive(Serialize)]
     struct Curves<'a> {
+        unit: &'static str,
         epoch: Vec<usize>,
         phase: Vec<&'a str>,
         recon_loss: Vec<f32>,
@@ -259,6 +260,7 @@ fn data(records: &[EpochRecord]) -> serde_json::Value {
         sampled.iter().map(short).collect()
     };
     let curves = Curves {
+        unit: EpochRecord::UNIT,
         epoch: records.iter().map(|record| record.epoch).collect(),
         phase: records.iter().map(|record| record.phase.as_str()).collect(),
         recon_loss: curve(|record| record.recon_loss),

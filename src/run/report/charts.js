@@ -136,7 +136,7 @@ function curves(parent, { title, label, series, log, include, range, wide, unit 
   const legend = series.length > 1 ? series.map(([name], s) => [name, colours[s]]) : [];
   card(parent, title, legend, wide, (plot, root, width) => {
     const y = scale(series.flatMap(([, values]) => values), { log, include, range });
-    const epochs = data.epoch, counted = data.unit || "epoch", first = epochs[0], last = Math.max(epochs.at(-1), first + 1);
+    const epochs = data.epoch, counted = data.unit, first = epochs[0], last = Math.max(epochs.at(-1), first + 1);
     const x = epoch => LEFT + (epoch - first) / (last - first) * (width - LEFT - RIGHT);
     for (let from = 0, to; data.phase && from < epochs.length; from = to) {
       for (to = from + 1; to < epochs.length && data.phase[to] === data.phase[from];) to++;
