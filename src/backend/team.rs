@@ -1,8 +1,10 @@
 //! A fixed team of threads that shares out the tasks of one short region after another.
 //!
-//! A region costs about a microsecond: members spin for the next one before they sleep. Tasks are claimed one at a
-//! time, so a member that the operating system has taken off its core delays only the task it holds. What a task
-//! computes must not depend on who runs it; then results do not depend on the number of threads.
+//! A region costs about a microsecond: members spin for the next one before they sleep. Each thread has a share of the
+//! tasks, the same in every region of as many, so that what it reads and writes is still in a cache near its core; then it
+//! helps the others. Tasks are claimed one at a time, so a member that the operating system has taken off its core delays
+//! only the task it holds. What a task computes must not depend on who runs it; then results do not depend on the number
+//! of threads.
 #![allow(unsafe_code)]
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -31,8 +33,9 @@ struct Region {
 }
 
 struct Shared {
-    /// Tasks of the region that are not yet claimed. Whoever lowers it from n has claimed task `tasks - n`.
-    unclaimed: Line<AtomicUsize>,
+    /// How many tasks of each thread's share are not yet claimed, the caller's first. Whoever lowers one from n has claimed
+    /// the n-th task from the share's end.
+    unclaimed: Vec<Line<AtomicUsize>>,
     /// Tasks of the region that have ended.
     ended: Line<AtomicUsize>,
     region: UnsafeCell<Region>,
@@ -51,11 +54,23 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Shared {
-    /// Claims and runs tasks until none is left.
-    fn work(&self) {
-        let mut left = self.unclaimed.0.load(Acquire);
+    /// The first task of a thread's share of so many; the share ends where the next one begins.
+    fn share(&self, thread: usize, tasks: usize) -> usize {
+        thread * tasks / self.unclaimed.len()
+    }
+
+    /// Claims and runs tasks until none is left, first those of this thread's own share.
+    fn work(&self, thread: usize) {
+        let threads = self.unclaimed.len();
+        (thread..thread + threads).for_each(|thread| self.work_on(thread % threads));
+    }
+
+    /// Claims and runs tasks of a thread's share until none is left.
+    fn work_on(&self, thread: usize) {
+        let unclaimed = &self.unclaimed[thread].0;
+        let mut left = unclaimed.load(Acquire);
         while left != 0 {
-            match self.unclaimed.0.compare_exchange_weak(left, left - 1, Acquire, Acquire) {
+            match unclaimed.compare_exchange_weak(left, left - 1, Acquire, Acquire) {
                 Err(now) => left = now,
                 Ok(_) => {
                     // SAFETY: the claim just made is not yet counted in `ended`, so the caller still waits: the region
@@ -64,12 +79,12 @@ impl Shared {
                         let region = *self.region.get();
                         (region, &*region.task)
                     };
-                    let index = region.tasks - left;
+                    let index = self.share(thread + 1, region.tasks) - left;
                     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task(index))) {
                         self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
                     }
                     self.ended.0.fetch_add(1, Release);
-                    left = self.unclaimed.0.load(Acquire);
+                    left = unclaimed.load(Acquire);
                 }
             }
         }
@@ -77,9 +92,10 @@ impl Shared {
 
     /// What a member does all its life.
     fn serve(&self, member: usize) {
-        let idle = || self.unclaimed.0.load(SeqCst) == 0 && !self.closing.load(SeqCst);
+        let none_left = || self.unclaimed.iter().all(|unclaimed| unclaimed.0.load(SeqCst) == 0);
+        let idle = || none_left() && !self.closing.load(SeqCst);
         while !self.closing.load(Relaxed) {
-            self.work();
+            self.work(member + 1);
             if spin_while(idle, AWAKE) {
                 self.asleep[member].store(true, SeqCst);
                 while idle() && self.asleep[member].load(SeqCst) {
@@ -119,7 +135,7 @@ impl Team {
     pub fn new(threads: usize) -> Self {
         let nothing: &'static (dyn Fn(usize) + Sync) = &|_| ();
         let shared = Arc::new(Shared {
-            unclaimed: Line(AtomicUsize::new(0)),
+            unclaimed: (0..threads.max(1)).map(|_| Line(AtomicUsize::new(0))).collect(),
             ended: Line(AtomicUsize::new(0)),
             region: UnsafeCell::new(Region { task: nothing, tasks: 0 }),
             panic: Mutex::new(None),
@@ -156,13 +172,15 @@ impl Team {
         // SAFETY: `busy` is held and the last region has ended, so nobody reads `region` until the store to `unclaimed`.
         unsafe { *shared.region.get() = Region { task, tasks } };
         shared.ended.0.store(0, Relaxed);
-        shared.unclaimed.0.store(tasks, SeqCst);
+        for (thread, unclaimed) in shared.unclaimed.iter().enumerate() {
+            unclaimed.0.store(shared.share(thread + 1, tasks) - shared.share(thread, tasks), SeqCst);
+        }
         for (member, asleep) in self.members.iter().zip(&shared.asleep).take(tasks - 1) {
             if asleep.load(SeqCst) && asleep.swap(false, SeqCst) {
                 member.thread().unpark();
             }
         }
-        shared.work();
+        shared.work(0);
         let running = || shared.ended.0.load(Acquire) != tasks;
         if spin_while(running, PATIENT) {
             // Whoever holds a task may be waiting for this core.
