@@ -1,5 +1,5 @@
 // Generalised advantage estimation over a rollout, and the advantages brought to mean 0 and standard deviation 1.
-// Outcomes are r, m (0: the episode ended), b (0: it ended because time was out). From the last step back:
+// Outcomes are r (here times reward_scale), m (0: the episode ended), b (0: it ended because time was out). From the last step back:
 //   A[t] = b (r + gamma m V[t+1] - V[t] + gamma lambda m A[t+1])        R[t] = A[t] + V[t]
 //   without lambda: R[t] = b (r + gamma m R[t+1]) + (1 - b) V[t], A[t] = R[t] - V[t]
 // A character is one thread's; the normalisation is one block's, in double precision.
@@ -9,7 +9,7 @@
 struct Advantage {                      // field for field: src/ops/advantage.rs
   const float *outcomes, *values;       // [T, P, 3]   [T + 1, P]
   float *returns, *advantages;          // [T, P]
-  double gamma, lambda;
+  double gamma, lambda, reward_scale;
   u32 t, p, gae, pad;
 };
 struct AdvantageShared {
@@ -17,12 +17,12 @@ struct AdvantageShared {
 };
 
 DEVICE void advantage_estimate(Where at, const Advantage& a, NoShared&) {
-  const float gamma = float(a.gamma), lambda = float(a.lambda);
+  const float gamma = float(a.gamma), lambda = float(a.lambda), reward_scale = float(a.reward_scale);
   for (u32 p = at.block * at.threads + at.thread; p < a.p; p += at.blocks * at.threads) {
     float later = a.gae ? 0 : a.values[u64(a.t) * a.p + p];
     for (u32 t = a.t; t-- > 0;) {
       const u64 i = u64(t) * a.p + p;
-      const float reward = a.outcomes[i * 3], mask = a.outcomes[i * 3 + 1], bad = a.outcomes[i * 3 + 2];
+      const float reward = reward_scale * a.outcomes[i * 3], mask = a.outcomes[i * 3 + 1], bad = a.outcomes[i * 3 + 2];
       const float now = a.values[i], next = a.values[i + a.p];
       if (a.gae) {
         later = bad * (reward + gamma * next * mask - now + gamma * lambda * mask * later);

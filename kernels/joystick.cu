@@ -1,5 +1,5 @@
 // Task Joystick: walk in a direction at a speed, which change for all characters at once every 120 and 240 frames.
-//   reward = exp(cosine of the angle at which the target is seen - 1 - |speed asked for - speed|)
+//   reward = exp(cosine of the angle at which the target is seen - 1 - 0.8 / largest speed |speed asked for - speed|)
 #pragma once
 #include "world.cuh"
 
@@ -29,7 +29,7 @@ DEVICE void joystick_step(Where at, const World& a, NoShared&) {
     if (a.last && time % 240 == 0) joystick_pace(a, p, a.draws[2 * u64(p) + 1]);
     joystick_aim(a, p);
     const float off = a.command[2 * u64(p) + 1] - length(get(frame_of(a, p), 0)) / float(a.body);
-    finish(a, p, expf(bearing(a, p).x - 1 - fabsf(off)), false, false);
+    finish(a, p, expf(bearing(a, p).x - 1 - float(0.8 / a.speed) * fabsf(off)), false, false);
   });
 }
 KERNEL(joystick_step, World, NoShared, 128)

@@ -1,7 +1,8 @@
 // The clipped loss of proximal policy optimization, with the error of the critic. R returns, V values, A advantages.
 //   ratio[b]         = exp(log pi(action[b]) - old_log_prob[b])
 //   losses[ACTION]   = -sum_b min(ratio A, clip(ratio) A) / B      losses[VALUE] = sum_b (R - V)^2 / B
-//   losses[POLICY]   = losses[ACTION] - entropy_weight losses[ENTROPY]
+//   losses[DIVERGED] = sum_b (ratio - 1 - ln ratio) / B
+//   losses[TOTAL]    = losses[ACTION] - entropy_weight losses[ENTROPY] + losses[WEIGHT] losses[VALUE]
 //   g[b]             = -ratio A / B where ratio A <= clip(ratio) A, else 0
 //   dmean[b,a]       = g[b] off / std        off = (action - mean) / std, std = exp(logstd)
 //   dlogstd[a]       = sum_b g[b] (off^2 - 1) - entropy_weight        dvalue[b] = 2 WEIGHT (V - R) / B
@@ -25,7 +26,7 @@ struct PpoLossShared {
   double parts[WARPS];
 };
 // Places in the buffer of losses (src/ops/ppo_loss.rs, slot).
-enum PpoSlot { POLICY = RECON, ACTION = 1, ENTROPY = 2, VALUE = REGULARIZER, CLIPPED = 7 };
+enum PpoSlot { DIVERGED = 0, ACTION = 1, ENTROPY = 2, VALUE = REGULARIZER, CLIPPED = 7 };
 
 struct Surrogates {
   float free, clipped;
@@ -38,30 +39,33 @@ DEVICE Surrogates surrogates(float ratio, float advantage, double clip) {
 
 DEVICE void ppo_loss_forward(Where at, const PpoLoss& a, PpoLossShared& shared) {
   if (at.block > 0) return;
-  double action_loss = 0, value_loss = 0, outside = 0, entropy = 0;
+  double action_loss = 0, value_loss = 0, outside = 0, diverged = 0, entropy = 0;
   for (u32 row = at.thread; row < a.b; row += at.threads) {
     const u64 first = u64(row) * a.a;
-    const float ratio = expf(log_density(a.a, a.action + first, a.mean + first, a.logstd) - a.old_log_prob[row]);
+    const float log_ratio = log_density(a.a, a.action + first, a.mean + first, a.logstd) - a.old_log_prob[row];
+    const float ratio = expf(log_ratio);
     const Surrogates s = surrogates(ratio, a.advantages[row], a.clip);
     const double off = a.returns[row] - a.value[row];
     a.ratio[row] = ratio;
     action_loss -= s.clipped < s.free ? s.clipped : s.free;  // a NaN stays one
     value_loss += off * off;
+    diverged += double(ratio) - 1 - double(log_ratio);
     outside += fabs(double(ratio) - 1.0) > a.clip;
   }
   for (u32 i = at.thread; i < a.a; i += at.threads) entropy += 1.4189385332046727 + a.logstd[i];
   action_loss = block_sum(at, action_loss, shared.parts);
   value_loss = block_sum(at, value_loss, shared.parts);
   outside = block_sum(at, outside, shared.parts);
+  diverged = block_sum(at, diverged, shared.parts);
   entropy = block_sum(at, entropy, shared.parts);
   if (at.thread > 0) return;
   double* losses = a.losses;
   losses[ACTION] = action_loss / a.b;
   losses[ENTROPY] = entropy;
-  losses[POLICY] = losses[ACTION] - a.entropy_weight * entropy;
+  losses[DIVERGED] = diverged / a.b;
   losses[VALUE] = value_loss / a.b;
   losses[CLIPPED] = outside / a.b;
-  losses[TOTAL] = losses[POLICY] + losses[WEIGHT] * losses[VALUE];
+  losses[TOTAL] = losses[ACTION] - a.entropy_weight * entropy + losses[WEIGHT] * losses[VALUE];
   if (!isfinite(losses[TOTAL]) && losses[NONFINITE_STEP] == 0) losses[NONFINITE_STEP] = double(a.state->step);
 }
 KERNEL(ppo_loss_forward, PpoLoss, PpoLossShared, 1024)

@@ -142,10 +142,11 @@ impl Layout {
         Layout::of(&config.model(frame_size), config.expert_init, config.codebook_init)
     }
 
-    /// The tensors of a policy: actor, log standard deviations and critic, each network with three hidden layers.
-    pub fn of_policy(observation: usize, action: usize, hidden: usize) -> Self {
+    /// The tensors of a policy: actor, log standard deviations and critic, each network with three hidden layers; `gain` is that of
+    /// the actor's last one.
+    pub fn of_policy(observation: usize, action: usize, hidden: usize, gain: f64) -> Self {
         let mut layout = Layout { tensors: Vec::new(), trainable: 0, len: 0 };
-        layout.perceptron("actor.actor.", [observation, hidden, hidden, hidden, action], 5.0 / 3.0);
+        layout.perceptron("actor.actor.", [observation, hidden, hidden, hidden, action], gain);
         layout.add("dist.logstd._bias".into(), &[action, 1], Init::Constant(0.0));
         layout.perceptron("critic.", [observation, hidden, hidden, hidden, 1], 1.0);
         layout.trainable = layout.len;

@@ -1,4 +1,5 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
+use super::environment::OfControl;
 use super::train::stop_flag;
 use super::{absolute, checkpoint_file, print, run_folder, threads};
 use crate::backend::{self, Device, Engine};
@@ -26,8 +27,9 @@ Examples:
   mvae-fast control train --resume catch
   mvae-fast control eval catch
 
-Every key of the configuration is a flag (--characters) and a line of a file given with --config
-(characters = 512); flags win over the file, the file over --preset.";
+Every key of the configuration is a flag (--characters), an environment variable (MVAE_CHARACTERS) and a
+line of a file given with --config (characters = 512); flags win over the environment, the environment
+over the file, the file over --preset.";
 
 /// The commands under `control`.
 #[derive(Debug, Subcommand)]
@@ -91,6 +93,9 @@ pub struct TrainArgs {
     /// Configuration keys from flags.
     #[command(flatten)]
     pub overrides: Overrides,
+    /// What the environment says.
+    #[arg(skip)]
+    pub environment: OfControl,
 }
 
 /// Arguments of `control eval`.
@@ -124,25 +129,30 @@ fn open(at: &Where) -> Result<Box<dyn backend::Backend>> {
 }
 
 impl TrainArgs {
-    /// What flags, file and preset say, runs resolved to their checkpoints; with `--resume` the run's own configuration, of
-    /// which flags may change only [`Config::FREE`] keys.
+    /// What flags, environment, file and preset say, runs resolved to their checkpoints; with `--resume` the run's own
+    /// configuration, of which flags and environment may change only [`Config::FREE`] keys.
     fn config(&self) -> Result<Config> {
-        let mut flags = self.overrides.clone();
-        for run in [&mut flags.vae, &mut flags.lower].into_iter().flatten() {
-            *run = checkpoint_file(&self.at.runs, run)?.0;
-            absolute(std::slice::from_mut(run))?;
+        let (mut flags, mut environment) = (self.overrides.clone(), self.environment.keys.clone());
+        if self.resume.is_some() {
+            let Overrides { checkpoint_every, max_minutes, .. } = environment;
+            environment = Overrides { checkpoint_every, max_minutes, ..Overrides::default() };
         }
-        let none = Overrides::default();
+        for keys in [&mut flags, &mut environment] {
+            for run in [&mut keys.vae, &mut keys.lower].into_iter().flatten() {
+                *run = checkpoint_file(&self.at.runs, run)?.0;
+                absolute(std::slice::from_mut(run))?;
+            }
+        }
         let Some(run) = &self.resume else {
             let text = self.config.as_deref().map(config::read).transpose()?;
             let file = self.config.as_deref().zip(text.as_deref());
-            return Config::layered(self.preset, file, &none, &flags);
+            return Config::layered(self.preset.or(self.environment.preset), file, &environment, &flags);
         };
         let file = RunFolder::open(&run_folder(&self.at.runs, run))?.config();
         let restore = |e: Error| Error::checkpoint(&file, e.to_string(), "restore the file as the run wrote it");
         let text = config::read(&file).map_err(restore)?;
         let own = Config::load(&file).map_err(restore)?;
-        let given = Config::layered(None, Some((&file, &text)), &none, &flags)?;
+        let given = Config::layered(None, Some((&file, &text)), &environment, &flags)?;
         match own.differences(&given).iter().find(|key| !Config::FREE.contains(key)) {
             None => Ok(given),
             Some(key) => Err(Error::Usage(format!(

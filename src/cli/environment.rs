@@ -1,10 +1,12 @@
-//! The environment as a layer of the configuration: `MVAE_<KEY>` for every key, and for a few flags besides.
+//! The environment as a layer of the configuration: `MVAE_<KEY>` for every key of a command, and for a few flags besides.
 use super::usage::usage;
 use super::{Device, Engine};
-use crate::config::{Overrides, Preset, flag, nearest, variable};
+use crate::config::{self, flag, nearest, variable};
+use crate::control;
 use crate::plan::Precision;
 use crate::{Error, Result};
-use clap::{CommandFactory, Parser};
+use clap::builder::EnumValueParser;
+use clap::{Args, CommandFactory, Parser, ValueEnum};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,13 +14,18 @@ use std::path::PathBuf;
 /// Variables of builds, tests and benchmarks, which are none of this program's.
 const OTHERS: &[&str] = &["MVAE_GIT_COMMIT", "MVAE_GOLDEN_DIR", "MVAE_PTXAS", "MVAE_SYNC", "MVAE_TEST_WRITER"];
 
-/// What the variables say, each in the words of the flag of its name. Every variable that may be set is a field.
+/// The environment as `train` reads it.
+pub type OfTrain = Environment<config::Preset, config::Overrides>;
+/// The environment as `control train` reads it.
+pub type OfControl = Environment<control::config::Preset, control::config::Overrides>;
+
+/// What the variables say, each in the words of the flag of its name: every variable that a command may be told by is a field.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
-pub struct Environment {
+pub struct Environment<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> {
     /// `MVAE_PRESET`.
-    #[arg(long)]
-    pub preset: Option<Preset>,
+    #[arg(long, value_parser = EnumValueParser::<P>::new())]
+    pub preset: Option<P>,
     /// `MVAE_DEVICE`, which the flags fall back on by themselves, as on the next four.
     #[arg(long)]
     pub device: Option<Device>,
@@ -36,32 +43,36 @@ pub struct Environment {
     pub runs: Option<PathBuf>,
     /// `MVAE_<KEY>`.
     #[command(flatten)]
-    pub keys: Overrides,
+    pub keys: K,
 }
 
-impl Environment {
-    /// Reads `variables`, of which those that do not start with `MVAE_` are passed over. Errors: an unknown one, which
-    /// names the nearest, and a bad value.
+impl<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> Environment<P, K> {
+    /// Reads `variables`, of which those that do not start with `MVAE_` and those of other commands are passed over. Errors: an
+    /// unknown one, which names the nearest, and a bad value.
     pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
-        let command = Environment::command();
-        let known: Vec<&str> = command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
+        let names = |command: clap::Command| -> Vec<String> {
+            command.get_arguments().map(|argument| argument.get_id().to_string()).collect()
+        };
+        let (own, known) = (names(Self::command()), [OfTrain::command(), OfControl::command()].map(names).concat());
         let mut flags = Vec::new();
         for (name, value) in variables {
             let name = name.to_string_lossy();
             let Some(key) = name.strip_prefix("MVAE_").filter(|_| !OTHERS.contains(&&*name)) else {
                 continue;
             };
-            let Some(&key) = known.iter().find(|known| variable(known) == name) else {
-                let near = variable(nearest(key, known));
+            let Some(key) = known.iter().find(|known| variable(known) == name) else {
+                let near = variable(nearest(key, known.iter().map(String::as_str)));
                 return Err(Error::Usage(format!(
                     "unknown environment variable {name}; did you mean {near}? if not, unset it"
                 )));
             };
-            let mut words = OsString::from(flag(key) + "=");
-            words.push(value);
-            flags.push(words);
+            if own.contains(key) {
+                let mut words = OsString::from(flag(key) + "=");
+                words.push(value);
+                flags.push(words);
+            }
         }
         let name = |flag: &str| variable(flag.trim_start_matches('-')).replace('-', "_");
-        Environment::try_parse_from(flags).map_err(|error| usage(&error, name))
+        Self::try_parse_from(flags).map_err(|error| usage(&error, name))
     }
 }

@@ -21,7 +21,7 @@ use crate::run::folder::RunFolder;
 use crate::{Error, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use environment::Environment;
+use environment::{OfControl, OfTrain};
 use import::{IMPORT_EXAMPLES, ImportArgs};
 use std::io::Write;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -149,7 +149,7 @@ pub struct TrainArgs {
     pub overrides: Overrides,
     /// What the environment says.
     #[arg(skip)]
-    pub environment: Environment,
+    pub environment: OfTrain,
 }
 
 /// Arguments of `info`.
@@ -272,7 +272,7 @@ impl TrainArgs {
 
     /// Variables that are set and have no say, as a run that goes on is configured already.
     fn unheard(&self) -> Vec<String> {
-        let Environment { keys, preset, .. } = &self.environment;
+        let OfTrain { keys, preset, .. } = &self.environment;
         let keys = Overrides { checkpoint_every: None, max_minutes: None, ..keys.clone() }.keys();
         let unheard = keys.into_iter().chain(preset.map(|_| "preset")).map(config::variable);
         unheard.filter(|_| self.resume.is_some()).collect()
@@ -366,11 +366,19 @@ pub fn parse() -> Result<Cli> {
     {
         error.exit();
     }
-    let environment = Environment::read(std::env::vars_os())?;
+    // Of a command that is not understood, the environment is read as that of `train`.
+    let control = matches.as_ref().is_ok_and(|matches| matches.subcommand_name() == Some("control"));
+    let (mut of_train, mut of_control) = (OfTrain::default(), OfControl::default());
+    match control {
+        true => of_control = OfControl::read(std::env::vars_os())?,
+        false => of_train = OfTrain::read(std::env::vars_os())?,
+    }
     let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
     let mut cli = cli.map_err(|error| usage(&error, str::to_owned))?;
-    if let Command::Train(train) = &mut cli.command {
-        train.environment = environment;
+    match &mut cli.command {
+        Command::Train(train) => train.environment = of_train,
+        Command::Control(control::ControlCommand::Train(train)) => train.environment = of_control,
+        _ => (),
     }
     Ok(cli)
 }

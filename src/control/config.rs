@@ -32,8 +32,12 @@ keys! {
         literal: bool = false;
     }
     "Policy" {
+        /// Show the policy poses as the decoder sees them and the task in its natural units
+        normalize_observations: bool = true;
         /// Width of the hidden layers
         hidden_size: usize = 256;
+        /// Gain of the actor's last layer at the start: small = the first actions are noise alone
+        actor_gain: f64 = 0.01;
         /// Standard deviation that exploration starts with (latents are 4 times the action: 0.25 is the prior's)
         initial_std: f64 = 0.25;
     }
@@ -53,6 +57,8 @@ keys! {
         /// Decay of the advantage estimator; 0 = plain discounted returns
         #[serde(with = "zero_is_none")]
         gae_lambda: f64 => Option<f64> = Some(0.95);
+        /// What rewards are multiplied by: 1 - gamma makes a return a mean of rewards
+        reward_scale: f64 = 0.01;
         /// How far the probability ratio may leave 1
         clip: f64 = 0.2;
         /// Weight of the value loss
@@ -65,10 +71,12 @@ keys! {
     "Optimizer" {
         /// Learning rate of the first update
         learning_rate: f64 = 3e-4;
-        /// Learning rate it falls to
-        final_learning_rate: f64 = 3e-5;
-        /// How it falls
-        decay: Decay = Decay::Linear;
+        /// Learning rate it falls to, or the smallest that adaptive comes to
+        final_learning_rate: f64 = 1e-5;
+        /// How it changes
+        decay: Decay = Decay::Adaptive;
+        /// Adaptive: KL that an update is to change the policy by, nats
+        target_kl: f64 = 0.01;
         /// Adam: decay of the first moment
         adam_beta1: f64 = 0.9;
         /// Adam: decay of the second moment
@@ -98,7 +106,7 @@ pub enum Preset {
     Reference,
 }
 
-/// How the learning rate falls.
+/// How the learning rate changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
@@ -106,14 +114,22 @@ pub enum Decay {
     Linear,
     /// By 1 % with each update, down to the final one.
     Exponential,
+    /// Smaller after updates that changed the policy more than `target_kl` says, else larger.
+    Adaptive,
 }
 
+/// Most that [`Decay::Adaptive`] changes the learning rate by after an update.
+const MAX_CHANGE: f64 = 1.5;
+/// The largest learning rate that it comes to.
+const MAX_LEARNING_RATE: f64 = 1e-2;
+
 impl Decay {
-    /// The learning rate of update `update` (from 0) of `updates`.
+    /// The learning rate of update `update` (from 0) of `updates`; that of adaptive also follows what updates did.
     pub fn learning_rate(self, first: f64, last: f64, update: usize, updates: usize) -> f64 {
         match self {
             Decay::Linear => first - (first - last) * update as f64 / updates as f64,
             Decay::Exponential => (first * 0.99f64.powf(update as f64)).max(last),
+            Decay::Adaptive => first,
         }
     }
 }
@@ -126,12 +142,15 @@ impl Config {
             Preset::Reference => Config {
                 literal: true,
                 top_speed: 0.8,
+                normalize_observations: false,
+                actor_gain: 5.0 / 3.0,
                 initial_std: 1.0,
                 characters: 100,
                 steps: 0,
                 updates: 833,
                 minibatches: 120,
                 ppo_epochs: 10,
+                reward_scale: 1.0,
                 learning_rate: 3e-5,
                 final_learning_rate: 1e-5,
                 decay: Decay::Exponential,
@@ -139,6 +158,14 @@ impl Config {
                 ..Config::default()
             },
         }
+    }
+
+    /// The learning rate after an update at `rate` that moved the policy by `kl`: a step twice as long moves it four times as
+    /// far.
+    pub fn adapted(&self, rate: f64, kl: f64) -> f64 {
+        let change = (self.target_kl / kl.max(f64::MIN_POSITIVE)).sqrt();
+        let rate = rate * change.clamp(1.0 / MAX_CHANGE, MAX_CHANGE);
+        rate.clamp(self.final_learning_rate, MAX_LEARNING_RATE.max(self.learning_rate))
     }
 
     /// Keys that may change while a run goes on.
@@ -207,7 +234,10 @@ impl Config {
             }
         }
         for (key, value) in [
+            ("actor_gain", self.actor_gain),
             ("initial_std", self.initial_std),
+            ("reward_scale", self.reward_scale),
+            ("target_kl", self.target_kl),
             ("clip", self.clip),
             ("max_grad_norm", self.max_grad_norm),
             ("learning_rate", self.learning_rate),

@@ -2,12 +2,13 @@
 use super::policy::Perceptron;
 use crate::Result;
 use crate::arena::{Arena, Mat, Var};
+use crate::backend::Memory;
 use crate::config::{ModelConfig, Variant};
 use crate::layout::Parameters;
 use crate::model::Network;
 use crate::ops::begin_step::StepState;
 use crate::ops::noise::{normal, uniform};
-use crate::ops::world::{Rules, Sizes, Task, World};
+use crate::ops::world::{Rules, Sizes, Task, World, target};
 use crate::ops::{axpby, rescale};
 use crate::philox::Purpose;
 use crate::plan::Plan;
@@ -32,6 +33,16 @@ pub struct Options<'a> {
     pub poses: usize,
     /// Points of the path, or ends of the walls.
     pub course: usize,
+    /// Whether observations are shown in units of what they usually are.
+    pub normalize: bool,
+}
+
+/// The policy of the maze's lower level, which walks to a target.
+pub struct Lower<'a, T> {
+    /// Its tensors.
+    pub parameters: &'a Parameters<T>,
+    /// Whether it was trained on normalised observations.
+    pub normalized: bool,
 }
 
 /// Characters, and the decoder that moves them.
@@ -40,12 +51,16 @@ pub struct Environment<T> {
     pub world: World<T>,
     /// The decoder over all characters.
     pub network: Network<T>,
+    /// [P, D] what the policy sees.
+    pub observation: Mat<T>,
     /// [P, A] what the policy wants.
     pub action: Mat<T>,
     /// \[F\] normalisation: scale and shift; and what takes it back.
     pub normalization: [Mat<T>; 4],
-    /// Maze: the goal, and the controller that walks there.
-    goal: Option<(Mat<T>, Perceptron<T>)>,
+    /// \[D\] scale and shift of what is seen; absent where it is shown as it is.
+    pub scaling: Option<[Mat<T>; 2]>,
+    /// Maze: the goal, what it is seen as for an action, and the controller that walks there.
+    goal: Option<(Mat<T>, f64, Perceptron<T>)>,
     frame_skip: usize,
 }
 
@@ -64,7 +79,7 @@ impl<T: Real> Environment<T> {
     pub fn new(
         arena: &mut Arena,
         decoder: &Parameters<T>,
-        controller: Option<&Parameters<T>>,
+        controller: Option<Lower<T>>,
         state: Mat<StepState>,
         o: &Options,
     ) -> Result<Self> {
@@ -82,15 +97,51 @@ impl<T: Real> Environment<T> {
         let world = World::new(arena, o.rules, sizes, state, latent)?;
         let action = arena.mat(p, action_size(o.rules.task, m));
         let normalization = [(); 4].map(|()| arena.mat(1, m.frame_size));
+        let d = world.observation.cols();
+        let scaling = o.normalize.then(|| [(); 2].map(|()| arena.mat(1, d)));
+        let observation = if o.normalize { arena.mat(p, d) } else { world.observation };
         let goal = match controller {
             None => None,
-            Some(controller) => {
-                let (goal, seen) = (arena.mat(p, 2), Var::constant(world.history));
-                let actor = Perceptron::actor(arena, controller, seen, Var::constant(goal), false)?;
-                Some((goal, actor))
+            Some(Lower { parameters, normalized }) => {
+                // As the target controller saw them: poses as the decoder does and the way in its usual length, or raw.
+                let (seen, unit) =
+                    if normalized { (network.condition, target::USUAL) } else { (world.history, 1.0) };
+                let goal = arena.mat(p, 2);
+                let actor = Perceptron::actor(arena, parameters, Var::constant(seen), Var::constant(goal), false)?;
+                Some((goal, GOAL_SCALE / unit, actor))
             }
         };
-        Ok(Environment { world, network, action, normalization, goal, frame_skip: o.frame_skip })
+        let frame_skip = o.frame_skip;
+        Ok(Environment { world, network, observation, action, normalization, scaling, goal, frame_skip })
+    }
+
+    /// Appends what is seen. Errors: shapes that do not fit.
+    pub fn observe(&self, plan: &mut Plan) -> Result<()> {
+        self.world.observe(plan);
+        match self.scaling {
+            None => Ok(()),
+            Some([scale, shift]) => rescale::push(plan, self.world.observation, scale, shift, self.observation),
+        }
+    }
+
+    /// Writes how poses are normalised (y = x / scale - shift / scale) and, from it, how what is seen is. Errors: those of the backend.
+    pub fn write_normalization(&self, memory: &mut Memory, scale: &[f64], shift: &[f64]) -> Result<()> {
+        let into: Vec<f64> = scale.iter().map(|s| 1.0 / s).collect();
+        let less: Vec<f64> = scale.iter().zip(shift).map(|(s, shift)| -shift / s).collect();
+        let as_real = |values: &[f64]| values.iter().map(|&x| T::of(x)).collect::<Vec<T>>();
+        for (mat, values) in self.normalization.into_iter().zip([&*into, &*less, scale, shift]) {
+            memory.write(mat, &as_real(values))?;
+        }
+        let Some(scaling) = self.scaling else {
+            return Ok(());
+        };
+        let usual = self.world.rules.usual();
+        for (mat, (poses, task)) in scaling.into_iter().zip([(into, 1.0 / usual), (less, 0.0)]) {
+            let mut values = poses.repeat(self.world.history.cols() / poses.len());
+            values.resize(mat.len(), task);
+            memory.write(mat, &as_real(&values))?;
+        }
+        Ok(())
     }
 
     /// Appends what the task draws by itself in a step: before it, where something may be asked for anew.
@@ -112,15 +163,15 @@ impl<T: Real> Environment<T> {
         let (world, network) = (&self.world, &self.network);
         let [scale, shift, back_scale, back_shift] = self.normalization;
         let mut action = self.action;
-        if let Some((goal, actor)) = &self.goal {
-            axpby::push(plan, (GOAL_SCALE, action), (0.0, Mat::NONE), *goal)?;
+        rescale::push(plan, world.history, scale, shift, network.condition)?;
+        if let Some((goal, reach, actor)) = &self.goal {
+            axpby::push(plan, (*reach, action), (0.0, Mat::NONE), *goal)?;
             actor.forward(plan);
             action = actor.y.value;
         }
         // A walk's latent is the mean of noise and action.
         let share = if world.noise.is_none() { 1.0 } else { 0.5 };
         axpby::push(plan, (share * ACTION_SCALE, action), (share, world.noise), world.latent)?;
-        rescale::push(plan, world.history, scale, shift, network.condition)?;
         network.choose(plan);
         network.decode(plan);
         network.draw_pick(plan, Mat::NONE);

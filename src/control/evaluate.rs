@@ -4,7 +4,7 @@ use crate::Result;
 use crate::arena::Mat;
 use crate::ops::advantage::OUTCOME;
 use crate::ops::begin_step::StepState;
-use crate::ops::world::{Task, path, target};
+use crate::ops::world::{Task, joystick, path, target};
 use crate::philox::{Purpose, Stream};
 use serde::Serialize;
 
@@ -60,6 +60,8 @@ struct Seen {
     hits: f64,
     near: f64,
     heading: f64,
+    /// Frames in which a direction is asked for: any but those of speed 0.
+    headed: f64,
     speed_error: f64,
     /// Commanded and achieved speeds.
     speeds: Vec<[f64; 2]>,
@@ -82,8 +84,11 @@ impl Seen {
                 let (command, facing, frames) = (read(run, w.command)?, read(run, w.facing)?, read(run, w.frames)?);
                 let row = frames.len() / facing.len();
                 for (p, command) in command.chunks(2).enumerate() {
-                    let angle = command[0] + facing[p]; // the bearing of the command in the character's own frame
-                    self.heading += angle.sin().atan2(angle.cos()).abs().to_degrees();
+                    if command[1] > 0.0 {
+                        let angle = command[0] + facing[p]; // the bearing of the command in the character's own frame
+                        self.heading += angle.sin().atan2(angle.cos()).abs().to_degrees();
+                        self.headed += 1.0;
+                    }
                     let speed = frames[p * row].hypot(frames[p * row + 1]) / body;
                     self.speed_error += (command[1] - speed).abs();
                     self.speeds.push([command[1], speed]);
@@ -104,11 +109,11 @@ impl Seen {
             }
             Task::Path => vec![("near_share", self.near / count)],
             Task::Joystick => vec![
-                ("heading_error_degrees", self.heading / count),
+                ("heading_error_degrees", self.heading / self.headed),
                 ("speed_error", self.speed_error / count),
                 ("speed_range", w.rules.speed),
                 ("speed_correlation", correlation(&self.speeds)),
-                ("best_constant_speed_reward", best_constant(&self.speeds)),
+                ("best_constant_speed_reward", best_constant(&self.speeds, w.rules.speed)),
             ],
             Task::Walk | Task::Maze => Vec::new(),
         }
@@ -124,10 +129,9 @@ fn correlation(pairs: &[[f64; 2]]) -> f64 {
 }
 
 /// Reward of the best policy that keeps one speed and heads right.
-fn best_constant(pairs: &[[f64; 2]]) -> f64 {
-    let top = pairs.iter().fold(0.0, |top: f64, pair| top.max(pair[0]));
-    let reward =
-        |speed: f64| pairs.iter().map(|pair| (-(pair[0] - speed).abs()).exp()).sum::<f64>() / pairs.len() as f64;
+fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
+    let of = |asked: f64, speed: f64| (-joystick::RANGE / top * (asked - speed).abs()).exp();
+    let reward = |speed: f64| pairs.iter().map(|pair| of(pair[0], speed)).sum::<f64>() / pairs.len() as f64;
     (0..=100).map(|i| reward(top * f64::from(i) / 100.0)).fold(0.0, f64::max)
 }
 

@@ -32,6 +32,8 @@ pub struct Options {
     pub gamma: f64,
     /// Decay of the advantage estimator; `None`: plain discounted returns.
     pub lambda: Option<f64>,
+    /// What rewards are multiplied by.
+    pub reward_scale: f64,
     /// How far the ratio may leave 1.
     pub clip: f64,
     /// Weight of the entropy.
@@ -194,8 +196,8 @@ fn estimate<T: Real>(
             axpby::push(&mut plan, (1.0, critic.y.value), (0.0, Mat::NONE), values.rows_at(first, rows))?;
         }
     }
-    let Options { gamma, lambda, .. } = *o;
+    let Options { gamma, lambda, reward_scale, .. } = *o;
     let outcomes = rollout.outcomes;
-    advantage::push(&mut plan, &Advantage { outcomes, values, returns, advantages, gamma, lambda })?;
+    advantage::push(&mut plan, &Advantage { outcomes, values, returns, advantages, gamma, lambda, reward_scale })?;
     Ok(plan)
 }

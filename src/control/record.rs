@@ -29,6 +29,8 @@ pub struct UpdateRecord {
     pub min_rew: Option<f64>,
     /// The largest.
     pub max_rew: Option<f64>,
+    /// KL of the policy from the one that acted, nats, mean over the mini-batches.
+    pub kl: f64,
     /// Share of samples whose ratio was clipped.
     pub clip_fraction: f64,
     /// L2 norm of the gradient before it was clipped, mean over the mini-batches.
@@ -100,6 +102,7 @@ impl Record for UpdateRecord {
             ("loss/action", self.action_loss),
             ("policy/entropy", self.dist_entropy),
             ("policy/std", self.std),
+            ("policy/kl", self.kl),
             ("policy/clip_fraction", self.clip_fraction),
             ("schedule/learning_rate", self.learning_rate),
             ("gradient/norm", self.grad_norm),
@@ -166,6 +169,7 @@ impl Reported for UpdateRecord {
                 { "title": "Value loss", "label": "mean squared error", "log": true, "series": [["value loss", curve(|r| r.value_loss)]] },
                 { "title": "Entropy of the policy", "label": "nats", "unit": "nats", "series": [["entropy", curve(|r| r.dist_entropy)]] },
                 { "title": "Standard deviation of the policy", "label": "of the action", "include": [0], "series": [["std", curve(|r| r.std)]] },
+                { "title": "KL of an update", "label": "nats", "log": true, "series": [["KL", curve(|r| r.kl)]] },
                 { "title": "Clipped ratios", "label": "share of samples", "include": [0], "series": [["clipped", curve(|r| r.clip_fraction)]] },
                 { "title": "Gradient norm", "label": "L2 norm", "log": true, "series": [["gradient norm", curve(|r| r.grad_norm)]] },
                 { "title": "Learning rate", "label": "step size of Adam", "include": [0], "series": [["learning rate", curve(|r| r.learning_rate)]] },

@@ -2,13 +2,13 @@
 //! parameters, be they fresh or those of a checkpoint.
 use super::config::Config;
 use super::course;
-use super::environment::{self, Environment, action_size};
+use super::environment::{self, Environment, Lower, action_size};
 use super::policy::Perceptron;
 use super::ppo::{self, Update};
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Data, Fingerprint, Meta, Progress, Tensor};
-use crate::config::Variant;
+use crate::config::{ModelConfig, Variant};
 use crate::layout::{Layout, Parameters};
 use crate::motion::Rig;
 use crate::ops::begin_step::{self, StepState};
@@ -21,6 +21,7 @@ use crate::plan::Plan;
 use crate::run::crc32c;
 use crate::trained::Trained;
 use crate::{Error, Result, data::windows};
+use serde::Deserialize;
 use std::path::Path;
 
 /// Height of the reference skeleton's hips at rest, feet: a body unit is the data's over this.
@@ -64,6 +65,8 @@ pub struct Setup<'a> {
     pub at: Progress,
     /// Reward so far of the episode that each character is in.
     pub episodes: Vec<f64>,
+    /// Learning rate of the next update, where it is adaptive.
+    pub rate: f64,
 }
 
 impl<'a> Setup<'a> {
@@ -85,15 +88,16 @@ impl<'a> Setup<'a> {
         let course = course(c, &rig, &rules)?;
         let poses = poses(&decoder)?;
         let row = m.frame_size * m.condition_frames;
-        let lower = (c.task == Task::Maze).then(|| lower(&c.lower, &m, row + 2)).transpose()?;
+        let lower = (c.task == Task::Maze).then(|| lower(c, &m, row + 2)).transpose()?;
         let given = resume.map(|path| Ok::<_, Error>((Checkpoint::load(path)?, path))).transpose()?;
 
         let mut arena = Arena::default();
         let decoder_places = decoder.parameters(&mut arena);
         let observation = row + c.task.extra(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
-        let layout = Layout::of_policy(observation, action_size(c.task, &m), c.hidden_size);
+        let layout = Layout::of_policy(observation, action_size(c.task, &m), c.hidden_size, c.actor_gain);
         let policy = Parameters::<f32>::new(&mut arena, layout, true);
-        let lower_places = lower.as_ref().map(|(layout, _)| Parameters::<f32>::new(&mut arena, layout.clone(), false));
+        let lower_places =
+            lower.as_ref().map(|(layout, ..)| Parameters::<f32>::new(&mut arena, layout.clone(), false));
         let (steps, state) = (c.steps().max(c.horizon()), arena.mat(1, 1));
         let (schedule, cursor) = (arena.mat(1, steps), arena.mat(1, 2));
         let options = environment::Options {
@@ -103,23 +107,21 @@ impl<'a> Setup<'a> {
             frame_skip: c.frame_skip,
             poses: poses.len() / row,
             course: course.len(),
+            normalize: c.normalize_observations,
         };
-        let environment = Environment::new(&mut arena, &decoder_places, lower_places.as_ref(), state, &options)?;
+        let walker = lower.as_ref().zip(lower_places.as_ref());
+        let walker = walker.map(|((.., normalized), parameters)| Lower { parameters, normalized: *normalized });
+        let environment = Environment::new(&mut arena, &decoder_places, walker, state, &options)?;
         let update = Update::new(&mut arena, &policy, observation, &ppo_options(c))?;
         let plans = plans(&mut arena, &policy, &environment, &update, (schedule, cursor, state))?;
         let mut memory = Memory::new(backend, arena)?;
 
         decoder.restore(&decoder_places, &mut memory)?;
-        if let (Some((_, values)), Some(places)) = (&lower, &lower_places) {
+        if let (Some((_, values, _)), Some(places)) = (&lower, &lower_places) {
             memory.write(places.values, values)?;
         }
         let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
-        let into: Vec<f32> = scale.iter().map(|s| (1.0 / s) as f32).collect();
-        let less: Vec<f32> = scale.iter().zip(&shift).map(|(s, shift)| (-shift / s) as f32).collect();
-        let [back, back_shift] = [&scale, &shift].map(|x| x.iter().map(|&x| x as f32).collect::<Vec<f32>>());
-        for (mat, values) in environment.normalization.into_iter().zip([into, less, back, back_shift]) {
-            memory.write(mat, &values)?;
-        }
+        environment.write_normalization(&mut memory, &scale, &shift)?;
         memory.write(environment.world.poses, &poses)?;
         let points: Vec<f32> = course.as_flattened().iter().map(|&x| (x * rules.body) as f32).collect();
         memory.write(environment.world.course, &points)?;
@@ -128,7 +130,7 @@ impl<'a> Setup<'a> {
         let crc = crc32c::extend(crc32c::crc32c(bytemuck::cast_slice(&values)), bytemuck::cast_slice(&poses));
         let fingerprint = Fingerprint { frames: poses.len() / row, features: m.frame_size, crc32c: crc };
         let [start, begin, explore, play, random] = plans;
-        let (at, episodes) = (Progress::start(fingerprint), vec![0.0; c.characters]);
+        let (at, episodes, rate) = (Progress::start(fingerprint), vec![0.0; c.characters], c.learning_rate);
         let mut setup = Setup {
             config,
             decoder,
@@ -146,6 +148,7 @@ impl<'a> Setup<'a> {
             memory,
             at,
             episodes,
+            rate,
         };
         match given {
             None => setup.initialize()?,
@@ -216,7 +219,7 @@ impl<'a> Setup<'a> {
             ("world.command", w.command),
             ("world.noise", w.noise),
             ("world.outcome", w.outcome),
-            ("world.observation", w.observation),
+            ("world.observation", self.environment.observation),
         ];
         all.into_iter().filter(|(_, mat)| !mat.is_none()).collect()
     }
@@ -248,6 +251,7 @@ impl<'a> Setup<'a> {
             tensors.push(Tensor { name: name.to_owned(), shape: vec![mat.len()], data: Data::I64(data.into()) });
         }
         tensors.push(Tensor::f64("trainer.episodes", &[self.episodes.len()], self.episodes.as_slice()));
+        tensors.push(Tensor::f64("trainer.learning_rate", &[1], vec![self.rate]));
         let json = serde_json::to_value(self.config).expect("a configuration is plain data");
         let meta = &self.decoder.meta;
         let meta = Meta::new(meta.model.clone(), meta.normalization, json, Some(self.at.clone()));
@@ -274,6 +278,7 @@ impl<'a> Setup<'a> {
         }
         let mut episodes = vec![0f64; self.episodes.len()];
         checkpoint.copy(path, "trainer.episodes", &[episodes.len()], &mut episodes)?;
+        checkpoint.copy(path, "trainer.learning_rate", &[1], std::slice::from_mut(&mut self.rate))?;
         (self.episodes, self.at) = (episodes, progress);
         Ok(())
     }
@@ -302,6 +307,7 @@ fn ppo_options(c: &Config) -> ppo::Options {
         epochs: c.ppo_epochs,
         gamma: c.gamma,
         lambda: c.gae_lambda,
+        reward_scale: c.reward_scale,
         clip: c.clip,
         entropy_weight: c.entropy_weight,
         max_grad_norm: c.max_grad_norm,
@@ -318,14 +324,14 @@ fn plans(
     (schedule, cursor, state): (Mat<StepState>, Mat<u32>, Mat<StepState>),
 ) -> Result<[Plan; 5]> {
     let world = &env.world;
-    let actor = Perceptron::actor(arena, policy, Var::constant(world.observation), Var::none(), false)?;
+    let actor = Perceptron::actor(arena, policy, Var::constant(env.observation), Var::none(), false)?;
     let (noise, log_prob) = (arena.mat(env.action.rows(), env.action.cols()), arena.mat(env.action.rows(), 1));
     let logstd = policy.var("dist.logstd._bias").value;
     let first = |plan: &mut Plan| begin_step::push::<f32>(plan, schedule, Mat::NONE, cursor, state);
     let last = |plan: &mut Plan| {
         env.draw_noise(plan);
         world.reset(plan);
-        world.observe(plan);
+        env.observe(plan)
     };
     let step = |act: &dyn Fn(&mut Plan) -> Result<()>| {
         let mut plan = Plan::default();
@@ -333,19 +339,19 @@ fn plans(
         act(&mut plan)?;
         env.draw(&mut plan);
         env.step(&mut plan)?;
-        last(&mut plan);
+        last(&mut plan)?;
         Ok::<_, Error>(plan)
     };
     let (mut start, mut begin) = (Plan::default(), Plan::default());
     first(&mut start);
-    last(&mut start);
-    update.begin(&mut begin, world.observation)?;
+    last(&mut start)?;
+    update.begin(&mut begin, env.observation)?;
     let mut explore = step(&|plan| {
         normal::push(plan, state, noise, Purpose::Explore, 1.0);
         actor.forward(plan);
         gaussian_action::push(plan, (actor.y.value, logstd), noise, (env.action, log_prob))
     })?;
-    let kept = Step { observation: world.observation, action: env.action, log_prob, outcome: world.outcome };
+    let kept = Step { observation: env.observation, action: env.action, log_prob, outcome: world.outcome };
     store::push(&mut explore, state, &kept, &update.rollout);
     let play = step(&|plan| {
         actor.forward(plan);
@@ -399,17 +405,20 @@ fn poses(decoder: &Trained) -> Result<Vec<f32>> {
     Ok(chosen.flat_map(|s| (0..conditions).rev().flat_map(move |j| frame(s + j).iter().copied())).collect())
 }
 
-/// The target controller that the maze is walked with: its tensors and their values.
-fn lower(path: &Path, m: &crate::config::ModelConfig, observation: usize) -> Result<(Layout, Vec<f32>)> {
+/// The target controller that the maze is walked with: its tensors, their values and whether it sees normalised observations.
+fn lower(c: &Config, m: &ModelConfig, observation: usize) -> Result<(Layout, Vec<f32>, bool)> {
+    let path = &c.lower;
     let checkpoint = Checkpoint::load(path)?;
-    let width = |name: &str| checkpoint.get(name).map(|tensor| tensor.shape.clone());
-    let Some(hidden) = width("actor.actor.0.bias").map(|shape| shape[0]) else {
-        return Err(Error::checkpoint(path, "holds no policy", "give the run of a target controller"));
-    };
-    let layout = Layout::of_policy(observation, m.latent_size, hidden);
+    let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
+    let trained = checkpoint.meta.as_ref().and_then(|meta| Config::deserialize(&meta.config).ok());
+    let trained = trained.ok_or_else(|| refuse("is no controller".into()))?;
+    if trained.task != Task::Target {
+        return Err(refuse(format!("its task is {}", trained.task.name())));
+    }
+    let layout = Layout::of_policy(observation, m.latent_size, trained.hidden_size, trained.actor_gain);
     let mut values = layout.initial::<f32>(0);
     for tensor in layout.tensors.iter().filter(|tensor| tensor.name.starts_with("actor.")) {
         checkpoint.copy(path, &tensor.name, &tensor.shape, &mut values[tensor.first()..][..tensor.len()])?;
     }
-    Ok((layout, values))
+    Ok((layout, values, trained.normalize_observations))
 }

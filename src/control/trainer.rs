@@ -1,4 +1,5 @@
 //! The training loop of a controller: a rollout of the exploring policy, then mini-batches of it, update after update.
+use super::config::Decay;
 use super::ppo::GRAD_NORM;
 use super::record::{UpdateRecord, warnings};
 use super::setup::Setup;
@@ -122,12 +123,16 @@ fn learn(run: &mut Setup) -> Result<()> {
 
 fn learning_rate(run: &Setup) -> f64 {
     let c = run.config;
+    if c.decay == Decay::Adaptive {
+        return run.rate;
+    }
     c.decay.learning_rate(c.learning_rate, c.final_learning_rate, run.at.epoch - 1, c.updates)
 }
 
 /// The record of the update that is done, but for what earlier ones say about it.
 fn record(run: &mut Setup) -> Result<UpdateRecord> {
     let (c, update) = (run.config, &run.update);
+    let rate = learning_rate(run);
     let sums = run.memory.read(update.sums)?;
     let steps = update.schedule.len() as f64;
     let outcomes = run.memory.read(update.rollout.outcomes)?;
@@ -144,6 +149,8 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
     }
     ended.sort_by(f64::total_cmp);
     let middle = |list: &[f64]| (list[(list.len() - 1) / 2] + list[list.len() / 2]) / 2.0;
+    let kl = sums[slot::KL] / steps;
+    run.rate = c.adapted(rate, kl);
     let logstd = run.memory.read(run.policy.var("dist.logstd._bias").value)?;
     Ok(UpdateRecord {
         update: run.at.epoch,
@@ -157,9 +164,10 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
         median_rew: (!ended.is_empty()).then(|| middle(&ended)),
         min_rew: ended.first().copied(),
         max_rew: ended.last().copied(),
+        kl,
         clip_fraction: sums[slot::CLIPPED] / steps,
         grad_norm: sums[GRAD_NORM] / steps,
-        learning_rate: learning_rate(run),
+        learning_rate: rate,
         std: logstd.iter().map(|x| f64::from(x.exp())).sum::<f64>() / logstd.len() as f64,
         warnings: Vec::new(),
         timing: Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 },

@@ -31,6 +31,8 @@ crate::kernel_args! {
         gamma,
         /// Decay of the estimator.
         lambda,
+        /// What rewards are multiplied by.
+        reward_scale,
     }
     sizes {
         /// Steps.
@@ -54,6 +56,8 @@ pub struct Advantage<T> {
     pub gamma: f64,
     /// `None`: plain discounted returns.
     pub lambda: Option<f64>,
+    /// What rewards are multiplied by.
+    pub reward_scale: f64,
 }
 
 /// Appends the estimate and its normalisation. `returns` is [T, P]. Errors: shapes that do not fit.
@@ -69,6 +73,7 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Advantage<T>) -> Result<()> {
         advantages: a.advantages.into(),
         gamma: a.gamma,
         lambda: a.lambda.unwrap_or_default(),
+        reward_scale: a.reward_scale,
         t: size(t),
         p: size(p),
         gae: u32::from(a.lambda.is_some()),
@@ -85,15 +90,15 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Advantage<T>) -> Result<()> {
 pub mod cpu {
     use super::*;
 
-    /// From the last step back: A_t = b (r + gamma m V_{t+1} - V_t + gamma lambda m A_{t+1}), R_t = A_t + V_t; without
+    /// From the last step back, r times reward_scale: A_t = b (r + gamma m V_{t+1} - V_t + gamma lambda m A_{t+1}), R_t = A_t + V_t; without
     /// lambda R_t = b (r + gamma m R_{t+1}) + (1 - b) V_t, A_t = R_t - V_t
     pub fn estimate<T: Real>(v: View<'_, T>, _: &Team) {
-        let (gamma, lambda) = (T::of(v.gamma), T::of(v.lambda));
+        let [gamma, lambda, reward_scale] = [v.gamma, v.lambda, v.reward_scale].map(T::of);
         for p in 0..v.p {
             let mut later = if v.gae == 1 { T::zero() } else { v.values[v.t * v.p + p] };
             for t in (0..v.t).rev() {
                 let i = t * v.p + p;
-                let (reward, mask, bad) = (v.outcomes[i * 3], v.outcomes[i * 3 + 1], v.outcomes[i * 3 + 2]);
+                let (reward, mask, bad) = (reward_scale * v.outcomes[i * 3], v.outcomes[i * 3 + 1], v.outcomes[i * 3 + 2]);
                 let (now, next) = (v.values[i], v.values[i + v.p]);
                 if v.gae == 1 {
                     later = bad * (reward + gamma * next * mask - now + gamma * lambda * mask * later);

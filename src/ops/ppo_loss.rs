@@ -9,12 +9,11 @@ use crate::backend::team::Team;
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
-/// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the same to Adam, and the total
-/// is made from the same places.
+/// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the same to Adam.
 pub mod slot {
     use crate::ops::recon_loss::slot;
-    /// What the actor minimises: the action loss less the weighted entropy.
-    pub const POLICY: usize = slot::RECON;
+    /// KL of the policy from the one that acted, nats: mean of r - 1 - ln r (Schulman, "Approximating KL divergence", 2020).
+    pub const KL: usize = 0;
     /// -mean min(r A, clip(r) A).
     pub const ACTION: usize = 1;
     /// Entropy of the policy, nats.
@@ -178,26 +177,29 @@ pub mod cpu {
 
     /// ratios and losses
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
-        let [mut action_loss, mut value_loss, mut outside] = [0.0; 3];
+        let [mut action_loss, mut value_loss, mut outside, mut kl] = [0.0; 4];
         for row in 0..v.b {
             let at = row * v.a..(row + 1) * v.a;
-            let ratio = (log_prob(&v.action[at.clone()], &v.mean[at], v.logstd) - v.old_log_prob[row]).exp();
+            let log_ratio = log_prob(&v.action[at.clone()], &v.mean[at], v.logstd) - v.old_log_prob[row];
+            let ratio = log_ratio.exp();
             let (free, clipped) = surrogates(ratio, v.advantages[row], v.clip);
             let off = (v.returns[row] - v.value[row]).f64();
             v.ratio[row] = ratio;
             // Not min(): a NaN must stay one.
             action_loss -= if clipped < free { clipped } else { free }.f64();
             value_loss += off * off;
+            kl += ratio.f64() - 1.0 - log_ratio.f64();
             outside += f64::from(u8::from((ratio.f64() - 1.0).abs() > v.clip));
         }
         let b = v.b as f64;
         let entropy = v.logstd.iter().map(|x| 0.5 + 0.5 * std::f64::consts::TAU.ln() + x.f64()).sum::<f64>();
+        v.losses[slot::KL] = kl / b;
         v.losses[slot::ACTION] = action_loss / b;
         v.losses[slot::ENTROPY] = entropy;
-        v.losses[slot::POLICY] = action_loss / b - v.entropy_weight * entropy;
         v.losses[slot::VALUE] = value_loss / b;
         v.losses[slot::CLIPPED] = outside / b;
-        v.losses[slot::TOTAL] = v.losses[slot::POLICY] + v.losses[slot::WEIGHT] * v.losses[slot::VALUE];
+        let policy = action_loss / b - v.entropy_weight * entropy;
+        v.losses[slot::TOTAL] = policy + v.losses[slot::WEIGHT] * v.losses[slot::VALUE];
         if !v.losses[slot::TOTAL].is_finite() && v.losses[slot::NONFINITE_STEP] == 0.0 {
             v.losses[slot::NONFINITE_STEP] = v.state[0].step as f64;
         }

@@ -141,6 +141,19 @@ impl Task {
     }
 }
 
+impl Rules {
+    /// What the task adds to the observation is this many times what it is usually like, body units and frames.
+    pub fn usual(&self) -> f64 {
+        match self.task {
+            Task::Target => target::USUAL,
+            Task::Joystick => self.speed,
+            Task::Path => path::RADIUS,
+            Task::Walk => 1.0,
+            Task::Maze => maze::USUAL,
+        }
+    }
+}
+
 /// What does not change while characters move.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {

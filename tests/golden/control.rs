@@ -4,7 +4,7 @@ use mvae_fast::arena::{Arena, Mat, Var};
 use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use mvae_fast::control::course;
-use mvae_fast::control::environment::{self, Environment};
+use mvae_fast::control::environment::{self, Environment, Lower};
 use mvae_fast::control::policy::Perceptron;
 use mvae_fast::control::ppo::{Options, Update};
 use mvae_fast::layout::{Layout, Parameters};
@@ -37,13 +37,14 @@ pub fn ppo<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Repor
         epochs,
         gamma: number("gamma"),
         lambda: Some(number("gae_lambda")),
+        reward_scale: 1.0,
         clip: number("clip_param"),
         entropy_weight: number("entropy_coef"),
         max_grad_norm: number("max_grad_norm"),
         adam,
     };
     let mut arena = Arena::default();
-    let layout = Layout::of_policy(observation, action, hidden);
+    let layout = Layout::of_policy(observation, action, hidden, 1.0);
     let names: BTreeSet<String> = layout.tensors.iter().map(|t| t.name.clone()).collect();
     assert_eq!(names, case.get("param_order"), "{}: names of the parameters", case.name);
     let parameters = Parameters::<T>::new(&mut arena, layout, true);
@@ -67,6 +68,7 @@ pub fn ppo<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Repor
         advantages: plain_advantages,
         gamma: options.gamma,
         lambda: None,
+        reward_scale: 1.0,
     };
     advantage::push(&mut plain, &without).unwrap();
 
@@ -190,7 +192,7 @@ impl Model {
 
     fn places<T: Real>(&self, arena: &mut Arena) -> [Parameters<T>; 2] {
         let decoder = Layout::of(&self.config, ExpertInit::Reference, CodebookInit::Fixed);
-        let controller = Layout::of_policy(self.observation, self.config.latent_size, 256);
+        let controller = Layout::of_policy(self.observation, self.config.latent_size, 256, 1.0);
         [decoder, controller].map(|layout| Parameters::new(arena, layout, false))
     }
 
@@ -302,8 +304,9 @@ impl Characters<'_> {
             frame_skip,
             poses: poses.len() / (c * f),
             course: course.len() / 2,
+            normalize: false,
         };
-        let lower = (task == Task::Maze).then_some(&parameters[1]);
+        let lower = (task == Task::Maze).then_some(Lower { parameters: &parameters[1], normalized: false });
         let env = Environment::<T>::new(&mut arena, &parameters[0], lower, state, &options).unwrap();
         let (mut step, mut observe) = (Plan::default(), Plan::default());
         env.step(&mut step).unwrap();

@@ -91,7 +91,7 @@ fn advantages<T: Real>(t: usize, p: usize, gae: bool) -> Case<T> {
         let values = arena.mat(t + 1, p);
         let lambda = gae.then_some(0.95);
         let mut plan = Plan::default();
-        advantage::push(&mut plan, &Advantage { outcomes, values, returns, advantages, gamma: 0.99, lambda })?;
+        advantage::push(&mut plan, &Advantage { outcomes, values, returns, advantages, gamma: 0.99, lambda, reward_scale: 0.7 })?;
         let inputs = vec![constant("values", values)];
         let built = Built::step(plan, inputs, vec![Var::constant(returns), Var::constant(advantages)]);
         Ok(built.prepared(move |memory| {

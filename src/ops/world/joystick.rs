@@ -7,6 +7,8 @@ pub const TURN: usize = 120;
 pub const PACE: usize = 240;
 /// Speeds from 0 to the largest, evenly spread.
 pub const SPEEDS: usize = 9;
+/// The largest speed that the reference asks for, body units a frame: errors of speed count in proportion to this.
+pub const RANGE: f64 = 0.8;
 /// How far ahead the point lies that is walked to, body units.
 pub const AHEAD: f64 = 10.0;
 
@@ -38,7 +40,7 @@ pub mod cpu {
         way.map(|x| x / far)
     }
 
-    /// reward = exp(cosine - 1 - |speed asked for - speed|)
+    /// reward = exp(cosine - 1 - RANGE / largest speed |speed asked for - speed|)
     pub fn step<T: Real>(mut v: View<'_, T>) {
         let time = v.time();
         for p in 0..v.p {
@@ -53,7 +55,7 @@ pub mod cpu {
             }
             aim(&mut v, p);
             let off = v.command[2 * p + 1] - length([frame[0], frame[1]]) / T::of(v.body);
-            let reward = (bearing(&v, p)[0] - T::one() - off.abs()).exp();
+            let reward = (bearing(&v, p)[0] - T::one() - T::of(RANGE / v.speed) * off.abs()).exp();
             v.finish(p, reward, false, false);
         }
     }
