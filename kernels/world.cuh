@@ -109,9 +109,23 @@ DEVICE float energy(const World& a, u32 p, u32 lane) {
   return -0.8f * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / body + frame[2] * frame[2]);
 }
 
+// Whether a frame is no pose any more: a joint is farther than 10 from the root, or not a number. The reference does not look.
+DEVICE bool lost(const World& a, const float* frame) {
+  const float most = float(10 * a.body);
+  const u32 joints = (a.f - 3) / 12;
+  if (a.literal) return false;
+  for (u32 i = 0; i < 3 + 3 * joints; ++i)
+    if (!(fabsf(frame[i]) < most)) return true;
+  return false;
+}
+
 // Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says who is done.
 DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed) {
   const bool out = time_of(a) >= a.horizon;
+  if (lost(a, frame_of(a, p))) {
+    reward = -20;
+    failed = true;
+  }
   float* outcome = a.outcome + 3 * u64(p);
   outcome[0] = a.frame == 0 || alone ? reward : outcome[0] + reward;
   outcome[1] = out || failed ? 0 : 1;
@@ -132,10 +146,12 @@ DEVICE const float* pose_of(const World& a, Draws draws) {
   return a.poses + u64(double(draws.u[0]) * a.m) * a.c * a.f;
 }
 
-// Puts a character at the origin, with a new pose when `pose`; the pose is all lanes', the rest lane 0's.
+// Puts a character at the origin, with a new pose when `pose` or it was lost; the pose is all lanes', the rest lane 0's.
 DEVICE Draws restart(const World& a, u32 p, u32 lane, bool pose) {
   const Draws draws = reset_draws(a, p, 0);
-  if (pose)
+  const bool again = pose || lost(a, a.history + u64(p) * a.c * a.f);
+  warp_sync();  // all lanes have looked
+  if (again)
     for (u32 i = lane; i < a.c * a.f; i += 32) a.history[u64(p) * a.c * a.f + i] = pose_of(a, draws)[i];
   if (lane > 0) return draws;
   put(a.root, p, Vec{0, 0});

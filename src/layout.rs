@@ -65,7 +65,7 @@ pub struct Layout {
     /// Elements of the trainable part, gaps included.
     trainable: usize,
     /// Elements, gaps included.
-    len: usize,
+    pub(crate) len: usize,
 }
 
 /// Tensors start on multiples of this many elements, so that vectors and cache lines do not straddle them.

@@ -51,10 +51,25 @@ impl Trained {
         &self.meta.model
     }
 
+    /// The tensors of the network.
+    pub fn layout(&self) -> Layout {
+        Layout::of(self.model(), ExpertInit::Reference, CodebookInit::Fixed) // how they start is no matter
+    }
+
     /// Places for the parameters, without gradients.
     pub fn parameters(&self, arena: &mut Arena) -> Parameters<f32> {
-        let layout = Layout::of(self.model(), ExpertInit::Reference, CodebookInit::Fixed); // how they start is no matter
-        Parameters::new(arena, layout, false)
+        Parameters::new(arena, self.layout(), false)
+    }
+
+    /// The parameters as they lie in their places. Errors: one is missing, or has another shape than the sizes say.
+    pub fn values(&self) -> Result<Vec<f32>> {
+        let layout = self.layout();
+        let mut values = vec![0.0; layout.len];
+        for tensor in &layout.tensors {
+            let to = &mut values[tensor.first()..][..tensor.len()];
+            self.checkpoint.copy(&self.path, &tensor.name, &tensor.shape, to)?;
+        }
+        Ok(values)
     }
 
     /// Writes the parameters. Errors: one is missing, or has another shape than the sizes say.

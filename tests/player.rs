@@ -15,7 +15,7 @@ fn rig() -> Rig {
 }
 
 fn track(frames: Vec<Frame>) -> Track {
-    Track { name: "walk <1>".into(), kind: Kind::Walk, start: "clip 1".into(), fps: 30.0, frames }
+    Track { name: "walk <1>".into(), kind: Kind::Walk, start: "clip 1".into(), fps: 30.0, frames, task: None }
 }
 
 /// The motion of the only track as the page reads it, mm and radians; `None` when there is no track.

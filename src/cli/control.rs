@@ -3,10 +3,10 @@ use super::environment::OfControl;
 use super::train::stop_flag;
 use super::{absolute, checkpoint_file, print, run_folder, threads};
 use crate::backend::{self, Device, Engine};
-use crate::checkpoint::Checkpoint;
 use crate::config;
 use crate::control::config::{Config, Overrides, Preset};
-use crate::control::evaluate::{Measured, Who, measure};
+use crate::control::evaluate::{Measured, measure};
+use crate::control::play::{Play, Who};
 use crate::control::record::UpdateRecord;
 use crate::control::setup::Setup;
 use crate::control::trainer;
@@ -17,7 +17,7 @@ use crate::run::logs;
 use crate::{Error, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is said below the help of `control train`.
 pub const EXAMPLES: &str = "\
@@ -230,24 +230,25 @@ fn train(args: &TrainArgs) -> Result<()> {
     print(&text)
 }
 
-fn eval(args: &EvalArgs) -> Result<()> {
-    let folder = RunFolder::open(&run_folder(&args.at.runs, &args.run))?;
-    let trained = Config::load(&folder.config())
+/// The run of a controller, and how it was trained.
+pub(super) fn controller(runs: &Path, run: &Path) -> Result<(RunFolder, Config)> {
+    let folder = RunFolder::open(&run_folder(runs, run))?;
+    let config = Config::load(&folder.config())
         .map_err(|e| Error::checkpoint(folder.path(), e.to_string(), "give the run of a controller"))?;
+    Ok((folder, config))
+}
+
+fn eval(args: &EvalArgs) -> Result<()> {
+    let (folder, config) = controller(&args.at.runs, &args.run)?;
     let backend = open(&args.at)?;
-    let characters = args.characters.get();
-    // Nothing is learned here: the smallest update there can be.
-    let config = Config { characters, seed: args.seed, steps: 2, minibatches: 1, ppo_epochs: 1, ..trained };
-    let mut setup = Setup::new(&config, backend.as_ref(), None)?;
-    let file = folder.last_checkpoint();
-    let checkpoint = Checkpoint::load(&file)?;
-    let progress = checkpoint.meta.as_ref().and_then(|meta| meta.progress.as_ref());
-    if progress.is_none_or(|progress| progress.data != setup.at.data) {
-        let what = "was trained with another decoder than lies there now";
-        return Err(Error::checkpoint(&file, what, format!("put the old {} back", config.vae.display())));
+    let (characters, horizon) = (args.characters.get(), config.horizon());
+    if horizon < 2 {
+        return Err(Error::Usage(format!(
+            "episodes of {horizon} step cannot be measured; train with a longer --horizon"
+        )));
     }
-    setup.restore_policy(&checkpoint, &file)?;
-    let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(&mut setup, who));
+    let mut play = Play::open(&folder, &config, backend.as_ref(), (characters, horizon, args.seed))?;
+    let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(&mut play, who, horizon, args.seed));
     let (policy, prior): (Measured, Measured) = (policy?, prior?);
     if args.at.json {
         let named = |m: &Measured| {

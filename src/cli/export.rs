@@ -14,7 +14,7 @@ pub(super) fn export(file: &Path, clip: Option<&str>, output: &Path) -> Result<(
         let index = find_clip(&set, file, clip)?;
         set = only(&set, index);
     }
-    let files = output.write(&set, Bones::Given, None)?;
+    let files = output.write(&set, Bones::Given, Vec::new())?;
     files.iter().try_for_each(|file| print(&format!("{}\n", file.display())))
 }
 

@@ -1,4 +1,5 @@
 //! `mvae-fast generate`: walks, reconstructed clips and motion of given latents, as files.
+use super::controlled;
 use super::export::find_clip;
 use super::output::Output;
 use super::{checkpoint_file, print, threads};
@@ -25,6 +26,7 @@ Examples:
   mvae-fast generate walk --start walk_001:40 --temperature 0.7
   mvae-fast generate walk --reconstruct walk_001       a clip through encoder and decoder
   mvae-fast generate walk --latents crowd.npz          the latents of an earlier motion, or your own
+  mvae-fast generate --controller catch -o catch.bvh   a controller of `control train` at work
 
 An .npz is a motion file like those that are trained on (a clip for each character), with the
 latents [characters, frames, L], the places of the joints in the world and the roots beside it.";
@@ -38,8 +40,11 @@ const MAX_NUMBERS: u128 = 1 << 32;
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
     /// A run folder, its name under --runs, or a checkpoint file
-    #[arg(value_name = "RUN|CHECKPOINT")]
-    pub run: PathBuf,
+    #[arg(value_name = "RUN|CHECKPOINT", required_unless_present = "controller")]
+    pub run: Option<PathBuf>,
+    /// Let the policy of this run (a folder, or its name under --runs) steer the decoder it was trained on
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "temperature", "start", "reconstruct", "latents", "data"])]
+    pub controller: Option<PathBuf>,
     /// Frames of each character [default: 300, a whole clip, or as many as there are latents]
     #[arg(long, value_name = "N")]
     pub frames: Option<NonZeroUsize>,
@@ -83,14 +88,18 @@ pub struct GenerateArgs {
 
 /// Generates as the arguments say.
 pub fn generate(args: &GenerateArgs) -> Result<()> {
-    let (file, _) = checkpoint_file(&args.runs, &args.run)?;
+    let run = match (&args.controller, &args.run) {
+        (Some(controller), _) => return controlled::generate(args, controller),
+        (None, run) => run.as_ref().expect("clap asks for one of the two"),
+    };
+    let (file, _) = checkpoint_file(&args.runs, run)?;
     let trained = Trained::load(&file)?;
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
         return Err(Error::Usage(format!("--temperature is {}, expected a number of 0 or more", args.temperature)));
     }
     let source = trained.source(&args.data)?;
     let rig = trained.meta.rig.as_ref().or(source.set.rig.as_ref());
-    let output = Output::new(args.output.as_deref(), &args.run, rig.is_some())?;
+    let output = Output::new(args.output.as_deref(), run, rig.is_some())?;
     let given = args.latents.as_deref().map(|file| Given::read(file, trained.model().latent_size)).transpose()?;
     let plan = Plan::new(args, &trained, &source, given.as_ref())?;
     let backend = backend::open(args.device, None, Engine::Auto, threads(args.threads)?)?;
@@ -109,7 +118,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     let lost: Vec<_> = (0..motion.characters).filter_map(lost).collect();
     let set = plan.placed(args, &trained, &source.set, &mut motion);
     let latents = Extra::f32("latents", vec![motion.characters, motion.frames, motion.latent_size], &motion.latents);
-    let files = output.write(&set, Bones::Skeleton, Some(latents))?;
+    let files = output.write(&set, Bones::Skeleton, vec![latents])?;
     if args.json {
         let starts = plan.starts.iter().map(|&start| {
             let (clip, frame) = plan.place(&source.set, start);

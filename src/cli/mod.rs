@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output (through [`print()`]), everything else to standard error.
 mod control;
+mod controlled;
 pub mod doctor;
 pub mod environment;
 mod eval;

@@ -50,8 +50,8 @@ impl Output {
     }
 
     /// Writes the clips of a set; the files. A BVH holds one clip: several get a number each. An npz holds the set as it
-    /// is, `extra`, and what follows from the features: `roots` and `positions` of all joints in the world.
-    pub(super) fn write(&self, set: &Dataset, bones: Bones, extra: Option<Extra>) -> Result<Vec<PathBuf>> {
+    /// is, `extras`, and what follows from the features: `roots` and `positions` of all joints in the world.
+    pub(super) fn write(&self, set: &Dataset, bones: Bones, extras: Vec<Extra>) -> Result<Vec<PathBuf>> {
         let clips = 0..set.end_indices.len();
         match (self.format, &set.rig) {
             (Format::Bvh, Some(rig)) => clips
@@ -65,7 +65,7 @@ impl Output {
                 let takes: Vec<_> = clips.map(|clip| self.take(set, rig, clip, bones)).collect::<Result<_>>()?;
                 atomic::write(&self.path, &export::glb::bytes(&takes)).map(|()| vec![self.path.clone()])
             }
-            _ => self.write_npz(set, extra).map(|()| vec![self.path.clone()]),
+            _ => self.write_npz(set, extras).map(|()| vec![self.path.clone()]),
         }
     }
 
@@ -90,7 +90,7 @@ impl Output {
         self.path.with_file_name(format!("{stem}-{clip:0digits$}.bvh"))
     }
 
-    fn write_npz(&self, set: &Dataset, extra: Option<Extra>) -> Result<()> {
+    fn write_npz(&self, set: &Dataset, extras: Vec<Extra>) -> Result<()> {
         let mut roots = Vec::new();
         let mut positions = Vec::new();
         for clip in 0..set.end_indices.len() {
@@ -105,7 +105,7 @@ impl Output {
         let joints = set.rig.as_ref().map(|rig| rig.skeleton.len());
         let roots = Extra::f32("roots", vec![frames, 3], &roots);
         let positions = joints.map(|joints| Extra::f32("positions", vec![frames, joints, 3], &positions));
-        let extras: Vec<_> = extra.into_iter().chain([roots]).chain(positions).collect();
+        let extras: Vec<_> = extras.into_iter().chain([roots]).chain(positions).collect();
         npz::write_with(&self.path, set, &extras)
     }
 }

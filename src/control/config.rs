@@ -43,15 +43,15 @@ keys! {
     }
     "PPO" {
         /// P: characters side by side
-        characters: usize = 256;
+        characters: usize = 512;
         /// T: steps of a rollout; 0 = the horizon
-        steps: usize = 32;
+        steps: usize = 16;
         /// Rollouts that are learned from
-        updates: usize = 500;
+        updates: usize = 600;
         /// Mini-batches of an epoch
-        minibatches: usize = 8;
+        minibatches: usize = 4;
         /// Times that each rollout is learned from
-        ppo_epochs: usize = 4;
+        ppo_epochs: usize = 3;
         /// Discount of rewards
         gamma: f64 = 0.99;
         /// Decay of the advantage estimator; 0 = plain discounted returns
@@ -76,7 +76,7 @@ keys! {
         /// How it changes
         decay: Decay = Decay::Adaptive;
         /// Adaptive: KL that an update is to change the policy by, nats
-        target_kl: f64 = 0.01;
+        target_kl: f64 = 0.04;
         /// Adam: decay of the first moment
         adam_beta1: f64 = 0.9;
         /// Adam: decay of the second moment
@@ -88,7 +88,7 @@ keys! {
         /// Seed of everything random
         seed: u64 = 0;
         /// Seconds between checkpoints, at the end of an update; 0 = after every update
-        checkpoint_every: u64 = 10;
+        checkpoint_every: u64 = 30;
         /// Stop with a checkpoint after this many minutes; 0 = no limit
         #[serde(with = "zero_is_none")]
         max_minutes: f64 => Option<f64> = None;

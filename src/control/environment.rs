@@ -9,7 +9,7 @@ use crate::model::Network;
 use crate::ops::begin_step::StepState;
 use crate::ops::noise::{normal, uniform};
 use crate::ops::world::{Rules, Sizes, Task, World, target};
-use crate::ops::{axpby, rescale};
+use crate::ops::{axpby, log_length, rescale};
 use crate::philox::Purpose;
 use crate::plan::Plan;
 use crate::real::Real;
@@ -33,7 +33,7 @@ pub struct Options<'a> {
     pub poses: usize,
     /// Points of the path, or ends of the walls.
     pub course: usize,
-    /// Whether observations are shown in units of what they usually are.
+    /// Whether observations show poses as the decoder sees them, and vectors by [`log_length`].
     pub normalize: bool,
 }
 
@@ -59,9 +59,10 @@ pub struct Environment<T> {
     pub normalization: [Mat<T>; 4],
     /// \[D\] scale and shift of what is seen; absent where it is shown as it is.
     pub scaling: Option<[Mat<T>; 2]>,
-    /// Maze: the goal, what it is seen as for an action, and the controller that walks there.
-    goal: Option<(Mat<T>, f64, Perceptron<T>)>,
-    frame_skip: usize,
+    /// Maze: the goal, whether it is shown normalised, and the controller that walks there.
+    goal: Option<(Mat<T>, bool, Perceptron<T>)>,
+    /// Predicted frames that are applied for one action.
+    pub frame_skip: usize,
 }
 
 /// Entries of an action.
@@ -103,12 +104,11 @@ impl<T: Real> Environment<T> {
         let goal = match controller {
             None => None,
             Some(Lower { parameters, normalized }) => {
-                // As the target controller saw them: poses as the decoder does and the way in its usual length, or raw.
-                let (seen, unit) =
-                    if normalized { (network.condition, target::USUAL) } else { (world.history, 1.0) };
+                // As the target controller saw them.
+                let seen = if normalized { network.condition } else { world.history };
                 let goal = arena.mat(p, 2);
                 let actor = Perceptron::actor(arena, parameters, Var::constant(seen), Var::constant(goal), false)?;
-                Some((goal, GOAL_SCALE / unit, actor))
+                Some((goal, normalized, actor))
             }
         };
         let frame_skip = o.frame_skip;
@@ -118,9 +118,13 @@ impl<T: Real> Environment<T> {
     /// Appends what is seen. Errors: shapes that do not fit.
     pub fn observe(&self, plan: &mut Plan) -> Result<()> {
         self.world.observe(plan);
-        match self.scaling {
-            None => Ok(()),
-            Some([scale, shift]) => rescale::push(plan, self.world.observation, scale, shift, self.observation),
+        let Some([scale, shift]) = self.scaling else {
+            return Ok(());
+        };
+        rescale::push(plan, self.world.observation, scale, shift, self.observation)?;
+        match self.world.rules.shows_vectors() {
+            true => log_length::push(plan, self.observation, self.world.history.cols()),
+            false => Ok(()),
         }
     }
 
@@ -135,8 +139,8 @@ impl<T: Real> Environment<T> {
         let Some(scaling) = self.scaling else {
             return Ok(());
         };
-        let usual = self.world.rules.usual();
-        for (mat, (poses, task)) in scaling.into_iter().zip([(into, 1.0 / usual), (less, 0.0)]) {
+        let unit = self.world.rules.unit();
+        for (mat, (poses, task)) in scaling.into_iter().zip([(into, 1.0 / unit), (less, 0.0)]) {
             let mut values = poses.repeat(self.world.history.cols() / poses.len());
             values.resize(mat.len(), task);
             memory.write(mat, &as_real(&values))?;
@@ -164,8 +168,12 @@ impl<T: Real> Environment<T> {
         let [scale, shift, back_scale, back_shift] = self.normalization;
         let mut action = self.action;
         rescale::push(plan, world.history, scale, shift, network.condition)?;
-        if let Some((goal, reach, actor)) = &self.goal {
-            axpby::push(plan, (*reach, action), (0.0, Mat::NONE), *goal)?;
+        if let Some((goal, normalized, actor)) = &self.goal {
+            let unit = if *normalized { target::RADIUS } else { 1.0 };
+            axpby::push(plan, (GOAL_SCALE / unit, action), (0.0, Mat::NONE), *goal)?;
+            if *normalized {
+                log_length::push(plan, *goal, 0)?;
+            }
             actor.forward(plan);
             action = actor.y.value;
         }

@@ -1,9 +1,11 @@
 //! How well a policy does what is asked for: one episode of its mean, beside one of latents from the prior.
-use super::setup::Setup;
+use super::play::{Play, Who, perform};
+use super::stage::Stage;
 use crate::Result;
 use crate::arena::Mat;
+use crate::backend::Memory;
+use crate::motion::Rig;
 use crate::ops::advantage::OUTCOME;
-use crate::ops::begin_step::StepState;
 use crate::ops::world::{Task, joystick, path, target};
 use crate::philox::{Purpose, Stream};
 use serde::Serialize;
@@ -17,46 +19,36 @@ pub struct Measured {
     pub task: Vec<(&'static str, f64)>,
 }
 
-/// Which policy acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    /// The trained one's mean.
-    Trained,
-    /// Latents from the prior.
-    Prior,
-}
-
-/// Runs one episode from fresh starts. Errors: those of the backend.
-pub fn measure(run: &mut Setup, who: Who) -> Result<Measured> {
-    let horizon = run.config.horizon();
-    run.restart()?;
-    let states: Vec<StepState> = (0..horizon).map(|t| run.step_state(t as u64, 0)).collect();
-    run.write_schedule(&states)?;
+/// Runs one episode of `horizon` steps from fresh starts. Errors: those of the backend.
+pub fn measure(play: &mut Play, who: Who, horizon: usize, seed: u64) -> Result<Measured> {
     let mut seen = Seen::default();
     let (mut reward, mut count) = (0.0, 0.0);
+    let mut before = None;
     // After the last step everybody starts anew: what is there then is of the next episode.
-    for _ in 0..horizon - 1 {
-        let before = read(run, run.environment.world.target)?;
-        let plan = match who {
-            Who::Trained => &run.play,
-            Who::Prior => &run.random,
-        };
-        run.memory.run(plan)?;
-        let outcome = read(run, run.environment.world.outcome)?;
-        reward += outcome.chunks_exact(OUTCOME).map(|outcome| outcome[0]).sum::<f64>();
-        count += (outcome.len() / OUTCOME) as f64;
-        seen.add(run, &before)?;
-    }
-    Ok(Measured { step_reward: reward / count, task: seen.numbers(run, count) })
+    perform(&play.stage, &mut play.memory, who, horizon - 1, |stage, memory| {
+        let target = read(memory, stage.environment.world.target)?;
+        if let Some(before) = before.replace(target) {
+            let outcome = read(memory, stage.environment.world.outcome)?;
+            reward += outcome.chunks_exact(OUTCOME).map(|outcome| outcome[0]).sum::<f64>();
+            count += (outcome.len() / OUTCOME) as f64;
+            seen.ended += outcome.chunks_exact(OUTCOME).filter(|outcome| outcome[1] == 0.0).count() as f64;
+            seen.add(stage, memory, &before)?;
+        }
+        Ok(())
+    })?;
+    let task = seen.numbers(&play.stage, &play.material.rig, count, (horizon, seed));
+    Ok(Measured { step_reward: reward / count, task })
 }
 
-fn read(run: &Setup, mat: Mat<f32>) -> Result<Vec<f64>> {
-    Ok(run.memory.read(mat)?.into_iter().map(f64::from).collect())
+fn read(memory: &Memory, mat: Mat<f32>) -> Result<Vec<f64>> {
+    Ok(memory.read(mat)?.into_iter().map(f64::from).collect())
 }
 
 /// Sums over steps and characters.
 #[derive(Default)]
 struct Seen {
+    /// Episodes that ended early: in no human pose, or at a wall.
+    ended: f64,
     hits: f64,
     near: f64,
     heading: f64,
@@ -68,9 +60,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, run: &Setup, before: &[f64]) -> Result<()> {
-        let w = &run.environment.world;
-        let (body, target, root) = (w.rules.body, read(run, w.target)?, read(run, w.root)?);
+    fn add(&mut self, stage: &Stage, memory: &Memory, before: &[f64]) -> Result<()> {
+        let w = &stage.environment.world;
+        let (body, target, root) = (w.rules.body, read(memory, w.target)?, read(memory, w.root)?);
         match w.rules.task {
             Task::Target => {
                 self.hits +=
@@ -81,7 +73,8 @@ impl Seen {
                 self.near += away.filter(|away| *away < path::RADIUS * body).count() as f64;
             }
             Task::Joystick => {
-                let (command, facing, frames) = (read(run, w.command)?, read(run, w.facing)?, read(run, w.frames)?);
+                let (command, facing, frames) =
+                    (read(memory, w.command)?, read(memory, w.facing)?, read(memory, w.frames)?);
                 let row = frames.len() / facing.len();
                 for (p, command) in command.chunks(2).enumerate() {
                     if command[1] > 0.0 {
@@ -99,12 +92,12 @@ impl Seen {
         Ok(())
     }
 
-    fn numbers(&self, run: &Setup, count: f64) -> Vec<(&'static str, f64)> {
-        let w = &run.environment.world;
+    fn numbers(&self, stage: &Stage, rig: &Rig, count: f64, episode: (usize, u64)) -> Vec<(&'static str, f64)> {
+        let w = &stage.environment.world;
         let characters = w.root.rows() as f64;
-        match w.rules.task {
+        let mut numbers = match w.rules.task {
             Task::Target => {
-                let ideal = ideal_targets(run);
+                let ideal = ideal_targets(stage, rig, episode);
                 vec![("targets_reached", self.hits / characters), ("ideal_targets", ideal)]
             }
             Task::Path => vec![("near_share", self.near / count)],
@@ -116,7 +109,9 @@ impl Seen {
                 ("best_constant_speed_reward", best_constant(&self.speeds, w.rules.speed)),
             ],
             Task::Walk | Task::Maze => Vec::new(),
-        }
+        };
+        numbers.push(("ended_early", self.ended / characters));
+        numbers
     }
 }
 
@@ -137,12 +132,10 @@ fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
 
 /// Targets that a point would reach in an episode, which goes straight at the data's 75 % speed quantile: mean over as
 /// many points as there are characters.
-fn ideal_targets(run: &Setup) -> f64 {
-    let (rules, horizon) = (&run.environment.world.rules, run.config.horizon() as f64);
-    let speed = run.rig.speeds.q75 / rules.body;
-    let points = run.environment.world.root.rows();
+fn ideal_targets(stage: &Stage, rig: &Rig, (horizon, seed): (usize, u64)) -> f64 {
+    let (speed, points) = (rig.speeds.q75 / stage.environment.world.rules.body, stage.environment.world.root.rows());
     let reached = (0..points).map(|p| {
-        let stream = Stream::new(run.config.seed, Purpose::Check, p as u64);
+        let stream = Stream::new(seed, Purpose::Check, p as u64);
         let place = |i: usize| [0, 1].map(|axis| target::ARENA[axis] * (2.0 * stream.uniform(2 * i + axis) - 1.0));
         let (mut at, mut time, mut reached) = ([0.0, 0.0], 0.0, 0);
         loop {
@@ -151,7 +144,7 @@ fn ideal_targets(run: &Setup) -> f64 {
             let far = way[0].hypot(way[1]);
             let walked = (far - target::RADIUS).max(0.0);
             time += (walked / speed).max(1.0);
-            if time >= horizon {
+            if time >= horizon as f64 {
                 break reached as f64;
             }
             at = [0, 1].map(|axis| at[axis] + way[axis] * walked / far.max(f64::MIN_POSITIVE));

@@ -12,7 +12,6 @@ use crate::progress::{Console, Pace};
 use crate::record::Timing;
 use crate::run::folder::RunFolder;
 use crate::run::logs::{self, Logs};
-use crate::run::player::Motion;
 use crate::run::report;
 use crate::step::adam_state;
 use crate::{Error, Result};
@@ -42,7 +41,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
         let samples = (c.characters * c.steps()) as f64;
         record.timing = Timing { seconds, samples_per_second: samples / seconds, elapsed_seconds: elapsed() };
         records.push(record);
-        let found = warnings(&records, run.environment.action.cols());
+        let found = warnings(&records, run.stage.environment.action.cols());
         let record = records.last_mut().expect("one was pushed");
         record.warnings = found;
         logs.append(record)?;
@@ -76,8 +75,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
 fn rollout(run: &mut Setup) -> Result<()> {
     let steps = run.config.steps();
     let done = ((run.at.epoch - 1) * steps) as u64;
-    let states: Vec<StepState> = (0..steps).map(|t| run.step_state(done + t as u64, t)).collect();
-    run.write_schedule(&states)?;
+    run.stage.write_steps(&mut run.memory, done, steps)?;
     run.memory.run(&run.begin)?;
     run.memory.repeat(&run.explore, steps)
 }
@@ -185,7 +183,7 @@ fn save(
     run.at.elapsed_seconds = elapsed;
     run.at.log_lengths = logs.sync()?;
     run.save(&folder.last_checkpoint())?;
-    let motion = Motion { note: "No motion is kept here yet.".into(), ..Motion::default() };
+    let (motion, _) = run.show.make(&mut run.memory, run.at.epoch - 1)?;
     report::write(folder, &summary(run), records, &motion)
 }
 
@@ -208,8 +206,8 @@ fn opening(run: &Setup) -> String {
 
 /// What the report says of the configuration.
 fn summary(run: &Setup) -> [(&'static str, String); 6] {
-    let (c, rules) = (run.config, &run.environment.world.rules);
-    let m = run.decoder.model();
+    let (c, rules) = (run.config, &run.material.rules);
+    let m = run.material.decoder.model();
     [
         ("Task", format!("{}, {} steps an episode", c.task.name(), rules.horizon)),
         (

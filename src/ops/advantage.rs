@@ -98,7 +98,8 @@ pub mod cpu {
             let mut later = if v.gae == 1 { T::zero() } else { v.values[v.t * v.p + p] };
             for t in (0..v.t).rev() {
                 let i = t * v.p + p;
-                let (reward, mask, bad) = (reward_scale * v.outcomes[i * 3], v.outcomes[i * 3 + 1], v.outcomes[i * 3 + 2]);
+                let (reward, mask, bad) =
+                    (reward_scale * v.outcomes[i * 3], v.outcomes[i * 3 + 1], v.outcomes[i * 3 + 2]);
                 let (now, next) = (v.values[i], v.values[i + v.p]);
                 if v.gae == 1 {
                     later = bad * (reward + gamma * next * mask - now + gamma * lambda * mask * later);

@@ -13,6 +13,7 @@ pub mod experience;
 pub mod gaussian_action;
 pub mod kl_weight;
 pub mod linear;
+pub mod log_length;
 pub mod noise;
 pub mod ppo_loss;
 pub mod quantize;

@@ -22,6 +22,10 @@ use std::f64::consts::TAU;
 
 /// Numbers a toe leaves behind: x, z, height; two toes, two frames, newest first.
 pub const FEET: usize = 12;
+/// A joint that is farther than this from the root, body units, belongs to no body: the decoder was driven where it knows no poses.
+pub const LOST: f64 = 10.0;
+/// Reward of a frame in which a character is lost; then it starts anew.
+pub const LOST_REWARD: f64 = -20.0;
 /// Words of a map of visited cells: 32 by 32 bits.
 pub const MAP: usize = 32;
 
@@ -142,15 +146,20 @@ impl Task {
 }
 
 impl Rules {
-    /// What the task adds to the observation is this many times what it is usually like, body units and frames.
-    pub fn usual(&self) -> f64 {
+    /// The unit in which a normalised observation shows what the task adds, body units and frames.
+    pub fn unit(&self) -> f64 {
         match self.task {
-            Task::Target => target::USUAL,
-            Task::Joystick => self.speed,
+            Task::Target => target::RADIUS,
+            Task::Joystick => self.speed / (joystick::SPEEDS - 1) as f64,
             Task::Path => path::RADIUS,
             Task::Walk => 1.0,
-            Task::Maze => maze::USUAL,
+            Task::Maze => maze::UNIT,
         }
+    }
+
+    /// Whether what the task adds are vectors of the ground.
+    pub fn shows_vectors(&self) -> bool {
+        matches!(self.task, Task::Target | Task::Joystick | Task::Path)
     }
 }
 
@@ -247,6 +256,11 @@ impl<T: Real> World<T> {
             frame_size: f,
         };
         Ok(world)
+    }
+
+    /// F.
+    pub fn frame_size(&self) -> usize {
+        self.frame_size
     }
 
     fn args(&self, frame: usize, last: bool) -> Args<T> {
@@ -431,9 +445,19 @@ impl<'a, T: Real> View<'a, T> {
         T::of(-0.8) * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / body + frame[2] * frame[2])
     }
 
+    /// Whether a frame is no pose any more; the reference does not look.
+    fn lost(&self, frame: &[T]) -> bool {
+        let joints = (self.f - 3) / 12;
+        let most = self.units(LOST);
+        // A NaN is lost, too.
+        self.literal == 0 && !frame[..3 + 3 * joints].iter().all(|x| x.abs() < most)
+    }
+
     /// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says who is done.
     fn finish(&mut self, p: usize, reward: T, alone: bool, failed: bool) {
         let (out, frame) = (self.time() >= self.horizon, self.frame);
+        let lost = self.lost(&self.frames[(p * self.k + frame) * self.f..][..self.f]);
+        let (reward, failed) = if lost { (T::of(LOST_REWARD), true) } else { (reward, failed) };
         let outcome = &mut self.outcome[p * OUTCOME..][..OUTCOME];
         outcome[0] = if frame == 0 || alone { reward } else { outcome[0] + reward };
         outcome[1] = if out || failed { T::zero() } else { T::one() };
@@ -445,15 +469,15 @@ impl<'a, T: Real> View<'a, T> {
         self.outcome[p * OUTCOME + 1] == T::zero()
     }
 
-    /// Puts a character at the origin, facing along x, with a new pose when `pose`; four uniform numbers for the rest, of
-    /// which the first chose the pose.
+    /// Puts a character at the origin, facing along x, with a new pose when `pose` or it was lost; four uniform numbers for
+    /// the rest, of which the first chose the pose.
     fn restart(&mut self, p: usize, pose: bool) -> [T; 4] {
         let stream = Stream::new(self.state[0].seed, Purpose::Reset, self.state[0].step);
         let draws = stream.block(p as u32).map(unit);
         self.root[2 * p..][..2].fill(T::zero());
         self.facing[p] = T::zero();
         self.feet[p * FEET..][..FEET].fill(T::one());
-        if pose {
+        if pose || self.lost(&self.history[p * self.c * self.f..][..self.f]) {
             let (row, pose) = (self.c * self.f, (draws[0] * self.m as f64) as usize);
             self.history[p * row..][..row].copy_from_slice(&self.poses[pose * row..][..row]);
         }

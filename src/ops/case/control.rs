@@ -6,7 +6,7 @@ use crate::ops::gaussian_action::log_prob;
 use crate::ops::noise::uniform;
 use crate::ops::ppo_loss::{PpoLoss, Samples};
 use crate::ops::world::{Rules, Sizes, Task, World};
-use crate::ops::{axpby, clip_grad, gaussian_action, rescale};
+use crate::ops::{axpby, clip_grad, gaussian_action, log_length, rescale};
 
 /// Distances in a world are up to some hundred times the differences that rewards are made of.
 const WORLD_TERMS: usize = 512;
@@ -14,7 +14,7 @@ const WORLD_TERMS: usize = 512;
 /// All of them.
 pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
     let mut cases = vec![linear(5, 3, 0, 4, Activation::Tanh, false), draws(67, 2), scaled(100, 267), scaled(3, 5)];
-    cases.extend([mixed(100, 32, true), mixed(3, 5, false)]);
+    cases.extend([mixed(100, 32, true), mixed(3, 5, false), shortened(100, 9, 1), shortened(3, 4, 0)]);
     cases.extend([(1, 1, true), (7, 5, true), (100, 32, true), (100, 32, false)].map(|(b, a, noise)| act(b, a, noise)));
     cases
         .extend([(1, 2, true), (7, 3, true), (5, 11, false), (32, 512, true)].map(|(t, p, gae)| advantages(t, p, gae)));
@@ -66,6 +66,16 @@ fn mixed<T: Real>(p: usize, l: usize, two: bool) -> Case<T> {
     small(case, p < 64)
 }
 
+fn shortened<T: Real>(b: usize, d: usize, first: usize) -> Case<T> {
+    let case = step_case("log_length", format!("b={b} d={d} first={first}"), move |arena| {
+        let x = arena.mat(b, d);
+        let mut plan = Plan::default();
+        log_length::push(&mut plan, x, first)?;
+        Ok(Built::step(plan, vec![input("x", Var::constant(x), 5.0)], vec![Var::constant(x)]))
+    });
+    small(case, b < 64)
+}
+
 fn act<T: Real>(b: usize, a: usize, noisy: bool) -> Case<T> {
     let case =
         step_case("gaussian_action", format!("b={b} a={a}{}", if noisy { " drawn" } else { "" }), move |arena| {
@@ -91,7 +101,10 @@ fn advantages<T: Real>(t: usize, p: usize, gae: bool) -> Case<T> {
         let values = arena.mat(t + 1, p);
         let lambda = gae.then_some(0.95);
         let mut plan = Plan::default();
-        advantage::push(&mut plan, &Advantage { outcomes, values, returns, advantages, gamma: 0.99, lambda, reward_scale: 0.7 })?;
+        advantage::push(
+            &mut plan,
+            &Advantage { outcomes, values, returns, advantages, gamma: 0.99, lambda, reward_scale: 0.7 },
+        )?;
         let inputs = vec![constant("values", values)];
         let built = Built::step(plan, inputs, vec![Var::constant(returns), Var::constant(advantages)]);
         Ok(built.prepared(move |memory| {

@@ -7,8 +7,8 @@ pub const RAYS: usize = 16;
 const WIDE: f64 = std::f64::consts::FRAC_PI_3;
 /// How far is seen, body units.
 pub const FAR: f64 = 100.0;
-/// A usual distance of a wall, body units.
-pub const USUAL: f64 = 20.0;
+/// Unit of distances in a normalised observation, body units.
+pub const UNIT: f64 = 20.0;
 /// Half of the arena, body units.
 pub const ARENA: f64 = 100.0;
 /// A joint touches a wall within this: half its thickness and 1 cm of body.

@@ -5,8 +5,6 @@ use super::*;
 pub const ARENA: [f64; 2] = [60.0, 40.0];
 /// A target is reached within this, body units.
 pub const RADIUS: f64 = 2.0;
-/// A usual distance, body units: what is seen of a target is a share of it.
-pub const USUAL: f64 = 10.0;
 /// Reward for reaching one.
 pub const HIT: f64 = 20.0;
 

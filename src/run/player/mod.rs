@@ -45,6 +45,8 @@ pub enum Kind {
     Reconstruction,
     /// Motion with latents from the prior.
     Walk,
+    /// Motion that a policy steers.
+    Controlled,
 }
 
 /// One moment in the world, feet.
@@ -69,6 +71,8 @@ pub struct Track {
     pub fps: f64,
     /// The motion.
     pub frames: Vec<Frame>,
+    /// What was asked for, as `task.js` reads it.
+    pub task: Option<serde_json::Value>,
 }
 
 impl Track {
@@ -79,10 +83,17 @@ impl Track {
             *root = root.advanced([row[0].into(), row[1].into(), row[2].into()]);
             Some(*root)
         });
-        let roots = std::iter::once(Root::default()).chain(roots);
-        let frames =
-            rows.zip(roots).map(|(row, root)| Frame { root, joints: features::world_pose(row, &root).positions });
-        Track { name, kind, start, fps: rig.fps, frames: frames.collect() }
+        let roots: Vec<Root> = std::iter::once(Root::default()).chain(roots).collect();
+        Track::placed(name, kind, start, rig, features, &roots)
+    }
+
+    /// A motion of features (raw, not normalised) whose roots are known.
+    pub fn placed(name: String, kind: Kind, start: String, rig: &Rig, features: &[f32], roots: &[Root]) -> Self {
+        let rows = features.chunks_exact(features::frame_size(rig.skeleton.len()));
+        let frame =
+            |(row, root): (&[f32], &Root)| Frame { root: *root, joints: features::world_pose(row, root).positions };
+        let frames = rows.zip(roots).map(frame).collect();
+        Track { name, kind, start, fps: rig.fps, frames, task: None }
     }
 }
 
@@ -98,12 +109,14 @@ pub fn pack(rig: &Rig, tracks: &[Track]) -> serde_json::Value {
         fps: f64,
         frames: usize,
         motion: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        task: &'a Option<serde_json::Value>,
     }
     let metres = |feet: f64| feet * MILLIMETRES / 1000.0;
     let tracks = tracks.iter().filter_map(|track| {
         let (frames, motion) = motion(&track.frames);
-        let Track { name, kind, start, fps, .. } = track;
-        (frames > 0).then(|| Packed { name, kind: *kind, start, fps: *fps, frames, motion })
+        let Track { name, kind, start, fps, task, .. } = track;
+        (frames > 0).then(|| Packed { name, kind: *kind, start, fps: *fps, frames, motion, task })
     });
     let skeleton = &rig.skeleton;
     serde_json::json!({

@@ -1,0 +1,88 @@
+//! `mvae-fast generate --controller`: motion that a policy steers, as files.
+use super::control::controller;
+use super::generate::GenerateArgs;
+use super::output::Output;
+use super::{print, threads};
+use crate::backend::{self, Engine};
+use crate::control::play::{Performance, Play, record};
+use crate::data::Dataset;
+use crate::data::npz::Extra;
+use crate::motion::local::Bones;
+use crate::{Error, Result};
+use serde_json::json;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Instant;
+
+/// Frames of each character: 20 s.
+const DEFAULT_FRAMES: usize = 600;
+/// Most frames of one.
+const MAX_FRAMES: usize = 1 << 20;
+
+/// Generates as the arguments say, with the controller of this run.
+pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
+    let (folder, config) = controller(&args.runs, run)?;
+    let characters = args.characters.map_or(1, NonZeroUsize::get);
+    let frames = args.frames.map_or(DEFAULT_FRAMES, NonZeroUsize::get);
+    if frames > MAX_FRAMES {
+        return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
+    }
+    let output = Output::new(args.output.as_deref(), run, true)?;
+    let backend = backend::open(args.device, None, Engine::Auto, threads(args.threads)?)?;
+    let begun = Instant::now();
+    let steps = frames.div_ceil(config.frame_skip);
+    let mut play = Play::open(&folder, &config, backend.as_ref(), (characters, steps + 1, args.seed))?;
+    let mut all = record(&play.stage, &mut play.memory, steps)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    all.retain(|one| !one.roots.is_empty());
+    let rig = play.material.rig.clone();
+    let latent_size = play.material.decoder.model().latent_size;
+    let set = Dataset {
+        frames: all.iter().flat_map(|one| one.frames.iter().copied()).collect(),
+        frame_size: play.material.decoder.model().frame_size,
+        end_indices: ends(&all),
+        clip_names: (0..all.len()).map(|c| format!("{} {c}", config.task.name())).collect(),
+        clip_roots: all.iter().map(|one| one.roots[0]).collect(),
+        rig: Some(rig),
+    };
+    let rows = set.num_frames();
+    let latents: Vec<f32> = all.iter().flat_map(|one| one.latents.iter().copied()).collect();
+    // What was asked for when a frame was made.
+    let asked = |of: fn(&Performance) -> &[[f32; 2]]| {
+        all.iter().flat_map(|one| of(one).iter().take(one.roots.len()).flatten().copied()).collect::<Vec<f32>>()
+    };
+    let (goals, commands) = (asked(|one| &one.goals), asked(|one| &one.commands));
+    let mut extras = vec![Extra::f32("latents", vec![rows, latent_size], &latents)];
+    for (name, values) in [("goals", &goals), ("commands", &commands)] {
+        if !values.is_empty() {
+            extras.push(Extra::f32(name, vec![rows, 2], values));
+        }
+    }
+    let files = output.write(&set, Bones::Skeleton, extras)?;
+    if args.json {
+        let result = json!({
+            "controller": folder.path(), "task": config.task, "files": files, "characters": all.len(), "frames": rows,
+            "fps": play.material.rig.fps, "seconds": seconds,
+        });
+        return print(&format!("{result}\n"));
+    }
+    let name = files.first().map(|file| file.display().to_string()).unwrap_or_default();
+    let more = if files.len() > 1 { format!(" and {} more", files.len() - 1) } else { String::new() };
+    let (count, fps) = (all.len(), play.material.rig.fps);
+    print(&format!(
+        "{name}{more}: task {}, characters: {count}, {rows} frames ({:.1} s)\n",
+        config.task.name(),
+        rows as f64 / fps
+    ))
+}
+
+/// The last frame of each clip.
+fn ends(all: &[Performance]) -> Vec<usize> {
+    let lengths = all.iter().map(|one| one.roots.len());
+    lengths
+        .scan(0, |sum, frames| {
+            *sum += frames;
+            Some(*sum - 1)
+        })
+        .collect()
+}

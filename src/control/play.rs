@@ -1,0 +1,156 @@
+//! A policy at work: what characters do that it steers, frame by frame, and a trained one opened to be asked.
+use super::config::Config;
+use super::setup::progress;
+use super::stage::{Cast, Material, Stage};
+use crate::Result;
+use crate::arena::{Arena, Mat};
+use crate::backend::{Backend, Memory};
+use crate::checkpoint::Checkpoint;
+use crate::layout::Parameters;
+use crate::motion::Root;
+use crate::ops::advantage::OUTCOME;
+use crate::run::folder::RunFolder;
+use crate::state;
+
+/// Steps that are written ahead.
+const AHEAD: usize = 256;
+
+/// A trained controller, and characters that it steers.
+pub struct Play<'a> {
+    /// What it acts in.
+    pub material: Material,
+    /// The characters.
+    pub stage: Stage,
+    /// The arena they lie in.
+    pub memory: Memory<'a>,
+}
+
+impl<'a> Play<'a> {
+    /// Opens the last checkpoint of a run, trained as `config` says, for so many characters and steps of an episode. Errors: a
+    /// checkpoint that cannot be read, another decoder than it was trained with, not enough memory.
+    pub fn open(
+        folder: &RunFolder,
+        config: &Config,
+        backend: &'a dyn Backend,
+        (characters, horizon, seed): (usize, usize, u64),
+    ) -> Result<Self> {
+        let file = folder.last_checkpoint();
+        let checkpoint = Checkpoint::load(&file)?;
+        let material = Material::load(config)?;
+        progress(&checkpoint, &file, &material.fingerprint, config)?;
+        let mut arena = Arena::default();
+        let frozen = material.frozen(&mut arena);
+        let policy = Parameters::<f32>::new(&mut arena, material.layout(), false);
+        let cast = Cast { characters, horizon, ahead: AHEAD, seed };
+        let stage = Stage::new(&mut arena, &material, &frozen, &policy, cast)?;
+        let mut memory = Memory::new(backend, arena)?;
+        material.write_frozen(&frozen, &mut memory)?;
+        stage.furnish(&material, &mut memory)?;
+        state::restore_parameters(&policy, &mut memory, &checkpoint, &file)?;
+        Ok(Play { material, stage, memory })
+    }
+}
+
+/// Which policy acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// The trained one's mean.
+    Trained,
+    /// Latents from the prior.
+    Prior,
+}
+
+/// Everybody from a start on, for so many steps; `see` is told of each start and step when it is done. Errors: those of the
+/// backend and of `see`.
+pub fn perform(
+    stage: &Stage,
+    memory: &mut Memory,
+    who: Who,
+    steps: usize,
+    mut see: impl FnMut(&Stage, &Memory) -> Result<()>,
+) -> Result<()> {
+    let plan = match who {
+        Who::Trained => &stage.play,
+        Who::Prior => &stage.random,
+    };
+    stage.restart(memory)?;
+    see(stage, memory)?;
+    for step in 0..steps {
+        let ahead = stage.ahead();
+        if step % ahead == 0 {
+            stage.write_steps(memory, step as u64, ahead.min(steps - step))?;
+        }
+        memory.run(plan)?;
+        see(stage, memory)?;
+    }
+    Ok(())
+}
+
+/// What one character did.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Performance {
+    /// The condition it started from: its newest frame first, then older ones.
+    pub start: Vec<f32>,
+    /// Where it started.
+    pub from: Root,
+    /// Frames in the data's units, [N, F].
+    pub frames: Vec<f32>,
+    /// Where it was in each.
+    pub roots: Vec<Root>,
+    /// The latent each was decoded from, [N, L].
+    pub latents: Vec<f32>,
+    /// Where it had to go, feet: one more than frames, the first being that at the start; none when the task has no goal.
+    pub goals: Vec<[f32; 2]>,
+    /// Direction (radians) and speed (body units a frame) that were asked for, likewise.
+    pub commands: Vec<[f32; 2]>,
+}
+
+/// Records what every character does for so many steps of the trained policy; who ends early (at a wall) is recorded until
+/// then. Errors: those of the backend.
+pub fn record(stage: &Stage, memory: &mut Memory, steps: usize) -> Result<Vec<Performance>> {
+    let w = &stage.environment.world;
+    let characters = w.root.rows();
+    let mut all = vec![Performance::default(); characters];
+    let mut over = vec![false; characters];
+    let mut begun = false;
+    perform(stage, memory, Who::Trained, steps, |_, memory| {
+        let (roots, facings) = (memory.read(w.root)?, memory.read(w.facing)?);
+        let (goals, commands) = (read(memory, w.target)?, read(memory, w.command)?);
+        let history = if begun { Vec::new() } else { memory.read(w.history)? };
+        let (frames, latents) = (memory.read(w.frames)?, memory.read(w.latent)?);
+        let outcome = memory.read(w.outcome)?;
+        for (p, one) in all.iter_mut().enumerate() {
+            let root = Root { x: roots[2 * p].into(), z: roots[2 * p + 1].into(), facing: facings[p].into() };
+            over[p] |= begun && outcome[p * OUTCOME + 1] == 0.0;
+            if over[p] {
+                continue;
+            }
+            if !begun {
+                one.start = history[p * w.history.cols()..][..w.history.cols()].to_vec();
+                one.from = root;
+            } else {
+                let row = &frames[p * w.frames.cols()..][..stage.environment.frame_skip * w.frame_size()];
+                let mut at = one.roots.last().copied().unwrap_or(one.from);
+                for frame in row.chunks_exact(w.frame_size()) {
+                    at = at.advanced([frame[0].into(), frame[1].into(), frame[2].into()]);
+                    one.frames.extend_from_slice(frame);
+                    one.roots.push(at);
+                    one.latents.extend_from_slice(&latents[p * w.latent.cols()..][..w.latent.cols()]);
+                }
+                *one.roots.last_mut().expect("a step has a frame") = root;
+            }
+            let frames = one.roots.len() + 1;
+            one.goals.resize(if goals.is_empty() { 0 } else { frames }, goals.get(p).copied().unwrap_or_default());
+            one.commands
+                .resize(if commands.is_empty() { 0 } else { frames }, commands.get(p).copied().unwrap_or_default());
+        }
+        begun = true;
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Rows of two numbers; none of what is absent.
+fn read(memory: &Memory, mat: Mat<f32>) -> Result<Vec<[f32; 2]>> {
+    Ok(memory.read(mat)?.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())
+}

@@ -1,0 +1,93 @@
+//! Motion to look at: a few characters that the policy steers, and what they were asked to do, for the report's player.
+use super::config::Config;
+use super::play::{Performance, record};
+use super::stage::{Cast, Frozen, Material, Stage};
+use crate::Result;
+use crate::arena::Arena;
+use crate::backend::Memory;
+use crate::layout::Parameters;
+use crate::motion::Rig;
+use crate::motion::rig::METRES;
+use crate::ops::world::{Rules, Task, target};
+use crate::run::player::{self, Kind, Motion, Track};
+use serde_json::{Value, json};
+
+/// Characters that are shown.
+const CHARACTERS: usize = 3;
+/// How long each is, seconds.
+const SECONDS: f64 = 20.0;
+/// Bytes of all tracks in the page, at most.
+const BYTES: usize = 1_500_000;
+/// Points of a path in the page, at most.
+const POINTS: usize = 400;
+
+/// The characters that are shown, on a stage of their own.
+pub struct Show {
+    /// Their stage.
+    pub stage: Stage,
+    rig: Rig,
+    rules: Rules,
+    course: Vec<[f64; 2]>,
+    steps: usize,
+}
+
+impl Show {
+    /// Lays out the characters. Errors: shapes that do not fit.
+    pub fn new(
+        arena: &mut Arena,
+        material: &Material,
+        frozen: &Frozen,
+        policy: &Parameters<f32>,
+        c: &Config,
+    ) -> Result<Self> {
+        let rig = material.rig.clone();
+        let a_frame = CHARACTERS * player::bytes_a_frame(rig.skeleton.len());
+        let steps = ((SECONDS * rig.fps) as usize).min(BYTES / a_frame).max(1) / c.frame_skip;
+        // Nobody's time runs out while being watched.
+        let cast = Cast { characters: CHARACTERS, horizon: steps + 1, ahead: steps, seed: c.seed };
+        let stage = Stage::new(arena, material, frozen, policy, cast)?;
+        Ok(Show { stage, rig, rules: material.rules, course: material.course().to_vec(), steps })
+    }
+
+    /// Lets the policy, as it is after an update, steer them. Errors: those of the backend.
+    pub fn make(&self, memory: &mut Memory, update: usize) -> Result<(Motion, Vec<Performance>)> {
+        let all = record(&self.stage, memory, self.steps)?;
+        let tracks: Vec<Track> = all.iter().enumerate().map(|(p, one)| self.track(p, one)).collect();
+        let note = format!(
+            "Characters that the policy steers (update {update}) for {:.0} s, and what is asked of them.",
+            self.steps as f64 / self.rig.fps
+        );
+        Ok((Motion { note, tracks: Some(player::pack(&self.rig, &tracks)) }, all))
+    }
+
+    fn track(&self, p: usize, one: &Performance) -> Track {
+        let (name, start) = (format!("Character {}", p + 1), "controlled".to_owned());
+        let mut track = Track::placed(name, Kind::Controlled, start, &self.rig, &one.frames, &one.roots);
+        track.task = Some(self.task(one));
+        track
+    }
+
+    /// What is asked of a character, in metres and metres a second, for `task.js`.
+    fn task(&self, one: &Performance) -> Value {
+        let metres = |x: f64| (x * METRES * 1000.0).round() / 1000.0;
+        let goals: Vec<[f64; 2]> = one.goals.iter().skip(1).map(|goal| goal.map(|x| metres(x.into()))).collect();
+        let body = self.rules.body;
+        let course: Vec<[f64; 2]> = self.course.iter().map(|point| point.map(|x| metres(x * body))).collect();
+        match self.rules.task {
+            Task::Target => json!({ "name": "target", "radius": metres(target::RADIUS * body), "goals": goals }),
+            Task::Path => {
+                let every = course.len().div_ceil(POINTS).max(1);
+                let path: Vec<_> = course.iter().step_by(every).chain(course.first()).collect();
+                json!({ "name": "path", "radius": metres(target::RADIUS * body), "goals": goals, "path": path })
+            }
+            Task::Joystick => {
+                let speed = |x: f32| metres(f64::from(x) * body * self.rig.fps);
+                let commands = one.commands.iter().skip(1);
+                let commands: Vec<_> = commands.map(|c| [(f64::from(c[0]) * 1e4).round() / 1e4, speed(c[1])]).collect();
+                json!({ "name": "joystick", "top": speed(self.rules.speed as f32), "commands": commands })
+            }
+            Task::Maze => json!({ "name": "maze", "walls": course.chunks(2).collect::<Vec<_>>() }),
+            Task::Walk => json!({ "name": "walk" }),
+        }
+    }
+}

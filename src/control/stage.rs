@@ -1,0 +1,355 @@
+//! What a policy acts in, read from disk, and characters laid out in it: a frozen decoder, the poses they start from, the task
+//! and what it takes place on.
+use super::config::Config;
+use super::course;
+use super::environment::{Environment, Lower, Options, action_size};
+use super::policy::Perceptron;
+use crate::arena::{Arena, Mat, Var};
+use crate::backend::Memory;
+use crate::checkpoint::{Checkpoint, Fingerprint};
+use crate::config::Variant;
+use crate::layout::{Layout, Parameters};
+use crate::motion::Rig;
+use crate::ops::begin_step::{self, StepState};
+use crate::ops::gaussian_action;
+use crate::ops::noise::normal;
+use crate::ops::world::{Rules, Task};
+use crate::philox::Purpose;
+use crate::plan::Plan;
+use crate::run::crc32c;
+use crate::trained::Trained;
+use crate::{Error, Result, data::windows};
+use serde::Deserialize;
+use std::path::Path;
+
+/// Height of the reference skeleton's hips at rest, feet: a body unit is the data's over this.
+const REFERENCE_HIPS: f64 = 3.21;
+/// Poses to start from, at most; spread evenly over the data.
+const POSES: usize = 1024;
+/// Points in which a path is given before it is paced.
+const FINE: usize = 1 << 14;
+
+/// What a policy acts in, before any character does.
+pub struct Material {
+    /// The Motion VAE.
+    pub decoder: Trained,
+    /// What its poses are poses of.
+    pub rig: Rig,
+    /// What is asked for, and of which body.
+    pub rules: Rules,
+    /// Numbers of an observation.
+    pub observation: usize,
+    /// What the decoder and the poses to start from are.
+    pub fingerprint: Fingerprint,
+    course: Vec<[f64; 2]>,
+    /// [M, C F].
+    poses: Vec<f32>,
+    lower: Option<Walker>,
+    normalize: bool,
+    frame_skip: usize,
+    hidden_size: usize,
+    actor_gain: f64,
+}
+
+/// The target controller that the maze is walked with.
+struct Walker {
+    layout: Layout,
+    values: Vec<f32>,
+    /// Whether it sees normalised observations.
+    normalized: bool,
+}
+
+/// Places of what does not change while characters move, shared by all stages of an arena.
+pub struct Frozen {
+    decoder: Parameters<f32>,
+    lower: Option<Parameters<f32>>,
+}
+
+impl Material {
+    /// Reads what a configuration names. Errors: a decoder that cannot do the task, a lower level that is none.
+    pub fn load(c: &Config) -> Result<Self> {
+        let decoder = Trained::load(&c.vae)?;
+        let rig = decoder.meta.rig.clone().ok_or_else(|| {
+            let what = "names no skeleton, so no task knows its toes and its size";
+            Error::checkpoint(&c.vae, what, "train it on data with a skeleton, such as `mvae-fast data import` makes")
+        })?;
+        let m = decoder.model();
+        if c.frame_skip > m.future_predictions {
+            let (skip, k) = (c.frame_skip, m.future_predictions);
+            return Err(Error::Usage(format!("--frame-skip is {skip}, but the decoder predicts {k} frames at once")));
+        }
+        let rules = rules(c, &rig)?;
+        let course = course(c, &rig, &rules)?;
+        let poses = poses(&decoder)?;
+        let row = m.frame_size * m.condition_frames;
+        let lower = (c.task == Task::Maze).then(|| walker(c, &decoder, row + 2)).transpose()?;
+        let observation = row + c.task.extra(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
+        let of_decoder = crc32c::crc32c(bytemuck::cast_slice(&decoder.values()?));
+        let crc32c = crc32c::extend(of_decoder, bytemuck::cast_slice(&poses));
+        let fingerprint = Fingerprint { frames: poses.len() / row, features: m.frame_size, crc32c };
+        Ok(Material {
+            decoder,
+            rig,
+            rules,
+            observation,
+            fingerprint,
+            course,
+            poses,
+            lower,
+            normalize: c.normalize_observations,
+            frame_skip: c.frame_skip,
+            hidden_size: c.hidden_size,
+            actor_gain: c.actor_gain,
+        })
+    }
+
+    /// The tensors of a policy for it.
+    pub fn layout(&self) -> Layout {
+        let actions = action_size(self.rules.task, self.decoder.model());
+        Layout::of_policy(self.observation, actions, self.hidden_size, self.actor_gain)
+    }
+
+    /// What the task takes place on, body units: points of the path, both ends of each wall.
+    pub fn course(&self) -> &[[f64; 2]] {
+        &self.course
+    }
+
+    /// Places for the decoder's parameters, and for those of the maze's lower level.
+    pub fn frozen(&self, arena: &mut Arena) -> Frozen {
+        let lower = self.lower.as_ref();
+        Frozen {
+            decoder: self.decoder.parameters(arena),
+            lower: lower.map(|walker| Parameters::new(arena, walker.layout.clone(), false)),
+        }
+    }
+
+    /// Writes them. Errors: a tensor is missing, those of the backend.
+    pub fn write_frozen(&self, frozen: &Frozen, memory: &mut Memory) -> Result<()> {
+        self.decoder.restore(&frozen.decoder, memory)?;
+        match (&self.lower, &frozen.lower) {
+            (Some(walker), Some(places)) => memory.write(places.values, &walker.values),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Characters in an arena, and the plans that move them.
+pub struct Stage {
+    /// Characters and decoder.
+    pub environment: Environment<f32>,
+    /// The policy over all of them.
+    pub actor: Perceptron<f32>,
+    /// [P, 1] log-density of what it does.
+    pub log_prob: Mat<f32>,
+    /// Everybody to a start.
+    pub start: Plan,
+    /// One step of the policy's mean.
+    pub play: Plan,
+    /// One step of latents from the prior, whatever is asked for.
+    pub random: Plan,
+    /// The current step.
+    pub state: Mat<StepState>,
+    schedule: Mat<StepState>,
+    cursor: Mat<u32>,
+    logstd: Mat<f32>,
+    seed: u64,
+    horizon: usize,
+}
+
+/// Who acts on a stage, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Cast {
+    /// P: characters side by side.
+    pub characters: usize,
+    /// Steps after which time is out.
+    pub horizon: usize,
+    /// Steps that are written ahead, at most.
+    pub ahead: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Stage {
+    /// Lays out characters that `policy` steers. Errors: shapes that do not fit.
+    pub fn new(
+        arena: &mut Arena,
+        material: &Material,
+        frozen: &Frozen,
+        policy: &Parameters<f32>,
+        cast: Cast,
+    ) -> Result<Self> {
+        let Cast { characters, horizon, ahead, seed } = cast;
+        let m = material.decoder.model();
+        let state = arena.mat(1, 1);
+        let (schedule, cursor) = (arena.mat(1, ahead), arena.mat(1, 2));
+        let options = Options {
+            model: m,
+            rules: Rules { horizon, ..material.rules },
+            characters,
+            frame_skip: material.frame_skip,
+            poses: material.poses.len() / (m.frame_size * m.condition_frames),
+            course: material.course.len(),
+            normalize: material.normalize,
+        };
+        let walker = material.lower.as_ref().zip(frozen.lower.as_ref());
+        let walker = walker.map(|(walker, parameters)| Lower { parameters, normalized: walker.normalized });
+        let environment = Environment::new(arena, &frozen.decoder, walker, state, &options)?;
+        let actor = Perceptron::actor(arena, policy, Var::constant(environment.observation), Var::none(), false)?;
+        let (log_prob, logstd) = (arena.mat(characters, 1), policy.var("dist.logstd._bias").value);
+        let (start, play, random) = Default::default();
+        let mut stage =
+            Stage { environment, actor, log_prob, start, play, random, state, schedule, cursor, logstd, seed, horizon };
+        let mut start = Plan::default();
+        stage.first(&mut start);
+        stage.last(&mut start)?;
+        stage.start = start;
+        stage.play = stage.step(|plan| stage.act(plan, Mat::NONE))?;
+        stage.random = stage.step(|plan| {
+            normal::push(plan, state, stage.environment.action, Purpose::Explore, 0.25);
+            Ok(())
+        })?;
+        Ok(stage)
+    }
+
+    /// Appends the policy's action: its mean, or where there is `noise` what it explores.
+    pub fn act(&self, plan: &mut Plan, noise: Mat<f32>) -> Result<()> {
+        self.actor.forward(plan);
+        let into = (self.environment.action, self.log_prob);
+        gaussian_action::push(plan, (self.actor.y.value, self.logstd), noise, into)
+    }
+
+    /// A step in which `act` chooses what to do.
+    pub fn step(&self, act: impl FnOnce(&mut Plan) -> Result<()>) -> Result<Plan> {
+        let mut plan = Plan::default();
+        self.first(&mut plan);
+        act(&mut plan)?;
+        self.environment.draw(&mut plan);
+        self.environment.step(&mut plan)?;
+        self.last(&mut plan)?;
+        Ok(plan)
+    }
+
+    fn first(&self, plan: &mut Plan) {
+        begin_step::push::<f32>(plan, self.schedule, Mat::NONE, self.cursor, self.state);
+    }
+
+    fn last(&self, plan: &mut Plan) -> Result<()> {
+        self.environment.draw_noise(plan);
+        self.environment.world.reset(plan);
+        self.environment.observe(plan)
+    }
+
+    /// Writes what its characters start from and how poses are normalised. Errors: those of the backend.
+    pub fn furnish(&self, material: &Material, memory: &mut Memory) -> Result<()> {
+        let decoder = &material.decoder;
+        let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
+        self.environment.write_normalization(memory, &scale, &shift)?;
+        memory.write(self.environment.world.poses, &material.poses)?;
+        let body = material.rules.body;
+        let points: Vec<f32> = material.course.as_flattened().iter().map(|&x| (x * body) as f32).collect();
+        memory.write(self.environment.world.course, &points)
+    }
+
+    /// Everybody to a start, at the clock's beginning. Errors: those of the backend.
+    pub fn restart(&self, memory: &mut Memory) -> Result<()> {
+        let outcome = self.environment.world.outcome;
+        memory.write(outcome, &vec![0.0; outcome.len()])?;
+        let (seed, rollout_step) = (self.seed, self.horizon as u32);
+        self.write_schedule(memory, &[StepState { seed, rollout_step, ..StepState::default() }])?;
+        memory.run(&self.start)
+    }
+
+    /// Writes what the next `count` steps are, after `done` of them; each has its row of a rollout. Errors: those of the
+    /// backend.
+    pub fn write_steps(&self, memory: &mut Memory, done: u64, count: usize) -> Result<()> {
+        let state = |row: usize| {
+            let step = done + row as u64;
+            StepState {
+                seed: self.seed,
+                step: step + 1,
+                rollout_step: (step % self.horizon as u64) as u32 + 1,
+                minibatch: row as u32,
+                ..StepState::default()
+            }
+        };
+        self.write_schedule(memory, &(0..count).map(state).collect::<Vec<_>>())
+    }
+
+    /// Steps that can be written ahead.
+    pub fn ahead(&self) -> usize {
+        self.schedule.len()
+    }
+
+    fn write_schedule(&self, memory: &mut Memory, states: &[StepState]) -> Result<()> {
+        let mut all = memory.read(self.schedule)?;
+        all[..states.len()].copy_from_slice(states);
+        memory.write(self.schedule, &all)?;
+        memory.write(self.cursor, &[0, 0])
+    }
+}
+
+/// The task's rules for a body.
+fn rules(c: &Config, rig: &Rig) -> Result<Rules> {
+    let body = if c.literal { 1.0 } else { rig.hip_height / REFERENCE_HIPS };
+    if !(body.is_finite() && body > 0.0) {
+        let what = format!("its hips are at a height of {}", rig.hip_height);
+        return Err(Error::checkpoint(&c.vae, what, "train it on data of a character that stands"));
+    }
+    let speed = if c.top_speed > 0.0 { c.top_speed } else { rig.speeds.q95 / body };
+    if c.task == Task::Joystick && speed <= 0.0 {
+        return Err(Error::checkpoint(
+            &c.vae,
+            "its data never moves, so no speed is known",
+            "give one with --top-speed",
+        ));
+    }
+    let floors = if c.literal { [0.0; 2] } else { rig.toe_floors };
+    let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
+    Ok(Rules { task, body, speed, toes, floors, horizon, literal })
+}
+
+/// What the task takes place on, body units.
+fn course(c: &Config, rig: &Rig, rules: &Rules) -> Result<Vec<[f64; 2]>> {
+    let pace = if c.path_pace > 0.0 { c.path_pace } else { rig.speeds.median / rules.body };
+    match c.task {
+        Task::Maze => Ok(course::walls().concat()),
+        Task::Path if c.literal => Ok(course::figure_eight(rules.horizon)),
+        Task::Path if pace > 0.0 => Ok(course::paced(&course::figure_eight(FINE), pace)),
+        Task::Path => {
+            Err(Error::checkpoint(&c.vae, "its data never moves, so no pace is known", "give one with --path-pace"))
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Conditions to start from, newest frame first; clips shorter than one repeat their first frame.
+fn poses(decoder: &Trained) -> Result<Vec<f32>> {
+    let set = decoder.source(&[])?.set;
+    let (f, conditions) = (set.frame_size, decoder.model().condition_frames);
+    let starts = windows::starts(&set.clips(), conditions);
+    let frame = |i: usize| &set.frames[i * f..][..f];
+    if starts.is_empty() {
+        return Ok(frame(0).repeat(conditions));
+    }
+    let count = starts.len().min(POSES);
+    let chosen = (0..count).map(|i| starts[i * starts.len() / count] as usize);
+    Ok(chosen.flat_map(|s| (0..conditions).rev().flat_map(move |j| frame(s + j).iter().copied())).collect())
+}
+
+/// The target controller that the maze is walked with, which sees so many numbers.
+fn walker(c: &Config, decoder: &Trained, observation: usize) -> Result<Walker> {
+    let path: &Path = &c.lower;
+    let checkpoint = Checkpoint::load(path)?;
+    let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
+    let trained = checkpoint.meta.as_ref().and_then(|meta| Config::deserialize(&meta.config).ok());
+    let trained = trained.ok_or_else(|| refuse("is no controller".into()))?;
+    if trained.task != Task::Target {
+        return Err(refuse(format!("its task is {}", trained.task.name())));
+    }
+    let layout = Layout::of_policy(observation, decoder.model().latent_size, trained.hidden_size, trained.actor_gain);
+    let mut values = layout.initial::<f32>(0);
+    for tensor in layout.tensors.iter().filter(|tensor| tensor.name.starts_with("actor.")) {
+        checkpoint.copy(path, &tensor.name, &tensor.shape, &mut values[tensor.first()..][..tensor.len()])?;
+    }
+    Ok(Walker { layout, values, normalized: trained.normalize_observations })
+}

@@ -1,0 +1,51 @@
+//! Pairs of numbers as vectors of the plane: the direction stays, a length r becomes ln(1 + r). So a policy sees where a point
+//! lies that is near as well as one that is far.
+use super::expect;
+use crate::Result;
+use crate::arena::Mat;
+use crate::backend::team::Team;
+use crate::plan::{Grid, Output, Plan, size};
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {}
+    writes {
+        /// [B, D].
+        x: T [b * d],
+    }
+    sizes {
+        /// Rows.
+        b,
+        /// Columns.
+        d,
+        /// Column of the first pair; all that follow are pairs.
+        first,
+        /// Keeps the number of sizes even.
+        pad,
+    }
+}
+
+/// Appends the change of `x` in place, from column `first` on. Errors: shapes that do not fit.
+pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, first: usize) -> Result<()> {
+    expect("log_length", "columns of pairs", (x.cols() - first) % 2, 0, "two a pair")?;
+    let (b, d, first, scalar) = (size(x.rows()), size(x.cols()), size(first), Default::default());
+    let args = Args { x: x.into(), b, d, first, pad: 0, scalar };
+    plan.push("log_length", Grid::elements(x.rows(), 128), &[Output::part("x")], args, cpu::log_length::<T>);
+    Ok(())
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// x <- x ln(1 + |x|) / |x|, pair by pair
+    pub fn log_length<T: Real>(v: View<'_, T>, _: &Team) {
+        for row in v.x.chunks_exact_mut(v.d) {
+            for pair in row[v.first..].chunks_exact_mut(2) {
+                let length = (pair[0] * pair[0] + pair[1] * pair[1]).sqrt();
+                let factor = if length > T::zero() { length.ln_1p() / length } else { T::one() };
+                pair.iter_mut().for_each(|x| *x *= factor);
+            }
+        }
+    }
+}
