@@ -16,6 +16,7 @@ struct World {                          // field for field: src/ops/world.rs
   u32 *offset, *visited;                // [P]   [P, 32] bits
   float *outcome, *observation;         // [P, 3] reward, 0: ended, 0: time is out   [P, D]
   double body, speed;                   // body unit   largest speed asked for
+  double latent_cost;                   // of the mean square of the latent
   double floor_left, floor_right;       // heights of toes that stand
   u32 p, k, f, c, d, l, m, n;           // characters, future, features, conditions, observation, latent, poses, points
   u32 frame, last, toe_left, toe_right; // which predicted frame, whether it is the last, joints
@@ -122,6 +123,9 @@ DEVICE bool lost(const World& a, const float* frame) {
 // Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says who is done.
 DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed) {
   const bool out = time_of(a) >= a.horizon;
+  float squares = 0;
+  for (u32 i = 0; i < a.l; ++i) squares += a.latent[u64(p) * a.l + i] * a.latent[u64(p) * a.l + i];
+  reward -= float(a.latent_cost) * (squares / float(a.l));
   if (lost(a, frame_of(a, p))) {
     reward = -20;
     failed = true;

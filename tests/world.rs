@@ -14,7 +14,16 @@ const BODY: f64 = 1.3;
 
 /// P characters of 4 joints, filled with numbers of this seed, and the plans of a step and of a reset.
 fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
-    let rules = Rules { task, body: BODY, speed: 0.7, toes: [0, 1], floors: [0.0; 2], horizon: 1000, literal: false };
+    let rules = Rules {
+        task,
+        body: BODY,
+        speed: 0.7,
+        latent_cost: 0.0,
+        toes: [0, 1],
+        floors: [0.0; 2],
+        horizon: 1000,
+        literal: false,
+    };
     let course = if task == Task::Path { 30 } else { 8 };
     let (characters, frame_size, condition_frames, future_predictions, poses) = (P, 51, 1, 1, 3);
     let sizes = Sizes { characters, frame_size, condition_frames, future_predictions, poses, course };

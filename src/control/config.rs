@@ -28,6 +28,8 @@ keys! {
         path_pace: f64 = 0.0;
         /// Joystick: largest speed asked for, feet a frame (a body unit for a foot); 0 = the data's 95 % quantile
         top_speed: f64 = 0.0;
+        /// What the mean square of the latent costs, in reward: keeps the policy where the decoder knows poses
+        latent_cost: f64 = 0.03;
         /// Make the reference's mistakes, too
         literal: bool = false;
     }
@@ -75,7 +77,7 @@ keys! {
         final_learning_rate: f64 = 1e-5;
         /// How it changes
         decay: Decay = Decay::Adaptive;
-        /// Adaptive: KL that an update is to change the policy by, nats
+        /// Adaptive: KL that an update is to change the policy by, nats; falls to a quarter over all updates
         target_kl: f64 = 0.04;
         /// Adam: decay of the first moment
         adam_beta1: f64 = 0.9;
@@ -141,6 +143,7 @@ impl Config {
             Preset::Default => Config::default(),
             Preset::Reference => Config {
                 literal: true,
+                latent_cost: 0.0,
                 top_speed: 0.8,
                 normalize_observations: false,
                 actor_gain: 5.0 / 3.0,
@@ -160,10 +163,11 @@ impl Config {
         }
     }
 
-    /// The learning rate after an update at `rate` that moved the policy by `kl`: a step twice as long moves it four times as
-    /// far.
-    pub fn adapted(&self, rate: f64, kl: f64) -> f64 {
-        let change = (self.target_kl / kl.max(f64::MIN_POSITIVE)).sqrt();
+    /// The learning rate after update `update` (from 1) at `rate` that moved the policy by `kl`: a step twice as long moves it
+    /// four times as far.
+    pub fn adapted(&self, rate: f64, kl: f64, update: usize) -> f64 {
+        let target = self.target_kl * (1.0 - 0.75 * update as f64 / self.updates as f64);
+        let change = (target / kl.max(f64::MIN_POSITIVE)).sqrt();
         let rate = rate * change.clamp(1.0 / MAX_CHANGE, MAX_CHANGE);
         rate.clamp(self.final_learning_rate, MAX_LEARNING_RATE.max(self.learning_rate))
     }
@@ -225,6 +229,7 @@ impl Config {
         for (key, value) in [
             ("path_pace", self.path_pace),
             ("top_speed", self.top_speed),
+            ("latent_cost", self.latent_cost),
             ("value_weight", self.value_weight),
             ("entropy_weight", self.entropy_weight),
             ("final_learning_rate", self.final_learning_rate),

@@ -2,10 +2,11 @@
 use super::config::Config;
 use super::play::{Performance, record};
 use super::stage::{Cast, Frozen, Material, Stage};
+use super::steer::Steering;
 use crate::Result;
-use crate::arena::Arena;
+use crate::arena::{Arena, Mat};
 use crate::backend::Memory;
-use crate::layout::Parameters;
+use crate::layout::{Layout, Parameters};
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
 use crate::ops::world::{Rules, Task, target};
@@ -29,6 +30,9 @@ pub struct Show {
     rules: Rules,
     course: Vec<[f64; 2]>,
     steps: usize,
+    /// Joystick: what a page needs to be steered in.
+    steering: Option<Steering>,
+    policy: (Layout, Mat<f32>),
 }
 
 impl Show {
@@ -46,18 +50,26 @@ impl Show {
         // Nobody's time runs out while being watched.
         let cast = Cast { characters: CHARACTERS, horizon: steps + 1, ahead: steps, seed: c.seed };
         let stage = Stage::new(arena, material, frozen, policy, cast)?;
-        Ok(Show { stage, rig, rules: material.rules, course: material.course().to_vec(), steps })
+        // The reference aims elsewhere than a person does.
+        let steered = c.task == Task::Joystick && !c.literal;
+        let steering = steered.then(|| Steering::new(material, c.frame_skip)).transpose()?;
+        let policy = (policy.layout.clone(), policy.values);
+        Ok(Show { stage, rig, rules: material.rules, course: material.course().to_vec(), steps, steering, policy })
     }
 
     /// Lets the policy, as it is after an update, steer them. Errors: those of the backend.
-    pub fn make(&self, memory: &mut Memory, update: usize) -> Result<(Motion, Vec<Performance>)> {
+    pub fn make(&self, memory: &mut Memory, update: usize) -> Result<Motion> {
         let all = record(&self.stage, memory, self.steps)?;
         let tracks: Vec<Track> = all.iter().enumerate().map(|(p, one)| self.track(p, one)).collect();
         let note = format!(
             "Characters that the policy steers (update {update}) for {:.0} s, and what is asked of them.",
             self.steps as f64 / self.rig.fps
         );
-        Ok((Motion { note, tracks: Some(player::pack(&self.rig, &tracks)) }, all))
+        let mut packed = player::pack(&self.rig, &tracks);
+        if let Some(steering) = &self.steering {
+            packed["steering"] = steering.with_policy(&self.policy.0, &memory.read(self.policy.1)?, &all);
+        }
+        Ok(Motion { note, tracks: Some(packed) })
     }
 
     fn track(&self, p: usize, one: &Performance) -> Track {

@@ -78,7 +78,7 @@ impl Material {
             let (skip, k) = (c.frame_skip, m.future_predictions);
             return Err(Error::Usage(format!("--frame-skip is {skip}, but the decoder predicts {k} frames at once")));
         }
-        let rules = rules(c, &rig)?;
+        let rules = rules(c, &rig, m.variant)?;
         let course = course(c, &rig, &rules)?;
         let poses = poses(&decoder)?;
         let row = m.frame_size * m.condition_frames;
@@ -107,6 +107,11 @@ impl Material {
     pub fn layout(&self) -> Layout {
         let actions = action_size(self.rules.task, self.decoder.model());
         Layout::of_policy(self.observation, actions, self.hidden_size, self.actor_gain)
+    }
+
+    /// Whether observations are normalised.
+    pub fn normalizes(&self) -> bool {
+        self.normalize
     }
 
     /// What the task takes place on, body units: points of the path, both ends of each wall.
@@ -289,7 +294,7 @@ impl Stage {
 }
 
 /// The task's rules for a body.
-fn rules(c: &Config, rig: &Rig) -> Result<Rules> {
+fn rules(c: &Config, rig: &Rig, variant: Variant) -> Result<Rules> {
     let body = if c.literal { 1.0 } else { rig.hip_height / REFERENCE_HIPS };
     if !(body.is_finite() && body > 0.0) {
         let what = format!("its hips are at a height of {}", rig.hip_height);
@@ -304,8 +309,11 @@ fn rules(c: &Config, rig: &Rig) -> Result<Rules> {
         ));
     }
     let floors = if c.literal { [0.0; 2] } else { rig.toe_floors };
+    // The maze's actions are goals, those of vq pick a code.
+    let free = c.task == Task::Maze || variant == Variant::Vq;
+    let latent_cost = if free { 0.0 } else { c.latent_cost };
     let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
-    Ok(Rules { task, body, speed, toes, floors, horizon, literal })
+    Ok(Rules { task, body, speed, latent_cost, toes, floors, horizon, literal })
 }
 
 /// What the task takes place on, body units.

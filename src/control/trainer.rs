@@ -148,7 +148,7 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
     ended.sort_by(f64::total_cmp);
     let middle = |list: &[f64]| (list[(list.len() - 1) / 2] + list[list.len() / 2]) / 2.0;
     let kl = sums[slot::KL] / steps;
-    run.rate = c.adapted(rate, kl);
+    run.rate = c.adapted(rate, kl, run.at.epoch);
     let logstd = run.memory.read(run.policy.var("dist.logstd._bias").value)?;
     Ok(UpdateRecord {
         update: run.at.epoch,
@@ -183,7 +183,7 @@ fn save(
     run.at.elapsed_seconds = elapsed;
     run.at.log_lengths = logs.sync()?;
     run.save(&folder.last_checkpoint())?;
-    let (motion, _) = run.show.make(&mut run.memory, run.at.epoch - 1)?;
+    let motion = run.show.make(&mut run.memory, run.at.epoch - 1)?;
     report::write(folder, &summary(run), records, &motion)
 }
 

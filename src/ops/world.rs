@@ -35,7 +35,7 @@ crate::kernel_args! {
         state: StepState [1],
         /// [P, K F] predicted frames, in the data's units.
         frames: T [p * k * f],
-        /// [P, L] what was decoded (path).
+        /// [P, L] what was decoded.
         latent: T [p * l],
         /// [P, L] standard normal (walk).
         noise: T [p * l],
@@ -75,6 +75,8 @@ crate::kernel_args! {
         body,
         /// Largest speed that is asked for, body units a frame.
         speed,
+        /// What the mean square of the latent costs, in reward.
+        latent_cost,
         /// Height of the left toe when it stands.
         floor_left,
         /// Height of the right toe when it stands.
@@ -172,6 +174,8 @@ pub struct Rules {
     pub body: f64,
     /// Largest speed that is asked for, body units a frame.
     pub speed: f64,
+    /// What the mean square of the latent costs, in reward: keeps a policy where the decoder knows poses.
+    pub latent_cost: f64,
     /// Joints of left and right toe.
     pub toes: [usize; 2],
     /// Heights of the toes when they stand.
@@ -286,6 +290,7 @@ impl<T: Real> World<T> {
             observation: self.observation.into(),
             body: rules.body,
             speed: rules.speed,
+            latent_cost: rules.latent_cost,
             floor_left: rules.floors[0],
             floor_right: rules.floors[1],
             p: size(p),
@@ -445,6 +450,11 @@ impl<'a, T: Real> View<'a, T> {
         T::of(-0.8) * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / body + frame[2] * frame[2])
     }
 
+    /// Mean over the latent of what `of` makes of its entries.
+    fn latent_size(&self, p: usize, of: fn(T) -> T) -> T {
+        self.latent[p * self.l..][..self.l].iter().map(|&z| of(z)).sum::<T>() / T::of(self.l as f64)
+    }
+
     /// Whether a frame is no pose any more; the reference does not look.
     fn lost(&self, frame: &[T]) -> bool {
         let joints = (self.f - 3) / 12;
@@ -457,7 +467,8 @@ impl<'a, T: Real> View<'a, T> {
     fn finish(&mut self, p: usize, reward: T, alone: bool, failed: bool) {
         let (out, frame) = (self.time() >= self.horizon, self.frame);
         let lost = self.lost(&self.frames[(p * self.k + frame) * self.f..][..self.f]);
-        let (reward, failed) = if lost { (T::of(LOST_REWARD), true) } else { (reward, failed) };
+        let cost = T::of(self.latent_cost) * self.latent_size(p, |z| z * z);
+        let (reward, failed) = if lost { (T::of(LOST_REWARD), true) } else { (reward - cost, failed) };
         let outcome = &mut self.outcome[p * OUTCOME..][..OUTCOME];
         outcome[0] = if frame == 0 || alone { reward } else { outcome[0] + reward };
         outcome[1] = if out || failed { T::zero() } else { T::one() };

@@ -283,7 +283,8 @@ impl Characters<'_> {
             }
         };
         let literal = self.tag == "literal";
-        let rules = Rules { task, body: 1.0, speed: 0.8, toes: [0, 1], floors: [0.0; 2], horizon, literal };
+        let rules =
+            Rules { task, body: 1.0, speed: 0.8, latent_cost: 0.0, toes: [0, 1], floors: [0.0; 2], horizon, literal };
         let course: Vec<f64> = match task {
             Task::Path => figure_eight(horizon),
             Task::Maze => course::walls().concat().as_flattened().to_vec(),

@@ -222,7 +222,7 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: us
     let name = if literal { " literal" } else { "" };
     let case = step_case("world", format!("{} p={p} j={joints} h={horizon}{name}", task.name()), move |arena| {
         let toes = [0, 1];
-        let rules = Rules { task, body: 1.5, speed: 0.7, toes, floors: [0.1, 0.2], horizon, literal };
+        let rules = Rules { task, body: 1.5, speed: 0.7, latent_cost: 0.1, toes, floors: [0.1, 0.2], horizon, literal };
         let frame_size = 3 + 12 * joints;
         let (condition_frames, future_predictions) = (2, 2);
         let course = if task == Task::Path { 37 } else { 8 };

@@ -28,7 +28,7 @@ pub mod cpu {
             let frame = v.advance(p);
             let potential = -length(v.way(p, v.goal(p)));
             let hit = one_if(potential > T::of(-RADIUS));
-            let size = v.latent[p * v.l..][..v.l].iter().map(|z| z.abs()).sum::<T>() / T::of(v.l as f64);
+            let size = v.latent_size(p, T::abs);
             let reward =
                 potential - v.potential[p] + T::of(HIT) * hit + T::of(0.75) * v.energy(frame) - T::of(0.005) * size;
             follow(&mut v, p, time);

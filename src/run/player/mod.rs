@@ -1,5 +1,6 @@
 //! The 3-D player of a report: tracks of skeletons that move, packed for the page. The page's side is `player.js` (time,
-//! camera, controls), `body.js` (a skeleton's shape) and `scene.js` (drawing).
+//! camera, controls), `body.js` (a skeleton's shape), `task.js` (what is asked of it), `steer.js` (a character to
+//! steer) and `scene.js` (drawing).
 use crate::motion::pose::wrapped;
 use crate::motion::vector::Vec3;
 use crate::motion::{Rig, Root, features};
@@ -8,7 +9,13 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 /// What the page needs, in the order in which it is read.
-pub const SCRIPTS: [&str; 3] = [include_str!("scene.js"), include_str!("body.js"), include_str!("player.js")];
+pub const SCRIPTS: [&str; 5] = [
+    include_str!("scene.js"),
+    include_str!("body.js"),
+    include_str!("task.js"),
+    include_str!("player.js"),
+    include_str!("steer.js"),
+];
 /// The look of the player.
 pub const STYLE: &str = include_str!("player.css");
 

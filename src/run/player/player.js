@@ -1,6 +1,6 @@
 // The player: tracks side by side or together, in time, under one camera. See Player for what it is given.
 
-// Tracks as they travel in the page: {skeleton, fps, tracks: [{name, kind, start, frames, motion}]}, motion being base64
+// Tracks as they travel in the page: {skeleton, tracks: [{name, kind, start, fps, frames, motion, task}]}, motion being base64
 // of 16-bit integers: a frame is the root's way since the last frame (x, z, mm) and its facing (1e-4 rad), then each
 // joint relative to the root (x, y, z, mm).
 function unpack({ skeleton, tracks }) {
@@ -28,7 +28,8 @@ const HELP = "Drag to turn, pinch or turn the wheel to zoom (click first), two f
 
 // A track is {name, kind, start, fps, frames, joints, skeleton, body, positions, roots}: positions [frames, joints, 3]
 // in metres in the world, roots [x, z, facing] a frame. Tracks of one `start` are shown together. Into `overlays`, a list
-// a track gets here, goes whatever else is drawn with it: functions of (shapes, track, time, palette, camera).
+// a track gets here, goes whatever else is drawn with it: functions of (shapes, track, time, palette, camera). What a task
+// asks for (task.js) is drawn whether traces are or not.
 class Player {
   constructor(parent, tracks) {
     Object.assign(this, { tracks, time: 0, speed: 1, playing: false, together: false, follow: true, traces: true, view: "3-D" });
@@ -36,6 +37,7 @@ class Player {
       track.contacts = contacts(track);
       track.stays = stays(track.contacts);
       track.overlays = [trail, footprints];
+      track.marks = taskMarks(track);
     }
     this.starts = [...new Set(tracks.map(track => track.start))];
     this.camera = { ...VIEWS["3-D"], distance: 4.2 * tracks[0].body.size, shift: [0, 0, 0] };
@@ -199,6 +201,7 @@ class Player {
       for (const track of panel.tracks) {
         const colour = palette[track.kind];
         figure(panel.shapes, track, time, { colour, contact: palette.contact });
+        for (const mark of track.marks) mark(panel.shapes, track, time, palette, panel.camera);
         if (this.traces) for (const overlay of track.overlays) overlay(panel.shapes, track, time, palette, panel.camera);
       }
       this.caption(panel);
@@ -330,7 +333,7 @@ function columnsFor(count, width, height) {
 function readPalette(element) {
   const style = getComputedStyle(element);
   const colour = name => style.getPropertyValue(`--${name}`).trim().match(/[0-9a-f]{2}/gi).map(x => parseInt(x, 16) / 255);
-  const names = ["background", "floor", "line", "data", "reconstruction", "walk", "contact"];
+  const names = ["background", "floor", "line", "data", "reconstruction", "walk", "controlled", "task", "contact"];
   return { ...Object.fromEntries(names.map(name => [name, colour(`scene-${name}`)])), shade: Number(style.getPropertyValue("--scene-shade")) };
 }
 

@@ -51,9 +51,15 @@ if (data.curves) {
 if (!data.curves && !at("latent").hasChildNodes()) html("p", "soft", at("latent"), data.epoch.length ? "This model has no Gaussian latent." : "Nothing yet.");
 at("gate-part").hidden ||= !at("gate").hasChildNodes();
 const motion = JSON.parse(at("motion").textContent);
+let steering;
 if (motion) {
   try {
-    new Player(at("player"), unpack(motion));
+    const tracks = unpack(motion);
+    new Player(at("player"), tracks);
+    if (motion.steering) {
+      at("steering-part").hidden = false;
+      steering = new Steering(at("steering"), { ...motion, tracks });
+    }
   } catch (error) {
     at("player").replaceChildren();
     html("p", "soft", at("player"), `No player: ${error.message}.`);

@@ -1,0 +1,69 @@
+//! What a page needs to let a person steer: decoder and policy of a joystick controller, packed for `steer.js`, which runs them.
+use super::play::Performance;
+use super::stage::Material;
+use crate::Result;
+use crate::config::Variant;
+use crate::layout::{Layout, Tensor};
+use crate::motion::rig::METRES;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use half::f16;
+use serde_json::{Value, json};
+
+/// What does not change while a policy learns: the decoder's part, packed once.
+pub struct Steering {
+    fixed: Value,
+    tensors: Vec<Value>,
+    weights: Vec<f16>,
+}
+
+impl Steering {
+    /// Packs the decoder. Errors: a tensor is missing.
+    pub fn new(material: &Material, frame_skip: usize) -> Result<Self> {
+        let (decoder, rules) = (&material.decoder, &material.rules);
+        let m = decoder.model();
+        let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
+        let single = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
+        let fixed = json!({
+            "variant": m.variant, "frame_size": m.frame_size, "condition_frames": m.condition_frames, "experts": m.experts,
+            "frame_skip": frame_skip, "normalized": material.normalizes(), "unit": rules.unit(), "body": rules.body,
+            "top": rules.speed, "fps": material.rig.fps, "metres": METRES, "lost": crate::ops::world::LOST * rules.body,
+            "scale": single(scale), "shift": single(shift),
+        });
+        let mut steering = Steering { fixed, tensors: Vec::new(), weights: Vec::new() };
+        steering.add(&decoder.layout(), &decoder.values()?, |tensor| decodes(m.variant, &tensor.name));
+        Ok(steering)
+    }
+
+    /// All of it as JSON, with the policy's `values` and what characters that are shown started from.
+    pub fn with_policy(&self, layout: &Layout, values: &[f32], shown: &[Performance]) -> Value {
+        let mut whole =
+            Steering { fixed: self.fixed.clone(), tensors: self.tensors.clone(), weights: self.weights.clone() };
+        whole.add(layout, values, |tensor| tensor.name.starts_with("actor."));
+        let starts: Vec<Value> =
+            shown.iter().map(|one| json!({ "pose": one.start, "command": one.commands.first() })).collect();
+        let mut json = whole.fixed;
+        json["tensors"] = whole.tensors.into();
+        json["weights"] = BASE64_STANDARD.encode(bytemuck::cast_slice(&whole.weights)).into();
+        json["starts"] = starts.into();
+        json
+    }
+
+    fn add(&mut self, layout: &Layout, values: &[f32], of: impl Fn(&Tensor) -> bool) {
+        for tensor in layout.tensors.iter().filter(|tensor| of(tensor)) {
+            self.tensors.push(json!([tensor.name, self.weights.len(), tensor.len()]));
+            self.weights.extend(values[tensor.first()..][..tensor.len()].iter().map(|&x| f16::from_f32(x)));
+        }
+    }
+}
+
+/// Whether a tensor takes part in decoding.
+fn decodes(variant: Variant, name: &str) -> bool {
+    let prefixes: &[&str] = match variant {
+        Variant::Mixture => &["decoder."],
+        Variant::Posevae => &["fc4.", "fc5.", "out."],
+        Variant::Specialist => &["d", "g_fc"],
+        Variant::Vq => &["fc4.", "fc5.", "fc6.", "out.", "quantizer.embed"],
+    };
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) && name != "quantizer.embed_avg"
+}
