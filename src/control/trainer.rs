@@ -71,8 +71,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     }
 }
 
-/// Lets the policy explore for the steps of a rollout.
-fn rollout(run: &mut Setup) -> Result<()> {
+/// Lets the policy explore for the steps of a rollout. Errors: those of the backend.
+pub fn rollout(run: &mut Setup) -> Result<()> {
     let steps = run.config.steps();
     let done = ((run.at.epoch - 1) * steps) as u64;
     run.stage.write_steps(&mut run.memory, done, steps)?;
@@ -80,8 +80,8 @@ fn rollout(run: &mut Setup) -> Result<()> {
     run.memory.repeat(&run.explore, steps)
 }
 
-/// Learns from the rollout.
-fn learn(run: &mut Setup) -> Result<()> {
+/// Learns from the rollout. Errors: a loss that is not finite, those of the backend.
+pub fn learn(run: &mut Setup) -> Result<()> {
     let (c, update) = (run.config, &run.update);
     let n = c.characters * c.steps();
     let minibatch = n / c.minibatches;

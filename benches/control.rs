@@ -1,0 +1,99 @@
+//! Training a controller at full size (267 features, 32 latent entries, 6 experts), the Target task as the public
+//! implementation sets it: rollouts of 120 steps, mini-batches of 1000, 10 epochs. `cargo bench --bench control [-- THREADS]
+//! [--device cuda --engine graph] [--json]`; medians (10th .. 90th percentile) of one run. The decoder is as it was
+//! initialised: one that was trained costs the same. `CHARACTERS` (100, 4096) are side by side, `UPDATES` (3) are timed.
+use clap::{Parser, ValueEnum};
+use mvae_fast::backend::Backend;
+use mvae_fast::control::config::Config;
+use mvae_fast::control::setup::Setup;
+use mvae_fast::control::trainer::{learn, rollout};
+use mvae_fast::ops::world::Task;
+use mvae_fast::setup::{self, Start};
+use mvae_fast::{Result, config};
+use serde_json::json;
+use std::path::Path;
+use std::time::Instant;
+use timer::{Options, Times};
+
+mod timer;
+
+const STEPS: usize = 120;
+const MINIBATCH: usize = 1000;
+const EPOCHS: usize = 10;
+/// Environment steps, and optimizer steps, that are timed as one.
+const TOGETHER: usize = 10;
+
+fn bench(vae: &Path, backend: &dyn Backend, threads: usize, characters: usize, updates: usize, o: &Options) -> Result<()> {
+    let config = Config {
+        task: Task::Target,
+        vae: vae.to_owned(),
+        characters,
+        steps: STEPS,
+        minibatches: characters * STEPS / MINIBATCH,
+        ppo_epochs: EPOCHS,
+        ..Config::default()
+    };
+    let mut run = Setup::new(&config, backend, None)?;
+    let (mut step, mut optimizer, mut update) = (Times::default(), Times::default(), Times::default());
+    for number in 0..=updates {
+        let begun = Instant::now();
+        rollout(&mut run)?;
+        learn(&mut run)?;
+        if number > 0 {
+            update.add(begun.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    for _ in 0..updates {
+        run.stage.write_steps(&mut run.memory, 0, STEPS)?;
+        for _ in 0..STEPS / TOGETHER {
+            step.add(1e6 * backend.seconds(&mut || run.memory.repeat(&run.explore, TOGETHER))?);
+        }
+        run.memory.write(run.update.cursor, &[0, 0])?;
+        for _ in 0..run.update.schedule.len() / TOGETHER {
+            optimizer.add(1e6 * backend.seconds(&mut || run.memory.repeat(&run.update.step, TOGETHER))?);
+        }
+    }
+    let (step, optimizer) = (step.divided(TOGETHER), optimizer.divided(TOGETHER));
+    if o.json {
+        let report = json!({
+            "impl": "mvae-fast", "device": backend.describe(), "threads": threads, "characters": characters, "steps": STEPS,
+            "minibatch": MINIBATCH, "step_ms": step.median() / 1e3, "optimizer_ms": optimizer.median() / 1e3,
+            "update_s": update.median() / 1e6, "parameters": run.policy.layout.num_parameters(),
+        });
+        println!("{report}");
+        return Ok(());
+    }
+    println!("{characters} characters, {}:", backend.describe());
+    let per_second = characters as f64 / step.median() * 1e6;
+    println!("  environment step {} = {per_second:.0} steps of a character a second", step.summary());
+    println!("  optimizer step   {}, {MINIBATCH} samples", optimizer.summary());
+    let samples = (characters * STEPS) as f64;
+    println!("  whole update     {} = {:.0} steps of a character a second", update.summary(), samples / update.median() * 1e6);
+    Ok(())
+}
+
+/// A checkpoint of a decoder as it is initialised, on the built-in data.
+fn decoder(folder: &Path, backend: &dyn Backend) -> Result<std::path::PathBuf> {
+    let path = folder.join("decoder.safetensors");
+    let config = config::Config::preset(config::Preset::from_str("default", false).expect("it is one"));
+    setup::Setup::new(&config, backend, Start::Fresh)?.save(&path)?;
+    Ok(path)
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
+    let updates = number("UPDATES").unwrap_or(3);
+    let crowds = number("CHARACTERS").map_or(vec![100, 4096], |one| vec![one]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    if !options.json {
+        println!("{}\n", timer::machine());
+    }
+    for (threads, backend) in options.backends()? {
+        let vae = decoder(folder.path(), backend.as_ref())?;
+        for &characters in &crowds {
+            bench(&vae, backend.as_ref(), threads, characters, updates, &options)?;
+        }
+    }
+    Ok(())
+}
