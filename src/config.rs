@@ -267,7 +267,7 @@ pub enum Ramp {
     Epoch,
 }
 
-/// Which network is trained; spec names in parentheses.
+/// Which network is trained; in parentheses the name in the public implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {

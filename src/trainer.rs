@@ -1,4 +1,4 @@
-//! The training loop: epochs of mini-batches of rollouts, one Adam step a rollout step, as in spec sections 7 and 7.1.
+//! The training loop: epochs of mini-batches of rollouts, one Adam step a rollout step.
 //!
 //! What it starts from is in [`Setup`], everything a step does in its plan ([`crate::step`]), all that changes over a run
 //! in [`schedule`]; logs, report, warnings and checkpoints observe the records.

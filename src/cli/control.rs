@@ -1,7 +1,7 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
+use super::compute::Compute;
 use super::train::stop_flag;
-use super::{absolute, checkpoint_file, print, run_folder, threads};
-use crate::backend::{self, Device, Engine};
+use super::{absolute, checkpoint_file, print, run_folder};
 use crate::checkpoint::Checkpoint;
 use crate::config;
 use crate::control::config::{Config, Overrides, Preset};
@@ -10,7 +10,6 @@ use crate::control::record::UpdateRecord;
 use crate::control::setup::Setup;
 use crate::control::trainer;
 use crate::ops::world::Task;
-use crate::plan::Precision;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::{Error, Result};
@@ -41,24 +40,15 @@ pub enum ControlCommand {
     List,
 }
 
-/// Where to compute.
+/// Where runs are, where to compute, and how to say what came of it.
 #[derive(Debug, Args)]
 pub struct Where {
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
-    pub device: Device,
-    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
-    #[arg(long, env = "MVAE_PRECISION")]
-    pub precision: Option<Precision>,
-    /// How a CUDA device gets its calls; the result does not depend on it
-    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
-    pub engine: Engine,
-    /// Threads to use (default: as many as the machine offers); the result does not depend on it
-    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
-    pub threads: Option<NonZeroUsize>,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -119,10 +109,6 @@ pub fn control(command: &ControlCommand) -> Result<()> {
     }
 }
 
-fn open(at: &Where) -> Result<Box<dyn backend::Backend>> {
-    backend::open(at.device, at.precision, at.engine, threads(at.threads)?)
-}
-
 impl TrainArgs {
     /// What flags, file and preset say, runs resolved to their checkpoints; with `--resume` the run's own configuration, of
     /// which flags may change only [`Config::FREE`] keys.
@@ -160,7 +146,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     if args.print_config {
         return print(&config.to_toml());
     }
-    let backend = open(&args.at)?;
+    let backend = args.at.compute.open()?;
     let say = |line: String| {
         if !args.quiet {
             eprintln!("{line}");
@@ -172,8 +158,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let mut setup = Setup::new(&config, backend.as_ref(), last.as_deref())?;
     let stop = stop_flag()?;
-    let threads = args.at.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get);
-    let env = Env::collect(&backend.describe(), threads);
+    let env = Env::collect(&backend.describe(), args.at.compute.threads());
     let folder = match resumed {
         None => {
             let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
@@ -224,7 +209,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
     let folder = RunFolder::open(&run_folder(&args.at.runs, &args.run))?;
     let trained = Config::load(&folder.config())
         .map_err(|e| Error::checkpoint(folder.path(), e.to_string(), "give the run of a controller"))?;
-    let backend = open(&args.at)?;
+    let backend = args.at.compute.open()?;
     let characters = args.characters.get();
     // Nothing is learned here: the smallest update there can be.
     let config = Config { characters, seed: args.seed, steps: 2, minibatches: 1, ppo_epochs: 1, ..trained };

@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and one small function for each command.
 //!
 //! Results go to standard output (through [`print()`]), everything else to standard error.
+mod compute;
 mod control;
 pub mod doctor;
 pub mod environment;
@@ -13,14 +14,14 @@ mod output;
 mod train;
 mod usage;
 
-use crate::backend::{self, Device, Engine};
+use crate::backend::Device;
 use crate::config::{self, Config, Overrides, Preset, Variant};
 use crate::data::{check, npz, synth};
-use crate::plan::Precision;
 use crate::run::folder::RunFolder;
 use crate::{Error, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use compute::Compute;
 use environment::Environment;
 use import::{IMPORT_EXAMPLES, ImportArgs};
 use std::io::Write;
@@ -62,6 +63,11 @@ Flags win over the environment, the environment over --config, --config over --p
 --resume goes on as the run was configured: of the keys in the environment, only
 MVAE_MAX_MINUTES and MVAE_CHECKPOINT_EVERY have a say.";
 
+const GRADCHECK_HELP: &str = "\
+With --device auto or cpu, gradients are compared with finite differences; with cuda (or simt, in
+a build with --features simt) every kernel is compared with its operation's definition, and the
+gradients of whole steps with double precision.";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -82,7 +88,8 @@ pub enum Command {
     /// Look at motion data, or make some
     #[command(subcommand)]
     Data(DataCommand),
-    /// Compare every gradient with finite differences in f64
+    /// Compare every gradient with finite differences in f64, or kernels with the definitions of their operations
+    #[command(after_help = GRADCHECK_HELP)]
     Gradcheck(GradcheckArgs),
     /// Say what this machine offers
     Doctor(DoctorArgs),
@@ -123,18 +130,9 @@ pub struct TrainArgs {
     /// Where every key starts from (default: default); a file may say preset = "paper"
     #[arg(long)]
     pub preset: Option<Preset>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
-    pub device: Device,
-    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
-    #[arg(long, env = "MVAE_PRECISION")]
-    pub precision: Option<Precision>,
-    /// How a CUDA device gets its calls; the result does not depend on it
-    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
-    pub engine: Engine,
-    /// Threads to use (default: as many as the machine offers); the result does not depend on it
-    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
-    pub threads: Option<NonZeroUsize>,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print no progress
     #[arg(long)]
     pub quiet: bool,
@@ -223,16 +221,9 @@ pub struct GradcheckArgs {
     /// Only this network (default: all)
     #[arg(long)]
     pub variant: Option<Variant>,
-    /// auto and cpu compare gradients with finite differences; simt, cuda and cuda:N kernels with those definitions, and the
-    /// gradients of whole steps with double precision
-    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
-    pub device: Device,
-    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
-    #[arg(long, env = "MVAE_PRECISION")]
-    pub precision: Option<Precision>,
-    /// How a CUDA device gets its calls
-    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
-    pub engine: Engine,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
@@ -306,19 +297,6 @@ fn absolute(paths: &mut [PathBuf]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// More threads than any machine this was made for has cores.
-const MAX_THREADS: usize = 1024;
-
-/// What `--threads` says; 0 = all cores.
-fn threads(threads: Option<NonZeroUsize>) -> Result<usize> {
-    match threads.map_or(0, NonZeroUsize::get) {
-        threads if threads > MAX_THREADS => {
-            Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")))
-        }
-        threads => Ok(threads),
-    }
 }
 
 /// A run given by its folder, or by its name under `runs`.
@@ -441,8 +419,8 @@ fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
-    let backend = backend::open(args.device, args.precision, args.engine, 0)?;
-    if matches!(args.device, Device::Auto | Device::Cpu) {
+    let backend = args.compute.open()?;
+    if matches!(args.compute.device, Device::Auto | Device::Cpu) {
         let report = crate::gradcheck::run(variants, backend.as_ref())?;
         print_report(&report, args.json)?;
         return report.verdict();

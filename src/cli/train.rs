@@ -1,15 +1,14 @@
 //! `mvae-fast train`: opens device, data and run folder, trains, and says what came of it.
-use super::{TrainArgs, absolute, print, run_folder, threads};
+use super::{TrainArgs, absolute, print, run_folder};
 use crate::config::Config;
 use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::setup::{Setup, Start};
-use crate::{Error, Result, backend, trainer};
+use crate::{Error, Result, trainer};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fmt::Write;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -20,7 +19,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
         return print(&config.to_toml());
     }
     absolute(&mut config.data)?;
-    let backend = backend::open(args.device, args.precision, args.engine, threads(args.threads)?)?;
+    let backend = args.compute.open()?;
     let say = |line: String| {
         if !args.quiet {
             eprintln!("{line}");
@@ -41,8 +40,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     };
     let mut setup = Setup::new(&config, backend.as_ref(), start)?;
     let stop = stop_flag()?;
-    let threads = args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get);
-    let env = Env::collect(&backend.describe(), threads);
+    let env = Env::collect(&backend.describe(), args.compute.threads());
     let folder = match resumed {
         None => {
             let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
