@@ -43,7 +43,8 @@ fn every_barrier_is_needed() {
         let mut run = Run::<f32>::on(Variant::Mixture, memory);
         let phases = phases(run.step.plan.calls()).len();
         run.steps(1);
-        let bits = run.state().0.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+        let (parameters, _, _, sums) = run.state();
+        let bits = (parameters.iter().map(|x| x.to_bits()).collect::<Vec<u32>>(), sums);
         (phases, bits)
     };
     // Tiles of tensor cores, which are small: what one block does alone needs no barrier.
