@@ -19,7 +19,7 @@ use graph::Graph;
 use launcher::Launcher;
 use open::{Device, Event, Opened};
 
-pub use open::driver_found;
+pub use open::{BUILT, driver_found};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};

@@ -10,7 +10,7 @@ pub mod team;
 pub mod vector;
 
 use crate::arena::{Arena, Mat};
-use crate::plan::{Call, Plan, Precision};
+use crate::plan::{Call, Field, Plan, Precision};
 use crate::{Error, Result};
 use bytemuck::Pod;
 use clap::ValueEnum;
@@ -156,8 +156,8 @@ impl<'b> Memory<'b> {
         unsafe { self.backend.run(calls, &mut self.buffer) }
     }
 
-    /// Runs a plan call by call; the first written float tensor with a value that is not finite, as `kernel (tensor)`.
-    pub fn first_nonfinite(&mut self, plan: &Plan) -> Result<Option<String>> {
+    /// Runs a plan call by call; the first call that writes a value that is not finite, and into which tensor.
+    pub fn first_nonfinite<'p>(&mut self, plan: &'p Plan) -> Result<Option<(&'p Call, &'p Field)>> {
         plan.check_once(self.id, &self.layout);
         for call in plan.calls() {
             self.run_checked(std::slice::from_ref(call))?;
@@ -171,7 +171,7 @@ impl<'b> Memory<'b> {
                     _ => true,
                 };
                 if !finite {
-                    return Ok(Some(format!("{} ({})", call.kernel(), field.name)));
+                    return Ok(Some((call, field)));
                 }
             }
         }

@@ -12,7 +12,7 @@ const MAX_THREADS: usize = 1024;
 /// Where to compute.
 #[derive(Debug, Args)]
 pub struct Compute {
-    /// auto, cpu, cuda or cuda:N
+    /// auto, cpu, cuda or cuda:N; simt runs kernels on this machine's processor, slowly, to test them
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
     /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone

@@ -25,7 +25,7 @@ use compute::Compute;
 use environment::Environment;
 use import::{IMPORT_EXAMPLES, ImportArgs};
 use std::io::Write;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use usage::usage;
 
@@ -121,8 +121,8 @@ pub struct TrainArgs {
     /// Continue this run (a folder, or its name under --runs) where it stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "init", "config", "preset"])]
     pub resume: Option<PathBuf>,
-    /// Start from the parameters and statistics of this checkpoint, or of a safetensors file of a bare state dict
-    #[arg(long, value_name = "CHECKPOINT")]
+    /// Start from the parameters and statistics of this run or checkpoint, or of a safetensors file of a bare state dict
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
     pub init: Option<PathBuf>,
     /// TOML file of configuration keys, such as a run's config.toml
     #[arg(long, value_name = "FILE")]
@@ -164,21 +164,27 @@ pub struct InfoArgs {
     pub json: bool,
 }
 
-/// What `data check` judges by; names and defaults are those of `train`.
+/// Keys of `train` that decide what a set offers to train on.
 #[derive(Debug, clap::Args)]
-pub struct CheckSizes {
-    /// Steps of a rollout
-    #[arg(long, default_value = "8")]
-    rollout: NonZeroU16,
-    /// Condition frames
-    #[arg(long, default_value = "1")]
-    condition_frames: NonZeroU16,
-    /// Frames predicted at once
-    #[arg(long, default_value = "1")]
-    future_predictions: NonZeroU16,
-    /// Windows of a mini-batch
-    #[arg(long, default_value = "64")]
-    batch_size: NonZeroU16,
+pub struct CheckKeys {
+    /// T: steps of a rollout
+    #[arg(long)]
+    rollout: Option<usize>,
+    /// C: frames the model is conditioned on
+    #[arg(long)]
+    condition_frames: Option<usize>,
+    /// K: frames predicted at once
+    #[arg(long)]
+    future_predictions: Option<usize>,
+    /// B: rollouts in a mini-batch
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// Fraction of the clips held out, at least one clip unless 0
+    #[arg(long, allow_negative_numbers = true)]
+    validation: Option<f64>,
+    /// Seed, by which held-out clips are chosen
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 /// The commands under `data`.
@@ -189,9 +195,9 @@ pub enum DataCommand {
         /// npz files
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// Sizes of the training to come
+        /// The training to come
         #[command(flatten)]
-        sizes: CheckSizes,
+        keys: CheckKeys,
         /// Print as JSON
         #[arg(long)]
         json: bool,
@@ -322,7 +328,7 @@ fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder
     Err(Error::checkpoint(run, what, "check the path, or give --runs"))
 }
 
-/// The whole command line, with the default preset's values in the help of `train`.
+/// The whole command line, with the default preset's values in the help of `train` and `data check`.
 pub fn command() -> clap::Command {
     let defaults: toml::Table = Config::default().to_toml().parse().expect("it is TOML");
     let with_default = |arg: clap::Arg| match defaults.get(arg.get_id().as_str()) {
@@ -333,7 +339,8 @@ pub fn command() -> clap::Command {
             arg.help(format!("{help} [default: {value}]"))
         }
     };
-    Cli::command().mut_subcommand("train", |train| train.mut_args(with_default))
+    let check = |data: clap::Command| data.mut_subcommand("check", |check| check.mut_args(with_default));
+    Cli::command().mut_subcommand("train", |train| train.mut_args(with_default)).mut_subcommand("data", check)
 }
 
 /// Reads the arguments and the environment of this process; help and version end it. Errors: what is wrong with them.
@@ -361,7 +368,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Eval(args) => eval::eval(&args),
         Command::Control(command) => control::control(&command),
         Command::Info(args) => info::info(&args),
-        Command::Data(DataCommand::Check { files, sizes, json }) => data_check(&files, &sizes, json),
+        Command::Data(DataCommand::Check { files, keys, json }) => data_check(&files, &keys, json),
         Command::Data(DataCommand::Export(args)) => export::export(&args.file, args.clip.as_deref(), &args.output),
         Command::Data(DataCommand::Import(args)) => import::import(&args),
         Command::Data(DataCommand::Synth { output, frames, seed }) => data_synth(&output, frames.get(), seed),
@@ -372,16 +379,15 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn data_check(files: &[PathBuf], sizes: &CheckSizes, json: bool) -> Result<()> {
-    let sizes = check::Sizes {
-        rollout: sizes.rollout.get().into(),
-        condition_frames: sizes.condition_frames.get().into(),
-        future_predictions: sizes.future_predictions.get().into(),
-        batch_size: sizes.batch_size.get().into(),
-    };
+fn data_check(files: &[PathBuf], keys: &CheckKeys, json: bool) -> Result<()> {
+    let &CheckKeys { rollout, condition_frames, future_predictions, batch_size, validation, seed } = keys;
+    let none = Overrides::default();
+    let flags =
+        Overrides { rollout, condition_frames, future_predictions, batch_size, validation, seed, ..none.clone() };
+    let config = Config::layered(None, None, &none, &flags)?;
     let mut unready = Vec::new();
     for file in files {
-        let report = check::check(&npz::read_lenient(file)?, &sizes);
+        let report = check::check(&npz::read_lenient(file)?, &config);
         if json {
             print(&format!("{}\n", serde_json::json!({ "file": file, "report": report })))?;
         } else {

@@ -1,5 +1,5 @@
 //! `mvae-fast train`: opens device, data and run folder, trains, and says what came of it.
-use super::{TrainArgs, absolute, print, run_folder};
+use super::{TrainArgs, absolute, checkpoint_file, print, run_folder};
 use crate::config::Config;
 use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
@@ -33,9 +33,10 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     // Everything that can be wrong with data or checkpoint is found before a new run leaves a trace on disk.
     let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(&args.runs, run))).transpose()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
-    let start = match (&last, &args.init) {
+    let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
+    let start = match (&last, &init) {
         (Some(last), _) => Start::Resume(last),
-        (None, Some(init)) => Start::Init(init),
+        (None, Some((init, _))) => Start::Init(init),
         (None, None) => Start::Fresh,
     };
     let mut setup = Setup::new(&config, backend.as_ref(), start)?;

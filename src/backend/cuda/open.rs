@@ -8,6 +8,8 @@ use std::ffi::CString;
 
 /// The kernels, compiled by build.rs for every device that is served; empty when it found no nvcc.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+/// Whether this build has kernels: nvcc was there.
+pub const BUILT: bool = !PTX.is_empty();
 /// The same for compute capability 9.0 and up, where launches may start early.
 const PTX_90: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels_90.ptx"));
 /// Lowest compute capability that build.rs compiles for.
@@ -118,7 +120,7 @@ fn toolkit_of(image: &str) -> &str {
 /// Opens the device of this number and loads the kernels. Errors ([`Error::Device`]): see [`super::Cuda::new`].
 pub fn open(number: usize, engine: Engine) -> Result<Opened> {
     let refused = |what: String| Error::Device(format!("cuda:{number}: {what}"));
-    if PTX.is_empty() {
+    if !BUILT {
         let mend = "put nvcc on the PATH (or name it by NVCC) and build again, or pass --device cpu";
         return Err(refused(format!("this build has no kernels, as nvcc was not found; {mend}")));
     }
