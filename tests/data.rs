@@ -897,7 +897,7 @@ fn real_motion_is_ready_to_train() {
     assert!(report.ready && report.short_clips == 0, "{report}");
     assert_eq!(
         (report.windows + report.held_out_windows, report.batches),
-        (23302 - 153 * 8, 344),
+        (23302 - 153 * 8, 327),
         "every clip loses its last eight frames"
     );
     assert_eq!(report.constant_features.len(), 2, "position x and z of the hips");
