@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Architectures that kernels are compiled for, each with its file: the lowest that is served, and the first one on which
-/// launches may start early.
-const IMAGES: [(&str, &str); 2] = [("compute_80", "kernels.ptx"), ("compute_90", "kernels_90.ptx")];
+/// Images for GPUs, each with its architecture and file: all kernels for the lowest architecture that is served, and for the first
+/// one on which launches may start early; and apart from them, as it takes long to compile, the kernel that runs them all.
+const IMAGES: [(&str, &str, &[&str]); 3] = [
+    ("compute_80", "kernels.ptx", &["-DNO_GRID_KERNELS"]),
+    ("compute_90", "kernels_90.ptx", &["-DNO_GRID_KERNELS"]),
+    ("compute_80", "run_plan.ptx", &["-DONLY_GRID_KERNELS"]),
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -22,39 +26,96 @@ fn main() {
     println!("cargo::rerun-if-changed=kernels");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let files = kernels(&root.join("kernels"));
+    fs::write(out.join("kernels.cu"), unity(&files)).expect("a writable build folder");
+    fs::write(out.join("kernel_numbers.rs"), numbers(&files)).expect("a writable build folder");
     compile_for_gpus(&root.join("kernels"), &out);
     #[cfg(feature = "simt")]
-    simt::compile(&root, &out);
+    simt::compile(&root, &out, &files);
 }
 
-/// The kernels of a folder; none where there is no folder.
+/// The kernels of a folder, the one that runs all others last; none where there is no folder.
 fn kernels(folder: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(folder).map(|files| files.map(|file| file.expect("a readable folder").path()));
     let mut files: Vec<_> = files.into_iter().flatten().collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "cu"));
-    files.sort();
+    files.sort_by_key(|file| (runs_others(file), file.clone()));
     files
 }
 
-/// A source that holds them all.
-fn includes(files: &[PathBuf]) -> String {
-    files.iter().map(|file| format!("#include \"{}\"\n", file.display())).collect()
+fn runs_others(file: &Path) -> bool {
+    file.ends_with("run_plan.cu")
+}
+
+/// What a line says that makes a kernel: `KERNEL(name, Args, Shared, most)`, or `VARIANT(name, precision, Args, ...)`.
+struct Made {
+    name: String,
+    precision: Option<String>,
+    args: String,
+    shared: String,
+}
+
+/// The kernels that a file makes.
+fn made(file: &Path) -> Vec<Made> {
+    let text = fs::read_to_string(file).expect("a readable kernel");
+    let of_line = |line: &str| {
+        let (kind, rest) = line.split_once('(')?;
+        let mut words = rest.split([',', ')']).map(|word| word.trim().to_owned());
+        let name = words.next()?;
+        let precision = match kind {
+            "KERNEL" | "GRID_KERNEL" => None,
+            "VARIANT" | "GRID_VARIANT" => Some(words.next()?),
+            _ => return None,
+        };
+        Some(Made { name, precision, args: words.next()?, shared: words.next()? })
+    };
+    text.lines().filter_map(of_line).collect()
+}
+
+/// The kernels that `run_plan` can run, by name: the place of one is its number.
+fn numbered(files: &[PathBuf]) -> Vec<Made> {
+    let mut all: Vec<Made> = files.iter().filter(|file| !runs_others(file)).flat_map(|file| made(file)).collect();
+    all.sort_by_key(|kernel| kernel.name.clone());
+    all
+}
+
+/// A source that holds all kernels.
+fn unity(files: &[PathBuf]) -> String {
+    let (all, include) = (numbered(files), |file: &PathBuf| format!("#include \"{}\"\n", file.display()));
+    let list = |precision: Option<&str>| {
+        let mut list = String::new();
+        for (number, kernel) in all.iter().filter(|kernel| kernel.precision.is_none()).enumerate() {
+            let variant = |k: &&Made| k.name == kernel.name && k.precision.as_deref() == precision;
+            let Made { name, args, shared, .. } = all.iter().find(variant).unwrap_or(kernel);
+            list += &format!(" CALL({number}, {name}, {args}, {shared})");
+        }
+        list
+    };
+    let (others, last): (Vec<_>, Vec<_>) = files.iter().partition(|file| !runs_others(file));
+    let lists = format!("#define KERNELS(CALL){}\n#define KERNELS_bf16x3(CALL){}\n", list(None), list(Some("bf16x3")));
+    others.into_iter().map(include).chain([lists]).chain(last.into_iter().map(include)).collect()
+}
+
+/// Their names, for Rust.
+fn numbers(files: &[PathBuf]) -> String {
+    let names = numbered(files).into_iter().filter(|kernel| kernel.precision.is_none()).map(|kernel| kernel.name);
+    format!("&{:?}\n", names.collect::<Vec<_>>())
 }
 
 /// Writes the images, empty without nvcc. A kernel that does not compile fails the build.
 fn compile_for_gpus(kernels: &Path, out: &Path) {
-    let source = out.join("kernels.cu");
     let Some(nvcc) = find_nvcc() else {
-        return IMAGES.iter().for_each(|(_, ptx)| fs::write(out.join(ptx), "").expect("a writable build folder"));
+        return IMAGES.iter().for_each(|(_, ptx, _)| fs::write(out.join(ptx), "").expect("a writable build folder"));
     };
     println!("cargo::rerun-if-changed={}", nvcc.display());
-    fs::write(&source, includes(&self::kernels(kernels))).expect("a writable build folder");
-    for (architecture, ptx) in IMAGES {
+    for (architecture, ptx, flags) in IMAGES {
         let mut command = Command::new(&nvcc);
         command
-            .args(["-ptx", "-std=c++17", "-O3", "-arch", architecture, "-Werror", "all-warnings", "-I"])
+            .args(["-ptx", "-std=c++17", "-O3", "-arch", architecture, "-Werror", "all-warnings"])
+            .args(flags)
+            .arg("-I")
             .arg(kernels);
-        match command.arg(&source).arg("-o").arg(out.join(ptx)).output() {
+        match command.arg(out.join("kernels.cu")).arg("-o").arg(out.join(ptx)).output() {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
                 let text = [output.stdout, output.stderr].concat();
@@ -96,31 +157,19 @@ mod simt {
     use super::*;
     use std::fmt::Write;
 
-    /// Kernels, and those with planted mistakes that show that the backend finds them; the published crate has no tests.
-    const FOLDERS: [&str; 2] = ["kernels", "tests/planted"];
-
-    /// The kernel that a line makes.
-    fn kernel_name(line: &str) -> Option<String> {
-        if let Some(rest) = line.strip_prefix("VARIANT(") {
-            let mut words = rest.split(", ");
-            return Some(format!("{}_{}", words.next()?, words.next()?));
-        }
-        let rest = line.strip_prefix("KERNEL(").or(line.strip_prefix("GRID_KERNEL("))?;
-        rest.split(',').next().map(str::to_owned)
-    }
-
-    pub fn compile(root: &Path, out: &Path) {
+    pub fn compile(root: &Path, out: &Path, files: &[PathBuf]) {
+        // Kernels with planted mistakes, which show that the backend finds them; the published crate has no tests.
         println!("cargo::rerun-if-changed=tests/planted");
-        let files: Vec<PathBuf> = FOLDERS.iter().flat_map(|folder| kernels(&root.join(folder))).collect();
+        let planted = kernels(&root.join("tests/planted"));
         let (mut declarations, mut arms) = (String::new(), String::new());
-        for file in &files {
-            let text = fs::read_to_string(file).expect("a readable kernel");
-            for name in text.lines().filter_map(kernel_name) {
-                let function = format!("fn {name}_kernel(arguments: *const u8, at: *const Where, shared: *mut u8);");
-                writeln!(declarations, "    {function}\n    static {name}_layout: [u64; 4];").expect("strings grow");
-                let kernel = format!("Kernel {{ run: {name}_kernel, layout: unsafe {{ &{name}_layout }} }}");
-                writeln!(arms, "        \"{name}\" => {kernel},").expect("strings grow");
+        for Made { mut name, precision, .. } in files.iter().chain(&planted).flat_map(|file| made(file)) {
+            if let Some(precision) = precision {
+                name = format!("{name}_{precision}");
             }
+            let function = format!("fn {name}_kernel(arguments: *const u8, at: *const Where, shared: *mut u8);");
+            writeln!(declarations, "    {function}\n    static {name}_layout: [u64; 4];").expect("strings grow");
+            let kernel = format!("Kernel {{ run: {name}_kernel, layout: unsafe {{ &{name}_layout }} }}");
+            writeln!(arms, "        \"{name}\" => {kernel},").expect("strings grow");
         }
         let table = format!(
             "#[allow(non_upper_case_globals)]\nunsafe extern \"C\" {{\n{declarations}}}\n\
@@ -128,7 +177,9 @@ mod simt {
         );
         fs::write(out.join("simt_kernels.rs"), table).expect("a writable build folder");
         let source = out.join("simt.cpp");
-        fs::write(&source, includes(&files)).expect("a writable build folder");
+        let text =
+            unity(files) + &planted.iter().map(|file| format!("#include \"{}\"\n", file.display())).collect::<String>();
+        fs::write(&source, text).expect("a writable build folder");
         let mut build = cc::Build::new();
         build.cpp(true).std("c++17").opt_level(2).debug(false).warnings(true).include(root.join("kernels"));
         build.flag_if_supported("-ffp-contract=off").file(source);

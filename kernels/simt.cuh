@@ -34,11 +34,27 @@ struct NoShared {};
     START();                                                                                      \
     function(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x}, a, shared);                   \
   }
-#include <cooperative_groups.h>
-#define grid_sync() cooperative_groups::this_grid().sync()
-
 // Waits for all threads of the block; what they wrote to shared memory is seen by all after it.
 #define block_sync() __syncthreads()
+
+// Waits until `arrived` is `all`, to which every block of the grid, all of which run at the same time, adds one; what they
+// wrote is seen by all after it. A wait of seconds is a mistake: it ends the kernel with an error.
+DEVICE void grid_sync(Where at, u32* arrived, u32 all) {
+  __syncthreads();
+  if (at.thread == 0) {
+    u64 start, now;
+    u32 count;
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(start));
+    for (;;) {
+      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(count) : "l"(arrived) : "memory");
+      if (int(count - all) >= 0) break;
+      asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+      if (now - start > 4000000000ull) __trap();
+    }
+  }
+  __syncthreads();
+}
 
 // The value of the thread `offset` lanes on, of a full warp.
 DEVICE float warp_down(float x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
@@ -102,7 +118,6 @@ using std::isfinite;
 #define DEVICE static inline
 #define DEVICE_MEMBER inline
 #define UNROLL
-#define __restrict__ __restrict
 #define ENTRY(name, function, Args, Shared, most, grid)                                       \
   extern "C" void name##_kernel(const void* args, const Where* at, void* shared) {            \
     function(*at, *static_cast<const Args*>(args), *static_cast<Shared*>(shared));            \
@@ -121,7 +136,7 @@ extern "C" u64* simt_lanes();
 // The lane of the running thread in its warp.
 extern "C" u32 simt_lane();
 #define block_sync() simt_wait(1, __LINE__)
-#define grid_sync() simt_wait(2, __LINE__)
+#define grid_sync(at, arrived, all) ((void)(arrived), (void)(all), simt_wait(2, __LINE__))
 #define warp_sync() simt_wait(0, __LINE__)
 
 // Shows all lanes what each brings. The line is the caller's: lanes that come from different places are an error.
@@ -234,12 +249,23 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 
 #endif
 
-// Makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a block, which are also the most.
+// Makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a block, which are also the most; and the
+// kernel `name_precision`: the same function with products in another precision, by the type of its shared memory.
+#ifndef ONLY_GRID_KERNELS
 #define KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 0)
-// A kernel whose blocks wait for one another: launched so that all of them run at the same time.
-#define GRID_KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 1)
-// The kernel `name_precision`: the same function with products in another precision, by the type of its shared memory.
 #define VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 0)
+#else
+#define KERNEL(name, Args, Shared, most)
+#define VARIANT(name, precision, Args, Shared, most)
+#endif
+// The same, where blocks wait for one another: launched so that all of them run at the same time.
+#ifndef NO_GRID_KERNELS
+#define GRID_KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 1)
+#define GRID_VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 1)
+#else
+#define GRID_KERNEL(name, Args, Shared, most)
+#define GRID_VARIANT(name, precision, Args, Shared, most)
+#endif
 
 DEVICE u32 min_of(u32 a, u32 b) { return a < b ? a : b; }
 DEVICE u32 blocks_of(u32 n, u32 size) { return (n + size - 1) / size; }

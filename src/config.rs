@@ -60,13 +60,16 @@ macro_rules! keys {
                 keys.into_iter().flatten().collect()
             }
 
-            /// The keys that are set, as a table to lay over another.
-            fn table(&self) -> $crate::Result<toml::Table> {
+            /// The keys that are set, as a table to lay over another; `name` is what a key is called where it was given.
+            fn table(&self, name: fn(&str) -> String) -> $crate::Result<toml::Table> {
                 let mut table = toml::Table::new();
                 $($(
-                    if let Some(value) = &self.$key {
-                        let value = toml::Value::try_from(value)
-                            .map_err(|e| $crate::Error::Usage(format!("{}: {e}", stringify!($key))))?;
+                    if let Some(given) = &self.$key {
+                        // Whole numbers of a file have a sign, and so one bit less.
+                        let value = toml::Value::try_from(given).map_err(|_| {
+                            let key = name(stringify!($key));
+                            $crate::Error::Usage(format!("{key} is {given:?}, expected at most {}", i64::MAX))
+                        })?;
                         table.insert(stringify!($key).to_owned(), value);
                     }
                 )+)+
@@ -91,7 +94,8 @@ macro_rules! keys {
                     Some((path, text)) => $crate::config::FileLayer::parse(path, text, Self::KEYS)?,
                     None => $crate::config::FileLayer::default(),
                 };
-                let (environment, flags) = (environment.table()?, flags.table()?);
+                let environment = environment.table($crate::config::variable)?;
+                let flags = flags.table($crate::config::flag)?;
                 let name = |key: &str| file.name(key, &environment, &flags);
                 let preset = preset.or(file.preset).unwrap_or_default();
                 let mut given = file.table.clone();
@@ -267,7 +271,7 @@ pub enum Ramp {
     Epoch,
 }
 
-/// Which network is trained; spec names in parentheses.
+/// Which network is trained; in parentheses the name in the public implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
@@ -532,9 +536,9 @@ impl<P: de::DeserializeOwned> FileLayer<P> {
         for (key, value) in parsed {
             let (at, key) = (key.span().start, key.into_inner());
             if key == "preset" {
-                let preset = value
-                    .try_into()
-                    .map_err(|e: toml::de::Error| refuse(at, format!("preset: {}", one_line(e.message()))))?;
+                let preset = value.try_into().map_err(|e: toml::de::Error| {
+                    refuse(at, format!("preset: {}", plain_words(&one_line(e.message()))))
+                })?;
                 layer.preset = Some(preset);
             } else if keys.contains(&key.as_str()) {
                 layer.lines.insert(key.clone(), line_of(at));
@@ -561,11 +565,17 @@ fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
-/// Says what was expected without Rust's type names.
+/// Says what was expected without names of Rust and its types.
 fn plain_words(message: &str) -> String {
-    let message = message.replace("expected f64", "expected a number");
-    let message = message.replace("expected usize", "expected a whole number of 0 or more");
-    message.replace("expected u64", "expected a whole number of 0 or more")
+    let words = [
+        ("expected f64", "expected a number"),
+        ("expected usize", "expected a whole number of 0 or more"),
+        ("expected u64", "expected a whole number of 0 or more"),
+        ("expected a sequence", "expected a list such as [\"walk.npz\"]"),
+        ("expected path string", "expected a path"),
+        ("unknown variant", "unknown value"),
+    ];
+    words.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
 impl fmt::Display for KlWeight {

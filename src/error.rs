@@ -75,9 +75,14 @@ pub enum Error {
     /// A quality gate was not met.
     #[error("{0}")]
     Gate(String),
-    /// Stopped by a signal (its number), with everything saved.
-    #[error("stopped by signal {0}, everything saved; continue with --resume")]
-    Stopped(i32),
+    /// Stopped by a signal, with everything saved.
+    #[error("stopped by signal {signal}, everything saved; continue with --resume {}", run.display())]
+    Stopped {
+        /// Its number.
+        signal: i32,
+        /// The run's folder.
+        run: PathBuf,
+    },
 }
 
 impl Error {
@@ -105,7 +110,7 @@ impl Error {
             Error::Device(_) => 3,
             Error::Data { .. } | Error::Checkpoint { .. } => 4,
             Error::Gate(_) => 5,
-            Error::Stopped(signal) => 128 + *signal as u8,
+            Error::Stopped { signal, .. } => 128 + *signal as u8,
             Error::Shape { .. } | Error::NonFinite { .. } | Error::Io { .. } | Error::Check(_) => 1,
         }
     }

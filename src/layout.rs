@@ -2,6 +2,7 @@
 use crate::arena::{Arena, Mat, Var};
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig, Variant};
 use crate::philox::{Purpose, Stream};
+use crate::plan::Call;
 use crate::real::Real;
 
 /// How a tensor starts.
@@ -280,6 +281,13 @@ impl<T: Real> Parameters<T> {
         let (rows, cols) = tensor.matrix();
         let grad = if tensor.trainable { self.part(self.grads, tensor.first, rows, cols) } else { Mat::NONE };
         Var { value: self.part(self.values, tensor.first, rows, cols), grad }
+    }
+
+    /// The layer that a call computes, by the first tensor it is given: `encoder.fc1`.
+    pub fn layer(&self, call: &Call) -> Option<&str> {
+        let starts = |place: Mat<T>| call.fields().iter().any(|field| field.bytes.start == place.offset());
+        let tensor = self.layout.tensors.iter().find(|tensor| starts(self.place(self.values, tensor)))?;
+        Some(tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name))
     }
 
     /// A tensor's place among [`Parameters::values`] or, for trainable ones, `grads`, `m` and `v`.

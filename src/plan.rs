@@ -34,6 +34,9 @@ impl<T> From<Mat<T>> for Ptr<T> {
 }
 
 impl<T> Ptr<T> {
+    /// No tensor.
+    pub const NONE: Self = Ptr { offset: 0, marker: PhantomData };
+
     /// The place in the arena, bytes.
     pub fn offset(self) -> usize {
         self.offset as usize
@@ -332,6 +335,16 @@ impl Call {
     /// The argument struct; its pointers are places in the arena.
     pub fn args(&self) -> &[u8] {
         &self.args
+    }
+
+    /// The argument struct over the arena at this address.
+    pub fn args_at(&self, arena: usize) -> [u64; 32] {
+        let mut args = [0; 32]; // the largest has 256 bytes: see `kernel_args!`
+        bytemuck::cast_slice_mut(&mut args)[..self.args.len()].copy_from_slice(&self.args);
+        for (_, pointer) in self.fields.iter().zip(&mut args).filter(|(_, pointer)| **pointer != 0) {
+            *pointer += arena as u64;
+        }
+        args
     }
 
     /// The tensor arguments.

@@ -19,8 +19,6 @@ use std::path::{Path, PathBuf};
 
 /// Seed of the built-in set.
 const SYNTH_SEED: u64 = 0;
-/// Shortest clip that is held out: a few windows.
-pub const HELD_OUT_FRAMES: usize = 40;
 /// Smallest KL weight of `--kl-weight auto`.
 const AUTO_FLOOR: f64 = 1e-4;
 /// Where `--target-kl` starts from when the KL weight is not a number.
@@ -88,9 +86,9 @@ impl<'a> Setup<'a> {
 
         let model = c.model(set.frame_size);
         let clips = set.clips();
-        let split = windows::split(&clips, c.validation, c.seed, HELD_OUT_FRAMES);
+        let split = windows::split(&clips, c.validation, c.seed, windows::HELD_OUT_FRAMES);
         let span = windows::span(c.rollout, c.condition_frames, c.future_predictions);
-        let windows = windows::training_starts(&source, &split.train, span, c.batch_size)?;
+        let windows = windows::training_starts(&source, &split, span, c.batch_size)?;
         let given_statistics = match &given {
             Some((checkpoint, path)) => state::statistics(checkpoint, path, set.frame_size, c.normalization)?,
             None => None,

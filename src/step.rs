@@ -101,9 +101,9 @@ impl<T: Real> TrainStep<T> {
         Ok(TrainStep { network, schedule, cursor, state, starts, controller, sums, epoch_sums, plan, forward })
     }
 
-    /// The first operation whose output is not finite in the step at which training stands still, and which output: runs
-    /// its forward calls again, one by one. Errors: those of the backend.
-    pub fn culprit(&self, memory: &mut Memory) -> Result<String> {
+    /// The first operation whose output is not finite in the step at which training stands still, which output, and of which
+    /// layer: runs its forward calls again, one by one. Errors: those of the backend.
+    pub fn culprit(&self, memory: &mut Memory, parameters: &Parameters<T>) -> Result<String> {
         let bad = |mat: Mat<T>| Ok::<_, crate::Error>(memory.read(mat)?.iter().any(|x| !x.f64().is_finite()));
         if bad(self.network.condition)? {
             return Ok("window (condition: the last prediction was not finite)".into());
@@ -113,7 +113,13 @@ impl<T: Real> TrainStep<T> {
         }
         // Calls write single losses of the buffer; what the step itself left there would be blamed on the first of them.
         memory.write(self.network.losses, &vec![0.0; self.network.losses.len()])?;
-        Ok(memory.first_nonfinite(&self.forward)?.unwrap_or_else(|| "kl_weight (losses)".into()))
+        Ok(match memory.first_nonfinite(&self.forward)? {
+            None => "kl_weight (losses)".into(),
+            Some((call, field)) => {
+                let of = parameters.layer(call).map_or(String::new(), |layer| format!(" of {layer}"));
+                format!("{} ({}){of}", call.kernel(), field.name)
+            }
+        })
     }
 }
 

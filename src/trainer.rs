@@ -1,8 +1,9 @@
-//! The training loop: epochs of mini-batches of rollouts, one Adam step a rollout step, as in spec sections 7 and 7.1.
+//! The training loop: epochs of mini-batches of rollouts, one Adam step a rollout step.
 //!
 //! What it starts from is in [`Setup`], everything a step does in its plan ([`crate::step`]), all that changes over a run
 //! in [`schedule`]; logs, report, warnings and checkpoints observe the records.
 use crate::config::Config;
+use crate::data::windows::HELD_OUT_FRAMES;
 use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
 use crate::progress::{Console, Pace};
@@ -36,6 +37,12 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     let pace = Pace::new(epochs, minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
     let mut console = Console::new(pace, quiet);
     console.say(&opening(run));
+    if c.validation > 0.0 && run.split.validation.is_empty() {
+        console.say(&format!(
+            "note: nothing is held out, as that takes clips of at least {HELD_OUT_FRAMES} frames; there will be no \
+             held-out errors"
+        ));
+    }
     let before = run.at.elapsed_seconds;
     let elapsed = || before + begun.elapsed().as_secs_f64();
     let late = || c.max_minutes.filter(|limit| begun.elapsed().as_secs_f64() > 60.0 * limit);
@@ -121,7 +128,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
             ));
             Ok(records)
         }
-        signal => Err(Error::Stopped(signal as i32)),
+        signal => Err(Error::Stopped { signal: signal as i32, run: folder.path().to_owned() }),
     }
 }
 
@@ -192,7 +199,7 @@ fn check_finite(run: &mut Setup) -> Result<()> {
     match run.memory.read(run.step.network.losses)?[slot::NONFINITE_STEP] as u64 {
         0 => Ok(()),
         step => {
-            let operation = run.step.culprit(&mut run.memory)?;
+            let operation = run.step.culprit(&mut run.memory, &run.parameters)?;
             Err(not_finite(run, step, operation))
         }
     }

@@ -308,6 +308,24 @@ fn data_check_gates_on_the_sizes_it_is_given() {
     assert_eq!((&report["report"]["ready"], &report["report"]["batch_size"]), (&false.into(), &500.into()));
     let message = text(&unready.stderr);
     assert!(message.starts_with("error: ") && message.contains("500") && message.lines().count() == 1, "{message:?}");
+    refusal(&mut program(&["data", "check", file, "--validation", "1"]), 2);
+
+    // What it says of a set is what training finds, which holds windows out.
+    for hold_out in [&[][..], &["--validation", "0"], &["--validation", "0.4", "--seed", "5"]] {
+        let check = |more: &[&str]| output(&[&["data", "check", file], hold_out, more].concat());
+        let report: serde_json::Value = serde_json::from_slice(&check(&["--json"]).stdout).unwrap();
+        let windows = report["report"]["windows"].as_u64().unwrap();
+        assert_eq!(report["report"]["held_out_windows"] == 0, hold_out.contains(&"0"), "{report}");
+        for (batch, enough) in [(windows, true), (windows + 1, false)] {
+            let batch = ["--batch-size", &batch.to_string()].map(str::to_owned);
+            let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+            assert_eq!(check(&batch).status.code(), Some(if enough { 0 } else { 5 }), "{hold_out:?}");
+            let runs = folder.path().to_str().unwrap();
+            let small = ["train", file, "--runs", runs, "--hidden-size", "8", "--max-minutes", "1e-9", "--quiet"];
+            let trained = output(&[&small, hold_out, &batch].concat());
+            assert_eq!(trained.status.code(), Some(if enough { 0 } else { 4 }), "{hold_out:?}: {trained:?}");
+        }
+    }
 }
 
 #[test]

@@ -126,12 +126,13 @@ fn wrong_types_say_key_found_and_expected() {
         ("kl_weight = \"much\"", "c.toml:1: kl_weight: invalid value: string \"much\", expected a number or \"auto\""),
         (
             "variant = \"big\"",
-            "c.toml:1: variant: unknown variant `big`, expected one of `mixture`, `posevae`, `specialist`, `vq`",
+            "c.toml:1: variant: unknown value `big`, expected one of `mixture`, `posevae`, `specialist`, `vq`",
         ),
-        ("data = [\"a\", 1]", "c.toml:1: data[1]: invalid type: integer `1`, expected path string"),
+        ("data = [\"a\", 1]", "c.toml:1: data[1]: invalid type: integer `1`, expected a path"),
+        ("data = \"a\"", "c.toml:1: data: invalid type: string \"a\", expected a list such as [\"walk.npz\"]"),
         (
             "preset = \"papr\"",
-            "c.toml:1: preset: unknown variant `papr`, expected one of `default`, `paper`, `reference`",
+            "c.toml:1: preset: unknown value `papr`, expected one of `default`, `paper`, `reference`",
         ),
     ] {
         assert_eq!(message(with_file(text, &Overrides::default())), expected);
@@ -152,6 +153,9 @@ fn an_impossible_value_is_named_where_it_was_given() {
     assert_eq!(layered(file, None, None), "c.toml:2: batch_size is 0, expected 1 to 65536");
     assert_eq!(layered(file, Some(0), None), "MVAE_BATCH_SIZE is 0, expected 1 to 65536");
     assert_eq!(layered(file, Some(3), Some(0)), "--batch-size is 0, expected 1 to 65536");
+    let most = |key| format!("{key} is {}, expected at most {}", usize::MAX, i64::MAX);
+    assert_eq!(layered(file, Some(usize::MAX), None), most("MVAE_BATCH_SIZE"));
+    assert_eq!(layered(file, Some(3), Some(usize::MAX)), most("--batch-size"));
     let text = "variant = \"vq\"\nfree_bits = 1";
     assert_eq!(message(with_file(text, &given(None))), "c.toml:2: free_bits: vq has no KL; leave it at 0");
     let text = "teacher_epochs = 0\nramp_epochs = 0";

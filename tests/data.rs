@@ -2,8 +2,9 @@
 //! neither the crate's writer nor its zip reader vouches for itself.
 use flate2::{Compression, Crc, write::DeflateEncoder};
 use half::f16;
+use mvae_fast::config::Config;
 use mvae_fast::config::Normalization::{self, Minmax, None as Raw, Zscore};
-use mvae_fast::data::check::{Sizes, check};
+use mvae_fast::data::check::check;
 use mvae_fast::data::normalize::Statistics;
 use mvae_fast::data::{Dataset, npz, synth, windows};
 use mvae_fast::motion::{Rig, Root, Skeleton};
@@ -698,15 +699,22 @@ fn clips_of(lengths: &[usize]) -> Vec<Range<usize>> {
 
 #[test]
 fn fewer_windows_than_a_batch_are_refused_with_the_numbers() {
-    let clips = clips_of(&[40, 8, 39]);
+    let mut split = windows::Split { train: clips_of(&[40, 8, 39]), validation: Vec::new(), cut: None };
     let path = Path::new("walk.npz");
-    assert_eq!(windows::training_starts(path, &clips, 9, 63).unwrap().len(), 32 + 31);
-    let error = windows::training_starts(path, &clips, 9, 64).unwrap_err();
+    assert_eq!(windows::training_starts(path, &split, 9, 63).unwrap().len(), 32 + 31);
+    let error = windows::training_starts(path, &split, 9, 64).unwrap_err();
     assert_eq!(error.exit_code(), 4);
     assert_eq!(
         error.to_string(),
         "walk.npz: 63 windows to train on, fewer than one mini-batch of 64; clips shorter than the 9 frames a window \
          needs: 1 of 3; give more data, or lower the batch size or the rollout"
+    );
+    split.validation.push(split.train.remove(2));
+    assert_eq!(
+        windows::training_starts(path, &split, 9, 64).unwrap_err().to_string(),
+        "walk.npz: 32 windows to train on (31 more are held out), fewer than one mini-batch of 64; clips shorter than \
+         the 9 frames a window needs: 1 of 2; give more data, hold out less (--validation), or lower the batch size or \
+         the rollout"
     );
 }
 
@@ -755,15 +763,20 @@ fn smooth(frame_size: usize) -> Dataset {
 #[test]
 fn check_finds_what_was_planted() {
     let mut dataset = smooth(20);
-    let clean = check(&dataset, &Sizes::default());
+    let clean = check(&dataset, &Config::default());
     assert!(clean.ready && clean.warnings.is_empty() && clean.jumps == 0, "{clean}");
-    assert_eq!((clean.windows, clean.batches, clean.short_clips), (2 * 192, 6, 0));
+    assert_eq!(
+        (clean.windows, clean.held_out_windows),
+        (192 + 152, 32),
+        "as training will hold out the last 40 frames"
+    );
+    assert_eq!((clean.batches, clean.short_clips), (5, 0));
     assert!(clean.to_string().ends_with("verdict     ready to train"), "{clean}");
 
     dataset.end_indices = vec![4, 199, 399];
     dataset.frames.chunks_exact_mut(20).for_each(|row| row[3] = 7.0);
     dataset.frames[250 * 20 + 11] += 9.0; // one value of one frame: a jump there and a jump back
-    let report = check(&dataset, &Sizes::default());
+    let report = check(&dataset, &Config::default());
     assert_eq!(report.constant_features[0].index, 3);
     assert_eq!((report.jumps, report.short_clips), (2, 1));
     for (jump, frame) in report.worst_jumps.iter().zip([250, 251]) {
@@ -774,16 +787,17 @@ fn check_finds_what_was_planted() {
     assert!(report.ready, "jumps are a warning: {report}");
 
     dataset.frames[300 * 20 + 5] = f32::NAN;
-    let report = check(&dataset, &Sizes::default());
+    let report = check(&dataset, &Config::default());
     assert_eq!((report.non_finite, report.non_finite_places[0].frame), (1, 300));
     assert!(!report.ready && report.problems[0].starts_with("1 values are not finite"), "{report}");
     assert!(report.groups[0].max.is_finite());
 
-    let report = check(&smooth(20), &Sizes { batch_size: 385, ..Sizes::default() });
-    assert!(
-        !report.ready && report.problems[0].contains("384 windows are fewer than one mini-batch of 385"),
-        "{report}"
-    );
+    for (batch_size, validation, numbers) in [(345, 0.05, "344 windows beside 32 held out"), (385, 0.0, "384 windows")]
+    {
+        let report = check(&smooth(20), &Config { batch_size, validation, ..Config::default() });
+        let problem = format!("{numbers} are fewer than one mini-batch of {batch_size}: give more");
+        assert!(!report.ready && report.problems[0].starts_with(&problem), "{report}");
+    }
 }
 
 #[test]
@@ -791,9 +805,9 @@ fn check_finds_a_missing_clip_end() {
     let mut dataset = smooth(50);
     // The second half moves elsewhere.
     dataset.frames[200 * 50..].iter_mut().for_each(|x| *x += 5.0);
-    assert_eq!(check(&dataset, &Sizes::default()).jumps, 0, "between clips anything goes");
+    assert_eq!(check(&dataset, &Config::default()).jumps, 0, "between clips anything goes");
     dataset.end_indices = vec![399];
-    let report = check(&dataset, &Sizes::default());
+    let report = check(&dataset, &Config::default());
     assert_eq!((report.jumps, report.worst_jumps[0].features, report.worst_jumps[0].place.frame), (1, 50, 200));
     assert!(report.warnings.iter().any(|warning| warning.contains("end of a clip is missing")), "{report}");
 }
@@ -814,7 +828,7 @@ fn check_names_features_and_writes_json() {
     for feature in [2, 7, 14, 20, 26] {
         dataset.frames[333 * 27 + feature] = f32::INFINITY;
     }
-    let report = check(&dataset, &Sizes::default());
+    let report = check(&dataset, &Config::default());
     let names: Vec<_> = report.non_finite_places.iter().map(|place| place.feature.name.as_str()).collect();
     assert_eq!(
         names,
@@ -833,7 +847,7 @@ fn check_names_features_and_writes_json() {
 #[test]
 fn check_looks_at_the_motion() {
     let set = synth::locomotion(1200, 3);
-    let view = check(&set, &Sizes::default()).motion.unwrap();
+    let view = check(&set, &Config::default()).motion.unwrap();
     let minutes: f64 = view.speeds.iter().map(|range| range.minutes).sum();
     let turning: f64 = view.turns.iter().map(|range| range.left_minutes + range.right_minutes).sum();
     assert!((minutes - 1200.0 / 1800.0).abs() < 1e-9 && (turning - minutes).abs() < 1e-9);
@@ -846,7 +860,7 @@ fn check_looks_at_the_motion() {
     let slot = |part, joint: usize| 3 + 3 * (22 * part as usize + joint);
     bad.frames[500 * 267 + slot(1, 20) + 2] += 0.5;
     bad.frames[700 * 267 + slot(0, 1) + 1] -= 2.0;
-    let view = check(&bad, &Sizes::default()).motion.unwrap();
+    let view = check(&bad, &Config::default()).motion.unwrap();
     let places: Vec<_> = view.worst.iter().map(|moment| (moment.frame, moment.clip, moment.what.as_str())).collect();
     assert_eq!(view.suspicious, 3, "{places:?}");
     let clip = bad.clip_of(500);
@@ -862,9 +876,9 @@ fn check_looks_at_the_motion() {
     // Whoever only turns left is told so.
     let mut left = set;
     left.frames.chunks_exact_mut(267).for_each(|frame| frame[2] = frame[2].abs());
-    let view = check(&left, &Sizes::default()).motion.unwrap();
+    let view = check(&left, &Config::default()).motion.unwrap();
     assert!(view.turns[1..].iter().all(|range| range.right_minutes == 0.0));
-    assert!(check(&smooth(40), &Sizes::default()).motion.is_none());
+    assert!(check(&smooth(40), &Config::default()).motion.is_none());
 }
 
 // ---- real motion ----
@@ -879,9 +893,13 @@ fn real_motion_is_ready_to_train() {
     let dataset = npz::read(&path).unwrap();
     assert_eq!((dataset.num_frames(), dataset.frame_size, dataset.end_indices.len()), (23302, 255, 153));
     assert_eq!(dataset.clip_names.len(), 153);
-    let report = check(&dataset, &Sizes::default());
+    let report = check(&dataset, &Config::default());
     assert!(report.ready && report.short_clips == 0, "{report}");
-    assert_eq!((report.windows, report.batches), (23302 - 153 * 8, 344), "every clip loses its last eight frames");
+    assert_eq!(
+        (report.windows + report.held_out_windows, report.batches),
+        (23302 - 153 * 8, 327),
+        "every clip loses its last eight frames"
+    );
     assert_eq!(report.constant_features.len(), 2, "position x and z of the hips");
     assert_eq!(report.axes_off_length, 0);
     assert!(report.jumps < 30, "{report}");

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 mod bvh_reader;
 
-/// What the issue of exactness is measured by: 1e-4 of the body's height (hips to the ground are half of it).
+/// What exactness is measured by: 1e-4 of the body's height (hips to the ground are half of it).
 fn tolerance(rig: &Rig) -> f64 {
     1e-4 * 2.0 * rig.hip_height
 }

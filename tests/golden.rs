@@ -27,7 +27,11 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, available_parallelism};
 
 /// Adam turns a nearly zero gradient into a full step of uncertain sign: in f32, changes of entries whose gradient is
 /// below this part of the tensor's root mean square are not compared.
@@ -65,38 +69,47 @@ fn all_cases() {
     }
 }
 
-/// Runs every case of a folder, then fails if any number of any case is off.
+/// Runs every case of a folder, as many at a time as there are cores, then fails if any number of any case is off.
 fn run_folder(folder: &Path) {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut cases: Vec<PathBuf> =
         entries.map(|e| e.unwrap().path()).filter(|p| p.join("case.json").is_file()).collect();
-    cases.sort();
+    // Rollouts, which take longest, first.
+    cases.sort_by_key(|path| (!path.file_name().unwrap().to_string_lossy().starts_with("rollout"), path.clone()));
     assert!(!cases.is_empty(), "{}: no case in it; a case is a folder with a case.json", folder.display());
-    let mut failures = Vec::new();
-    for folder in cases {
-        let case = Case::load(&folder);
-        let kind = case.get::<String>("kind");
-        let reports = match kind.as_str() {
-            "vae_step" => train_in_all(&case, vae_step::<f64>, vae_step::<f32>),
-            "vae_rollout" => train_in_all(&case, vae_rollout::<f64>, vae_rollout::<f32>),
-            "normalisation" => vec![normalisation::<f64>(&case), normalisation::<f32>(&case)],
-            "schedule" => vec![schedules(&case)],
-            "indices" => vec![indices(&case)],
-            "ppo" => train_in_all(&case, control::ppo::<f64>, control::ppo::<f32>),
-            "env_model" => train_in_all(&case, control::env_model::<f64>, control::env_model::<f32>),
-            "env" => train_in_all(&case, control::env::<f64>, control::env::<f32>),
-            _ => {
-                failures.push(format!("{}: unknown kind {kind}", case.name));
-                continue;
-            }
-        };
-        for report in reports {
-            println!("{report}");
-            failures.extend(report.failures());
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(folder) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let found = catch_unwind(|| run_case(folder));
+            let found = found.unwrap_or_else(|_| vec![format!("{}: panicked, as said above", folder.display())]);
+            failures.lock().unwrap().extend(found);
         }
-        failures.extend(case.unread.borrow().iter().map(|name| format!("{}: nothing compares {name}", case.name)));
-    }
+    };
+    let cores = available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// Runs a case and prints a line for each precision; what is wrong.
+fn run_case(folder: &Path) -> Vec<String> {
+    let case = Case::load(folder);
+    let kind = case.get::<String>("kind");
+    let reports = match kind.as_str() {
+        "vae_step" => train_in_all(&case, vae_step::<f64>, vae_step::<f32>),
+        "vae_rollout" => train_in_all(&case, vae_rollout::<f64>, vae_rollout::<f32>),
+        "normalisation" => vec![normalisation::<f64>(&case), normalisation::<f32>(&case)],
+        "schedule" => vec![schedules(&case)],
+        "indices" => vec![indices(&case)],
+        "ppo" => train_in_all(&case, control::ppo::<f64>, control::ppo::<f32>),
+        "env_model" => train_in_all(&case, control::env_model::<f64>, control::env_model::<f32>),
+        "env" => train_in_all(&case, control::env::<f64>, control::env::<f32>),
+        _ => return vec![format!("{}: unknown kind {kind}", case.name)],
+    };
+    reports.iter().for_each(|report| println!("{report}"));
+    let unread = case.unread.borrow();
+    let unread = unread.iter().map(|name| format!("{}: nothing compares {name}", case.name));
+    reports.iter().flat_map(Report::failures).chain(unread).collect()
 }
 
 /// What runs kernels: a GPU when there is one, else the host.
@@ -112,7 +125,7 @@ fn kernels(precision: Precision) -> Option<Box<dyn Backend>> {
 
 /// In f64, in f32, and by the kernels.
 fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
-    let cpu = Cpu::new(2);
+    let cpu = Cpu::new(1);
     let double = run_f64(case, None, &cpu);
     let mut singles = vec![run_f32(case, None, &cpu)];
     if let Some(backend) = kernels(Precision::Fp32) {
@@ -428,7 +441,7 @@ impl<'c, T: Real> Training<'c, T> {
             round_at_random(&mut values, seed << 32 | draw as u64);
             memory.write(self.parameters.values, &values).unwrap();
         }
-        memory.run(&self.step.plan).unwrap();
+        memory.repeat(&self.step.plan, 1).unwrap();
         memory.read(network.losses).unwrap()
     }
 

@@ -52,10 +52,26 @@ fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Assembles all kernels into `cubin`; what each takes.
+/// The images that the program holds: for all, and from compute capability 9.0 on.
+const IMAGES: [&str; 2] = ["kernels.ptx", "kernels_90.ptx"];
+/// And that of the kernel that runs them all, which takes long to assemble.
+const RUN_PLAN: &str = "run_plan.ptx";
+
+/// An image as the build made it.
+fn image(name: &str) -> PathBuf {
+    Path::new(env!("OUT_DIR")).join(name)
+}
+
+/// Assembles all kernels, of the image that a driver would take, into `cubin`; what each takes.
 fn assemble(ptxas: &Path, architecture: &str, cubin: &Path) -> BTreeMap<String, Resources> {
-    let image = if ["sm_80", "sm_89"].contains(&architecture) { "kernels.ptx" } else { "kernels_90.ptx" };
-    let ptx = Path::new(env!("OUT_DIR")).join(image);
+    let name = IMAGES[usize::from(!["sm_80", "sm_89"].contains(&architecture))];
+    let kernels = assemble_image(ptxas, name, architecture, cubin);
+    assert!(kernels.len() > 20, "{architecture}: {} kernels", kernels.len());
+    kernels
+}
+
+fn assemble_image(ptxas: &Path, name: &str, architecture: &str, cubin: &Path) -> BTreeMap<String, Resources> {
+    let ptx = image(name);
     let output = Command::new(ptxas).args(["-v", "-arch", architecture, "-o"]).arg(cubin).arg(&ptx).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{architecture}: {text}");
@@ -79,8 +95,29 @@ fn assemble(ptxas: &Path, architecture: &str, cubin: &Path) -> BTreeMap<String, 
         }
     }
     kernels.retain(|name, _| !name.is_empty());
-    assert!(kernels.len() > 20, "{architecture}: {} kernels in\n{text}", kernels.len());
     kernels
+}
+
+#[test]
+fn images_serve_what_they_are_for() {
+    if tool("ptxas").is_none() {
+        return;
+    }
+    let entries = |text: &str| -> Vec<String> {
+        let names = text.lines().filter_map(|line| line.split_once(".entry ")).map(|(_, rest)| rest.to_owned());
+        names.collect()
+    };
+    let [all, newer] = IMAGES.map(|name| std::fs::read_to_string(image(name)).unwrap());
+    assert!(all.contains(".target sm_80") && newer.contains(".target sm_90\n"), "plain, so that later ones take them");
+    assert_eq!(entries(&all), entries(&newer));
+    // A launch may start early where each kernel waits for the one before it, and nowhere else.
+    for kernel in newer.split(".entry ").skip(1) {
+        let name = kernel.split('(').next().unwrap();
+        let (lets, waits) = (kernel.find("griddepcontrol.launch_dependents"), kernel.find("griddepcontrol.wait"));
+        let reads = kernel.find("ld.global").or(kernel.find("cp.async")).unwrap_or(usize::MAX);
+        assert!(lets.is_some() && waits.is_some_and(|at| at < reads), "{name} does not wait before it reads");
+    }
+    assert!(!all.contains("griddepcontrol"));
 }
 
 #[test]
@@ -92,6 +129,22 @@ fn no_kernel_spills() {
             let listed = STACKS.iter().any(|(_, kernels)| kernels.contains(&&*name));
             assert!(kernel.spills == 0 && (listed || kernel.stack == 0), "{architecture}: {name}: {kernel:?}");
             assert!(kernel.registers > 0 && kernel.shared <= SHARED, "{architecture}: {name}: {kernel:?}");
+        }
+    }
+}
+
+#[test]
+fn the_kernel_that_runs_plans_fits_a_multiprocessor() {
+    let Some(ptxas) = tool("ptxas") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for architecture in ["sm_80", "sm_90a"] {
+        let kernels = assemble_image(&ptxas, RUN_PLAN, architecture, &folder.path().join("run_plan.cubin"));
+        assert_eq!(kernels.keys().collect::<Vec<_>>(), ["run_plan", "run_plan_bf16x3"]);
+        for (name, kernel) in kernels {
+            // The stack is that of STACKS.
+            assert!(kernel.spills == 0 && kernel.stack <= 48, "{architecture}: {name}: {kernel:?}");
+            assert!(kernel.shared <= SHARED && resident(kernel, 256) > 0, "{architecture}: {name}: {kernel:?}");
+            println!("{architecture}: {name}: {kernel:?}");
         }
     }
 }

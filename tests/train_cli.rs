@@ -165,7 +165,7 @@ fn info_and_python_read_checkpoints() {
         ["walk", "runs/walk", "runs/walk/checkpoints/last.safetensors", "runs/walk/checkpoints/best.safetensors"]
     {
         let said = text(&success(&mut desk.program(&["info", path])).stdout);
-        assert!(said.contains("decoder.w0 [3, 16, 16]") && said.contains("model Mixture"), "{said}");
+        assert!(said.contains("decoder.w0 [3, 16, 16]") && said.contains("model mixture"), "{said}");
         assert!(!said.contains("adam."), "{said}");
         let json = success(&mut desk.program(&["info", "--json", path])).stdout;
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
@@ -278,13 +278,27 @@ fn what_cannot_be_trained_on_leaves_no_run_behind() {
 }
 
 #[test]
+fn that_nothing_is_held_out_is_said() {
+    let desk = Desk::new(30);
+    for (validation, said) in [("0.05", true), ("0", false)] {
+        let output = success(&mut desk.train(&["motion.npz", "--name", validation, "--validation", validation]));
+        let note = "note: nothing is held out, as that takes clips of at least 40 frames; ";
+        assert_eq!(text(&output.stderr).contains(note), said, "{output:?}");
+    }
+}
+
+#[test]
 fn a_loss_that_is_not_finite_exits_1() {
     let desk = Desk::new(60);
     let message = failure(&mut desk.train(&["motion.npz", "--name", "walk", "--learning-rate", "1e30"]), 1);
     assert!(message.contains("epoch 1, step 2: the loss is not finite, first made so by "), "{message}");
+    assert!(message.contains("linear_forward (y) of encoder."), "{message}");
     let last = "runs/walk/checkpoints/last.safetensors";
     success(&mut desk.program(&["info", last]));
-    success(&mut desk.train(&["motion.npz", "--name", "again", "--init", last, "--quiet"]));
+    for (name, init) in [("again", last), ("from-the-run", "walk")] {
+        success(&mut desk.train(&["motion.npz", "--name", name, "--init", init, "--quiet"]));
+    }
+    assert!(desk.outcome("runs/again") == desk.outcome("runs/from-the-run"));
     // values that no single precision square can hold
     let mut set = mvae_fast::data::npz::read(&desk.path("motion.npz")).unwrap();
     set.frames.iter_mut().for_each(|x| *x *= 1e25);
@@ -434,7 +448,8 @@ fn signals_stop_within_the_epoch_and_the_run_goes_on_as_if_never_stopped() {
         assert!(sent.success());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{output:?}");
-        assert!(output.stdout.is_empty() && text(&output.stderr).contains("continue with --resume"), "{output:?}");
+        let said = format!("everything saved; continue with --resume runs/{signal}\n");
+        assert!(output.stdout.is_empty() && text(&output.stderr).ends_with(&said), "{output:?}");
         let progress = desk.checkpoint(&format!("runs/{signal}"), "last.safetensors").meta.unwrap().progress.unwrap();
         assert!(progress.minibatch > 0, "in the middle of an epoch: {progress:?}");
         success(&mut desk.program(&["train", "--resume", signal, "--quiet", "--threads", "1"]));

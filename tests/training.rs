@@ -156,7 +156,7 @@ fn a_run_stopped_after_every_mini_batch_ends_as_one_never_stopped() {
         let minibatches = Setup::new(&c, &backend, Start::Fresh).unwrap().minibatches();
         assert!(minibatches > 3);
         while let Err(error) = result {
-            assert!(matches!(error, Error::Stopped(15)), "{error}");
+            assert!(matches!(error, Error::Stopped { signal: 15, .. }), "{error}");
             sittings += 1;
             result = bench.resume(&pieces, &c, 1 + sittings % 2, 15);
         }
@@ -171,7 +171,7 @@ fn logs_are_cut_back_to_the_checkpoint() {
     let c = bench.config(Variant::Mixture);
     bench.run("whole", &c);
     let stopped = bench.start("cut", &c, Start::Fresh, 2, 2);
-    assert!(matches!(stopped, Err(Error::Stopped(2))));
+    assert!(matches!(stopped, Err(Error::Stopped { signal: 2, .. })));
     let folder = bench.folder("cut");
     for log in [folder.metrics(), folder.progress(), folder.events()] {
         let mut bytes = fs::read(&log).unwrap();

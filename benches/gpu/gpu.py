@@ -21,7 +21,7 @@ DEVICE = os.environ.get("DEVICE", "cuda")
 OUT = os.environ.get("OUT") or "results"
 ONLY = os.environ.get("PARTS", "").split()
 PROBES = ("roofs", "ramp", "barriers", "mma", "copies", "bulk", "multicast")
-ENGINES, PRECISIONS = (("calls", "graph", "pdl"), ("fp32", "bf16x3")) if DEVICE == "cuda" else (("auto",), ("fp32",))
+ENGINES, PRECISIONS = (("calls", "graph", "pdl", "persistent"), ("fp32", "bf16x3")) if DEVICE == "cuda" else (("auto",), ("fp32",))
 with open("pack.json") as file:
     PACK = json.load(file)
 

@@ -1,11 +1,13 @@
 //! Runs the kernels on an NVIDIA GPU through the driver, which is loaded at run time: building needs neither GPU nor driver.
 //!
 //! One stream, everything in order; nothing waits for the device but reads and writes. Engines differ in how a plan
-//! that repeats gets there: a launch a call, or a graph that is captured once and replayed (`graph.rs`). A kernel's
+//! that repeats gets there: a launch a call, a graph that is captured once and replayed (`graph.rs`), or one launch of a kernel
+//! that runs all calls (`launcher.rs`). A kernel's
 //! error is seen at the next copy; `MVAE_SYNC=1` launches call by call, waits after each and names the one that failed.
 #![allow(unsafe_code)]
 mod error;
 mod graph;
+mod launcher;
 mod open;
 
 use super::{Backend, Buffer, Engine};
@@ -14,9 +16,10 @@ use crate::{Error, Result};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use graph::Graph;
+use launcher::Launcher;
 use open::{Device, Event, Opened};
 
-pub use open::driver_found;
+pub use open::{BUILT, driver_found};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
@@ -34,6 +37,8 @@ pub struct Cuda {
     precision: Precision,
     engine: Engine,
     graphs: Mutex<Vec<Graph>>,
+    /// Of engine persistent.
+    launcher: Option<Mutex<Launcher>>,
     /// Wait after every call.
     sync: bool,
 }
@@ -58,14 +63,21 @@ impl Drop for Block {
 }
 
 impl Cuda {
-    /// The device of this number, which computes matrix products in this precision. Errors ([`Error::Device`]): built without nvcc, no driver, no such device, one that is
-    /// too old, a driver that is older than the compiler of the kernels, an engine that the device has not.
+    /// The device of this number, which computes matrix products in this precision. Errors ([`Error::Device`]): built
+    /// without nvcc, no driver, no such device, one that is too old, a driver that is older than the compiler of the
+    /// kernels, an engine that the device has not.
     pub fn new(number: usize, precision: Precision, engine: Engine) -> Result<Self> {
         let engine = if engine == Engine::Auto { Engine::Graph } else { engine };
         let Opened { device, name, module, stream } = open::open(number, engine)?;
         let sync = std::env::var_os("MVAE_SYNC").is_some_and(|value| value == "1");
         let (device, functions, graphs) = (Arc::new(device), Mutex::default(), Mutex::default());
-        Ok(Cuda { number, name, device, stream, module, functions, precision, engine, graphs, sync })
+        let launcher = None;
+        let mut cuda =
+            Cuda { number, name, device, stream, module, functions, precision, engine, graphs, launcher, sync };
+        if engine == Engine::Persistent {
+            cuda.launcher = Some(Mutex::new(cuda.launcher()?));
+        }
+        Ok(cuda)
     }
 
     fn fault(&self, what: &str, error: DriverError) -> Error {
@@ -82,23 +94,23 @@ impl Cuda {
         if let Some(function) = functions.get(&name) {
             return Ok(*function);
         }
-        let symbol = CString::new(format!("{name}_kernel")).expect("names have no zeros");
-        // SAFETY: the module is loaded for as long as this lives.
-        let function = unsafe { result::module::get_function(self.module, symbol) };
-        let function = function.map_err(|e| self.fault(&format!("no kernel {name}"), e))?;
+        let function = self.function_of(self.module, &name)?;
         functions.insert(name, function);
         Ok(function)
+    }
+
+    /// The kernel of this name in a module, which is loaded.
+    fn function_of(&self, module: sys::CUmodule, name: &str) -> Result<sys::CUfunction> {
+        let symbol = CString::new(format!("{name}_kernel")).expect("names have no zeros");
+        // SAFETY: the module is loaded for as long as this lives.
+        let function = unsafe { result::module::get_function(module, symbol) };
+        function.map_err(|e| self.fault(&format!("no kernel {name}"), e))
     }
 
     fn launch(&self, call: &Call, arena: usize) -> Result<()> {
         let (name, grid) = call.variant(self.precision);
         let function = self.function(name)?;
-        // The largest argument struct has 256 bytes: see `kernel_args!`.
-        let mut args = [0u64; 32];
-        bytemuck::cast_slice_mut(&mut args)[..call.args().len()].copy_from_slice(call.args());
-        for (_, pointer) in call.fields().iter().zip(&mut args).filter(|(_, pointer)| **pointer != 0) {
-            *pointer += arena as u64;
-        }
+        let mut args = call.args_at(arena);
         let parameters = &mut [args.as_mut_ptr().cast::<c_void>()];
         // SAFETY: the kernel takes one struct of this layout, checked by `tests/kernels.rs`; its pointers are inside the
         // arena (`Plan::check`), and the stream runs calls in order.
@@ -112,6 +124,19 @@ impl Cuda {
         };
         launched.map_err(|e| self.fault(&format!("launching {}", call.kernel()), e))?;
         if self.sync { self.wait(call.kernel()) } else { Ok(()) }
+    }
+
+    /// Zeroed memory.
+    fn block(&self, bytes: usize) -> Result<Block> {
+        let what = format!("allocating {} MB", bytes.div_ceil(1_000_000));
+        let fault = |e| self.fault(&what, e);
+        // SAFETY: all of it is written before anybody reads.
+        let address = unsafe { result::malloc_sync(bytes.max(1)) }.map_err(fault)?;
+        let block = Block { address, device: self.device.clone() };
+        // SAFETY: inside the allocation.
+        unsafe { result::memset_d8_async(address, 0, bytes.max(1), self.stream) }.map_err(fault)?;
+        self.wait(&what)?;
+        Ok(block)
     }
 
     /// Waits for everything that was asked for. Errors: what went wrong since the last wait.
@@ -128,6 +153,7 @@ impl Drop for Cuda {
             unsafe {
                 let _ = result::stream::synchronize(self.stream);
                 self.graphs.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+                self.launcher = None;
                 let _ = result::module::unload(self.module);
                 let _ = result::stream::destroy(self.stream);
             }
@@ -146,15 +172,8 @@ impl Backend for Cuda {
 
     fn alloc(&self, bytes: usize) -> Result<Buffer> {
         self.current()?;
-        let what = format!("allocating {} MB", bytes.div_ceil(1_000_000));
-        let fault = |e| self.fault(&what, e);
-        // SAFETY: all of it is written before anybody reads.
-        let address = unsafe { result::malloc_sync(bytes.max(1)) }.map_err(fault)?;
-        let owner = Block { address, device: self.device.clone() };
-        // SAFETY: inside the allocation.
-        unsafe { result::memset_d8_async(address, 0, bytes.max(1), self.stream) }.map_err(fault)?;
-        self.wait(&what)?;
-        Ok(Buffer { address: address as usize, bytes, _owner: Box::new(owner) })
+        let block = self.block(bytes)?;
+        Ok(Buffer { address: block.address as usize, bytes, _owner: Box::new(block) })
     }
 
     fn write(&self, to: &mut Buffer, at: usize, from: &[u8]) -> Result<()> {
@@ -184,6 +203,10 @@ impl Backend for Cuda {
         self.current()?;
         if self.engine == Engine::Calls || self.sync {
             return (0..times).flat_map(|_| plan.calls()).try_for_each(|call| self.launch(call, arena.address));
+        }
+        if let Some(launcher) = &self.launcher {
+            let mut launcher = launcher.lock().unwrap_or_else(PoisonError::into_inner);
+            return self.launch_plan(&mut launcher, plan, times, arena.address);
         }
         let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
         self.replay(&mut graphs, plan, times, arena.address)

@@ -3,13 +3,14 @@ pub mod cpu;
 pub mod cuda;
 pub mod gemm;
 pub mod lanes;
+pub mod persistent;
 #[cfg(all(feature = "simt", unix))]
 pub mod simt;
 pub mod team;
 pub mod vector;
 
 use crate::arena::{Arena, Mat};
-use crate::plan::{Call, Plan, Precision};
+use crate::plan::{Call, Field, Plan, Precision};
 use crate::{Error, Result};
 use bytemuck::Pod;
 use clap::ValueEnum;
@@ -155,8 +156,8 @@ impl<'b> Memory<'b> {
         unsafe { self.backend.run(calls, &mut self.buffer) }
     }
 
-    /// Runs a plan call by call; the first written float tensor with a value that is not finite, as `kernel (tensor)`.
-    pub fn first_nonfinite(&mut self, plan: &Plan) -> Result<Option<String>> {
+    /// Runs a plan call by call; the first call that writes a value that is not finite, and into which tensor.
+    pub fn first_nonfinite<'p>(&mut self, plan: &'p Plan) -> Result<Option<(&'p Call, &'p Field)>> {
         plan.check_once(self.id, &self.layout);
         for call in plan.calls() {
             self.run_checked(std::slice::from_ref(call))?;
@@ -170,7 +171,7 @@ impl<'b> Memory<'b> {
                     _ => true,
                 };
                 if !finite {
-                    return Ok(Some(format!("{} ({})", call.kernel(), field.name)));
+                    return Ok(Some((call, field)));
                 }
             }
         }
@@ -208,7 +209,8 @@ impl FromStr for Device {
     }
 }
 
-/// How a CUDA device gets its calls, as `--engine` says. The bits are the same.
+/// How a CUDA device gets its calls, as `--engine` says. The bits are the same, but for `persistent`, whose sums over a block
+/// may have another order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Engine {
     /// What is fastest where it has been measured: graph on CUDA
@@ -220,6 +222,8 @@ pub enum Engine {
     Graph,
     /// The same with launches that start early (compute capability 9.0 and up)
     Pdl,
+    /// A rollout as one launch, whose blocks wait for one another; --device simt has it, too
+    Persistent,
 }
 
 impl fmt::Display for Engine {
@@ -228,11 +232,20 @@ impl fmt::Display for Engine {
     }
 }
 
+/// Blocks of the host's one launch: few, as each takes 4 MB of stacks.
+#[cfg(all(feature = "simt", unix))]
+const SIMT_BLOCKS: u32 = 8;
+
 /// Opens a device; on the CPU with `threads` threads (0 = all cores). Matrix products are computed in `precision`, by default
 /// in the fastest that is nearly single precision. Errors: it cannot be had ([`Error::Device`]), or not in this precision
 /// ([`Error::Usage`]); what was asked for is never replaced by another.
 pub fn open(device: Device, precision: Option<Precision>, engine: Engine, threads: usize) -> Result<Box<dyn Backend>> {
-    if engine != Engine::Auto && !matches!(device, Device::Cuda(_)) {
+    let has_engine = match device {
+        Device::Cuda(_) => true,
+        Device::Simt => matches!(engine, Engine::Auto | Engine::Persistent),
+        Device::Auto | Device::Cpu => engine == Engine::Auto,
+    };
+    if !has_engine {
         return Err(Error::Usage(format!("--engine {engine} is for --device cuda; leave it out, or say auto")));
     }
     let kernels = precision.unwrap_or(Precision::Bf16x3);
@@ -244,7 +257,10 @@ pub fn open(device: Device, precision: Option<Precision>, engine: Engine, thread
             ))),
         },
         #[cfg(all(feature = "simt", unix))]
-        Device::Simt => Ok(Box::new(simt::Simt::new(1).at(kernels))),
+        Device::Simt => {
+            let simt = simt::Simt::new(1).at(kernels);
+            Ok(Box::new(if engine == Engine::Persistent { simt.persistent(SIMT_BLOCKS) } else { simt }))
+        }
         #[cfg(not(all(feature = "simt", unix)))]
         Device::Simt => Err(Error::Device(
             "simt: this build cannot run kernels on the host; install a C++ compiler and build with --features simt"

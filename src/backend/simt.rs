@@ -7,9 +7,10 @@
 //! start as poison, and what a call did not say it writes must stay as it was.
 #![allow(unsafe_code)]
 use super::cpu::Cpu;
+use super::persistent::{self, PlanCall, RunPlan};
 use super::{Backend, Buffer};
 use crate::philox::{Purpose, Stream};
-use crate::plan::{Call, Grid, Precision};
+use crate::plan::{Call, Grid, Plan, Precision};
 use crate::{Error, Result};
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -290,6 +291,10 @@ pub struct Simt {
     precision: Precision,
     seed: u64,
     grid: Option<Grid>,
+    /// Blocks of the one launch that a plan is, where it is one.
+    together: Option<u32>,
+    /// A barrier that is left out of it.
+    missing: Option<usize>,
     launches: AtomicU64,
     slab: Mutex<Slab>,
 }
@@ -298,7 +303,16 @@ impl Simt {
     /// Threads resume in the orders that `seed` gives.
     pub fn new(seed: u64) -> Self {
         let (memory, precision) = (Cpu::new(1), Precision::Fp32);
-        Simt { memory, precision, seed, grid: None, launches: AtomicU64::new(0), slab: Mutex::default() }
+        Simt {
+            memory,
+            precision,
+            seed,
+            grid: None,
+            together: None,
+            missing: None,
+            launches: AtomicU64::new(0),
+            slab: Mutex::default(),
+        }
     }
 
     /// Matrix products in this precision.
@@ -313,11 +327,22 @@ impl Simt {
         Simt { grid: Some(grid), ..self }
     }
 
+    /// Plans that repeat as one launch of this many blocks, as the engine `persistent` has them.
+    pub fn persistent(self, blocks: u32) -> Self {
+        assert!(blocks > 0);
+        Simt { together: Some(blocks), ..self }
+    }
+
+    /// The same with one barrier of each repetition left out, counted from 0: to show that it is needed.
+    pub fn without_barrier(self, barrier: usize) -> Self {
+        Simt { missing: Some(barrier), ..self }
+    }
+
     fn call(&self, call: &Call, arena: &mut Buffer) -> Result<()> {
         let (name, own_grid) = call.variant(self.precision);
         let kernel = find(&name).ok_or_else(|| Error::Device(format!("simt: there is no kernel {name} yet")))?;
         let fault = |what: String| Error::Device(format!("simt: {name}: {what}"));
-        let [arguments, shared, most, together] = *kernel.layout;
+        let [arguments, _, most, _] = *kernel.layout;
         if arguments as usize != call.args().len() {
             let size = call.args().len();
             return Err(fault(format!("its arguments have {arguments} bytes, those of its operation {size}")));
@@ -342,15 +367,7 @@ impl Simt {
             tensors.push((field, copy));
         }
 
-        let launch = Launch {
-            kernel,
-            args: args.as_ptr().cast(),
-            grid,
-            shared: shared as usize,
-            order: Stream::new(self.seed, Purpose::Check, self.launches.fetch_add(1, Ordering::Relaxed)),
-        };
-        let mut slab = self.slab.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        launch.run(&mut slab, together == 1).map_err(fault)?;
+        self.launch(kernel, args.as_ptr().cast(), grid).map_err(fault)?;
 
         for (field, copy) in &mut tensors {
             let name = field.name;
@@ -381,6 +398,36 @@ impl Simt {
     }
 }
 
+impl Simt {
+    /// Runs a kernel over its grid. Errors: what a thread did wrong.
+    fn launch(&self, kernel: Kernel, args: *const u8, grid: Grid) -> std::result::Result<(), String> {
+        let order = Stream::new(self.seed, Purpose::Check, self.launches.fetch_add(1, Ordering::Relaxed));
+        let [_, shared, _, together] = *kernel.layout;
+        let mut slab = self.slab.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Launch { kernel, args, grid, shared: shared as usize, order }.run(&mut slab, together == 1)
+    }
+
+    /// Runs these calls `times` times over a copy of the arena between guard words, as one launch.
+    fn run_plan(&self, calls: &[PlanCall], times: usize, arena: &mut Guarded, blocks: u32) -> Result<()> {
+        let name = persistent::kernel(self.precision);
+        let kernel = find(&name).expect("it is among the kernels");
+        let mut arrived = 0u32;
+        let args = RunPlan {
+            calls: calls.as_ptr() as u64,
+            arrived: &raw mut arrived as u64,
+            n: calls.len() as u32,
+            times: times as u32,
+            before: 0,
+            pad: 0,
+        };
+        assert_eq!(kernel.layout[0] as usize, size_of::<RunPlan>(), "the same struct on both sides");
+        let fault = |what| Error::Device(format!("simt: {name}: {what}"));
+        let grid = Grid { blocks, threads: persistent::THREADS };
+        self.launch(kernel, bytemuck::bytes_of(&args).as_ptr(), grid).map_err(fault)?;
+        if arena.intact() { Ok(()) } else { Err(fault("writes outside of the arena".into())) }
+    }
+}
+
 impl Backend for Simt {
     fn describe(&self) -> String {
         format!("simt (kernels on the host, {})", self.precision)
@@ -404,6 +451,22 @@ impl Backend for Simt {
 
     unsafe fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()> {
         calls.iter().try_for_each(|call| self.call(call, arena))
+    }
+
+    unsafe fn repeat(&self, plan: &Plan, times: usize, arena: &mut Buffer) -> Result<()> {
+        let Some(blocks) = self.together else {
+            return (0..times).flat_map(|_| plan.calls()).try_for_each(|call| self.call(call, arena));
+        };
+        let mut copy = Guarded::new(arena.bytes);
+        self.memory.read(arena, 0, copy.contents())?;
+        let address = copy.contents().as_mut_ptr() as usize;
+        let mut calls = persistent::calls(plan.calls(), self.precision, address, blocks);
+        if let Some(missing) = self.missing {
+            let mut barriers = calls.iter_mut().filter(|call| call.ends_phase == 1);
+            barriers.nth(missing).expect("there are as many barriers").ends_phase = 0;
+        }
+        self.run_plan(&calls, times, &mut copy, blocks)?;
+        self.memory.write(arena, 0, copy.contents())
     }
 }
 
@@ -441,7 +504,7 @@ impl Launch {
         blocks.iter().try_for_each(|&block| self.blocks(&[block], slab, &mut shuffled))
     }
 
-    /// Runs these blocks side by side.
+    /// Runs these blocks, which may wait for one another.
     fn blocks(
         &self,
         blocks: &[u32],
@@ -482,32 +545,30 @@ impl Launch {
 
         let mut states = vec![State::Ready; count];
         let verdict = loop {
-            for i in shuffled(count) {
-                let i = i as usize;
-                if states[i] == State::Ready {
-                    running.current.set(i);
-                    states[i] = match threads[i].resume(()) {
-                        CoroutineResult::Yield(wait) => State::Waits(wait),
-                        CoroutineResult::Return(()) => State::Done,
-                    };
+            for block in shuffled(blocks.len()) {
+                let first = block as usize * size;
+                // As far ahead of the others as it can go alone.
+                loop {
+                    for i in shuffled(size) {
+                        let i = first + i as usize;
+                        if states[i] == State::Ready {
+                            running.current.set(i);
+                            states[i] = match threads[i].resume(()) {
+                                CoroutineResult::Yield(wait) => State::Waits(wait),
+                                CoroutineResult::Return(()) => State::Done,
+                            };
+                        }
+                    }
+                    let own = &mut states[first..first + size];
+                    if !(release(own, WARP, 0) | release(own, size, 1)) {
+                        break;
+                    }
                 }
             }
             if states.iter().all(|state| *state == State::Done) {
                 break Ok(());
             }
-            let mut moved = false;
-            for (what, group) in [WARP, size, count].into_iter().enumerate() {
-                for group in states.chunks_mut(group) {
-                    if let State::Waits(wait) = group[0]
-                        && wait.what as usize == what
-                        && group.iter().all(|state| *state == group[0])
-                    {
-                        group.fill(State::Ready);
-                        moved = true;
-                    }
-                }
-            }
-            if !moved {
+            if !release(&mut states, count, 2) {
                 break Err(stuck(&states, blocks, size));
             }
         };
@@ -529,6 +590,21 @@ impl Launch {
             None => Ok(()),
         }
     }
+}
+
+/// Lets go on all groups of this many threads that wait for one another, for `what`, at one line; whether there are any.
+fn release(states: &mut [State], group: usize, what: u32) -> bool {
+    let mut moved = false;
+    for group in states.chunks_mut(group) {
+        if let State::Waits(wait) = group[0]
+            && wait.what == what
+            && group.iter().all(|state| *state == group[0])
+        {
+            group.fill(State::Ready);
+            moved = true;
+        }
+    }
+    moved
 }
 
 /// Notes how to suspend a thread.

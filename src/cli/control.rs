@@ -1,8 +1,8 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
+use super::compute::Compute;
 use super::environment::OfControl;
 use super::train::stop_flag;
-use super::{absolute, checkpoint_file, print, run_folder, threads};
-use crate::backend::{self, Device, Engine};
+use super::{absolute, checkpoint_file, print, run_folder};
 use crate::config;
 use crate::control::config::{Config, Overrides, Preset};
 use crate::control::evaluate::{Measured, measure};
@@ -11,7 +11,6 @@ use crate::control::record::UpdateRecord;
 use crate::control::setup::Setup;
 use crate::control::trainer;
 use crate::ops::world::Task;
-use crate::plan::Precision;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::{Error, Result};
@@ -43,24 +42,15 @@ pub enum ControlCommand {
     List,
 }
 
-/// Where to compute.
+/// Where runs are, where to compute, and how to say what came of it.
 #[derive(Debug, Args)]
 pub struct Where {
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
-    pub device: Device,
-    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
-    #[arg(long, env = "MVAE_PRECISION")]
-    pub precision: Option<Precision>,
-    /// How a CUDA device gets its calls; the result does not depend on it
-    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
-    pub engine: Engine,
-    /// Threads to use (default: as many as the machine offers); the result does not depend on it
-    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
-    pub threads: Option<NonZeroUsize>,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -124,10 +114,6 @@ pub fn control(command: &ControlCommand) -> Result<()> {
     }
 }
 
-fn open(at: &Where) -> Result<Box<dyn backend::Backend>> {
-    backend::open(at.device, at.precision, at.engine, threads(at.threads)?)
-}
-
 impl TrainArgs {
     /// What flags, environment, file and preset say, runs resolved to their checkpoints; with `--resume` the run's own
     /// configuration, of which flags and environment may change only [`Config::FREE`] keys.
@@ -170,7 +156,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     if args.print_config {
         return print(&config.to_toml());
     }
-    let backend = open(&args.at)?;
+    let backend = args.at.compute.open()?;
     let say = |line: String| {
         if !args.quiet {
             eprintln!("{line}");
@@ -182,8 +168,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let mut setup = Setup::new(&config, backend.as_ref(), last.as_deref())?;
     let stop = stop_flag()?;
-    let threads = args.at.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get);
-    let env = Env::collect(&backend.describe(), threads);
+    let env = Env::collect(&backend.describe(), args.at.compute.threads());
     let folder = match resumed {
         None => {
             let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
@@ -240,7 +225,7 @@ pub(super) fn controller(runs: &Path, run: &Path) -> Result<(RunFolder, Config)>
 
 fn eval(args: &EvalArgs) -> Result<()> {
     let (folder, config) = controller(&args.at.runs, &args.run)?;
-    let backend = open(&args.at)?;
+    let backend = args.at.compute.open()?;
     let (characters, horizon) = (args.characters.get(), config.horizon());
     if horizon < 2 {
         return Err(Error::Usage(format!(

@@ -2,8 +2,7 @@
 use super::control::controller;
 use super::generate::GenerateArgs;
 use super::output::Output;
-use super::{print, threads};
-use crate::backend::{self, Engine};
+use super::print;
 use crate::control::play::{Performance, Play, record};
 use crate::data::Dataset;
 use crate::data::npz::Extra;
@@ -28,7 +27,7 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
         return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }
     let output = Output::new(args.output.as_deref(), run, true)?;
-    let backend = backend::open(args.device, None, Engine::Auto, threads(args.threads)?)?;
+    let backend = args.compute.open()?;
     let begun = Instant::now();
     let steps = frames.div_ceil(config.frame_skip);
     let mut play = Play::open(&folder, &config, backend.as_ref(), (characters, steps + 1, args.seed))?;

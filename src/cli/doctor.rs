@@ -1,4 +1,5 @@
 //! What this machine offers, found without loading anything.
+use crate::backend::cuda;
 use serde::Serialize;
 use std::fmt;
 use std::fs;
@@ -27,6 +28,8 @@ pub struct Report {
     pub cuda_driver: Option<PathBuf>,
     /// What the NVIDIA kernel module says of its version.
     pub cuda_driver_version: Option<String>,
+    /// Whether this program has kernels for such a device: nvcc was there when it was built.
+    pub cuda_kernels: bool,
     /// Folder that holds the run folders.
     pub runs: PathBuf,
     /// Why run folders cannot be made there; none when they can.
@@ -47,6 +50,7 @@ impl Report {
             memory_available: container_limit().into_iter().chain(meminfo("MemAvailable")).min(),
             cuda_driver: find_library("libcuda.so.1"),
             cuda_driver_version: line_value("/proc/driver/nvidia/version", "NVRM version"),
+            cuda_kernels: cuda::BUILT,
             runs: runs.to_owned(),
             runs_problem: write_problem(runs),
         }
@@ -75,6 +79,10 @@ impl fmt::Display for Report {
                 let version = self.cuda_driver_version.as_deref().unwrap_or("version unknown");
                 writeln!(f, "cuda      {} ({version})", path.display())?;
             }
+        }
+        match self.cuda_kernels {
+            true => writeln!(f, "kernels   built in, for --device cuda")?,
+            false => writeln!(f, "kernels   not in this build: nvcc was not found when it was made")?,
         }
         match &self.runs_problem {
             None => writeln!(f, "runs      {}, writable", self.runs.display()),

@@ -1,6 +1,6 @@
 //! `mvae-fast eval`: measures a trained model, and holds it against thresholds.
-use super::{checkpoint_file, print, threads};
-use crate::backend::{self, Device, Engine};
+use super::compute::Compute;
+use super::{checkpoint_file, print};
 use crate::quality::gate::{self, Gate};
 use crate::quality::{Bench, Options};
 use crate::trained::Trained;
@@ -42,12 +42,9 @@ pub struct EvalArgs {
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
-    pub device: Device,
-    /// Threads to use (default: as many as the machine offers); the result does not depend on it
-    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
-    pub threads: Option<NonZeroUsize>,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -74,7 +71,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let (file, _) = checkpoint_file(&args.runs, &args.run)?;
     let trained = Trained::load(&file)?;
     let source = trained.source(&args.data)?;
-    let backend = backend::open(args.device, None, Engine::Auto, threads(args.threads)?)?;
+    let backend = args.compute.open()?;
     let report = Bench::new(trained, source, backend.as_ref())?.measure(&Options { walks, frames, seed: args.seed })?;
     let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
     if args.json {

@@ -1,9 +1,9 @@
 //! `mvae-fast generate`: walks, reconstructed clips and motion of given latents, as files.
+use super::compute::Compute;
 use super::controlled;
 use super::export::find_clip;
 use super::output::Output;
-use super::{checkpoint_file, print, threads};
-use crate::backend::{self, Device, Engine};
+use super::{checkpoint_file, print};
 use crate::data::npz::Extra;
 use crate::data::{Dataset, npz, windows};
 use crate::generate::{Latents, Motion, frames_to_encode};
@@ -75,12 +75,9 @@ pub struct GenerateArgs {
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
-    pub device: Device,
-    /// Threads to use (default: as many as the machine offers); the result does not depend on it
-    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
-    pub threads: Option<NonZeroUsize>,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -102,7 +99,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     let output = Output::new(args.output.as_deref(), run, rig.is_some())?;
     let given = args.latents.as_deref().map(|file| Given::read(file, trained.model().latent_size)).transpose()?;
     let plan = Plan::new(args, &trained, &source, given.as_ref())?;
-    let backend = backend::open(args.device, None, Engine::Auto, threads(args.threads)?)?;
+    let backend = args.compute.open()?;
 
     let begun = Instant::now();
     let arranged = given.map(|given| given.arranged(plan.starts.len(), plan.frames));

@@ -2,6 +2,7 @@
 use super::{InfoArgs, checkpoint_file, print, run_folder};
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Meta};
+use crate::config::Variant;
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
 use crate::record::EpochRecord;
@@ -9,7 +10,7 @@ use crate::run::logs;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// Prints what is in a run folder (its best or last checkpoint, its last record) or in a checkpoint file.
+/// Prints what is in a run folder (its last checkpoint, else its best, and its last record) or in a checkpoint file.
 pub fn info(args: &InfoArgs) -> Result<()> {
     let path = run_folder(&args.runs, &args.path);
     let (file, run) = checkpoint_file(&args.runs, &args.path)?;
@@ -56,10 +57,16 @@ fn is_state(name: &str) -> bool {
 
 fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     let m = &meta.model;
-    line(format_args!("model {:?}, written by version {}", m.variant, meta.version));
+    line(format_args!("model {}, written by version {}", m.variant.name(), meta.version));
+    let parts = match m.variant {
+        Variant::Mixture => format!(", experts {}, gate hidden {}", m.experts, m.gate_hidden_size),
+        Variant::Specialist => format!(", experts {}", m.experts),
+        Variant::Vq => format!(", codes {}", m.codes),
+        Variant::Posevae => String::new(),
+    };
     line(format_args!(
-        "sizes: frame {}, latent {}, hidden {}, experts {}, condition frames {}, future predictions {}",
-        m.frame_size, m.latent_size, m.hidden_size, m.experts, m.condition_frames, m.future_predictions
+        "sizes: frame {}, latent {}, hidden {}{parts}, condition frames {}, future predictions {}",
+        m.frame_size, m.latent_size, m.hidden_size, m.condition_frames, m.future_predictions
     ));
     line(format_args!("normalisation {:?}", meta.normalization));
     if let Some(rig) = &meta.rig {

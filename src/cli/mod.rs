@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and one small function for each command.
 //!
 //! Results go to standard output (through [`print()`]), everything else to standard error.
+mod compute;
 mod control;
 mod controlled;
 pub mod doctor;
@@ -14,18 +15,18 @@ mod output;
 mod train;
 mod usage;
 
-use crate::backend::{self, Device, Engine};
+use crate::backend::Device;
 use crate::config::{self, Config, Overrides, Preset, Variant};
 use crate::data::{check, npz, synth};
-use crate::plan::Precision;
 use crate::run::folder::RunFolder;
 use crate::{Error, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use compute::Compute;
 use environment::{OfControl, OfTrain};
 use import::{IMPORT_EXAMPLES, ImportArgs};
 use std::io::Write;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use usage::usage;
 
@@ -63,6 +64,11 @@ Flags win over the environment, the environment over --config, --config over --p
 --resume goes on as the run was configured: of the keys in the environment, only
 MVAE_MAX_MINUTES and MVAE_CHECKPOINT_EVERY have a say.";
 
+const GRADCHECK_HELP: &str = "\
+With --device auto or cpu, gradients are compared with finite differences; with cuda (or simt, in
+a build with --features simt) every kernel is compared with its operation's definition, and the
+gradients of whole steps with double precision.";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -83,7 +89,8 @@ pub enum Command {
     /// Look at motion data, or make some
     #[command(subcommand)]
     Data(DataCommand),
-    /// Compare every gradient with finite differences in f64
+    /// Compare every gradient with finite differences in f64, or kernels with the definitions of their operations
+    #[command(after_help = GRADCHECK_HELP)]
     Gradcheck(GradcheckArgs),
     /// Say what this machine offers
     Doctor(DoctorArgs),
@@ -115,8 +122,8 @@ pub struct TrainArgs {
     /// Continue this run (a folder, or its name under --runs) where it stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "init", "config", "preset"])]
     pub resume: Option<PathBuf>,
-    /// Start from the parameters and statistics of this checkpoint, or of a safetensors file of a bare state dict
-    #[arg(long, value_name = "CHECKPOINT")]
+    /// Start from the parameters and statistics of this run or checkpoint, or of a safetensors file of a bare state dict
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
     pub init: Option<PathBuf>,
     /// TOML file of configuration keys, such as a run's config.toml
     #[arg(long, value_name = "FILE")]
@@ -124,18 +131,9 @@ pub struct TrainArgs {
     /// Where every key starts from (default: default); a file may say preset = "paper"
     #[arg(long)]
     pub preset: Option<Preset>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
-    pub device: Device,
-    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
-    #[arg(long, env = "MVAE_PRECISION")]
-    pub precision: Option<Precision>,
-    /// How a CUDA device gets its calls; the result does not depend on it
-    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
-    pub engine: Engine,
-    /// Threads to use (default: as many as the machine offers); the result does not depend on it
-    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
-    pub threads: Option<NonZeroUsize>,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print no progress
     #[arg(long)]
     pub quiet: bool,
@@ -167,21 +165,27 @@ pub struct InfoArgs {
     pub json: bool,
 }
 
-/// What `data check` judges by; names and defaults are those of `train`.
+/// Keys of `train` that decide what a set offers to train on.
 #[derive(Debug, clap::Args)]
-pub struct CheckSizes {
-    /// Steps of a rollout
-    #[arg(long, default_value = "8")]
-    rollout: NonZeroU16,
-    /// Condition frames
-    #[arg(long, default_value = "1")]
-    condition_frames: NonZeroU16,
-    /// Frames predicted at once
-    #[arg(long, default_value = "1")]
-    future_predictions: NonZeroU16,
-    /// Windows of a mini-batch
-    #[arg(long, default_value = "64")]
-    batch_size: NonZeroU16,
+pub struct CheckKeys {
+    /// T: steps of a rollout
+    #[arg(long)]
+    rollout: Option<usize>,
+    /// C: frames the model is conditioned on
+    #[arg(long)]
+    condition_frames: Option<usize>,
+    /// K: frames predicted at once
+    #[arg(long)]
+    future_predictions: Option<usize>,
+    /// B: rollouts in a mini-batch
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// Fraction of the clips held out, at least one clip unless 0
+    #[arg(long, allow_negative_numbers = true)]
+    validation: Option<f64>,
+    /// Seed, by which held-out clips are chosen
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 /// The commands under `data`.
@@ -192,9 +196,9 @@ pub enum DataCommand {
         /// npz files
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// Sizes of the training to come
+        /// The training to come
         #[command(flatten)]
-        sizes: CheckSizes,
+        keys: CheckKeys,
         /// Print as JSON
         #[arg(long)]
         json: bool,
@@ -224,16 +228,9 @@ pub struct GradcheckArgs {
     /// Only this network (default: all)
     #[arg(long)]
     pub variant: Option<Variant>,
-    /// auto and cpu compare gradients with finite differences; simt, cuda and cuda:N kernels with those definitions, and the
-    /// gradients of whole steps with double precision
-    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
-    pub device: Device,
-    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
-    #[arg(long, env = "MVAE_PRECISION")]
-    pub precision: Option<Precision>,
-    /// How a CUDA device gets its calls
-    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
-    pub engine: Engine,
+    /// Where to compute.
+    #[command(flatten)]
+    pub compute: Compute,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
@@ -309,19 +306,6 @@ fn absolute(paths: &mut [PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// More threads than any machine this was made for has cores.
-const MAX_THREADS: usize = 1024;
-
-/// What `--threads` says; 0 = all cores.
-fn threads(threads: Option<NonZeroUsize>) -> Result<usize> {
-    match threads.map_or(0, NonZeroUsize::get) {
-        threads if threads > MAX_THREADS => {
-            Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")))
-        }
-        threads => Ok(threads),
-    }
-}
-
 /// A run given by its folder, or by its name under `runs`.
 pub fn run_folder(runs: &Path, run: &Path) -> PathBuf {
     if run.exists() { run.to_owned() } else { runs.join(run) }
@@ -345,7 +329,7 @@ fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder
     Err(Error::checkpoint(run, what, "check the path, or give --runs"))
 }
 
-/// The whole command line, with the default preset's values in the help of `train`.
+/// The whole command line, with the default preset's values in the help of `train` and `data check`.
 pub fn command() -> clap::Command {
     let defaults: toml::Table = Config::default().to_toml().parse().expect("it is TOML");
     let with_default = |arg: clap::Arg| match defaults.get(arg.get_id().as_str()) {
@@ -356,7 +340,8 @@ pub fn command() -> clap::Command {
             arg.help(format!("{help} [default: {value}]"))
         }
     };
-    Cli::command().mut_subcommand("train", |train| train.mut_args(with_default))
+    let check = |data: clap::Command| data.mut_subcommand("check", |check| check.mut_args(with_default));
+    Cli::command().mut_subcommand("train", |train| train.mut_args(with_default)).mut_subcommand("data", check)
 }
 
 /// Reads the arguments and the environment of this process; help and version end it. Errors: what is wrong with them.
@@ -392,7 +377,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Eval(args) => eval::eval(&args),
         Command::Control(command) => control::control(&command),
         Command::Info(args) => info::info(&args),
-        Command::Data(DataCommand::Check { files, sizes, json }) => data_check(&files, &sizes, json),
+        Command::Data(DataCommand::Check { files, keys, json }) => data_check(&files, &keys, json),
         Command::Data(DataCommand::Export(args)) => export::export(&args.file, args.clip.as_deref(), &args.output),
         Command::Data(DataCommand::Import(args)) => import::import(&args),
         Command::Data(DataCommand::Synth { output, frames, seed }) => data_synth(&output, frames.get(), seed),
@@ -403,16 +388,15 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn data_check(files: &[PathBuf], sizes: &CheckSizes, json: bool) -> Result<()> {
-    let sizes = check::Sizes {
-        rollout: sizes.rollout.get().into(),
-        condition_frames: sizes.condition_frames.get().into(),
-        future_predictions: sizes.future_predictions.get().into(),
-        batch_size: sizes.batch_size.get().into(),
-    };
+fn data_check(files: &[PathBuf], keys: &CheckKeys, json: bool) -> Result<()> {
+    let &CheckKeys { rollout, condition_frames, future_predictions, batch_size, validation, seed } = keys;
+    let none = Overrides::default();
+    let flags =
+        Overrides { rollout, condition_frames, future_predictions, batch_size, validation, seed, ..none.clone() };
+    let config = Config::layered(None, None, &none, &flags)?;
     let mut unready = Vec::new();
     for file in files {
-        let report = check::check(&npz::read_lenient(file)?, &sizes);
+        let report = check::check(&npz::read_lenient(file)?, &config);
         if json {
             print(&format!("{}\n", serde_json::json!({ "file": file, "report": report })))?;
         } else {
@@ -450,8 +434,8 @@ fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
-    let backend = backend::open(args.device, args.precision, args.engine, 0)?;
-    if matches!(args.device, Device::Auto | Device::Cpu) {
+    let backend = args.compute.open()?;
+    if matches!(args.compute.device, Device::Auto | Device::Cpu) {
         let report = crate::gradcheck::run(variants, backend.as_ref())?;
         print_report(&report, args.json)?;
         return report.verdict();

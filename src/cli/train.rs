@@ -1,15 +1,14 @@
 //! `mvae-fast train`: opens device, data and run folder, trains, and says what came of it.
-use super::{TrainArgs, absolute, print, run_folder, threads};
+use super::{TrainArgs, absolute, checkpoint_file, print, run_folder};
 use crate::config::Config;
 use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::setup::{Setup, Start};
-use crate::{Error, Result, backend, trainer};
+use crate::{Error, Result, trainer};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fmt::Write;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -20,7 +19,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
         return print(&config.to_toml());
     }
     absolute(&mut config.data)?;
-    let backend = backend::open(args.device, args.precision, args.engine, threads(args.threads)?)?;
+    let backend = args.compute.open()?;
     let say = |line: String| {
         if !args.quiet {
             eprintln!("{line}");
@@ -34,15 +33,15 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     // Everything that can be wrong with data or checkpoint is found before a new run leaves a trace on disk.
     let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(&args.runs, run))).transpose()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
-    let start = match (&last, &args.init) {
+    let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
+    let start = match (&last, &init) {
         (Some(last), _) => Start::Resume(last),
-        (None, Some(init)) => Start::Init(init),
+        (None, Some((init, _))) => Start::Init(init),
         (None, None) => Start::Fresh,
     };
     let mut setup = Setup::new(&config, backend.as_ref(), start)?;
     let stop = stop_flag()?;
-    let threads = args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get);
-    let env = Env::collect(&backend.describe(), threads);
+    let env = Env::collect(&backend.describe(), args.compute.threads());
     let folder = match resumed {
         None => {
             let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());

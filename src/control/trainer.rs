@@ -67,7 +67,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
             console.say(&format!("stopped after --max-minutes {limit}; continue with --resume {path}"));
             Ok(records)
         }
-        signal => Err(Error::Stopped(signal as i32)),
+        signal => Err(Error::Stopped { signal: signal as i32, run: folder.path().to_owned() }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a person wants to know about a motion file before training on it.
 use super::{Dataset, windows};
+use crate::config::Config;
 use crate::motion::features::joints;
 use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::view::View;
@@ -13,25 +14,6 @@ const JUMP_FACTOR: f32 = 5.0;
 const USUAL_QUANTILE: f64 = 0.99;
 /// Places listed of each kind.
 const LISTED: usize = 10;
-
-/// The sizes that decide which windows a set offers.
-#[derive(Debug, Clone, Copy)]
-pub struct Sizes {
-    /// T: steps of a rollout.
-    pub rollout: usize,
-    /// C: condition frames.
-    pub condition_frames: usize,
-    /// K: frames predicted at once.
-    pub future_predictions: usize,
-    /// B: windows of a mini-batch.
-    pub batch_size: usize,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Sizes { rollout: 8, condition_frames: 1, future_predictions: 1, batch_size: 64 }
-    }
-}
 
 /// What [`check`] found; `Display` writes it for a person, serde for a program.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -70,6 +52,8 @@ pub struct Report {
     pub short_clips: usize,
     /// Windows to train on.
     pub windows: usize,
+    /// Windows held out.
+    pub held_out_windows: usize,
     /// Windows of a mini-batch.
     pub batch_size: usize,
     /// Whole mini-batches of an epoch.
@@ -136,11 +120,13 @@ pub struct Jump {
     pub features: usize,
 }
 
-/// Looks at a set, which may hold values that are not finite (see [`super::npz::read_lenient`]).
-pub fn check(dataset: &Dataset, sizes: &Sizes) -> Report {
+/// Looks at a set, which may hold values that are not finite (see [`super::npz::read_lenient`]), as what a run of this
+/// configuration would be trained on.
+pub fn check(dataset: &Dataset, config: &Config) -> Report {
     let clips = dataset.clips();
-    let span = windows::span(sizes.rollout, sizes.condition_frames, sizes.future_predictions);
-    let windows = windows::starts(&clips, span).len();
+    let span = windows::span(config.rollout, config.condition_frames, config.future_predictions);
+    let split = windows::split(&clips, config.validation, config.seed, windows::HELD_OUT_FRAMES);
+    let [windows, held_out_windows] = [&split.train, &split.validation].map(|clips| windows::starts(clips, span).len());
     let joints = joints(dataset.frame_size);
     let non_finite = || (0..dataset.frames.len()).filter(|&i| !dataset.frames[i].is_finite());
     let jumps = jumps(dataset);
@@ -177,8 +163,9 @@ pub fn check(dataset: &Dataset, sizes: &Sizes) -> Report {
         span,
         short_clips: clips.iter().filter(|clip| clip.len() < span).count(),
         windows,
-        batch_size: sizes.batch_size,
-        batches: windows / sizes.batch_size,
+        held_out_windows,
+        batch_size: config.batch_size,
+        batches: windows / config.batch_size,
         ready: false,
         problems: Vec::new(),
         warnings: Vec::new(),
@@ -195,9 +182,13 @@ impl Report {
             self.problems.push(format!("{} values are not finite: mend or cut those frames", self.non_finite));
         }
         if self.batches == 0 {
+            let held_out = match self.held_out_windows {
+                0 => String::new(),
+                windows => format!(" beside {windows} held out"),
+            };
             self.problems.push(format!(
-                "{} windows are fewer than one mini-batch of {}: give more data or clips of at least {} frames, or \
-                 lower the batch size",
+                "{} windows{held_out} are fewer than one mini-batch of {}: give more data or clips of at least {} \
+                 frames, or lower the batch size",
                 self.windows, self.batch_size, self.span
             ));
         }
@@ -247,7 +238,8 @@ impl fmt::Display for Report {
         }
         writeln!(f, "short clips {} of less than {} frames", self.short_clips, self.span)?;
         let (windows, batches, size) = (self.windows, self.batches, self.batch_size);
-        writeln!(f, "windows     {windows}, {batches} mini-batches of {size} an epoch")?;
+        let held_out = self.held_out_windows;
+        writeln!(f, "windows     {windows}, {batches} mini-batches of {size} an epoch; {held_out} more are held out")?;
         for warning in &self.warnings {
             writeln!(f, "warning     {warning}")?;
         }

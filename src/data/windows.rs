@@ -3,6 +3,9 @@ use crate::{Error, Result};
 use std::ops::Range;
 use std::path::Path;
 
+/// Shortest clip that is held out: a few windows.
+pub const HELD_OUT_FRAMES: usize = 40;
+
 /// Frames one rollout touches: C conditions, then the last of its T steps predicts K frames.
 pub fn span(rollout: usize, condition_frames: usize, future_predictions: usize) -> usize {
     condition_frames + rollout + future_predictions - 1
@@ -37,21 +40,25 @@ pub fn selectable(
 
 /// [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`]; `path` names the data in
 /// it), as an epoch, which leaves its incomplete last mini-batch out, would then do nothing.
-pub fn training_starts(path: &Path, clips: &[Range<usize>], span: usize, batch_size: usize) -> Result<Vec<u32>> {
-    let starts = starts(clips, span);
-    if starts.len() >= batch_size {
-        return Ok(starts);
+pub fn training_starts(path: &Path, split: &Split, span: usize, batch_size: usize) -> Result<Vec<u32>> {
+    let Split { train, validation, .. } = split;
+    let windows = starts(train, span);
+    if windows.len() >= batch_size {
+        return Ok(windows);
     }
-    let short = clips.iter().filter(|clip| clip.len() < span).count();
+    let short = train.iter().filter(|clip| clip.len() < span).count();
+    let held_out = starts(validation, span).len();
+    let and_held_out = if held_out > 0 { format!(" ({held_out} more are held out)") } else { String::new() };
+    let hold_less = if held_out > 0 { "hold out less (--validation), " } else { "" };
     Err(Error::data(
         path,
         format!(
-            "{} windows to train on, fewer than one mini-batch of {batch_size}; clips shorter than the {span} frames a \
-             window needs: {short} of {}",
-            starts.len(),
-            clips.len()
+            "{} windows to train on{and_held_out}, fewer than one mini-batch of {batch_size}; clips shorter than the \
+             {span} frames a window needs: {short} of {}",
+            windows.len(),
+            train.len()
         ),
-        "give more data, or lower the batch size or the rollout",
+        format!("give more data, {hold_less}or lower the batch size or the rollout"),
     ))
 }
 

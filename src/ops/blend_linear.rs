@@ -10,7 +10,7 @@ use crate::arena::{Arena, Mat as Place, Var};
 use crate::backend::gemm::{Mat, MatsMut, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::{Grid, Grids, Output, Plan, Product, size};
+use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -149,11 +149,12 @@ impl<T: Real> BlendLinear<T> {
 
 impl<T: Real> Operation for BlendLinear<T> {
     fn forward(&self, plan: &mut Plan) {
+        let none = Ptr::NONE;
         plan.push(
             "blend_linear_forward",
             self.tiles(self.y.cols(), self.z.cols() + self.h.cols()),
             &[Output::whole("y"), Output::whole("each")],
-            self.args(),
+            Args { dy: none, deach: none, dz: none, dh: none, dgate: none, dw: none, dbias: none, ..self.args() },
             cpu::forward::<T>,
         );
     }
@@ -166,12 +167,17 @@ impl<T: Real> Operation for BlendLinear<T> {
             add_dw: plan.accumulate(self.w.grad),
             ..self.args()
         };
+        // What a call does not touch is left out, so that it does not wait for who writes that.
+        let none = Ptr::NONE;
+        let to_gate = Args { dz: none, dh: none, dw: none, dbias: none, ..args };
+        let to_inputs = Args { y: none, each: none, dgate: none, dw: none, dbias: none, ..args };
+        let to_weights = Args { y: none, each: none, dy: none, dz: none, dh: none, dgate: none, ..args };
         let (experts, inputs) = (self.bias.rows(), self.z.cols() + self.h.cols());
         plan.push(
             "blend_linear_backward_gate",
             Grid::items(self.y.rows(), 256),
             &[Output::part("dy"), Output::whole("deach"), Output::sum("dgate", args.add_dgate)],
-            args,
+            to_gate,
             cpu::backward_gate::<T>,
         );
         if !(self.z.grad.is_none() && self.h.grad.is_none()) {
@@ -179,7 +185,7 @@ impl<T: Real> Operation for BlendLinear<T> {
                 "blend_linear_backward_x",
                 self.tiles(self.z.grad.cols() + self.h.grad.cols(), self.y.cols()),
                 &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
-                args,
+                to_inputs,
                 cpu::backward_x::<T>,
             );
         }
@@ -187,7 +193,7 @@ impl<T: Real> Operation for BlendLinear<T> {
             "blend_linear_backward_w",
             weight_tiles(experts, inputs, self.y.cols(), self.y.rows()),
             &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
-            args,
+            to_weights,
             cpu::backward_w::<T>,
         );
     }

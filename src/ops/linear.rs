@@ -7,7 +7,7 @@ use crate::arena::Var;
 use crate::backend::gemm::{Mat, MatsMut, product, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
-use crate::plan::{Grid, Grids, Output, Plan, Product, size};
+use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -123,26 +123,29 @@ impl<T: Real> Operation for Linear<T> {
             "linear_forward",
             tiles(self.y.rows(), self.y.cols(), self.w.cols()),
             &[Output::whole("y")],
-            self.args(),
+            Args { dy: Ptr::NONE, dx: Ptr::NONE, dh: Ptr::NONE, dw: Ptr::NONE, dbias: Ptr::NONE, ..self.args() },
             cpu::forward::<T>,
         );
     }
 
     fn backward(&self, plan: &mut Plan) {
         let add_dw = plan.accumulate(self.w.grad);
-        let args = Args { add_dw, ..self.args() };
+        // What a call does not touch is left out, so that it does not wait for who writes that.
+        let (all, none) = (Args { add_dw, ..self.args() }, Ptr::NONE);
+        let to_weights = Args { y: none, dx: none, dh: none, ..all };
+        let to_inputs = Args { y: none, dw: none, dbias: none, ..all };
         if self.act != Activation::None {
             plan.push(
                 "linear_backward_act",
                 Grid::elements(self.y.value.len(), 256),
                 &[Output::part("dy")],
-                args,
+                Args { y: all.y, dx: none, dh: none, ..to_inputs },
                 cpu::backward_act::<T>,
             );
         }
         if !(self.x.grad.is_none() && self.h.grad.is_none()) {
             let (add_dx, add_dh) = (plan.accumulate(self.x.grad), plan.accumulate(self.h.grad));
-            let args = Args { add_dx, add_dh, ..args };
+            let args = Args { add_dx, add_dh, ..to_inputs };
             let columns = self.x.grad.cols() + self.h.grad.cols();
             plan.push(
                 "linear_backward_x",
@@ -155,8 +158,8 @@ impl<T: Real> Operation for Linear<T> {
         plan.push(
             "linear_backward_w",
             weight_tiles(1, self.w.rows(), self.w.cols(), self.y.rows()),
-            &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
-            args,
+            &[Output::sum("dw", add_dw), Output::sum("dbias", add_dw)],
+            to_weights,
             cpu::backward_w::<T>,
         );
     }

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::arena::{Mat, Var};
 use crate::backend::team::Team;
 use crate::backend::vector;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Grid, Output, Plan, Ptr, size};
 use crate::real::Real;
 
 /// Entries of the buffer of losses, [`LOSSES`] f64 numbers, that a step fills.
@@ -84,7 +84,8 @@ impl<T: Real> ReconLoss<T> {
 
 impl<T: Real> Operation for ReconLoss<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push("recon_loss_forward", Grid::one(1024), &[Output::part("losses")], self.args(), cpu::forward::<T>);
+        let args = Args { dy: Ptr::NONE, ..self.args() };
+        plan.push("recon_loss_forward", Grid::one(1024), &[Output::part("losses")], args, cpu::forward::<T>);
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -93,7 +94,7 @@ impl<T: Real> Operation for ReconLoss<T> {
             "recon_loss_backward",
             Grid::elements(self.y.value.len(), 256),
             &[Output::whole("dy")],
-            self.args(),
+            Args { losses: Ptr::NONE, ..self.args() },
             cpu::backward::<T>,
         );
     }

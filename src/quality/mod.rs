@@ -15,7 +15,7 @@ use crate::data::windows;
 use crate::motion::Rig;
 use crate::rollout::Decoder;
 use crate::trained::{Source, Trained};
-use crate::{Error, Result, setup};
+use crate::{Error, Result};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -85,7 +85,7 @@ impl<'a> Bench<'a> {
         let (config, model) = (&trained.config, trained.model());
         let clips = set.clips();
         let (train, held_out) = if own {
-            let split = windows::split(&clips, config.validation, config.seed, setup::HELD_OUT_FRAMES);
+            let split = windows::split(&clips, config.validation, config.seed, windows::HELD_OUT_FRAMES);
             (split.train, split.validation)
         } else {
             (clips.clone(), clips)

@@ -5,6 +5,8 @@
 // off, so whoever does not wait reads old numbers. While a stream is captured, anything but a launch is an error.
 //   FAIL=NAME:CODE:N   call N (from 0) of this function fails with this code; NAME `kernel` fails when it runs, for good
 //   CAPABILITY=75      compute capability 7.5 instead of 9.0
+//   TOGETHER=0         the device cannot run blocks that wait for one another
+//   CUDA=12040         a driver of CUDA 12.4, which reads no PTX that a newer nvcc wrote, instead of any
 //   COUNTS=FILE        how often each function was called, at exit
 #include <csetjmp>
 #include <cstdint>
@@ -19,17 +21,18 @@
 #include <string>
 #include <ucontext.h>
 #include <vector>
-#include "kernels.inc"
+#include "kernels.cu"
 
 namespace {
 
-// ---- one block, thread by thread: a thread runs until it waits for its warp (0) or block (1), in turn.
+// ---- blocks side by side, thread by thread: a thread runs until it waits for its warp (0), block (1) or grid (2), in turn.
 struct Thread {
   jmp_buf at;
   bool made, turn;
   int state;  // -1 ready, -2 done, else what it waits for
 };
 const size_t STACK = 64 << 10, MOST = 1024;
+const u32 MULTIPROCESSORS = 3;
 Thread threads[MOST];
 std::vector<char> stacks(MOST * STACK);
 u64 lanes[2 * MOST * LANE_WORDS];
@@ -39,15 +42,18 @@ struct {
   void (*run)(const void*, const Where*, void*);
   const void* args;
   Where at;
-  void* shared;
+  char* shared;  // of the first block
+  size_t stride;
 } task;
 
 // What runs on a thread's stack: one task after the other. Contexts are made once, as that is slow.
 void body() {
   for (const u32 me = current;;) {
     Where at = task.at;
-    at.thread = me;
-    task.run(task.args, &at, task.shared);
+    const u32 block = me / at.threads;
+    at.block += block;
+    at.thread = me % at.threads;
+    task.run(task.args, &at, task.shared + block * task.stride);
     threads[me].state = -2;
     if (!_setjmp(threads[me].at)) _longjmp(scheduler, 1);
   }
@@ -67,7 +73,9 @@ void resume(u32 i) {
   setcontext(&context);
 }
 
-void run_block(u32 n) {
+// So many blocks, the first of which is the task's.
+void run_blocks(u32 blocks) {
+  const u32 n = blocks * task.at.threads;
   for (u32 i = 0; i < n; ++i) threads[i].state = -1;
   for (;;) {
     u32 done = 0, moved = 0;
@@ -76,8 +84,8 @@ void run_block(u32 n) {
       done += threads[i].state == -2;
     }
     if (done == n) return;
-    for (int what = 0; what < 2; ++what)
-      for (u32 group = what ? n : 32, start = 0; start < n; start += group) {
+    for (int what = 0; what < 3; ++what)
+      for (u32 group = what == 0 ? 32 : what == 1 ? task.at.threads : n, start = 0; start < n; start += group) {
         bool all = true;
         for (u32 i = start; i < start + group; ++i) all &= threads[i].state == what;
         if (all) for (u32 i = start; i < start + group; ++i) threads[i].state = -1, ++moved;
@@ -90,6 +98,7 @@ void run_block(u32 n) {
 struct Launch {
   std::string name;
   u32 blocks, threads;
+  bool together;
   std::vector<char> args;
 };
 typedef std::vector<Launch> Graph;
@@ -136,12 +145,14 @@ void execute(const Launch& launch) {
   task.run = reinterpret_cast<void (*)(const void*, const Where*, void*)>(own_symbol(launch.name));
   std::string stem = launch.name.substr(0, launch.name.size() - 6);
   const u64* layout = static_cast<const u64*>(own_symbol(stem + "layout"));
-  std::vector<char> shared(layout[1] + 256, char(0xFF));
+  const u32 at_once = launch.together ? launch.blocks : 1;
+  task.stride = (layout[1] + 255) / 256 * 256;
+  std::vector<char> shared(at_once * task.stride + 256, char(0xFF));
   task.args = launch.args.data();
-  task.shared = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(shared.data()) + 255) / 256 * 256);
-  for (u32 block = 0; block < launch.blocks; ++block) {
+  task.shared = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(shared.data()) + 255) / 256 * 256);
+  for (u32 block = 0; block < launch.blocks; block += at_once) {
     task.at = Where{block, launch.blocks, 0, launch.threads};
-    run_block(launch.threads);
+    run_blocks(at_once);
   }
 }
 
@@ -152,15 +163,22 @@ int work_off() {
   return lost;
 }
 
-int launch(const char* symbol, u32 blocks, u32 block_threads, void** parameters) {
+int launch(const char* symbol, u32 blocks, u32 block_threads, void** parameters, bool together = false) {
   std::string stem(symbol, std::strlen(symbol) - 6);
   const u64* layout = static_cast<const u64*>(own_symbol(stem + "layout"));
   const char* args = static_cast<const char*>(parameters[0]);
   if (block_threads > layout[2] || block_threads % 32 || !blocks) return 1;
-  Launch one{symbol, blocks, block_threads, std::vector<char>(args, args + layout[0])};
+  if (together != bool(layout[3]) || (together && blocks > MULTIPROCESSORS)) return 720;
+  Launch one{symbol, blocks, block_threads, together, std::vector<char>(args, args + layout[0])};
   if (captured) captured->push_back(one);
   else queue.push_back([one] { execute(one); });
   return 0;
+}
+
+// The newest CUDA that this driver knows.
+int own_version() {
+  const char* version = std::getenv("CUDA");
+  return version ? std::atoi(version) : 99000;
 }
 
 double now_ms() {
@@ -195,14 +213,14 @@ extern "C" u32 simt_lane() { return current % 32; }
 #define END return 0; }
 
 FUNCTION(cuInit, false, unsigned) END
-FUNCTION(cuDriverGetVersion, true, int* version) *version = 13000; END
+FUNCTION(cuDriverGetVersion, true, int* version) *version = own_version(); END
 FUNCTION(cuDeviceGetCount, true, int* count) *count = 1; END
 FUNCTION(cuDeviceGet, true, int* device, int number) *device = number; END
 FUNCTION(cuDeviceGetName, true, char* name, int size, int) std::snprintf(name, size, "this machine"); END
 FUNCTION(cuDeviceGetAttribute, true, int* value, int what, int)
   const char* capability = std::getenv("CAPABILITY");
   int both = capability ? std::atoi(capability) : 90;
-  *value = what == 75 ? both / 10 : what == 76 ? both % 10 : 0;
+  *value = what == 75 ? both / 10 : what == 76 ? both % 10 : what == 16 ? MULTIPROCESSORS : what == 95 ? !std::getenv("TOGETHER") : 0;
 END
 FUNCTION(cuDevicePrimaryCtxRetain, false, void** context, int) *context = &queue; END
 FUNCTION(cuDevicePrimaryCtxRelease_v2, false, int) END
@@ -211,7 +229,10 @@ FUNCTION(cuStreamCreate, false, void** stream, unsigned) *stream = &queue; END
 FUNCTION(cuStreamDestroy_v2, false, void*) END
 FUNCTION(cuStreamSynchronize, false, void*) return work_off(); END
 FUNCTION(cuModuleLoadData, false, void** module, const char* image)
-  if (!std::strstr(image, ".version")) return 218;
+  const char* release = std::strstr(image, "release ");
+  int major, minor;
+  if (!release || std::sscanf(release, "release %d.%d", &major, &minor) != 2) return 218;
+  if (1000 * major + 10 * minor > own_version()) return 222;
   *module = &counts;
 END
 FUNCTION(cuModuleUnload, false, void*) END
@@ -239,6 +260,10 @@ END
 FUNCTION(cuLaunchKernel, true, const char* name, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32, void*, void** parameters, void**)
   return launch(name, blocks, block_threads, parameters);
 END
+FUNCTION(cuLaunchCooperativeKernel, false, const char* name, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32, void*, void** parameters)
+  return launch(name, blocks, block_threads, parameters, true);
+END
+FUNCTION(cuOccupancyMaxActiveBlocksPerMultiprocessor, true, int* blocks, const char*, int, size_t) *blocks = 1; END
 struct Config {
   u32 blocks[3], threads[3], shared;
   void* stream;

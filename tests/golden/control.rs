@@ -192,7 +192,8 @@ impl Model {
 
     fn places<T: Real>(&self, arena: &mut Arena) -> [Parameters<T>; 2] {
         let decoder = Layout::of(&self.config, ExpertInit::Reference, CodebookInit::Fixed);
-        let controller = Layout::of_policy(self.observation, self.config.latent_size, 256, 1.0);
+        let hidden = self.case.array("ctrl.actor.0.weight").shape[0];
+        let controller = Layout::of_policy(self.observation, self.config.latent_size, hidden, 1.0);
         [decoder, controller].map(|layout| Parameters::new(arena, layout, false))
     }
 

@@ -26,9 +26,9 @@ KERNEL(planted_no_block_barrier, Planted, Row, 64)
 DEVICE void through_the_grid(Where at, const Planted& a, bool barrier) {
   const u32 i = at.block * at.threads + at.thread;
   a.y[i] = 2 * a.x[i];
-  if (barrier) grid_sync();
+  if (barrier) grid_sync(at, nullptr, 0);
   const float other = a.y[a.n - 1 - i];
-  if (barrier) grid_sync();
+  if (barrier) grid_sync(at, nullptr, 0);
   a.y[i] = other / 2;
 }
 DEVICE void planted_grid(Where at, const Planted& a, NoShared&) { through_the_grid(at, a, true); }

@@ -74,7 +74,7 @@ impl<T: Real> Run<T> {
     }
 
     pub fn steps(&mut self, steps: usize) {
-        (0..steps).for_each(|_| self.memory.run(&self.step.plan).unwrap());
+        self.memory.repeat(&self.step.plan, steps).unwrap();
     }
 
     pub fn parameters(&self) -> Vec<T> {

@@ -13,13 +13,18 @@ pub fn fault(number: usize, doing: &str, error: DriverError) -> Error {
     Error::Device(format!("cuda:{number}: {doing}: {words}{mend}"))
 }
 
+/// The driver knows CUDA up to `driver`; the kernels were compiled by the nvcc of `toolkit`, whose PTX it cannot read.
+pub fn too_old(number: usize, driver: String, toolkit: &str) -> Error {
+    Error::Device(format!(
+        "cuda:{number}: the driver (CUDA {driver}) is older than the nvcc that compiled the kernels (CUDA {toolkit}); \
+         update the driver, or build with NVCC naming an nvcc of CUDA {driver} or older"
+    ))
+}
+
 /// What to do about an error, where something can be done.
 fn mend(error: CUresult) -> Option<&'static str> {
     Some(match error {
         CUresult::CUDA_ERROR_NO_DEVICE => "no GPU is to be seen; look at nvidia-smi and CUDA_VISIBLE_DEVICES",
-        CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
-            "the driver is older than the nvcc that compiled the kernels; update it, or build with an older nvcc"
-        }
         CUresult::CUDA_ERROR_OUT_OF_MEMORY => "use a smaller model, batch or data set, or free the device",
         // The context is lost with these: every later call returns them again.
         CUresult::CUDA_ERROR_ILLEGAL_ADDRESS

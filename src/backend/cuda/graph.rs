@@ -12,7 +12,7 @@ use cudarc::driver::sys;
 use std::ffi::c_void;
 
 /// Graphs that are kept: more than a training run has, which are a rollout and those of its evaluation.
-const MOST: usize = 8;
+pub(super) const MOST: usize = 8;
 
 /// What a graph was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,8 @@ use std::ffi::CString;
 
 /// The kernels, compiled by build.rs for every device that is served; empty when it found no nvcc.
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+/// Whether this build has kernels: nvcc was there.
+pub const BUILT: bool = !PTX.is_empty();
 /// The same for compute capability 9.0 and up, where launches may start early.
 const PTX_90: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels_90.ptx"));
 /// Lowest compute capability that build.rs compiles for.
@@ -24,6 +26,12 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 impl Device {
+    /// What the device says of itself.
+    pub fn attribute(&self, what: Attribute) -> std::result::Result<i32, DriverError> {
+        // SAFETY: the device exists.
+        unsafe { result::device::get_attribute(self.device, what) }
+    }
+
     /// Makes its context that of this thread.
     pub fn make_current(&self) -> std::result::Result<(), DriverError> {
         // SAFETY: the context is retained for as long as this lives.
@@ -81,10 +89,38 @@ pub fn driver_found() -> bool {
     unsafe { sys::is_culib_present() }
 }
 
+/// Loads an image into the context of this thread. Errors: the driver cannot read it.
+pub fn load(number: usize, image: &str) -> Result<sys::CUmodule> {
+    let text = CString::new(image).expect("PTX is text");
+    // SAFETY: the image is a text that ends in a zero.
+    unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(|e| match e.0 {
+        sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
+            error::too_old(number, driver_version(), toolkit_of(image))
+        }
+        _ => error::fault(number, "loading the kernels", e),
+    })
+}
+
+/// The newest CUDA that the driver knows, as `12.4`.
+fn driver_version() -> String {
+    let mut version = 0;
+    // SAFETY: the driver's library is loaded.
+    match unsafe { sys::cuDriverGetVersion(&mut version) }.result() {
+        Ok(()) => format!("{}.{}", version / 1000, version % 1000 / 10),
+        Err(_) => "of unknown version".into(),
+    }
+}
+
+/// The CUDA whose nvcc compiled an image, as the image's first lines say: `release 13.0`.
+fn toolkit_of(image: &str) -> &str {
+    let release = image.split_once("compilation tools, release ").map(|(_, rest)| rest);
+    release.and_then(|rest| rest.split([',', '\n']).next()).unwrap_or("of unknown version")
+}
+
 /// Opens the device of this number and loads the kernels. Errors ([`Error::Device`]): see [`super::Cuda::new`].
 pub fn open(number: usize, engine: Engine) -> Result<Opened> {
     let refused = |what: String| Error::Device(format!("cuda:{number}: {what}"));
-    if PTX.is_empty() {
+    if !BUILT {
         let mend = "put nvcc on the PATH (or name it by NVCC) and build again, or pass --device cpu";
         return Err(refused(format!("this build has no kernels, as nvcc was not found; {mend}")));
     }
@@ -121,8 +157,6 @@ pub fn open(number: usize, engine: Engine) -> Result<Opened> {
     let device = Device { device, context };
     device.make_current().map_err(told("no context"))?;
     let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(told("no stream"))?;
-    let image = CString::new(if capability < (9, 0) { PTX } else { PTX_90 }).expect("PTX is text");
-    // SAFETY: the image is a text that ends in a zero.
-    let module = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(told("loading the kernels"))?;
+    let module = load(number, if capability < (9, 0) { PTX } else { PTX_90 })?;
     Ok(Opened { device, name, module, stream })
 }

@@ -20,7 +20,7 @@ function html(tag, className, parent, text) {
 function show(x, unit) {
   if (x === null) return "not a number";
   const size = Math.abs(x), short = Number(x.toPrecision(4));
-  const text = size !== 0 && (size < 1e-3 || size >= 1e6) ? short.toExponential().replace("e+", "e") : String(short);
+  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? short.toExponential().replace("e+", "e") : String(short);
   return unit ? `${text} ${unit}` : text;
 }
 

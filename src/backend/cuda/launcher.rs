@@ -1,0 +1,116 @@
+//! Plans that repeat, as one launch of the kernel `run_plan` (`kernels/run_plan.cu`): a block on each multiprocessor, all of
+//! which run at the same time and wait for one another between the phases of a step.
+use super::{Block, Cuda, open};
+use crate::backend::persistent::{self, PlanCall, RunPlan};
+use crate::plan::Plan;
+use crate::{Error, Result};
+use cudarc::driver::result;
+use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
+use std::ffi::c_void;
+
+/// The kernel, compiled by build.rs for every device that is served; empty when it found no nvcc.
+const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/run_plan.ptx"));
+/// Tables that are kept, as many as graphs.
+const MOST: usize = super::graph::MOST;
+
+/// A plan's calls on the device.
+struct Table {
+    plan: u64,
+    arena: usize,
+    calls: Block,
+    n: u32,
+    /// How often all blocks wait for one another in a repetition.
+    barriers: u32,
+}
+
+/// What launches need.
+pub struct Launcher {
+    module: sys::CUmodule,
+    function: sys::CUfunction,
+    /// Of a launch: one a multiprocessor.
+    blocks: u32,
+    /// How often a block came to a barrier.
+    arrived: Block,
+    /// The same, when all that was launched is done.
+    count: u32,
+    /// The latest last.
+    tables: Vec<Table>,
+}
+
+// SAFETY: as for `Cuda`, which owns it.
+unsafe impl Send for Launcher {}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        // SAFETY: loaded in `launcher`; nothing of it runs any more.
+        let _ = unsafe { result::module::unload(self.module) };
+    }
+}
+
+impl Cuda {
+    /// Errors ([`Error::Device`]): the device cannot run that many blocks at the same time.
+    pub(super) fn launcher(&self) -> Result<Launcher> {
+        let fault = |e| self.fault("looking at the device", e);
+        let blocks = self.device.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).map_err(fault)? as u32;
+        let together = self.device.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH).map_err(fault)? != 0;
+        let module = open::load(self.number, PTX)?;
+        let function = self.function_of(module, &persistent::kernel(self.precision))?;
+        // SAFETY: the function exists.
+        let fit =
+            unsafe { result::occupancy::max_active_block_per_multiprocessor(function, persistent::THREADS as i32, 0) };
+        if !together || fit.map_err(fault)? < 1 {
+            return Err(Error::Device(format!(
+                "cuda:{}: {} cannot run a block of {} threads on each multiprocessor at once, as engine persistent needs; \
+                 pass --engine graph",
+                self.number,
+                self.name,
+                persistent::THREADS
+            )));
+        }
+        Ok(Launcher { module, function, blocks, arrived: self.block(size_of::<u32>())?, count: 0, tables: Vec::new() })
+    }
+
+    /// Launches a plan that runs `times` times over the arena at this address.
+    pub(super) fn launch_plan(&self, launcher: &mut Launcher, plan: &Plan, times: usize, arena: usize) -> Result<()> {
+        let tables = &mut launcher.tables;
+        let table = match tables.iter().position(|table| table.plan == plan.id() && table.arena == arena) {
+            Some(at) => tables.remove(at),
+            None => {
+                if tables.len() == MOST {
+                    self.wait("making a table of calls")?;
+                    tables.remove(0);
+                }
+                self.table(plan, arena, launcher.blocks)?
+            }
+        };
+        let args = RunPlan {
+            calls: table.calls.address,
+            arrived: launcher.arrived.address,
+            n: table.n,
+            times: times as u32,
+            before: launcher.count,
+            pad: 0,
+        };
+        let barriers = table.barriers * times as u32;
+        tables.push(table);
+        let parameters = &mut [(&raw const args).cast_mut().cast::<c_void>()];
+        let (blocks, threads) = ((launcher.blocks, 1, 1), (persistent::THREADS, 1, 1));
+        // SAFETY: the kernel takes one such struct; calls, count and arena outlive the launch, as they are freed in order.
+        unsafe { result::launch_cooperative_kernel(launcher.function, blocks, threads, 0, self.stream, parameters) }
+            .map_err(|e| self.fault("launching a plan", e))?;
+        launcher.count = launcher.count.wrapping_add(barriers.wrapping_mul(launcher.blocks));
+        Ok(())
+    }
+
+    fn table(&self, plan: &Plan, arena: usize, blocks: u32) -> Result<Table> {
+        let calls: Vec<PlanCall> = persistent::calls(plan.calls(), self.precision, arena, blocks);
+        let (n, barriers) = (calls.len() as u32, calls.iter().map(|call| call.ends_phase).sum());
+        let bytes: &[u8] = bytemuck::cast_slice(&calls);
+        let block = self.block(bytes.len())?;
+        // SAFETY: as long as the allocation; the copy is over before `bytes` goes.
+        unsafe { result::memcpy_htod_async(block.address, bytes, self.stream) }
+            .map_err(|e| self.fault("copying a table of calls", e))?;
+        self.wait("copying a table of calls")?;
+        Ok(Table { plan: plan.id(), arena, calls: block, n, barriers })
+    }
+}

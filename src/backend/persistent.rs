@@ -1,0 +1,92 @@
+//! Plans as one launch: what the kernel `run_plan` (`kernels/run_plan.cu`) reads, and which calls it may run side by side.
+use crate::plan::{Call, Precision};
+use bytemuck::{Pod, Zeroable};
+use std::borrow::Cow;
+
+/// The kernels that `run_plan` runs; the place of one is its number.
+const KERNELS: &[&str] = include!(concat!(env!("OUT_DIR"), "/kernel_numbers.rs"));
+
+/// Threads of a block.
+pub const THREADS: u32 = 256;
+
+/// The kernel that runs plans in this precision.
+pub fn kernel(precision: Precision) -> Cow<'static, str> {
+    match precision {
+        Precision::Fp32 => "run_plan".into(),
+        _ => format!("run_plan_{precision}").into(),
+    }
+}
+
+/// A call as the kernel sees it; `PlanCall` in `kernels/run_plan.cu`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct PlanCall {
+    kernel: u32,
+    first: u32,
+    /// Whether all blocks wait for one another after it.
+    pub(crate) ends_phase: u32,
+    pad: u32,
+    args: [u64; 32],
+}
+
+/// Arguments of `run_plan`; `RunPlan` in `kernels/run_plan.cu`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct RunPlan {
+    /// Address of the calls.
+    pub calls: u64,
+    /// Address of the count of blocks that came to a barrier.
+    pub arrived: u64,
+    /// Calls.
+    pub n: u32,
+    /// Repetitions.
+    pub times: u32,
+    /// The count before this launch.
+    pub before: u32,
+    /// Nothing.
+    pub pad: u32,
+}
+
+/// The calls of a plan, phase by phase, over the arena at the address `arena`, for this many blocks.
+pub fn calls(calls: &[Call], precision: Precision, arena: usize, blocks: u32) -> Vec<PlanCall> {
+    let (mut table, phases) = (Vec::with_capacity(calls.len()), phases(calls));
+    for (phase, next) in phases.iter().zip(phases.iter().cycle().skip(1)) {
+        // Phases follow one another because they have to, but the first of a repetition may not have to wait.
+        let waits = next.iter().any(|&i| phase.iter().any(|&j| conflict(&calls[i], &calls[j])));
+        let mut first = 0;
+        for &i in phase {
+            let (call, ends_phase) = (&calls[i], u32::from(waits && Some(&i) == phase.last()));
+            let kernel = KERNELS.binary_search(&call.kernel()).expect("build.rs has seen every kernel") as u32;
+            table.push(PlanCall { kernel, first: first % blocks, ends_phase, pad: 0, args: call.args_at(arena) });
+            first += call.variant(precision).1.blocks;
+        }
+    }
+    table
+}
+
+/// Calls that may run side by side, phase after phase: each as soon as all that it waits for are done.
+///
+/// A call waits for an earlier one that writes what it touches, or touches what it writes. What its argument struct holds
+/// counts as touched, so calls leave out what they do not need.
+pub fn phases(calls: &[Call]) -> Vec<Vec<usize>> {
+    let mut phases: Vec<Vec<usize>> = Vec::new();
+    let mut phase_of = Vec::with_capacity(calls.len());
+    for (i, call) in calls.iter().enumerate() {
+        let waits = (0..i).filter(|&j| conflict(call, &calls[j]));
+        let phase = waits.map(|j| phase_of[j] + 1).max().unwrap_or(0);
+        phase_of.push(phase);
+        if phase == phases.len() {
+            phases.push(Vec::new());
+        }
+        phases[phase].push(i);
+    }
+    phases
+}
+
+/// Whether one of two calls writes what the other touches.
+fn conflict(one: &Call, other: &Call) -> bool {
+    let writes = |a: &Call, b: &Call| {
+        a.written().any(|w| b.fields().iter().any(|f| w.bytes.start < f.bytes.end && f.bytes.start < w.bytes.end))
+    };
+    writes(one, other) || writes(other, one)
+}

@@ -1,0 +1,43 @@
+//! Where to compute: the flags of every command that runs a network.
+use crate::backend::{self, Backend, Device, Engine};
+use crate::plan::Precision;
+use crate::{Error, Result};
+use clap::Args;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+/// More threads than any machine this was made for has cores.
+const MAX_THREADS: usize = 1024;
+
+/// Where to compute.
+#[derive(Debug, Args)]
+pub struct Compute {
+    /// auto, cpu, cuda or cuda:N; simt runs kernels on this machine's processor, slowly, to test them
+    #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
+    pub device: Device,
+    /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
+    #[arg(long, env = "MVAE_PRECISION")]
+    pub precision: Option<Precision>,
+    /// How a CUDA device gets its calls; the result does not depend on it
+    #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
+    pub engine: Engine,
+    /// Threads to use (default: as many as the machine offers); the result does not depend on it
+    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl Compute {
+    /// Opens what was asked for. Errors: see [`backend::open`], and more threads than make sense.
+    pub fn open(&self) -> Result<Box<dyn Backend>> {
+        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        if threads > MAX_THREADS {
+            return Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")));
+        }
+        backend::open(self.device, self.precision, self.engine, threads)
+    }
+
+    /// Threads that are used.
+    pub fn threads(&self) -> usize {
+        self.threads.map_or_else(available_parallelism, Ok).map_or(1, NonZeroUsize::get)
+    }
+}
