@@ -23,7 +23,14 @@ const EPOCHS: usize = 10;
 /// Environment steps, and optimizer steps, that are timed as one.
 const TOGETHER: usize = 10;
 
-fn bench(vae: &Path, backend: &dyn Backend, threads: usize, characters: usize, updates: usize, o: &Options) -> Result<()> {
+fn bench(
+    vae: &Path,
+    backend: &dyn Backend,
+    threads: usize,
+    characters: usize,
+    updates: usize,
+    o: &Options,
+) -> Result<()> {
     let config = Config {
         task: Task::Target,
         vae: vae.to_owned(),
@@ -68,7 +75,11 @@ fn bench(vae: &Path, backend: &dyn Backend, threads: usize, characters: usize, u
     println!("  environment step {} = {per_second:.0} steps of a character a second", step.summary());
     println!("  optimizer step   {}, {MINIBATCH} samples", optimizer.summary());
     let samples = (characters * STEPS) as f64;
-    println!("  whole update     {} = {:.0} steps of a character a second", update.summary(), samples / update.median() * 1e6);
+    println!(
+        "  whole update     {} = {:.0} steps of a character a second",
+        update.summary(),
+        samples / update.median() * 1e6
+    );
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The procedural set: its features mean what the layout says, checked against the world poses they came from and
 //! against each other, and its motion is that of a person.
 use mvae_fast::data::synth::{
-    BONE_ENDS, DEFAULT_FRAMES, FRAME_RATE, FRAME_SIZE, REST_OFFSETS, TIPS, locomotion, world_clips,
+    BONE_ENDS, DEFAULT_FRAMES, FRAME_RATE, FRAME_SIZE, REST_OFFSETS, TIPS, locomotion, locomotion_in_clips, world_clips,
 };
 use mvae_fast::motion::Pose;
 use mvae_fast::motion::reference::{JOINT_NAMES, NUM_JOINTS, PARENTS};
@@ -107,6 +107,7 @@ fn sizes() {
     let ends = locomotion(DEFAULT_FRAMES, 3).end_indices;
     assert!(ends.len() >= 12, "{} clips", ends.len());
     assert!(ends.windows(2).all(|pair| (200..400).contains(&(pair[1] - pair[0]))));
+    assert_eq!(locomotion_in_clips(1000, 500, 3).end_indices, [499, 999]);
 }
 
 #[test]

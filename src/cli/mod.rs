@@ -216,6 +216,9 @@ pub enum DataCommand {
         /// Frames, about (30 a second)
         #[arg(long, value_name = "N", default_value = "4000")]
         frames: NonZeroUsize,
+        /// Frames of a clip, about
+        #[arg(long, value_name = "N", default_value = "300")]
+        clip_frames: NonZeroUsize,
         /// Seed of everything random in it
         #[arg(long, value_name = "S", default_value_t = 0)]
         seed: u64,
@@ -380,7 +383,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Data(DataCommand::Check { files, keys, json }) => data_check(&files, &keys, json),
         Command::Data(DataCommand::Export(args)) => export::export(&args.file, args.clip.as_deref(), &args.output),
         Command::Data(DataCommand::Import(args)) => import::import(&args),
-        Command::Data(DataCommand::Synth { output, frames, seed }) => data_synth(&output, frames.get(), seed),
+        Command::Data(DataCommand::Synth { output, frames, clip_frames, seed }) => {
+            data_synth(&output, (frames.get(), clip_frames.get()), seed)
+        }
         Command::Gradcheck(args) => gradcheck(&args),
         Command::Doctor(args) => doctor(&args),
         Command::Completions { shell } => completions(shell),
@@ -420,12 +425,12 @@ fn require_new(output: &Path) -> Result<()> {
 /// Most frames that `data synth` makes: 93 hours.
 const MAX_FRAMES: usize = 10_000_000;
 
-fn data_synth(output: &Path, frames: usize, seed: u64) -> Result<()> {
+fn data_synth(output: &Path, (frames, clip_frames): (usize, usize), seed: u64) -> Result<()> {
     require_new(output)?;
     if frames > MAX_FRAMES {
         return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }
-    let set = synth::locomotion(frames, seed);
+    let set = synth::locomotion_in_clips(frames, clip_frames, seed);
     npz::write(output, &set)?;
     let (frames, clips) = (set.num_frames(), set.end_indices.len());
     print(&format!("{}: {frames} frames of {} features in {clips} clips\n", output.display(), set.frame_size))

@@ -23,17 +23,21 @@ pub const FRAME_RATE: usize = 30;
 pub const FRAME_SIZE: usize = features::frame_size(reference::NUM_JOINTS);
 
 const SAMPLES_PER_FRAME: usize = RATE / FRAME_RATE;
-/// A clip is about this long.
-const CLIP_FRAMES: usize = 300;
+/// A clip is about this long, if nothing else is asked for.
+pub const CLIP_FRAMES: usize = 300;
 /// Samples of a track before and after its clip, so that steps at the clip's ends are whole.
 const MARGIN: usize = 3 * RATE;
 
 /// World poses of clips that have `frames` frames in all, each clip preceded by one pose more from which the first
 /// frame's differences are taken. The same seed gives the same clips; clips do not continue each other.
 pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> {
+    world_clips_of(CLIP_FRAMES, frames, seed)
+}
+
+fn world_clips_of(clip_frames: usize, frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> {
     let mut random = Random::new(seed);
     let mut script = Script::new(random.split());
-    let clips = (frames as f64 / CLIP_FRAMES as f64).round().max(1.0) as usize;
+    let clips = (frames as f64 / clip_frames as f64).round().max(1.0) as usize;
     let skeleton = skeleton::skeleton();
     (0..clips).map(move |clip| {
         let poses = frames / clips + usize::from(clip < frames % clips) + 1;
@@ -48,12 +52,21 @@ pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> 
 /// `frames` frames of locomotion in clips of about 300 frames, 30 frames a second, features as in the reference's
 /// layout ([`FRAME_SIZE`] numbers, feet). The same seed gives the same set.
 pub fn locomotion(frames: usize, seed: u64) -> Dataset {
+    locomotion_in_clips(frames, CLIP_FRAMES, seed)
+}
+
+/// The same in clips of about `clip_frames` frames.
+///
+/// # Panics
+/// When `clip_frames` is 0.
+pub fn locomotion_in_clips(frames: usize, clip_frames: usize, seed: u64) -> Dataset {
+    assert!(clip_frames > 0, "a clip has frames");
     let skeleton = skeleton::skeleton();
     let mut set = Dataset { frame_size: FRAME_SIZE, ..Dataset::default() };
     if frames == 0 {
         return set;
     }
-    for poses in world_clips(frames, seed) {
+    for poses in world_clips_of(clip_frames, frames, seed) {
         for pair in poses.windows(2) {
             features::push(&mut set.frames, &skeleton, &pair[0], &pair[1]);
         }
