@@ -169,7 +169,7 @@ keys! {
         future_predictions: usize = 1;
         /// Share of the predicted joint positions in those of a frame, whose rest follows the predicted velocities; 1 = as
         /// predicted
-        position_gain: f64 = 0.1;
+        position_gain: f64 = 1.0;
         /// How the weights of blended experts start (mixture)
         expert_init: ExpertInit = ExpertInit::Reference;
         /// How the codebook's running sums start (vq)
