@@ -41,6 +41,7 @@ fn model(variant: Variant) -> ModelConfig {
         condition_frames: 1,
         future_predictions: 1,
         codes: 12,
+        position_gain: 1.0,
     }
 }
 

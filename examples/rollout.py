@@ -34,6 +34,20 @@ def decode(p, z, condition):
     return h
 
 
+def reconcile(poses, condition, scale, shift, gain):
+    """Joint positions that follow the velocities from the newest frame on; frames [B, F], normalised (one predicted frame)."""
+    size = poses.shape[1]
+    joints = (size - 3) // 12
+    now, before = poses * scale + shift, condition[:, :size] * scale + shift
+    place, old, velocity = (x.reshape(-1, joints, 3) for x in (now[:, 3 : 3 + 3 * joints], before[:, 3 : 3 + 3 * joints],
+                                                                now[:, 3 + 3 * joints : 3 + 6 * joints]))
+    x, z = old[..., 0] - now[:, 0:1], old[..., 2] - now[:, 1:2]
+    cos, sin = np.cos(now[:, 2:3]), np.sin(now[:, 2:3])
+    seen = np.stack([cos * x - sin * z, old[..., 1], sin * x + cos * z], -1)
+    now[:, 3 : 3 + 3 * joints] = (gain * place + (1 - gain) * (seen + velocity)).reshape(len(now), -1)
+    return (now - shift) / scale
+
+
 def main(checkpoint, motion, out, frames=300, seed=0):
     with safe_open(checkpoint, framework="numpy") as f:
         p = {name: f.get_tensor(name) for name in f.keys() if not name.startswith("adam.")}
@@ -56,6 +70,9 @@ def main(checkpoint, motion, out, frames=300, seed=0):
     for _ in range(frames):
         z = rng.standard_normal((1, model["latent_size"]))
         pose = decode(p, z, condition)[:, :size]  # of several predicted frames the first
+        gain = model.get("position_gain", 1)
+        if gain < 1:
+            pose = reconcile(pose, condition, scale, shift, gain)
         walk.append(pose[0] * scale + shift)
         condition = np.concatenate([pose, condition[:, :-size]], 1)
     np.save(out, np.array(walk, np.float32))

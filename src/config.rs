@@ -2,6 +2,7 @@
 //!
 //! Every key is written once, in the `keys!` table below; the struct, the flag, the environment variable, the help text
 //! and the list of known keys follow from it. Layers: flags over environment over file over preset ([`Config::layered`]).
+use crate::motion::features::joints;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize, de};
 use std::collections::BTreeMap;
@@ -166,6 +167,9 @@ keys! {
         condition_frames: usize = 1;
         /// K: frames predicted at once
         future_predictions: usize = 1;
+        /// Share of the predicted joint positions in those of a frame, whose rest follows the predicted velocities; 1 = as
+        /// predicted
+        position_gain: f64 = 1.0;
         /// How the weights of blended experts start (mixture)
         expert_init: ExpertInit = ExpertInit::Reference;
         /// How the codebook's running sums start (vq)
@@ -316,7 +320,7 @@ pub enum Normalization {
 }
 
 /// The sizes of a network. Two models with equal `ModelConfig` have the same parameters, name for name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// Which network.
@@ -337,6 +341,13 @@ pub struct ModelConfig {
     pub future_predictions: usize,
     /// N: entries of the codebook (vq only).
     pub codes: usize,
+    /// Share of the predicted joint positions in those of a frame (see [`crate::ops::reconcile`]); 1, or absent: all.
+    #[serde(default = "all")]
+    pub position_gain: f64,
+}
+
+fn all() -> f64 {
+    1.0
 }
 
 impl Config {
@@ -344,8 +355,16 @@ impl Config {
     pub fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Default => Config::default(),
-            Preset::Paper => Config { kl_weight: KlWeight::Fixed(0.2), validation: 0.0, ..Config::default() },
+            Preset::Paper => Config {
+                position_gain: 1.0,
+                kl_weight: KlWeight::Fixed(0.2),
+                free_bits: 0.0,
+                validation: 0.0,
+                ..Config::default()
+            },
             Preset::Reference => Config {
+                position_gain: 1.0,
+                free_bits: 0.0,
                 kl_weight: KlWeight::Fixed(1.0),
                 student_epochs: 100,
                 ramp: Ramp::Epoch,
@@ -423,6 +442,10 @@ impl Config {
                 return refuse(format!("{} is {value}, expected at least 0 and below 1", name(key)));
             }
         }
+        if !(self.position_gain > 0.0 && self.position_gain <= 1.0) {
+            let (name, gain) = (name("position_gain"), self.position_gain);
+            return refuse(format!("{name} is {gain}, expected a number above 0 and at most 1"));
+        }
         for (key, value) in [("seed", self.seed), ("checkpoint_every", self.checkpoint_every)] {
             if value > i64::MAX as u64 {
                 return refuse(format!("{} is {value}, expected at most {}", name(key), i64::MAX));
@@ -459,6 +482,8 @@ impl Config {
             condition_frames: self.condition_frames,
             future_predictions: self.future_predictions,
             codes: self.codes,
+            // Features that are not those of joints have no positions.
+            position_gain: joints(frame_size).map_or(1.0, |_| self.position_gain),
         }
     }
 

@@ -248,6 +248,7 @@ impl ModelCheck {
             condition_frames: c,
             future_predictions: k,
             codes: 4,
+            position_gain: 1.0,
         };
         ModelCheck { model, batch: 2 * k + 1, free_bits: 0.0, kl_weight: 0.3 }
     }
@@ -264,6 +265,7 @@ impl ModelCheck {
             condition_frames: 1,
             future_predictions: 1,
             codes: 12,
+            position_gain: 1.0,
         };
         ModelCheck { model, batch: 64, free_bits: 0.0, kl_weight: 0.3 }
     }

@@ -1,6 +1,9 @@
 //! The one list of parameters: name, shape, initialiser, place. Checkpoints, Adam and gradient checks follow it.
+use crate::Result;
 use crate::arena::{Arena, Mat, Var};
-use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig, Variant};
+use crate::backend::Memory;
+use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Variant};
+use crate::data::normalize::Statistics;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Call;
 use crate::real::Real;
@@ -67,6 +70,8 @@ pub struct Layout {
     trainable: usize,
     /// Elements, gaps included.
     pub(crate) len: usize,
+    /// Features of a frame; 0 for policies.
+    frame_size: usize,
 }
 
 /// Tensors start on multiples of this many elements, so that vectors and cache lines do not straddle them.
@@ -75,7 +80,7 @@ const ELEMENTS: usize = 64;
 impl Layout {
     /// The tensors of a model.
     pub fn of(config: &ModelConfig, expert_init: ExpertInit, codebook_init: CodebookInit) -> Self {
-        let mut layout = Layout { tensors: Vec::new(), trainable: 0, len: 0 };
+        let mut layout = Layout { tensors: Vec::new(), trainable: 0, len: 0, frame_size: config.frame_size };
         let (latent, hidden, experts) = (config.latent_size, config.hidden_size, config.experts);
         let x = config.frame_size * config.future_predictions;
         let c = config.frame_size * config.condition_frames;
@@ -146,7 +151,7 @@ impl Layout {
     /// The tensors of a policy: actor, log standard deviations and critic, each network with three hidden layers; `gain` is that of
     /// the actor's last one.
     pub fn of_policy(observation: usize, action: usize, hidden: usize, gain: f64) -> Self {
-        let mut layout = Layout { tensors: Vec::new(), trainable: 0, len: 0 };
+        let mut layout = Layout { tensors: Vec::new(), trainable: 0, len: 0, frame_size: 0 };
         layout.perceptron("actor.actor.", [observation, hidden, hidden, hidden, action], gain);
         layout.add("dist.logstd._bias".into(), &[action, 1], Init::Constant(0.0));
         layout.perceptron("critic.", [observation, hidden, hidden, hidden, 1], 1.0);
@@ -252,6 +257,8 @@ pub struct Parameters<T> {
     pub m: Mat<T>,
     /// Adam's second moments, or absent.
     pub v: Mat<T>,
+    /// Scale and shift of each feature, \[F\], that take normalisation back. They follow from the statistics.
+    pub normalization: [Mat<T>; 2],
 }
 
 impl<T: Real> Parameters<T> {
@@ -259,7 +266,17 @@ impl<T: Real> Parameters<T> {
     pub fn new(arena: &mut Arena, layout: Layout, training: bool) -> Self {
         let values = arena.mat(1, layout.len);
         let [grads, m, v] = [(); 3].map(|()| if training { arena.mat(1, layout.trainable) } else { Mat::NONE });
-        Parameters { layout, values, grads, m, v }
+        let normalization = [(); 2].map(|()| arena.mat(1, layout.frame_size));
+        Parameters { layout, values, grads, m, v, normalization }
+    }
+
+    /// Writes scale and shift of the features. Errors: those of the backend.
+    pub fn write_normalization(&self, memory: &mut Memory, statistics: &Statistics, mode: Normalization) -> Result<()> {
+        let (scale, shift) = statistics.scale_and_shift(mode);
+        for (mat, values) in self.normalization.into_iter().zip([scale, shift]) {
+            memory.write(mat, &values.into_iter().map(T::of).collect::<Vec<T>>())?;
+        }
+        Ok(())
     }
 
     /// The trainable part of the values.

@@ -12,6 +12,7 @@ use crate::ops::linear::Linear;
 use crate::ops::noise::{normal, pick};
 use crate::ops::quantize::Quantize;
 use crate::ops::recon_loss::{LOSSES, ReconLoss};
+use crate::ops::reconcile::Reconcile;
 use crate::ops::reparameterize::Reparameterize;
 use crate::ops::softmax::Softmax;
 use crate::ops::specialist_loss::SpecialistLoss;
@@ -65,6 +66,7 @@ pub struct Network<T> {
     latent: Latent<T>,
     decoder: Operations,
     loss: Loss<T>,
+    reconcile: Option<Reconcile<T>>,
 }
 
 /// What builds one network: names of parameters are looked up, activations get places.
@@ -167,7 +169,7 @@ impl<T: Real> Network<T> {
         };
 
         let (mut gate, mut each, mut drawn) = (Var::none(), Var::none(), Mat::NONE);
-        let (prediction, loss);
+        let (mut prediction, loss);
         if config.variant == Variant::Specialist {
             each = b.var(experts * batch, x_size);
             for e in 0..experts {
@@ -214,6 +216,13 @@ impl<T: Real> Network<T> {
             prediction = y.value;
             loss = Loss::Recon(ReconLoss::new(y, truth, losses)?);
         }
+        let reconcile = if config.position_gain < 1.0 {
+            let (x, y, [scale, shift]) = (prediction, b.arena.mat(batch, x_size), parameters.normalization);
+            prediction = y;
+            Some(Reconcile { x, condition, scale, shift, y, gain: config.position_gain }.check()?)
+        } else {
+            None
+        };
         Ok(Network {
             condition,
             truth,
@@ -232,6 +241,7 @@ impl<T: Real> Network<T> {
             latent,
             decoder,
             loss,
+            reconcile,
         })
     }
 
@@ -281,11 +291,12 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// Appends the one prediction (that of `pick` for specialists).
+    /// Appends the one prediction (that of `pick` for specialists), with its positions reconciled.
     pub fn predict(&self, plan: &mut Plan) {
         if let Loss::Specialist(op) = &self.loss {
             op.predict(plan);
         }
+        self.reconcile.iter().for_each(|op| op.push(plan));
     }
 
     /// Appends the losses of the prediction.

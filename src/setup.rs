@@ -120,6 +120,7 @@ impl<'a> Setup<'a> {
         let shown = Clips::new(&mut arena, &parameters, data, &model, &shown, c.seed)?;
         let mut memory = Memory::new(backend, arena)?;
         memory.write(data, &set.frames)?;
+        parameters.write_normalization(&mut memory, &statistics, c.normalization)?;
 
         let state = State::new(&parameters, &statistics, &step);
         match (start, &given) {

@@ -74,6 +74,7 @@ impl Trained {
 
     /// Writes the parameters. Errors: one is missing, or has another shape than the sizes say.
     pub fn restore(&self, parameters: &Parameters<f32>, memory: &mut Memory) -> Result<()> {
+        parameters.write_normalization(memory, &self.statistics, self.meta.normalization)?;
         state::restore_parameters(parameters, memory, &self.checkpoint, &self.path)
     }
 

@@ -43,6 +43,7 @@ fn full(variant: Variant) -> ModelConfig {
         condition_frames: 1,
         future_predictions: 1,
         codes: 12,
+        position_gain: 1.0,
         variant,
     }
 }

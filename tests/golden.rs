@@ -359,6 +359,7 @@ fn model_config(case: &Case) -> ModelConfig {
         condition_frames: case.get("num_condition_frames"),
         future_predictions: case.get("num_future_predictions"),
         codes: case.find("num_embeddings").unwrap_or(1),
+        position_gain: 1.0,
     }
 }
 

@@ -1,4 +1,5 @@
 //! Motion as the file a user asked for: the format by the name's extension, never over a file that is there.
+use super::require_new;
 use crate::data::Dataset;
 use crate::data::npz::{self, Extra};
 use crate::motion::local::Bones;
@@ -43,9 +44,7 @@ impl Output {
             let mend = "write an .npz, or use motion that `data import` made";
             return Err(Error::checkpoint(from, "does not say which skeleton its features are of", mend));
         }
-        if path.exists() {
-            return Err(Error::Usage(format!("{} exists; give another --output, or remove it first", path.display())));
-        }
+        require_new(&path)?;
         Ok(Output { path, format })
     }
 

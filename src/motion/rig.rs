@@ -89,14 +89,23 @@ impl Rig {
         self.speeds = Speeds { median, q75, q95 };
     }
 
-    /// Whether the left (0) or right (1) toe is on the ground: within 3 cm of its floor and slower than 0.2 m/s. Its speed
-    /// over the ground is returned, m/s: what it skates.
+    /// Whether the left (0) or right (1) toe at this height, feet, is within 3 cm of its floor.
+    pub fn low(&self, side: usize, height: f64) -> bool {
+        METRES * (height - self.toe_floors[side]).abs() < CONTACT_HEIGHT
+    }
+
+    /// How fast the left (0) or right (1) toe skates, m/s: its speed over the ground, if it is in contact, which is within
+    /// 3 cm of its floor and slower than 0.2 m/s. It is at `height`, feet, and moved by `moved` in a frame, feet.
+    pub fn skate(&self, side: usize, height: f64, moved: Vec3) -> Option<f64> {
+        let [x, y, z] = scale(moved, METRES * self.fps);
+        (self.low(side, height) && x.hypot(y).hypot(z) < CONTACT_SPEED).then_some(x.hypot(z))
+    }
+
+    /// [`Rig::skate`] by what a frame says of place and velocity.
     pub fn contact(&self, frame: &[f32], side: usize) -> Option<f64> {
         let (toe, joints) = (self.skeleton.toes[side], self.skeleton.len());
-        let height = f64::from(frame[slot(Part::Position, toe, joints) + 1]) - self.toe_floors[side];
-        let [x, y, z] = scale(vector(frame, slot(Part::Velocity, toe, joints)), METRES * self.fps);
-        let slow = x.hypot(y).hypot(z) < CONTACT_SPEED;
-        (slow && METRES * height.abs() < CONTACT_HEIGHT).then_some(x.hypot(z))
+        let height = frame[slot(Part::Position, toe, joints) + 1];
+        self.skate(side, height.into(), vector(frame, slot(Part::Velocity, toe, joints)))
     }
 
     /// Takes up the sources and terms of another rig of the same skeleton.

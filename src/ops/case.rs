@@ -12,6 +12,7 @@ use super::linear::Linear;
 use super::noise::{normal, pick};
 use super::quantize::Quantize;
 use super::recon_loss::{LOSSES, ReconLoss, slot};
+use super::reconcile::Reconcile;
 use super::reparameterize::Reparameterize;
 use super::softmax::Softmax;
 use super::specialist_loss::SpecialistLoss;
@@ -179,6 +180,7 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         .extend([(1, 1, 0.0), (3, 5, 0.0), (7, 13, 0.9), (64, 32, 0.0)].map(|(b, l, free)| reparameterize(b, l, free)));
     cases.extend([(1, 1), (3, 5), (5, 37), (64, 267)].map(|(b, x)| recon_loss(b, x)));
     cases.extend([(1, 1, 1), (3, 5, 2), (5, 37, 7), (64, 267, 6)].map(|(b, x, e)| specialist_loss(b, x, e)));
+    cases.extend([(1, 1, 1, 1), (3, 2, 3, 3), (64, 1, 1, 22)].map(|(b, k, c, joints)| reconcile(b, k, c, joints)));
     cases.extend([(1, 1, 1), (3, 5, 2), (17, 3, 7), (64, 32, 12)].map(|(b, l, n)| quantize(b, l, n)));
     cases.extend([window(64, 267, 1, 1), noise(64, 32, 0.7), pick_expert(64, 6), adam(1_696_072)]);
     cases.extend([kl(), sums(64, 32, 6), begin()]);
@@ -284,6 +286,21 @@ fn recon_loss<T: Real>(b: usize, x: usize) -> Case<T> {
             Ok(Built::new(&[&ReconLoss::new(y, truth, losses)?], inputs, vec![], losses))
         }),
     }
+}
+
+fn reconcile<T: Real>(b: usize, k: usize, c: usize, joints: usize) -> Case<T> {
+    let case = step_case("reconcile", format!("b={b} k={k} c={c} joints={joints}"), move |arena| {
+        let f = 3 + 12 * joints;
+        let (x, condition, y) = (arena.mat(b, k * f), arena.mat(b, c * f), arena.mat(b, k * f));
+        let (scale, shift) = (arena.mat(1, f), arena.mat(1, f));
+        let mut plan = Plan::default();
+        Reconcile { x, condition, scale, shift, y, gain: 0.3 }.check()?.push(&mut plan);
+        let inputs = vec![constant("x", x), constant("condition", condition), constant("shift", shift)];
+        let spreads: Vec<T> = (0..f).map(|i| T::of(0.5 + 0.1 * (i % 7) as f64)).collect();
+        let built = Built::step(plan, inputs, vec![Var::constant(y)]);
+        Ok(built.prepared(move |memory| memory.write(scale, &spreads)))
+    });
+    Case { full: b == 64, ..case }
 }
 
 fn specialist_loss<T: Real>(b: usize, x: usize, e: usize) -> Case<T> {

@@ -18,6 +18,7 @@ pub mod noise;
 pub mod ppo_loss;
 pub mod quantize;
 pub mod recon_loss;
+pub mod reconcile;
 pub mod reparameterize;
 pub mod rescale;
 pub mod softmax;

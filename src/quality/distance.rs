@@ -9,7 +9,7 @@ const NEIGHBOURS: usize = 5;
 /// Poses of each kind that coverage compares, at most.
 const COMPARED: usize = 2000;
 
-/// Generated poses against held-out ones, and training poses in their place: what a perfect model would score.
+/// Generated poses against held-out ones, and training poses in their place: what a model that repeats them would score.
 #[derive(Debug, Clone, Serialize)]
 pub struct Distance {
     /// Features that are looked at.

@@ -7,11 +7,6 @@ use crate::motion::rig::METRES;
 use crate::motion::vector::{Vec3, add, apply, sub};
 use serde::Serialize;
 
-/// A toe may be in contact when it is no higher above its own floor, m.
-const CONTACT_HEIGHT: f64 = 0.03;
-/// and slower than this, m/s.
-const CONTACT_SPEED: f64 = 0.2;
-
 /// What was seen of characters, frame by frame.
 pub struct Gait<'a> {
     rig: Option<&'a Rig>,
@@ -52,7 +47,7 @@ pub struct GaitReport {
 /// What feet do.
 #[derive(Debug, Clone, Serialize)]
 pub struct FeetReport {
-    /// Share of (frame, foot) pairs in contact: the toe within 3 cm of its floor and slower than 0.2 m/s.
+    /// Share of (frame, foot) pairs in contact (see [`Rig::skate`]).
     pub contact: f64,
     /// Mean horizontal speed of toes in contact, cm/s: foot skate.
     pub skate: f64,
@@ -81,16 +76,15 @@ impl<'a> Gait<'a> {
             add(apply(&rotation, std::array::from_fn(|i| value(first + i))), root)
         });
         for (foot, last) in walker.toes.iter().flatten().enumerate() {
-            let [x, _, z] = sub(toes[foot], *last);
-            let speed = METRES * self.fps * x.hypot(z);
+            let (height, moved) = (toes[foot][1], sub(toes[foot], *last));
             self.feet.frames += 1;
-            if METRES * (toes[foot][1] - rig.toe_floors[foot]) <= CONTACT_HEIGHT {
+            if rig.low(foot, height) {
                 self.feet.low += 1;
-                self.feet.low_distance += speed;
-                if speed < CONTACT_SPEED {
-                    self.feet.contact += 1;
-                    self.feet.contact_distance += speed;
-                }
+                self.feet.low_distance += METRES * self.fps * moved[0].hypot(moved[2]);
+            }
+            if let Some(speed) = rig.skate(foot, height, moved) {
+                self.feet.contact += 1;
+                self.feet.contact_distance += speed;
             }
         }
         walker.toes = Some(toes);

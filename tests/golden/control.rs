@@ -185,6 +185,7 @@ impl Model {
             condition_frames,
             future_predictions,
             codes: 1,
+            position_gain: 1.0,
         };
         let observation = frame_size * condition_frames + 2;
         Model { case, config, observation }

@@ -105,6 +105,7 @@ pub fn small(variant: Variant) -> ModelConfig {
         condition_frames: 2,
         future_predictions: 2,
         codes: 6,
+        position_gain: 1.0,
     }
 }
 

@@ -1,0 +1,118 @@
+//! Reconciles the two things a frame says of where a joint is: its place, and its velocity from the place before. A complementary
+//! filter: places follow the velocities from frame to frame, and the predicted places in the long run.
+use super::expect;
+use crate::Result;
+use crate::arena::Mat;
+use crate::backend::team::Team;
+use crate::motion::features::{self, Part};
+use crate::plan::{Grid, Output, Plan, size};
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {
+        /// [B, K F] predicted, oldest first.
+        x: T [b * k * f],
+        /// [B, C F] newest first.
+        condition: T [b * c * f],
+        /// \[F\] what takes normalisation back: value * scale + shift.
+        scale: T [f],
+        /// \[F\].
+        shift: T [f],
+    }
+    writes {
+        /// [B, K F] reconciled.
+        y: T [b * k * f],
+    }
+    numbers {
+        /// Share of the predicted place; 1 leaves frames as they are.
+        gain,
+    }
+    sizes {
+        /// Samples.
+        b,
+        /// Future frames.
+        k,
+        /// Features of a frame, 3 + 12 joints.
+        f,
+        /// Condition frames.
+        c,
+    }
+}
+
+/// The tensors of [`push`].
+#[allow(missing_docs)]
+pub struct Reconcile<T> {
+    pub x: Mat<T>,
+    pub condition: Mat<T>,
+    pub scale: Mat<T>,
+    pub shift: Mat<T>,
+    pub y: Mat<T>,
+    /// Share of the predicted place.
+    pub gain: f64,
+}
+
+impl<T: Real> Reconcile<T> {
+    /// Errors: shapes that do not fit.
+    pub fn check(self) -> Result<Self> {
+        let f = self.scale.len();
+        let whole = features::joints(f).map_or(0, features::frame_size);
+        expect("reconcile", "features of a frame", f, whole, "3, and 12 a joint")?;
+        expect("reconcile", "shift", self.shift.len(), f, "one a feature")?;
+        expect("reconcile", "columns of x", self.x.cols() % f, 0, "whole frames")?;
+        expect("reconcile", "columns of condition", self.condition.cols() % f, 0, "whole frames")?;
+        expect("reconcile", "rows of condition", self.condition.rows(), self.x.rows(), "one a sample")?;
+        expect("reconcile", "y", self.y.len(), self.x.len(), "as many as x")?;
+        Ok(self)
+    }
+
+    /// Appends the call that makes `y`.
+    pub fn push(&self, plan: &mut Plan) {
+        let f = self.scale.len();
+        let args = Args::<T> {
+            x: self.x.into(),
+            condition: self.condition.into(),
+            scale: self.scale.into(),
+            shift: self.shift.into(),
+            y: self.y.into(),
+            gain: self.gain,
+            b: size(self.x.rows()),
+            k: size(self.x.cols() / f),
+            f: size(f),
+            c: size(self.condition.cols() / f),
+            scalar: Default::default(),
+        };
+        let grid = Grid { blocks: args.b, threads: 64 };
+        plan.push("reconcile", grid, &[Output::whole("y")], args, cpu::reconcile::<T>);
+    }
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// y = x but for places: gain place + (1 - gain) (place before, seen from where the root now is, + velocity)
+    pub fn reconcile<T: Real>(v: View<'_, T>, _: &Team) {
+        let (f, joints) = (v.f, features::joints(v.f).expect("checked"));
+        v.y.copy_from_slice(v.x);
+        let (gain, rest) = (T::of(v.gain), T::of(1.0 - v.gain));
+        for (b, frames) in v.y.chunks_exact_mut(v.k * f).enumerate() {
+            let mut before = &v.condition[b * v.c * f..][..f];
+            for frame in frames.chunks_exact_mut(f) {
+                let raw = |of: &[T], i: usize| v.scale[i] * of[i] + v.shift[i];
+                let [forward, sideways, turn] = std::array::from_fn(|i| raw(frame, i));
+                let (sin, cos) = turn.sin_cos();
+                for joint in 0..joints {
+                    let place = features::slot(Part::Position, joint, joints);
+                    let velocity = features::slot(Part::Velocity, joint, joints);
+                    let (x, z) = (raw(before, place) - forward, raw(before, place + 2) - sideways);
+                    let seen = [cos * x - sin * z, raw(before, place + 1), sin * x + cos * z];
+                    for (i, seen) in seen.into_iter().enumerate() {
+                        let (at, moved) = (place + i, seen + raw(frame, velocity + i));
+                        frame[at] = gain * frame[at] + rest * ((moved - v.shift[at]) / v.scale[at]);
+                    }
+                }
+                before = frame;
+            }
+        }
+    }
+}
