@@ -26,6 +26,7 @@ impl Steering {
         let single = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
         let fixed = json!({
             "variant": m.variant, "frame_size": m.frame_size, "condition_frames": m.condition_frames, "experts": m.experts,
+            "position_gain": m.position_gain,
             "frame_skip": frame_skip, "normalized": material.normalizes(), "unit": rules.unit(), "body": rules.body,
             "top": rules.speed, "fps": material.rig.fps, "metres": METRES, "lost": crate::ops::world::LOST * rules.body,
             "scale": single(scale), "shift": single(shift),

@@ -104,7 +104,20 @@ class Walker {
     if (!places.every(x => Math.abs(x) < n.lost)) this.restart();
   }
 
+  // Positions follow the velocities as far as the model wants it (src/ops/reconcile.rs).
+  reconcile(frame) {
+    const gain = this.networks.position_gain, before = this.history, size = (frame.length - 3) / 4;
+    const [ahead, aside, turn] = frame, [s, c] = [Math.sin(turn), Math.cos(turn)];
+    for (let i = 3; gain < 1 && i < 3 + size; i += 3) {
+      const x = before[i] - ahead, z = before[i + 2] - aside;
+      [c * x - s * z, before[i + 1], s * x + c * z].forEach((seen, k) => {
+        frame[i + k] = gain * frame[i + k] + (1 - gain) * (seen + frame[i + size + k]);
+      });
+    }
+  }
+
   move(frame) {
+    this.reconcile(frame);
     const [s, c] = [Math.sin(this.facing), Math.cos(this.facing)];
     this.root = [this.root[0] + c * frame[0] + s * frame[1], this.root[1] + c * frame[1] - s * frame[0]];
     this.facing = (this.facing + frame[2] + 2 * Math.PI) % (2 * Math.PI);
