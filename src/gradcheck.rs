@@ -299,7 +299,7 @@ impl ModelCheck {
         }
         memory.write(step.starts, &(0..batch as u32).collect::<Vec<_>>())?;
         memory.write(step.schedule, &[adam_state(0.0, [0.9, 0.999], 1)])?;
-        memory.run(&step.plan)?;
+        memory.repeat(&step.plan, 1)?; // as the trainer does, by the engine that was asked for
         memory.write(parameters.values, &initial)?; // a codebook has moved
         Ok(Stepped { parameters, step, memory })
     }

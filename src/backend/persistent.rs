@@ -1,5 +1,6 @@
 //! Plans as one launch: what the kernel `run_plan` (`kernels/run_plan.cu`) reads, and which calls it may run side by side.
 use crate::plan::{Call, Precision};
+use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use std::borrow::Cow;
 
@@ -48,7 +49,9 @@ pub struct RunPlan {
 }
 
 /// The calls of a plan, phase by phase, over the arena at the address `arena`, for this many blocks.
-pub fn calls(calls: &[Call], precision: Precision, arena: usize, blocks: u32) -> Vec<PlanCall> {
+///
+/// Errors: an operation that has no kernel.
+pub fn calls(calls: &[Call], precision: Precision, arena: usize, blocks: u32) -> Result<Vec<PlanCall>> {
     let (mut table, phases) = (Vec::with_capacity(calls.len()), phases(calls));
     for (phase, next) in phases.iter().zip(phases.iter().cycle().skip(1)) {
         // Phases follow one another because they have to, but the first of a repetition may not have to wait.
@@ -56,12 +59,20 @@ pub fn calls(calls: &[Call], precision: Precision, arena: usize, blocks: u32) ->
         let mut first = 0;
         for &i in phase {
             let (call, ends_phase) = (&calls[i], u32::from(waits && Some(&i) == phase.last()));
-            let kernel = KERNELS.binary_search(&call.kernel()).expect("build.rs has seen every kernel") as u32;
-            table.push(PlanCall { kernel, first: first % blocks, ends_phase, pad: 0, args: call.args_at(arena) });
+            let name = call.kernel();
+            let kernel =
+                KERNELS.binary_search(&name).map_err(|_| Error::Device(format!("there is no kernel {name} yet")))?;
+            table.push(PlanCall {
+                kernel: kernel as u32,
+                first: first % blocks,
+                ends_phase,
+                pad: 0,
+                args: call.args_at(arena),
+            });
             first += call.variant(precision).1.blocks;
         }
     }
-    table
+    Ok(table)
 }
 
 /// Calls that may run side by side, phase after phase: each as soon as all that it waits for are done.

@@ -460,7 +460,7 @@ impl Backend for Simt {
         let mut copy = Guarded::new(arena.bytes);
         self.memory.read(arena, 0, copy.contents())?;
         let address = copy.contents().as_mut_ptr() as usize;
-        let mut calls = persistent::calls(plan.calls(), self.precision, address, blocks);
+        let mut calls = persistent::calls(plan.calls(), self.precision, address, blocks)?;
         if let Some(missing) = self.missing {
             let mut barriers = calls.iter_mut().filter(|call| call.ends_phase == 1);
             barriers.nth(missing).expect("there are as many barriers").ends_phase = 0;

@@ -103,7 +103,7 @@ impl Cuda {
     }
 
     fn table(&self, plan: &Plan, arena: usize, blocks: u32) -> Result<Table> {
-        let calls: Vec<PlanCall> = persistent::calls(plan.calls(), self.precision, arena, blocks);
+        let calls: Vec<PlanCall> = persistent::calls(plan.calls(), self.precision, arena, blocks)?;
         let (n, barriers) = (calls.len() as u32, calls.iter().map(|call| call.ends_phase).sum());
         let bytes: &[u8] = bytemuck::cast_slice(&calls);
         let block = self.block(bytes.len())?;
