@@ -1,6 +1,7 @@
 //! What ptxas makes of the kernels on architectures old and new: registers, spills, instructions; and how the full-size step
 //! launches them. `cargo test --test ptx launches -- --nocapture` prints the table of docs/benchmarks.md.
 use mvae_fast::arena::Arena;
+use mvae_fast::backend::persistent::phases;
 use mvae_fast::config::{CodebookInit, ExpertInit, Variant};
 use mvae_fast::gradcheck::ModelCheck;
 use mvae_fast::layout::{Layout, Parameters};
@@ -141,10 +142,10 @@ fn the_kernel_that_runs_plans_fits_a_multiprocessor() {
         let kernels = assemble_image(&ptxas, RUN_PLAN, architecture, &folder.path().join("run_plan.cubin"));
         assert_eq!(kernels.keys().collect::<Vec<_>>(), ["run_plan", "run_plan_bf16x3"]);
         for (name, kernel) in kernels {
+            println!("{architecture}: {name}: {kernel:?}");
             // The stack is that of STACKS.
             assert!(kernel.spills == 0 && kernel.stack <= 48, "{architecture}: {name}: {kernel:?}");
             assert!(kernel.shared <= SHARED && resident(kernel, 256) > 0, "{architecture}: {name}: {kernel:?}");
-            println!("{architecture}: {name}: {kernel:?}");
         }
     }
 }
@@ -271,9 +272,11 @@ fn launches() {
         assert!(resident(kernel, call.variant(Precision::Bf16x3).1.threads as usize) > 0, "{row}");
     }
     println!(
-        "\n{} calls, of which {products} products with {:.3} GFLOP; the products one after another: {total:.0} us in the model",
+        "\n{} calls, of which {products} products with {:.3} GFLOP, in {} phases of calls that may run side by side; \
+         the products one after another: {total:.0} us in the model",
         step.plan.calls().len(),
-        flops as f64 / 1e9
+        flops as f64 / 1e9,
+        phases(step.plan.calls()).len(),
     );
     // 0.567 GFLOP a step at batch 64: every product is in the plan once, and none that nobody needs.
     assert!((0.56e9..0.575e9).contains(&(flops as f64)), "{flops}");
