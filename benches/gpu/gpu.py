@@ -116,7 +116,7 @@ def main():
         run(f"gradcheck-{precision}", 60, program, "gradcheck", "--device", DEVICE, "--json",
             "--precision", precision)
     run("tests", 90, "bin/cuda", "gpu_", "--nocapture", "--test-threads", "1")
-    run("golden", 60, "bin/golden", "all_cases", "--exact", "--nocapture", MVAE_GOLDEN_DIR=os.path.abspath("golden"))
+    run("golden", 60 if DEVICE == "cuda" else 120, "bin/golden", "all_cases", "--exact", "--nocapture", MVAE_GOLDEN_DIR=os.path.abspath("golden"))
     for precision in PRECISIONS:
         for engine in ENGINES:
             run(f"steps-{precision}-{engine}", 30, "bin/step", "mixture", "--device", DEVICE, "--json",
