@@ -39,7 +39,7 @@ crate::kernel_args! {
     }
 }
 
-/// The tensors of [`push`].
+/// The operation: its tensors and its gain.
 #[allow(missing_docs)]
 pub struct Reconcile<T> {
     pub x: Mat<T>,
