@@ -1,8 +1,8 @@
 // The clipped loss of proximal policy optimization, with the error of the critic. R returns, V values, A advantages.
 //   ratio[b]         = exp(log pi(action[b]) - old_log_prob[b])
 //   losses[ACTION]   = -sum_b min(ratio A, clip(ratio) A) / B      losses[VALUE] = sum_b (R - V)^2 / B
+//   losses[POLICY]   = losses[ACTION] - entropy_weight losses[ENTROPY]
 //   losses[DIVERGED] = sum_b (ratio - 1 - ln ratio) / B
-//   losses[TOTAL]    = losses[ACTION] - entropy_weight losses[ENTROPY] + losses[WEIGHT] losses[VALUE]
 //   g[b]             = -ratio A / B where ratio A <= clip(ratio) A, else 0
 //   dmean[b,a]       = g[b] off / std        off = (action - mean) / std, std = exp(logstd)
 //   dlogstd[a]       = sum_b g[b] (off^2 - 1) - entropy_weight        dvalue[b] = 2 WEIGHT (V - R) / B
@@ -26,7 +26,7 @@ struct PpoLossShared {
   double parts[WARPS];
 };
 // Places in the buffer of losses (src/ops/ppo_loss.rs, slot).
-enum PpoSlot { DIVERGED = 0, ACTION = 1, ENTROPY = 2, VALUE = REGULARIZER, CLIPPED = 7 };
+enum PpoSlot { POLICY = RECON, ACTION = 1, ENTROPY = 2, VALUE = REGULARIZER, CLIPPED = 7, DIVERGED = 8 };
 
 struct Surrogates {
   float free, clipped;
@@ -65,7 +65,8 @@ DEVICE void ppo_loss_forward(Where at, const PpoLoss& a, PpoLossShared& shared) 
   losses[DIVERGED] = diverged / a.b;
   losses[VALUE] = value_loss / a.b;
   losses[CLIPPED] = outside / a.b;
-  losses[TOTAL] = losses[ACTION] - a.entropy_weight * entropy + losses[WEIGHT] * losses[VALUE];
+  losses[POLICY] = losses[ACTION] - a.entropy_weight * entropy;
+  losses[TOTAL] = losses[POLICY] + losses[WEIGHT] * losses[VALUE];
   if (!isfinite(losses[TOTAL]) && losses[NONFINITE_STEP] == 0) losses[NONFINITE_STEP] = double(a.state->step);
 }
 KERNEL(ppo_loss_forward, PpoLoss, PpoLossShared, 1024)

@@ -111,7 +111,7 @@ DEVICE float energy(const World& a, u32 p, u32 lane) {
 }
 
 // Whether a frame is no pose any more: a joint is farther than 10 from the root, or not a number. The reference does not look.
-DEVICE bool lost(const World& a, const float* frame) {
+DEVICE bool no_pose(const World& a, const float* frame) {
   const float most = float(10 * a.body);
   const u32 joints = (a.f - 3) / 12;
   if (a.literal) return false;
@@ -126,7 +126,7 @@ DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed)
   float squares = 0;
   for (u32 i = 0; i < a.l; ++i) squares += a.latent[u64(p) * a.l + i] * a.latent[u64(p) * a.l + i];
   reward -= float(a.latent_cost) * (squares / float(a.l));
-  if (lost(a, frame_of(a, p))) {
+  if (no_pose(a, frame_of(a, p))) {
     reward = -20;
     failed = true;
   }
@@ -153,7 +153,7 @@ DEVICE const float* pose_of(const World& a, Draws draws) {
 // Puts a character at the origin, with a new pose when `pose` or it was lost; the pose is all lanes', the rest lane 0's.
 DEVICE Draws restart(const World& a, u32 p, u32 lane, bool pose) {
   const Draws draws = reset_draws(a, p, 0);
-  const bool again = pose || lost(a, a.history + u64(p) * a.c * a.f);
+  const bool again = pose || no_pose(a, a.history + u64(p) * a.c * a.f);
   warp_sync();  // all lanes have looked
   if (again)
     for (u32 i = lane; i < a.c * a.f; i += 32) a.history[u64(p) * a.c * a.f + i] = pose_of(a, draws)[i];

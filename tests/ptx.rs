@@ -17,7 +17,7 @@ const ARCHITECTURES: [&str; 4] = ["sm_80", "sm_89", "sm_90a", "sm_120"];
 
 /// Kernels that may have a stack, and why; none may spill registers.
 const STACKS: [(&str, &[&str]); 1] = [(
-    "sinf and cosf keep the digits of 2 / pi there, for angles beyond 105615, which a world does not reach",
+    "sinf and cosf keep the digits of 2 / pi there, for angles beyond 105615, which no turn reaches",
     &[
         "joystick_observe",
         "joystick_reset",
@@ -26,6 +26,7 @@ const STACKS: [(&str, &[&str]); 1] = [(
         "maze_step",
         "path_observe",
         "path_step",
+        "reconcile",
         "target_observe",
         "target_step",
         "walk_step",

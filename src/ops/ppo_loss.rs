@@ -9,11 +9,12 @@ use crate::backend::team::Team;
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
-/// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the same to Adam.
+/// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the same to Adam, and the total
+/// is made from the same places.
 pub mod slot {
     use crate::ops::recon_loss::slot;
-    /// KL of the policy from the one that acted, nats: mean of r - 1 - ln r (Schulman, "Approximating KL divergence", 2020).
-    pub const KL: usize = 0;
+    /// What the actor minimises: the action loss less the weighted entropy.
+    pub const POLICY: usize = slot::RECON;
     /// -mean min(r A, clip(r) A).
     pub const ACTION: usize = 1;
     /// Entropy of the policy, nats.
@@ -28,6 +29,8 @@ pub mod slot {
     pub const NONFINITE_STEP: usize = slot::NONFINITE_STEP;
     /// Share of samples whose ratio is clipped.
     pub const CLIPPED: usize = 7;
+    /// KL of the policy from the one that acted, nats: mean of r - 1 - ln r (Schulman, "Approximating KL divergence", 2020).
+    pub const KL: usize = 8;
 }
 use super::recon_loss::LOSSES;
 
@@ -198,8 +201,8 @@ pub mod cpu {
         v.losses[slot::ENTROPY] = entropy;
         v.losses[slot::VALUE] = value_loss / b;
         v.losses[slot::CLIPPED] = outside / b;
-        let policy = action_loss / b - v.entropy_weight * entropy;
-        v.losses[slot::TOTAL] = policy + v.losses[slot::WEIGHT] * v.losses[slot::VALUE];
+        v.losses[slot::POLICY] = action_loss / b - v.entropy_weight * entropy;
+        v.losses[slot::TOTAL] = v.losses[slot::POLICY] + v.losses[slot::WEIGHT] * v.losses[slot::VALUE];
         if !v.losses[slot::TOTAL].is_finite() && v.losses[slot::NONFINITE_STEP] == 0.0 {
             v.losses[slot::NONFINITE_STEP] = v.state[0].step as f64;
         }
