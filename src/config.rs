@@ -61,6 +61,11 @@ macro_rules! keys {
                 keys.into_iter().flatten().collect()
             }
 
+            /// These, and where they leave a key as it is, `others`.
+            pub fn or(self, others: Self) -> Self {
+                $overrides { $($( $key: self.$key.or(others.$key), )+)+ }
+            }
+
             /// The keys that are set, as a table to lay over another; `name` is what a key is called where it was given.
             fn table(&self, name: fn(&str) -> String) -> $crate::Result<toml::Table> {
                 let mut table = toml::Table::new();

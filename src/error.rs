@@ -75,6 +75,14 @@ pub enum Error {
     /// A quality gate was not met.
     #[error("{0}")]
     Gate(String),
+    /// One of several runs failed.
+    #[error("{name}: {source}")]
+    Member {
+        /// Its name.
+        name: String,
+        /// How.
+        source: Box<Error>,
+    },
     /// Stopped by a signal, with everything saved.
     #[error("stopped by signal {signal}, everything saved; continue with --resume {}", run.display())]
     Stopped {
@@ -110,6 +118,7 @@ impl Error {
             Error::Device(_) => 3,
             Error::Data { .. } | Error::Checkpoint { .. } => 4,
             Error::Gate(_) => 5,
+            Error::Member { source, .. } => source.exit_code(),
             Error::Stopped { signal, .. } => 128 + *signal as u8,
             Error::Shape { .. } | Error::NonFinite { .. } | Error::Io { .. } | Error::Check(_) => 1,
         }

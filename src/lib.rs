@@ -25,6 +25,7 @@ pub mod motion;
 pub mod ops;
 pub mod philox;
 pub mod plan;
+pub mod population;
 pub mod progress;
 pub mod quality;
 pub mod real;

@@ -1,6 +1,6 @@
 //! What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere, both on standard error.
 use crate::record::Record;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -50,6 +50,8 @@ impl Pace {
 /// The console of a run.
 pub struct Console {
     bar: Option<ProgressBar>,
+    /// What its lines begin with.
+    name: String,
     quiet: bool,
     pace: Pace,
     begun: Instant,
@@ -59,15 +61,24 @@ pub struct Console {
 impl Console {
     /// A console for a run of this pace.
     pub fn new(pace: Pace, quiet: bool) -> Self {
+        Console::with(pace, quiet, String::new(), |bar| bar)
+    }
+
+    /// A console for a run among others, whose bars stand below one another.
+    pub fn among(others: &MultiProgress, name: &str, pace: Pace, quiet: bool) -> Self {
+        Console::with(pace, quiet, format!("{name}: "), |bar| others.add(bar))
+    }
+
+    fn with(pace: Pace, quiet: bool, name: String, place: impl FnOnce(ProgressBar) -> ProgressBar) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let total = (pace.epochs * pace.minibatches) as u64;
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style = "{elapsed_precise} (- {prefix}) {bar:30} {percent:>3}% {msg}";
-            bar.set_style(ProgressStyle::with_template(style).expect("the template is right"));
+            let bar = place(ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()));
+            let style = format!("{name}{{elapsed_precise}} (- {{prefix}}) {{bar:30}} {{percent:>3}}% {{msg}}");
+            bar.set_style(ProgressStyle::with_template(&style).expect("the template is right"));
             bar.set_position(pace.done[0] as u64);
             bar
         });
-        Console { bar, quiet, pace, begun: Instant::now(), said: BTreeSet::new() }
+        Console { bar, name, quiet, pace, begun: Instant::now(), said: BTreeSet::new() }
     }
 
     /// A mini-batch is done.
@@ -90,9 +101,10 @@ impl Console {
 
     /// Says a line.
     pub fn say(&self, line: &str) {
+        let name = &self.name;
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None if !self.quiet => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| eprintln!("{name}{line}")),
+            None if !self.quiet => eprintln!("{name}{line}"),
             None => {}
         }
     }

@@ -69,6 +69,16 @@ impl<'a> Setup<'a> {
     /// Reads the data and lays out everything. Errors: data that cannot be used, a checkpoint that does not fit, data
     /// other than what the resumed run was trained on, not enough memory.
     pub fn new(config: &'a Config, backend: &'a dyn Backend, start: Start) -> Result<Self> {
+        Setup::on(config, backend, start, read_data)
+    }
+
+    /// The same, with the data as `read` reads it.
+    pub fn on(
+        config: &'a Config,
+        backend: &'a dyn Backend,
+        start: Start,
+        read: impl FnOnce(&[PathBuf]) -> Result<(Dataset, PathBuf)>,
+    ) -> Result<Self> {
         let c = config;
         let given = match start {
             Start::Fresh => None,
@@ -77,7 +87,7 @@ impl<'a> Setup<'a> {
         if let (Start::Resume(path), Some((Checkpoint { meta: Some(meta), .. }, _))) = (start, &given) {
             same_configuration(c, meta, path)?;
         }
-        let (mut set, source) = read_data(&c.data)?;
+        let (mut set, source) = read(&c.data)?;
         let fingerprint = Fingerprint::of(&set);
         let at = match (start, &given) {
             (Start::Resume(path), Some((checkpoint, _))) => stand(checkpoint, path, &fingerprint, &source)?,

@@ -28,107 +28,167 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over; returns the records of all
 /// epochs. Errors: a loss that is not finite, a stop by signal (after everything was saved), those of the disk.
 pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsize) -> Result<Vec<EpochRecord>> {
-    let begun = Instant::now();
-    let c = run.config;
-    let (epochs, minibatches) = (c.epochs(), run.minibatches());
-    let mut logs = Logs::open(folder, (run.at.step > 0).then_some(&run.at.log_lengths))?;
-    let mut records = logs::read_metrics(&folder.metrics())?;
-    let interval = run.evaluation.interval(epochs, minibatches * c.rollout, c.batch_size);
-    let pace = Pace::new(epochs, minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
-    let mut console = Console::new(pace, quiet);
-    console.say(&opening(run));
-    if c.validation > 0.0 && run.split.validation.is_empty() {
-        console.say(&format!(
-            "note: nothing is held out, as that takes clips of at least {HELD_OUT_FRAMES} frames; there will be no \
-             held-out errors"
-        ));
+    let opening = opening(run);
+    let mut training = Training::new(run, folder, stop, |pace| Console::new(pace, quiet))?;
+    opening.iter().for_each(|line| training.console.say(line));
+    while training.epoch()? {}
+    let (records, console) = training.end()?;
+    if !run.finished() {
+        console.say(&stopped_by(stop, run.config, folder.path())?);
     }
-    let before = run.at.elapsed_seconds;
-    let elapsed = || before + begun.elapsed().as_secs_f64();
-    let late = || c.max_minutes.filter(|limit| begun.elapsed().as_secs_f64() > 60.0 * limit);
-    let stopped = || stop.load(Ordering::Relaxed) != 0 || late().is_some();
-    let (mut saved, mut looked) = (Instant::now(), Instant::now());
+    Ok(records)
+}
 
-    'training: while run.at.epoch <= epochs {
-        let (epoch, epoch_begun, first_minibatch) = (run.at.epoch, Instant::now(), run.at.minibatch);
-        begin_epoch(run)?;
-        while run.at.minibatch < minibatches {
-            run.memory.repeat(&run.step.plan, c.rollout)?;
-            run.at.step += c.rollout as u64;
-            run.at.minibatch += 1;
-            console.step();
-            let (stop, ended) = (stopped(), run.at.minibatch == minibatches);
-            if stop || ended || looked.elapsed() > LOOK {
-                check_finite(run)?;
-                looked = Instant::now();
+/// What to say when runs ended before their end, unless a signal did it, which is the error.
+pub fn stopped_by(stop: &AtomicUsize, config: &Config, run: &Path) -> Result<String> {
+    match stop.load(Ordering::Relaxed) {
+        0 => {
+            let limit = config.max_minutes.unwrap_or_default();
+            Ok(format!("stopped after --max-minutes {limit}; continue with --resume {}", run.display()))
+        }
+        signal => Err(Error::Stopped { signal: signal as i32, run: run.to_owned() }),
+    }
+}
+
+/// A run under way.
+pub struct Training<'r, 'b> {
+    run: &'r mut Setup<'b>,
+    folder: &'r RunFolder,
+    stop: &'r AtomicUsize,
+    logs: Logs<EpochRecord>,
+    records: Vec<EpochRecord>,
+    console: Console,
+    /// Epochs from one evaluation to the next.
+    interval: usize,
+    /// When this sitting began, and the seconds that those before it took.
+    begun: (Instant, f64),
+    saved: Instant,
+    looked: Instant,
+}
+
+impl<'r, 'b> Training<'r, 'b> {
+    /// Opens the logs of a run. Errors: those of the disk.
+    pub fn new(
+        run: &'r mut Setup<'b>,
+        folder: &'r RunFolder,
+        stop: &'r AtomicUsize,
+        console: impl FnOnce(Pace) -> Console,
+    ) -> Result<Self> {
+        let (c, minibatches, now) = (run.config, run.minibatches(), Instant::now());
+        let logs = Logs::open(folder, (run.at.step > 0).then_some(&run.at.log_lengths))?;
+        let records = logs::read_metrics(&folder.metrics())?;
+        let interval = run.evaluation.interval(c.epochs(), minibatches * c.rollout, c.batch_size);
+        let pace = Pace::new(c.epochs(), minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
+        let begun = (now, run.at.elapsed_seconds);
+        let console = console(pace);
+        Ok(Training { run, folder, stop, logs, records, console, interval, begun, saved: now, looked: now })
+    }
+
+    /// Mini-batches that are done, as a share of all.
+    pub fn done(&self) -> f64 {
+        let at = &self.run.at;
+        ((at.epoch - 1) as f64 + at.minibatch as f64 / self.run.minibatches() as f64) / self.run.config.epochs() as f64
+    }
+
+    fn elapsed(&self) -> f64 {
+        self.begun.1 + self.begun.0.elapsed().as_secs_f64()
+    }
+
+    fn stopped(&self) -> bool {
+        let limit = self.run.config.max_minutes.unwrap_or(f64::INFINITY);
+        self.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
+    }
+
+    /// Trains an epoch or what is left of it, at least a mini-batch; whether there is more to do now. Errors: a loss that
+    /// is not finite, those of the disk.
+    pub fn epoch(&mut self) -> Result<bool> {
+        let (c, minibatches, epoch_begun) = (self.run.config, self.run.minibatches(), Instant::now());
+        let (epoch, epochs, first_minibatch) = (self.run.at.epoch, c.epochs(), self.run.at.minibatch);
+        begin_epoch(self.run)?;
+        while self.run.at.minibatch < minibatches {
+            self.run.memory.repeat(&self.run.step.plan, c.rollout)?;
+            self.run.at.step += c.rollout as u64;
+            self.run.at.minibatch += 1;
+            self.console.step();
+            let (stop, ended) = (self.stopped(), self.run.at.minibatch == minibatches);
+            if stop || ended || self.looked.elapsed() > LOOK {
+                check_finite(self.run)?;
+                self.looked = Instant::now();
             }
             if stop && !ended {
-                break 'training;
+                return Ok(false);
             }
         }
 
         let seconds = epoch_begun.elapsed().as_secs_f64();
         let samples = ((minibatches - first_minibatch) * c.rollout * c.batch_size) as f64;
-        let mut record = record(run)?;
+        let mut record = record(self.run)?;
         if !record.grad_norm.is_finite() {
             // A gradient too large to be squared has left moments that never recover.
             let operation = "a backward call (a gradient beyond the range of f32)".into();
-            return Err(not_finite(run, run.at.step, operation));
+            return Err(not_finite(self.run, self.run.at.step, operation));
         }
-        if epoch.is_multiple_of(interval) || epoch == epochs {
+        if epoch.is_multiple_of(self.interval) || epoch == epochs {
             let evaluation_begun = Instant::now();
-            record.validation = Some(run.evaluation.measure(&mut run.memory, epoch == epochs)?);
-            if let Some(shown) = &mut run.shown {
-                shown.make(&mut run.memory, epoch)?;
+            record.validation = Some(self.run.evaluation.measure(&mut self.run.memory, epoch == epochs)?);
+            if let Some(shown) = &mut self.run.shown {
+                shown.make(&mut self.run.memory, epoch)?;
             }
-            console.evaluated(evaluation_begun.elapsed().as_secs_f64());
+            self.console.evaluated(evaluation_begun.elapsed().as_secs_f64());
         }
         record.warnings = diagnose::warnings(c, &record);
         record.timing = Timing {
             seconds: epoch_begun.elapsed().as_secs_f64(),
             samples_per_second: samples / seconds,
-            elapsed_seconds: elapsed(),
+            elapsed_seconds: self.elapsed(),
         };
-        logs.append(&record)?;
-        console.epoch(&record);
+        self.logs.append(&record)?;
+        self.console.epoch(&record);
 
         // The best model is looked for among those that were trained on their own predictions.
         let error = record.validation.as_ref().and_then(|v| v.rollout_30_error.or(v.one_step_error));
         let error = error.filter(|_| record.phase == "student" || epoch == epochs);
+        let best = self.run.at.best;
         let is_best = match error {
-            Some(error) => run.at.best.is_none_or(|best| error < best),
-            None => epoch == epochs && run.at.best.is_none(),
+            Some(error) => best.is_none_or(|best| error < best),
+            None => epoch == epochs && best.is_none(),
         };
-        records.push(record);
-        (run.at.epoch, run.at.minibatch) = (epoch + 1, 0);
+        self.records.push(record);
+        (self.run.at.epoch, self.run.at.minibatch) = (epoch + 1, 0);
         if is_best {
-            run.at.best = error;
-            checkpoint(run, &folder.best_checkpoint(), &logs, elapsed())?;
+            self.run.at.best = error;
+            self.checkpoint(&self.folder.best_checkpoint())?;
         }
-        if run.finished() || stopped() {
-            break;
+        if self.run.finished() || self.stopped() {
+            return Ok(false);
         }
-        if saved.elapsed().as_secs() >= c.checkpoint_every {
-            save(run, folder, &logs, &records, elapsed())?;
-            saved = Instant::now();
+        if self.saved.elapsed().as_secs() >= c.checkpoint_every {
+            self.save()?;
+            self.saved = Instant::now();
         }
+        Ok(true)
     }
 
-    save(run, folder, &logs, &records, elapsed())?;
-    console.finish();
-    if run.finished() {
-        return Ok(records);
+    /// Saves everything; the records of all epochs, and where to say what came of it. Errors: those of the disk.
+    pub fn end(mut self) -> Result<(Vec<EpochRecord>, Console)> {
+        self.save()?;
+        self.console.finish();
+        Ok((self.records, self.console))
     }
-    match stop.load(Ordering::Relaxed) {
-        0 => {
-            let limit = late().unwrap_or_default();
-            console.say(&format!(
-                "stopped after --max-minutes {limit}; continue with --resume {}",
-                folder.path().display()
-            ));
-            Ok(records)
-        }
-        signal => Err(Error::Stopped { signal: signal as i32, run: folder.path().to_owned() }),
+
+    /// Writes the last checkpoint and the report.
+    fn save(&mut self) -> Result<()> {
+        self.checkpoint(&self.folder.last_checkpoint())?;
+        let unknown = Motion::of_no_skeleton();
+        let motion = self.run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
+        report::write(self.folder, &summary(self.run), &self.records, motion)
+    }
+
+    /// Writes a checkpoint, after the logs it speaks of.
+    fn checkpoint(&mut self, path: &Path) -> Result<()> {
+        self.run.at.elapsed_seconds = self.elapsed();
+        self.run.at.log_lengths = self.logs.sync()?;
+        self.run.save(path)
     }
 }
 
@@ -173,27 +233,6 @@ fn record(run: &Setup) -> Result<EpochRecord> {
     })
 }
 
-/// Writes the last checkpoint and the report.
-fn save(
-    run: &mut Setup,
-    folder: &RunFolder,
-    logs: &Logs<EpochRecord>,
-    records: &[EpochRecord],
-    elapsed: f64,
-) -> Result<()> {
-    checkpoint(run, &folder.last_checkpoint(), logs, elapsed)?;
-    let unknown = Motion::of_no_skeleton();
-    let motion = run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
-    report::write(folder, &summary(run), records, motion)
-}
-
-/// Writes a checkpoint, after the logs it speaks of.
-fn checkpoint(run: &mut Setup, path: &Path, logs: &Logs<EpochRecord>, elapsed: f64) -> Result<()> {
-    run.at.elapsed_seconds = elapsed;
-    run.at.log_lengths = logs.sync()?;
-    run.save(path)
-}
-
 /// Errors: a loss was not finite; at which step, and what made it so.
 fn check_finite(run: &mut Setup) -> Result<()> {
     match run.memory.read(run.step.network.losses)?[slot::NONFINITE_STEP] as u64 {
@@ -213,19 +252,26 @@ fn not_finite(run: &Setup, step: u64, operation: String) -> Error {
 }
 
 /// What is said at the start.
-fn opening(run: &Setup) -> String {
-    if run.at.step > 0 {
-        return format!("resuming at epoch {}, step {}", run.at.epoch, run.at.step);
+pub fn opening(run: &Setup) -> Vec<String> {
+    let mut lines = vec![match run.at.step {
+        0 => format!(
+            "{} parameters, {} windows in {} clips ({} held out), {} steps an epoch, {}",
+            run.parameters.layout.num_parameters(),
+            run.windows.len(),
+            run.split.train.len(),
+            run.split.validation.len(),
+            run.minibatches() * run.config.rollout,
+            run.memory.backend().describe()
+        ),
+        step => format!("resuming at epoch {}, step {step}", run.at.epoch),
+    }];
+    if run.config.validation > 0.0 && run.split.validation.is_empty() {
+        lines.push(format!(
+            "note: nothing is held out, as that takes clips of at least {HELD_OUT_FRAMES} frames; there will be no \
+             held-out errors"
+        ));
     }
-    format!(
-        "{} parameters, {} windows in {} clips ({} held out), {} steps an epoch, {}",
-        run.parameters.layout.num_parameters(),
-        run.windows.len(),
-        run.split.train.len(),
-        run.split.validation.len(),
-        run.minibatches() * run.config.rollout,
-        run.memory.backend().describe()
-    )
+    lines
 }
 
 /// What the report says of the configuration.

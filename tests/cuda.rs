@@ -295,6 +295,39 @@ mod without_a_gpu {
     }
 
     #[test]
+    fn a_population_is_its_runs_alone() {
+        if !has_kernels() {
+            return;
+        }
+        let desk = Desk::new();
+        let parameters = |run: &str| {
+            let checkpoint = Checkpoint::load(&desk.path(run).join("checkpoints/last.safetensors")).unwrap();
+            checkpoint.tensors
+        };
+        for engine in ["graph", "persistent"] {
+            let flags = ["--device", "cuda", "--engine", engine, "--max-minutes", SOON];
+            let twice = |name: &str, own: &[&str]| {
+                succeeds(desk.train(name, &[&flags[..], own].concat(), &[]));
+                succeeds(desk.program(&[&["train", "--resume", name, "--quiet"], &flags[..]].concat(), &[]));
+            };
+            twice(engine, &["--population", "3"]);
+            for seed in ["0", "1", "2"] {
+                let (alone, among) = (format!("{engine}-{seed}"), format!("{engine}/seed-{seed}"));
+                twice(&alone, &["--seed", seed]);
+                assert!(parameters(&alone) == parameters(&among), "{engine}, seed {seed}");
+                assert_eq!(desk.step(&among), 8);
+            }
+        }
+        // A lost device is an error of each; the folders stay.
+        let lost = [("FAIL", "kernel:700:90")];
+        let output = desk.train("lost", &["--device", "cuda", "--population", "2"], &lost);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let message = text(&output.stderr);
+        assert!(message.starts_with("error: seed-") && message.contains("the last checkpoint is intact"), "{message}");
+        assert_eq!(desk.step("lost/seed-0"), 0);
+    }
+
+    #[test]
     fn what_the_driver_refuses_is_one_line() {
         if !has_kernels() {
             return;

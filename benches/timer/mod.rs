@@ -115,7 +115,7 @@ impl Options {
             Device::Auto | Device::Cpu => {}
             _ => threads = vec![1],
         }
-        let open = |n| Ok((n, backend::open(self.device, self.precision, self.engine, n)?));
+        let open = |n| Ok((n, backend::open(self.device, self.precision, self.engine, n, 1)?));
         threads.into_iter().map(open).collect()
     }
 

@@ -80,6 +80,15 @@ impl Cuda {
         Ok(cuda)
     }
 
+    /// The same as one of so many on this device, each with a stream of its own: of engine persistent a share of its
+    /// multiprocessors, so that the launches of all run at the same time.
+    pub fn one_of(mut self, runs: usize) -> Self {
+        if let Some(launcher) = &mut self.launcher {
+            launcher.get_mut().unwrap_or_else(PoisonError::into_inner).share(runs);
+        }
+        self
+    }
+
     fn fault(&self, what: &str, error: DriverError) -> Error {
         error::fault(self.number, what, error)
     }

@@ -236,10 +236,16 @@ impl fmt::Display for Engine {
 #[cfg(all(feature = "simt", unix))]
 const SIMT_BLOCKS: u32 = 8;
 
-/// Opens a device; on the CPU with `threads` threads (0 = all cores). Matrix products are computed in `precision`, by default
+/// Opens a device, on the CPU with `threads` threads, for one of `runs` runs that share it. Matrix products are computed in `precision`, by default
 /// in the fastest that is nearly single precision. Errors: it cannot be had ([`Error::Device`]), or not in this precision
 /// ([`Error::Usage`]); what was asked for is never replaced by another.
-pub fn open(device: Device, precision: Option<Precision>, engine: Engine, threads: usize) -> Result<Box<dyn Backend>> {
+pub fn open(
+    device: Device,
+    precision: Option<Precision>,
+    engine: Engine,
+    threads: usize,
+    runs: usize,
+) -> Result<Box<dyn Backend>> {
     let has_engine = match device {
         Device::Cuda(_) => true,
         Device::Simt => matches!(engine, Engine::Auto | Engine::Persistent),
@@ -266,6 +272,6 @@ pub fn open(device: Device, precision: Option<Precision>, engine: Engine, thread
             "simt: this build cannot run kernels on the host; install a C++ compiler and build with --features simt"
                 .into(),
         )),
-        Device::Cuda(number) => Ok(Box::new(cuda::Cuda::new(number, kernels, engine)?)),
+        Device::Cuda(number) => Ok(Box::new(cuda::Cuda::new(number, kernels, engine)?.one_of(runs))),
     }
 }

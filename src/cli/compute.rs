@@ -29,11 +29,33 @@ pub struct Compute {
 impl Compute {
     /// Opens what was asked for. Errors: see [`backend::open`], and more threads than make sense.
     pub fn open(&self) -> Result<Box<dyn Backend>> {
-        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        let mut opened = self.open_for(1)?;
+        Ok(opened.pop().expect("there is one"))
+    }
+
+    /// Opens what was asked for once for each of so many runs side by side, which share its threads. Errors: as
+    /// [`Compute::open`].
+    pub fn open_for(&self, runs: usize) -> Result<Vec<Box<dyn Backend>>> {
+        let threads = self.threads();
         if threads > MAX_THREADS {
             return Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")));
         }
-        backend::open(self.device, self.precision, self.engine, threads)
+        let open = |run| backend::open(self.device, self.precision, self.engine, self.share(run, runs), runs);
+        (0..runs).map(open).collect()
+    }
+
+    /// Threads of one of so many runs side by side.
+    pub fn share(&self, run: usize, runs: usize) -> usize {
+        let threads = self.threads();
+        ((run + 1) * threads / runs - run * threads / runs).max(1)
+    }
+
+    /// Threads that so many runs side by side are driven by: on a CUDA device, which they only wait for, one each.
+    pub fn drivers(&self, runs: usize) -> usize {
+        match self.device {
+            Device::Cuda(_) => runs,
+            _ => self.threads().min(runs),
+        }
     }
 
     /// Threads that are used.

@@ -1,5 +1,5 @@
 //! `mvae-fast info`: what is in a run folder or a checkpoint.
-use super::{InfoArgs, checkpoint_file, print, run_folder};
+use super::{InfoArgs, checkpoint_file, population, print, run_folder};
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Meta};
 use crate::config::Variant;
@@ -10,9 +10,17 @@ use crate::run::logs;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// Prints what is in a run folder (its last checkpoint, else its best, and its last record) or in a checkpoint file.
+/// Prints what is in a run folder (its last checkpoint, else its best, and its last record) or in a checkpoint file; of a
+/// folder of runs, how they compare.
 pub fn info(args: &InfoArgs) -> Result<()> {
     let path = run_folder(&args.runs, &args.path);
+    let members = population::rows(&path)?;
+    if !members.is_empty() {
+        return print(&match args.json {
+            true => format!("{:#}\n", json!({ "path": path, "members": population::rows_json(&members) })),
+            false => format!("{}\n{}", path.display(), population::table(&members)),
+        });
+    }
     let (file, run) = checkpoint_file(&args.runs, &args.path)?;
     let metrics = run.map(|run| run.metrics()).filter(|metrics| metrics.is_file());
     let records = metrics.map_or(Ok(Vec::new()), |metrics| logs::read_metrics::<EpochRecord>(&metrics))?;

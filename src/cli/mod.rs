@@ -12,6 +12,7 @@ mod generate;
 mod import;
 mod info;
 mod output;
+mod population;
 mod train;
 mod usage;
 
@@ -56,13 +57,19 @@ Examples:
   mvae-fast train walk.npz --preset paper --seed 3
   mvae-fast train --config runs/walk/config.toml --student-epochs 200
   mvae-fast train --resume walk
+  mvae-fast train walk.npz --name walks --population 8
+  mvae-fast train walk.npz --population kl_weight=0.001,0.003,0.01 --population 2
   MVAE_BATCH_SIZE=32 mvae-fast train --print-config
 
 Every key of the configuration is a flag (--batch-size), an environment variable
 (MVAE_BATCH_SIZE) and a line of a file (batch_size = 32); --preset is MVAE_PRESET, too.
 Flags win over the environment, the environment over --config, --config over --preset.
 --resume goes on as the run was configured: of the keys in the environment, only
-MVAE_MAX_MINUTES and MVAE_CHECKPOINT_EVERY have a say.";
+MVAE_MAX_MINUTES and MVAE_CHECKPOINT_EVERY have a say.
+
+Of a --population each model is bit for bit what it would be alone. Its run folders, such as
+seed-0, lie in one folder, by which all of them are resumed and `info` compares them; every other
+command takes one of them (walks/seed-0).";
 
 const GRADCHECK_HELP: &str = "\
 With --device auto or cpu, gradients are compared with finite differences; with cuda (or simt, in
@@ -125,6 +132,10 @@ pub struct TrainArgs {
     /// Start from the parameters and statistics of this run or checkpoint, or of a safetensors file of a bare state dict
     #[arg(long, value_name = "RUN|CHECKPOINT")]
     pub init: Option<PathBuf>,
+    /// Train several models side by side: N of them, by seeds from --seed on, or one for each value of a key; given more than
+    /// once, one for each combination
+    #[arg(long, value_name = "N|KEY=VALUE,...", conflicts_with_all = ["resume", "print_config"])]
+    pub population: Vec<population::Axis>,
     /// TOML file of configuration keys, such as a run's config.toml
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -256,19 +267,34 @@ impl TrainArgs {
     /// With `--resume` the run's own configuration, of which flags may change only [`Config::FREE`] keys, and the
     /// environment those of them that say how long and how often.
     pub fn config(&self) -> Result<Config> {
+        match &self.resume {
+            Some(run) => self.resumed(&RunFolder::open(&run_folder(&self.runs, run))?),
+            None => self.with(Overrides::default()),
+        }
+    }
+
+    /// The configuration of a new run, in which `own` keys win over all.
+    fn with(&self, own: Overrides) -> Result<Config> {
+        let environment = &self.environment;
+        let text = self.config.as_deref().map(config::read).transpose()?;
+        let file = self.config.as_deref().zip(text.as_deref());
+        Config::layered(self.preset.or(environment.preset), file, &environment.keys, &own.or(self.flags()))
+    }
+
+    /// The configuration of a run that goes on, with what does not change its result.
+    fn resumed(&self, folder: &RunFolder) -> Result<Config> {
+        let Overrides { checkpoint_every, max_minutes, .. } = self.environment.keys;
+        let environment = Overrides { checkpoint_every, max_minutes, ..Overrides::default() };
+        resumed(folder, &environment, &self.flags())
+    }
+
+    /// Keys from flags, and from arguments that are data.
+    fn flags(&self) -> Overrides {
         let mut flags = self.overrides.clone();
         if !self.files.is_empty() {
             flags.data.get_or_insert_default().splice(0..0, self.files.iter().cloned());
         }
-        let environment = &self.environment;
-        if let Some(run) = &self.resume {
-            let Overrides { checkpoint_every, max_minutes, .. } = environment.keys;
-            let environment = Overrides { checkpoint_every, max_minutes, ..Overrides::default() };
-            return resumed(&RunFolder::open(&run_folder(&self.runs, run))?, &environment, &flags);
-        }
-        let text = self.config.as_deref().map(config::read).transpose()?;
-        let file = self.config.as_deref().zip(text.as_deref());
-        Config::layered(self.preset.or(environment.preset), file, &environment.keys, &flags)
+        flags
     }
 
     /// Variables that are set and have no say, as a run that goes on is configured already.

@@ -1,5 +1,5 @@
 //! `mvae-fast train`: opens device, data and run folder, trains, and says what came of it.
-use super::{TrainArgs, absolute, checkpoint_file, print, run_folder};
+use super::{TrainArgs, absolute, checkpoint_file, population, print, run_folder};
 use crate::config::Config;
 use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
@@ -14,21 +14,26 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// Trains as the arguments say; the result goes to standard output.
 pub fn train(args: &TrainArgs) -> Result<()> {
-    let mut config = args.config()?;
-    if args.print_config {
-        return print(&config.to_toml());
-    }
-    absolute(&mut config.data)?;
-    let backend = args.compute.open()?;
     let say = |line: String| {
         if !args.quiet {
             eprintln!("{line}");
         }
     };
     let unheard = args.unheard();
-    if !unheard.is_empty() {
+    if !unheard.is_empty() && !args.print_config {
         say(format!("note: --resume goes on as the run was configured, without {}", unheard.join(", ")));
     }
+    if !args.print_config
+        && let Some(members) = population::members(args)?
+    {
+        return population::train(args, members);
+    }
+    let mut config = args.config()?;
+    if args.print_config {
+        return print(&config.to_toml());
+    }
+    absolute(&mut config.data)?;
+    let backend = args.compute.open()?;
 
     // Everything that can be wrong with data or checkpoint is found before a new run leaves a trace on disk.
     let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(&args.runs, run))).transpose()?;

@@ -2,6 +2,7 @@
 use super::atomic;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -27,49 +28,53 @@ impl RunFolder {
         env: &Env,
         fill: impl FnOnce(&RunFolder) -> Result<()>,
     ) -> Result<Self> {
-        let name = match name {
-            Some(name) => name.to_owned(),
-            None => free_name(root, &default_name(kind, SystemTime::now())),
-        };
-        let plain = !name.starts_with(['.', '-']) && !name.contains(['/', '\\', '\0']);
-        if name.is_empty() || !plain {
-            return Err(Error::Usage(format!(
-                "--name {name:?} is no folder name; use letters, digits, `-`, `_` and `.`, starting with a letter or digit"
-            )));
-        }
-        let path = root.join(&name);
-        let taken = || {
-            Error::Usage(format!(
-                "{} exists; continue it with --resume {} or give another --name",
-                path.display(),
-                path.display()
-            ))
-        };
-        if path.exists() {
-            return Err(taken());
-        }
-        let refused = |source| Error::io(root, "cannot hold run folders, choose another with --runs")(source);
-        atomic::create_folder(root).map_err(refused)?;
-        let unborn = root.join(format!(".{name}.{}.tmp", std::process::id()));
-        let made = (|| {
-            for folder in ["checkpoints", "tensorboard"].map(|folder| unborn.join(folder)) {
-                fs::create_dir_all(folder).map_err(refused)?;
-            }
-            let mut run = RunFolder { path: unborn.clone(), lock: None };
-            run.lock()?;
-            atomic::write(&run.config(), config.as_bytes())?;
-            run.write_env(&EnvFile { start: env.clone(), resumed: Vec::new() })?;
-            fill(&run)?;
-            let born = fs::rename(&unborn, &path);
-            born.map_err(|source| if path.exists() { taken() } else { Error::io(&path, "cannot create")(source) })?;
-            Ok(run)
-        })();
-        let mut run = made.inspect_err(|_| {
-            let _ = fs::remove_dir_all(&unborn); // the first error is the one to report
+        let (path, run) = born(root, name, kind, |unborn| RunFolder::make(unborn, config, env, fill))?;
+        Ok(RunFolder { path, ..run })
+    }
+
+    /// The same for runs side by side, each with a name, a configuration and an environment: `root/name/` with a run folder
+    /// of its name for each of them. Returns that folder, too.
+    pub fn create_all(
+        root: &Path,
+        name: Option<&str>,
+        kind: &str,
+        members: &[(String, String, Env)],
+        fill: impl Fn(usize, &RunFolder) -> Result<()>,
+    ) -> Result<(PathBuf, Vec<Self>)> {
+        let (path, mut runs) = born(root, name, kind, |unborn| {
+            let make = |(i, (name, config, env)): (usize, &(String, String, Env))| {
+                RunFolder::make(&unborn.join(name), config, env, |run| fill(i, run))
+            };
+            members.iter().enumerate().map(make).collect::<Result<Vec<_>>>()
         })?;
-        atomic::sync_folder(root).map_err(Error::io(root, "cannot sync"))?;
-        run.path = path;
+        atomic::sync_folder(&path).map_err(Error::io(&path, "cannot sync"))?;
+        runs.iter_mut().zip(members).for_each(|(run, (name, ..))| run.path = path.join(name));
+        Ok((path, runs))
+    }
+
+    /// Makes a run's folder with all that belongs inside.
+    fn make(path: &Path, config: &str, env: &Env, fill: impl FnOnce(&RunFolder) -> Result<()>) -> Result<Self> {
+        for folder in ["checkpoints", "tensorboard"].map(|folder| path.join(folder)) {
+            fs::create_dir_all(&folder).map_err(Error::io(&folder, "cannot create"))?;
+        }
+        let mut run = RunFolder { path: path.to_owned(), lock: None };
+        run.lock()?;
+        atomic::write(&run.config(), config.as_bytes())?;
+        run.write_env(&EnvFile { start: env.clone(), resumed: Vec::new() })?;
+        fill(&run)?;
         Ok(run)
+    }
+
+    /// The run folders in a folder, numbers in their names in order; none when it is a run itself.
+    pub fn members(path: &Path) -> Vec<PathBuf> {
+        if path.join("config.toml").is_file() {
+            return Vec::new();
+        }
+        let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+        let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let mut members: Vec<_> = entries.filter(|path| !hidden(path) && path.join("config.toml").is_file()).collect();
+        members.sort_by(|a, b| natural(&a.to_string_lossy(), &b.to_string_lossy()));
+        members
     }
 
     /// Opens a run to continue it and locks it. A run that another process is writing to, and a folder that is no run,
@@ -92,6 +97,13 @@ impl RunFolder {
         let run = RunFolder { path: path.to_owned(), lock: None };
         if run.config().is_file() {
             return Ok(run);
+        }
+        if let Some(member) = RunFolder::members(path).first() {
+            return Err(Error::checkpoint(
+                path,
+                "holds several runs",
+                format!("name one, such as {}", member.display()),
+            ));
         }
         let what = if path.exists() { "no run folder (no config.toml in it)" } else { "no such run folder" };
         Err(Error::checkpoint(path, what, "give a run folder, or its name under --runs"))
@@ -182,6 +194,68 @@ impl RunFolder {
     fn write_env(&self, file: &EnvFile) -> Result<()> {
         let text = serde_json::to_string_pretty(file).expect("an environment is plain data");
         atomic::write(&self.env(), (text + "\n").as_bytes())
+    }
+}
+
+/// Makes `root/name/` of what `make` puts into a hidden folder, which then gets its name; after an error nothing is left.
+fn born<T>(root: &Path, name: Option<&str>, kind: &str, make: impl FnOnce(&Path) -> Result<T>) -> Result<(PathBuf, T)> {
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => free_name(root, &default_name(kind, SystemTime::now())),
+    };
+    let plain = !name.starts_with(['.', '-']) && !name.contains(['/', '\\', '\0']);
+    if name.is_empty() || !plain {
+        return Err(Error::Usage(format!(
+            "--name {name:?} is no folder name; use letters, digits, `-`, `_` and `.`, starting with a letter or digit"
+        )));
+    }
+    let path = root.join(&name);
+    let taken = || {
+        Error::Usage(format!(
+            "{} exists; continue it with --resume {} or give another --name",
+            path.display(),
+            path.display()
+        ))
+    };
+    if path.exists() {
+        return Err(taken());
+    }
+    let refused = |source| Error::io(root, "cannot hold run folders, choose another with --runs")(source);
+    atomic::create_folder(root).map_err(refused)?;
+    let unborn = root.join(format!(".{name}.{}.tmp", std::process::id()));
+    let made = (|| {
+        fs::create_dir_all(&unborn).map_err(refused)?;
+        let made = make(&unborn)?;
+        let born = fs::rename(&unborn, &path);
+        born.map_err(|source| if path.exists() { taken() } else { Error::io(&path, "cannot create")(source) })?;
+        Ok(made)
+    })();
+    let made = made.inspect_err(|_| {
+        let _ = fs::remove_dir_all(&unborn); // the first error is the one to report
+    })?;
+    atomic::sync_folder(root).map_err(Error::io(root, "cannot sync"))?;
+    Ok((path, made))
+}
+
+/// The order of two names, numbers in them by size: `seed-9` before `seed-10`.
+fn natural(a: &str, b: &str) -> Ordering {
+    fn number(text: &str) -> (&str, &str) {
+        text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()))
+    }
+    let (mut a, mut b) = (a, b);
+    loop {
+        let ((one, after), (other, behind)) = (number(a), number(b));
+        let order = match (one.parse::<f64>(), other.parse::<f64>()) {
+            (Ok(one), Ok(other)) => one.total_cmp(&other),
+            _ => one.cmp(other),
+        };
+        let (Some(c), Some(d)) = (after.chars().next(), behind.chars().next()) else {
+            return order.then(after.cmp(behind));
+        };
+        if order.then(c.cmp(&d)).is_ne() {
+            return order.then(c.cmp(&d));
+        }
+        (a, b) = (&after[c.len_utf8()..], &behind[d.len_utf8()..]);
     }
 }
 
@@ -279,6 +353,17 @@ fn utc(time: SystemTime) -> [u64; 6] {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn numbers_in_names_are_in_order() {
+        let order =
+            ["kl-weight-auto", "kl-weight-0.003", "kl-weight-0.02", "seed-2", "seed-2-b", "seed-10", "seed-10.5"];
+        for (i, a) in order.iter().enumerate() {
+            for (j, b) in order.iter().enumerate() {
+                assert_eq!(natural(a, b), i.cmp(&j), "{a}, {b}");
+            }
+        }
+    }
 
     #[test]
     fn names_carry_the_utc_time() {

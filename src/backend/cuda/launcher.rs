@@ -27,7 +27,7 @@ struct Table {
 pub struct Launcher {
     module: sys::CUmodule,
     function: sys::CUfunction,
-    /// Of a launch: one a multiprocessor.
+    /// Of a launch: one a multiprocessor, or of a share of them.
     blocks: u32,
     /// How often a block came to a barrier.
     arrived: Block,
@@ -35,6 +35,13 @@ pub struct Launcher {
     count: u32,
     /// The latest last.
     tables: Vec<Table>,
+}
+
+impl Launcher {
+    /// From now on launches take one of so many equal parts of the multiprocessors.
+    pub fn share(&mut self, parts: usize) {
+        self.blocks = (self.blocks / parts as u32).max(1);
+    }
 }
 
 // SAFETY: as for `Cuda`, which owns it.
