@@ -205,7 +205,7 @@ fn what_is_no_run_and_no_checkpoint_is_said_in_one_line() {
         ("empty", "0 bytes are too few"),
         ("text", "not a safetensors file"),
         ("motion.npz", "not a safetensors file"),
-        ("runs", "no run folder"),
+        ("runs/walk/checkpoints", "no run folder"),
         ("bare", "no checkpoint in this run folder"),
         ("nowhere", "no run of that name in runs"),
         ("text/inside", "no such file"),
