@@ -1,4 +1,4 @@
-// Task Maze: see as much of a walled arena of 200 by 200 as time allows, and touch no wall.
+// Task Maze: see as much of a walled arena as time allows, and touch no wall.
 //   reward = 1/2 for a cell (of 32 by 32) that is new        the episode ends at a wall
 #pragma once
 #include "world.cuh"
@@ -20,7 +20,8 @@ DEVICE bool touches(const World& a, u32 p, const float* frame) {
 // The cell of the root; the reference mixes the two coordinates up.
 DEVICE u32 cell_of(const World& a, u32 p) {
   const Vec root = get(a.root, p);
-  const double x = (double(root.x) / a.body + 100) * 0.16, z = (double(root.z) / a.body + 100) * 0.16;
+  const double x = (double(root.x) / a.body + a.arena_x) * 32 / (2 * a.arena_x);
+  const double z = (double(root.z) / a.body + a.arena_z) * 32 / (2 * a.arena_z);
   if (a.literal) return u32(fmin(fmax(trunc(31 * x + z), 0.0), 1023.0));
   return 32 * u32(fmin(fmax(floor(x), 0.0), 31.0)) + u32(fmin(fmax(floor(z), 0.0), 31.0));
 }
@@ -47,8 +48,9 @@ DEVICE void maze_reset(Where at, const World& a, NoShared&) {
     a.facing[p] = TURN * draws.u[1];
     for (u32 i = 0; i < 32; ++i) a.visited[32 * u64(p) + i] = 0;
     for (u32 again = 1; again <= 64; ++again) {
-      const float arena = float((again == 1 ? 0.9 * 100 : 100) * a.body);
-      put(a.root, p, Vec{arena * (draws.u[2] + draws.u[2] - 1), arena * (draws.u[3] + draws.u[3] - 1)});
+      const double inner = again == 1 ? 0.9 : 1.0;
+      const float x = float(inner * a.arena_x * a.body), z = float(inner * a.arena_z * a.body);
+      put(a.root, p, Vec{x * (draws.u[2] + draws.u[2] - 1), z * (draws.u[3] + draws.u[3] - 1)});
       if (!touches(a, p, pose)) break;
       draws = reset_draws(a, p, again);
     }

@@ -28,12 +28,13 @@ DEVICE void path_reset(Where at, const World& a, NoShared&) {
     const bool out = time_is_out(a);
     const Draws draws = restart(a, p, lane, out);
     if (lane > 0) return;
-    const u32 o = u32(double(draws.u[1]) * a.n);
-    a.offset[p] = o;
-    path_follow(a, p, out ? 0 : time_of(a));
+    const u32 offset = u32(double(draws.u[1]) * a.n), time = out ? 0 : time_of(a);
+    a.offset[p] = offset;
+    path_follow(a, p, time);
     if (a.literal) a.potential[p] = potential_of(a, p);  // before the root is placed
+    const u32 o = offset + (a.literal ? 0 : time);
     const Vec along = get(a.course, (o + 19) % a.n) - get(a.course, (o + 4) % a.n);
-    put(a.root, p, get(a.course, o));
+    put(a.root, p, get(a.course, o % a.n));
     a.facing[p] = wrapped(-atan2f(along.z, along.x));
     if (!a.literal) a.potential[p] = potential_of(a, p);
   });

@@ -18,6 +18,7 @@ struct World {                          // field for field: src/ops/world.rs
   double body, speed;                   // body unit   largest speed asked for
   double latent_cost;                   // of the mean square of the latent
   double floor_left, floor_right;       // heights of toes that stand
+  double arena_x, arena_z;              // half of the maze's arena
   u32 p, k, f, c, d, l, m, n;           // characters, future, features, conditions, observation, latent, poses, points
   u32 frame, last, toe_left, toe_right; // which predicted frame, whether it is the last, joints
   u32 horizon, literal;                 // steps, the reference's mistakes
@@ -130,6 +131,7 @@ DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed)
     reward = -20;
     failed = true;
   }
+  failed = failed || (a.frame > 0 && is_done(a, p));
   float* outcome = a.outcome + 3 * u64(p);
   outcome[0] = a.frame == 0 || alone ? reward : outcome[0] + reward;
   outcome[1] = out || failed ? 0 : 1;

@@ -7,6 +7,8 @@ use crate::data::Dataset;
 use crate::data::normalize::Statistics;
 use crate::layout::{Layout, Parameters};
 use crate::{Error, Result, setup, state};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
 /// A checkpoint that knows what it is.
@@ -114,8 +116,8 @@ impl Trained {
 }
 
 /// The configuration a checkpoint carries; keys that are younger than it have their defaults.
-fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
-    let mut keys = serde_json::to_value(Config::default()).expect("a configuration is plain data");
+pub(crate) fn configuration<C: Default + Serialize + DeserializeOwned>(meta: &Meta, path: &Path) -> Result<C> {
+    let mut keys = serde_json::to_value(C::default()).expect("a configuration is plain data");
     let (Some(keys), Some(carried)) = (keys.as_object_mut(), meta.config.as_object()) else {
         return Err(Error::checkpoint(path, "holds no configuration", "use a checkpoint of a run"));
     };

@@ -21,11 +21,12 @@ fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
         latent_cost: 0.0,
         toes: [0, 1],
         floors: [0.0; 2],
+        arena: [100.0, 80.0],
         horizon: 1000,
         literal: false,
     };
     let course = if task == Task::Path { 30 } else { 8 };
-    let (characters, frame_size, condition_frames, future_predictions, poses) = (P, 51, 1, 1, 3);
+    let (characters, frame_size, condition_frames, future_predictions, poses) = (P, 51, 1, 2, 3);
     let sizes = Sizes { characters, frame_size, condition_frames, future_predictions, poses, course };
     let mut arena = Arena::default();
     let (state, latent) = (arena.mat(1, 1), arena.mat(P, 5));
@@ -139,5 +140,45 @@ fn a_reset_leaves_other_characters_untouched() {
         let moved =
             (0..P).step_by(3).all(|p| task == Task::Maze || task == Task::Path || root[2 * p..][..2] == [0.0; 2]);
         assert!(moved, "{task:?}: whoever is done starts at the origin");
+    }
+}
+
+#[test]
+fn whoever_starts_anew_on_the_path_starts_behind_its_point() {
+    let (w, mut memory, [_, reset]) = world(Task::Path, 2);
+    let n = w.course.rows();
+    // A circle of circumference n: neighbours are about 1 apart.
+    let angle = |i: usize| std::f64::consts::TAU * i as f64 / n as f64;
+    let radius = n as f64 / std::f64::consts::TAU;
+    let circle: Vec<f64> = (0..n).flat_map(|i| [radius * angle(i).cos(), radius * angle(i).sin()]).collect();
+    memory.write(w.course, &circle).unwrap();
+    memory.write(w.outcome, &[0.0; P * OUTCOME]).unwrap();
+    memory.run(&reset).unwrap();
+    let (root, target) = (memory.read(w.root).unwrap(), memory.read(w.target).unwrap());
+    let (potential, facing) = (memory.read(w.potential).unwrap(), memory.read(w.facing).unwrap());
+    for (p, (root, target)) in root.chunks(2).zip(target.chunks(2)).enumerate() {
+        let way = [target[0] - root[0], target[1] - root[1]];
+        let far = way[0].hypot(way[1]);
+        assert!((3.5..4.0).contains(&far), "character {p}: the point is {far} away, and 4 steps ahead");
+        assert!((potential[p] + far / BODY).abs() < 1e-12, "what is measured is the way from where it stands");
+        let ahead = facing[p].cos() * way[0] - facing[p].sin() * way[1];
+        assert!(ahead > 0.7 * far, "character {p} faces along the path");
+    }
+}
+
+#[test]
+fn whoever_is_lost_in_a_frame_of_a_step_is_done() {
+    for task in TASKS {
+        let (w, mut memory, _) = world(task, 3);
+        let mut frames = memory.read(w.frames).unwrap();
+        frames[3] = f64::NAN; // the first character's first frame
+        let mut step = Plan::default();
+        w.step(&mut step, 0, false);
+        w.step(&mut step, 1, true);
+        memory.write(w.frames, &frames).unwrap();
+        memory.run(&step).unwrap();
+        let outcome = memory.read(w.outcome).unwrap();
+        assert_eq!(outcome[1..3], [0.0, 1.0], "{task:?}");
+        assert!(task == Task::Maze || outcome[OUTCOME + 1] == 1.0, "{task:?}: nobody else");
     }
 }

@@ -5,6 +5,7 @@ use super::train::stop_flag;
 use super::{absolute, checkpoint_file, print, run_folder};
 use crate::config;
 use crate::control::config::{Config, Overrides, Preset};
+use crate::control::course::path::Shape;
 use crate::control::evaluate::{Measured, measure};
 use crate::control::play::{Play, Who};
 use crate::control::record::UpdateRecord;
@@ -127,6 +128,12 @@ impl TrainArgs {
             for run in [&mut keys.vae, &mut keys.lower].into_iter().flatten() {
                 *run = checkpoint_file(&self.at.runs, run)?.0;
                 absolute(std::slice::from_mut(run))?;
+            }
+            keys.maze.iter_mut().try_for_each(|maze| absolute(std::slice::from_mut(maze)))?;
+            if let Some(path) = keys.path.as_mut().filter(|path| Shape::named(path).is_none()) {
+                let mut file = [PathBuf::from(&*path)];
+                absolute(&mut file)?;
+                *path = file[0].display().to_string();
             }
         }
         let Some(run) = &self.resume else {

@@ -1,5 +1,7 @@
 //! Everything that decides how a controller is trained; keys, layers and messages are those of [`crate::config`].
+use super::course::path::Shape;
 use crate::config::{keys, zero_is_none};
+use crate::motion::units::Unit;
 use crate::ops::world::Task;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,12 @@ keys! {
         task: Task = Task::Target;
         /// Run (or checkpoint) of the Motion VAE whose decoder is played
         vae: PathBuf = PathBuf::new();
+        /// Path: eight, circle, square, slalom, or a CSV file of x,z points (closed if its last is its first, else walked to and fro)
+        path: String = Shape::Eight.name();
+        /// Maze: a TOML file that draws or lists walls; the reference's maze when none is given
+        maze: PathBuf = PathBuf::new();
+        /// Unit of lengths in files of paths and mazes
+        units: Unit = Unit::M;
         /// Run of a target controller, which the maze is walked with
         lower: PathBuf = PathBuf::new();
         /// Steps after which time is out; 0 = the task's own (1200, walk 1000, maze 1500)
@@ -273,13 +281,20 @@ impl Config {
             return refuse(format!("{}: no decoder; name the run of a trained Motion VAE", crate::config::flag("vae")));
         }
         let maze = self.task == Task::Maze;
-        if maze == self.lower.as_os_str().is_empty() {
-            let what = if maze {
-                "the maze is walked with a target controller; name its run"
-            } else {
-                "only the maze has a lower level; leave it out"
-            };
-            return refuse(format!("{}: {what}", name("lower")));
+        if maze && self.lower.as_os_str().is_empty() {
+            let key = crate::config::flag("lower");
+            return refuse(format!("{key}: the maze is walked with a target controller; name its run"));
+        }
+        let task = self.task.name();
+        for (key, given, of) in [
+            ("lower", !self.lower.as_os_str().is_empty(), Task::Maze),
+            ("maze", !self.maze.as_os_str().is_empty(), Task::Maze),
+            ("path", self.path != Shape::Eight.name(), Task::Path),
+        ] {
+            if given && self.task != of {
+                let of = of.name();
+                return refuse(format!("{} is of task {of}, and the task is {task}; leave it out", name(key)));
+            }
         }
         if maze && self.frame_skip > 1 {
             return refuse(format!("{} is {}, expected 1 in the maze", name("frame_skip"), self.frame_skip));

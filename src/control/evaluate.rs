@@ -32,7 +32,7 @@ pub fn measure(play: &mut Play, who: Who, horizon: usize, seed: u64) -> Result<M
             reward += outcome.chunks_exact(OUTCOME).map(|outcome| outcome[0]).sum::<f64>();
             count += (outcome.len() / OUTCOME) as f64;
             seen.ended += outcome.chunks_exact(OUTCOME).filter(|outcome| outcome[1] == 0.0).count() as f64;
-            seen.add(stage, memory, &before)?;
+            seen.add(stage, memory, (&before, &outcome))?;
         }
         Ok(())
     })?;
@@ -60,17 +60,19 @@ struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, stage: &Stage, memory: &Memory, before: &[f64]) -> Result<()> {
+    /// A step, given the targets before it and what it brought. Who is done starts anew, with another target.
+    fn add(&mut self, stage: &Stage, memory: &Memory, (before, outcome): (&[f64], &[f64])) -> Result<()> {
         let w = &stage.environment.world;
         let (body, target, root) = (w.rules.body, read(memory, w.target)?, read(memory, w.root)?);
+        let goes_on = |p: usize| outcome[p * OUTCOME + 1] > 0.0;
         match w.rules.task {
             Task::Target => {
-                self.hits +=
-                    target.chunks(2).zip(before.chunks(2)).filter(|(now, before)| now != before).count() as f64;
+                let pairs = target.chunks(2).zip(before.chunks(2)).enumerate();
+                self.hits += pairs.filter(|(p, (now, before))| now != before && goes_on(*p)).count() as f64;
             }
             Task::Path => {
-                let away = target.chunks(2).zip(root.chunks(2)).map(|(t, r)| (t[0] - r[0]).hypot(t[1] - r[1]));
-                self.near += away.filter(|away| *away < path::RADIUS * body).count() as f64;
+                let away = before.chunks(2).zip(root.chunks(2)).map(|(t, r)| (t[0] - r[0]).hypot(t[1] - r[1]));
+                self.near += away.enumerate().filter(|(p, away)| *away < path::RADIUS * body && goes_on(*p)).count() as f64;
             }
             Task::Joystick => {
                 let (command, facing, frames) =
@@ -97,7 +99,7 @@ impl Seen {
         let characters = w.root.rows() as f64;
         let mut numbers = match w.rules.task {
             Task::Target => {
-                let ideal = ideal_targets(stage, rig, episode);
+                let ideal = ideal_targets(stage, rig, (episode.0 * stage.environment.frame_skip, episode.1));
                 vec![("targets_reached", self.hits / characters), ("ideal_targets", ideal)]
             }
             Task::Path => vec![("near_share", self.near / count)],
@@ -130,9 +132,9 @@ fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
     (0..=100).map(|i| reward(top * f64::from(i) / 100.0)).fold(0.0, f64::max)
 }
 
-/// Targets that a point would reach in an episode, which goes straight at the data's 75 % speed quantile: mean over as
+/// Targets that a point would reach in an episode of so many frames, which goes straight at the data's 75 % speed quantile: mean over as
 /// many points as there are characters.
-fn ideal_targets(stage: &Stage, rig: &Rig, (horizon, seed): (usize, u64)) -> f64 {
+fn ideal_targets(stage: &Stage, rig: &Rig, (frames, seed): (usize, u64)) -> f64 {
     let (speed, points) = (rig.speeds.q75 / stage.environment.world.rules.body, stage.environment.world.root.rows());
     let reached = (0..points).map(|p| {
         let stream = Stream::new(seed, Purpose::Check, p as u64);
@@ -144,7 +146,7 @@ fn ideal_targets(stage: &Stage, rig: &Rig, (horizon, seed): (usize, u64)) -> f64
             let far = way[0].hypot(way[1]);
             let walked = (far - target::RADIUS).max(0.0);
             time += (walked / speed).max(1.0);
-            if time >= horizon as f64 {
+            if time >= frames as f64 {
                 break reached as f64;
             }
             at = [0, 1].map(|axis| at[axis] + way[axis] * walked / far.max(f64::MIN_POSITIVE));

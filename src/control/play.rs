@@ -1,6 +1,5 @@
 //! A policy at work: what characters do that it steers, frame by frame, and a trained one opened to be asked.
 use super::config::Config;
-use super::setup::progress;
 use super::stage::{Cast, Material, Stage};
 use crate::Result;
 use crate::arena::{Arena, Mat};
@@ -36,8 +35,7 @@ impl<'a> Play<'a> {
     ) -> Result<Self> {
         let file = folder.last_checkpoint();
         let checkpoint = Checkpoint::load(&file)?;
-        let material = Material::load(config)?;
-        progress(&checkpoint, &file, &material.fingerprint, config)?;
+        let material = Material::load(config, Some((&checkpoint, &file)))?;
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
         let policy = Parameters::<f32>::new(&mut arena, material.layout(), false);

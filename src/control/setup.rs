@@ -1,12 +1,13 @@
 //! What a controller has before its first update: characters that explore, policy and plans in one arena, and parameters, be
 //! they fresh or those of a checkpoint.
 use super::config::Config;
+use super::course;
 use super::ppo::{self, Update};
 use super::show::Show;
 use super::stage::{Cast, Material, Stage};
 use crate::arena::{Arena, Mat};
 use crate::backend::{Backend, Memory};
-use crate::checkpoint::{Checkpoint, Data, Fingerprint, Meta, Progress, Tensor};
+use crate::checkpoint::{Checkpoint, Data, Meta, Progress, Tensor};
 use crate::layout::Parameters;
 use crate::ops::experience::{Step, store};
 use crate::ops::noise::normal;
@@ -49,8 +50,8 @@ impl<'a> Setup<'a> {
     /// the task, another one than the controller was trained on, not enough memory.
     pub fn new(config: &'a Config, backend: &'a dyn Backend, resume: Option<&Path>) -> Result<Self> {
         let c = config;
-        let material = Material::load(c)?;
         let given = resume.map(|path| Ok::<_, Error>((Checkpoint::load(path)?, path))).transpose()?;
+        let material = Material::load(c, given.as_ref().map(|(checkpoint, path)| (checkpoint, *path)))?;
 
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
@@ -139,6 +140,8 @@ impl<'a> Setup<'a> {
             let data: Vec<i64> = self.memory.read(mat)?.into_iter().map(i64::from).collect();
             tensors.push(Tensor { name: name.to_owned(), shape: vec![mat.len()], data: Data::I64(data.into()) });
         }
+        let course = self.material.course();
+        tensors.extend((!course.is_empty()).then(|| course::tensor(course)));
         tensors.push(Tensor::f64("trainer.episodes", &[self.episodes.len()], self.episodes.as_slice()));
         tensors.push(Tensor::f64("trainer.learning_rate", &[1], vec![self.rate]));
         let json = serde_json::to_value(self.config).expect("a configuration is plain data");
@@ -148,7 +151,8 @@ impl<'a> Setup<'a> {
     }
 
     fn restore(&mut self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
-        let progress = progress(checkpoint, path, &self.material.fingerprint, self.config)?;
+        let progress = checkpoint.meta.as_ref().and_then(|meta| meta.progress.clone());
+        let progress = progress.ok_or_else(|| Error::checkpoint(path, "holds no training state", "start a new run"))?;
         let p = &self.policy;
         for tensor in &p.layout.tensors {
             let names = [tensor.name.clone(), format!("adam.m.{}", tensor.name), format!("adam.v.{}", tensor.name)];
@@ -174,17 +178,6 @@ impl<'a> Setup<'a> {
         (self.episodes, self.at) = (episodes, progress);
         Ok(())
     }
-}
-
-/// Where the training of a controller stands. Errors: it was trained on another decoder, or other poses to start from.
-pub fn progress(checkpoint: &Checkpoint, path: &Path, acts_in: &Fingerprint, c: &Config) -> Result<Progress> {
-    let progress = checkpoint.meta.as_ref().and_then(|meta| meta.progress.clone());
-    let progress = progress.ok_or_else(|| Error::checkpoint(path, "holds no training state", "start a new run"))?;
-    if progress.data != *acts_in {
-        let what = "was trained with another decoder, or other poses to start from, than this";
-        return Err(Error::checkpoint(path, what, format!("put the old {} back", c.vae.display())));
-    }
-    Ok(progress)
 }
 
 /// How the policy learns, as a configuration says.

@@ -3,10 +3,11 @@
 use super::config::Config;
 use super::course;
 use super::environment::{Environment, Lower, Options, action_size};
+use super::lower::Walker;
 use super::policy::Perceptron;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::Memory;
-use crate::checkpoint::{Checkpoint, Fingerprint};
+use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
 use crate::config::Variant;
 use crate::layout::{Layout, Parameters};
 use crate::motion::Rig;
@@ -19,15 +20,12 @@ use crate::plan::Plan;
 use crate::run::crc32c;
 use crate::trained::Trained;
 use crate::{Error, Result, data::windows};
-use serde::Deserialize;
 use std::path::Path;
 
 /// Height of the reference skeleton's hips at rest, feet: a body unit is the data's over this.
 const REFERENCE_HIPS: f64 = 3.21;
 /// Poses to start from, at most; spread evenly over the data.
 const POSES: usize = 1024;
-/// Points in which a path is given before it is paced.
-const FINE: usize = 1 << 14;
 
 /// What a policy acts in, before any character does.
 pub struct Material {
@@ -51,14 +49,6 @@ pub struct Material {
     actor_gain: f64,
 }
 
-/// The target controller that the maze is walked with.
-struct Walker {
-    layout: Layout,
-    values: Vec<f32>,
-    /// Whether it sees normalised observations.
-    normalized: bool,
-}
-
 /// Places of what does not change while characters move, shared by all stages of an arena.
 pub struct Frozen {
     decoder: Parameters<f32>,
@@ -66,8 +56,10 @@ pub struct Frozen {
 }
 
 impl Material {
-    /// Reads what a configuration names. Errors: a decoder that cannot do the task, a lower level that is none.
-    pub fn load(c: &Config) -> Result<Self> {
+    /// Reads what a configuration names, for a new run or for the one that has this checkpoint, whose course it keeps.
+    /// Errors: a decoder that cannot do the task, a lower level that is none, a path or maze that cannot be used, another decoder
+    /// than the checkpoint's.
+    pub fn load(c: &Config, run: Option<(&Checkpoint, &Path)>) -> Result<Self> {
         let decoder = Trained::load(&c.vae)?;
         let rig = decoder.meta.rig.clone().ok_or_else(|| {
             let what = "names no skeleton, so no task knows its toes and its size";
@@ -78,15 +70,23 @@ impl Material {
             let (skip, k) = (c.frame_skip, m.future_predictions);
             return Err(Error::Usage(format!("--frame-skip is {skip}, but the decoder predicts {k} frames at once")));
         }
-        let rules = rules(c, &rig, m.variant)?;
-        let course = course(c, &rig, &rules)?;
+        let mut rules = rules(c, &rig, m.variant)?;
         let poses = poses(&decoder)?;
         let row = m.frame_size * m.condition_frames;
-        let lower = (c.task == Task::Maze).then(|| walker(c, &decoder, row + 2)).transpose()?;
         let observation = row + c.task.extra(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
         let of_decoder = crc32c::crc32c(bytemuck::cast_slice(&decoder.values()?));
         let crc32c = crc32c::extend(of_decoder, bytemuck::cast_slice(&poses));
         let fingerprint = Fingerprint { frames: poses.len() / row, features: m.frame_size, crc32c };
+        if let Some((checkpoint, path)) = run
+            && let Some(what) = checkpoint.meta.as_ref().and_then(|meta| misfit(meta, &decoder, &fingerprint))
+        {
+            return Err(Error::checkpoint(path, what, format!("put the old {} back", c.vae.display())));
+        }
+        let walked = (c.task == Task::Maze).then(|| Walker::load(c, &decoder, &fingerprint, row + 2));
+        let lower = walked.transpose()?;
+        let kept = run.map(|(checkpoint, path)| course::kept(checkpoint, path)).transpose()?.flatten();
+        let course = kept.map_or_else(|| course::configured(c, &rig, rules.body), Ok)?;
+        rules.arena = course::arena(&course);
         Ok(Material {
             decoder,
             rig,
@@ -293,7 +293,7 @@ impl Stage {
     }
 }
 
-/// The task's rules for a body.
+/// The task's rules for a body, but for the arena.
 fn rules(c: &Config, rig: &Rig, variant: Variant) -> Result<Rules> {
     let body = if c.literal { 1.0 } else { rig.hip_height / REFERENCE_HIPS };
     if !(body.is_finite() && body > 0.0) {
@@ -313,26 +313,19 @@ fn rules(c: &Config, rig: &Rig, variant: Variant) -> Result<Rules> {
     let free = c.task == Task::Maze || variant == Variant::Vq;
     let latent_cost = if free { 0.0 } else { c.latent_cost };
     let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
-    Ok(Rules { task, body, speed, latent_cost, toes, floors, horizon, literal })
-}
-
-/// What the task takes place on, body units.
-fn course(c: &Config, rig: &Rig, rules: &Rules) -> Result<Vec<[f64; 2]>> {
-    let pace = if c.path_pace > 0.0 { c.path_pace } else { rig.speeds.median / rules.body };
-    match c.task {
-        Task::Maze => Ok(course::walls().concat()),
-        Task::Path if c.literal => Ok(course::figure_eight(rules.horizon)),
-        Task::Path if pace > 0.0 => Ok(course::paced(&course::figure_eight(FINE), pace)),
-        Task::Path => {
-            Err(Error::checkpoint(&c.vae, "its data never moves, so no pace is known", "give one with --path-pace"))
-        }
-        _ => Ok(Vec::new()),
-    }
+    Ok(Rules { task, body, speed, latent_cost, toes, floors, arena: [0.0; 2], horizon, literal })
 }
 
 /// Conditions to start from, newest frame first; clips shorter than one repeat their first frame.
 fn poses(decoder: &Trained) -> Result<Vec<f32>> {
-    let set = decoder.source(&[])?.set;
+    let source = decoder.source(&[]).map_err(|error| match error {
+        Error::Data { path, what, .. } => {
+            let mend = "characters start from poses of the data that the Motion VAE was trained on; put it back";
+            Error::Data { path, what, mend: mend.into() }
+        }
+        other => other,
+    });
+    let set = source?.set;
     let (f, conditions) = (set.frame_size, decoder.model().condition_frames);
     let starts = windows::starts(&set.clips(), conditions);
     let frame = |i: usize| &set.frames[i * f..][..f];
@@ -344,20 +337,19 @@ fn poses(decoder: &Trained) -> Result<Vec<f32>> {
     Ok(chosen.flat_map(|s| (0..conditions).rev().flat_map(move |j| frame(s + j).iter().copied())).collect())
 }
 
-/// The target controller that the maze is walked with, which sees so many numbers.
-fn walker(c: &Config, decoder: &Trained, observation: usize) -> Result<Walker> {
-    let path: &Path = &c.lower;
-    let checkpoint = Checkpoint::load(path)?;
-    let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
-    let trained = checkpoint.meta.as_ref().and_then(|meta| Config::deserialize(&meta.config).ok());
-    let trained = trained.ok_or_else(|| refuse("is no controller".into()))?;
-    if trained.task != Task::Target {
-        return Err(refuse(format!("its task is {}", trained.task.name())));
+/// What makes a controller one of another decoder, or of other poses to start from, if anything.
+pub fn misfit(controller: &Meta, decoder: &Trained, acts_in: &Fingerprint) -> Option<String> {
+    let joints = |meta: &Meta| meta.rig.as_ref().map(|rig| rig.skeleton.names.clone()).unwrap_or_default();
+    let (theirs, ours) = (joints(controller), joints(&decoder.meta));
+    let vae = decoder.path.display();
+    if theirs != ours {
+        let (theirs, ours) = (theirs.len(), ours.len());
+        return Some(format!("steers another skeleton ({theirs} joints) than that of {vae} ({ours} joints)"));
     }
-    let layout = Layout::of_policy(observation, decoder.model().latent_size, trained.hidden_size, trained.actor_gain);
-    let mut values = layout.initial::<f32>(0);
-    for tensor in layout.tensors.iter().filter(|tensor| tensor.name.starts_with("actor.")) {
-        checkpoint.copy(path, &tensor.name, &tensor.shape, &mut values[tensor.first()..][..tensor.len()])?;
+    let (theirs, ours) = (controller.model.latent_size, decoder.model().latent_size);
+    if theirs != ours {
+        return Some(format!("steers a decoder of {theirs} latents, and {vae} has {ours}"));
     }
-    Ok(Walker { layout, values, normalized: trained.normalize_observations })
+    let same = controller.progress.as_ref().is_some_and(|progress| progress.data == *acts_in);
+    (!same).then(|| format!("was trained with another decoder, or other poses to start from, than {vae}"))
 }

@@ -1,5 +1,6 @@
 //! Units of length and directions that motion files come in.
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 /// Length of a grown-up's leg from the hip joint to the toe joint, metres, by which a unit is guessed.
 const LEG: f64 = 0.95;
@@ -7,7 +8,8 @@ const LEG: f64 = 0.95;
 const PLAUSIBLE: f64 = 1.7;
 
 /// A unit of length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// Millimetres
     Mm,

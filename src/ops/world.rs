@@ -81,6 +81,10 @@ crate::kernel_args! {
         floor_left,
         /// Height of the right toe when it stands.
         floor_right,
+        /// Half of the arena along x, body units (maze).
+        arena_x,
+        /// Half of it along z.
+        arena_z,
     }
     sizes {
         /// Characters.
@@ -180,6 +184,8 @@ pub struct Rules {
     pub toes: [usize; 2],
     /// Heights of the toes when they stand.
     pub floors: [f64; 2],
+    /// Half of the arena along x and z, body units (maze).
+    pub arena: [f64; 2],
     /// Steps after which time is out.
     pub horizon: usize,
     /// Whether the reference's mistakes are made, too.
@@ -293,6 +299,8 @@ impl<T: Real> World<T> {
             latent_cost: rules.latent_cost,
             floor_left: rules.floors[0],
             floor_right: rules.floors[1],
+            arena_x: rules.arena[0],
+            arena_z: rules.arena[1],
             p: size(p),
             k: size(self.frames.cols() / f),
             f: size(f),
@@ -469,6 +477,8 @@ impl<'a, T: Real> View<'a, T> {
         let lost = self.lost(&self.frames[(p * self.k + frame) * self.f..][..self.f]);
         let cost = T::of(self.latent_cost) * self.latent_size(p, |z| z * z);
         let (reward, failed) = if lost { (T::of(LOST_REWARD), true) } else { (reward - cost, failed) };
+        // Who is lost in one frame of a step is done, whatever the next one is.
+        let failed = failed || frame > 0 && self.done(p);
         let outcome = &mut self.outcome[p * OUTCOME..][..OUTCOME];
         outcome[0] = if frame == 0 || alone { reward } else { outcome[0] + reward };
         outcome[1] = if out || failed { T::zero() } else { T::one() };

@@ -285,11 +285,12 @@ impl Characters<'_> {
             }
         };
         let literal = self.tag == "literal";
-        let rules =
-            Rules { task, body: 1.0, speed: 0.8, latent_cost: 0.0, toes: [0, 1], floors: [0.0; 2], horizon, literal };
+        let (toes, floors, around) = ([0, 1], [0.0; 2], [100.0; 2]);
+        let (body, speed, latent_cost) = (1.0, 0.8, 0.0);
+        let rules = Rules { task, body, speed, latent_cost, toes, floors, arena: around, horizon, literal };
         let course: Vec<f64> = match task {
             Task::Path => figure_eight(horizon),
-            Task::Maze => course::walls().concat().as_flattened().to_vec(),
+            Task::Maze => course::maze::walls().concat().as_flattened().to_vec(),
             _ => Vec::new(),
         };
         let (mocap, f, c) = (&self.model.case.array("mocap").values, m.frame_size, m.condition_frames);
@@ -459,5 +460,5 @@ impl Characters<'_> {
 
 /// The reference's path.
 fn figure_eight(points: usize) -> Vec<f64> {
-    course::figure_eight(points).as_flattened().to_vec()
+    course::path::figure_eight(points).as_flattened().to_vec()
 }

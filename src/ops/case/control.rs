@@ -221,8 +221,9 @@ fn clip<T: Real>(n: usize, limit: f64) -> Case<T> {
 fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: usize) -> Case<T> {
     let name = if literal { " literal" } else { "" };
     let case = step_case("world", format!("{} p={p} j={joints} h={horizon}{name}", task.name()), move |arena| {
-        let toes = [0, 1];
-        let rules = Rules { task, body: 1.5, speed: 0.7, latent_cost: 0.1, toes, floors: [0.1, 0.2], horizon, literal };
+        let (toes, floors, around) = ([0, 1], [0.1, 0.2], [90.0, 70.0]);
+        let (body, speed, latent_cost) = (1.5, 0.7, 0.1);
+        let rules = Rules { task, body, speed, latent_cost, toes, floors, arena: around, horizon, literal };
         let frame_size = 3 + 12 * joints;
         let (condition_frames, future_predictions) = (2, 2);
         let course = if task == Task::Path { 37 } else { 8 };

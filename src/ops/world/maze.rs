@@ -9,8 +9,6 @@ const WIDE: f64 = std::f64::consts::FRAC_PI_3;
 pub const FAR: f64 = 100.0;
 /// Unit of distances in a normalised observation, body units.
 pub const UNIT: f64 = 20.0;
-/// Half of the arena, body units.
-pub const ARENA: f64 = 100.0;
 /// A joint touches a wall within this: half its thickness and 1 cm of body.
 pub const TOUCH: f64 = 0.5 + 0.01 / 0.3048;
 /// Reward for a cell that was not visited before.
@@ -51,8 +49,8 @@ pub mod cpu {
 
     /// the cell of the root, 32 to a side; the reference mixes the two coordinates up
     fn cell<T: Real>(v: &View<'_, T>, p: usize) -> usize {
-        let cells = MAP as f64 / (2.0 * ARENA);
-        let [x, z] = v.at(p).map(|x| (x.f64() / v.body + ARENA) * cells);
+        let [x, z] = v.at(p);
+        let [x, z] = [(x, v.arena_x), (z, v.arena_z)].map(|(at, arena)| (at.f64() / v.body + arena) * MAP as f64 / (2.0 * arena));
         let most = MAP as f64 - 1.0;
         if v.literal == 1 {
             return (most * x + z).trunc().clamp(0.0, (MAP * MAP - 1) as f64) as usize;
@@ -85,9 +83,10 @@ pub mod cpu {
             v.visited[p * MAP..][..MAP].fill(0);
             let mut draws = [x, z];
             for again in 1..=TRIES {
-                let arena = if again == 1 { 0.9 * ARENA } else { ARENA };
-                let place = draws.map(|u| v.units(arena) * (u + u - T::one()));
-                v.root[2 * p..][..2].copy_from_slice(&place);
+                let inner = if again == 1 { 0.9 } else { 1.0 };
+                for (axis, (u, arena)) in draws.into_iter().zip([v.arena_x, v.arena_z]).enumerate() {
+                    v.root[2 * p + axis] = v.units(inner * arena) * (u + u - T::one());
+                }
                 if !touches(&v, p) {
                     break;
                 }

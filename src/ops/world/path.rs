@@ -37,7 +37,8 @@ pub mod cpu {
         }
     }
 
-    /// onto the path, along it; the reference measures before it has placed the root
+    /// onto the path, along it, where the point was LEAD steps ago; the reference, who places as if time began, measures before
+    /// it has placed the root
     pub fn reset<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             if !v.done(p) {
@@ -46,13 +47,13 @@ pub mod cpu {
             let out = v.time_is_out();
             let [_, draw, ..] = v.restart(p, out);
             v.offset[p] = (draw.f64() * v.n as f64) as u32;
-            let o = v.offset[p] as usize;
             let time = if out { 0 } else { v.time() };
             follow(&mut v, p, time);
             if v.literal == 1 {
                 v.measure(p);
             }
-            let [x, z] = v.point(o);
+            let o = v.offset[p] as usize + if v.literal == 1 { 0 } else { time };
+            let [x, z] = v.point(o % v.n);
             let ([x0, z0], [x1, z1]) = (v.point((o + LEAD) % v.n), v.point((o + LEAD + GAP) % v.n));
             (v.root[2 * p], v.root[2 * p + 1]) = (x, z);
             v.facing[p] = wrapped(-(z1 - z0).atan2(x1 - x0));

@@ -1,0 +1,75 @@
+//! What a task takes place on: paths to follow, walls of a maze. Lengths are in body units.
+pub mod maze;
+pub mod path;
+
+use super::config::Config;
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::motion::Rig;
+use crate::motion::rig::METRES;
+use crate::ops::world::Task;
+use crate::{Error, Result};
+use path::Shape;
+use std::io::Read;
+use std::path::Path;
+
+/// Largest file that is read, bytes.
+const MAX_FILE: u64 = 16 << 20;
+/// Name of the course in a checkpoint.
+const TENSOR: &str = "task.course";
+
+/// What a configuration names, for a character whose body unit is `body` feet: points of a path, one a step, or both ends of
+/// each wall; none for other tasks. Errors: a file that cannot be used, a pace that is not known.
+pub fn configured(c: &Config, rig: &Rig, body: f64) -> Result<Vec<[f64; 2]>> {
+    let unit = c.units.metres() / METRES / body;
+    match c.task {
+        Task::Maze if c.maze.as_os_str().is_empty() => Ok(maze::walls().concat()),
+        Task::Maze => Ok(maze::from_file(&c.maze, unit)?.concat()),
+        Task::Path => {
+            let shape = Shape::named(&c.path);
+            if c.literal && shape == Some(Shape::Eight) {
+                return Ok(path::figure_eight(c.horizon()));
+            }
+            let points = shape.map_or_else(|| path::from_file(c.path.as_ref(), unit), |shape| Ok(shape.points()))?;
+            let pace = if c.path_pace > 0.0 { c.path_pace } else { rig.speeds.median / body };
+            if pace <= 0.0 {
+                let what = "its data never moves, so no pace is known";
+                return Err(Error::checkpoint(&c.vae, what, "give one with --path-pace"));
+            }
+            path::paced(&points, pace * c.frame_skip as f64)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// How far the walls of a maze are from the origin along x and z.
+pub fn arena(walls: &[[f64; 2]]) -> [f64; 2] {
+    [0, 1].map(|axis| walls.iter().map(|end| end[axis].abs()).fold(0.0, f64::max))
+}
+
+/// The course as a checkpoint keeps it, so that a run goes on where it took place, whatever became of the file.
+pub fn tensor(course: &[[f64; 2]]) -> Tensor<'_> {
+    Tensor::f64(TENSOR, &[course.len(), 2], course.as_flattened())
+}
+
+/// The course that a checkpoint keeps, if any. Errors: it is none.
+pub fn kept(checkpoint: &Checkpoint, path: &Path) -> Result<Option<Vec<[f64; 2]>>> {
+    let Some(tensor) = checkpoint.get(TENSOR) else {
+        return Ok(None);
+    };
+    let points = tensor.shape.first().copied().unwrap_or_default();
+    let mut course = vec![[0.0; 2]; points];
+    checkpoint.copy(path, TENSOR, &[points, 2], course.as_flattened_mut())?;
+    Ok(Some(course))
+}
+
+/// The text of a file that somebody wrote. Errors: it cannot be read, is too large, or no text.
+fn read(path: &Path, mend: &str) -> Result<String> {
+    let refuse = |what: String| Error::data(path, what, mend);
+    let cannot = |error: std::io::Error| refuse(format!("cannot be read: {error}"));
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(cannot)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(refuse("more than 16 MiB".into()));
+    }
+    String::from_utf8(bytes).map_err(|_| refuse("not UTF-8 text".into()))
+}

@@ -1,0 +1,46 @@
+//! The controller that a maze is walked with: a policy of the target task, on the same decoder.
+use super::config::Config;
+use super::environment::action_size;
+use super::stage::misfit;
+use crate::checkpoint::{Checkpoint, Fingerprint};
+use crate::layout::Layout;
+use crate::ops::world::Task;
+use crate::trained::{Trained, configuration};
+use crate::{Error, Result};
+
+/// Its actor; that of the critic is left as it starts.
+pub struct Walker {
+    /// Tensors of the policy.
+    pub layout: Layout,
+    /// Their values.
+    pub values: Vec<f32>,
+    /// Whether it sees normalised observations.
+    pub normalized: bool,
+}
+
+impl Walker {
+    /// Reads the controller that a configuration names, which sees so many numbers. Errors: it is none, of another task, or
+    /// acts in another decoder.
+    pub fn load(c: &Config, decoder: &Trained, acts_in: &Fingerprint, observation: usize) -> Result<Self> {
+        let path = c.lower.as_path();
+        let checkpoint = Checkpoint::load(path)?;
+        let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
+        let meta = checkpoint.meta.as_ref().filter(|meta| meta.config.get("task").is_some());
+        let meta = meta.ok_or_else(|| refuse("is no controller".into()))?;
+        let trained: Config = configuration(meta, path)?;
+        if trained.task != Task::Target {
+            return Err(refuse(format!("its task is {}", trained.task.name())));
+        }
+        if let Some(what) = misfit(meta, decoder, acts_in) {
+            let mend = format!("train a target controller on {}", c.vae.display());
+            return Err(Error::checkpoint(path, what, mend));
+        }
+        let actions = action_size(Task::Target, decoder.model());
+        let layout = Layout::of_policy(observation, actions, trained.hidden_size, trained.actor_gain);
+        let mut values = layout.initial::<f32>(0);
+        for tensor in layout.tensors.iter().filter(|tensor| tensor.name.starts_with("actor.")) {
+            checkpoint.copy(path, &tensor.name, &tensor.shape, &mut values[tensor.first()..][..tensor.len()])?;
+        }
+        Ok(Walker { layout, values, normalized: trained.normalize_observations })
+    }
+}
