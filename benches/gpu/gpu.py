@@ -1,7 +1,8 @@
 """Runs every part of the GPU's checks and measurements, each with its own time limit: see benches/gpu.sh.
 
 A part that fails, hangs or is not there does not stop the rest. Results are written after each part, so a call that is cut
-off leaves what was measured until then: DATE-COMMIT-gpu.json, a table of it in gpu.md, and what each part said in NAME.log.
+off leaves what was measured until then: DATE-COMMIT-gpu.json (without a GPU -rehearsal.json), a table of it in gpu.md, and
+what each part said in NAME.log.
 """
 import datetime
 import json
@@ -11,13 +12,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import table
 
 BEGUN = time.monotonic()
-BUDGET = float(os.environ.get("BUDGET", 465))
 DEVICE = os.environ.get("DEVICE", "cuda")
+BUDGET = float(os.environ.get("BUDGET", 465 if DEVICE == "cuda" else 3600))
 OUT = os.environ.get("OUT") or "results"
 ONLY = os.environ.get("PARTS", "").split()
 PROBES = ("roofs", "ramp", "barriers", "mma", "copies", "bulk", "multicast")
@@ -53,10 +57,12 @@ def machine():
 class Results:
     def __init__(self):
         now = datetime.datetime.now(datetime.timezone.utc)
-        words = [f"{name}={os.environ[name]}" for name in ("DEVICE", "BUDGET", "PARTS") if name in os.environ]
+        words = [f"{name}={os.environ[name]}" for name in ("DEVICE", "BUDGET", "PARTS", "STEPS") if name in os.environ]
         self.all = dict(command=" ".join([*words, "sh gpu.sh"]), date=now.strftime("%Y-%m-%d %H:%M UTC"), pack=PACK,
                         machine=machine(), parts=[])
-        self.path = f"{OUT}/{now:%Y-%m-%d}-{PACK['commit']}-gpu.json"
+        kind = "gpu" if DEVICE == "cuda" else "rehearsal"
+        self.path = f"{OUT}/{now:%Y-%m-%d}-{PACK['commit']}-{kind}.json"
+        self.writing = threading.Lock()
 
     def write(self):
         with open(self.path + ".new", "w") as file:
@@ -75,7 +81,6 @@ class Results:
             return
         left = BUDGET - (time.monotonic() - BEGUN)
         part = dict(name=name, command=" ".join(command), limit_s=limit, figures=[])
-        self.all["parts"].append(part)
         if left < 5:
             part["status"] = "skipped: no time left"
         elif not shutil.which(command[0]):
@@ -102,8 +107,16 @@ class Results:
             if part["status"].startswith("failed"):
                 part["said"] = text.strip()[-2000:]
             part["seconds"] = round(time.monotonic() - start, 1)
-        print(f"{time.monotonic() - BEGUN:5.0f} s  {name}: {part['status']}", flush=True)
-        self.write()
+        with self.writing:
+            print(f"{time.monotonic() - BEGUN:5.0f} s  {name}: {part['status']}", flush=True)
+            self.all["parts"].append(part)
+            self.write()
+
+
+def side_by_side(*parts):
+    """Runs parts of which none is timed, as many at the same time as there are cores for."""
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 4)) as pool:
+        list(pool.map(lambda part: part(), parts))
 
 
 def main():
@@ -111,34 +124,35 @@ def main():
     os.environ.setdefault("CUDA_CACHE_PATH", os.path.abspath(f"{OUT}/cache"))  # kernels are compiled once for all parts
     results = Results()
     run, program = results.run, "bin/mvae-fast"
-    run("program", 20, program, "doctor")
-    for precision in PRECISIONS:
-        run(f"gradcheck-{precision}", 60, program, "gradcheck", "--device", DEVICE, "--json",
-            "--precision", precision)
-    run("tests", 90, "bin/cuda", "gpu_", "--nocapture", "--test-threads", "1")
-    run("golden", 60 if DEVICE == "cuda" else 120, "bin/golden", "all_cases", "--exact", "--nocapture", MVAE_GOLDEN_DIR=os.path.abspath("golden"))
+    run("program", 60, program, "doctor")
+    side_by_side(
+        partial(run, "tests", 180, "bin/cuda", "gpu_", "--nocapture", "--test-threads", "1"),
+        partial(run, "golden", 180 if DEVICE == "cuda" else 600, "bin/golden", "all_cases", "--exact", "--nocapture",
+                MVAE_GOLDEN_DIR=os.path.abspath("golden")),
+        *(partial(run, f"gradcheck-{precision}", 120, program, "gradcheck", "--device", DEVICE, "--json", "--precision", precision)
+          for precision in PRECISIONS))
     for precision in PRECISIONS:
         for engine in ENGINES:
-            run(f"steps-{precision}-{engine}", 30, "bin/step", "mixture", "--device", DEVICE, "--json",
+            run(f"steps-{precision}-{engine}", 60, "bin/step", "mixture", "--device", DEVICE, "--json",
                 "--engine", engine, "--precision", precision)
-    run("steps-others", 30, "bin/step", "posevae", "specialist", "vq", "--device", DEVICE, "--json")
+    run("steps-others", 60, "bin/step", "posevae", "specialist", "vq", "--device", DEVICE, "--json")
     for probe in PROBES:
-        run(f"probe-{probe}", 20, "bin/probes", probe)
+        run(f"probe-{probe}", 30, "bin/probes", probe)
     # What products and moved bytes can reach at best, for the share of it that an operation reaches.
     roofs = {figure["what"]: figure["value"] for probe in PROBES for figure in results.figures(f"probe-{probe}")}
     product = dict(fp32=roofs.get("fp32 multiply-add"), bf16x3=roofs.get("the same on all blocks, bf16 products", 0) / 3)
     memory = roofs.get("copy of device memory, read and written")
     for precision in PRECISIONS:
         known = ["--roof", f"{product[precision]},{memory}"] if product[precision] and memory else []
-        run(f"ops-{precision}", 40, "bin/ops", "--device", DEVICE, "--json", "--precision", precision, *known)
-    run("peers-torch", 150, sys.executable, "gpu/peers.py", "torch", DEVICE, PYTHONUNBUFFERED="1")
-    run("peers-jax", 90, sys.executable, "gpu/peers.py", "jax", DEVICE, PYTHONUNBUFFERED="1",
+        run(f"ops-{precision}", 90, "bin/ops", "--device", DEVICE, "--json", "--precision", precision, *known)
+    run("peers-torch", 240 if DEVICE == "cuda" else 900, sys.executable, "gpu/peers.py", "torch", DEVICE, PYTHONUNBUFFERED="1")
+    run("peers-jax", 120 if DEVICE == "cuda" else 300, sys.executable, "gpu/peers.py", "jax", DEVICE, PYTHONUNBUFFERED="1",
         XLA_PYTHON_CLIENT_PREALLOCATE="false")
-    run("train", 45, program, "train", "--device", DEVICE, "--max-minutes", "0.3", "--runs", f"{OUT}/runs", "--name", "gpu",
+    run("train", 60, program, "train", "--device", DEVICE, "--max-minutes", "0.3", "--runs", f"{OUT}/runs", "--name", "gpu",
         "--quiet", "--json")
-    for tool in ("memcheck", "racecheck", "synccheck"):
-        run(f"sanitizer-{tool}", 60, "compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "bin/cuda", "--exact",
-            "gpu_small_kernels_follow_their_definitions", "--nocapture")
+    side_by_side(
+        *(partial(run, f"sanitizer-{tool}", 120, "compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "bin/cuda", "--exact",
+                  "gpu_small_kernels_follow_their_definitions", "--nocapture") for tool in ("memcheck", "racecheck", "synccheck")))
     results.all["machine"]["gpu_at_end"] = smi("clocks.sm", "temperature.gpu", "power.draw", "clocks_event_reasons.active")
     for folder in ("runs", "cache"):
         shutil.rmtree(f"{OUT}/{folder}", ignore_errors=True)

@@ -43,6 +43,15 @@ def render(results):
             lines.append((peer["impl"], peer["decoder"], peer["mode"], us(ms) if ms else peer["error"].splitlines()[0][:80], ratio))
         text += ["Peers, us a step of rollouts from launch to end, and the ratio to our fastest:",
                  rows(("package", "formulation", "mode", "us a step", "ratio to ours"), lines)]
+    checked = [(name.removeprefix("gradcheck-"), figure["steps"]) for name, part in parts.items() if name.startswith("gradcheck-")
+               for figure in part["figures"] if "steps" in figure]
+    if checked:
+        worst = lambda steps, model: max((row for row in steps["rows"] if row["model"] == model), key=lambda row: row["error"])
+        text += ["Gradients of one step, |gradient - that in f64| / |that in f64| (docs/math.md):",
+                 rows(("network", "precision", "all", "worst tensor"),
+                      [(one["model"], precision, f"{one['error']:.1e}",
+                        f"{worst(steps, one['model'])['error']:.1e} {worst(steps, one['model'])['tensor']}")
+                       for precision, steps in checked for one in steps["whole"]])]
     ops = figures("ops-")
     if ops:
         share = lambda op: "" if op["roof_percent"] is None else f"{op['roof_percent']:.0f} %"
