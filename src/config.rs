@@ -17,6 +17,9 @@ const MAX_EPOCHS: usize = 1_000_000;
 /// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of it the encoder strays
 /// from its codes.
 const VQ_WEIGHT: f64 = 1.0;
+/// Epochs of each phase in the default preset on the built-in motion, which has an eighth of the frames that the paper's
+/// schedule is for.
+const BUILT_IN_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 10), ("ramp_epochs", 10), ("student_epochs", 80)];
 /// Longest configuration file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -385,6 +388,10 @@ impl Config {
         let mut table = Config::preset(preset).table();
         if preset == Preset::Default && given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
             table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
+        }
+        let built_in = given.get("data").and_then(toml::Value::as_array).is_none_or(Vec::is_empty);
+        if preset == Preset::Default && built_in {
+            table.extend(BUILT_IN_EPOCHS.map(|(key, epochs)| (key.to_owned(), epochs.into())));
         }
         table
     }

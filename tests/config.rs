@@ -55,6 +55,21 @@ fn presets_are_as_published() {
 }
 
 #[test]
+fn built_in_motion_has_a_shorter_schedule_by_default() {
+    let epochs = |preset, text: &str, flags: &Overrides| {
+        let file = (!text.is_empty()).then_some((Path::new("a.toml"), text));
+        Config::layered(preset, file, &Overrides::default(), flags).unwrap().epochs()
+    };
+    let none = Overrides::default();
+    assert_eq!(epochs(None, "", &none), 100);
+    assert_eq!(epochs(None, "data = []", &none), 100);
+    assert_eq!(epochs(None, "data = ['walk.npz']", &none), 180);
+    assert_eq!(epochs(None, "", &Overrides { data: Some(vec!["walk.npz".into()]), ..none.clone() }), 180);
+    assert_eq!(epochs(Some(Preset::Paper), "", &none), 180);
+    assert_eq!(epochs(None, "", &Overrides { student_epochs: Some(5), ..none.clone() }), 25);
+}
+
+#[test]
 fn model_sizes() {
     for (variant, hidden_size) in
         [(Variant::Mixture, 256), (Variant::Posevae, 256), (Variant::Specialist, 128), (Variant::Vq, 512)]
