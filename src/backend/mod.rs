@@ -71,6 +71,10 @@ pub trait Backend: Send + Sync {
         // SAFETY: the caller's.
         (0..times).try_for_each(|_| unsafe { self.run(plan.calls(), arena) })
     }
+    /// Whether a plan is one launch however often it repeats: then it may as well be asked for often.
+    fn is_one_launch(&self) -> bool {
+        false
+    }
     /// Seconds that the device takes for what `work` asks of it, measured by the device's own clock where it has one.
     fn seconds(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
         let start = Instant::now();
