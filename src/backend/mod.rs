@@ -226,7 +226,7 @@ pub enum Engine {
     Graph,
     /// The same with launches that start early (compute capability 9.0 and up)
     Pdl,
-    /// A rollout as one launch, whose blocks wait for one another; --device simt has it, too
+    /// An epoch as one launch, or a few, whose blocks wait for one another; --device simt has it, too
     Persistent,
 }
 

@@ -53,9 +53,7 @@ pub struct RunPlan {
 /// Errors: an operation that has no kernel.
 pub fn calls(calls: &[Call], precision: Precision, arena: usize, blocks: u32) -> Result<Vec<PlanCall>> {
     let (mut table, phases) = (Vec::with_capacity(calls.len()), phases(calls));
-    for (phase, next) in phases.iter().zip(phases.iter().cycle().skip(1)) {
-        // Phases follow one another because they have to, but the first of a repetition may not have to wait.
-        let waits = next.iter().any(|&i| phase.iter().any(|&j| conflict(&calls[i], &calls[j])));
+    for (phase, waits) in phases.iter().zip(waits(calls, &phases)) {
         let (mut next_first, mut firsts) = (0, Vec::with_capacity(phase.len()));
         for (at, &i) in phase.iter().enumerate() {
             let (call, ends_phase) = (&calls[i], u32::from(waits && Some(&i) == phase.last()));
@@ -99,6 +97,16 @@ pub fn phases(calls: &[Call]) -> Vec<Vec<usize>> {
         phases[phase].push(i);
     }
     phases
+}
+
+/// After which phases all blocks wait for one another. Phases follow one another because they have to, but the first of a
+/// repetition may not have to wait for the last.
+pub fn waits(calls: &[Call], phases: &[Vec<usize>]) -> Vec<bool> {
+    let next = phases.iter().cycle().skip(1);
+    let conflicts = |(phase, next): (&Vec<usize>, &Vec<usize>)| {
+        next.iter().any(|&i| phase.iter().any(|&j| conflict(&calls[i], &calls[j])))
+    };
+    phases.iter().zip(next).map(conflicts).collect()
 }
 
 /// Whether two products, one of which writes what the other touches, only write, and that to the same tiles.
