@@ -1,7 +1,7 @@
 // A linear layer on [z | h], never stored, whose weights are blended per sample from E experts, with the activation fused.
 //   each[b,e,o] = sum_i [z|h][b,i] w[e,i,o]
 //   y[b,o]      = act(sum_e gate[b,e] (each[b,e,o] + bias[e,o]))
-//   dy          becomes the gradient before the activation (backward_gate)
+//   dy          becomes the gradient before the activation (backward_gate, unless who wrote it has done that)
 //   dgate[b,e]  = sum_o dy[b,o] (each[b,e,o] + bias[e,o])           deach[b,e,o] = gate[b,e] dy[b,o]
 //   dz|dh       = sum_e gate[b,e] sum_o dy[b,o] w[e,i,o]
 //   dw[e,i,o]   = sum_b [z|h][b,i] deach[b,e,o]                     dbias[e,o] = sum_b deach[b,e,o]
@@ -17,7 +17,9 @@ struct BlendLinear {                         // field for field: src/ops/blend_l
   float *y, *each, *dy, *deach;              // [B, O]   [B, E, O]   [B, O]   [B, E, O]
   float *dz, *dh, *dgate, *dw, *dbias;       // shapes of z, h, gate, w, bias; the first three may be absent
   u32 b, l, i, o, e, act;                    // samples, latent, inputs, outputs, experts, activation
+  u32 act_h;                                 // the activation that made h: dh is the gradient before it
   u32 add_dz, add_dh, add_dgate, add_dw;     // 1: added to, 0: overwritten (add_dw: dbias, too)
+  u32 pad;
 };
 
 // A tile of as many panels as experts are blended at a time; with more experts, tiles take several passes.
@@ -92,8 +94,10 @@ DEVICE void blend_linear_backward_gate(Where at, const BlendLinear& a, NoShared&
   for (u32 b = at.block; b < a.b; b += at.blocks) {
     const float* y = a.y + u64(b) * a.o;
     float* dy = a.dy + u64(b) * a.o;
-    for (u32 o = at.thread; o < a.o; o += at.threads) dy[o] = pull_back(a.act, y[o], dy[o]);
-    block_sync();  // dy is the gradient before the activation
+    if (a.act != IDENTITY) {
+      for (u32 o = at.thread; o < a.o; o += at.threads) dy[o] = pull_back(a.act, y[o], dy[o]);
+      block_sync();  // dy is the gradient before the activation
+    }
     for (u32 e = at.thread / 32; e < a.e; e += at.threads / 32) {
       const float gate = a.gate[u64(b) * a.e + e];
       const u64 row = (u64(b) * a.e + e) * a.o;
@@ -123,7 +127,7 @@ DEVICE void blend_linear_backward_x(Where at, const BlendLinear& a, BlendShared<
         if (i < a.l)
           put(&a.dz[u64(b) * a.l + i], a.add_dz, sum);
         else
-          put(&a.dh[u64(b) * (a.i - a.l) + i - a.l], a.add_dh, sum);
+          put_back(a.dh, a.h, u64(b) * (a.i - a.l) + i - a.l, a.act_h, a.add_dh, sum);
       });
 }
 KERNEL(blend_linear_backward_x, BlendLinear, BlendTile, 256)

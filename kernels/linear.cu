@@ -1,7 +1,7 @@
 // A dense layer on [x | h], which is never stored, with the activation fused. I = X + H inputs.
 //   y[b,o]    = act(sum_i [x|h][b,i] w[o,i] + bias[o])
 //   dy        becomes the gradient before the activation (backward_act), then
-//   dx|dh     = sum_o dy[b,o] w[o,i]
+//   dx|dh     = sum_o dy[b,o] w[o,i], then the gradient before the activation that made x or h, if this is its last part
 //   dw[o,i]   = sum_b dy[b,o] [x|h][b,i]        dbias[o] = sum_b dy[b,o]
 #pragma once
 #include "state.cuh"
@@ -13,6 +13,7 @@ struct Linear {                          // field for field: src/ops/linear.rs
   float *y, *dy;                         // [B, O]
   float *dx, *dh, *dw, *dbias;           // [B, X] or absent   [B, H] or absent   [O, I]   [O]
   u32 b, xc, hc, o, act;                 // samples, columns of x and h, outputs, activation
+  u32 act_x, act_h;                      // activations that made x and h: dx and dh are the gradients before them
   u32 add_dx, add_dh, add_dw;            // 1: added to, 0: overwritten (add_dw: dbias, too)
 };
 
@@ -57,9 +58,9 @@ DEVICE void linear_backward_x(Where at, const Linear& a, Tile& shared) {
       [&](u32, u32 b, u32 column, float sum) {
         const u32 i = first + column;
         if (i < a.xc)
-          put(&a.dx[u64(b) * a.xc + i], a.add_dx, sum);
+          put_back(a.dx, a.x, u64(b) * a.xc + i, a.act_x, a.add_dx, sum);
         else
-          put(&a.dh[u64(b) * a.hc + i - a.xc], a.add_dh, sum);
+          put_back(a.dh, a.h, u64(b) * a.hc + i - a.xc, a.act_h, a.add_dh, sum);
       });
 }
 KERNEL(linear_backward_x, Linear, LinearTile, 256)

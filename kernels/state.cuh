@@ -32,3 +32,9 @@ DEVICE float pull_back(u32 act, float y, float dy) {
   if (act == TANH) return dy * (1 - y * y);
   return dy;
 }
+
+// dx[i] = value, or added to what is there; then the gradient before the activation that made x.
+DEVICE void put_back(float* dx, const float* x, u64 i, u32 act, u32 add, float value) {
+  if (add) value += dx[i];
+  dx[i] = act == IDENTITY ? value : pull_back(act, x[i], value);
+}

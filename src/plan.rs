@@ -2,11 +2,12 @@
 //!
 //! Operations append calls; a backend runs them and knows no operation by name. Addresses and shapes are fixed when the
 //! plan is built; what changes from step to step is read from the arena (see [`crate::ops::begin_step::StepState`]).
-use crate::arena::{Arena, Mat};
+use crate::arena::{Arena, Mat, Var};
 use crate::backend::team::Team;
+use crate::ops::activation::Activation;
 use clap::ValueEnum;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -352,6 +353,12 @@ impl Call {
         &self.fields
     }
 
+    /// Those of them that kernels are given.
+    pub fn kernel_fields(&self) -> impl Iterator<Item = &Field> {
+        let given = self.args.chunks_exact(8).map(|pointer| pointer != [0; 8]);
+        self.fields.iter().zip(given).filter_map(|(field, given)| given.then_some(field))
+    }
+
     /// The name and grid of the kernel that computes this call's products, if it has any, in this precision:
     /// `linear_forward` or `linear_forward_bf16x3`.
     pub fn variant(&self, precision: Precision) -> (Cow<'static, str>, Grid) {
@@ -400,6 +407,10 @@ pub struct Plan {
     id: u64,
     /// Gradients that have been written, so that the next writer adds.
     written_grads: BTreeSet<usize>,
+    /// Values that an activation has made, by place and length.
+    activations: BTreeMap<(usize, usize), Activation>,
+    /// Gradients that are those before the activation, once written.
+    pulled_back: BTreeSet<(usize, usize)>,
     /// The memory whose layout the calls have been checked against; 0 = none.
     checked: AtomicU64,
 }
@@ -421,12 +432,25 @@ impl Plan {
     }
 
     /// Appends a kernel: its name, its grid or grids, the tensors it writes, its arguments and its CPU body.
-    #[allow(unsafe_code)]
     pub fn push<A: KernelArgs>(
         &mut self,
         kernel: &'static str,
         grids: impl Into<Grids>,
         writes: &[Output],
+        args: A,
+        body: impl Fn(A::View<'_>, &Team) + Send + Sync + 'static,
+    ) {
+        self.push_apart(kernel, grids, writes, args, args, body);
+    }
+
+    /// The same, where kernels go without some tensors that the CPU body needs: absent in `given`, which is what they get.
+    #[allow(unsafe_code)]
+    pub fn push_apart<A: KernelArgs>(
+        &mut self,
+        kernel: &'static str,
+        grids: impl Into<Grids>,
+        writes: &[Output],
+        given: A,
         args: A,
         body: impl Fn(A::View<'_>, &Team) + Send + Sync + 'static,
     ) {
@@ -438,7 +462,7 @@ impl Plan {
         self.id = new_id();
         self.calls.push(Call {
             kernel,
-            args: args.bytes(),
+            args: given.bytes(),
             fields,
             grids: grids.into(),
             writes: writes.to_vec(),
@@ -448,8 +472,42 @@ impl Plan {
     }
 
     /// Whether the gradient at this place has to be added to (1) or overwritten (0): the first writer overwrites.
+    ///
+    /// # Panics
+    /// When it is not that of the value any more, but that before its activation: calls go backward in another order than
+    /// that in which they went forward.
     pub fn accumulate<T>(&mut self, grad: Mat<T>) -> u32 {
+        assert!(!self.is_pulled_back(grad), "a gradient was finished before all its parts were there");
         u32::from(!grad.is_none() && !self.written_grads.insert(grad.offset()))
+    }
+
+    /// Notes that the last call has made `value` by an activation.
+    pub fn activated<T>(&mut self, value: Mat<T>, act: Activation) {
+        if act != Activation::None {
+            self.activations.insert((value.offset(), value.len()), act);
+        }
+    }
+
+    /// The activation by whose derivative the writer of a gradient multiplies it when all its parts are there: that of
+    /// `input`, if the layer that makes `output` is the last to write the gradient, as it was the first to read the value.
+    pub fn pull_back<T>(&mut self, input: Var<T>, output: Mat<T>) -> Activation {
+        let overlaps = |field: &Field, mat: Mat<T>| {
+            field.bytes.start < mat.offset() + mat.len() * size_of::<T>() && mat.offset() < field.bytes.end
+        };
+        let reads = |call: &&Call| call.fields.iter().any(|f| call.output(f).is_none() && overlaps(f, input.value));
+        let act = self.activations.get(&(input.value.offset(), input.value.len()));
+        let first = self.calls.iter().find(reads);
+        let own = first.is_some_and(|call| call.written().any(|field| overlaps(field, output)));
+        let Some(&act) = act.filter(|_| own && !input.grad.is_none()) else {
+            return Activation::None;
+        };
+        self.pulled_back.insert((input.grad.offset(), input.grad.len()));
+        act
+    }
+
+    /// Whether a gradient is that before the activation already.
+    pub fn is_pulled_back<T>(&self, grad: Mat<T>) -> bool {
+        self.pulled_back.contains(&(grad.offset(), grad.len()))
     }
 
     /// Checks the calls against the arena of this memory, unless that has been done. Panics as [`Plan::check`].

@@ -23,9 +23,9 @@ impl Pace {
         Pace { epochs, minibatches, interval, done: [done, 0], evaluations: (0, 0.0) }
     }
 
-    /// A mini-batch is done.
-    pub fn step(&mut self) {
-        self.done = self.done.map(|done| done + 1);
+    /// So many mini-batches are done.
+    pub fn step(&mut self, minibatches: usize) {
+        self.done = self.done.map(|done| done + minibatches);
     }
 
     /// An evaluation took so many seconds.
@@ -81,12 +81,12 @@ impl Console {
         Console { bar, name, quiet, pace, begun: Instant::now(), said: BTreeSet::new() }
     }
 
-    /// A mini-batch is done.
-    pub fn step(&mut self) {
-        self.pace.step();
+    /// So many mini-batches are done.
+    pub fn step(&mut self, minibatches: usize) {
+        self.pace.step(minibatches);
         if let Some(bar) = &self.bar {
             bar.set_prefix(self.remaining());
-            bar.inc(1);
+            bar.inc(minibatches as u64);
         }
     }
 

@@ -64,6 +64,8 @@ pub struct Training<'r, 'b> {
     begun: (Instant, f64),
     saved: Instant,
     looked: Instant,
+    /// Rollouts that are asked for at a time.
+    rollouts: usize,
 }
 
 impl<'r, 'b> Training<'r, 'b> {
@@ -81,7 +83,8 @@ impl<'r, 'b> Training<'r, 'b> {
         let pace = Pace::new(c.epochs(), minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
         let begun = (now, run.at.elapsed_seconds);
         let console = console(pace);
-        Ok(Training { run, folder, stop, logs, records, console, interval, begun, saved: now, looked: now })
+        let (saved, looked, rollouts) = (now, now, 1);
+        Ok(Training { run, folder, stop, logs, records, console, interval, begun, saved, looked, rollouts })
     }
 
     /// Mini-batches that are done, as a share of all.
@@ -105,15 +108,22 @@ impl<'r, 'b> Training<'r, 'b> {
         let (c, minibatches, epoch_begun) = (self.run.config, self.run.minibatches(), Instant::now());
         let (epoch, epochs, first_minibatch) = (self.run.at.epoch, c.epochs(), self.run.at.minibatch);
         begin_epoch(self.run)?;
+        let one_launch = self.run.memory.backend().is_one_launch();
         while self.run.at.minibatch < minibatches {
-            self.run.memory.repeat(&self.run.step.plan, c.rollout)?;
-            self.run.at.step += c.rollout as u64;
-            self.run.at.minibatch += 1;
-            self.console.step();
+            let (rollouts, asked) = (self.rollouts.min(minibatches - self.run.at.minibatch), Instant::now());
+            self.run.memory.repeat(&self.run.step.plan, rollouts * c.rollout)?;
+            self.run.at.step += (rollouts * c.rollout) as u64;
+            self.run.at.minibatch += rollouts;
+            self.console.step(rollouts);
             let (stop, ended) = (self.stopped(), self.run.at.minibatch == minibatches);
-            if stop || ended || self.looked.elapsed() > LOOK {
+            if stop || ended || one_launch || self.looked.elapsed() > LOOK {
                 check_finite(self.run)?;
                 self.looked = Instant::now();
+            }
+            if one_launch {
+                // As many as make a launch that is worth a look: an epoch, where that is short.
+                self.rollouts =
+                    if asked.elapsed() < LOOK { self.rollouts.max(2 * rollouts) } else { rollouts.div_ceil(2) };
             }
             if stop && !ended {
                 return Ok(false);

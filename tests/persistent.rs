@@ -2,19 +2,25 @@
 //! needed.
 #![cfg(unix)]
 use clap::ValueEnum;
-use mvae_fast::backend::persistent::{THREADS, phases};
-use mvae_fast::backend::{Memory, simt::Simt};
+use mvae_fast::backend::persistent::{THREADS, phases, waits};
+use mvae_fast::backend::{Memory, cpu::Cpu, simt::Simt};
 use mvae_fast::config::Variant;
+use mvae_fast::gradcheck::ModelCheck;
 use mvae_fast::plan::{Grid, Precision};
-use steps::{ROLLOUT, Run};
+use steps::{MINIBATCHES, ROLLOUT, Run};
 
 mod steps;
 
 /// Parameters, moments and sums after a rollout and a step.
 fn state(variant: Variant, backend: Simt) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<u64>) {
+    after(&[ROLLOUT, 1], variant, backend)
+}
+
+/// The same after launches of so many steps.
+fn after(launches: &[usize], variant: Variant, backend: Simt) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<u64>) {
     let mut run = Run::<f32>::on(variant, |arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap());
     let start = run.state();
-    [ROLLOUT, 1].into_iter().for_each(|steps| run.steps(steps));
+    launches.iter().for_each(|&steps| run.steps(steps));
     let end = run.state();
     assert!(start.0 != end.0 && end.0.iter().all(|x| x.is_finite()), "{variant:?}: nothing moved");
     end
@@ -36,6 +42,25 @@ fn one_launch_gives_the_bits_of_call_by_call() {
     }
 }
 
+/// The phases of a step at full size, which docs/benchmarks.md tells: `cargo test --test persistent phases -- --nocapture`.
+#[test]
+fn phases_of_a_step() {
+    let ModelCheck { model, .. } = ModelCheck::full(Variant::Mixture);
+    let run = Run::<f32>::of(&model, |arena| Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap());
+    let calls = run.step.plan.calls();
+    let phases = phases(calls);
+    for (i, phase) in phases.iter().enumerate() {
+        let calls = phase.iter().map(|&call| {
+            let layer = run.parameters.layer(&calls[call]).map_or(String::new(), |layer| format!(" ({layer})"));
+            format!("`{}`{layer}", calls[call].kernel())
+        });
+        println!("{}. {}", i + 1, calls.collect::<Vec<_>>().join(", "));
+    }
+    // The next step begins while the last sums are made.
+    let waits = waits(calls, &phases);
+    assert_eq!((phases.len(), waits.iter().filter(|&&waits| waits).count()), (27, 26));
+}
+
 #[test]
 fn every_barrier_is_needed() {
     let step = |backend: Simt| {
@@ -52,8 +77,15 @@ fn every_barrier_is_needed() {
     let (phases, want) = step(persistent(1));
     let missed = |barrier: &usize| (1..=9).any(|seed| step(persistent(seed).without_barrier(*barrier)).1 != want);
     let unneeded: Vec<usize> = (0..phases - 1).filter(|barrier| !missed(barrier)).collect();
-    // The gradients by way of mu and logvar add up tile by tile, and a tile of both is the same block's.
-    assert_eq!(unneeded, [26], "of {phases} phases");
+    assert!(unneeded.is_empty(), "{unneeded:?} of {phases} phases");
+}
+
+#[test]
+fn an_epoch_is_one_launch() {
+    let (steps, simt) = (MINIBATCHES * ROLLOUT, || Simt::new(4).at(Precision::Bf16x3));
+    let want =
+        after(&[1; MINIBATCHES * ROLLOUT], Variant::Mixture, simt().on_grid(Grid { blocks: 5, threads: THREADS }));
+    assert!(want == after(&[steps], Variant::Mixture, simt().persistent(3)));
 }
 
 #[test]

@@ -276,6 +276,14 @@ struct Waited {
     running: AtomicBool,
     rollouts: AtomicUsize,
     waits: AtomicUsize,
+    one_launch: bool,
+}
+
+impl Waited {
+    fn new(one_launch: bool) -> Self {
+        let (cpu, running, [rollouts, waits]) = (Cpu::new(1), AtomicBool::new(false), [0, 0].map(AtomicUsize::new));
+        Waited { cpu, running, rollouts, waits, one_launch }
+    }
 }
 
 #[allow(unsafe_code)]
@@ -302,25 +310,44 @@ impl Backend for Waited {
         self.rollouts.fetch_add(usize::from(times > 1), SeqCst);
         unsafe { self.cpu.repeat(plan, times, arena) }
     }
+    fn is_one_launch(&self) -> bool {
+        self.one_launch
+    }
+}
+
+impl Bench {
+    /// A new run over a backend, to its end.
+    fn run_on(&self, name: &str, c: &Config, backend: &dyn Backend) -> Vec<EpochRecord> {
+        let mut setup = Setup::new(c, backend, Start::Fresh).unwrap();
+        let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
+        let env = Env::collect("cpu", 1);
+        let folder = RunFolder::create(self.root.path(), Some(name), "mixture", &c.to_toml(), &env, first).unwrap();
+        trainer::train(&mut setup, &folder, true, &AtomicUsize::new(0)).unwrap()
+    }
 }
 
 #[test]
 fn nobody_waits_for_the_device_inside_an_epoch_but_ten_times_a_second() {
     let bench = Bench::new();
     let c = bench.config(Variant::Mixture);
-    let (cpu, running) = (Cpu::new(1), AtomicBool::new(false));
-    let backend = Waited { cpu, running, rollouts: AtomicUsize::new(0), waits: AtomicUsize::new(0) };
-    let mut setup = Setup::new(&c, &backend, Start::Fresh).unwrap();
-    let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
-    let env = Env::collect("cpu", 1);
-    let folder =
-        RunFolder::create(bench.root.path(), Some("run"), &c.variant.name(), &c.to_toml(), &env, first).unwrap();
+    let backend = Waited::new(false);
     let begun = Instant::now();
-    trainer::train(&mut setup, &folder, true, &AtomicUsize::new(0)).unwrap();
+    bench.run_on("run", &c, &backend);
     // At an epoch's end, and for two errors of its evaluation.
     let most = 3 * c.epochs() + (begun.elapsed().as_secs_f64() / 0.1) as usize + 1;
     let (waits, rollouts) = (backend.waits.load(SeqCst), backend.rollouts.load(SeqCst));
     assert!(waits >= c.epochs() && waits <= most && rollouts > 100, "{waits} waits, {rollouts} rollouts");
+}
+
+#[test]
+fn where_a_plan_is_one_launch_an_epoch_is_few() {
+    let bench = Bench::new();
+    let c = bench.config(Variant::Mixture);
+    let [few, many] = [true, false].map(Waited::new);
+    let records = [("few", &few), ("many", &many)].map(|(name, backend)| untimed(&bench.run_on(name, &c, backend)));
+    assert!(records[0] == records[1] && outcome(&bench.folder("few")) == outcome(&bench.folder("many")));
+    let [few, many] = [few, many].map(|backend| backend.rollouts.load(SeqCst));
+    assert!(few >= c.epochs() && few <= many / 4, "{few} launches of {many} rollouts");
 }
 
 #[test]

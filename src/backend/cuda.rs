@@ -221,6 +221,10 @@ impl Backend for Cuda {
         self.replay(&mut graphs, plan, times, arena.address)
     }
 
+    fn is_one_launch(&self) -> bool {
+        self.launcher.is_some() && !self.sync
+    }
+
     fn seconds(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
         self.current()?;
         let fault = |e| self.fault("timing", e);

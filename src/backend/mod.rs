@@ -71,6 +71,10 @@ pub trait Backend: Send + Sync {
         // SAFETY: the caller's.
         (0..times).try_for_each(|_| unsafe { self.run(plan.calls(), arena) })
     }
+    /// Whether a plan is one launch however often it repeats: then it may as well be asked for often.
+    fn is_one_launch(&self) -> bool {
+        false
+    }
     /// Seconds that the device takes for what `work` asks of it, measured by the device's own clock where it has one.
     fn seconds(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
         let start = Instant::now();
@@ -222,7 +226,7 @@ pub enum Engine {
     Graph,
     /// The same with launches that start early (compute capability 9.0 and up)
     Pdl,
-    /// A rollout as one launch, whose blocks wait for one another; --device simt has it, too
+    /// An epoch as one launch, or a few, whose blocks wait for one another; --device simt has it, too
     Persistent,
 }
 

@@ -468,6 +468,10 @@ impl Backend for Simt {
         self.run_plan(&calls, times, &mut copy, blocks)?;
         self.memory.write(arena, 0, copy.contents())
     }
+
+    fn is_one_launch(&self) -> bool {
+        self.together.is_some()
+    }
 }
 
 /// One kernel over its grid.

@@ -45,7 +45,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
         let record = records.last_mut().expect("one was pushed");
         record.warnings = found;
         logs.append(record)?;
-        console.step();
+        console.step(1);
         console.epoch(record);
         run.at.epoch += 1;
         if run.finished() || stopped() {

@@ -3,7 +3,7 @@
 //!
 //! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient.
 use super::activation::Activation;
-use super::linear::{cpu::column_sums, weight_tiles};
+use super::linear::{cpu::column_sums, cpu::pull_back, weight_tiles};
 use super::{Operation, ROWS, expect};
 use crate::Result;
 use crate::arena::{Arena, Mat as Place, Var};
@@ -31,13 +31,13 @@ crate::kernel_args! {
         y: T [b * o],
         /// [B, E, O] output of each expert, without its bias.
         each: T [b * e * o],
-        /// [B, O]; `backward_gate` turns it into the gradient before the activation.
+        /// [B, O]; before the activation, into which `backward_gate` turns it unless who wrote it has.
         dy: T [b * o],
         /// [B, E, O] gate times dy.
         deach: T [b * e * o],
         /// [B, L]; absent when nobody needs it.
         dz: T [b * l],
-        /// [B, I - L]; absent when nobody needs it.
+        /// [B, I - L]; absent when nobody needs it. See [`Plan::pull_back`].
         dh: T [b * (i - l)],
         /// [B, E]; absent when nobody needs it.
         dgate: T [b * e],
@@ -57,8 +57,10 @@ crate::kernel_args! {
         o,
         /// Experts.
         e,
-        /// [`Activation`].
+        /// [`Activation`]; of `backward_gate` that by which it multiplies.
         act,
+        /// [`Activation`] that made h, whose gradient is that before it.
+        act_h,
         /// 1: dz is added to.
         add_dz,
         /// 1: dh is added to.
@@ -67,6 +69,8 @@ crate::kernel_args! {
         add_dgate,
         /// 1: dw and dbias are added to.
         add_dw,
+        /// Keeps the number of sizes even.
+        pad,
     }
 }
 
@@ -138,10 +142,12 @@ impl<T: Real> BlendLinear<T> {
             o: size(self.y.cols()),
             e: size(self.bias.rows()),
             act: self.act as u32,
+            act_h: 0,
             add_dz: 0,
             add_dh: 0,
             add_dgate: 0,
             add_dw: 0,
+            pad: 0,
             scalar: Default::default(),
         }
     }
@@ -157,6 +163,7 @@ impl<T: Real> Operation for BlendLinear<T> {
             Args { dy: none, deach: none, dz: none, dh: none, dgate: none, dw: none, dbias: none, ..self.args() },
             cpu::forward::<T>,
         );
+        plan.activated(self.y.value, self.act);
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -169,22 +176,27 @@ impl<T: Real> Operation for BlendLinear<T> {
         };
         // What a call does not touch is left out, so that it does not wait for who writes that.
         let none = Ptr::NONE;
-        let to_gate = Args { dz: none, dh: none, dw: none, dbias: none, ..args };
-        let to_inputs = Args { y: none, each: none, dgate: none, dw: none, dbias: none, ..args };
+        let act = if plan.is_pulled_back(self.y.grad) { Activation::None } else { self.act };
+        let to_gate = Args { act: act as u32, dz: none, dh: none, dw: none, dbias: none, ..args };
+        let act_h = plan.pull_back(self.h, self.y.value) as u32;
+        let to_inputs = Args { act_h, y: none, each: none, dgate: none, dw: none, dbias: none, ..args };
         let to_weights = Args { y: none, each: none, dy: none, dz: none, dh: none, dgate: none, ..args };
         let (experts, inputs) = (self.bias.rows(), self.z.cols() + self.h.cols());
+        let outputs = [Output::part("dy"), Output::whole("deach"), Output::sum("dgate", args.add_dgate)];
         plan.push(
             "blend_linear_backward_gate",
             Grid::items(self.y.rows(), 256),
-            &[Output::part("dy"), Output::whole("deach"), Output::sum("dgate", args.add_dgate)],
+            &outputs[usize::from(act == Activation::None)..],
             to_gate,
             cpu::backward_gate::<T>,
         );
         if !(self.z.grad.is_none() && self.h.grad.is_none()) {
-            plan.push(
+            plan.push_apart(
                 "blend_linear_backward_x",
                 self.tiles(self.z.grad.cols() + self.h.grad.cols(), self.y.cols()),
                 &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
+                // Kernels blend in their tiles, and need not wait for gate times dy.
+                Args { deach: none, ..to_inputs },
                 to_inputs,
                 cpu::backward_x::<T>,
             );
@@ -246,7 +258,7 @@ pub mod cpu {
         });
     }
 
-    /// [dz | dh] = sum_e deach_e W_eᵀ
+    /// [dz | dh] = sum_e deach_e W_eᵀ, dh before its activation
     pub fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, l, i, o, e, .. } = v;
         let (deach, w) = (&*v.deach, v.w);
@@ -263,6 +275,7 @@ pub mod cpu {
         }
         if !v.dh.is_empty() {
             products(team, MatsMut::one(v.dh, b, i - l, i - l), v.add_dh == 1, e, factors(l, i - l));
+            pull_back(v.act_h, v.h, v.dh, i - l, team);
         }
     }
 

@@ -24,11 +24,11 @@ crate::kernel_args! {
     writes {
         /// [B, O] after the activation.
         y: T [b * o],
-        /// [B, O]; `backward_act` turns it into the gradient before the activation.
+        /// [B, O]; before the activation, into which `backward_act` turns it unless who wrote it has.
         dy: T [b * o],
-        /// [B, X]; absent when nobody needs it.
+        /// [B, X]; absent when nobody needs it. See [`Plan::pull_back`].
         dx: T [b * xc],
-        /// [B, H]; absent when nobody needs it.
+        /// [B, H]; absent when nobody needs it. See [`Plan::pull_back`].
         dh: T [b * hc],
         /// [O, X + H].
         dw: T [o * (xc + hc)],
@@ -46,6 +46,10 @@ crate::kernel_args! {
         o,
         /// [`Activation`].
         act,
+        /// [`Activation`] that made x, whose gradient is that before it.
+        act_x,
+        /// The same of h.
+        act_h,
         /// 1: dx is added to.
         add_dx,
         /// 1: dh is added to.
@@ -109,6 +113,8 @@ impl<T: Real> Linear<T> {
             hc: size(self.h.cols()),
             o: size(self.y.cols()),
             act: self.act as u32,
+            act_x: 0,
+            act_h: 0,
             add_dx: 0,
             add_dh: 0,
             add_dw: 0,
@@ -126,6 +132,7 @@ impl<T: Real> Operation for Linear<T> {
             Args { dy: Ptr::NONE, dx: Ptr::NONE, dh: Ptr::NONE, dw: Ptr::NONE, dbias: Ptr::NONE, ..self.args() },
             cpu::forward::<T>,
         );
+        plan.activated(self.y.value, self.act);
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -134,7 +141,7 @@ impl<T: Real> Operation for Linear<T> {
         let (all, none) = (Args { add_dw, ..self.args() }, Ptr::NONE);
         let to_weights = Args { y: none, dx: none, dh: none, ..all };
         let to_inputs = Args { y: none, dw: none, dbias: none, ..all };
-        if self.act != Activation::None {
+        if self.act != Activation::None && !plan.is_pulled_back(self.y.grad) {
             plan.push(
                 "linear_backward_act",
                 Grid::elements(self.y.value.len(), 256),
@@ -145,7 +152,8 @@ impl<T: Real> Operation for Linear<T> {
         }
         if !(self.x.grad.is_none() && self.h.grad.is_none()) {
             let (add_dx, add_dh) = (plan.accumulate(self.x.grad), plan.accumulate(self.h.grad));
-            let args = Args { add_dx, add_dh, ..to_inputs };
+            let [act_x, act_h] = [self.x, self.h].map(|input| plan.pull_back(input, self.y.value) as u32);
+            let args = Args { act_x, act_h, add_dx, add_dh, ..to_inputs };
             let columns = self.x.grad.cols() + self.h.grad.cols();
             plan.push(
                 "linear_backward_x",
@@ -189,22 +197,30 @@ pub mod cpu {
 
     /// dy becomes the gradient before the activation.
     pub fn backward_act<T: Real>(v: View<'_, T>, team: &Team) {
-        let act = Activation::of(v.act);
-        let y = &*v.y;
-        team.each(pieces(v.dy, ROWS * v.o), |i, dy| act.pull_back(&y[i * ROWS * v.o..][..dy.len()], dy));
+        pull_back(v.act, v.y, v.dy, v.o, team);
     }
 
-    /// dx = dy Wx, dh = dy Wh
+    /// dx = dy Wx, dh = dy Wh, each before its activation
     pub fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, xc, hc, o, .. } = v;
         let inputs = xc + hc;
         if !v.dx.is_empty() {
             let factors = (Mat::new(v.dy, b, o, o), Mat::new(v.w, o, xc, inputs));
             product(team, MatsMut::one(v.dx, b, xc, xc), v.add_dx == 1, factors.0, factors.1);
+            pull_back(v.act_x, v.x, v.dx, xc, team);
         }
         if !v.dh.is_empty() {
             let factors = (Mat::new(v.dy, b, o, o), Mat::new(&v.w[xc..], o, hc, inputs));
             product(team, MatsMut::one(v.dh, b, hc, hc), v.add_dh == 1, factors.0, factors.1);
+            pull_back(v.act_h, v.h, v.dh, hc, team);
+        }
+    }
+
+    /// dy becomes the gradient before the activation of this number, which made y [B, cols].
+    pub fn pull_back<T: Real>(act: usize, y: &[T], dy: &mut [T], cols: usize, team: &Team) {
+        let act = Activation::of(act);
+        if act != Activation::None {
+            team.each(pieces(dy, ROWS * cols), |i, dy| act.pull_back(&y[i * ROWS * cols..][..dy.len()], dy));
         }
     }
 
