@@ -17,13 +17,17 @@ const IMAGES: [(&str, &str, &[&str]); 3] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=.git/logs/HEAD");
-    let git = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
-    if let Some(commit) = git.ok().filter(|out| out.status.success()).and_then(|out| String::from_utf8(out.stdout).ok())
-    {
-        println!("cargo::rustc-env=MVAE_GIT_COMMIT={}", commit.trim());
-    }
     println!("cargo::rerun-if-changed=kernels");
+    // A copy without a history has no commit, nor has one inside somebody else's history.
+    if Path::new(".git").exists() {
+        if let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) {
+            println!("cargo::rustc-env=MVAE_GIT_COMMIT={commit}");
+        }
+        // A path that is not there would have every build start here again.
+        if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
+            println!("cargo::rerun-if-changed={log}");
+        }
+    }
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let files = kernels(&root.join("kernels"));
@@ -32,6 +36,12 @@ fn main() {
     compile_for_gpus(&root.join("kernels"), &out);
     #[cfg(feature = "simt")]
     simt::compile(&root, &out, &files);
+}
+
+/// What git says, on one line.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 /// The kernels of a folder, the one that runs all others last; none where there is no folder.
@@ -102,21 +112,32 @@ fn numbers(files: &[PathBuf]) -> String {
     format!("&{:?}\n", names.collect::<Vec<_>>())
 }
 
-/// Writes the images, empty without nvcc. A kernel that does not compile fails the build.
+/// Writes the images, empty without nvcc; those that were made from the same before, which a new commit does not change,
+/// stay. A kernel that does not compile fails the build.
 fn compile_for_gpus(kernels: &Path, out: &Path) {
     let Some(nvcc) = find_nvcc() else {
         return IMAGES.iter().for_each(|(_, ptx, _)| fs::write(out.join(ptx), "").expect("a writable build folder"));
     };
     println!("cargo::rerun-if-changed={}", nvcc.display());
+    let sources = sources(kernels, &nvcc);
     for (architecture, ptx, flags) in IMAGES {
         let mut command = Command::new(&nvcc);
         command
             .args(["-ptx", "-std=c++17", "-O3", "-arch", architecture, "-Werror", "all-warnings"])
             .args(flags)
             .arg("-I")
-            .arg(kernels);
-        match command.arg(out.join("kernels.cu")).arg("-o").arg(out.join(ptx)).output() {
-            Ok(output) if output.status.success() => {}
+            .arg(kernels)
+            .arg(out.join("kernels.cu"))
+            .arg("-o")
+            .arg(out.join(ptx));
+        let (note, from) = (out.join(ptx).with_extension("from"), format!("{command:?}\n{sources}"));
+        let there = fs::metadata(out.join(ptx)).is_ok_and(|image| image.len() > 0);
+        if there && fs::read_to_string(&note).is_ok_and(|before| before == from) {
+            continue;
+        }
+        let _ = fs::remove_file(&note);
+        match command.output() {
+            Ok(output) if output.status.success() => fs::write(note, from).expect("a writable build folder"),
             Ok(output) => {
                 let text = [output.stdout, output.stderr].concat();
                 panic!("{} failed; NVCC= builds without it:\n{}", nvcc.display(), String::from_utf8_lossy(&text));
@@ -128,6 +149,16 @@ fn compile_for_gpus(kernels: &Path, out: &Path) {
     if ptxas.is_file() {
         println!("cargo::rustc-env=MVAE_PTXAS={}", ptxas.display());
     }
+}
+
+/// All that an image depends on but the command: which nvcc, and the text of the folder.
+fn sources(kernels: &Path, nvcc: &Path) -> String {
+    let mut files: Vec<_> =
+        fs::read_dir(kernels).into_iter().flatten().map(|file| file.expect("readable").path()).collect();
+    files.sort();
+    let texts = files.iter().map(|file| fs::read_to_string(file).expect("a readable kernel"));
+    let compiler = fs::metadata(nvcc).and_then(|nvcc| nvcc.modified());
+    format!("{compiler:?}\n") + &texts.collect::<String>()
 }
 
 fn find_nvcc() -> Option<PathBuf> {

@@ -1,6 +1,10 @@
-// Adds the current step to the epoch's sums, in double precision: the losses, the gradient's norm, the gate's entropy;
-// KL, mu, mu^2 and sigma^2 of each latent dimension; the use of each expert or code. One block; an entry is one thread's.
+// Adds the current step to the epoch's sums, in double precision: the losses, then
+//   the gradient's norm sqrt(sum squares)        the gate's entropy -sum_be gate ln gate / B
+//   kl[l]     sum_b mu[b,l]     sum_b mu[b,l]^2     sum_b sigma[b,l]^2     of each latent dimension
+//   sum_b gate[b,e]     of each expert, or the samples of each code
+// One block, which takes the two sums over all there is; each other entry is one thread's.
 #pragma once
+#include "reduce.cuh"
 #include "state.cuh"
 
 struct EpochSums {                // field for field: src/ops/epoch_sums.rs; absent tensors are null
@@ -11,22 +15,29 @@ struct EpochSums {                // field for field: src/ops/epoch_sums.rs; abs
   double* sums;                   // [LOSSES + 2 + 4 L + E] updated
   u32 b, l, e, chunks;
 };
+struct EpochSumsShared {
+  double parts[WARPS];
+};
 
-DEVICE void epoch_sums(Where at, const EpochSums& a, NoShared&) {
+DEVICE void epoch_sums(Where at, const EpochSums& a, EpochSumsShared& shared) {
   if (at.block > 0) return;
+  double squares = 0, entropy = 0;
+  for (u32 j = at.thread; j < a.chunks; j += at.threads) squares += a.squares[j];
+  for (u64 j = at.thread; a.gate && j < u64(a.b) * a.e; j += at.threads) {
+    const double g = a.gate[j];
+    entropy -= g * log(fmax(g, 2.2250738585072014e-308));
+  }
+  squares = block_sum(at, squares, shared.parts);
+  entropy = block_sum(at, entropy, shared.parts);
   const u32 scalars = LOSSES + 2, latents = scalars + 4 * a.l, entries = latents + a.e;
   for (u32 i = at.thread; i < entries; i += at.threads) {
     double add = 0;
     if (i < LOSSES) {
       add = a.losses[i];
     } else if (i == LOSSES) {
-      for (u32 j = 0; j < a.chunks; ++j) add += a.squares[j];
-      add = sqrt(add);
+      add = sqrt(squares);
     } else if (i == LOSSES + 1) {
-      for (u64 j = 0; a.gate && j < u64(a.b) * a.e; ++j) {
-        const double g = a.gate[j];
-        add -= g * log(fmax(g, 2.2250738585072014e-308)) / a.b;
-      }
+      add = entropy / a.b;
     } else if (i < latents) {
       const u32 l = (i - scalars) % a.l, what = (i - scalars) / a.l;
       const float* from = what == 3 ? a.sigma : a.mu;
@@ -46,4 +57,4 @@ DEVICE void epoch_sums(Where at, const EpochSums& a, NoShared&) {
     a.sums[i] += add;
   }
 }
-KERNEL(epoch_sums, EpochSums, NoShared, 256)
+KERNEL(epoch_sums, EpochSums, EpochSumsShared, 256)

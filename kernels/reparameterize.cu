@@ -3,8 +3,8 @@
 //   kl[l] = -1/2 mean_b (1 + logvar - mu^2 - sigma^2)         losses[KL] = max(0, mean_l kl[l])
 //   losses[REGULARIZER] = mean_l max(kl[l], free_bits), or losses[KL] when free_bits is 0
 //   dmu = dz + weight mu / (B L)     dlogvar = dz eps sigma / 2 + weight (sigma^2 - 1) / (2 B L)
-// where weight is losses[WEIGHT], or 0 where the KL is clamped or costs nothing. Sums run in double precision over the
-// samples in order; a latent dimension is one thread's, the mean over them one block's.
+// where weight is losses[WEIGHT], or 0 where the KL is clamped or costs nothing. Sums run in double precision; a latent
+// dimension is one warp's, the mean over them one block's.
 #pragma once
 #include "reduce.cuh"
 #include "state.cuh"
@@ -18,33 +18,38 @@ struct Reparameterize {                    // field for field: src/ops/reparamet
   u32 b, l;
 };
 
-DEVICE void reparameterize_forward(Where at, const Reparameterize& a, NoShared&) {
+struct ReparameterizeShared {
+  double parts[WARPS];
+};
+
+DEVICE void reparameterize_forward(Where at, const Reparameterize& a, ReparameterizeShared& shared) {
   if (at.block > 0) return;
-  for (u32 l = at.thread; l < a.l; l += at.threads) {
+  double mean = 0, costs = 0;
+  for (u32 l = at.thread / 32; l < a.l; l += at.threads / 32) {
     double kl = 0;
-    for (u32 b = 0; b < a.b; ++b) {
+    for (u32 b = at.thread % 32; b < a.b; b += 32) {
       const u64 i = u64(b) * a.l + l;
       const float mu = a.mu[i], logvar = a.logvar[i], sigma = expf(0.5f * logvar);
       a.sigma[i] = sigma;
       a.z[i] = mu + a.eps[i] * sigma;
       kl -= 0.5 * (1.0 + logvar - double(mu) * mu - double(sigma) * sigma);
     }
-    a.kl[l] = kl / a.b;
-  }
-  block_sync();  // kl is written
-  if (at.thread == 0) {
-    double mean = 0, costs = 0;
-    for (u32 l = 0; l < a.l; ++l) {
-      const double kl = a.kl[l];
+    kl = warp_sum(kl) / a.b;
+    if (at.thread % 32 == 0) {
+      a.kl[l] = kl;
       mean += kl;
       costs += kl < a.free_bits ? a.free_bits : kl;  // a NaN stays one
     }
+  }
+  mean = block_sum(at, mean, shared.parts);
+  costs = block_sum(at, costs, shared.parts);
+  if (at.thread == 0) {
     mean = mean < 0 ? 0 : mean / a.l;
     a.losses[KL] = mean;
     a.losses[REGULARIZER] = a.free_bits > 0 ? costs / a.l : mean;
   }
 }
-KERNEL(reparameterize_forward, Reparameterize, NoShared, 1024)
+KERNEL(reparameterize_forward, Reparameterize, ReparameterizeShared, 1024)
 
 DEVICE void reparameterize_backward(Where at, const Reparameterize& a, NoShared&) {
   const u64 n = u64(a.b) * a.l;

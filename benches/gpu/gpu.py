@@ -23,6 +23,8 @@ BEGUN = time.monotonic()
 DEVICE = os.environ.get("DEVICE", "cuda")
 BUDGET = float(os.environ.get("BUDGET", 465 if DEVICE == "cuda" else 3600))
 OUT = os.environ.get("OUT") or "results"
+# Where the toolkit's programs are when nobody has put them on the path.
+os.environ["PATH"] += os.pathsep + os.path.join(os.environ.get("CUDA_HOME") or "/usr/local/cuda", "bin")
 ONLY = os.environ.get("PARTS", "").split()
 PROBES = ("roofs", "ramp", "barriers", "mma", "copies", "bulk", "multicast")
 ENGINES, PRECISIONS = (("calls", "graph", "pdl", "persistent"), ("fp32", "bf16x3")) if DEVICE == "cuda" else (("auto",), ("fp32",))
