@@ -72,7 +72,8 @@ impl Seen {
             }
             Task::Path => {
                 let away = before.chunks(2).zip(root.chunks(2)).map(|(t, r)| (t[0] - r[0]).hypot(t[1] - r[1]));
-                self.near += away.enumerate().filter(|(p, away)| *away < path::RADIUS * body && goes_on(*p)).count() as f64;
+                self.near +=
+                    away.enumerate().filter(|(p, away)| *away < path::RADIUS * body && goes_on(*p)).count() as f64;
             }
             Task::Joystick => {
                 let (command, facing, frames) =
