@@ -1,8 +1,12 @@
 //! `mvae-fast control` as a user meets it: every task trains, stops and goes on bit for bit; what it makes, and what it refuses.
+use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::{Checkpoint, Data};
+use mvae_fast::control::config::Config;
+use mvae_fast::control::play::{Play, Who, perform};
 use mvae_fast::control::record::UpdateRecord;
 use mvae_fast::data::{Dataset, npz};
 use mvae_fast::record::Timing;
+use mvae_fast::run::folder::RunFolder;
 use mvae_fast::run::logs::read_metrics;
 use serde_json::Value;
 use std::fs;
@@ -248,7 +252,7 @@ fn every_variant_can_be_acted_in() {
 fn a_run_keeps_its_path() {
     let desk = Desk::new("");
     // A triangle of 3, 4 and 5 m, closed, in centimetres.
-    desk.write("triangle.csv", "x;z\r\n# a right angle\r\n0;0\r\n300;0\r\n\r\n300;400\r\n0;0\r\n");
+    desk.write("triangle.csv", "\u{feff}x;z\r\n# a right angle\r\n0;0\r\n300;0\r\n\r\n300;400\r\n0;0\r\n");
     desk.control(
         "--task path --path triangle.csv --units cm --path-pace 0.5 --updates 2 --name triangle --max-minutes 1e-9",
     );
@@ -350,6 +354,28 @@ fn bad_paths_and_mazes_are_refused_by_line() {
         assert!(message.contains(words), "{arguments}: {message}");
     }
     assert_eq!(desk.runs(), 2, "no run was begun");
+}
+
+#[test]
+fn random_latents_are_the_priors() {
+    let desk = Desk::new("");
+    for task in ["target", "walk"] {
+        let name = format!("{task}-run");
+        desk.control(&format!("--task {task} --name {name} --updates 1"));
+        let folder = RunFolder::open(&desk.path("runs").join(name)).unwrap();
+        let (config, backend) = (Config::load(&folder.config()).unwrap(), Cpu::new(1));
+        let mut play = Play::open(&folder, &config, &backend, (100, 50, 3)).unwrap();
+        let mut latents = Vec::new();
+        perform(&play.stage, &mut play.memory, Who::Prior, 40, |stage, memory| {
+            latents.extend(memory.read(stage.environment.world.latent)?);
+            Ok(())
+        })
+        .unwrap();
+        let drawn = &latents[100 * 5..]; // all but the start, where nothing was decoded yet
+        let spread = (drawn.iter().map(|z| f64::from(z * z)).sum::<f64>() / drawn.len() as f64).sqrt();
+        // The standard error of the spread of 20,000 normal numbers is 0.005.
+        assert!((spread - 1.0).abs() < 0.025, "{task}: {spread}");
+    }
 }
 
 #[test]
