@@ -287,6 +287,22 @@ fn a_point_runs_as_fast_whatever_frames_are_skipped() {
 }
 
 #[test]
+fn a_step_of_two_frames_is_held_against_two_frames() {
+    let desk = Desk::new("--future-predictions 2");
+    let [one, two] = [1, 2].map(|skip| {
+        let name = format!("skip-{skip}");
+        desk.control(&format!("--task joystick --frame-skip {skip} --updates 1 --name {name}"));
+        let policy = &desk.measured(&name)["policy"];
+        let of = |name: &str| policy[name].as_f64().unwrap();
+        assert!(of("step_reward") < of("best_constant_speed_reward"), "{policy}");
+        of("best_constant_speed_reward")
+    });
+    // Rewards of a frame lie in (0, 1], and a middle speed is never off by more than half of the range.
+    let least = (-0.4f64).exp();
+    assert!((least..=1.0).contains(&one) && (2.0 * least..=2.0).contains(&two), "{one} and {two}");
+}
+
+#[test]
 fn a_run_keeps_its_maze() {
     let desk = Desk::new("");
     desk.control("--task target --name lower --updates 1");
