@@ -598,12 +598,12 @@ pub fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> &'a s
 }
 
 /// Messages of the parser may run over several lines.
-fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 /// Says what was expected without names of Rust and its types.
-fn plain_words(message: &str) -> String {
+pub(crate) fn plain_words(message: &str) -> String {
     let words = [
         ("expected f64", "expected a number"),
         ("expected usize", "expected a whole number of 0 or more"),

@@ -1,8 +1,12 @@
 //! `mvae-fast control` as a user meets it: every task trains, stops and goes on bit for bit; what it makes, and what it refuses.
-use mvae_fast::checkpoint::Checkpoint;
+use mvae_fast::backend::cpu::Cpu;
+use mvae_fast::checkpoint::{Checkpoint, Data};
+use mvae_fast::control::config::Config;
+use mvae_fast::control::play::{Play, Who, perform};
 use mvae_fast::control::record::UpdateRecord;
-use mvae_fast::data::npz;
+use mvae_fast::data::{Dataset, npz};
 use mvae_fast::record::Timing;
+use mvae_fast::run::folder::RunFolder;
 use mvae_fast::run::logs::read_metrics;
 use serde_json::Value;
 use std::fs;
@@ -20,11 +24,38 @@ impl Desk {
     fn new(arguments: &str) -> Self {
         let desk = Desk { root: tempfile::tempdir().unwrap() };
         desk.done("data synth -o motion.npz --frames 620");
-        desk.done(&format!(
-            "train motion.npz --name walk --quiet --hidden-size 16 --gate-hidden-size 8 --latent-size 5 --experts 3 --codes 6 \
-             --teacher-epochs 1 --ramp-epochs 1 --student-epochs 1 --threads 2 {arguments}"
-        ));
+        desk.model(&format!("motion.npz --name walk --latent-size 5 {arguments}"));
         desk
+    }
+
+    /// A short training of a small model.
+    fn model(&self, arguments: &str) {
+        self.done(&format!(
+            "train --quiet --hidden-size 16 --gate-hidden-size 8 --experts 3 --codes 6 --teacher-epochs 1 --ramp-epochs 1 \
+             --student-epochs 1 --threads 2 {arguments}"
+        ));
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// What a run takes place on, body units, as its checkpoint says.
+    fn course(&self, run: &str) -> Vec<f64> {
+        match &self.outcome(run).2.get("task.course").unwrap().data {
+            Data::F64(course) => course.to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// `control eval` as JSON.
+    fn measured(&self, run: &str) -> Value {
+        serde_json::from_str(&self.done(&format!("control eval {run} --characters 3 --json --threads 1"))).unwrap()
+    }
+
+    /// How many runs there are.
+    fn runs(&self) -> usize {
+        fs::read_dir(self.path("runs")).unwrap().count()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -79,18 +110,18 @@ fn every_task_goes_on_bit_for_bit() {
     let desk = Desk::new("--condition-frames 2 --future-predictions 2");
     desk.control("--task target --name lower --updates 1");
     for task in ["target", "joystick", "path", "walk", "maze"] {
-        // Episodes end within the rollouts; a second of the built-in set's pace is enough of a path.
+        // Episodes end within the rollouts.
         let lower = if task == "maze" { "--lower lower" } else { "--frame-skip 2" };
         let all = format!("--task {task} {lower} --updates 5 --steps 8 --minibatches 3 --horizon 19");
         desk.control(&format!("{all} --name {task}-whole"));
-        desk.control(&format!("{all} --name {task} --max-minutes 1e-9"));
-        let stopped = desk.outcome(task).0.len();
-        assert_eq!(stopped, 1, "{task}: stopped after an update");
-        desk.done(&format!("control train --resume {task} --quiet --threads 1 --max-minutes 0"));
-        let (whole, resumed) = (desk.outcome(&format!("{task}-whole")), desk.outcome(task));
+        let stopped = format!("{task}-stopped");
+        desk.control(&format!("{all} --name {stopped} --max-minutes 1e-9"));
+        assert_eq!(desk.outcome(&stopped).0.len(), 1, "{task}: stopped after an update");
+        desk.done(&format!("control train --resume {stopped} --quiet --threads 1 --max-minutes 0"));
+        let (whole, resumed) = (desk.outcome(&format!("{task}-whole")), desk.outcome(&stopped));
         assert_eq!(whole.0.len(), 5);
         assert!(whole == resumed, "{task}: another result after a stop");
-        assert!(desk.path("runs").join(task).join("report.html").is_file());
+        assert!(desk.path("runs").join(stopped).join("report.html").is_file());
     }
 }
 
@@ -108,8 +139,7 @@ fn a_controller_is_measured_and_makes_motion() {
     let desk = Desk::new("");
     for (task, asked) in [("target", "goals"), ("joystick", "commands"), ("path", "goals")] {
         desk.control(&format!("--task {task} --name {task} --updates 1"));
-        let measured = desk.done(&format!("control eval {task} --characters 3 --json --threads 1"));
-        let measured: Value = serde_json::from_str(&measured).unwrap();
+        let measured = desk.measured(task);
         let reward = |who: &str| measured[who]["step_reward"].as_f64().unwrap();
         assert!(reward("policy").is_finite() && reward("prior").is_finite());
         for file in ["motion.bvh", "motion.glb", "motion-a.npz", "motion-b.npz"] {
@@ -158,7 +188,7 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         (train("--task maze --lower stick"), 4, "its task is joystick"),
         (train("--task maze --lower walk"), 4, "is no controller"),
         (train("--characters 0"), 2, "--characters is 0"),
-        (train("--lower stick"), 2, "only the maze"),
+        (train("--lower stick"), 2, "--lower is of task maze, and the task is target"),
         ("control eval walk".to_owned(), 4, "give the run of a controller"),
         ("generate --controller walk -o x.npz".to_owned(), 4, "give the run of a controller"),
         ("generate --controller stick walk -o x.npz".to_owned(), 2, "--controller"),
@@ -166,16 +196,219 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         let message = desk.refused(&arguments, code);
         assert!(message.contains(words), "{arguments}: {message}");
     }
-    let runs: Vec<_> = fs::read_dir(desk.path("runs")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(runs.len(), 2, "no run was begun: {runs:?}");
+    assert_eq!(desk.runs(), 2, "no run was begun");
     // Another decoder under the same name.
-    desk.done("data synth -o other.npz --frames 620 --seed 5");
     fs::rename(desk.path("runs/walk"), desk.path("runs/before")).unwrap();
-    desk.done(
-        "train motion.npz --name walk --quiet --hidden-size 16 --gate-hidden-size 8 --latent-size 5 --experts 3 --seed 9 \
-         --teacher-epochs 1 --ramp-epochs 1 --student-epochs 1 --threads 2",
-    );
+    desk.model("motion.npz --name walk --latent-size 5 --seed 9");
     for command in ["control eval stick", "control train --resume stick", "generate --controller stick -o x.npz"] {
         assert!(desk.refused(command, 4).contains("another decoder"), "{command}");
     }
+    // Without the motion that characters start from.
+    fs::remove_file(desk.path("motion.npz")).unwrap();
+    let message = desk.refused("control train --vae walk", 4);
+    assert!(message.contains("motion.npz") && message.contains("put it back"), "{message}");
+}
+
+#[test]
+fn a_lower_level_of_another_decoder_is_refused() {
+    let desk = Desk::new("");
+    desk.control("--task target --name lower --updates 1");
+    desk.model("motion.npz --name larger --latent-size 7");
+    desk.model("motion.npz --name other --latent-size 5 --seed 9");
+    let mut set = npz::read(&desk.path("motion.npz")).unwrap();
+    set.rig.as_mut().unwrap().skeleton.names[0] = "Middle".into();
+    npz::write(&desk.path("renamed.npz"), &set).unwrap();
+    desk.model("renamed.npz --name renamed --latent-size 5");
+    for (vae, words) in [
+        ("larger", "steers a decoder of 5 latents, and"),
+        ("other", "was trained with another decoder"),
+        ("renamed", "steers another skeleton"),
+    ] {
+        let message = desk.refused(&format!("control train --vae {vae} --task maze --lower lower"), 4);
+        assert!(message.contains(words), "{message}");
+    }
+    // Features of no known skeleton.
+    let frames: Vec<f32> = set.frames.chunks_exact(set.frame_size).flat_map(|frame| frame[..15].to_vec()).collect();
+    npz::write(&desk.path("bare.npz"), &Dataset { frames, frame_size: 15, rig: None, ..set }).unwrap();
+    desk.model("bare.npz --name bare --latent-size 5");
+    let message = desk.refused("control train --vae bare", 4);
+    assert!(message.contains("names no skeleton, so no task knows its toes"), "{message}");
+}
+
+#[test]
+fn every_variant_can_be_acted_in() {
+    for variant in ["posevae", "specialist", "vq"] {
+        let desk = Desk::new(&format!("--variant {variant}"));
+        for task in ["joystick", "target", "walk"] {
+            desk.control(&format!("--task {task} --name {task}-run --updates 1"));
+            assert!(desk.measured(&format!("{task}-run"))["policy"]["step_reward"].as_f64().unwrap().is_finite());
+        }
+        // The lower level picks codes where there are some.
+        desk.control("--task maze --lower target-run --name maze --updates 1");
+    }
+}
+
+#[test]
+fn a_run_keeps_its_path() {
+    let desk = Desk::new("");
+    // A triangle of 3, 4 and 5 m, closed, in centimetres.
+    desk.write("triangle.csv", "\u{feff}x;z\r\n# a right angle\r\n0;0\r\n300;0\r\n\r\n300;400\r\n0;0\r\n");
+    desk.control(
+        "--task path --path triangle.csv --units cm --path-pace 0.5 --updates 2 --name triangle --max-minutes 1e-9",
+    );
+    let course = desk.course("triangle");
+    let mut steps = course.chunks(2).zip(course[2..].chunks(2)).map(|(a, b)| (b[0] - a[0]).hypot(b[1] - a[1]));
+    assert!(steps.all(|step| step < 0.51), "a point a frame");
+    // 12 m around and 5 m across, in body units of one size.
+    let around = course.len() as f64 / 2.0 * 0.5;
+    let across = course.chunks(2).map(|point| point[0].hypot(point[1])).fold(0.0, f64::max);
+    assert!((around / across - 12.0 / 5.0).abs() < 0.1, "{around} around, {across} across");
+    assert!((across - 5.0 / 0.3048).abs() < 3.0, "a body unit is about a foot: {across}");
+    let measured = desk.measured("triangle");
+    desk.done("generate --controller triangle --frames 20 -o a.npz");
+    fs::remove_file(desk.path("triangle.csv")).unwrap();
+    assert_eq!(desk.measured("triangle"), measured);
+    desk.done("generate --controller triangle --frames 20 -o b.npz");
+    let [a, b] = ["a.npz", "b.npz"].map(|file| fs::read(desk.path(file)).unwrap());
+    assert!(a == b);
+    desk.done("control train --resume triangle --quiet --max-minutes 0");
+    assert_eq!((desk.course("triangle"), desk.outcome("triangle").0.len()), (course, 2));
+}
+
+#[test]
+fn a_point_runs_as_fast_whatever_frames_are_skipped() {
+    let desk = Desk::new("--future-predictions 2");
+    let [one, two] = [1, 2].map(|skip| {
+        let name = format!("skip-{skip}");
+        desk.control(&format!("--task path --path circle --frame-skip {skip} --updates 1 --name {name}"));
+        desk.course(&name).len() as f64
+    });
+    assert!((one / two - 2.0).abs() < 0.02, "{one} points, one a frame, and {two}, one in two frames");
+}
+
+#[test]
+fn a_step_of_two_frames_is_held_against_two_frames() {
+    let desk = Desk::new("--future-predictions 2");
+    let [one, two] = [1, 2].map(|skip| {
+        let name = format!("skip-{skip}");
+        desk.control(&format!("--task joystick --frame-skip {skip} --updates 1 --name {name}"));
+        let policy = &desk.measured(&name)["policy"];
+        let of = |name: &str| policy[name].as_f64().unwrap();
+        assert!(of("step_reward") < of("best_constant_speed_reward"), "{policy}");
+        of("best_constant_speed_reward")
+    });
+    // Rewards of a frame lie in (0, 1], and a middle speed is never off by more than half of the range.
+    let least = (-0.4f64).exp();
+    assert!((least..=1.0).contains(&one) && (2.0 * least..=2.0).contains(&two), "{one} and {two}");
+}
+
+#[test]
+fn a_run_keeps_its_maze() {
+    let desk = Desk::new("");
+    desk.control("--task target --name lower --updates 1");
+    let drawing = "\"\"\"\n#####\n#   #\n#####\n\"\"\"";
+    desk.write("maze.toml", &format!("cell = 2\ndrawing = {drawing}\nwalls = [[0, 0, 0, 8]]\n"));
+    desk.control("--task maze --lower lower --maze maze.toml --name maze --updates 1");
+    let course = desk.course("maze");
+    assert_eq!(course.len(), 5 * 4, "four walls that are drawn, one that is listed");
+    for axis in [0, 1] {
+        let ends = || course.iter().skip(axis).step_by(2);
+        let (least, most) = (ends().fold(0.0f64, |a, x| a.min(*x)), ends().fold(0.0f64, |a, x| a.max(*x)));
+        assert!((least + most).abs() < 1e-9 && (most * 0.3048 - 4.0).abs() < 0.8, "8 m from {least} to {most}");
+    }
+    let measured = desk.measured("maze");
+    fs::remove_file(desk.path("maze.toml")).unwrap();
+    assert_eq!(desk.measured("maze"), measured);
+    let report = fs::read_to_string(desk.path("runs/maze/report.html")).unwrap();
+    assert!(
+        report.contains("\"walls\":[[[-4.0,-4.0],[-4.0,4.0]],[[-4.0,-4.0],[4.0,-4.0]]"),
+        "walls are shown in metres"
+    );
+}
+
+#[test]
+fn bad_paths_and_mazes_are_refused_by_line() {
+    let desk = Desk::new("");
+    desk.control("--task target --name lower --updates 1");
+    for (text, words) in [
+        ("1,2\n3,x\n", "line 2: found \"3,x\", expected two numbers x,z"),
+        ("x,z\n1,2\n1,2,3\n", "line 3: found \"1,2,3\", expected two numbers x,z"),
+        ("1,2\n1,nan\n", "line 2:"),
+        ("1,2\n1e9,0\n", "line 2:"),
+        ("x,z\n", "line 1: the file ends after 0 points"),
+        ("", "line 1: the file ends after 0 points"),
+        ("1,2\n1,2\n", "line 2: the file ends after 2 points of one place"),
+    ] {
+        desk.write("bad.csv", text);
+        let message = desk.refused("control train --vae walk --task path --path bad.csv", 4);
+        assert!(message.contains("bad.csv") && message.contains(words), "{text:?}: {message}");
+    }
+    for (text, words) in [
+        ("cell = 2\ndrawing = \"\"\"\n####\n#  @\n\"\"\"\n", "line 4: '@' in column 4"),
+        ("cell = 2\ndrawing = '''\n####\n  #\n#\n'''\n", "line 5: a lone # in column 1"),
+        ("drawing = \"##\"\n", "line 1: a drawing, expected `cell = LENGTH`"),
+        ("cell = \"two\"\n", "line 1: invalid type: string \"two\", expected a number"),
+        ("\nwall = []\n", "line 2: unknown field `wall`"),
+        ("walls = [\n[0, 0, 9, 9],\n[1, 1, 1, 1]]\n", "line 3: a wall from (1, 1) to (1, 1)"),
+        ("walls = [[0, 0, 1]]\n", "line 1:"),
+        ("walls = []\n", "0 walls, expected 1"),
+        ("walls = [[0, 0, 1, 1]]\n", "the arena is"),
+    ] {
+        desk.write("bad.toml", text);
+        let message = desk.refused("control train --vae walk --task maze --lower lower --maze bad.toml", 4);
+        assert!(message.contains("bad.toml") && message.contains(words), "{text:?}: {message}");
+    }
+    let train = |arguments: &str| format!("control train --vae walk {arguments}");
+    for (arguments, code, words) in [
+        (train("--task path --path circel"), 4, "circel: cannot be read"),
+        (train("--task path --path-pace 1e-6"), 2, "--path-pace"),
+        (train("--task path --path circle --maze bad.toml"), 2, "--maze is of task maze, and the task is path"),
+        (train("--path circle"), 2, "--path is of task path, and the task is target"),
+        (train("--task path --units miles"), 2, "--units"),
+    ] {
+        let message = desk.refused(&arguments, code);
+        assert!(message.contains(words), "{arguments}: {message}");
+    }
+    assert_eq!(desk.runs(), 2, "no run was begun");
+}
+
+#[test]
+fn random_latents_are_the_priors() {
+    let desk = Desk::new("");
+    for task in ["target", "walk"] {
+        let name = format!("{task}-run");
+        desk.control(&format!("--task {task} --name {name} --updates 1"));
+        let folder = RunFolder::open(&desk.path("runs").join(name)).unwrap();
+        let (config, backend) = (Config::load(&folder.config()).unwrap(), Cpu::new(1));
+        let mut play = Play::open(&folder, &config, &backend, (100, 50, 3)).unwrap();
+        let mut latents = Vec::new();
+        perform(&play.stage, &mut play.memory, Who::Prior, 40, |stage, memory| {
+            latents.extend(memory.read(stage.environment.world.latent)?);
+            Ok(())
+        })
+        .unwrap();
+        let drawn = &latents[100 * 5..]; // all but the start, where nothing was decoded yet
+        let spread = (drawn.iter().map(|z| f64::from(z * z)).sum::<f64>() / drawn.len() as f64).sqrt();
+        // The standard error of the spread of 20,000 normal numbers is 0.005.
+        assert!((spread - 1.0).abs() < 0.025, "{task}: {spread}");
+    }
+}
+
+#[test]
+fn whoever_is_lost_reaches_no_target() {
+    let desk = Desk::new("");
+    // A decoder all of whose frames have a joint far away: everybody starts anew after every step.
+    let file = desk.path("runs/walk/checkpoints/last.safetensors");
+    let mut checkpoint = Checkpoint::load(&file).unwrap();
+    let avg = checkpoint.tensors.iter_mut().find(|tensor| tensor.name == "normalization.avg").unwrap();
+    match &mut avg.data {
+        Data::F32(avg) => avg.to_mut()[3] = 1000.0,
+        Data::F64(avg) => avg.to_mut()[3] = 1000.0,
+        other => panic!("{other:?}"),
+    }
+    checkpoint.save(&file).unwrap();
+    desk.control("--task target --name lost --updates 1");
+    let measured = desk.measured("lost");
+    let of = |name: &str| measured["prior"][name].as_f64().unwrap();
+    assert_eq!((of("ended_early"), of("targets_reached")), (1199.0, 0.0), "{measured}");
 }

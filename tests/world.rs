@@ -25,7 +25,7 @@ fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
         horizon: 1000,
         literal: false,
     };
-    let course = if task == Task::Path { 30 } else { 8 };
+    let course = if task == Task::Path { 300 } else { 8 };
     let (characters, frame_size, condition_frames, future_predictions, poses) = (P, 51, 1, 2, 3);
     let sizes = Sizes { characters, frame_size, condition_frames, future_predictions, poses, course };
     let mut arena = Arena::default();

@@ -24,6 +24,8 @@ pub const EXAMPLES: &str = "\
 Examples:
   mvae-fast control train --task target --vae walk --name catch
   mvae-fast control train --task joystick --vae walk --characters 512
+  mvae-fast control train --task path --path slalom --vae walk
+  mvae-fast control train --task maze --maze office.toml --lower catch --vae walk
   mvae-fast control train --resume catch
   mvae-fast control eval catch
 

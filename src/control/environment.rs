@@ -16,6 +16,8 @@ use crate::real::Real;
 
 /// Latents are this times the action, which lies in [-1, 1].
 const ACTION_SCALE: f64 = 4.0;
+/// Share of noise in the latent of a walk.
+const NOISE_SHARE: f64 = 0.5;
 /// In the maze the goal lies this times the action away, body units.
 const GOAL_SCALE: f64 = 40.0;
 
@@ -115,6 +117,12 @@ impl<T: Real> Environment<T> {
         Ok(Environment { world, network, observation, action, normalization, scaling, goal, frame_skip })
     }
 
+    /// Standard deviation of actions whose latents are distributed as the prior: a walk's has a part of its own.
+    pub fn prior_spread(&self) -> f64 {
+        let own: f64 = if self.world.noise.is_none() { 0.0 } else { NOISE_SHARE };
+        (1.0 - own * own).sqrt() / ((1.0 - own) * ACTION_SCALE)
+    }
+
     /// Appends what is seen. Errors: shapes that do not fit.
     pub fn observe(&self, plan: &mut Plan) -> Result<()> {
         self.world.observe(plan);
@@ -177,9 +185,8 @@ impl<T: Real> Environment<T> {
             actor.forward(plan);
             action = actor.y.value;
         }
-        // A walk's latent is the mean of noise and action.
-        let share = if world.noise.is_none() { 1.0 } else { 0.5 };
-        axpby::push(plan, (share * ACTION_SCALE, action), (share, world.noise), world.latent)?;
+        let own = if world.noise.is_none() { 0.0 } else { NOISE_SHARE };
+        axpby::push(plan, ((1.0 - own) * ACTION_SCALE, action), (own, world.noise), world.latent)?;
         network.choose(plan);
         network.decode(plan);
         network.draw_pick(plan, Mat::NONE);

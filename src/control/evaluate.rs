@@ -72,7 +72,8 @@ impl Seen {
             }
             Task::Path => {
                 let away = before.chunks(2).zip(root.chunks(2)).map(|(t, r)| (t[0] - r[0]).hypot(t[1] - r[1]));
-                self.near += away.enumerate().filter(|(p, away)| *away < path::RADIUS * body && goes_on(*p)).count() as f64;
+                self.near +=
+                    away.enumerate().filter(|(p, away)| *away < path::RADIUS * body && goes_on(*p)).count() as f64;
             }
             Task::Joystick => {
                 let (command, facing, frames) =
@@ -108,7 +109,11 @@ impl Seen {
                 ("speed_error", self.speed_error / count),
                 ("speed_range", w.rules.speed),
                 ("speed_correlation", correlation(&self.speeds)),
-                ("best_constant_speed_reward", best_constant(&self.speeds, w.rules.speed)),
+                // A step's reward is that of all its frames.
+                (
+                    "best_constant_speed_reward",
+                    stage.environment.frame_skip as f64 * best_constant(&self.speeds, w.rules.speed),
+                ),
             ],
             Task::Walk | Task::Maze => Vec::new(),
         };
@@ -125,7 +130,7 @@ fn correlation(pairs: &[[f64; 2]]) -> f64 {
     product(0, 1, a, b) / (product(0, 0, a, a) * product(1, 1, b, b)).sqrt()
 }
 
-/// Reward of the best policy that keeps one speed and heads right.
+/// Reward of a frame of the best policy that keeps one speed and heads right.
 fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
     let of = |asked: f64, speed: f64| (-joystick::RANGE / top * (asked - speed).abs()).exp();
     let reward = |speed: f64| pairs.iter().map(|pair| of(pair[0], speed)).sum::<f64>() / pairs.len() as f64;

@@ -8,6 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::layout::Parameters;
 use crate::motion::Root;
 use crate::ops::advantage::OUTCOME;
+use crate::ops::world::Task;
 use crate::run::folder::RunFolder;
 use crate::state;
 
@@ -35,7 +36,9 @@ impl<'a> Play<'a> {
     ) -> Result<Self> {
         let file = folder.last_checkpoint();
         let checkpoint = Checkpoint::load(&file)?;
-        let material = Material::load(config, Some((&checkpoint, &file)))?;
+        let mut material = Material::load(config, Some((&checkpoint, &file)))?;
+        // The reference's joystick errs in training only.
+        material.rules.literal &= config.task != Task::Joystick;
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
         let policy = Parameters::<f32>::new(&mut arena, material.layout(), false);

@@ -179,3 +179,44 @@ impl Reported for UpdateRecord {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Updates whose entropy and reward rise by so much in all.
+    fn records(entropy: f64, reward: f64) -> Vec<UpdateRecord> {
+        let untimed = Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 };
+        let record = |i: usize| UpdateRecord {
+            update: i + 1,
+            step: 0,
+            num_steps: 0,
+            dist_entropy: 5.0 + entropy * i as f64 / WINDOW as f64,
+            value_loss: 0.1,
+            action_loss: 0.1,
+            step_reward: 0.2 + reward * i as f64 / WINDOW as f64,
+            mean_rew: None,
+            median_rew: None,
+            min_rew: None,
+            max_rew: None,
+            kl: 0.01,
+            clip_fraction: 0.1,
+            grad_norm: 1.0,
+            learning_rate: 1e-3,
+            std: 0.3,
+            warnings: Vec::new(),
+            timing: untimed.clone(),
+        };
+        (0..WINDOW).map(record).collect()
+    }
+
+    #[test]
+    fn randomness_without_reward_is_told() {
+        let warned = |entropy, reward| warnings(&records(entropy, reward), 10);
+        assert!(warned(2.0, 0.0)[0].starts_with("entropy: "), "more random, nothing gained");
+        assert!(warned(2.0, -0.1).len() == 1, "more random, and worse");
+        assert!(warned(2.0, 0.1).is_empty(), "it pays");
+        assert!(warned(-2.0, 0.0).is_empty(), "it settles");
+        assert!(warnings(&records(2.0, 0.0)[1..], 10).is_empty(), "too early to tell");
+    }
+}

@@ -210,7 +210,8 @@ impl Stage {
         stage.start = start;
         stage.play = stage.step(|plan| stage.act(plan, Mat::NONE))?;
         stage.random = stage.step(|plan| {
-            normal::push(plan, state, stage.environment.action, Purpose::Explore, 0.25);
+            let env = &stage.environment;
+            normal::push(plan, state, env.action, Purpose::Explore, env.prior_spread());
             Ok(())
         })?;
         Ok(stage)

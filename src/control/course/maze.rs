@@ -1,5 +1,6 @@
 //! Walls of a maze: the reference's, or those of a TOML file, drawn in characters or listed.
 use super::read;
+use crate::config::{one_line, plain_words};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::path::Path;
@@ -60,7 +61,7 @@ pub fn from_file(path: &Path, unit: f64) -> Result<Vec<Wall>> {
         Error::data(path, format!("line {line}: {what}"), mend)
     };
     let file: File = toml::from_str(&text).map_err(|error| {
-        let what = error.message().lines().map(str::trim).collect::<Vec<_>>().join("; ");
+        let what = plain_words(&one_line(error.message()));
         at(error.span().map_or(0, |span| span.start.min(text.len())), what)
     })?;
     let mut walls = Vec::new();
@@ -121,7 +122,12 @@ fn drawn(drawing: &str) -> Result<Vec<Wall>, (usize, String)> {
             match found {
                 '#' => {}
                 ' ' | '.' => continue,
-                _ => return Err((z, format!("{found:?} in column {}, expected # for wall, space or . for none", x + 1))),
+                _ => {
+                    return Err((
+                        z,
+                        format!("{found:?} in column {}, expected # for wall, space or . for none", x + 1),
+                    ));
+                }
             }
             let before = [x > 0 && wall(x - 1, z), z > 0 && wall(x, z - 1)];
             let after = [wall(x + 1, z), wall(x, z + 1)];
@@ -149,12 +155,8 @@ mod tests {
     #[test]
     fn a_drawing_is_its_runs_of_wall() {
         let walls = drawn("####\n#..#\n#..\n##").unwrap();
-        let want: [Wall; 4] = [
-            [[0.0, 0.0], [3.0, 0.0]],
-            [[0.0, 0.0], [0.0, 3.0]],
-            [[3.0, 0.0], [3.0, 1.0]],
-            [[0.0, 3.0], [1.0, 3.0]],
-        ];
+        let want: [Wall; 4] =
+            [[[0.0, 0.0], [3.0, 0.0]], [[0.0, 0.0], [0.0, 3.0]], [[3.0, 0.0], [3.0, 1.0]], [[0.0, 3.0], [1.0, 3.0]]];
         assert_eq!(walls, want);
         assert_eq!(drawn("##\n.. #").unwrap_err().0, 1);
         assert!(drawn("##\n#x").unwrap_err().1.contains("'x' in column 2"));

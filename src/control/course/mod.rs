@@ -71,5 +71,6 @@ fn read(path: &Path, mend: &str) -> Result<String> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(refuse("more than 16 MiB".into()));
     }
-    String::from_utf8(bytes).map_err(|_| refuse("not UTF-8 text".into()))
+    let text = String::from_utf8(bytes).map_err(|_| refuse("not UTF-8 text".into()))?;
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }

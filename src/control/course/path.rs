@@ -129,7 +129,7 @@ pub fn paced(path: &[[f64; 2]], pace: f64) -> Result<Vec<[f64; 2]>> {
     let lengths: Vec<f64> = closed().map(|(a, b)| apart(*a, *b)).collect();
     let whole: f64 = lengths.iter().sum();
     let points = (whole / pace).round().max(1.0);
-    if !(points <= MAX_POINTS) {
+    if points > MAX_POINTS {
         let what = format!("--path-pace is {pace} a step: a path of {whole:.1} would have {points:.0} points");
         return Err(Error::Usage(format!("{what}, expected at most {MAX_POINTS}")));
     }

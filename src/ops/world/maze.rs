@@ -50,7 +50,8 @@ pub mod cpu {
     /// the cell of the root, 32 to a side; the reference mixes the two coordinates up
     fn cell<T: Real>(v: &View<'_, T>, p: usize) -> usize {
         let [x, z] = v.at(p);
-        let [x, z] = [(x, v.arena_x), (z, v.arena_z)].map(|(at, arena)| (at.f64() / v.body + arena) * MAP as f64 / (2.0 * arena));
+        let [x, z] = [(x, v.arena_x), (z, v.arena_z)]
+            .map(|(at, arena)| (at.f64() / v.body + arena) * MAP as f64 / (2.0 * arena));
         let most = MAP as f64 - 1.0;
         if v.literal == 1 {
             return (most * x + z).trunc().clamp(0.0, (MAP * MAP - 1) as f64) as usize;

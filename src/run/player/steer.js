@@ -251,10 +251,10 @@ class Steering {
   // How far (metres) this page's own pass strays from a track of the program's over so many frames: both walk from the same
   // pose, told the same.
   strays(which, frames) {
-    const { body, metres, fps } = this.networks, start = this.networks.starts[which], track = this.tracks[which];
+    const { body, metres, fps, frame_skip: skip } = this.networks, start = this.networks.starts[which], track = this.tracks[which];
     const walker = new Walker(this.networks, start);
     let most = 0, command = start.command;
-    for (let frame = 0; frame < Math.min(frames, track.frames); frame++) {
+    for (let frame = skip - 1; frame < Math.min(frames, track.frames); frame += skip) {
       walker.step(...command);
       const [x, z] = walker.root.map(x => metres * x);
       most = Math.max(most, Math.hypot(x - track.roots[frame][0], z - track.roots[frame][1]));
