@@ -139,7 +139,7 @@ fn no_kernel_spills() {
 fn the_kernel_that_runs_plans_fits_a_multiprocessor() {
     let Some(ptxas) = tool("ptxas") else { return };
     let folder = tempfile::tempdir().unwrap();
-    for architecture in ["sm_80", "sm_90a"] {
+    for architecture in ARCHITECTURES {
         let kernels = assemble_image(&ptxas, RUN_PLAN, architecture, &folder.path().join("run_plan.cubin"));
         assert_eq!(kernels.keys().collect::<Vec<_>>(), ["run_plan", "run_plan_bf16x3"]);
         for (name, kernel) in kernels {
