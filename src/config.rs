@@ -184,11 +184,11 @@ keys! {
         codebook_init: CodebookInit = CodebookInit::Fixed;
     }
     "Schedule" {
-        /// Epochs that are fed true poses only
+        /// Epochs that are fed true poses only (built-in motion: 10)
         teacher_epochs: usize = 20;
-        /// Epochs over which predictions replace true poses
+        /// Epochs over which predictions replace true poses (built-in motion: 10)
         ramp_epochs: usize = 20;
-        /// Epochs that are fed predictions only
+        /// Epochs that are fed predictions only (built-in motion: 80)
         student_epochs: usize = 140;
         /// Whether the ramp rises at every iteration or at every epoch
         ramp: Ramp = Ramp::Iteration;
