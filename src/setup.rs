@@ -35,6 +35,14 @@ pub enum Start<'a> {
     Resume(&'a Path),
 }
 
+impl<'a> Start<'a> {
+    /// Where the last checkpoint of a run stands, or with what `init` holds, or afresh.
+    pub fn of(last: Option<&'a Path>, init: Option<&'a Path>) -> Self {
+        let init = init.map(Start::Init);
+        last.map(Start::Resume).or(init).unwrap_or(Start::Fresh)
+    }
+}
+
 /// A run, ready for its next step.
 pub struct Setup<'a> {
     /// What was asked for.

@@ -330,6 +330,11 @@ fn a_run_keeps_its_maze() {
 fn bad_paths_and_mazes_are_refused_by_line() {
     let desk = Desk::new("");
     desk.control("--task target --name lower --updates 1");
+    let refused = |file: &str, task: &str, text: &str, words: &str| {
+        desk.write(file, text);
+        let message = desk.refused(&format!("control train --vae walk --task {task} {file}"), 4);
+        assert!(message.contains(file) && message.contains(words), "{text:?}: {message}");
+    };
     for (text, words) in [
         ("1,2\n3,x\n", "line 2: found \"3,x\", expected two numbers x,z"),
         ("x,z\n1,2\n1,2,3\n", "line 3: found \"1,2,3\", expected two numbers x,z"),
@@ -339,9 +344,7 @@ fn bad_paths_and_mazes_are_refused_by_line() {
         ("", "line 1: the file ends after 0 points"),
         ("1,2\n1,2\n", "line 2: the file ends after 2 points of one place"),
     ] {
-        desk.write("bad.csv", text);
-        let message = desk.refused("control train --vae walk --task path --path bad.csv", 4);
-        assert!(message.contains("bad.csv") && message.contains(words), "{text:?}: {message}");
+        refused("bad.csv", "path --path", text, words);
     }
     for (text, words) in [
         ("cell = 2\ndrawing = \"\"\"\n####\n#  @\n\"\"\"\n", "line 4: '@' in column 4"),
@@ -354,9 +357,7 @@ fn bad_paths_and_mazes_are_refused_by_line() {
         ("walls = []\n", "0 walls, expected 1"),
         ("walls = [[0, 0, 1, 1]]\n", "the arena is"),
     ] {
-        desk.write("bad.toml", text);
-        let message = desk.refused("control train --vae walk --task maze --lower lower --maze bad.toml", 4);
-        assert!(message.contains("bad.toml") && message.contains(words), "{text:?}: {message}");
+        refused("bad.toml", "maze --lower lower --maze", text, words);
     }
     let train = |arguments: &str| format!("control train --vae walk {arguments}");
     for (arguments, code, words) in [

@@ -135,11 +135,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     let (mut setups, mut motion) = (Vec::with_capacity(runs), None);
     for (run, (member, backend)) in members.iter().zip(&backends).enumerate() {
         let last = resumed.get(run).map(RunFolder::last_checkpoint);
-        let start = match (&last, &init) {
-            (Some(last), _) => Start::Resume(last),
-            (None, Some((init, _))) => Start::Init(init),
-            (None, None) => Start::Fresh,
-        };
+        let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));
         setups.push(Setup::on(&member.config, backend.as_ref(), start, |files| read_once(&mut motion, files))?);
     }
     drop(motion);

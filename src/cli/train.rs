@@ -39,11 +39,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(&args.runs, run))).transpose()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
-    let start = match (&last, &init) {
-        (Some(last), _) => Start::Resume(last),
-        (None, Some((init, _))) => Start::Init(init),
-        (None, None) => Start::Fresh,
-    };
+    let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));
     let mut setup = Setup::new(&config, backend.as_ref(), start)?;
     let stop = stop_flag()?;
     let env = Env::collect(&backend.describe(), args.compute.threads());
