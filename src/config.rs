@@ -155,6 +155,10 @@ keys! {
         data: Vec<PathBuf> = Vec::new();
         /// How features are normalised
         normalization: Normalization = Normalization::Zscore;
+        /// Whether motion goes on near the end of a clip, in the clip where it is most alike, so that no walk ends there
+        bridge_clips: bool = false;
+        /// How many times errors of toes count, for feet that stand firm; 1 = like all others
+        toe_weight: f64 = 1.0;
         /// Fraction of the clips held out, at least one clip unless 0
         validation: f64 = 0.05;
     }
@@ -440,6 +444,7 @@ impl Config {
         for (key, value) in [
             ("learning_rate", Some(self.learning_rate)),
             ("adam_eps", Some(self.adam_eps)),
+            ("toe_weight", Some(self.toe_weight)),
             ("target_kl", self.target_kl),
             ("max_minutes", self.max_minutes),
         ] {

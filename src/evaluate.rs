@@ -2,7 +2,6 @@
 use crate::Result;
 use crate::arena::{Arena, Mat};
 use crate::backend::Memory;
-use crate::backend::vector::squared_distance;
 use crate::config::ModelConfig;
 use crate::data::windows;
 use crate::layout::Parameters;
@@ -98,7 +97,7 @@ impl Evaluation {
         let f = self.model.frame_size;
         let (y, truth) = (rollout.frames()?, rollout.truth()?);
         let rows = y.chunks_exact(f).zip(truth.chunks_exact(f)).take(count);
-        let sum: f64 = rows.map(|(y, truth)| f64::from(squared_distance(y, truth))).sum();
+        let sum: f64 = rows.map(|(y, truth)| square_distance(y, truth, &self.features)).sum();
         Ok((sum / (count * f) as f64).min(CAP))
     }
 
@@ -143,21 +142,28 @@ impl Evaluation {
     }
 }
 
+/// Squared distance of two frames, every feature counting alike.
+pub fn square_distance(a: &[f32], b: &[f32], features: &[Feature]) -> f64 {
+    a.iter().zip(b).zip(features).map(|((&a, &b), feature)| feature.square(a, b)).sum()
+}
+
 /// One feature of the data, as the network sees it.
 pub struct Feature {
     min: f32,
     max: f32,
     mean: f64,
     std: f64,
+    weight: f64,
 }
 
 impl Feature {
-    /// Each of `frame_size` features of `frames`.
-    pub fn all(frames: &[f32], frame_size: usize) -> Vec<Feature> {
+    /// Each feature of `frames`, whose squared errors count as often as `weight` says.
+    pub fn all(frames: &[f32], weight: &[f64]) -> Vec<Feature> {
+        let frame_size = weight.len();
         let n = (frames.len() / frame_size) as f64;
-        let mut features: Vec<Feature> = (0..frame_size)
-            .map(|_| Feature { min: f32::INFINITY, max: f32::NEG_INFINITY, mean: 0.0, std: 0.0 })
-            .collect();
+        let (min, max) = (f32::INFINITY, f32::NEG_INFINITY);
+        let mut features: Vec<Feature> =
+            weight.iter().map(|&weight| Feature { min, max, mean: 0.0, std: 0.0, weight }).collect();
         for frame in frames.chunks_exact(frame_size) {
             for (feature, &x) in features.iter_mut().zip(frame) {
                 (feature.min, feature.max) = (feature.min.min(x), feature.max.max(x));
@@ -184,6 +190,16 @@ impl Feature {
         self.max > self.min
     }
 
+    /// What its normalised values are multiplied by for all features to count alike.
+    pub fn unit(&self) -> f64 {
+        1.0 / self.weight.sqrt()
+    }
+
+    /// Squared difference of two values, in that unit.
+    pub fn square(&self, x: f32, y: f32) -> f64 {
+        f64::from(x - y).powi(2) / self.weight
+    }
+
     /// Standard deviations from the mean; of a constant feature the plain difference.
     pub fn deviation(&self, x: f32) -> f64 {
         (f64::from(x) - self.mean) / if self.varies() { self.std } else { 1.0 }
@@ -204,7 +220,7 @@ mod tests {
             _ => 4.0,
         };
         let frames: Vec<f32> = (0..rows * columns).map(|i| value(i / columns, i % columns)).collect();
-        let features = Feature::all(&frames, columns);
+        let features = Feature::all(&frames, &vec![1.0; columns]);
         for (column, expected) in [1.0, 1.0, 0.0].into_iter().enumerate() {
             let square: f64 = (0..rows).map(|row| features[column].deviation(value(row, column)).powi(2)).sum();
             approx::assert_relative_eq!((square / rows as f64).sqrt(), expected, epsilon = 1e-6);

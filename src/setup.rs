@@ -5,16 +5,20 @@ use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
 use crate::clips::{Clips, Shown};
 use crate::config::{Config, KlWeight, ModelConfig};
+use crate::data::bridges::{Bridged, Bridges};
 use crate::data::normalize::Statistics;
 use crate::data::windows::{self, Split};
 use crate::data::{Dataset, synth};
 use crate::evaluate::{Evaluation, Feature};
 use crate::layout::{Layout, Parameters};
+use crate::motion::features::moved_features;
+use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::{Rig, Root};
 use crate::ops::kl_weight::Rule;
 use crate::state::{self, State};
 use crate::step::{StepOptions, TrainStep, initialize};
 use crate::{Error, Result};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Seed of the built-in set.
@@ -53,6 +57,8 @@ pub struct Setup<'a> {
     pub windows: Vec<u32>,
     /// Clips to train on, clips held out.
     pub split: Split,
+    /// Clips near whose end motion goes on in another.
+    pub bridges: usize,
     /// Statistics of the training frames.
     pub statistics: Statistics,
     /// Places of the parameters, gradients and moments.
@@ -106,20 +112,31 @@ impl<'a> Setup<'a> {
         let clips = set.clips();
         let split = windows::split(&clips, c.validation, c.seed, windows::HELD_OUT_FRAMES);
         let span = windows::span(c.rollout, c.condition_frames, c.future_predictions);
-        let windows = windows::training_starts(&source, &split, span, c.batch_size)?;
         let given_statistics = match &given {
             Some((checkpoint, path)) => state::statistics(checkpoint, path, set.frame_size, c.normalization)?,
             None => None,
         };
         let statistics = given_statistics.unwrap_or_else(|| {
             let training_frames = split.train.iter().cloned().flatten().map(|i| set.frame(i));
-            Statistics::of_rows(training_frames, set.frame_size)
+            let mut statistics = Statistics::of_rows(training_frames, set.frame_size);
+            let toes = set.rig.iter().flat_map(|rig| moved_features(&rig.skeleton.toes, rig.skeleton.len()));
+            statistics.emphasize(toes, c.toe_weight);
+            statistics
         });
+        let mut bridged = Bridged { clips: split.train.clone(), ..Bridged::default() };
+        if c.bridge_clips {
+            let fps = set.rig.as_ref().map_or(DEFAULT_FPS, |rig| rig.fps);
+            bridged = Bridges::new(&set.frames, &split.train, &statistics.std, fps).bridged(span - 1);
+        }
+        let beyond = |piece: &Range<usize>| set.num_frames() + piece.start..set.num_frames() + piece.end;
+        let train: Vec<_> = bridged.clips.iter().cloned().chain(bridged.pieces.iter().map(beyond)).collect();
+        let windows = windows::training_starts(&source, &train, &split.validation, span, c.batch_size)?;
         statistics.normalize(c.normalization, &mut set.frames);
+        statistics.normalize(c.normalization, &mut bridged.frames);
 
         let mut arena = Arena::default();
         let parameters = Parameters::new(&mut arena, Layout::of_run(c, set.frame_size), true);
-        let data = arena.mat(set.num_frames(), set.frame_size);
+        let data = arena.mat(set.num_frames() + bridged.frames.len() / set.frame_size, set.frame_size);
         let options = StepOptions {
             model: &model,
             batch: c.batch_size,
@@ -131,13 +148,13 @@ impl<'a> Setup<'a> {
             draw: true,
         };
         let step = TrainStep::new(&mut arena, &parameters, data, &options)?;
-        let features = Feature::all(&set.frames, set.frame_size);
+        let features = Feature::all(&set.frames, &statistics.weight);
         let held_out = split.validation.clone();
         let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, features, c.seed)?;
         let shown = Shown { set: &set, split: &split, normalization: (c.normalization, &statistics) };
         let shown = Clips::new(&mut arena, &parameters, data, &model, &shown, c.seed)?;
         let mut memory = Memory::new(backend, arena)?;
-        memory.write(data, &set.frames)?;
+        memory.write(data, &[&*set.frames, &*bridged.frames].concat())?;
         parameters.write_normalization(&mut memory, &statistics, c.normalization)?;
 
         let state = State::new(&parameters, &statistics, &step);
@@ -152,6 +169,7 @@ impl<'a> Setup<'a> {
             model,
             windows,
             split,
+            bridges: bridged.pieces.len(),
             statistics,
             parameters,
             step,

@@ -22,6 +22,8 @@ pub struct State<'a> {
 }
 
 const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];
+/// What the errors of features count for, beside them; absent where all count alike.
+const WEIGHT: &str = "normalization.weight";
 
 impl<'a> State<'a> {
     /// What outlives the steps of `step`.
@@ -45,6 +47,9 @@ impl<'a> State<'a> {
         let s = self.statistics;
         for (name, values) in STATISTICS.into_iter().zip([&s.max, &s.min, &s.avg, &s.std]) {
             tensors.push(Tensor::f64(format!("normalization.{name}"), &[values.len()], values.as_slice()));
+        }
+        if s.weight.iter().any(|&weight| weight != 1.0) {
+            tensors.push(Tensor::f64(WEIGHT, &[s.weight.len()], s.weight.as_slice()));
         }
         for (name, mat) in self.trainer {
             tensors.push(Tensor::f64(format!("trainer.{name}"), &[mat.len()], memory.read(mat)?));
@@ -115,11 +120,12 @@ pub fn statistics(
     }
     let read = |name: &str| {
         let mut values = vec![0f64; frame_size];
-        checkpoint.copy(path, &format!("normalization.{name}"), &[frame_size], &mut values)?;
+        checkpoint.copy(path, name, &[frame_size], &mut values)?;
         Ok::<_, Error>(values)
     };
-    let [max, min, avg, std] = STATISTICS.map(read);
-    let statistics = Statistics { max: max?, min: min?, avg: avg?, std: std? };
+    let [max, min, avg, std] = names.each_ref().map(|name| read(name));
+    let weight = if checkpoint.get(WEIGHT).is_some() { read(WEIGHT) } else { Ok(vec![1.0; frame_size]) };
+    let statistics = Statistics { max: max?, min: min?, avg: avg?, std: std?, weight: weight? };
     let (scale, shift) = statistics.scale_and_shift(mode);
     if let Some(i) = (0..frame_size).find(|&i| !(scale[i] > 0.0 && scale[i].is_finite() && shift[i].is_finite())) {
         let what = format!("its statistics would divide feature {i} by {}", scale[i]);

@@ -275,6 +275,9 @@ pub fn opening(run: &Setup) -> Vec<String> {
         ),
         step => format!("resuming at epoch {}, step {step}", run.at.epoch),
     }];
+    if run.bridges > 0 {
+        lines.push(format!("{} clips go on in another near their end, where both are alike", run.bridges));
+    }
     if run.config.validation > 0.0 && run.split.validation.is_empty() {
         lines.push(format!(
             "note: nothing is held out, as that takes clips of at least {HELD_OUT_FRAMES} frames; there will be no \

@@ -701,8 +701,8 @@ fn clips_of(lengths: &[usize]) -> Vec<Range<usize>> {
 fn fewer_windows_than_a_batch_are_refused_with_the_numbers() {
     let mut split = windows::Split { train: clips_of(&[40, 8, 39]), validation: Vec::new(), cut: None };
     let path = Path::new("walk.npz");
-    assert_eq!(windows::training_starts(path, &split, 9, 63).unwrap().len(), 32 + 31);
-    let error = windows::training_starts(path, &split, 9, 64).unwrap_err();
+    assert_eq!(windows::training_starts(path, &split.train, &split.validation, 9, 63).unwrap().len(), 32 + 31);
+    let error = windows::training_starts(path, &split.train, &split.validation, 9, 64).unwrap_err();
     assert_eq!(error.exit_code(), 4);
     assert_eq!(
         error.to_string(),
@@ -711,7 +711,7 @@ fn fewer_windows_than_a_batch_are_refused_with_the_numbers() {
     );
     split.validation.push(split.train.remove(2));
     assert_eq!(
-        windows::training_starts(path, &split, 9, 64).unwrap_err().to_string(),
+        windows::training_starts(path, &split.train, &split.validation, 9, 64).unwrap_err().to_string(),
         "walk.npz: 32 windows to train on (31 more are held out), fewer than one mini-batch of 64; clips shorter than \
          the 9 frames a window needs: 1 of 2; give more data, hold out less (--validation), or lower the batch size or \
          the rollout"

@@ -1,4 +1,5 @@
 //! Motion to train on: clips of frames, normalisation, and the start frames a rollout may begin at.
+pub mod bridges;
 pub mod check;
 pub mod normalize;
 mod npy;

@@ -4,7 +4,7 @@ use crate::config::Normalization;
 use crate::real::Real;
 use serde::{Deserialize, Serialize};
 
-/// Maximum, minimum, mean and standard deviation of each feature: `frame_size` values each.
+/// Maximum, minimum, mean and standard deviation of each feature, and what it counts for: `frame_size` values each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Largest value.
@@ -15,6 +15,9 @@ pub struct Statistics {
     pub avg: Vec<f64>,
     /// Standard deviation with divisor N - 1; 1 where it is exactly 0 or there is one frame only.
     pub std: Vec<f64>,
+    /// How many times its squared error counts, 1 unless [`Statistics::emphasize`] said so: its normalised values are
+    /// larger by the root of that.
+    pub weight: Vec<f64>,
 }
 
 impl Statistics {
@@ -51,13 +54,18 @@ impl Statistics {
         for s in &mut std {
             *s = if *s == 0.0 { 1.0 } else { (*s / (count - 1) as f64).sqrt() };
         }
-        Statistics { max, min, avg, std }
+        Statistics { max, min, avg, std, weight: vec![1.0; frame_size] }
+    }
+
+    /// Lets the squared errors of some features count `weight` times.
+    pub fn emphasize(&mut self, features: impl IntoIterator<Item = usize>, weight: f64) {
+        features.into_iter().for_each(|feature| self.weight[feature] = weight);
     }
 
     /// Scale and shift, `frame_size` values each: normalised = (x - shift) / scale.
     /// A constant feature counts as one of range 1 in [`Normalization::Minmax`].
     pub fn scale_and_shift(&self, mode: Normalization) -> (Vec<f64>, Vec<f64>) {
-        match mode {
+        let (mut scale, shift) = match mode {
             Normalization::Zscore => (self.std.clone(), self.avg.clone()),
             Normalization::Minmax => {
                 let range = |(&max, &min)| if max == min { 1.0 } else { max - min };
@@ -66,7 +74,9 @@ impl Statistics {
                 (scale, shift)
             }
             Normalization::None => (vec![1.0; self.avg.len()], vec![0.0; self.avg.len()]),
-        }
+        };
+        scale.iter_mut().zip(&self.weight).for_each(|(scale, weight)| *scale /= weight.sqrt());
+        (scale, shift)
     }
 
     /// Normalises frames [num_frames, frame_size] in place.

@@ -40,8 +40,13 @@ pub fn selectable(
 
 /// [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`]; `path` names the data in
 /// it), as an epoch, which leaves its incomplete last mini-batch out, would then do nothing.
-pub fn training_starts(path: &Path, split: &Split, span: usize, batch_size: usize) -> Result<Vec<u32>> {
-    let Split { train, validation, .. } = split;
+pub fn training_starts(
+    path: &Path,
+    train: &[Range<usize>],
+    validation: &[Range<usize>],
+    span: usize,
+    batch_size: usize,
+) -> Result<Vec<u32>> {
     let windows = starts(train, span);
     if windows.len() >= batch_size {
         return Ok(windows);

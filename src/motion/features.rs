@@ -31,6 +31,13 @@ pub const fn slot(part: Part, joint: usize, joints: usize) -> usize {
     3 + 3 * (part as usize * joints + joint)
 }
 
+/// The features that say where these of `joints` joints are and how they move.
+pub fn moved_features(of: &[usize], joints: usize) -> impl Iterator<Item = usize> {
+    let parts = of.iter().flat_map(|&joint| [Part::Position, Part::Velocity].map(|part| (part, joint)));
+    let slots: Vec<usize> = parts.map(|(part, joint)| slot(part, joint, joints)).collect();
+    slots.into_iter().flat_map(|slot| slot..slot + 3)
+}
+
 /// Three numbers of a frame from index `at` on.
 pub fn vector(frame: &[f32], at: usize) -> Vec3 {
     [frame[at].into(), frame[at + 1].into(), frame[at + 2].into()]

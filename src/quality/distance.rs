@@ -26,8 +26,11 @@ pub struct Distance {
     pub coverage_of_training: f64,
 }
 
+/// A feature to look at, and what its values are multiplied by.
+pub type Column = (usize, f64);
+
 /// Compares rows of normalised features; `columns` are looked at. None with fewer than a hundred rows of a kind.
-pub fn measure(columns: &[usize], training: &[&[f32]], held_out: &[&[f32]], generated: &[&[f32]]) -> Option<Distance> {
+pub fn measure(columns: &[Column], training: &[&[f32]], held_out: &[&[f32]], generated: &[&[f32]]) -> Option<Distance> {
     if columns.is_empty() || training.len().min(held_out.len()).min(generated.len()) < 100 {
         return None;
     }
@@ -45,13 +48,13 @@ pub fn measure(columns: &[usize], training: &[&[f32]], held_out: &[&[f32]], gene
 
 /// Principal components of some features.
 struct Space<'a> {
-    columns: &'a [usize],
+    columns: &'a [Column],
     mean: DVector<f64>,
     basis: DMatrix<f64>,
 }
 
 impl<'a> Space<'a> {
-    fn of(columns: &'a [usize], rows: &[&[f32]]) -> Self {
+    fn of(columns: &'a [Column], rows: &[&[f32]]) -> Self {
         let matrix = matrix(columns, rows);
         let (mean, covariance) = moments(&matrix);
         let eigen = covariance.symmetric_eigen();
@@ -76,8 +79,11 @@ impl<'a> Space<'a> {
     }
 }
 
-fn matrix(columns: &[usize], rows: &[&[f32]]) -> DMatrix<f64> {
-    DMatrix::from_fn(rows.len(), columns.len(), |row, column| rows[row][columns[column]].into())
+fn matrix(columns: &[Column], rows: &[&[f32]]) -> DMatrix<f64> {
+    DMatrix::from_fn(rows.len(), columns.len(), |row, column| {
+        let (column, unit) = columns[column];
+        unit * f64::from(rows[row][column])
+    })
 }
 
 /// Mean and covariance (divisor n - 1) of the rows.
@@ -154,7 +160,7 @@ mod tests {
 
     #[test]
     fn components_keep_what_varies() {
-        let (flat, wide) = (cloud(7, 500, [1e-3, 3.0, 1.0], [0.0; 3]), [0, 1, 2]);
+        let (flat, wide) = (cloud(7, 500, [1e-3, 3.0, 1.0], [0.0; 3]), [0, 1, 2].map(|column| (column, 1.0)));
         let rows: Vec<Vec<f32>> = flat.row_iter().map(|row| row.iter().map(|&x| x as f32).collect()).collect();
         let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
         let space = Space::of(&wide, &rows);

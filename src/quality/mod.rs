@@ -12,6 +12,7 @@ use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
 use crate::data::Dataset;
 use crate::data::windows;
+use crate::evaluate::Feature;
 use crate::motion::Rig;
 use crate::rollout::Decoder;
 use crate::trained::{Source, Trained};
@@ -70,6 +71,8 @@ pub struct Bench<'a> {
     set: Dataset,
     /// Its frames as the network sees them.
     normalized: Vec<f32>,
+    /// Each of its features.
+    features: Vec<Feature>,
     train: Vec<Range<usize>>,
     held_out: Vec<Range<usize>>,
     decoder: Decoder,
@@ -94,6 +97,7 @@ impl<'a> Bench<'a> {
             return Err(Error::data(&name, "no clip is long enough for one prediction", "give longer clips"));
         }
         let normalized = trained.normalized(&set.frames);
+        let features = Feature::all(&normalized, &trained.statistics.weight);
         let mut arena = Arena::default();
         let parameters = trained.parameters(&mut arena);
         let data = arena.mat(set.num_frames(), set.frame_size);
@@ -102,7 +106,7 @@ impl<'a> Bench<'a> {
         trained.restore(&parameters, &mut memory)?;
         memory.write(data, &normalized)?;
         let name = name.display().to_string();
-        Ok(Bench { trained, backend, set, normalized, train, held_out, decoder, memory, name, own })
+        Ok(Bench { trained, backend, set, normalized, features, train, held_out, decoder, memory, name, own })
     }
 
     /// Measures everything. Errors: those of the backend.

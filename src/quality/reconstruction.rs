@@ -48,7 +48,7 @@ fn horizon(bench: &mut Bench, frames: usize) -> Result<Horizon> {
         let (rows, truth) = (rollout.frames()?, rollout.truth()?);
         for (row, truth) in rows.chunks_exact(f).zip(truth.chunks_exact(f)).take(batch.len()) {
             let error = |i: usize| f64::from(row[i] - truth[i]);
-            squares.iter_mut().enumerate().for_each(|(i, sum)| *sum += error(i).powi(2));
+            squares.iter_mut().enumerate().for_each(|(i, sum)| *sum += bench.features[i].square(row[i], truth[i]));
             for joint in 0..joints.unwrap_or(0) {
                 let first = slot(Part::Position, joint, joints.unwrap_or(0));
                 distance += (first..first + 3).map(|i| (scale[i] * error(i)).powi(2)).sum::<f64>().sqrt();

@@ -6,7 +6,7 @@ use super::groups::poses_and_velocities;
 use super::{Bench, Options};
 use crate::Result;
 use crate::data::windows;
-use crate::evaluate::Feature;
+use crate::evaluate::square_distance;
 use crate::generate::{Latents, stream};
 use crate::motion::Root;
 use crate::motion::features::joints;
@@ -69,7 +69,6 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Walks> {
     let f = bench.trained.model().frame_size;
     let starts = bench.starts(options.walks, Stream::new(options.seed, Purpose::Starts, 0));
     let tracks: Vec<&[f32]> = starts.iter().map(|&start| bench.conditions(start)).collect();
-    let envelope = Feature::all(&bench.normalized, f);
     let (scale, shift) = bench.trained.statistics.scale_and_shift(bench.trained.meta.normalization);
     let rig = bench.rig();
     let fps = rig.map_or(DEFAULT_FPS, |rig| rig.fps);
@@ -81,7 +80,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Walks> {
     let latents = Latents::Prior { seed: options.seed, temperature: 1.0 };
     stream(&bench.trained, bench.backend, &tracks, options.frames, latents, |step| {
         for (walk, row) in (step.first..).zip(step.rows.chunks_exact(f)) {
-            if exits[walk].is_none() && !row.iter().zip(&envelope).all(|(x, feature)| feature.inside(*x)) {
+            if exits[walk].is_none() && !row.iter().zip(&bench.features).all(|(x, feature)| feature.inside(*x)) {
                 exits[walk] = Some(step.frame);
             }
             if step.frame < SETTLING || !row.iter().all(|x| x.is_finite()) {
@@ -103,9 +102,10 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Walks> {
         bench.set.clips().iter().for_each(|clip| gait.see_clip(&bench.set.frames[clip.start * f..clip.end * f], f));
         gait.report()
     });
-    let varies = |column: &usize| envelope[*column].varies();
+    let varies = |column: &usize| bench.features[*column].varies();
     let [poses, velocities] = poses_and_velocities(f).map(|columns| {
-        let columns: Vec<usize> = columns.into_iter().filter(varies).collect();
+        let unit = |column: usize| (column, bench.features[column].unit());
+        let columns: Vec<_> = columns.into_iter().filter(varies).map(unit).collect();
         let rows = |clips: &[std::ops::Range<usize>]| -> Vec<&[f32]> {
             clips.iter().cloned().flatten().map(|i| &bench.normalized[i * f..][..f]).collect()
         };
@@ -146,7 +146,7 @@ fn diversity(bench: &Bench, options: &Options) -> Result<Diversity> {
             for same in rows.chunks_exact(WALKS_A_START * f) {
                 for (i, a) in same.chunks_exact(f).enumerate() {
                     for b in same.chunks_exact(f).take(i) {
-                        square += mean_square(a, b);
+                        square += square_distance(a, b, &bench.features) / f as f64;
                         pairs += 1;
                     }
                 }
@@ -156,7 +156,8 @@ fn diversity(bench: &Bench, options: &Options) -> Result<Diversity> {
     let frames = bench.set.num_frames();
     let stream = Stream::new(options.seed, Purpose::Starts, 2);
     let frame = |i: usize| &bench.normalized[(stream.uniform(i) * frames as f64) as usize * f..][..f];
-    let unrelated = (0..2000).map(|i| mean_square(frame(2 * i), frame(2 * i + 1))).sum::<f64>() / 2000.0;
+    let unrelated = (0..2000).map(|i| square_distance(frame(2 * i), frame(2 * i + 1), &bench.features)).sum::<f64>()
+        / (2000 * f) as f64;
     let apart = |same: &[Root]| {
         let pair =
             |(i, a): (usize, &Root)| same[..i].iter().map(|b| (a.x - b.x).powi(2) + (a.z - b.z).powi(2)).sum::<f64>();
@@ -170,10 +171,6 @@ fn diversity(bench: &Bench, options: &Options) -> Result<Diversity> {
         unrelated: unrelated.sqrt(),
         metres: joints(f).map(|_| metres),
     })
-}
-
-fn mean_square(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / a.len() as f64
 }
 
 impl Bench<'_> {

@@ -1,0 +1,235 @@
+//! How motion goes on where a clip ends: near its end it crosses over to the frame, of any clip, that is most alike, as in a
+//! motion graph (Kovar, Gleicher, Pighin, *Motion Graphs*, SIGGRAPH 2002).
+//!
+//! Recordings end in ways that nothing follows: a runner brakes at the wall. Trained on the clips alone, a model learns the
+//! braking and nothing of what comes after, and sooner or later every walk ends there.
+use crate::motion::features::{Part, joints, slot, vector};
+use crate::motion::vector::{about_y, apply_inverse, sub};
+use std::ops::Range;
+
+/// A clip is left within so many seconds before its end.
+const LEAVE: f64 = 0.5;
+/// The frame that motion crosses over to has at least so many seconds to its clip's end, and is so far from where it came.
+const ARRIVE: f64 = 0.75;
+/// Seconds after which nothing of the clip that was left is seen any more.
+const BLEND: f64 = 0.25;
+/// Root mean square difference of normalised features up to which frames count as alike. (Two frames of any motion differ
+/// by the root of 2, or nearly.)
+const ALIKE: f64 = 0.7;
+/// Features that are compared before a look at whether frames can still be the most alike.
+const COMPARED: usize = 16;
+
+/// What to train on.
+#[derive(Debug, Default, PartialEq)]
+pub struct Bridged {
+    /// Frames of each clip up to its bridge.
+    pub clips: Vec<Range<usize>>,
+    /// More frames, in the units of the data: motion over the bridges.
+    pub frames: Vec<f32>,
+    /// Those of each bridge: some before it, of the clip that is left, and as many after it.
+    pub pieces: Vec<Range<usize>>,
+}
+
+/// Clips, and the bridges that leave them.
+pub struct Bridges<'a> {
+    frames: &'a [f32],
+    clips: &'a [Range<usize>],
+    bridges: Vec<Option<Bridge>>,
+    frame_size: usize,
+    blend: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bridge {
+    /// The last frame before it.
+    from: usize,
+    /// The frame in whose stead it stands, and the clip of that.
+    to: usize,
+    clip: usize,
+}
+
+impl<'a> Bridges<'a> {
+    /// Finds the bridges of `clips` among the frames [N, F] of `clips`, at `fps` frames a second; `scale` is that of each of
+    /// the F features.
+    pub fn new(frames: &'a [f32], clips: &'a [Range<usize>], scale: &[f64], fps: f64) -> Self {
+        let frame_size = scale.len();
+        let count = |seconds: f64| (seconds * fps).round().max(1.0) as usize;
+        let (leave, arrive, blend) = (count(LEAVE), count(ARRIVE).max(count(LEAVE) + 2), count(BLEND));
+        let normalized: Vec<f32> =
+            frames.iter().zip(scale.iter().cycle()).map(|(x, s)| (f64::from(*x) / s) as f32).collect();
+        let frame = |i: usize| &normalized[i * frame_size..][..frame_size];
+        let find = |clip: &Range<usize>| {
+            let mut bridge = None;
+            let mut least = (ALIKE * ALIKE * frame_size as f64) as f32;
+            for from in clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end {
+                for (number, other) in clips.iter().enumerate() {
+                    for to in other.start..other.end.saturating_sub(arrive) {
+                        if to.abs_diff(from) < arrive {
+                            continue;
+                        }
+                        if let Some(square) = less(frame(from), frame(to), least) {
+                            (least, bridge) = (square, Some(Bridge { from, to, clip: number }));
+                        }
+                    }
+                }
+            }
+            bridge
+        };
+        let bridges = clips.iter().map(find).collect();
+        Bridges { frames, clips, bridges, frame_size, blend }
+    }
+
+    /// Clips that have one.
+    pub fn count(&self) -> usize {
+        self.bridges.iter().flatten().count()
+    }
+
+    /// The clips up to their bridges, and the motion over each: up to `length` frames before it, and as many after it; where
+    /// that leads to the end of the next clip, over the bridge from there.
+    pub fn bridged(&self, length: usize) -> Bridged {
+        let mut all = Bridged::default();
+        for (clip, bridge) in self.clips.iter().zip(&self.bridges) {
+            all.clips.push(clip.start..bridge.map_or(clip.end, |bridge| bridge.from + 1));
+            if let Some(bridge) = bridge {
+                let start = all.frames.len() / self.frame_size;
+                let before = (bridge.from + 1).saturating_sub(length).max(clip.start)..bridge.from + 1;
+                all.frames
+                    .extend_from_slice(&self.frames[before.start * self.frame_size..before.end * self.frame_size]);
+                self.follow(*bridge, length, &mut all.frames);
+                all.pieces.push(start..all.frames.len() / self.frame_size);
+            }
+        }
+        all
+    }
+
+    /// Appends the `length` frames that come after a bridge, or fewer where a clip ends for good.
+    fn follow(&self, bridge: Bridge, length: usize, frames: &mut Vec<f32>) {
+        let difference = |last: &[f32], bridge: Bridge| -> Vec<f32> {
+            last.iter().zip(self.frame(bridge.to)).map(|(last, to)| last - to).collect()
+        };
+        let mut last = self.frame(bridge.from).to_vec();
+        let (mut at, mut age, mut offset) = (bridge, 0, difference(&last, bridge));
+        for _ in 0..length {
+            let end = self.bridges[at.clip];
+            if let Some(next) = end.filter(|next| at.to == next.from) {
+                (at, age, offset) = (next, 0, difference(&last, next));
+            } else if at.to + 1 == self.clips[at.clip].end {
+                return;
+            }
+            (at.to, age) = (at.to + 1, age + 1);
+            let left = 1.0 - (age as f32 / self.blend as f32).min(1.0);
+            let share = left * left * (3.0 - 2.0 * left);
+            let mut frame: Vec<f32> =
+                self.frame(at.to).iter().zip(&offset).map(|(x, offset)| x + share * offset).collect();
+            if age <= self.blend {
+                set_velocities(&last, &mut frame);
+            }
+            frames.extend_from_slice(&frame);
+            last = frame;
+        }
+    }
+
+    fn frame(&self, index: usize) -> &'a [f32] {
+        &self.frames[index * self.frame_size..][..self.frame_size]
+    }
+}
+
+/// The squared distance of two frames, if it is less than `bound`.
+fn less(a: &[f32], b: &[f32], bound: f32) -> Option<f32> {
+    let mut square = 0.0;
+    for (a, b) in a.chunks(COMPARED).zip(b.chunks(COMPARED)) {
+        square += a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+        if square >= bound {
+            return None;
+        }
+    }
+    Some(square)
+}
+
+/// Makes a frame's velocities those of its positions and of the positions of the frame before. (Its axes, means of axes that are
+/// nearly the same, stay as they are: what is constant in the data is constant in them.) Features that are not those of
+/// joints have no velocities.
+fn set_velocities(before: &[f32], frame: &mut [f32]) {
+    let Some(joints) = joints(frame.len()) else { return };
+    let turn = about_y(frame[2].into());
+    let moved = [frame[0].into(), 0.0, frame[1].into()];
+    for joint in 0..joints {
+        let [position, velocity] = [Part::Position, Part::Velocity].map(|part| slot(part, joint, joints));
+        let stood = apply_inverse(&turn, sub(vector(before, position), moved));
+        let displaced = sub(vector(frame, position), stood);
+        frame[velocity..velocity + 3].copy_from_slice(&displaced.map(|x| x as f32));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::synth;
+    use crate::motion::features::frame_size;
+
+    /// Clips of a circle in the plane of two features, each half a turn, at 30 steps a turn.
+    fn halves(clips: usize, lift: f32) -> (Vec<f32>, Vec<Range<usize>>) {
+        let angle = |i: usize| (i as f32 / 30.0 * std::f32::consts::TAU).sin_cos();
+        let frames = (0..clips).flat_map(|clip| {
+            (0..60).flat_map(move |i| {
+                let (sin, cos) = angle(i + 15 * clip);
+                [sin, cos, lift * clip as f32]
+            })
+        });
+        (frames.collect(), (0..clips).map(|clip| clip * 60..(clip + 1) * 60).collect())
+    }
+
+    #[test]
+    fn motion_goes_on_around_the_circle() {
+        let (frames, clips) = halves(3, 0.01);
+        let bridges = Bridges::new(&frames, &clips, &[1.0; 3], 30.0);
+        assert_eq!(bridges.count(), 3);
+        let all = bridges.bridged(200);
+        for (piece, clip) in all.pieces.iter().zip(&clips) {
+            assert!(piece.len() > 200 && piece.len() <= 400);
+            let rows: Vec<&[f32]> = all.frames[3 * piece.start..3 * piece.end].chunks_exact(3).collect();
+            assert_eq!(rows[0], &frames[3 * clip.start..][..3]);
+            for pair in rows.windows(2) {
+                let turned = pair[0][0] * pair[1][1] - pair[0][1] * pair[1][0];
+                assert!((turned + (std::f32::consts::TAU / 30.0).sin()).abs() < 1e-4, "{pair:?}");
+                assert!((pair[0][2] - pair[1][2]).abs() < 0.006, "no step is seen: {pair:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_are_not_alike_have_no_bridge() {
+        let (mut frames, mut clips) = halves(2, 0.0);
+        let end = frames.len() / 3;
+        frames.extend((0..60).flat_map(|i| [i as f32, 9.0, 9.0]));
+        clips.push(end..end + 60);
+        let bridges = Bridges::new(&frames, &clips, &[1.0; 3], 30.0);
+        assert_eq!(bridges.count(), 2);
+        assert_eq!(bridges.bridged(10).pieces.len(), 2);
+        let alone = Bridges::new(&frames, &clips[2..], &[1.0; 3], 30.0).bridged(10);
+        assert_eq!(alone, Bridged { clips: clips[2..].to_vec(), ..Bridged::default() });
+    }
+
+    #[test]
+    fn poses_over_a_bridge_are_poses() {
+        let set = synth::locomotion(1200, 3);
+        let joints = joints(set.frame_size).unwrap();
+        assert_eq!(set.frame_size, frame_size(joints));
+        let clips = set.clips();
+        let scale = crate::data::normalize::Statistics::of(&set.frames, set.frame_size).std;
+        let bridges = Bridges::new(&set.frames, &clips, &scale, 30.0);
+        assert!(bridges.count() > 0);
+        let all = bridges.bridged(40);
+        for piece in &all.pieces {
+            let rows: Vec<&[f32]> = all.frames[piece.start * set.frame_size..piece.end * set.frame_size]
+                .chunks_exact(set.frame_size)
+                .collect();
+            for pair in rows.windows(2) {
+                let mut made = pair[1].to_vec();
+                set_velocities(pair[0], &mut made);
+                let off = made.iter().zip(pair[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(off < 1e-4, "positions and velocities agree: {off}");
+            }
+        }
+    }
+}
