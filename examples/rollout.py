@@ -61,6 +61,7 @@ def main(checkpoint, motion, out, frames=300, seed=0):
     elif mode == "minmax":
         low, high = p["normalization.min"], p["normalization.max"]
         shift, scale = (low + high) / 2, np.where(high > low, (high - low) / 2, 1)
+    scale = scale / np.sqrt(p.get("normalization.weight", 1))  # features whose errors counted more
 
     size = model["frame_size"]
     start = (np.load(motion)["data"][: model["condition_frames"]] - shift) / scale

@@ -4,6 +4,8 @@ use motion::untimed;
 use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
 use mvae_fast::config::{Config, KlWeight, Normalization, Preset, Ramp, Variant};
+use mvae_fast::data::normalize::Statistics;
+use mvae_fast::data::{npz, synth};
 use mvae_fast::philox::{Purpose, Stream};
 use mvae_fast::plan::{Call, Plan};
 use mvae_fast::record::EpochRecord;
@@ -200,6 +202,56 @@ fn other_data_is_refused_on_resume() {
     Checkpoint { meta: None, ..load(last.clone()) }.save(&last).unwrap();
     let message = refused(bench.resume("run", &c, 1, 0), 4);
     assert!(message.contains("--init"), "{message}");
+}
+
+#[test]
+fn clips_go_on_in_one_another() {
+    let bench = Bench::new();
+    let set = synth::locomotion(1500, 3);
+    npz::write(&bench.data, &set).unwrap();
+    let c = Config { bridge_clips: true, ..bench.config(Variant::Mixture) };
+    let backend = Cpu::new(1);
+    let windows =
+        |c: &Config| Setup::new(c, &backend, Start::Fresh).map(|setup| (setup.windows, setup.bridges)).unwrap();
+    let ((with, bridges), (without, none)) = (windows(&c), windows(&Config { bridge_clips: false, ..c.clone() }));
+    assert!(bridges > 0 && none == 0);
+    let last = set.num_frames() as u32;
+    assert!(without.iter().all(|&start| start < last));
+    assert_eq!(with.iter().filter(|&&start| start >= last).count() % bridges, 0, "every bridge has as many windows");
+    // Training over bridges resumes as it would have gone on, and refuses to go on without.
+    let whole = bench.run("whole", &c);
+    bench.start("parts", &c, Start::Fresh, 1, 2).unwrap_err();
+    let parts = bench.resume("parts", &c, 2, 0).unwrap();
+    assert_eq!(untimed(&whole), untimed(&parts));
+    let message = refused(bench.resume("parts", &Config { bridge_clips: false, ..c.clone() }, 1, 0), 4);
+    assert!(message.contains("bridge_clips"), "{message}");
+}
+
+#[test]
+fn errors_of_toes_count_as_often_as_asked() {
+    let bench = Bench::new();
+    let set = synth::locomotion(1500, 3);
+    npz::write(&bench.data, &set).unwrap();
+    let toes = set.rig.as_ref().unwrap().skeleton.toes;
+    let (backend, plain) = (Cpu::new(1), bench.config(Variant::Mixture));
+    let c = Config { toe_weight: 16.0, ..plain.clone() };
+    let set_up = |c: &Config, start: Start| Setup::new(c, &backend, start).unwrap().statistics;
+    let (alike, heavy) = (set_up(&plain, Start::Fresh), set_up(&c, Start::Fresh));
+    assert_eq!(Statistics { weight: alike.weight.clone(), ..heavy.clone() }, alike);
+    let (plain_scale, scale) = (alike.scale_and_shift(c.normalization).0, heavy.scale_and_shift(c.normalization).0);
+    let joints = set.rig.as_ref().unwrap().skeleton.len();
+    for feature in 0..set.frame_size {
+        let (part, joint) = ((feature.max(3) - 3) / 3 / joints, (feature.max(3) - 3) / 3 % joints);
+        let toe = feature >= 3 && part < 2 && toes.contains(&joint);
+        assert_eq!(scale[feature], plain_scale[feature] / if toe { 4.0 } else { 1.0 }, "feature {feature}");
+    }
+    // They travel with the model, whatever the next run would say.
+    bench.run("first", &c);
+    let last = bench.folder("first").last_checkpoint();
+    assert_eq!(set_up(&plain, Start::Init(&last)).weight, heavy.weight);
+    assert_eq!(set_up(&c, Start::Resume(&last)).weight, heavy.weight);
+    let refusal = refused(Setup::new(&Config { toe_weight: 0.0, ..c.clone() }, &backend, Start::Resume(&last)), 4);
+    assert!(refusal.contains("toe_weight"), "{refusal}");
 }
 
 #[test]
