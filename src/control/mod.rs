@@ -7,6 +7,7 @@ pub mod config;
 pub mod course;
 pub mod environment;
 pub mod evaluate;
+pub mod gate;
 pub mod lower;
 pub mod play;
 pub mod policy;
