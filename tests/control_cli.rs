@@ -518,3 +518,25 @@ fn a_controller_is_held_against_thresholds() {
         assert!(message.contains("bounds nothing that is measured of task walk"), "{message}");
     }
 }
+
+#[test]
+fn a_run_keeps_its_poses() {
+    let desk = Desk::new("");
+    desk.control("--task target --name lower --updates 1");
+    desk.control("--task target --name stops --updates 2 --max-minutes 1e-9");
+    desk.control("--task target --name whole --updates 2");
+    desk.control("--task maze --lower lower --name maze --updates 1");
+    let work = |name: &str| {
+        desk.done(&format!("generate --controller lower --frames 20 -o {name}.npz"));
+        ["lower", "maze"].map(|run| desk.measured(run))
+    };
+    let before = work("before");
+    fs::remove_file(desk.path("motion.npz")).unwrap();
+    assert_eq!(work("after"), before);
+    let [a, b] = ["before.npz", "after.npz"].map(|file| fs::read(desk.path(file)).unwrap());
+    assert!(a == b, "the same motion");
+    desk.done("control train --resume stops --quiet --max-minutes 0 --threads 2");
+    assert!(desk.outcome("stops") == desk.outcome("whole"), "the same policy");
+    let report = fs::read_to_string(desk.path("runs/stops/report.html")).unwrap();
+    assert!(report.contains("(update 2)"), "it shows what the last policy does");
+}

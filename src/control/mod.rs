@@ -11,6 +11,7 @@ pub mod gate;
 pub mod lower;
 pub mod play;
 pub mod policy;
+pub mod poses;
 pub mod ppo;
 pub mod record;
 pub mod setup;
