@@ -1,7 +1,8 @@
 //! Training a controller at full size (267 features, 32 latent entries, 6 experts), the Target task as the public
 //! implementation sets it: rollouts of 120 steps, mini-batches of 1000, 10 epochs. `cargo bench --bench control [-- THREADS]
 //! [--device cuda --engine graph] [--json]`; medians (10th .. 90th percentile) of one run. The decoder is as it was
-//! initialised: one that was trained costs the same. `CHARACTERS` (100, 4096) are side by side, `UPDATES` (3) are timed.
+//! initialised: one that was trained costs the same. `CHARACTERS` (100, 4096) are side by side, `UPDATES` (3) are timed; 0: the
+//! environment step alone.
 use clap::{Parser, ValueEnum};
 use mvae_fast::backend::Backend;
 use mvae_fast::control::config::Config;
@@ -22,6 +23,8 @@ const MINIBATCH: usize = 1000;
 const EPOCHS: usize = 10;
 /// Environment steps, and optimizer steps, that are timed as one.
 const TOGETHER: usize = 10;
+/// Environment steps that are timed call by call.
+const RUNS: usize = 120;
 
 fn bench(
     vae: &Path,
@@ -45,27 +48,32 @@ fn bench(
     for number in 0..=updates {
         let begun = Instant::now();
         rollout(&mut run)?;
-        learn(&mut run)?;
+        if updates > 0 {
+            learn(&mut run)?;
+        }
         if number > 0 {
             update.add(begun.elapsed().as_secs_f64() * 1e6);
         }
     }
-    for _ in 0..updates {
+    for _ in 0..updates.max(1) {
         run.stage.write_steps(&mut run.memory, 0, STEPS)?;
         for _ in 0..STEPS / TOGETHER {
             step.add(1e6 * backend.seconds(&mut || run.memory.repeat(&run.explore, TOGETHER))?);
         }
+    }
+    for _ in 0..updates {
         run.memory.write(run.update.cursor, &[0, 0])?;
-        for _ in 0..run.update.schedule.len() / TOGETHER {
+        for _ in 0..STEPS.min(run.update.schedule.len()) / TOGETHER {
             optimizer.add(1e6 * backend.seconds(&mut || run.memory.repeat(&run.update.step, TOGETHER))?);
         }
     }
     let (step, optimizer) = (step.divided(TOGETHER), optimizer.divided(TOGETHER));
     if o.json {
+        let of_updates = |times: &Times, unit: f64| (updates > 0).then(|| times.median() / unit);
         let report = json!({
             "impl": "mvae-fast", "device": backend.describe(), "threads": threads, "characters": characters, "steps": STEPS,
-            "minibatch": MINIBATCH, "step_ms": step.median() / 1e3, "optimizer_ms": optimizer.median() / 1e3,
-            "update_s": update.median() / 1e6, "parameters": run.policy.layout.num_parameters(),
+            "minibatch": MINIBATCH, "step_ms": step.median() / 1e3, "optimizer_ms": of_updates(&optimizer, 1e3),
+            "update_s": of_updates(&update, 1e6), "parameters": run.policy.layout.num_parameters(),
         });
         println!("{report}");
         return Ok(());
@@ -73,13 +81,17 @@ fn bench(
     println!("{characters} characters, {}:", backend.describe());
     let per_second = characters as f64 / step.median() * 1e6;
     println!("  environment step {} = {per_second:.0} steps of a character a second", step.summary());
-    println!("  optimizer step   {}, {MINIBATCH} samples", optimizer.summary());
-    let samples = (characters * STEPS) as f64;
-    println!(
-        "  whole update     {} = {:.0} steps of a character a second",
-        update.summary(),
-        samples / update.median() * 1e6
-    );
+    if updates > 0 {
+        let per_second = (characters * STEPS) as f64 / update.median() * 1e6;
+        println!("  optimizer step   {}, {MINIBATCH} samples", optimizer.summary());
+        println!("  whole update     {} = {per_second:.0} steps of a character a second", update.summary());
+    }
+    let explore = std::mem::take(&mut run.explore);
+    let calls = timer::calls(explore, &mut run.memory, (RUNS, 1), |memory, step| match step % STEPS {
+        0 => run.stage.write_steps(memory, 0, STEPS),
+        _ => Ok(()),
+    })?;
+    timer::print_kernels(&calls);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What no f32 training step can do without on this machine: its multiplications at the rate of a large matrix product,
-//! and one vectorised pass of Adam. `cargo bench --bench floor [-- THREADS] [--json]`; medians of one run.
+//! and one vectorised pass of Adam; the same of a controller's steps (see `benches/control.rs`).
+//! `cargo bench --bench floor [-- THREADS] [--json]`; medians of one run.
 use mvae_fast::backend::gemm::{Mat, MatsMut, product};
 use mvae_fast::backend::team::{Team, pieces};
 use serde_json::json;
@@ -9,6 +10,20 @@ mod timer;
 /// Multiplications and additions of a step of the full-size mixture model at 64 samples: 217 million forward, 217 for
 /// the gradients of the weights, 133 for those of the activations (none for the data).
 const STEP_GFLOP: f64 = 0.567;
+/// Weights of a full-size decoder (gate 23,616; 6 experts of 227,168), of an actor and of a critic on 269 numbers; each is
+/// multiplied and added once a row.
+const DECODER: f64 = 1_386_624.0;
+const ACTOR: f64 = 208_128.0;
+const CRITIC: f64 = 200_192.0;
+/// Those of their first layers, whose inputs need no gradient.
+const FIRST: f64 = 2.0 * 269.0 * 256.0;
+/// Actor and critic with biases and standard deviations.
+const POLICY_PARAMETERS: f64 = 409_921.0;
+/// Characters and steps of a rollout, samples of a mini-batch, and times that each rollout is learned from.
+const CHARACTERS: f64 = 100.0;
+const STEPS: f64 = 120.0;
+const SAMPLES: f64 = 1000.0;
+const EPOCHS: f64 = 10.0;
 /// Square products that are large.
 const SIZES: [usize; 3] = [1024, 1536, 2048];
 const RUNS: usize = 12;
@@ -56,12 +71,22 @@ fn main() {
     let adam_ms = adam.median() / 1e3;
     let floor = STEP_GFLOP / rate * 1e3 + adam_ms;
 
+    // A controller: stepping asks decoder and actor, learning takes both networks forward and back, and the critic looks at
+    // all that was seen.
+    let ms = |multiplications: f64| 2.0 * multiplications / rate / 1e6;
+    let step = ms(CHARACTERS * (DECODER + ACTOR));
+    let optimizer =
+        ms(SAMPLES * (3.0 * (ACTOR + CRITIC) - FIRST)) + adam_ms * POLICY_PARAMETERS / timer::PARAMETERS as f64;
+    let critic = ms((STEPS + 1.0) * CHARACTERS * CRITIC);
+    let update = (STEPS * step + critic + EPOCHS * STEPS * CHARACTERS / SAMPLES * optimizer) / 1e3;
+
     if timer::flag("--json") {
         let products: Vec<_> =
             products.iter().map(|(name, n, rate)| json!({"impl": name, "n": n, "gflops": rate})).collect();
         let report = json!({
             "impl": "floor", "threads": threads, "gflop": STEP_GFLOP, "gflops": rate, "adam_ms": adam_ms,
             "ms_median": floor, "products": products,
+            "characters": CHARACTERS, "step_ms": step, "optimizer_ms": optimizer, "update_s": update,
         });
         println!("{report}");
         return;
@@ -71,4 +96,6 @@ fn main() {
     }
     println!("adam over {} parameters: {:.0} us", timer::PARAMETERS, adam.median());
     println!("floor of a step: {STEP_GFLOP} GFLOP at {rate:.0} GFLOP/s and adam: {floor:.3} ms");
+    println!("floor of a controller's environment step, {CHARACTERS} characters: {step:.3} ms");
+    println!("floor of its optimizer step, {SAMPLES} samples: {optimizer:.3} ms; of a whole update: {update:.3} s");
 }

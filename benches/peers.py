@@ -1,8 +1,12 @@
-"""Runs our full-size training step and the peers' alternately, and prints one table with ratios; called by peers.sh.
+"""Runs ours and the peers alternately, and prints one table with ratios; called by peers.sh.
 
-A round runs every peer once, each right after a run of ours, all on the same THREADS cores; a ratio compares the medians
-of such a pair, and the table shows the median ratio over ROUNDS rounds. A time is that of a rollout of 8 steps (jax: of
-16 rollouts) over its number of steps. Raw numbers go to benches/results/.
+    peers.py            the full-size training step beside PyTorch and JAX
+    peers.py control    training a controller beside PyTorch: environment steps, optimizer steps, whole updates
+
+A round runs every peer once, and the f32 floor of this machine (benches/floor.rs), each right after a run of ours, all on
+the same THREADS cores; a ratio compares the medians of such a pair, and the table shows the median ratio over ROUNDS
+rounds. A time of the training step is that of a rollout of 8 (jax: of 16 rollouts) over its number of steps, STEPS in all;
+of a controller UPDATES whole updates are run. Raw numbers go to benches/results/.
 """
 import datetime
 import json
@@ -14,9 +18,10 @@ import subprocess
 import sys
 import time
 
-THREADS, ROUNDS, STEPS = (int(os.environ.get(k, d)) for k, d in (("THREADS", 2), ("ROUNDS", 5), ("STEPS", 600)))
+SETTINGS = {"THREADS": 2, "ROUNDS": 5, "STEPS": 600, "UPDATES": 3}
+THREADS, ROUNDS, STEPS, UPDATES = (int(os.environ.get(name, value)) for name, value in SETTINGS.items())
 FOLDER = os.environ.get("PEERS", "../shared/peer")
-# Formulation, mode, script, its flags.
+# Of the training step: formulation, mode, script, its flags.
 PEERS = [
     ("reference", "torch eager", "torch", "--decoder reference --mode eager"),
     ("reference", "torch compile", "torch", "--decoder reference --mode compile"),
@@ -28,6 +33,12 @@ PEERS = [
     ("fused", "jax scan", "jax", "--decoder fused"),
     ("folded", "jax scan", "jax", "--decoder folded"),
 ]
+
+
+# Of a controller: style, mode.
+STYLES = [("reference", "torch eager"), ("good", "torch compile, fused Adam")]
+# Characters of a crowd, beside the 100 of every other run.
+CROWD = 4096
 
 
 def output(*command):
@@ -44,11 +55,11 @@ def build(*benches):
     return [paths[bench] for bench in benches]
 
 
-def run(command):
+def run(command, **variables):
     """The command's JSON line, or why there is none. All commands are held to the same cores."""
     cores = sorted(os.sched_getaffinity(0))[:THREADS]
     threads = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads | {"STEPS": str(STEPS)},
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads | variables,
                           preexec_fn=lambda: os.sched_setaffinity(0, cores))
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     last = lines[-1] if lines else f"exit code {done.returncode}"
@@ -91,7 +102,76 @@ def available(versions):
     return peers
 
 
+class Training:
+    """The training step. A rival is a formulation, a mode, a command, and variables of the environment."""
+    suffix, what = "cpu", f"steps: {STEPS}"
+    settings = ("THREADS", "ROUNDS", "STEPS")
+    # Headings and what is shown below them, the less the better.
+    measures = {"ms a step": lambda result: result["ms_median"]}
+
+    def __init__(self, versions):
+        step, floor = build("step", "floor")
+        self.variables = {"STEPS": str(STEPS)}
+        self.ours = [step, "mixture", str(THREADS), "--json"]
+        self.rivals = [("floor", "f32", [floor, str(THREADS), "--json"], {})]
+        self.rivals += [(*peer, {}) for peer in available(versions)]
+
+    @staticmethod
+    def say(ratios, pairs):
+        """What follows from the median ratios, by rival and heading."""
+        peers = {rival: of["ms a step"] for rival, of in ratios.items() if rival[0] != "floor"}
+        if peers:
+            bar = min(peers, key=peers.get)
+            print(f"the bar (the strongest peer): {', '.join(bar)}; ours is {peers[bar]:.2f} times faster")
+        floors = [pair["theirs"] for pair in pairs if pair["formulation"] == "floor"]
+        if floors:
+            rate, adam = (statistics.median(floor[key] for floor in floors) for key in ("gflops", "adam_ms"))
+            print(f"ours takes {1 / ratios['floor', 'f32']['ms a step']:.2f} times the f32 floor ({floors[0]['gflop']} GFLOP at"
+                  f" {rate:.0f} GFLOP/s of a large product, and {adam:.2f} ms of Adam)")
+
+
+class Control:
+    """Training a controller: the Target task at full size, 100 characters, mini-batches of 1000, 10 epochs."""
+    suffix, what = "control-cpu", f"updates: {UPDATES}"
+    settings = ("THREADS", "ROUNDS", "UPDATES")
+    step, optimizer, update = "environment step, us a character", "optimizer step, ms", "whole update, s"
+    measures = {
+        step: lambda result: 1e3 * result["step_ms"] / result["characters"],
+        optimizer: lambda result: result["optimizer_ms"],
+        update: lambda result: result["update_s"],
+    }
+
+    def __init__(self, versions):
+        bench, floor = build("control", "floor")
+        self.variables = {"CHARACTERS": "100", "UPDATES": str(UPDATES)}
+        self.ours = [bench, str(THREADS), "--json"]
+        crowd = {"CHARACTERS": str(CROWD), "UPDATES": "0"}
+        self.rivals = [("floor", "f32", [floor, str(THREADS), "--json"], {}),
+                       ("mvae-fast", f"{CROWD} characters", self.ours, crowd)]
+        if versions["torch"]:
+            peer = [sys.executable, "benches/peers/control_torch.py", "--threads", str(THREADS), "--updates", str(UPDATES)]
+            self.rivals += [(style, mode, [*peer, "--style", style], {}) for style, mode in STYLES]
+        else:
+            print(f"skipped: the torch peers (no torch in {sys.executable})", flush=True)
+
+    def say(self, ratios, pairs):
+        for rival, of in ratios.items():
+            if rival[0] == "floor":
+                step, optimizer = 1 / of[self.step], 1 / of[self.optimizer]
+                print(f"ours takes {step:.2f} times the f32 floor for an environment step, {optimizer:.2f} for an optimizer step")
+            elif rival[0] == "mvae-fast":
+                print(f"{rival[1]}: an environment step of one costs {of[self.step]:.2f} times that of one among 100")
+            else:
+                print(f"{', '.join(rival)}: ours makes {of[self.step]:.2f} times as many environment steps a second,"
+                      f" {of[self.optimizer]:.2f} times as many optimizer steps, and {of[self.update]:.2f} times as many"
+                      " updates end to end")
+
+
 def main():
+    kinds = {"training": Training, "control": Control}
+    kind = kinds.get(sys.argv[1] if len(sys.argv) > 1 else "training")
+    if not kind or len(sys.argv) > 2:
+        sys.exit(f"usage: peers.py [{'|'.join(kinds)}]")
     versions = {name: package_version(name) for name in ("torch", "jax")}
     dirty = "-dirty" if output("git", "status", "--porcelain", "--untracked-files=no") else ""
     commit = output("git", "rev-parse", "--short=12", "HEAD") + dirty
@@ -100,62 +180,58 @@ def main():
                    date=now.strftime("%Y-%m-%d %H:%M UTC"), rustc=output("rustc", "--version"),
                    python=platform.python_version(), **versions)
     print(", ".join(f"{key} {value}" for key, value in machine.items()), flush=True)
-    set_here = [f"{name}={os.environ[name]}" for name in ("THREADS", "ROUNDS", "STEPS") if name in os.environ]
-    step, floor = build("step", "floor")
-    ours_command = [step, "mixture", str(THREADS), "--json"]
-    floor_command = [floor, str(THREADS), "--json"]
-    peers, rounds, begun, before = available(versions), [], time.monotonic(), busy()
+    set_here = [f"{name}={os.environ[name]}" for name in kind.settings if name in os.environ]
+    race = kind(versions)
+    rounds, begun, before = [], time.monotonic(), busy()
     for number in range(ROUNDS):
         pairs = []
-        for formulation, mode, command in [("floor", "f32", floor_command), *peers]:
-            ours, theirs = run(ours_command), run(command)
+        for formulation, mode, command, variables in race.rivals:
+            ours, theirs = run(race.ours, **race.variables), run(command, **race.variables | variables)
             if isinstance(ours, str):
-                sys.exit(f"our step failed: {ours}")
+                sys.exit(f"our run failed: {ours}")
             if isinstance(theirs, str):
                 print(f"failed: {formulation}, {mode}: {theirs}", flush=True)
                 continue
-            pairs.append(dict(formulation=formulation, mode=mode, command=" ".join(map(shlex.quote, command[1:])),
-                              ours=ours, theirs=theirs))
-            print(f"round {number + 1}: {formulation}, {mode}: {theirs['ms_median']:.3f} ms,"
-                  f" ours {ours['ms_median']:.3f} ms", file=sys.stderr, flush=True)
+            pair = dict(formulation=formulation, mode=mode, ours=ours, theirs=theirs,
+                        command=" ".join(map(shlex.quote, [*(f"{k}={v}" for k, v in variables.items()), *command[1:]])))
+            pairs.append(pair)
+            times = (f"{heading} {of(theirs):.3f} (ours {of(ours):.3f})" for heading, of in race.measures.items()
+                     if of(theirs) is not None)
+            print(f"round {number + 1}: {formulation}, {mode}: {', '.join(times)}", file=sys.stderr, flush=True)
         rounds.append(pairs)
     everyone, own = (after - first for after, first in zip(busy(), before))
     others = max(0.0, everyone - own) / (time.monotonic() - begun)
 
-    table = {}
-    for pair in (pair for pairs in rounds for pair in pairs):
-        table.setdefault((pair["formulation"], pair["mode"]), []).append(pair)
-    ours = [pair["ours"]["ms_median"] for pairs in rounds for pair in pairs]
-    print(f"\n{ROUNDS} rounds of {STEPS} steps, while other processes used {others:.2f} cores; ms a step: median (least,"
-          " most) of the runs' medians\n")
-    print("| formulation | mode | ms a step | ratio to ours |\n|---|---|---|---|")
+    pairs = [pair for pairs in rounds for pair in pairs]
+    print(f"\nrounds: {ROUNDS}, {race.what}; other processes used {others:.2f} cores; times: median (least, most) of the runs'"
+          " medians\n")
+    headings = [cell for heading in race.measures for cell in (heading, "ratio to ours")]
+    print(f"| formulation | mode | {' | '.join(headings)} |\n{'|---' * (2 + len(headings))}|")
 
-    def row(formulation, mode, times, ratio):
-        ms = f"{statistics.median(times):.2f} ({min(times):.2f}, {max(times):.2f})"
-        print(f"| {formulation} | {mode} | {ms} | {ratio} |")
+    def row(rival, results, ratios):
+        cells = [*rival]
+        for heading, of in race.measures.items():
+            times = [of(result) for result in results if of(result) is not None]
+            cells += [f"{statistics.median(times):.2f} ({min(times):.2f}, {max(times):.2f})" if times else "",
+                      f"{ratios[heading]:.2f}" if heading in ratios else ""]
+        print(f"| {' | '.join(cells)} |")
 
-    row("mvae-fast", f"cpu, {THREADS} threads", ours, "1")
-    bar, floor = None, None
-    for (formulation, mode), pairs in table.items():
-        times = [pair["theirs"]["ms_median"] for pair in pairs]
-        ratio = statistics.median(pair["theirs"]["ms_median"] / pair["ours"]["ms_median"] for pair in pairs)
-        row(formulation, mode, times, f"{ratio:.2f}")
-        if formulation == "floor":
-            floor = (1 / ratio, pairs)
-        elif bar is None or ratio < bar[0]:
-            bar = (ratio, f"{formulation}, {mode}")
-    if bar:
-        print(f"\nthe bar (the strongest peer): {bar[1]}; ours is {bar[0]:.2f} times faster")
-    if floor:
-        rate, adam = (statistics.median(pair["theirs"][key] for pair in floor[1]) for key in ("gflops", "adam_ms"))
-        print(f"ours takes {floor[0]:.2f} times the f32 floor ({floor[1][0]['theirs']['gflop']} GFLOP at {rate:.0f} GFLOP/s"
-              f" of a large product, and {adam:.2f} ms of Adam)")
+    row(("mvae-fast", f"cpu, {THREADS} threads"), [pair["ours"] for pair in pairs], dict.fromkeys(race.measures, 1))
+    ratios = {}
+    for rival in dict.fromkeys((pair["formulation"], pair["mode"]) for pair in pairs):
+        of_rival = [pair for pair in pairs if (pair["formulation"], pair["mode"]) == rival]
+        ratios[rival] = {heading: statistics.median(of(pair["theirs"]) / of(pair["ours"]) for pair in of_rival)
+                         for heading, of in race.measures.items() if of(of_rival[0]["theirs"]) is not None}
+        row(rival, [pair["theirs"] for pair in of_rival], ratios[rival])
+    print()
+    race.say(ratios, pairs)
 
     os.makedirs("benches/results", exist_ok=True)
-    path = f"benches/results/{now:%Y-%m-%d}-{commit}-cpu.json"
+    path = f"benches/results/{now:%Y-%m-%d}-{commit}-{race.suffix}.json"
+    command = " ".join([*set_here, "benches/peers.sh", *sys.argv[1:]])
     with open(path, "w") as file:
-        json.dump(dict(command=" ".join([*set_here, "benches/peers.sh"]), machine=machine,
-                       cores_used_by_others=round(others, 3), steps=STEPS, rounds=rounds), file, indent=1)
+        json.dump(dict(command=command, machine=machine, cores_used_by_others=round(others, 3),
+                       settings={name: globals()[name] for name in race.settings}, rounds=rounds), file, indent=1)
         file.write("\n")
     print(f"raw numbers: {path}")
 

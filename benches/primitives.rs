@@ -7,6 +7,9 @@ use mvae_fast::backend::vector;
 mod timer;
 
 const BATCH: usize = 64;
+/// Characters side by side in the stepping loop of a controller, and samples of a mini-batch that it learns from.
+const CHARACTERS: usize = 100;
+const SAMPLES: usize = 1000;
 
 /// Medians and minima of the times of `runs` calls of each.
 fn times<const N: usize>(runs: usize, calls: [&mut dyn FnMut(); N]) -> [(f64, f64); N] {
@@ -42,6 +45,13 @@ const CASES: &[Case] = &[
     Case { name: "expert dw D3 h", outputs: 6, m: 256, n: 267, depths: &[BATCH], transposed: (true, false) },
     Case { name: "expert dw D2 z", outputs: 6, m: 32, n: 256, depths: &[BATCH], transposed: (true, false) },
     Case { name: "dense dw E2", outputs: 1, m: 256, n: 267, depths: &[BATCH], transposed: (true, false) },
+    Case { name: "stepping D1", outputs: 6, m: CHARACTERS, n: 256, depths: &[32, 267], transposed: (false, false) },
+    Case { name: "stepping D3", outputs: 6, m: CHARACTERS, n: 267, depths: &[32, 256], transposed: (false, false) },
+    Case { name: "stepping gate", outputs: 1, m: CHARACTERS, n: 64, depths: &[32, 267], transposed: (false, true) },
+    Case { name: "stepping actor", outputs: 1, m: CHARACTERS, n: 256, depths: &[256], transposed: (false, true) },
+    Case { name: "learning forward", outputs: 1, m: SAMPLES, n: 256, depths: &[256], transposed: (false, true) },
+    Case { name: "learning dx", outputs: 1, m: SAMPLES, n: 256, depths: &[256], transposed: (false, false) },
+    Case { name: "learning dw", outputs: 1, m: 256, n: 256, depths: &[SAMPLES], transposed: (true, false) },
     Case { name: "large", outputs: 1, m: 1024, n: 1024, depths: &[1024], transposed: (false, false) },
 ];
 

@@ -12,7 +12,6 @@ use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::ops::recon_loss::slot;
 use mvae_fast::philox::{Purpose, Stream};
-use mvae_fast::plan::Plan;
 use mvae_fast::step::{StepOptions, TrainStep, adam_state, initialize};
 use serde_json::json;
 use std::time::Instant;
@@ -111,32 +110,17 @@ fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, 
     let in_a_row = in_a_row.divided(MINIBATCHES * ROLLOUT);
     assert_eq!(memory.read(step.network.losses)?[slot::NONFINITE_STEP], 0.0, "the loss is not finite");
 
-    let calls: Vec<Plan> = step.plan.one_by_one().collect();
-    let mut times = vec![Times::default(); calls.len()];
     let together = options.together();
-    for run in 0..RUNS {
-        if together > 1 || run % schedule.len() == 0 {
-            memory.write(step.cursor, &[0, 0])?;
-        }
-        for (call, times) in calls.iter().zip(&mut times) {
-            times.add(backend.seconds(&mut || memory.repeat(call, together))? * 1e6 / together as f64);
-        }
-    }
-
-    let medians: Vec<f64> = times.iter().map(Times::median).collect();
-    let sum: f64 = medians.iter().sum();
-    let mut kernels: Vec<(&str, usize, f64)> = Vec::new();
-    for (plan, median) in calls.iter().zip(&medians) {
-        let kernel = plan.calls()[0].kernel();
-        match kernels.iter_mut().find(|(name, ..)| *name == kernel) {
-            Some((_, count, total)) => (*count, *total) = (*count + 1, *total + median),
-            None => kernels.push((kernel, 1, *median)),
-        }
-    }
-    kernels.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let calls = timer::calls(step.plan, &mut memory, (RUNS, together), |memory, run| {
+        let over = together > 1 || run % schedule.len() == 0;
+        if over { memory.write(step.cursor, &[0, 0]) } else { Ok(()) }
+    })?;
+    let sum: f64 = calls.iter().map(|(_, times)| times.median()).sum();
     if options.json {
-        let by_kernel: Vec<_> =
-            kernels.iter().map(|(kernel, calls, us)| json!({"kernel": kernel, "calls": calls, "us": us})).collect();
+        let by_kernel: Vec<_> = timer::by_kernel(&calls)
+            .into_iter()
+            .map(|(kernel, calls, us)| json!({"kernel": kernel, "calls": calls, "us": us}))
+            .collect();
         let report = json!({
             "impl": "mvae-fast", "variant": name(variant), "device": device, "threads": threads, "batch": BATCH, "rollout": ROLLOUT,
             "frame": model.frame_size, "latent": model.latent_size, "experts": model.experts, "frames": FRAMES,
@@ -152,23 +136,20 @@ fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, 
     println!("{}, {device}: {}, {} calls, arena {megabytes:.1} MB", name(variant), whole.summary(), calls.len());
     println!("  {} by the device's clock, {:.1} us with rollouts in a row", on_device.summary(), in_a_row.median());
     println!("  {sum:9.1} us when summed call by call:");
-    for ((plan, times), median) in calls.iter().zip(&times).zip(&medians) {
+    for (plan, times) in &calls {
         let call = &plan.calls()[0];
         let written: usize = call.written().map(|field| field.bytes.len()).sum();
         let all: usize = call.fields().iter().map(|field| field.bytes.len()).sum();
         println!(
             "  {} {:5.1} % {:28} writes {:7.1} of {:7.1} KB",
             times.summary(),
-            100.0 * median / sum,
+            100.0 * times.median() / sum,
             call.kernel(),
             written as f64 / 1e3,
             all as f64 / 1e3
         );
     }
-    println!("  by kernel:");
-    for (kernel, count, total) in kernels {
-        println!("  {total:9.1} us {:5.1} % {kernel} ({count})", 100.0 * total / sum);
-    }
+    timer::print_kernels(&calls);
     println!();
     Ok(())
 }

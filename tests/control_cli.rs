@@ -1,10 +1,13 @@
 //! `mvae-fast control` as a user meets it: every task trains, stops and goes on bit for bit; what it makes, and what it refuses.
 use mvae_fast::backend::cpu::Cpu;
-use mvae_fast::checkpoint::{Checkpoint, Data};
+use mvae_fast::checkpoint::{Checkpoint, Data, Tensor};
 use mvae_fast::control::config::Config;
 use mvae_fast::control::play::{Play, Who, perform};
 use mvae_fast::control::record::UpdateRecord;
 use mvae_fast::data::{Dataset, npz};
+use mvae_fast::motion::Rig;
+use mvae_fast::motion::features::{Part, slot};
+use mvae_fast::motion::rig::METRES;
 use mvae_fast::record::Timing;
 use mvae_fast::run::folder::RunFolder;
 use mvae_fast::run::logs::read_metrics;
@@ -34,6 +37,25 @@ impl Desk {
             "train --quiet --hidden-size 16 --gate-hidden-size 8 --experts 3 --codes 6 --teacher-epochs 1 --ramp-epochs 1 \
              --student-epochs 1 --threads 2 {arguments}"
         ));
+    }
+
+    /// Changes the tensors of a run's last checkpoint, whatever their precision; returns the rig in it.
+    fn edit(&self, run: &str, change: impl Fn(&str, &mut [f64])) -> Rig {
+        let file = self.path("runs").join(run).join("checkpoints/last.safetensors");
+        let mut checkpoint = Checkpoint::load(&file).unwrap();
+        for Tensor { name, data, .. } in &mut checkpoint.tensors {
+            match data {
+                Data::F32(data) => {
+                    let mut values: Vec<f64> = data.iter().map(|&x| x.into()).collect();
+                    change(name, &mut values);
+                    *data = values.into_iter().map(|x| x as f32).collect();
+                }
+                Data::F64(data) => change(name, data.to_mut()),
+                Data::I64(_) => {}
+            }
+        }
+        checkpoint.save(&file).unwrap();
+        checkpoint.meta.and_then(|meta| meta.rig).unwrap()
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -399,17 +421,122 @@ fn random_latents_are_the_priors() {
 fn whoever_is_lost_reaches_no_target() {
     let desk = Desk::new("");
     // A decoder all of whose frames have a joint far away: everybody starts anew after every step.
-    let file = desk.path("runs/walk/checkpoints/last.safetensors");
-    let mut checkpoint = Checkpoint::load(&file).unwrap();
-    let avg = checkpoint.tensors.iter_mut().find(|tensor| tensor.name == "normalization.avg").unwrap();
-    match &mut avg.data {
-        Data::F32(avg) => avg.to_mut()[3] = 1000.0,
-        Data::F64(avg) => avg.to_mut()[3] = 1000.0,
-        other => panic!("{other:?}"),
-    }
-    checkpoint.save(&file).unwrap();
+    desk.edit("walk", |name, values| {
+        if name == "normalization.avg" {
+            values[3] = 1000.0;
+        }
+    });
     desk.control("--task target --name lost --updates 1");
     let measured = desk.measured("lost");
     let of = |name: &str| measured["prior"][name].as_f64().unwrap();
     assert_eq!((of("ended_early"), of("targets_reached")), (1199.0, 0.0), "{measured}");
+}
+
+#[test]
+fn what_is_measured_is_in_metres_and_seconds() {
+    let desk = Desk::new("");
+    // A decoder that says the same whatever it is asked: 1.2 m/s straight on, the left toe on the ground, skating at 5 cm/s.
+    let rig =
+        Checkpoint::load(&desk.path("runs/walk/checkpoints/last.safetensors")).unwrap().meta.unwrap().rig.unwrap();
+    let a_second = 1.0 / METRES / rig.fps;
+    let (joints, [toe, other]) = (rig.skeleton.len(), rig.skeleton.toes);
+    desk.edit("walk", |name, values| match name {
+        "decoder.w2" | "decoder.b2" => values.fill(0.0),
+        "normalization.avg" => {
+            values[..3].copy_from_slice(&[1.2 * a_second, 0.0, 0.0]);
+            let (place, speed) = (slot(Part::Position, toe, joints), slot(Part::Velocity, toe, joints));
+            values[place + 1] = rig.toe_floors[0];
+            values[speed..][..3].copy_from_slice(&[0.04 * a_second, 0.0, 0.03 * a_second]);
+            values[slot(Part::Position, other, joints) + 1] = rig.toe_floors[1] + 1.0;
+        }
+        _ => {}
+    });
+    let measure = |task: &str| {
+        desk.control(&format!("--task {task} --name {task}-run --updates 1"));
+        let measured = desk.measured(&format!("{task}-run"));
+        move |key: &str| measured["policy"][key].as_f64().unwrap_or(f64::NAN)
+    };
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-4 * b.abs();
+    let of = measure("walk");
+    assert!(
+        near(of("speed_m_s"), 1.2) && near(of("foot_skate_cm_s"), 5.0),
+        "{} {}",
+        of("speed_m_s"),
+        of("foot_skate_cm_s")
+    );
+
+    let of = measure("joystick");
+    let range = rig.speeds.q95 / a_second;
+    assert!(near(of("speed_m_s"), 1.2) && near(of("speed_range_m_s"), range), "{} of {range}", of("speed_range_m_s"));
+    assert!(of("speed_correlation").abs() < 0.01, "a speed that never changes");
+    // What is asked for lies between 0 and the range.
+    assert!((0.0..=range.max(1.2)).contains(&of("speed_error_m_s")));
+    assert!(near(of("speed_error_percent"), 100.0 * of("speed_error_m_s") / range));
+    assert!((0.0..=180.0).contains(&of("heading_error_degrees")));
+
+    let of = measure("path");
+    assert!((of("pace_m_s") / (rig.speeds.median / a_second) - 1.0).abs() < 0.01, "{}", of("pace_m_s"));
+    // 40 s straight on, and the path is an eight of 30 m.
+    assert!((5.0..=48.0).contains(&of("distance_m")) && of("near_percent") < 20.0, "{}", of("distance_m"));
+
+    let of = measure("target");
+    assert!(of("ideal_targets") > 1.0);
+    assert!((of("of_ideal_percent") - 100.0 * of("targets_reached") / of("ideal_targets")).abs() < 1e-9);
+
+    desk.control("--task maze --lower target-run --name maze --updates 1");
+    let measured = desk.measured("maze");
+    let of = |key: &str| measured["policy"][key].as_f64().unwrap();
+    // Straight on to the next wall, again and again, each time in some of the 32 x 32 cells.
+    assert!(
+        of("walls_hit") >= 1.0 && of("walls_hit") == of("ended_early") && of("unhurt_percent") == 0.0,
+        "{measured}"
+    );
+    assert!((0.09..10.0).contains(&of("coverage_percent")), "{measured}");
+    let side = 200.0 * METRES * rig.hip_height / 3.21;
+    assert!(near(of("coverage_m2"), of("coverage_percent") / 100.0 * side * side), "{measured}");
+}
+
+#[test]
+fn a_controller_is_held_against_thresholds() {
+    let desk = Desk::new("");
+    for task in ["joystick", "walk"] {
+        desk.control(&format!("--task {task} --name {task}-run --updates 1"));
+    }
+    let eval = |arguments: &str| format!("control eval joystick-run --characters 3 {arguments}");
+    let missed = desk.run(&eval("--gate"));
+    assert_eq!(missed.status.code(), Some(5), "{missed:?}");
+    let (said, message) = (String::from_utf8(missed.stdout).unwrap(), String::from_utf8(missed.stderr).unwrap());
+    assert!(message.contains("heading_error_degrees is ") && message.contains(", bound 20.000"), "{message}");
+    assert!(said.contains("error of the heading, degrees"), "what was measured is said all the same: {said}");
+    desk.write("mine.toml", "heading_error_degrees = 180\ncoverage_percent = 99\n");
+    let met: Value = serde_json::from_str(&desk.done(&eval("--json --gate=mine.toml"))).unwrap();
+    assert_eq!(met["gate"].as_array().unwrap().len(), 1, "the maze's threshold is not the joystick's: {met}");
+    desk.write("wrong.toml", "heading = 180\n");
+    assert!(desk.refused(&eval("--gate=wrong.toml"), 2).contains("docs/controllers.md"));
+    for gate in ["--gate", "--gate=mine.toml"] {
+        let message = desk.refused(&format!("control eval walk-run {gate}"), 2);
+        assert!(message.contains("bounds nothing that is measured of task walk"), "{message}");
+    }
+}
+
+#[test]
+fn a_run_keeps_its_poses() {
+    let desk = Desk::new("");
+    desk.control("--task target --name lower --updates 1");
+    desk.control("--task target --name stops --updates 2 --max-minutes 1e-9");
+    desk.control("--task target --name whole --updates 2");
+    desk.control("--task maze --lower lower --name maze --updates 1");
+    let work = |name: &str| {
+        desk.done(&format!("generate --controller lower --frames 20 -o {name}.npz"));
+        ["lower", "maze"].map(|run| desk.measured(run))
+    };
+    let before = work("before");
+    fs::remove_file(desk.path("motion.npz")).unwrap();
+    assert_eq!(work("after"), before);
+    let [a, b] = ["before.npz", "after.npz"].map(|file| fs::read(desk.path(file)).unwrap());
+    assert!(a == b, "the same motion");
+    desk.done("control train --resume stops --quiet --max-minutes 0 --threads 2");
+    assert!(desk.outcome("stops") == desk.outcome("whole"), "the same policy");
+    let report = fs::read_to_string(desk.path("runs/stops/report.html")).unwrap();
+    assert!(report.contains("(update 2)"), "it shows what the last policy does");
 }

@@ -5,8 +5,8 @@ use mvae_fast::Result;
 use mvae_fast::backend::gemm::{Mat, MatsMut, product};
 use mvae_fast::backend::team::{Team, pieces};
 use mvae_fast::backend::vector::{self, AdamStep};
-use mvae_fast::backend::{self, Backend, Device, Engine};
-use mvae_fast::plan::Precision;
+use mvae_fast::backend::{self, Backend, Device, Engine, Memory};
+use mvae_fast::plan::{Plan, Precision};
 use std::time::Instant;
 
 /// Runs before the first that counts.
@@ -63,6 +63,48 @@ pub fn alternate<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) 
         calls.iter_mut().zip(&mut times).for_each(|(call, times)| times.time(call));
     }
     times
+}
+
+/// Times of the calls of a plan, one by one, `runs` times; `begin` is called before each run with its number.
+pub fn calls(
+    plan: Plan,
+    memory: &mut Memory,
+    (runs, together): (usize, usize),
+    mut begin: impl FnMut(&mut Memory, usize) -> Result<()>,
+) -> Result<Vec<(Plan, Times)>> {
+    let mut calls: Vec<(Plan, Times)> = plan.one_by_one().map(|call| (call, Times::default())).collect();
+    for run in 0..runs {
+        begin(memory, run)?;
+        for (call, times) in &mut calls {
+            let backend = memory.backend();
+            times.add(backend.seconds(&mut || memory.repeat(call, together))? * 1e6 / together as f64);
+        }
+    }
+    Ok(calls)
+}
+
+/// Kernels of these calls: how many there are of each, and the sum of their medians; the longest first.
+pub fn by_kernel(calls: &[(Plan, Times)]) -> Vec<(&str, usize, f64)> {
+    let mut kernels: Vec<(&str, usize, f64)> = Vec::new();
+    for (plan, times) in calls {
+        let kernel = plan.calls()[0].kernel();
+        match kernels.iter_mut().find(|(name, ..)| *name == kernel) {
+            Some((_, count, total)) => (*count, *total) = (*count + 1, *total + times.median()),
+            None => kernels.push((kernel, 1, times.median())),
+        }
+    }
+    kernels.sort_by(|a, b| b.2.total_cmp(&a.2));
+    kernels
+}
+
+/// Prints them.
+pub fn print_kernels(calls: &[(Plan, Times)]) {
+    let kernels = by_kernel(calls);
+    let sum: f64 = kernels.iter().map(|(.., total)| total).sum();
+    println!("  by kernel, of {sum:.1} us when summed call by call:");
+    for (kernel, count, total) in kernels {
+        println!("  {total:9.1} us {:5.1} % {kernel} ({count})", 100.0 * total / sum);
+    }
 }
 
 /// What the times were taken on, and how busy it was: with a load near the number of cores they mean little.

@@ -1,17 +1,20 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
 use super::compute::Compute;
 use super::environment::OfControl;
+use super::gate::GateArg;
 use super::train::stop_flag;
 use super::{absolute, checkpoint_file, print, run_folder};
 use crate::config;
 use crate::control::config::{Config, Overrides, Preset};
 use crate::control::course::path::Shape;
-use crate::control::evaluate::{Measured, measure};
-use crate::control::play::{Play, Who};
+use crate::control::evaluate::{Number, compare};
+use crate::control::gate::Gate;
+use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
 use crate::control::setup::Setup;
 use crate::control::trainer;
 use crate::ops::world::Task;
+use crate::quality::gate;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::{Error, Result};
@@ -28,6 +31,7 @@ Examples:
   mvae-fast control train --task maze --maze office.toml --lower catch --vae walk
   mvae-fast control train --resume catch
   mvae-fast control eval catch
+  mvae-fast control eval catch --gate    exit 5 unless the built-in thresholds are met
 
 Every key of the configuration is a flag (--characters), an environment variable (MVAE_CHARACTERS) and a
 line of a file given with --config (characters = 512); flags win over the environment, the environment
@@ -103,6 +107,9 @@ pub struct EvalArgs {
     /// Seed of the episode
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
+    /// What must be met.
+    #[command(flatten)]
+    pub gate: GateArg,
     /// Where to compute.
     #[command(flatten)]
     pub at: Where,
@@ -234,6 +241,8 @@ pub(super) fn controller(runs: &Path, run: &Path) -> Result<(RunFolder, Config)>
 
 fn eval(args: &EvalArgs) -> Result<()> {
     let (folder, config) = controller(&args.at.runs, &args.run)?;
+    let gate: Option<Gate> = args.gate.load("docs/controllers.md")?;
+    gate.as_ref().map_or(Ok(()), |gate| gate.check(config.task))?;
     let backend = args.at.compute.open()?;
     let (characters, horizon) = (args.characters.get(), config.horizon());
     if horizon < 2 {
@@ -242,30 +251,22 @@ fn eval(args: &EvalArgs) -> Result<()> {
         )));
     }
     let mut play = Play::open(&folder, &config, backend.as_ref(), (characters, horizon, args.seed))?;
-    let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(&mut play, who, horizon, args.seed));
-    let (policy, prior): (Measured, Measured) = (policy?, prior?);
+    let report = compare(&mut play, horizon, args.seed)?;
+    let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
     if args.at.json {
-        let named = |m: &Measured| {
-            let mut all = serde_json::Map::from_iter(m.task.iter().map(|(name, x)| ((*name).to_owned(), (*x).into())));
-            all.insert("step_reward".into(), m.step_reward.into());
-            all
+        let named = |numbers: &[Number]| {
+            let all = numbers.iter().map(|number| (number.key.to_owned(), number.value.into()));
+            serde_json::Map::from_iter(all)
         };
         let result = serde_json::json!({
-            "run": folder.path(), "task": config.task, "characters": characters, "horizon": config.horizon(),
-            "policy": named(&policy), "prior": named(&prior),
+            "run": folder.path(), "task": config.task, "characters": characters, "horizon": horizon,
+            "seconds": report.seconds, "policy": named(&report.policy), "prior": named(&report.prior), "gate": verdicts,
         });
-        return print(&format!("{result}\n"));
+        print(&format!("{result}\n"))?;
+    } else {
+        print(&format!("{}: {report}", folder.path().display()))?;
     }
-    let mut text =
-        format!("{} characters, {} steps\n{:28} {:>10} {:>10}\n", characters, config.horizon(), "", "policy", "prior");
-    let mut row = |name: &str, policy: f64, prior: f64| {
-        text += &format!("{:28} {policy:10.4} {prior:10.4}\n", name.replace('_', " "));
-    };
-    row("step_reward", policy.step_reward, prior.step_reward);
-    for ((name, ours), (_, theirs)) in policy.task.iter().zip(&prior.task) {
-        row(name, *ours, *theirs);
-    }
-    print(&text)
+    gate::verdict(&verdicts)
 }
 
 fn list() -> Result<()> {

@@ -1,5 +1,6 @@
 //! `mvae-fast eval`: measures a trained model, and holds it against thresholds.
 use super::compute::Compute;
+use super::gate::GateArg;
 use super::{checkpoint_file, print};
 use crate::quality::gate::{self, Gate};
 use crate::quality::{Bench, Options};
@@ -36,9 +37,9 @@ pub struct EvalArgs {
     /// Seed of starts and latents
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
-    /// Exit 5 unless these thresholds (TOML; without a file the built-in ones) are met
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    pub gate: Option<Option<PathBuf>>,
+    /// What must be met.
+    #[command(flatten)]
+    pub gate: GateArg,
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
@@ -63,11 +64,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             "--walks {walks} of --frames {frames}: expected at least {MIN_FRAMES} frames, and at most {MAX_FRAMES} in all"
         )));
     }
-    let gate = match &args.gate {
-        None => None,
-        Some(None) => Some(Gate::default()),
-        Some(Some(file)) => Some(Gate::load(file)?),
-    };
+    let gate: Option<Gate> = args.gate.load("docs/quality.md")?;
     let (file, _) = checkpoint_file(&args.runs, &args.run)?;
     let trained = Trained::load(&file)?;
     let source = trained.source(&args.data)?;

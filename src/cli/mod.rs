@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod environment;
 mod eval;
 mod export;
+mod gate;
 mod generate;
 mod import;
 mod info;

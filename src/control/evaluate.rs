@@ -1,124 +1,319 @@
 //! How well a policy does what is asked for: one episode of its mean, beside one of latents from the prior.
+//!
+//! Lengths are metres and times seconds, whatever the units of the data, the body and the rules.
 use super::play::{Play, Who, perform};
-use super::stage::Stage;
+use super::stage::{Material, Stage};
 use crate::Result;
 use crate::arena::Mat;
 use crate::backend::Memory;
 use crate::motion::Rig;
+use crate::motion::rig::METRES;
 use crate::ops::advantage::OUTCOME;
-use crate::ops::world::{Task, joystick, path, target};
+use crate::ops::world::{LOST_REWARD, MAP, Task, joystick, path, target};
 use crate::philox::{Purpose, Stream};
-use serde::Serialize;
+use std::fmt::{self, Display, Formatter};
 
-/// What was measured over an episode of all characters.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Measured {
-    /// Reward of a step, mean.
-    pub step_reward: f64,
-    /// Numbers of the task, by name.
-    pub task: Vec<(&'static str, f64)>,
+/// A number that was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Number {
+    /// Its name, which ends in its unit where it has one.
+    pub key: &'static str,
+    /// What it is, in words.
+    pub label: String,
+    /// How much; no number where nothing was seen of it.
+    pub value: f64,
 }
 
-/// Runs one episode of `horizon` steps from fresh starts. Errors: those of the backend.
-pub fn measure(play: &mut Play, who: Who, horizon: usize, seed: u64) -> Result<Measured> {
-    let mut seen = Seen::default();
-    let (mut reward, mut count) = (0.0, 0.0);
+/// What was measured of a policy and of latents from the prior, from the same starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// What was asked for.
+    pub task: Task,
+    /// Characters side by side.
+    pub characters: usize,
+    /// Steps of the episode.
+    pub steps: usize,
+    /// How long it is.
+    pub seconds: f64,
+    /// Of the policy's mean.
+    pub policy: Vec<Number>,
+    /// Of latents from the prior.
+    pub prior: Vec<Number>,
+}
+
+/// Runs an episode of `steps` steps of each from fresh starts. Errors: those of the backend.
+pub fn compare(play: &mut Play, steps: usize, seed: u64) -> Result<Report> {
+    let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(play, who, steps, seed));
+    let (mut policy, prior) = (policy?, prior?);
+    let key = "targets_reached";
+    if let (Some(reached), Some(of_prior)) = (find(&policy, key), find(&prior, key)) {
+        let after = policy.iter().position(|number| number.key == "of_ideal_percent").map_or(policy.len(), |i| i + 1);
+        policy.insert(after, number("times_the_prior", "reached, times the prior's", reached / of_prior));
+    }
+    let w = &play.stage.environment.world;
+    let seconds = (steps * play.stage.environment.frame_skip) as f64 / play.material.rig.fps;
+    Ok(Report { task: w.rules.task, characters: w.root.rows(), steps, seconds, policy, prior })
+}
+
+impl Report {
+    /// The policy's number of that name, where anything was seen of it.
+    pub fn get(&self, key: &str) -> Option<f64> {
+        find(&self.policy, key).filter(|value| !value.is_nan())
+    }
+}
+
+fn find(numbers: &[Number], key: &str) -> Option<f64> {
+    numbers.iter().find(|number| number.key == key).map(|number| number.value)
+}
+
+fn number(key: &'static str, label: impl Into<String>, value: f64) -> Number {
+    Number { key, label: label.into(), value }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let (task, characters, steps) = (self.task.name(), self.characters, self.steps);
+        writeln!(f, "task {task}, characters: {characters}, {steps} steps ({:.1} s)", self.seconds)?;
+        let wide = self.policy.iter().map(|number| number.label.chars().count()).max().unwrap_or_default();
+        writeln!(f, "{:wide$} {:>10} {:>10}", "", "policy", "prior")?;
+        let text = |value: f64| {
+            let digits = if value.abs() < 100.0 { 3 } else { 1 };
+            if value.is_nan() { "-".into() } else { format!("{value:.digits$}") }
+        };
+        self.policy.iter().try_for_each(|Number { key, label, value }| {
+            let prior = find(&self.prior, key).unwrap_or(f64::NAN);
+            writeln!(f, "{label:wide$} {:>10} {:>10}", text(*value), text(prior))
+        })
+    }
+}
+
+fn measure(play: &mut Play, who: Who, steps: usize, seed: u64) -> Result<Vec<Number>> {
+    let mut seen = Seen::new(&play.stage, &play.material);
     let mut before = None;
     // After the last step everybody starts anew: what is there then is of the next episode.
-    perform(&play.stage, &mut play.memory, who, horizon - 1, |stage, memory| {
+    perform(&play.stage, &mut play.memory, who, steps - 1, |stage, memory| {
         let target = read(memory, stage.environment.world.target)?;
-        if let Some(before) = before.replace(target) {
-            let outcome = read(memory, stage.environment.world.outcome)?;
-            reward += outcome.chunks_exact(OUTCOME).map(|outcome| outcome[0]).sum::<f64>();
-            count += (outcome.len() / OUTCOME) as f64;
-            seen.ended += outcome.chunks_exact(OUTCOME).filter(|outcome| outcome[1] == 0.0).count() as f64;
-            seen.add(stage, memory, (&before, &outcome))?;
-        }
-        Ok(())
+        before.replace(target).map_or(Ok(()), |before| seen.add(memory, &before))
     })?;
-    let task = seen.numbers(&play.stage, &play.material.rig, count, (horizon, seed));
-    Ok(Measured { step_reward: reward / count, task })
+    Ok(seen.numbers(steps, seed))
 }
 
 fn read(memory: &Memory, mat: Mat<f32>) -> Result<Vec<f64>> {
     Ok(memory.read(mat)?.into_iter().map(f64::from).collect())
 }
 
-/// Sums over steps and characters.
+/// A mean that is being taken.
 #[derive(Default)]
-struct Seen {
-    /// Episodes that ended early: in no human pose, or at a wall.
-    ended: f64,
-    hits: f64,
-    near: f64,
-    heading: f64,
-    /// Frames in which a direction is asked for: any but those of speed 0.
-    headed: f64,
-    speed_error: f64,
-    /// Commanded and achieved speeds.
-    speeds: Vec<[f64; 2]>,
+struct Mean {
+    sum: f64,
+    count: f64,
 }
 
-impl Seen {
-    /// A step, given the targets before it and what it brought. Who is done starts anew, with another target.
-    fn add(&mut self, stage: &Stage, memory: &Memory, (before, outcome): (&[f64], &[f64])) -> Result<()> {
-        let w = &stage.environment.world;
-        let (body, target, root) = (w.rules.body, read(memory, w.target)?, read(memory, w.root)?);
-        let goes_on = |p: usize| outcome[p * OUTCOME + 1] > 0.0;
+impl Mean {
+    fn add(&mut self, x: f64) {
+        self.sum += x;
+        self.count += 1.0;
+    }
+
+    fn value(&self) -> f64 {
+        self.sum / self.count
+    }
+}
+
+/// What was seen over the steps of all characters.
+struct Seen<'a> {
+    stage: &'a Stage,
+    rig: &'a Rig,
+    course: &'a [[f64; 2]],
+    /// Metres of a body unit, and metres a second of a body unit a frame.
+    metres: f64,
+    speed_unit: f64,
+    reward: Mean,
+    /// How fast characters are, m/s.
+    speed: Mean,
+    /// Episodes that ended early: in no human pose, or at a wall.
+    ended: f64,
+    /// Those at a wall.
+    walls: f64,
+    targets: f64,
+    /// Share of the time near the point, and how far it is, m.
+    near: Mean,
+    distance: Mean,
+    /// Error of the heading where a direction is asked for, degrees: not at a speed of 0.
+    heading: Mean,
+    speed_error: Mean,
+    /// Commanded and achieved speeds, m/s.
+    speeds: Vec<[f64; 2]>,
+    /// Skate of feet in contact, cm/s.
+    skate: Mean,
+    /// Cells that each character saw before its first end, and whether that was.
+    cells: Vec<u32>,
+    over: Vec<bool>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(stage: &'a Stage, material: &'a Material) -> Self {
+        let (rig, w) = (&material.rig, &stage.environment.world);
+        let (metres, characters) = (w.rules.body * METRES, w.root.rows());
+        let [reward, speed, near, distance, heading, speed_error, skate] = Default::default();
+        let [ended, walls, targets] = Default::default();
+        Seen {
+            stage,
+            rig,
+            course: material.course(),
+            metres,
+            speed_unit: metres * rig.fps,
+            reward,
+            speed,
+            ended,
+            walls,
+            targets,
+            near,
+            distance,
+            heading,
+            speed_error,
+            speeds: Vec::new(),
+            skate,
+            cells: vec![0; characters],
+            over: vec![false; characters],
+        }
+    }
+
+    /// A step, given the targets before it. Who is done starts anew, with another target: only its reward is of the step.
+    fn add(&mut self, memory: &Memory, before: &[f64]) -> Result<()> {
+        let (rig, frame_skip, w) = (self.rig, self.stage.environment.frame_skip, &self.stage.environment.world);
+        let (outcome, frames) = (read(memory, w.outcome)?, memory.read(w.frames)?);
+        outcome.chunks_exact(OUTCOME).for_each(|outcome| self.reward.add(outcome[0]));
+        let goes_on: Vec<bool> = outcome.chunks_exact(OUTCOME).map(|outcome| outcome[1] > 0.0).collect();
+        self.ended += goes_on.iter().filter(|goes_on| !**goes_on).count() as f64;
+        let going = || (0..goes_on.len()).filter(|&p| goes_on[p]);
+        // The frames of the step that were applied.
+        let applied = |p: usize| {
+            let row = &frames[p * w.frames.cols()..][..frame_skip * w.frame_size()];
+            row.chunks_exact(w.frame_size())
+        };
+        let speed = |frame: &[f32]| f64::from(frame[0]).hypot(frame[1].into()) * METRES * rig.fps;
+        for p in going() {
+            applied(p).for_each(|frame| self.speed.add(speed(frame)));
+        }
         match w.rules.task {
             Task::Target => {
-                let pairs = target.chunks(2).zip(before.chunks(2)).enumerate();
-                self.hits += pairs.filter(|(p, (now, before))| now != before && goes_on(*p)).count() as f64;
+                let target = read(memory, w.target)?;
+                self.targets += going().filter(|p| target[2 * p..][..2] != before[2 * p..][..2]).count() as f64;
             }
             Task::Path => {
-                let away = before.chunks(2).zip(root.chunks(2)).map(|(t, r)| (t[0] - r[0]).hypot(t[1] - r[1]));
-                self.near +=
-                    away.enumerate().filter(|(p, away)| *away < path::RADIUS * body && goes_on(*p)).count() as f64;
+                let root = read(memory, w.root)?;
+                for p in going() {
+                    let away = (before[2 * p] - root[2 * p]).hypot(before[2 * p + 1] - root[2 * p + 1]) * METRES;
+                    self.near.add(f64::from(u8::from(away < path::RADIUS * self.metres)));
+                    self.distance.add(away);
+                }
+                // Who ended was not near.
+                self.near.count += goes_on.iter().filter(|goes_on| !**goes_on).count() as f64;
             }
             Task::Joystick => {
-                let (command, facing, frames) =
-                    (read(memory, w.command)?, read(memory, w.facing)?, read(memory, w.frames)?);
-                let row = frames.len() / facing.len();
-                for (p, command) in command.chunks(2).enumerate() {
-                    if command[1] > 0.0 {
-                        let angle = command[0] + facing[p]; // the bearing of the command in the character's own frame
-                        self.heading += angle.sin().atan2(angle.cos()).abs().to_degrees();
-                        self.headed += 1.0;
+                let (command, facing) = (read(memory, w.command)?, read(memory, w.facing)?);
+                for p in going() {
+                    let [direction, asked] = [command[2 * p], command[2 * p + 1] * self.speed_unit];
+                    if asked > 0.0 {
+                        let angle = direction + facing[p]; // the bearing of the command in the character's own frame
+                        self.heading.add(angle.sin().atan2(angle.cos()).abs().to_degrees());
                     }
-                    let speed = frames[p * row].hypot(frames[p * row + 1]) / body;
-                    self.speed_error += (command[1] - speed).abs();
-                    self.speeds.push([command[1], speed]);
+                    for frame in applied(p) {
+                        self.speed_error.add((asked - speed(frame)).abs());
+                        self.speeds.push([asked, speed(frame)]);
+                    }
                 }
             }
-            Task::Walk | Task::Maze => {}
+            Task::Walk => {
+                for frame in going().flat_map(applied) {
+                    let skates = [0, 1].into_iter().filter_map(|side| rig.contact(frame, side));
+                    skates.for_each(|skate| self.skate.add(100.0 * skate));
+                }
+            }
+            Task::Maze => {
+                let visited = memory.read(w.visited)?;
+                for (p, map) in visited.chunks_exact(MAP).enumerate() {
+                    if goes_on[p] && !self.over[p] {
+                        self.cells[p] = map.iter().map(|word| word.count_ones()).sum();
+                    }
+                    self.over[p] |= !goes_on[p];
+                    // Who is lost has a reward of its own.
+                    self.walls += f64::from(u8::from(!goes_on[p] && outcome[p * OUTCOME] > LOST_REWARD));
+                }
+            }
         }
         Ok(())
     }
 
-    fn numbers(&self, stage: &Stage, rig: &Rig, count: f64, episode: (usize, u64)) -> Vec<(&'static str, f64)> {
-        let w = &stage.environment.world;
-        let characters = w.root.rows() as f64;
-        let mut numbers = match w.rules.task {
+    fn numbers(&self, steps: usize, seed: u64) -> Vec<Number> {
+        let (environment, rules) = (&self.stage.environment, &self.stage.environment.world.rules);
+        let characters = environment.world.root.rows() as f64;
+        let mut numbers = vec![number("step_reward", "reward of a step", self.reward.value())];
+        numbers.extend(match rules.task {
             Task::Target => {
-                let ideal = ideal_targets(stage, rig, (episode.0 * stage.environment.frame_skip, episode.1));
-                vec![("targets_reached", self.hits / characters), ("ideal_targets", ideal)]
+                let (reached, pace) = (self.targets / characters, self.rig.speeds.q75 * METRES * self.rig.fps);
+                let ideal = ideal_targets(self.stage, self.rig, steps * environment.frame_skip, seed);
+                vec![
+                    number("targets_reached", "targets reached", reached),
+                    number("ideal_targets", format!("targets of an ideal point at {pace:.2} m/s"), ideal),
+                    number("of_ideal_percent", "reached, % of the ideal point's", 100.0 * reached / ideal),
+                ]
             }
-            Task::Path => vec![("near_share", self.near / count)],
-            Task::Joystick => vec![
-                ("heading_error_degrees", self.heading / self.headed),
-                ("speed_error", self.speed_error / count),
-                ("speed_range", w.rules.speed),
-                ("speed_correlation", correlation(&self.speeds)),
+            Task::Path => {
+                let radius = path::RADIUS * self.metres;
+                vec![
+                    number(
+                        "near_percent",
+                        format!("within {radius:.2} m of its point, % of the time"),
+                        100.0 * self.near.value(),
+                    ),
+                    number("distance_m", "distance from its point, m", self.distance.value()),
+                    number("pace_m_s", "speed of the point, m/s", self.pace()),
+                ]
+            }
+            Task::Joystick => {
+                let top = rules.speed * self.speed_unit;
+                let error = self.speed_error.value();
                 // A step's reward is that of all its frames.
-                (
-                    "best_constant_speed_reward",
-                    stage.environment.frame_skip as f64 * best_constant(&self.speeds, w.rules.speed),
-                ),
-            ],
-            Task::Walk | Task::Maze => Vec::new(),
-        };
-        numbers.push(("ended_early", self.ended / characters));
+                let best = environment.frame_skip as f64 * best_constant(&self.speeds, top);
+                vec![
+                    number("best_constant_speed_reward", "that of the best constant speed", best),
+                    number("heading_error_degrees", "error of the heading, degrees", self.heading.value()),
+                    number(
+                        "speed_correlation",
+                        "correlation of commanded and achieved speed",
+                        correlation(&self.speeds),
+                    ),
+                    number("speed_error_m_s", "error of the speed, m/s", error),
+                    number("speed_range_m_s", "range of commanded speeds, m/s", top),
+                    number("speed_error_percent", "error of the speed, % of the range", 100.0 * error / top),
+                ]
+            }
+            Task::Walk => vec![number("foot_skate_cm_s", "skate of feet in contact, cm/s", self.skate.value())],
+            Task::Maze => {
+                let all = (MAP * MAP) as f64;
+                let area = rules.arena.iter().map(|half| 2.0 * half * self.metres).product::<f64>();
+                let share = self.cells.iter().map(|&cells| f64::from(cells)).sum::<f64>() / characters / all;
+                let safe = self.over.iter().filter(|over| !**over).count() as f64 / characters;
+                vec![
+                    number("coverage_percent", format!("seen before the first end, % of {all} cells"), 100.0 * share),
+                    number("coverage_m2", format!("the same, m² of {area:.0}"), share * area),
+                    number("walls_hit", "walls hit", self.walls / characters),
+                    number("unhurt_percent", "who never ended early, %", 100.0 * safe),
+                ]
+            }
+        });
+        numbers.push(number("speed_m_s", "speed, m/s", self.speed.value()));
+        numbers.push(number("ended_early", "ended early, times", self.ended / characters));
         numbers
+    }
+
+    /// How fast the point of a path runs, m/s: the course has one point a step.
+    fn pace(&self) -> f64 {
+        let course = self.course;
+        let ways = course.iter().zip(course.iter().cycle().skip(1)).map(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1]));
+        ways.sum::<f64>() / course.len() as f64 * self.speed_unit / self.stage.environment.frame_skip as f64
     }
 }
 
@@ -130,7 +325,7 @@ fn correlation(pairs: &[[f64; 2]]) -> f64 {
     product(0, 1, a, b) / (product(0, 0, a, a) * product(1, 1, b, b)).sqrt()
 }
 
-/// Reward of a frame of the best policy that keeps one speed and heads right.
+/// Reward of a frame of the best policy that keeps one speed and heads right; `top` is the largest that is asked for.
 fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
     let of = |asked: f64, speed: f64| (-joystick::RANGE / top * (asked - speed).abs()).exp();
     let reward = |speed: f64| pairs.iter().map(|pair| of(pair[0], speed)).sum::<f64>() / pairs.len() as f64;
@@ -139,7 +334,7 @@ fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
 
 /// Targets that a point would reach in an episode of so many frames, which goes straight at the data's 75 % speed quantile: mean over as
 /// many points as there are characters.
-fn ideal_targets(stage: &Stage, rig: &Rig, (frames, seed): (usize, u64)) -> f64 {
+fn ideal_targets(stage: &Stage, rig: &Rig, frames: usize, seed: u64) -> f64 {
     let (speed, points) = (rig.speeds.q75 / stage.environment.world.rules.body, stage.environment.world.root.rows());
     let reached = (0..points).map(|p| {
         let stream = Stream::new(seed, Purpose::Check, p as u64);

@@ -1,7 +1,6 @@
 //! What a controller has before its first update: characters that explore, policy and plans in one arena, and parameters, be
 //! they fresh or those of a checkpoint.
 use super::config::Config;
-use super::course;
 use super::ppo::{self, Update};
 use super::show::Show;
 use super::stage::{Cast, Material, Stage};
@@ -140,8 +139,7 @@ impl<'a> Setup<'a> {
             let data: Vec<i64> = self.memory.read(mat)?.into_iter().map(i64::from).collect();
             tensors.push(Tensor { name: name.to_owned(), shape: vec![mat.len()], data: Data::I64(data.into()) });
         }
-        let course = self.material.course();
-        tensors.extend((!course.is_empty()).then(|| course::tensor(course)));
+        tensors.extend(self.material.tensors());
         tensors.push(Tensor::f64("trainer.episodes", &[self.episodes.len()], self.episodes.as_slice()));
         tensors.push(Tensor::f64("trainer.learning_rate", &[1], vec![self.rate]));
         let json = serde_json::to_value(self.config).expect("a configuration is plain data");

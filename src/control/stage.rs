@@ -5,9 +5,10 @@ use super::course;
 use super::environment::{Environment, Lower, Options, action_size};
 use super::lower::Walker;
 use super::policy::Perceptron;
+use super::poses;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::Memory;
-use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
+use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Tensor};
 use crate::config::Variant;
 use crate::layout::{Layout, Parameters};
 use crate::motion::Rig;
@@ -19,13 +20,11 @@ use crate::philox::Purpose;
 use crate::plan::Plan;
 use crate::run::crc32c;
 use crate::trained::Trained;
-use crate::{Error, Result, data::windows};
+use crate::{Error, Result};
 use std::path::Path;
 
 /// Height of the reference skeleton's hips at rest, feet: a body unit is the data's over this.
 const REFERENCE_HIPS: f64 = 3.21;
-/// Poses to start from, at most; spread evenly over the data.
-const POSES: usize = 1024;
 
 /// What a policy acts in, before any character does.
 pub struct Material {
@@ -56,7 +55,7 @@ pub struct Frozen {
 }
 
 impl Material {
-    /// Reads what a configuration names, for a new run or for the one that has this checkpoint, whose course it keeps.
+    /// Reads what a configuration names, for a new run or for the one that has this checkpoint, which keeps poses and course.
     /// Errors: a decoder that cannot do the task, a lower level that is none, a path or maze that cannot be used, another decoder
     /// than the checkpoint's.
     pub fn load(c: &Config, run: Option<(&Checkpoint, &Path)>) -> Result<Self> {
@@ -71,8 +70,9 @@ impl Material {
             return Err(Error::Usage(format!("--frame-skip is {skip}, but the decoder predicts {k} frames at once")));
         }
         let mut rules = rules(c, &rig, m.variant)?;
-        let poses = poses(&decoder)?;
         let row = m.frame_size * m.condition_frames;
+        let kept = run.map(|(checkpoint, path)| poses::kept(checkpoint, path, row)).transpose()?.flatten();
+        let poses = kept.map_or_else(|| poses::of(&decoder), Ok)?;
         let observation = row + c.task.extra(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
         let of_decoder = crc32c::crc32c(bytemuck::cast_slice(&decoder.values()?));
         let crc32c = crc32c::extend(of_decoder, bytemuck::cast_slice(&poses));
@@ -117,6 +117,13 @@ impl Material {
     /// What the task takes place on, body units: points of the path, both ends of each wall.
     pub fn course(&self) -> &[[f64; 2]] {
         &self.course
+    }
+
+    /// What a checkpoint keeps of it beside the policy: poses and course, so that a run needs neither data nor files again.
+    pub fn tensors(&self) -> Vec<Tensor<'_>> {
+        let m = self.decoder.model();
+        let course = (!self.course.is_empty()).then(|| course::tensor(&self.course));
+        [poses::tensor(&self.poses, m.frame_size * m.condition_frames)].into_iter().chain(course).collect()
     }
 
     /// Places for the decoder's parameters, and for those of the maze's lower level.
@@ -315,27 +322,6 @@ fn rules(c: &Config, rig: &Rig, variant: Variant) -> Result<Rules> {
     let latent_cost = if free { 0.0 } else { c.latent_cost };
     let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
     Ok(Rules { task, body, speed, latent_cost, toes, floors, arena: [0.0; 2], horizon, literal })
-}
-
-/// Conditions to start from, newest frame first; clips shorter than one repeat their first frame.
-fn poses(decoder: &Trained) -> Result<Vec<f32>> {
-    let source = decoder.source(&[]).map_err(|error| match error {
-        Error::Data { path, what, .. } => {
-            let mend = "characters start from poses of the data that the Motion VAE was trained on; put it back";
-            Error::Data { path, what, mend: mend.into() }
-        }
-        other => other,
-    });
-    let set = source?.set;
-    let (f, conditions) = (set.frame_size, decoder.model().condition_frames);
-    let starts = windows::starts(&set.clips(), conditions);
-    let frame = |i: usize| &set.frames[i * f..][..f];
-    if starts.is_empty() {
-        return Ok(frame(0).repeat(conditions));
-    }
-    let count = starts.len().min(POSES);
-    let chosen = (0..count).map(|i| starts[i * starts.len() / count] as usize);
-    Ok(chosen.flat_map(|s| (0..conditions).rev().flat_map(move |j| frame(s + j).iter().copied())).collect())
 }
 
 /// What makes a controller one of another decoder, or of other poses to start from, if anything.

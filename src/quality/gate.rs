@@ -1,6 +1,7 @@
-//! Thresholds that a model must meet.
+//! Thresholds that a model must meet, and how thresholds of any kind are read and held against numbers.
 use super::Report;
 use crate::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -55,24 +56,34 @@ pub struct Verdict {
     pub met: bool,
 }
 
-impl Gate {
-    /// Reads thresholds: TOML, the keys as above. Errors: no such file, no TOML, a key that is not known.
-    pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path, "cannot read"))?;
-        // A file means what it says: a key that it leaves out bounds nothing.
-        toml::from_str(&text).map_err(|error| {
-            let what = error.message().lines().next().unwrap_or_default().to_owned();
-            Error::Usage(format!("{}: {what}; see docs/quality.md for the keys", path.display()))
-        })
+impl Verdict {
+    /// Whether a number is as large as it is to be.
+    pub fn at_least(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
+        Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x >= bound) }
     }
 
+    /// Whether a number is as small as it is to be.
+    pub fn at_most(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
+        Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x <= bound) }
+    }
+}
+
+/// Reads thresholds: TOML, the keys those of `G`, which `docs` lists. Errors: no such file, no TOML, a key that is not known.
+pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path, "cannot read"))?;
+    // A file means what it says: a key that it leaves out bounds nothing.
+    toml::from_str(&text).map_err(|error| {
+        let what = error.message().lines().next().unwrap_or_default().to_owned();
+        Error::Usage(format!("{}: {what}; see {docs} for the keys", path.display()))
+    })
+}
+
+impl Gate {
     /// Holds a report against the thresholds.
     pub fn judge(&self, report: &Report) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at_least = |name: &str, value: Option<f64>, bound: Option<f64>| {
-            if let Some(bound) = bound {
-                verdicts.push(Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x >= bound) });
-            }
+            verdicts.extend(bound.map(|bound| Verdict::at_least(name, value, bound)));
         };
         let (p, w) = (&report.posterior, &report.walks);
         let feet = |gait: &Option<super::gait::GaitReport>| gait.as_ref().and_then(|gait| gait.feet.clone());
@@ -87,9 +98,7 @@ impl Gate {
         at_least("contact", both.as_ref().map(|(walks, data)| walks.contact / data.contact), self.contact);
 
         let mut at_most = |name: String, value: Option<f64>, bound: Option<f64>| {
-            if let Some(bound) = bound {
-                verdicts.push(Verdict { name, value, bound, met: value.is_some_and(|x| x <= bound) });
-            }
+            verdicts.extend(bound.map(|bound| Verdict::at_most(name, value, bound)));
         };
         at_most("skate".into(), both.as_ref().map(|(walks, data)| walks.skate / data.skate), self.skate);
         if self.speed_share.is_some() || self.speed_metres.is_some() {

@@ -1,0 +1,23 @@
+//! `--gate`: thresholds that exit 5 unless they are met.
+use crate::Result;
+use crate::quality::gate;
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+
+/// What must be met.
+#[derive(Debug, clap::Args)]
+pub struct GateArg {
+    /// Exit 5 unless these thresholds (TOML; without a file the built-in ones) are met
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub gate: Option<Option<PathBuf>>,
+}
+
+impl GateArg {
+    /// The thresholds that are asked for; `docs` lists the keys. Errors: a file that cannot be read.
+    pub fn load<G: Default + DeserializeOwned>(&self, docs: &str) -> Result<Option<G>> {
+        self.gate
+            .as_ref()
+            .map(|file| file.as_ref().map_or_else(|| Ok(G::default()), |file| gate::load(file, docs)))
+            .transpose()
+    }
+}

@@ -1,0 +1,85 @@
+//! Thresholds that a controller must meet.
+use super::evaluate::Report;
+use crate::ops::world::Task;
+use crate::quality::gate::Verdict;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Bounds of what [`super::evaluate`] measures, by its names; a key that is absent bounds nothing, nor does one of another task.
+/// The default asks for controllers that do what their data can do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// Target: smallest number of targets, % of those of the ideal point.
+    pub of_ideal_percent: Option<f64>,
+    /// Target: smallest number of targets, in those of latents from the prior.
+    pub times_the_prior: Option<f64>,
+    /// Joystick: largest mean error of the heading, degrees.
+    pub heading_error_degrees: Option<f64>,
+    /// Joystick: smallest correlation of commanded and achieved speed.
+    pub speed_correlation: Option<f64>,
+    /// Joystick: largest mean error of the speed, % of the range.
+    pub speed_error_percent: Option<f64>,
+    /// Path: smallest share of the time near the point, %.
+    pub near_percent: Option<f64>,
+    /// Walk: largest skate of feet in contact, cm/s.
+    pub foot_skate_cm_s: Option<f64>,
+    /// Maze: smallest share of its cells, %.
+    pub coverage_percent: Option<f64>,
+    /// Maze: most walls that a character hits.
+    pub walls_hit: Option<f64>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate {
+            of_ideal_percent: Some(60.0),
+            times_the_prior: Some(3.0),
+            heading_error_degrees: Some(20.0),
+            speed_correlation: Some(0.8),
+            speed_error_percent: Some(25.0),
+            near_percent: Some(50.0),
+            foot_skate_cm_s: None,
+            coverage_percent: None,
+            walls_hit: None,
+        }
+    }
+}
+
+impl Gate {
+    /// Refuses thresholds that ask nothing of a task, which everything would meet.
+    pub fn check(&self, task: Task) -> Result<()> {
+        let name = task.name();
+        let what = format!("--gate bounds nothing that is measured of task {name}");
+        let nothing = || Error::Usage(format!("{what}; give a file with a key of its own, see docs/controllers.md"));
+        (!self.asked(task).is_empty()).then_some(()).ok_or_else(nothing)
+    }
+
+    /// Holds what was measured against the thresholds of its task.
+    pub fn judge(&self, report: &Report) -> Vec<Verdict> {
+        self.asked(report.task).into_iter().map(|(key, bound, judged)| judged(key, report.get(key), bound)).collect()
+    }
+
+    /// What is asked of a task: a number's name, its bound, and which one it is.
+    fn asked(&self, task: Task) -> Vec<(&'static str, f64, Judge)> {
+        let (least, most): (Judge, Judge) =
+            (|k, x, bound| Verdict::at_least(k, x, bound), |k, x, bound| Verdict::at_most(k, x, bound));
+        let all = [
+            (Task::Target, "of_ideal_percent", self.of_ideal_percent, least),
+            (Task::Target, "times_the_prior", self.times_the_prior, least),
+            (Task::Joystick, "heading_error_degrees", self.heading_error_degrees, most),
+            (Task::Joystick, "speed_correlation", self.speed_correlation, least),
+            (Task::Joystick, "speed_error_percent", self.speed_error_percent, most),
+            (Task::Path, "near_percent", self.near_percent, least),
+            (Task::Walk, "foot_skate_cm_s", self.foot_skate_cm_s, most),
+            (Task::Maze, "coverage_percent", self.coverage_percent, least),
+            (Task::Maze, "walls_hit", self.walls_hit, most),
+        ];
+        all.into_iter()
+            .filter(|row| row.0 == task)
+            .filter_map(|(_, key, bound, judge)| Some((key, bound?, judge)))
+            .collect()
+    }
+}
+
+type Judge = fn(&'static str, Option<f64>, f64) -> Verdict;

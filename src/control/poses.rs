@@ -1,0 +1,50 @@
+//! Poses that characters start from: some of the decoder's training data, which a run keeps in its checkpoint, so that it goes on, is
+//! measured and shown without that data.
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::data::windows;
+use crate::trained::Trained;
+use crate::{Error, Result};
+use std::path::Path;
+
+/// How many, at most; spread evenly over the data.
+const POSES: usize = 1024;
+/// Their name in a checkpoint.
+const TENSOR: &str = "task.poses";
+
+/// Conditions to start from, newest frame first; clips shorter than one repeat their first frame. Errors: the data is not
+/// there, or not what it was.
+pub fn of(decoder: &Trained) -> Result<Vec<f32>> {
+    let source = decoder.source(&[]).map_err(|error| match error {
+        Error::Data { path, what, .. } => {
+            let mend = "characters start from poses of the data that the Motion VAE was trained on; put it back";
+            Error::Data { path, what, mend: mend.into() }
+        }
+        other => other,
+    });
+    let set = source?.set;
+    let (f, conditions) = (set.frame_size, decoder.model().condition_frames);
+    let starts = windows::starts(&set.clips(), conditions);
+    let frame = |i: usize| &set.frames[i * f..][..f];
+    if starts.is_empty() {
+        return Ok(frame(0).repeat(conditions));
+    }
+    let count = starts.len().min(POSES);
+    let chosen = (0..count).map(|i| starts[i * starts.len() / count] as usize);
+    Ok(chosen.flat_map(|s| (0..conditions).rev().flat_map(move |j| frame(s + j).iter().copied())).collect())
+}
+
+/// Conditions of `row` numbers as a checkpoint keeps them.
+pub fn tensor(poses: &[f32], row: usize) -> Tensor<'_> {
+    Tensor::f32(TENSOR, &[poses.len() / row, row], poses)
+}
+
+/// The conditions of `row` numbers that a checkpoint keeps; none in one that is older than they. Errors: of another size.
+pub fn kept(checkpoint: &Checkpoint, path: &Path, row: usize) -> Result<Option<Vec<f32>>> {
+    let Some(tensor) = checkpoint.get(TENSOR) else {
+        return Ok(None);
+    };
+    let count = tensor.shape.first().copied().unwrap_or_default();
+    let mut poses = vec![0.0; count * row];
+    checkpoint.copy(path, TENSOR, &[count, row], &mut poses)?;
+    Ok(Some(poses))
+}
