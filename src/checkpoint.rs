@@ -66,7 +66,8 @@ pub struct Meta {
     pub version: String,
     /// Sizes of the network.
     pub model: ModelConfig,
-    /// How features are normalised, by the statistics `normalization.{max,min,avg,std}`.
+    /// How features are normalised, by the statistics `normalization.{max,min,avg,std}`, and `.weight` where features count
+    /// differently.
     pub normalization: Normalization,
     /// The whole configuration of the training run.
     pub config: serde_json::Value,

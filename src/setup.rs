@@ -120,7 +120,7 @@ impl<'a> Setup<'a> {
             let training_frames = split.train.iter().cloned().flatten().map(|i| set.frame(i));
             let mut statistics = Statistics::of_rows(training_frames, set.frame_size);
             let toes = set.rig.iter().flat_map(|rig| moved_features(&rig.skeleton.toes, rig.skeleton.len()));
-            statistics.emphasize(toes, c.toe_weight);
+            toes.for_each(|feature| statistics.weight[feature] = c.toe_weight);
             statistics
         });
         let mut bridged = Bridged { clips: split.train.clone(), ..Bridged::default() };
@@ -154,7 +154,9 @@ impl<'a> Setup<'a> {
         let shown = Shown { set: &set, split: &split, normalization: (c.normalization, &statistics) };
         let shown = Clips::new(&mut arena, &parameters, data, &model, &shown, c.seed)?;
         let mut memory = Memory::new(backend, arena)?;
-        memory.write(data, &[&*set.frames, &*bridged.frames].concat())?;
+        let frames = set.num_frames();
+        memory.write(data.rows_at(0, frames), &set.frames)?;
+        memory.write(data.rows_at(frames, data.rows() - frames), &bridged.frames)?;
         parameters.write_normalization(&mut memory, &statistics, c.normalization)?;
 
         let state = State::new(&parameters, &statistics, &step);

@@ -3,8 +3,8 @@
 //!
 //! Recordings end in ways that nothing follows: a runner brakes at the wall. Trained on the clips alone, a model learns the
 //! braking and nothing of what comes after, and sooner or later every walk ends there.
-use crate::motion::features::{Part, joints, slot, vector};
-use crate::motion::vector::{about_y, apply_inverse, sub};
+use crate::motion::features::{Part, displacement, joints, slot};
+use crate::motion::vector::{about_y, apply_inverse};
 use std::ops::Range;
 
 /// A clip is left within so many seconds before its end.
@@ -143,7 +143,7 @@ fn less(a: &[f32], b: &[f32], bound: f32) -> Option<f32> {
             return None;
         }
     }
-    Some(square)
+    (square < bound).then_some(square) // not a NaN
 }
 
 /// Makes a frame's velocities those of its positions and of the positions of the frame before. (Its axes, means of axes that are
@@ -152,12 +152,9 @@ fn less(a: &[f32], b: &[f32], bound: f32) -> Option<f32> {
 fn set_velocities(before: &[f32], frame: &mut [f32]) {
     let Some(joints) = joints(frame.len()) else { return };
     let turn = about_y(frame[2].into());
-    let moved = [frame[0].into(), 0.0, frame[1].into()];
     for joint in 0..joints {
-        let [position, velocity] = [Part::Position, Part::Velocity].map(|part| slot(part, joint, joints));
-        let stood = apply_inverse(&turn, sub(vector(before, position), moved));
-        let displaced = sub(vector(frame, position), stood);
-        frame[velocity..velocity + 3].copy_from_slice(&displaced.map(|x| x as f32));
+        let velocity = apply_inverse(&turn, displacement(before, frame, joint));
+        frame[slot(Part::Velocity, joint, joints)..][..3].copy_from_slice(&velocity.map(|x| x as f32));
     }
 }
 

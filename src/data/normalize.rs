@@ -15,8 +15,8 @@ pub struct Statistics {
     pub avg: Vec<f64>,
     /// Standard deviation with divisor N - 1; 1 where it is exactly 0 or there is one frame only.
     pub std: Vec<f64>,
-    /// How many times its squared error counts, 1 unless [`Statistics::emphasize`] said so: its normalised values are
-    /// larger by the root of that.
+    /// How many times its squared error counts, 1 in fresh statistics: its normalised values are larger by the root of
+    /// that.
     pub weight: Vec<f64>,
 }
 
@@ -55,11 +55,6 @@ impl Statistics {
             *s = if *s == 0.0 { 1.0 } else { (*s / (count - 1) as f64).sqrt() };
         }
         Statistics { max, min, avg, std, weight: vec![1.0; frame_size] }
-    }
-
-    /// Lets the squared errors of some features count `weight` times.
-    pub fn emphasize(&mut self, features: impl IntoIterator<Item = usize>, weight: f64) {
-        features.into_iter().for_each(|feature| self.weight[feature] = weight);
     }
 
     /// Scale and shift, `frame_size` values each: normalised = (x - shift) / scale.

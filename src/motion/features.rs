@@ -1,7 +1,7 @@
 //! World poses to feature vectors and back: root motion, joint positions, joint velocities, Y axes, Z axes.
 use super::Skeleton;
 use super::pose::{Pose, Root, wrapped};
-use super::vector::{Vec3, add, apply, apply_inverse, axes_from_yz, sub};
+use super::vector::{Vec3, about_y, add, apply, apply_inverse, axes_from_yz, sub};
 
 /// F: three numbers of root motion and four vectors a joint.
 pub const fn frame_size(joints: usize) -> usize {
@@ -33,14 +33,21 @@ pub const fn slot(part: Part, joint: usize, joints: usize) -> usize {
 
 /// The features that say where these of `joints` joints are and how they move.
 pub fn moved_features(of: &[usize], joints: usize) -> impl Iterator<Item = usize> {
-    let parts = of.iter().flat_map(|&joint| [Part::Position, Part::Velocity].map(|part| (part, joint)));
-    let slots: Vec<usize> = parts.map(|(part, joint)| slot(part, joint, joints)).collect();
-    slots.into_iter().flat_map(|slot| slot..slot + 3)
+    let first = move |&joint: &usize| [Part::Position, Part::Velocity].map(|part| slot(part, joint, joints));
+    of.iter().flat_map(first).flat_map(|first| first..first + 3)
 }
 
 /// Three numbers of a frame from index `at` on.
 pub fn vector(frame: &[f32], at: usize) -> Vec3 {
     [frame[at].into(), frame[at + 1].into(), frame[at + 2].into()]
+}
+
+/// How far a joint has moved from the frame before to this one, feet, as seen in the facing of the frame before.
+pub fn displacement(before: &[f32], frame: &[f32], joint: usize) -> Vec3 {
+    let position = slot(Part::Position, joint, (frame.len() - 3) / 12);
+    let moved = [frame[0].into(), 0.0, frame[1].into()];
+    let stands = add(moved, apply(&about_y(frame[2].into()), vector(frame, position)));
+    sub(stands, vector(before, position))
 }
 
 /// Appends the features of `pose`, of which `previous` is the pose one frame earlier.

@@ -1,8 +1,8 @@
 //! What a person would see in a set's motion: how fast it goes and turns, how feet meet the floor, whether bones and
 //! velocities hold together, and where to look.
-use super::features::{Part, slot, vector};
+use super::features::{Part, displacement, slot, vector};
 use super::rig::{METRES, Rig, looseness, quantile};
-use super::vector::{Vec3, about_y, add, apply, length, sub};
+use super::vector::{Vec3, about_y, apply, length, sub};
 use crate::data::Dataset;
 use serde::Serialize;
 use std::fmt;
@@ -253,11 +253,9 @@ fn oddities(rig: &Rig, frame: &[f32]) -> Vec<(f64, String)> {
 /// How far each joint's velocity is from the displacement of its positions, metres: both in the facing of the frame before.
 fn velocity_errors(rig: &Rig, before: &[f32], frame: &[f32]) -> Vec<f64> {
     let turn = about_y(frame[2].into());
-    let moved = [frame[0].into(), 0.0, frame[1].into()];
     let error = |joint: usize| {
         let velocity = vector(frame, slot(Part::Velocity, joint, rig.skeleton.len()));
-        let displaced = sub(add(moved, apply(&turn, position(rig, frame, joint))), position(rig, before, joint));
-        METRES * length(sub(displaced, apply(&turn, velocity)))
+        METRES * length(sub(displacement(before, frame, joint), apply(&turn, velocity)))
     };
     (0..rig.skeleton.len()).map(error).collect()
 }
