@@ -9,7 +9,8 @@ use std::ops::Range;
 
 /// A clip is left within so many seconds before its end.
 const LEAVE: f64 = 0.5;
-/// The frame that motion crosses over to has at least so many seconds to its clip's end, and is so far from where it came.
+/// The frame that motion crosses over to has at least so many seconds to its clip's end; in the same clip, it is so far from
+/// where motion came.
 const ARRIVE: f64 = 0.75;
 /// Seconds after which nothing of the clip that was left is seen any more.
 const BLEND: f64 = 0.25;
@@ -64,7 +65,7 @@ impl<'a> Bridges<'a> {
             for from in clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end {
                 for (number, other) in clips.iter().enumerate() {
                     for to in other.start..other.end.saturating_sub(arrive) {
-                        if to.abs_diff(from) < arrive {
+                        if other.start == clip.start && to.abs_diff(from) < arrive {
                             continue;
                         }
                         if let Some(square) = less(frame(from), frame(to), least) {
