@@ -1,7 +1,7 @@
 //! The CPU's primitives at the shapes of a training step: matrix products beside the `gemm` crate, the thread team,
 //! the elementwise loops. `cargo bench --bench primitives [-- NAME]`; medians (and minima) of many, in one run.
-use mvae_fast::backend::gemm::{Mat, MatsMut, products};
-use mvae_fast::backend::team::Team;
+use mvae_fast::backend::gemm::{Mat, MatsMut, blend, products};
+use mvae_fast::backend::team::{Team, pieces};
 use mvae_fast::backend::vector;
 
 mod timer;
@@ -127,6 +127,57 @@ impl Case {
     }
 }
 
+/// A layer of six experts and their blend, as it is with a gradient to come (the experts' outputs are kept) and without.
+fn bench_blend(teams: &[Team], rows: usize, cols: usize, depths: [usize; 2]) {
+    const EXPERTS: usize = 6;
+    let inputs: usize = depths.iter().sum();
+    let x = depths.map(|depth| numbers(rows * depth));
+    let w: Vec<Vec<f32>> = (0..EXPERTS).map(|_| numbers(inputs * cols)).collect();
+    let (gate, bias) = (numbers(rows * EXPERTS), numbers(EXPERTS * cols));
+    let (mut each, mut y, mut z) =
+        (vec![0f32; EXPERTS * rows * cols], vec![0f32; rows * cols], vec![0f32; rows * cols]);
+    let factors = |expert: usize, part: usize| {
+        let [first, depth] = [[0, depths[0]][part], depths[part]];
+        let w = &w[expert][first * cols..][..depth * cols];
+        (Mat::new(&x[part], rows, depth, depth), Mat::new(w, depth, cols, cols))
+    };
+    print!("blend of {rows} rows, {cols} columns");
+    for team in teams {
+        let mut kept = || {
+            let stride = EXPERTS * cols;
+            products(team, MatsMut::many(&mut each, EXPERTS, cols, rows, cols, stride), false, 2, factors);
+            team.each(pieces(&mut y, 8 * cols), |task, y| {
+                for (row, y) in y.chunks_exact_mut(cols).enumerate() {
+                    let row = 8 * task + row;
+                    vector::blend(y, &gate[row * EXPERTS..][..EXPERTS], &each[row * stride..], cols, &bias);
+                }
+            });
+        };
+        let mut not_kept = || {
+            let base = (Mat::new(&gate, rows, EXPERTS, EXPERTS), Mat::new(&bias, EXPERTS, cols, cols));
+            blend(team, MatsMut::one(&mut z, rows, cols, cols), base, 2 * EXPERTS, |term| {
+                let (x, w) = factors(term / 2, term % 2);
+                [Mat::new(&gate[term / 2..], rows, 1, EXPERTS), x, w]
+            });
+        };
+        let flops = 2.0 * (EXPERTS * rows * cols * inputs) as f64;
+        let runs = ((5e9 / flops) as usize).clamp(20, 400);
+        let [kept, not_kept] = times(runs, [&mut kept, &mut not_kept]);
+        let rate = |us: f64| flops / us / 1e3;
+        print!(
+            " | {}t kept {:.1} us, {:.0} GFLOP/s (best {:.0}), not kept {:.1} us, {:.0} GFLOP/s (best {:.0})",
+            team.threads(),
+            kept.0,
+            rate(kept.0),
+            rate(kept.1),
+            not_kept.0,
+            rate(not_kept.0),
+            rate(not_kept.1)
+        );
+    }
+    println!();
+}
+
 /// Adam over the parameters of the full-size mixture model.
 fn bench_adam(team: &Team) {
     let mut update = timer::adam(team);
@@ -184,6 +235,12 @@ fn main() {
     let teams = [1, 2].map(Team::new);
     for case in CASES.iter().filter(|case| wanted(case.name)) {
         case.bench(&teams);
+    }
+    if wanted("blend") {
+        for rows in [CHARACTERS, 4096] {
+            bench_blend(&teams, rows, 256, [32, 267]);
+            bench_blend(&teams, rows, 267, [32, 256]);
+        }
     }
     if wanted("adam") {
         teams.iter().for_each(bench_adam);

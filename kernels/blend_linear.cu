@@ -14,7 +14,7 @@
 
 struct BlendLinear {                         // field for field: src/ops/blend_linear.rs
   const float *z, *h, *gate, *w, *bias;      // [B, L]   [B, I - L]   [B, E] rows sum to 1   [E, I, O]   [E, O]
-  float *y, *each, *dy, *deach;              // [B, O]   [B, E, O]   [B, O]   [B, E, O]
+  float *y, *each, *dy, *deach;              // [B, O]   [B, E, O] absent without gradients   [B, O]   [B, E, O]
   float *dz, *dh, *dgate, *dw, *dbias;       // shapes of z, h, gate, w, bias; the first three may be absent
   u32 b, l, i, o, e, act;                    // samples, latent, inputs, outputs, experts, activation
   u32 act_h;                                 // the activation that made h: dh is the gradient before it
@@ -81,7 +81,7 @@ DEVICE void blend_linear_forward(Where at, const BlendLinear& a, BlendShared<Til
       at, shared, a, a.o, a.i, matrix<INNER>(blend_fours(a), [&](u32 b, u32 i) { return blend_input(a, b, i); }),
       matrix<OUTER>(fours(a.w, a.o), [&](u32 e, u32 o, u32 i) { return a.w + (u64(e) * a.i + i) * a.o + o; }),
       [&](u32 b, u32 o, u32 e, float sum) {
-        a.each[(u64(b) * a.e + e) * a.o + o] = sum;
+        if (a.each) a.each[(u64(b) * a.e + e) * a.o + o] = sum;
         return sum + a.bias[e * a.o + o];
       },
       [&](u32 b, u32 o, float blend) { a.y[u64(b) * a.o + o] = activate(a.act, blend); });

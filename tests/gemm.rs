@@ -1,5 +1,5 @@
 //! Matrix products and the thread team: against plain loops in f64, and the same bits on any number of threads.
-use mvae_fast::backend::gemm::{Mat, MatsMut, product, products};
+use mvae_fast::backend::gemm::{Mat, MatsMut, blend, product, products};
 use mvae_fast::backend::team::{Team, pieces};
 use mvae_fast::real::Real;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -146,6 +146,56 @@ fn shapes_of_a_training_step() {
     check::<f64>(&teams, 204, (64, 256, &[299]), 1, false);
     check::<f32>(&teams, 205, (130, 40, &[1200]), 1, false);
     check::<f64>(&teams, 206, (130, 40, &[1200]), 1, false);
+}
+
+/// `blend` is its formula, with the same bits on any number of threads.
+fn check_blend<T: Real>(teams: &[Team], seed: u64, (m, n, depths): (usize, usize, &[usize])) {
+    let mut numbers = Numbers(seed);
+    let mut factors =
+        |k: usize| (Stored::<T>::new(&mut numbers, m, k, false, 3), Stored::<T>::new(&mut numbers, k, n, false, 5));
+    let (base, terms): (_, Vec<_>) = (factors(2), depths.iter().map(|&k| factors(k)).collect());
+    let scales: Vec<T> = numbers.take(m * depths.len());
+    let run = |team: &Team| {
+        let mut out = vec![T::nan(); m * n];
+        blend(team, MatsMut::one(&mut out, m, n, n), (base.0.mat(), base.1.mat()), depths.len(), |t| {
+            [Mat::new(&scales[t..], m, 1, depths.len()), terms[t].0.mat(), terms[t].1.mat()]
+        });
+        out
+    };
+    let out = run(&teams[0]);
+    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+        let (mut want, mut size) = (0.0, 0.0);
+        let all = std::iter::once((1.0, &base))
+            .chain(terms.iter().enumerate().map(|(t, factors)| (scales[i * depths.len() + t].f64(), factors)));
+        for (scale, (a, b)) in all {
+            let products = (0..a.cols).map(|k| scale * a.at(i, k) * b.at(k, j));
+            products.for_each(|product| (want, size) = (want + product, size + product.abs()));
+        }
+        let roundings = depths.iter().sum::<usize>() + 2 + 2 * depths.len();
+        let off = (out[i * n + j].f64() - want).abs();
+        assert!(off <= size * T::epsilon().f64() * roundings as f64, "seed {seed}: ({i}, {j}) is off by {off}");
+    }
+    for team in &teams[1..] {
+        assert!(
+            run(team).iter().zip(&out).all(|(x, y)| x.f64().to_bits() == y.f64().to_bits()),
+            "seed {seed}: other bits"
+        );
+    }
+}
+
+#[test]
+fn blends() {
+    let teams = teams();
+    for (seed, m, n, depths) in [
+        (300, 100, 267, [32, 256].repeat(6)),
+        (301, 70, 32, vec![701, 3]), // in place where two threads share the rows, and in pieces
+        (302, 7, 32, vec![701]),
+        (303, 1, 1, vec![1]),
+        (304, 5, 3, vec![]),
+    ] {
+        check_blend::<f32>(&teams, seed, (m, n, &depths));
+        check_blend::<f64>(&teams, seed, (m, n, &depths));
+    }
 }
 
 #[test]

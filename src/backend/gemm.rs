@@ -1,8 +1,8 @@
 //! Matrix products on the CPU, made for a small batch: few rows against weights that are read once.
 //!
 //! An output element is one chain of fused multiply-adds over the contraction, in its order: the terms one after
-//! another, each from its first index to its last. How the output is cut into tiles and tasks changes no bit, so
-//! neither does the number of threads (nor the width of the vectors).
+//! another, each from its first index to its last (of a blend: each piece of a term, scaled, added to those before). How the
+//! output is cut into tiles and tasks changes no bit, so neither does the number of threads (nor the width of the vectors).
 #![allow(unsafe_code)]
 use super::lanes::prefetch;
 use super::team::Team;
@@ -117,6 +117,49 @@ pub fn products<'a, T: Real>(
     terms: usize,
     factors: impl Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>) + Sync,
 ) {
+    sums(team, out, add, terms, |i, t| {
+        let (a, b) = factors(i, t);
+        Term { a, b, scale: None }
+    });
+}
+
+/// `out = a b + sum_t s(t) a(t) b(t)` for `t < terms`, where `s(t)` [rows, 1] scales the rows; `base` is a and b, `factors(t)` says
+/// which matrices the others are. No product is stored.
+///
+/// # Panics
+/// When shapes do not fit.
+pub fn blend<'a, T: Real>(
+    team: &Team,
+    out: MatsMut<'_, T>,
+    (a, b): (Mat<'a, T>, Mat<'a, T>),
+    terms: usize,
+    factors: impl Fn(usize) -> [Mat<'a, T>; 3] + Sync,
+) {
+    assert!(a.cols > 0, "a product to start from");
+    sums(team, out, false, 1 + terms, |_, t| match t.checked_sub(1) {
+        None => Term { a, b, scale: None },
+        Some(t) => {
+            let [scale, a, b] = factors(t);
+            Term { a, b, scale: Some(scale) }
+        }
+    });
+}
+
+/// A product, its rows perhaps scaled, which is then added to the terms before.
+struct Term<'a, T> {
+    a: Mat<'a, T>,
+    b: Mat<'a, T>,
+    scale: Option<Mat<'a, T>>,
+}
+
+/// Both of the above.
+fn sums<'a, T: Real>(
+    team: &Team,
+    out: MatsMut<'_, T>,
+    add: bool,
+    terms: usize,
+    term: impl Fn(usize, usize) -> Term<'a, T> + Sync,
+) {
     let panels = out.cols.div_ceil(TASK_COLS);
     // Rows are split too when there would be too few tasks to share out evenly; each then packs its panel again.
     let enough = if team.threads() == 1 { 1 } else { 2 * team.threads() };
@@ -130,7 +173,7 @@ pub fn products<'a, T: Real>(
         let cols = TASK_COLS.min(out.cols - col);
         // SAFETY: inside the slice, whose length `MatsMut::many` checked.
         let c = unsafe { out.data.add(i * out.apart + first * out.stride + col) };
-        Arch::new().dispatch(Block { out: &out, c, first, rows, col, cols, add, i, terms, factors: &factors });
+        Arch::new().dispatch(Block { out: &out, c, first, rows, col, cols, add, i, terms, term: &term });
     });
 }
 
@@ -142,6 +185,9 @@ const ROWS_AHEAD: usize = 16;
 const NUMBERS_AHEAD: usize = 64;
 /// Bytes of a packed panel of the right factor; with eight rows of the left one it fits a first-level cache of 48 KB.
 const PANEL_BYTES: usize = 36 * 1024;
+/// Longest piece of a term that is scaled and added: the same whatever rows a task has and however wide vectors are, as the
+/// pieces decide the bits; a panel holds as much of two registers of 64 bytes.
+const BLEND_DEPTH: usize = PANEL_BYTES / 128;
 /// Above this many rows a panel is used often enough to be worth packing although it could be read in place.
 const UNPACKED_ROWS: usize = 64;
 
@@ -167,10 +213,10 @@ struct Block<'b, 'o, T, F> {
     add: bool,
     i: usize,
     terms: usize,
-    factors: &'b F,
+    term: &'b F,
 }
 
-impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for Block<'_, '_, T, F> {
+impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_, T, F> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
@@ -184,10 +230,10 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
             if self.terms == 0 && !self.add {
                 let nothing = At { first: panel.cast_const(), row: 0, col: 0 };
                 // SAFETY: as below; no factor is read.
-                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, None, c, false) };
+                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, [None; 2], c, false) };
             }
             for t in 0..self.terms {
-                let (a, b) = (self.factors)(self.i, t);
+                let Term { a, b, scale } = (self.term)(self.i, t);
                 let depth = a.cols;
                 assert!(
                     a.rows == self.out.rows && b.rows == depth && b.cols == self.out.cols,
@@ -198,8 +244,18 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
                     self.out.rows,
                     self.out.cols
                 );
+                assert!(
+                    scale.is_none_or(|scale| scale.rows == a.rows && scale.cols == 1),
+                    "one scale for each of {} rows",
+                    a.rows
+                );
+                let scale = scale.map(|scale| scale.at(self.first, 0));
                 let in_place = b.col_stride == 1 && cols == padded && self.rows <= UNPACKED_ROWS;
-                let most = if in_place { depth } else { PANEL_BYTES / size_of::<T>() / padded };
+                let most = match scale {
+                    Some(_) => BLEND_DEPTH,
+                    None if in_place => depth,
+                    None => PANEL_BYTES / size_of::<T>() / padded,
+                };
                 let step = depth.div_ceil(depth.div_ceil(most.max(1)).max(1)).max(1);
                 for k in (0..depth.max(1)).step_by(step) {
                     let depth = step.min(depth - k);
@@ -222,7 +278,7 @@ impl<'a, T: Real, F: Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>)> WithSimd for 
                             b = At { first: panel.cast_const(), row: padded, col: 1 };
                         }
                         let add = self.add || t > 0 || k > 0;
-                        rows(simd, [self.rows, depth, cols], a, b, turning, c, add);
+                        rows(simd, [self.rows, depth, cols], a, b, [turning, scale], c, add);
                     }
                 }
             }
@@ -299,18 +355,19 @@ unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
 }
 
 /// `c (+)= a b` for all rows of a task and one panel of one or two registers' width. With `turning`, the panel `b` is
-/// still to be filled from there, but for its last `depth % 4` rows; it is whole registers wide, and there are 8 rows.
+/// still to be filled from there, but for its last `depth % 4` rows; it is whole registers wide, and there are 8 rows. With
+/// `scale` [rows, 1] the product's rows are multiplied by it.
 ///
 /// # Safety
 /// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and `turning`
-/// [depth, cols]; `b` must be writable then.
+/// [depth, cols], and `scale`; `b` must be writable then.
 #[inline(always)]
 unsafe fn rows<S: Simd, T: Real>(
     simd: S,
     [rows, depth, cols]: [usize; 3],
     a: At<*const T>,
     b: At<*const T>,
-    turning: Option<At<*const T>>,
+    [turning, scale]: [Option<At<*const T>>; 2],
     c: At<*mut T>,
     add: bool,
 ) {
@@ -319,14 +376,22 @@ unsafe fn rows<S: Simd, T: Real>(
         ($height:literal, $turn:literal, $source:expr) => {
             let a = At { first: a.first.wrapping_add(row * a.row), ..a };
             let c = At { first: c.first.wrapping_add(row * c.row), ..c };
-            // SAFETY: by the caller.
-            unsafe {
-                if cols > T::width::<S>() {
-                    tile::<S, T, $height, 2, $turn>(simd, [depth, cols], a, b, $source, c, add);
-                } else {
-                    tile::<S, T, $height, 1, $turn>(simd, [depth, cols], a, b, $source, c, add);
-                }
+            let at_row = |scale: At<*const T>| At { first: scale.first.wrapping_add(row * scale.row), ..scale };
+            macro_rules! wide {
+                ($width:literal) => {
+                    match scale.map(at_row) {
+                        None => {
+                            tile::<S, T, $height, $width, $turn, false>(simd, [depth, cols], a, b, [$source; 2], c, add)
+                        }
+                        Some(scale) => {
+                            let more = [$source, scale];
+                            tile::<S, T, $height, $width, $turn, true>(simd, [depth, cols], a, b, more, c, add)
+                        }
+                    }
+                };
             }
+            // SAFETY: by the caller.
+            unsafe { if cols > T::width::<S>() { wide!(2) } else { wide!(1) } }
             row += $height;
         };
     }
@@ -352,23 +417,31 @@ unsafe fn rows<S: Simd, T: Real>(
 }
 
 /// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth. With
-/// `TURN` it fills the panel `b` from `source` on the way.
+/// `TURN` it fills the panel `b` from `source` on the way; `SCALED`, it adds the sums, times `scale`, to what is there.
 ///
 /// # Safety
 /// As for [`rows`], with `HEIGHT` rows.
 #[inline(always)]
-unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const TURN: bool>(
+unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const TURN: bool, const SCALED: bool>(
     simd: S,
     [depth, cols]: [usize; 2],
     a: At<*const T>,
     b: At<*const T>,
-    source: At<*const T>,
+    [source, scale]: [At<*const T>; 2],
     c: At<*mut T>,
     add: bool,
 ) {
     let width = T::width::<S>();
     let last = cols - (WIDTH - 1) * width;
     let whole = |j| j + 1 < WIDTH || last == width;
+    // SAFETY: by the caller.
+    let load = |c: *mut T, j| unsafe {
+        if whole(j) {
+            c.cast::<T::Vector<S>>().read_unaligned()
+        } else {
+            T::load_part(simd, std::slice::from_raw_parts(c, last))
+        }
+    };
     // Multiples of the row stride that an address can hold. If the compiler saw them as such, it would make them a
     // chain of additions as long as the multiplications beside it.
     let [three, five, seven] = [3, 5, 7].map(|n| black_box(n * a.row));
@@ -379,12 +452,10 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
         for (i, sums) in sums.iter_mut().enumerate() {
             for (j, sum) in sums.iter_mut().enumerate() {
                 let c = c.first.add(i * c.row + j * width);
-                if !add {
-                    prefetch(c);
-                } else if whole(j) {
-                    *sum = c.cast::<T::Vector<S>>().read_unaligned();
+                if add && !SCALED {
+                    *sum = load(c, j);
                 } else {
-                    *sum = T::load_part(simd, std::slice::from_raw_parts(c, last));
+                    prefetch(c);
                 }
             }
         }
@@ -434,8 +505,13 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
             right = right.wrapping_add(b.row);
         }
         for (i, sums) in sums.into_iter().enumerate() {
-            for (j, sum) in sums.into_iter().enumerate() {
+            let number =
+                if SCALED { T::splat(simd, *scale.first.add(i * scale.row)) } else { T::splat(simd, T::zero()) };
+            for (j, mut sum) in sums.into_iter().enumerate() {
                 let c = c.first.add(i * c.row + j * width);
+                if SCALED {
+                    sum = T::fma(simd, number, sum, load(c, j));
+                }
                 if whole(j) {
                     c.cast::<T::Vector<S>>().write_unaligned(sum);
                 } else {
@@ -453,11 +529,11 @@ mod tests {
     /// The same task in every instruction set this processor has.
     #[test]
     fn widths_of_vectors_change_no_bit() {
-        let (rows, depth, cols) = (29, 41, 31);
+        let (rows, depth, cols) = (29, 301, 31);
         let number = |i: usize| ((i * 7919 % 1009) as f32 / 500.0).sin();
         let left: Vec<f32> = (0..rows * depth).map(number).collect();
         let right: Vec<f32> = (0..cols * depth).map(number).collect();
-        for transposed in [false, true] {
+        for (transposed, scaled) in [(false, false), (false, true), (true, false), (true, true)] {
             let a = Mat::new(&left, rows, depth, depth);
             let b =
                 if transposed { Mat::new(&right, cols, depth, depth).t() } else { Mat::new(&right, depth, cols, cols) };
@@ -465,17 +541,18 @@ mod tests {
                 ($task:ident => $run:expr) => {{
                     let mut c = vec![0f32; rows * cols];
                     let out = &MatsMut::one(&mut c, rows, cols, cols);
-                    let (factors, first, col, add, i, terms) = (&|_, _| (a, b), 0, 0, false, 0, 1);
-                    let $task = Block { out, c: out.data, first, rows, col, cols, add, i, terms, factors };
+                    let scale = scaled.then(|| Mat::new(&right, rows, 1, 3));
+                    let (term, first, col, add, i, terms) = (&|_, _| Term { a, b, scale }, 0, 0, scaled, 0, 1);
+                    let $task = Block { out, c: out.data, first, rows, col, cols, add, i, terms, term };
                     $run;
                     c
                 }};
             }
             let scalar = with!(task => Simd::vectorize(pulp::Scalar::new(), task));
             let best = with!(task => Arch::new().dispatch(task));
-            // Without fused multiply-adds, every product is rounded too.
+            // Without fused multiply-adds every product is rounded, too: by half an epsilon of a sum of at most `depth`.
             let far = scalar.iter().zip(&best).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
-            assert!(far <= depth as f32 * f32::EPSILON, "{far} from the scalar loops");
+            assert!(far <= (depth * depth) as f32 * f32::EPSILON / 2.0, "{far} from the scalar loops");
             #[cfg(target_arch = "x86_64")]
             if let Some(v3) = pulp::x86::V3::try_new() {
                 assert_eq!(with!(task => Simd::vectorize(v3, task)), best);

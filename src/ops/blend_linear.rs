@@ -1,13 +1,14 @@
 //! A layer on `[z | h]` whose weights are blended per sample from E experts, with the activation fused:
 //! y = act(sum_e g_e ([z | h] W_e + bias_e)), W stored [E, inputs, outputs].
 //!
-//! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient.
+//! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient. Where there
+//! will be no gradient it is not kept.
 use super::activation::Activation;
 use super::linear::{cpu::column_sums, cpu::pull_back, weight_tiles};
 use super::{Operation, ROWS, expect};
 use crate::Result;
 use crate::arena::{Arena, Mat as Place, Var};
-use crate::backend::gemm::{Mat, MatsMut, products};
+use crate::backend::gemm::{Mat, MatsMut, blend, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
 use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
@@ -29,7 +30,7 @@ crate::kernel_args! {
     writes {
         /// [B, O] after the activation.
         y: T [b * o],
-        /// [B, E, O] output of each expert, without its bias.
+        /// [B, E, O] output of each expert, without its bias; absent where there will be no gradient.
         each: T [b * e * o],
         /// [B, O]; before the activation, into which `backward_gate` turns it unless who wrote it has.
         dy: T [b * o],
@@ -108,8 +109,8 @@ impl<T: Real> BlendLinear<T> {
         for (what, rows) in [("z rows", z.rows()), ("h rows", h.rows()), ("gate rows", gate.rows())] {
             expect("blend_linear", what, rows, y.rows(), "one a sample")?;
         }
-        let each = arena.mat(y.rows(), experts * y.cols());
-        let deach = if y.grad.is_none() { Place::NONE } else { arena.mat(y.rows(), experts * y.cols()) };
+        let mut kept = || if y.grad.is_none() { Place::NONE } else { arena.mat(y.rows(), experts * y.cols()) };
+        let [each, deach] = [kept(), kept()];
         Ok(BlendLinear { z, h, gate, w, bias, y, each, deach, act })
     }
 
@@ -219,19 +220,37 @@ pub mod cpu {
     pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, l, i, o, e, .. } = v;
         let c = i - l;
-        products(team, MatsMut::many(v.each, e, o, b, o, e * o), false, 2, |expert, part| {
+        let factors = |expert: usize, part: usize| {
             let w = &v.w[expert * i * o..][..i * o];
             match part {
                 0 => (Mat::new(v.z, b, l, l), Mat::new(&w[..l * o], l, o, o)),
                 _ => (Mat::new(v.h, b, c, c), Mat::new(&w[l * o..], c, o, o)),
             }
-        });
-        let act = Activation::of(v.act);
-        let (each, gate, bias) = (&*v.each, v.gate, v.bias);
+        };
+        let (act, gate, bias) = (Activation::of(v.act), v.gate, v.bias);
+        let kept = !v.each.is_empty();
+        if kept {
+            products(team, MatsMut::many(v.each, e, o, b, o, e * o), false, 2, factors);
+        } else {
+            // The biases, then both parts of each expert.
+            blend(
+                team,
+                MatsMut::one(v.y, b, o, o),
+                (Mat::new(gate, b, e, e), Mat::new(bias, e, o, o)),
+                2 * e,
+                |term| {
+                    let (x, w) = factors(term / 2, term % 2);
+                    [Mat::new(&gate[term / 2..], b, 1, e), x, w]
+                },
+            );
+        }
+        let each = &*v.each;
         team.each(pieces(v.y, ROWS * o), |task, y| {
             for (row, y) in y.chunks_exact_mut(o).enumerate() {
                 let row = task * ROWS + row;
-                vector::blend(y, &gate[row * e..][..e], &each[row * e * o..], o, bias);
+                if kept {
+                    vector::blend(y, &gate[row * e..][..e], &each[row * e * o..], o, bias);
+                }
                 act.apply(y);
             }
         });

@@ -1,9 +1,9 @@
 //! An action of a diagonal Gaussian policy: a = clip(mean + exp(logstd) noise, -1, 1), with its log-density, which is taken
 //! at the clipped value. Without noise the mean is the action.
-use super::expect;
+use super::{ROWS, expect};
 use crate::Result;
 use crate::arena::Mat;
-use crate::backend::team::Team;
+use crate::backend::team::{Team, pieces};
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
@@ -71,17 +71,20 @@ pub mod cpu {
     use super::*;
 
     /// action and log_prob
-    pub fn gaussian_action<T: Real>(v: View<'_, T>, _: &Team) {
-        for row in 0..v.b {
-            let at = row * v.a..(row + 1) * v.a;
-            let (mean, action) = (&v.mean[at.clone()], &mut v.action[at.clone()]);
-            action.copy_from_slice(mean);
-            if !v.noise.is_empty() {
-                for ((action, &noise), logstd) in action.iter_mut().zip(&v.noise[at]).zip(v.logstd) {
-                    *action = (*action + logstd.exp() * noise).max(-T::one()).min(T::one());
+    pub fn gaussian_action<T: Real>(v: View<'_, T>, team: &Team) {
+        let (a, mean, logstd, noise) = (v.a, v.mean, v.logstd, v.noise);
+        team.each((pieces(v.action, ROWS * a), pieces(v.log_prob, ROWS)), |task, (action, density)| {
+            for (row, (action, density)) in action.chunks_exact_mut(a).zip(density).enumerate() {
+                let at = (task * ROWS + row) * a..(task * ROWS + row + 1) * a;
+                let mean = &mean[at.clone()];
+                action.copy_from_slice(mean);
+                if !noise.is_empty() {
+                    for ((action, &noise), logstd) in action.iter_mut().zip(&noise[at]).zip(logstd) {
+                        *action = (*action + logstd.exp() * noise).max(-T::one()).min(T::one());
+                    }
                 }
+                *density = log_prob(action, mean, logstd);
             }
-            v.log_prob[row] = log_prob(action, mean, v.logstd);
-        }
+        });
     }
 }

@@ -1,8 +1,8 @@
 //! Each feature by its own scale and shift, y = scale x + shift: normalises poses and takes normalisation back.
-use super::expect;
+use super::{ROWS, expect};
 use crate::Result;
 use crate::arena::Mat;
-use crate::backend::team::Team;
+use crate::backend::team::{Team, pieces};
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
@@ -51,11 +51,14 @@ pub mod cpu {
     use super::*;
 
     /// y = scale x + shift
-    pub fn rescale<T: Real>(v: View<'_, T>, _: &Team) {
-        for (y, x) in v.y.chunks_exact_mut(v.f).zip(v.x.chunks_exact(v.f)) {
-            for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(v.scale).zip(v.shift) {
-                *y = scale * x + shift;
+    pub fn rescale<T: Real>(v: View<'_, T>, team: &Team) {
+        let (x, scale, shift, f) = (v.x, v.scale, v.shift, v.f);
+        team.each(pieces(v.y, ROWS * f), |task, y| {
+            for (y, x) in y.chunks_exact_mut(f).zip(x[task * ROWS * f..].chunks_exact(f)) {
+                for (((y, &x), &scale), &shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
+                    *y = scale * x + shift;
+                }
             }
-        }
+        });
     }
 }
