@@ -19,7 +19,7 @@ const MAX_EPOCHS: usize = 1_000_000;
 const VQ_WEIGHT: f64 = 1.0;
 /// Epochs of each phase in the default preset on the built-in motion, which has an eighth of the frames that the paper's
 /// schedule is for.
-const BUILT_IN_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 10), ("ramp_epochs", 10), ("student_epochs", 80)];
+const BUILT_IN_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 2), ("ramp_epochs", 2), ("student_epochs", 18)];
 /// Longest configuration file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -156,9 +156,9 @@ keys! {
         /// How features are normalised
         normalization: Normalization = Normalization::Zscore;
         /// Whether motion goes on near the end of a clip, in the clip where it is most alike, so that no walk ends there
-        bridge_clips: bool = false;
+        bridge_clips: bool = true;
         /// How many times errors of toes count, for feet that stand firm; 1 = like all others
-        toe_weight: f64 = 1.0;
+        toe_weight: f64 = 16.0;
         /// Fraction of the clips held out, at least one clip unless 0
         validation: f64 = 0.05;
     }
@@ -181,23 +181,23 @@ keys! {
         future_predictions: usize = 1;
         /// Share of the predicted joint positions in those of a frame, whose rest follows the predicted velocities; 1 = as
         /// predicted
-        position_gain: f64 = 1.0;
+        position_gain: f64 = 0.07;
         /// How the weights of blended experts start (mixture)
         expert_init: ExpertInit = ExpertInit::Reference;
         /// How the codebook's running sums start (vq)
         codebook_init: CodebookInit = CodebookInit::Fixed;
     }
     "Schedule" {
-        /// Epochs that are fed true poses only (built-in motion: 10)
-        teacher_epochs: usize = 20;
-        /// Epochs over which predictions replace true poses (built-in motion: 10)
-        ramp_epochs: usize = 20;
-        /// Epochs that are fed predictions only (built-in motion: 80)
-        student_epochs: usize = 140;
+        /// Epochs that are fed true poses only (built-in motion: 2)
+        teacher_epochs: usize = 5;
+        /// Epochs over which predictions replace true poses (built-in motion: 2)
+        ramp_epochs: usize = 5;
+        /// Epochs that are fed predictions only (built-in motion: 18)
+        student_epochs: usize = 35;
         /// Whether the ramp rises at every iteration or at every epoch
         ramp: Ramp = Ramp::Iteration;
         /// T: steps of a rollout
-        rollout: usize = 8;
+        rollout: usize = 32;
         /// B: rollouts in a mini-batch
         batch_size: usize = 64;
     }
@@ -220,9 +220,10 @@ keys! {
         kl_warmup_epochs: usize = 0;
         /// KL that costs nothing, nats a latent dimension; 0 = off
         free_bits: f64 = 0.0;
-        /// KL to steer for, nats a latent dimension; the weight starts at kl_weight and follows; 0 = off
+        /// KL to steer for, nats a latent dimension; the weight starts at kl_weight and follows; 0, or kl_weight given
+        /// alone = off
         #[serde(with = "zero_is_none")]
-        target_kl: f64 => Option<f64> = None;
+        target_kl: f64 => Option<f64> = Some(0.5);
     }
     "Run" {
         /// Seed of everything random
@@ -368,21 +369,24 @@ impl Config {
         match preset {
             Preset::Default => Config::default(),
             Preset::Paper => Config {
+                bridge_clips: false,
+                toe_weight: 1.0,
                 position_gain: 1.0,
+                teacher_epochs: 20,
+                ramp_epochs: 20,
+                student_epochs: 140,
+                rollout: 8,
                 kl_weight: KlWeight::Fixed(0.2),
-                free_bits: 0.0,
+                target_kl: None,
                 validation: 0.0,
                 ..Config::default()
             },
             Preset::Reference => Config {
-                position_gain: 1.0,
-                free_bits: 0.0,
                 kl_weight: KlWeight::Fixed(1.0),
                 student_epochs: 100,
                 ramp: Ramp::Epoch,
                 final_learning_rate: 1e-7,
-                validation: 0.0,
-                ..Config::default()
+                ..Config::preset(Preset::Paper)
             },
         }
     }
@@ -390,8 +394,12 @@ impl Config {
     /// The preset's values, some of which depend on what is laid over them.
     fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let mut table = Config::preset(preset).table();
-        if preset == Preset::Default && given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
+        let vq = given.get("variant").and_then(toml::Value::as_str) == Some("vq");
+        if preset == Preset::Default && vq {
             table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
+        }
+        if vq || given.contains_key("kl_weight") {
+            table.insert("target_kl".to_owned(), 0.0.into());
         }
         let built_in = given.get("data").and_then(toml::Value::as_array).is_none_or(Vec::is_empty);
         if preset == Preset::Default && built_in {

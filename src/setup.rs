@@ -4,21 +4,20 @@ use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
 use crate::clips::{Clips, Shown};
-use crate::config::{Config, KlWeight, ModelConfig};
-use crate::data::bridges::{Bridged, Bridges};
+use crate::config::{Config, KlWeight, ModelConfig, Preset};
+use crate::data::bridges::Bridged;
 use crate::data::normalize::Statistics;
 use crate::data::windows::{self, Split};
 use crate::data::{Dataset, synth};
 use crate::evaluate::{Evaluation, Feature};
 use crate::layout::{Layout, Parameters};
 use crate::motion::features::moved_features;
-use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::{Rig, Root};
 use crate::ops::kl_weight::Rule;
 use crate::state::{self, State};
 use crate::step::{StepOptions, TrainStep, initialize};
 use crate::{Error, Result};
-use std::ops::Range;
+
 use std::path::{Path, PathBuf};
 
 /// Seed of the built-in set.
@@ -123,14 +122,8 @@ impl<'a> Setup<'a> {
             toes.for_each(|feature| statistics.weight[feature] = c.toe_weight);
             statistics
         });
-        let mut bridged = Bridged { clips: split.train.clone(), ..Bridged::default() };
-        if c.bridge_clips {
-            let fps = set.rig.as_ref().map_or(DEFAULT_FPS, |rig| rig.fps);
-            bridged = Bridges::new(&set.frames, &split.train, &statistics.std, fps).bridged(span - 1);
-        }
-        let beyond = |piece: &Range<usize>| set.num_frames() + piece.start..set.num_frames() + piece.end;
-        let train: Vec<_> = bridged.clips.iter().cloned().chain(bridged.pieces.iter().map(beyond)).collect();
-        let windows = windows::training_starts(&source, &train, &split.validation, span, c.batch_size)?;
+        let mut bridged = Bridged::new(&set, &split.train, c.bridge_clips, &statistics.std, span);
+        let windows = windows::training_starts(&source, &bridged.stretches(), &split.validation, span, c.batch_size)?;
         statistics.normalize(c.normalization, &mut set.frames);
         statistics.normalize(c.normalization, &mut bridged.frames);
 
@@ -218,10 +211,11 @@ fn json(config: &Config) -> serde_json::Value {
 
 /// Refuses to go on with a configuration other than the one the checkpoint was trained with, but for [`Config::FREE`].
 fn same_configuration(config: &Config, meta: &Meta, path: &Path) -> Result<()> {
-    let (ours, theirs) = (json(config), &meta.config);
+    let (ours, theirs, published) = (json(config), &meta.config, json(&Config::preset(Preset::Paper)));
     for key in Config::KEYS.iter().filter(|key| !Config::FREE.contains(key)) {
-        // A key that the checkpoint lacks is younger than the checkpoint.
-        if let Some(trained) = theirs.get(key).filter(|&trained| *trained != ours[key]) {
+        // A key that the checkpoint lacks is younger than the checkpoint: what it is for was not there, as in the paper.
+        let trained = theirs.get(key).unwrap_or(&published[key]);
+        if *trained != ours[key] {
             let what = format!("trained with {key} = {trained}, but config.toml of the run says {key} = {}", ours[key]);
             let mend = format!("restore {key} = {trained}, or start a new run with --init {}", path.display());
             return Err(Error::checkpoint(path, what, mend));

@@ -706,15 +706,15 @@ fn fewer_windows_than_a_batch_are_refused_with_the_numbers() {
     assert_eq!(error.exit_code(), 4);
     assert_eq!(
         error.to_string(),
-        "walk.npz: 63 windows to train on, fewer than one mini-batch of 64; clips shorter than the 9 frames a window \
-         needs: 1 of 3; give more data, or lower the batch size or the rollout"
+        "walk.npz: 63 windows to train on, fewer than one mini-batch of 64; clips (and bridges between \
+         them) shorter than the 9 frames a window needs: 1 of 3; give more data, or lower the batch size or the rollout"
     );
     split.validation.push(split.train.remove(2));
     assert_eq!(
         windows::training_starts(path, &split.train, &split.validation, 9, 64).unwrap_err().to_string(),
-        "walk.npz: 32 windows to train on (31 more are held out), fewer than one mini-batch of 64; clips shorter than \
-         the 9 frames a window needs: 1 of 2; give more data, hold out less (--validation), or lower the batch size or \
-         the rollout"
+        "walk.npz: 32 windows to train on (31 more are held out), fewer than one mini-batch of 64; clips (and \
+         bridges between them) shorter than the 9 frames a window needs: 1 of 2; give more data, hold out less \
+         (--validation), or lower the batch size or the rollout"
     );
 }
 
@@ -763,20 +763,17 @@ fn smooth(frame_size: usize) -> Dataset {
 #[test]
 fn check_finds_what_was_planted() {
     let mut dataset = smooth(20);
-    let clean = check(&dataset, &Config::default());
+    let config = Config { bridge_clips: false, ..Config::default() };
+    let clean = check(&dataset, &config);
     assert!(clean.ready && clean.warnings.is_empty() && clean.jumps == 0, "{clean}");
-    assert_eq!(
-        (clean.windows, clean.held_out_windows),
-        (192 + 152, 32),
-        "as training will hold out the last 40 frames"
-    );
-    assert_eq!((clean.batches, clean.short_clips), (5, 0));
+    assert_eq!((clean.windows, clean.held_out_windows), (168 + 128, 8), "as training will hold out the last 40 frames");
+    assert_eq!((clean.batches, clean.short_clips), (4, 0));
     assert!(clean.to_string().ends_with("verdict     ready to train"), "{clean}");
 
     dataset.end_indices = vec![4, 199, 399];
     dataset.frames.chunks_exact_mut(20).for_each(|row| row[3] = 7.0);
     dataset.frames[250 * 20 + 11] += 9.0; // one value of one frame: a jump there and a jump back
-    let report = check(&dataset, &Config::default());
+    let report = check(&dataset, &config);
     assert_eq!(report.constant_features[0].index, 3);
     assert_eq!((report.jumps, report.short_clips), (2, 1));
     for (jump, frame) in report.worst_jumps.iter().zip([250, 251]) {
@@ -787,14 +784,13 @@ fn check_finds_what_was_planted() {
     assert!(report.ready, "jumps are a warning: {report}");
 
     dataset.frames[300 * 20 + 5] = f32::NAN;
-    let report = check(&dataset, &Config::default());
+    let report = check(&dataset, &config);
     assert_eq!((report.non_finite, report.non_finite_places[0].frame), (1, 300));
     assert!(!report.ready && report.problems[0].starts_with("1 values are not finite"), "{report}");
     assert!(report.groups[0].max.is_finite());
 
-    for (batch_size, validation, numbers) in [(345, 0.05, "344 windows beside 32 held out"), (385, 0.0, "384 windows")]
-    {
-        let report = check(&smooth(20), &Config { batch_size, validation, ..Config::default() });
+    for (batch_size, validation, numbers) in [(297, 0.05, "296 windows beside 8 held out"), (337, 0.0, "336 windows")] {
+        let report = check(&smooth(20), &Config { batch_size, validation, ..config.clone() });
         let problem = format!("{numbers} are fewer than one mini-batch of {batch_size}: give more");
         assert!(!report.ready && report.problems[0].starts_with(&problem), "{report}");
     }
@@ -893,7 +889,7 @@ fn real_motion_is_ready_to_train() {
     let dataset = npz::read(&path).unwrap();
     assert_eq!((dataset.num_frames(), dataset.frame_size, dataset.end_indices.len()), (23302, 255, 153));
     assert_eq!(dataset.clip_names.len(), 153);
-    let report = check(&dataset, &Config::default());
+    let report = check(&dataset, &Config { rollout: 8, bridge_clips: false, ..Config::default() });
     assert!(report.ready && report.short_clips == 0, "{report}");
     assert_eq!(
         (report.windows + report.held_out_windows, report.batches),

@@ -8,7 +8,6 @@ use crate::data::npz::Extra;
 use crate::data::{Dataset, npz, windows};
 use crate::generate::{Latents, Motion, frames_to_encode};
 use crate::motion::local::Bones;
-use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::{Root, world};
 use crate::philox::{Purpose, Stream};
 use crate::trained::{Source, Trained};
@@ -123,17 +122,12 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
         });
         let result = json!({
             "checkpoint": file, "files": files, "characters": motion.characters, "frames": motion.frames,
-            "fps": fps(&set), "starts": starts.collect::<Vec<_>>(), "seconds": seconds,
+            "fps": set.fps(), "starts": starts.collect::<Vec<_>>(), "seconds": seconds,
             "nonfinite": lost.iter().map(|(character, _)| character).collect::<Vec<_>>(),
         });
         return print(&format!("{result}\n"));
     }
-    print(&summary(&plan, &source, &motion, &files, &lost, fps(&set)))
-}
-
-/// Frames a second of a set, which may not say.
-fn fps(set: &Dataset) -> f64 {
-    set.rig.as_ref().map_or(DEFAULT_FPS, |rig| rig.fps)
+    print(&summary(&plan, &source, &motion, &files, &lost, set.fps()))
 }
 
 /// What a person wants to know at the end.

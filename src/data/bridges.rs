@@ -3,6 +3,7 @@
 //!
 //! Recordings end in ways that nothing follows: a runner brakes at the wall. Trained on the clips alone, a model learns the
 //! braking and nothing of what comes after, and sooner or later every walk ends there.
+use crate::data::Dataset;
 use crate::motion::features::{Part, displacement, joints, slot};
 use crate::motion::vector::{about_y, apply_inverse};
 use std::ops::Range;
@@ -17,8 +18,9 @@ const BLEND: f64 = 0.25;
 /// Root mean square difference of normalised features up to which frames count as alike. (Two frames of any motion differ
 /// by the root of 2, or nearly.)
 const ALIKE: f64 = 0.7;
-/// Features that are compared before a look at whether frames can still be the most alike.
-const COMPARED: usize = 16;
+/// Features, spread over all, that are compared first: they lie together, and few frames are so alike in them that the others
+/// have to be looked at.
+const PROBED: usize = 16;
 
 /// What to train on.
 #[derive(Debug, Default, PartialEq)]
@@ -27,8 +29,25 @@ pub struct Bridged {
     pub clips: Vec<Range<usize>>,
     /// More frames, in the units of the data: motion over the bridges.
     pub frames: Vec<f32>,
-    /// Those of each bridge: some before it, of the clip that is left, and as many after it.
+    /// Those of each bridge, numbered on from the last frame of the data: some before it, of the clip that is left, and as many
+    /// after it.
     pub pieces: Vec<Range<usize>>,
+}
+
+impl Bridged {
+    /// The clips `train` of a set, bridged or as they are; `scale` is that of each feature, `span` the frames of a window. Every
+    /// window of a piece then crosses its bridge.
+    pub fn new(set: &Dataset, train: &[Range<usize>], bridge: bool, scale: &[f64], span: usize) -> Self {
+        match bridge {
+            true => Bridges::new(&set.frames, train, scale, set.fps()).bridged(span - 1),
+            false => Bridged { clips: train.to_vec(), ..Bridged::default() },
+        }
+    }
+
+    /// All frames to train on, clips and pieces.
+    pub fn stretches(&self) -> Vec<Range<usize>> {
+        [&self.clips[..], &self.pieces].concat()
+    }
 }
 
 /// Clips, and the bridges that leave them.
@@ -59,16 +78,20 @@ impl<'a> Bridges<'a> {
         let normalized: Vec<f32> =
             frames.iter().zip(scale.iter().cycle()).map(|(x, s)| (f64::from(*x) / s) as f32).collect();
         let frame = |i: usize| &normalized[i * frame_size..][..frame_size];
+        let probes: Vec<[f32; PROBED]> = normalized.chunks_exact(frame_size).map(probe).collect();
         let find = |clip: &Range<usize>| {
             let mut bridge = None;
             let mut least = (ALIKE * ALIKE * frame_size as f64) as f32;
             for from in clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end {
                 for (number, other) in clips.iter().enumerate() {
                     for to in other.start..other.end.saturating_sub(arrive) {
-                        if other.start == clip.start && to.abs_diff(from) < arrive {
+                        if distance(&probes[from], &probes[to]) >= least
+                            || other.start == clip.start && to.abs_diff(from) < arrive
+                        {
                             continue;
                         }
-                        if let Some(square) = less(frame(from), frame(to), least) {
+                        let square = distance(frame(from), frame(to));
+                        if square < least {
                             (least, bridge) = (square, Some(Bridge { from, to, clip: number }));
                         }
                     }
@@ -89,15 +112,16 @@ impl<'a> Bridges<'a> {
     /// that leads to the end of the next clip, over the bridge from there.
     pub fn bridged(&self, length: usize) -> Bridged {
         let mut all = Bridged::default();
+        let end = |frames: &[f32]| (self.frames.len() + frames.len()) / self.frame_size;
         for (clip, bridge) in self.clips.iter().zip(&self.bridges) {
             all.clips.push(clip.start..bridge.map_or(clip.end, |bridge| bridge.from + 1));
             if let Some(bridge) = bridge {
-                let start = all.frames.len() / self.frame_size;
+                let start = end(&all.frames);
                 let before = (bridge.from + 1).saturating_sub(length).max(clip.start)..bridge.from + 1;
                 all.frames
                     .extend_from_slice(&self.frames[before.start * self.frame_size..before.end * self.frame_size]);
                 self.follow(*bridge, length, &mut all.frames);
-                all.pieces.push(start..all.frames.len() / self.frame_size);
+                all.pieces.push(start..end(&all.frames));
             }
         }
         all
@@ -135,16 +159,22 @@ impl<'a> Bridges<'a> {
     }
 }
 
-/// The squared distance of two frames, if it is less than `bound`.
-fn less(a: &[f32], b: &[f32], bound: f32) -> Option<f32> {
-    let mut square = 0.0;
-    for (a, b) in a.chunks(COMPARED).zip(b.chunks(COMPARED)) {
-        square += a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-        if square >= bound {
-            return None;
-        }
+/// Some of a frame's features, each once, and zeros where it has no more.
+fn probe(frame: &[f32]) -> [f32; PROBED] {
+    let stride = frame.len().div_ceil(PROBED);
+    std::array::from_fn(|i| frame.get(i * stride).copied().unwrap_or(0.0))
+}
+
+/// The squared distance of two frames.
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    // As many sums as there are in a register, so that the compiler takes one.
+    let mut sums = [0f32; 4];
+    let (fours, rest) = a.as_chunks::<4>();
+    let (others, other_rest) = b.as_chunks::<4>();
+    for (a, b) in fours.iter().zip(others) {
+        (0..4).for_each(|i| sums[i] += (a[i] - b[i]) * (a[i] - b[i]));
     }
-    (square < bound).then_some(square) // not a NaN
+    sums.iter().sum::<f32>() + rest.iter().zip(other_rest).map(|(a, b)| (a - b) * (a - b)).sum::<f32>()
 }
 
 /// Makes a frame's velocities those of its positions and of the positions of the frame before. (Its axes, means of axes that are
@@ -177,6 +207,12 @@ mod tests {
         (frames.collect(), (0..clips).map(|clip| clip * 60..(clip + 1) * 60).collect())
     }
 
+    /// The frames of a piece.
+    fn rows<'a>(all: &'a Bridged, data: &[f32], frame_size: usize, piece: &Range<usize>) -> Vec<&'a [f32]> {
+        let at = |frame: usize| frame * frame_size - data.len();
+        all.frames[at(piece.start)..at(piece.end)].chunks_exact(frame_size).collect()
+    }
+
     #[test]
     fn motion_goes_on_around_the_circle() {
         let (frames, clips) = halves(3, 0.01);
@@ -185,7 +221,7 @@ mod tests {
         let all = bridges.bridged(200);
         for (piece, clip) in all.pieces.iter().zip(&clips) {
             assert!(piece.len() > 200 && piece.len() <= 400);
-            let rows: Vec<&[f32]> = all.frames[3 * piece.start..3 * piece.end].chunks_exact(3).collect();
+            let rows = rows(&all, &frames, 3, piece);
             assert_eq!(rows[0], &frames[3 * clip.start..][..3]);
             for pair in rows.windows(2) {
                 let turned = pair[0][0] * pair[1][1] - pair[0][1] * pair[1][0];
@@ -219,10 +255,7 @@ mod tests {
         assert!(bridges.count() > 0);
         let all = bridges.bridged(40);
         for piece in &all.pieces {
-            let rows: Vec<&[f32]> = all.frames[piece.start * set.frame_size..piece.end * set.frame_size]
-                .chunks_exact(set.frame_size)
-                .collect();
-            for pair in rows.windows(2) {
+            for pair in rows(&all, &set.frames, set.frame_size, piece).windows(2) {
                 let mut made = pair[1].to_vec();
                 set_velocities(pair[0], &mut made);
                 let off = made.iter().zip(pair[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

@@ -1,8 +1,9 @@
 //! What a person wants to know about a motion file before training on it.
+use super::bridges::Bridged;
+use super::normalize::Statistics;
 use super::{Dataset, windows};
 use crate::config::Config;
 use crate::motion::features::joints;
-use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::view::View;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -126,7 +127,11 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
     let clips = dataset.clips();
     let span = windows::span(config.rollout, config.condition_frames, config.future_predictions);
     let split = windows::split(&clips, config.validation, config.seed, windows::HELD_OUT_FRAMES);
-    let [windows, held_out_windows] = [&split.train, &split.validation].map(|clips| windows::starts(clips, span).len());
+    let scale =
+        Statistics::of_rows(split.train.iter().cloned().flatten().map(|i| dataset.frame(i)), dataset.frame_size).std;
+    let bridged = Bridged::new(dataset, &split.train, config.bridge_clips, &scale, span);
+    let [windows, held_out_windows] =
+        [&bridged.stretches(), &split.validation].map(|clips| windows::starts(clips, span).len());
     let joints = joints(dataset.frame_size);
     let non_finite = || (0..dataset.frames.len()).filter(|&i| !dataset.frames[i].is_finite());
     let jumps = jumps(dataset);
@@ -137,8 +142,8 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
         frames: dataset.num_frames(),
         frame_size: dataset.frame_size,
         clips: clips.len(),
-        fps: fps(dataset),
-        minutes: dataset.num_frames() as f64 / fps(dataset) / 60.0,
+        fps: dataset.fps(),
+        minutes: dataset.num_frames() as f64 / dataset.fps() / 60.0,
         joints,
         groups: groups(dataset, joints),
         axes_off_length: joints.map_or(0, |joints| axes_off_length(dataset, joints)),
@@ -293,10 +298,6 @@ impl fmt::Display for Jump {
     }
 }
 
-fn fps(dataset: &Dataset) -> f64 {
-    dataset.rig.as_ref().map_or(DEFAULT_FPS, |rig| rig.fps)
-}
-
 fn groups(dataset: &Dataset, joints: Option<usize>) -> Vec<Group> {
     let bounds = match joints {
         Some(joints) => {
@@ -391,7 +392,7 @@ fn place(dataset: &Dataset, frame: usize, index: usize) -> Place {
         clip,
         clip_name: dataset.clip_names.get(clip).cloned(),
         frame,
-        seconds: (frame - start) as f64 / fps(dataset),
+        seconds: (frame - start) as f64 / dataset.fps(),
         feature: feature(dataset, index),
     }
 }

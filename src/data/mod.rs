@@ -8,6 +8,7 @@ pub mod synth;
 pub mod windows;
 mod zip;
 
+use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::{Rig, Root, Skeleton};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -86,6 +87,11 @@ impl Dataset {
     /// N: frames of all clips together.
     pub fn num_frames(&self) -> usize {
         self.frames.len() / self.frame_size
+    }
+
+    /// Frames a second: what the set says, else 30.
+    pub fn fps(&self) -> f64 {
+        self.rig.as_ref().map_or(DEFAULT_FPS, |rig| rig.fps)
     }
 
     /// The frames of each clip.

@@ -58,8 +58,8 @@ pub fn training_starts(
     Err(Error::data(
         path,
         format!(
-            "{} windows to train on{and_held_out}, fewer than one mini-batch of {batch_size}; clips shorter than the \
-             {span} frames a window needs: {short} of {}",
+            "{} windows to train on{and_held_out}, fewer than one mini-batch of {batch_size}; clips (and bridges \
+             between them) shorter than the {span} frames a window needs: {short} of {}",
             windows.len(),
             train.len()
         ),

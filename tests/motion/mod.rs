@@ -53,6 +53,7 @@ pub fn config(data: &Path, variant: Variant) -> Config {
         data: vec![data.to_owned()],
         variant,
         kl_weight: if variant == Variant::Vq { KlWeight::Fixed(1.0) } else { KlWeight::Auto },
+        target_kl: None,
         hidden_size: 16,
         gate_hidden_size: 8,
         latent_size: 4,
