@@ -223,7 +223,7 @@ keys! {
         /// KL to steer for, nats a latent dimension; the weight starts at kl_weight and follows; 0, or kl_weight given
         /// alone = off
         #[serde(with = "zero_is_none")]
-        target_kl: f64 => Option<f64> = Some(0.5);
+        target_kl: f64 => Option<f64> = Some(0.7);
     }
     "Run" {
         /// Seed of everything random
@@ -240,7 +240,7 @@ keys! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// The paper's schedule and architecture, with a KL weight at which the latent lives.
+    /// The paper's architecture, trained so that the latent lives, feet stand and running lasts (docs/quality.md).
     #[default]
     Default,
     /// As published in the paper: 20/20/140 epochs, KL weight 0.2.

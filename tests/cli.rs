@@ -313,7 +313,13 @@ fn data_check_gates_on_the_sizes_it_is_given() {
     refusal(&mut program(&["data", "check", file, "--validation", "1"]), 2);
 
     // What it says of a set is what training finds, which holds windows out.
-    for hold_out in [&[][..], &["--validation", "0"], &["--validation", "0.4", "--seed", "5"]] {
+    let options = [
+        &[][..],
+        &["--validation", "0"],
+        &["--validation", "0.4", "--seed", "5"],
+        &["--bridge-clips", "false"],
+    ];
+    for hold_out in options {
         let check = |more: &[&str]| output(&[&["data", "check", file], hold_out, more].concat());
         let report: serde_json::Value = serde_json::from_slice(&check(&["--json"]).stdout).unwrap();
         let windows = report["report"]["windows"].as_u64().unwrap();

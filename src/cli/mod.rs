@@ -195,6 +195,9 @@ pub struct CheckKeys {
     /// Fraction of the clips held out, at least one clip unless 0
     #[arg(long, allow_negative_numbers = true)]
     validation: Option<f64>,
+    /// Whether motion goes on near the end of a clip, in the clip where it is most alike
+    #[arg(long)]
+    bridge_clips: Option<bool>,
     /// Seed, by which held-out clips are chosen
     #[arg(long)]
     seed: Option<u64>,
@@ -421,10 +424,18 @@ pub fn run(cli: Cli) -> Result<()> {
 }
 
 fn data_check(files: &[PathBuf], keys: &CheckKeys, json: bool) -> Result<()> {
-    let &CheckKeys { rollout, condition_frames, future_predictions, batch_size, validation, seed } = keys;
+    let &CheckKeys { rollout, condition_frames, future_predictions, batch_size, validation, bridge_clips, seed } = keys;
     let none = Overrides::default();
-    let flags =
-        Overrides { rollout, condition_frames, future_predictions, batch_size, validation, seed, ..none.clone() };
+    let flags = Overrides {
+        rollout,
+        condition_frames,
+        future_predictions,
+        batch_size,
+        validation,
+        bridge_clips,
+        seed,
+        ..none.clone()
+    };
     let config = Config::layered(None, None, &none, &flags)?;
     let mut unready = Vec::new();
     for file in files {

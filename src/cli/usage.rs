@@ -55,7 +55,10 @@ fn mend(error: &clap::Error, flag: &str) -> String {
         ErrorKind::UnknownArgument if word.len() > 1 && error.get(ContextKind::SuggestedArg).is_none() => {
             let command = command();
             let train = command.find_subcommand("train").expect("it is a command");
-            let flags = train.get_arguments().filter_map(clap::Arg::get_long).filter(|long| long.contains(word));
+            let flags = train
+                .get_arguments()
+                .filter_map(clap::Arg::get_long)
+                .filter(|&long| long != word && long.contains(word));
             let flags: Vec<_> = flags.map(|long| format!("--{long}")).collect();
             if flags.is_empty() { "; see --help".to_owned() } else { format!("; did you mean {}?", flags.join(" or ")) }
         }
