@@ -3,7 +3,7 @@
 //! [--device cuda --engine graph] [--json]`; medians (10th .. 90th percentile) of one run. The decoder is as it was
 //! initialised: one that was trained costs the same. `CHARACTERS` (100, 4096) are side by side, `UPDATES` (3) are timed; 0: the
 //! environment step alone.
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use mvae_fast::backend::Backend;
 use mvae_fast::control::config::Config;
 use mvae_fast::control::setup::Setup;
@@ -98,7 +98,7 @@ fn bench(
 /// A checkpoint of a decoder as it is initialised, on the built-in data.
 fn decoder(folder: &Path, backend: &dyn Backend) -> Result<std::path::PathBuf> {
     let path = folder.join("decoder.safetensors");
-    let config = config::Config::preset(config::Preset::from_str("default", false).expect("it is one"));
+    let config = config::Config::preset(config::Preset::Paper);
     setup::Setup::new(&config, backend, Start::Fresh)?.save(&path)?;
     Ok(path)
 }

@@ -44,7 +44,10 @@ def reconcile(poses, condition, scale, shift, gain):
     x, z = old[..., 0] - now[:, 0:1], old[..., 2] - now[:, 1:2]
     cos, sin = np.cos(now[:, 2:3]), np.sin(now[:, 2:3])
     seen = np.stack([cos * x - sin * z, old[..., 1], sin * x + cos * z], -1)
-    now[:, 3 : 3 + 3 * joints] = (gain * place + (1 - gain) * (seen + velocity)).reshape(len(now), -1)
+    variance = np.broadcast_to(scale, size) ** 2
+    variance_place, variance_velocity = variance[3 : 3 + 6 * joints].reshape(2, joints, 3)
+    share = np.maximum(gain, variance_velocity / (variance_velocity + variance_place))
+    now[:, 3 : 3 + 3 * joints] = (share * place + (1 - share) * (seen + velocity)).reshape(len(now), -1)
     return (now - shift) / scale
 
 

@@ -1,6 +1,7 @@
 // Places of joints that follow the velocities from frame to frame, and the predicted places in the long run.
 // With R(a) (x, z) = (x cos a - z sin a, x sin a + z cos a), in the units of the data, for each joint of each frame
-//   y = x, but for places: gain place + (1 - gain) (R(turn) (place before - root motion) + velocity)
+//   y = x, but for places: share place + (1 - share) (R(turn) (place before - root motion) + velocity)
+// where share = max(gain, v^2 / (v^2 + p^2)), v and p the scales of the velocity and of the place.
 // A sample is one block's: its frames one after the other, a joint a thread.
 #pragma once
 #include "simt.cuh"
@@ -14,7 +15,6 @@ struct Reconcile {                          // field for field: src/ops/reconcil
 };
 
 DEVICE void reconcile(Where at, const Reconcile& a, NoShared&) {
-  const float gain = float(a.gain), rest = float(1 - a.gain);
   const u32 joints = (a.f - 3) / 12;
   for (u32 b = at.block; b < a.b; b += at.blocks) {
     const float* before = a.condition + u64(b) * a.c * a.f;
@@ -31,8 +31,10 @@ DEVICE void reconcile(Where at, const Reconcile& a, NoShared&) {
         old[0] -= forward, old[2] -= sideways;
         moved[0] = c * old[0] - s * old[2], moved[1] = old[1], moved[2] = s * old[0] + c * old[2];
         for (u32 i = 0; i < 3; ++i) {
-          moved[i] += a.scale[velocity + i] * x[velocity + i] + a.shift[velocity + i];
-          y[place + i] = gain * x[place + i] + rest * ((moved[i] - a.shift[place + i]) / a.scale[place + i]);
+          const float p = a.scale[place + i], v = a.scale[velocity + i];
+          const float share = fmaxf(float(a.gain), v * v / (v * v + p * p));
+          moved[i] += v * x[velocity + i] + a.shift[velocity + i];
+          y[place + i] = share * x[place + i] + (1 - share) * ((moved[i] - a.shift[place + i]) / p);
         }
       }
       for (u32 i = at.thread; i < a.f; i += at.threads)

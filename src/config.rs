@@ -17,15 +17,15 @@ const MAX_EPOCHS: usize = 1_000_000;
 /// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of it the encoder strays
 /// from its codes.
 const VQ_WEIGHT: f64 = 1.0;
-/// Epochs of each phase in the default preset on the built-in motion, which has an eighth of the frames that the paper's
+/// Epochs of each phase in the default preset on the built-in motion, which has an eighth of the frames that the
 /// schedule is for.
 const BUILT_IN_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 2), ("ramp_epochs", 2), ("student_epochs", 18)];
 /// Longest configuration file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Declares a configuration, its flags and what both can do. One line a key: `name: type of the flag => type in the
-/// configuration (when another) = value in the default preset`. The configuration brings `preset`, `check`, `FREE` and
-/// `base`, the table that what was given is laid over.
+/// configuration (when another) = value in the default preset`. The configuration brings `preset`, `check`, `FREE`,
+/// `lay_over`, which puts one layer over another, and `base`, the table that all of them are laid over.
 macro_rules! keys {
     (@held $flag:ty) => { $flag };
     (@held $flag:ty, $held:ty) => { $held };
@@ -107,9 +107,10 @@ macro_rules! keys {
                 let flags = flags.table($crate::config::flag)?;
                 let name = |key: &str| file.name(key, &environment, &flags);
                 let preset = preset.or(file.preset).unwrap_or_default();
-                let mut given = file.table.clone();
-                given.extend(environment.clone());
-                given.extend(flags.clone());
+                let mut given = toml::Table::new();
+                for layer in [&file.table, &environment, &flags] {
+                    Self::lay_over(&mut given, layer);
+                }
                 let mut table = Self::base(preset, &given);
                 table.extend(given);
                 let config: Self = $crate::config::read_table(table, &name)?;
@@ -179,8 +180,8 @@ keys! {
         condition_frames: usize = 1;
         /// K: frames predicted at once
         future_predictions: usize = 1;
-        /// Share of the predicted joint positions in those of a frame, whose rest follows the predicted velocities; 1 = as
-        /// predicted
+        /// Smallest share of the predicted joint positions in those of a frame, whose rest follows the predicted velocities;
+        /// 1 = as predicted
         position_gain: f64 = 0.07;
         /// How the weights of blended experts start (mixture)
         expert_init: ExpertInit = ExpertInit::Reference;
@@ -214,7 +215,8 @@ keys! {
         adam_eps: f64 = 1e-8;
     }
     "Latent" {
-        /// Weight of the KL loss, or auto: follows the reconstruction error (vq: weight of the codebook loss, 1 by default)
+        /// Weight of the KL loss, which stays, or auto: follows the reconstruction error; beside target_kl where the weight
+        /// starts, auto = 0.003 (vq: weight of the codebook loss, 1 by default)
         kl_weight: KlWeight = KlWeight::Auto;
         /// Epochs over which the KL weight rises from 0
         kl_warmup_epochs: usize = 0;
@@ -354,7 +356,7 @@ pub struct ModelConfig {
     pub future_predictions: usize,
     /// N: entries of the codebook (vq only).
     pub codes: usize,
-    /// Share of the predicted joint positions in those of a frame (see [`crate::ops::reconcile`]); 1, or absent: all.
+    /// Smallest share of the predicted joint positions in those of a frame (see [`crate::ops::reconcile`]); 1, or absent: all.
     #[serde(default = "all")]
     pub position_gain: f64,
 }
@@ -391,14 +393,19 @@ impl Config {
         }
     }
 
+    /// Lays a layer over those below it. A KL weight that it gives is what it says, and no start for a target from below.
+    fn lay_over(given: &mut toml::Table, layer: &toml::Table) {
+        if layer.contains_key("kl_weight") {
+            given.insert("target_kl".to_owned(), 0.0.into());
+        }
+        given.extend(layer.clone());
+    }
+
     /// The preset's values, some of which depend on what is laid over them.
     fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let mut table = Config::preset(preset).table();
-        let vq = given.get("variant").and_then(toml::Value::as_str) == Some("vq");
-        if preset == Preset::Default && vq {
+        if preset == Preset::Default && given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
             table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
-        }
-        if vq || given.contains_key("kl_weight") {
             table.insert("target_kl".to_owned(), 0.0.into());
         }
         let built_in = given.get("data").and_then(toml::Value::as_array).is_none_or(Vec::is_empty);

@@ -24,9 +24,11 @@ pub fn warnings(c: &Config, r: &EpochRecord) -> Vec<String> {
             ));
         }
     } else if r.active_units <= latents / 4 {
-        let steered = c.kl_weight == KlWeight::Auto || c.target_kl.is_some();
+        let (steered, held) = (c.kl_weight == KlWeight::Auto || c.target_kl.is_some(), c.target_kl.is_some());
+        let small = matches!(c.kl_weight, KlWeight::Fixed(weight) if weight <= 0.003);
         let remedies = [
-            (!matches!(c.kl_weight, KlWeight::Fixed(weight) if weight <= 0.003), "a smaller --kl-weight (0.003)"),
+            (held, "a larger --target-kl"),
+            (!held && !small, "a smaller --kl-weight (0.003)"),
             (!steered, "--kl-weight auto"),
             (c.kl_warmup_epochs == 0, "--kl-warmup-epochs 5"),
             (c.free_bits == 0.0, "--free-bits 0.1"),
@@ -56,8 +58,9 @@ pub fn warnings(c: &Config, r: &EpochRecord) -> Vec<String> {
     {
         found.push(format!(
             "rollouts explode: {:.0} % of walks with latents from the prior leave the data's range within 300 frames; try \
-             more --student-epochs, a larger --kl-weight or more data",
-            100.0 * (1.0 - v.prior_inside)
+             more --student-epochs, {} or more data",
+            100.0 * (1.0 - v.prior_inside),
+            if c.target_kl.is_some() { "a smaller --target-kl" } else { "a larger --kl-weight" }
         ));
     }
     if let Some(v) = &r.validation

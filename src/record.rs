@@ -154,7 +154,7 @@ impl Record for EpochRecord {
 impl EpochRecord {
     /// The losses and how alive the latent is, in a few words.
     pub fn losses(&self) -> String {
-        let recon = format!("training loss {:.4}", self.recon_loss);
+        let recon = format!("reconstruction {:.4}", self.recon_loss);
         match self.kl_per_latent.len() {
             0 => format!("{recon}, codebook loss {:.4}, perplexity {:.2}", self.kl_loss, self.perplexity),
             latents => format!(

@@ -16,8 +16,7 @@ use crate::motion::{Rig, Root};
 use crate::ops::kl_weight::Rule;
 use crate::state::{self, State};
 use crate::step::{StepOptions, TrainStep, initialize};
-use crate::{Error, Result};
-
+use crate::{Error, Result, trained};
 use std::path::{Path, PathBuf};
 
 /// Seed of the built-in set.
@@ -58,6 +57,8 @@ pub struct Setup<'a> {
     pub split: Split,
     /// Clips near whose end motion goes on in another.
     pub bridges: usize,
+    /// Where `--init` brought something other than the configuration says.
+    pub notes: Vec<String>,
     /// Statistics of the training frames.
     pub statistics: Statistics,
     /// Places of the parameters, gradients and moments.
@@ -127,6 +128,27 @@ impl<'a> Setup<'a> {
         statistics.normalize(c.normalization, &mut set.frames);
         statistics.normalize(c.normalization, &mut bridged.frames);
 
+        let mut notes = Vec::new();
+        let counted = statistics.weight.iter().copied().find(|weight| *weight != 1.0).unwrap_or(1.0);
+        if counted != c.toe_weight && matches!(start, Start::Fresh) {
+            notes.push(format!(
+                "note: toes do not count {} times: the data does not say which joints they are",
+                c.toe_weight
+            ));
+        }
+        if let (Start::Init(_), Some((checkpoint, _))) = (start, &given) {
+            let gain = checkpoint.meta.as_ref().map_or(1.0, |meta| meta.model.position_gain);
+            for (key, brought, ours) in
+                [("toe_weight", counted, c.toe_weight), ("position_gain", gain, model.position_gain)]
+            {
+                if brought != ours {
+                    notes.push(format!(
+                        "note: what --init brings was trained with {key} = {brought}, this run has {ours}"
+                    ));
+                }
+            }
+        }
+
         let mut arena = Arena::default();
         let parameters = Parameters::new(&mut arena, Layout::of_run(c, set.frame_size), true);
         let data = arena.mat(set.num_frames() + bridged.frames.len() / set.frame_size, set.frame_size);
@@ -165,6 +187,7 @@ impl<'a> Setup<'a> {
             windows,
             split,
             bridges: bridged.pieces.len(),
+            notes,
             statistics,
             parameters,
             step,
@@ -209,19 +232,25 @@ fn json(config: &Config) -> serde_json::Value {
     serde_json::to_value(config).expect("a configuration is plain data")
 }
 
+/// The configuration a checkpoint carries. What keys are for that are younger than it was not there, as in the paper.
+pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
+    trained::configuration(Config::preset(Preset::Paper), meta, path)
+}
+
 /// Refuses to go on with a configuration other than the one the checkpoint was trained with, but for [`Config::FREE`].
 fn same_configuration(config: &Config, meta: &Meta, path: &Path) -> Result<()> {
-    let (ours, theirs, published) = (json(config), &meta.config, json(&Config::preset(Preset::Paper)));
-    for key in Config::KEYS.iter().filter(|key| !Config::FREE.contains(key)) {
-        // A key that the checkpoint lacks is younger than the checkpoint: what it is for was not there, as in the paper.
-        let trained = theirs.get(key).unwrap_or(&published[key]);
-        if *trained != ours[key] {
-            let what = format!("trained with {key} = {trained}, but config.toml of the run says {key} = {}", ours[key]);
-            let mend = format!("restore {key} = {trained}, or start a new run with --init {}", path.display());
-            return Err(Error::checkpoint(path, what, mend));
-        }
+    let trained = configuration(meta, path)?;
+    let keys: Vec<_> = config.differences(&trained).into_iter().filter(|key| !Config::FREE.contains(key)).collect();
+    if keys.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let say = |config: &Config| {
+        let values = json(config);
+        keys.iter().map(|key| format!("{key} = {}", values[key])).collect::<Vec<_>>().join(", ")
+    };
+    let what = format!("trained with {}, but by its config.toml the run has {}", say(&trained), say(config));
+    let mend = format!("set {} there, or start a new run with --init {}", say(&trained), path.display());
+    Err(Error::checkpoint(path, what, mend))
 }
 
 /// Where a checkpoint stands, after a look at whether its run was trained on this data.

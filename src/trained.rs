@@ -42,7 +42,7 @@ impl Trained {
             let mend = "train from it with --init and use the checkpoint of that run";
             return Err(Error::checkpoint(path, "a state dict without metadata: its sizes are not known", mend));
         };
-        let config = configuration(&meta, path)?;
+        let config = setup::configuration(&meta, path)?;
         let statistics = state::statistics(&checkpoint, path, meta.model.frame_size, meta.normalization)?
             .ok_or_else(|| Error::checkpoint(path, "holds no normalisation statistics", "use a checkpoint of a run"))?;
         Ok(Trained { path: path.to_owned(), meta, config, statistics, checkpoint })
@@ -115,9 +115,9 @@ impl Trained {
     }
 }
 
-/// The configuration a checkpoint carries; keys that are younger than it have their defaults.
-pub(crate) fn configuration<C: Default + Serialize + DeserializeOwned>(meta: &Meta, path: &Path) -> Result<C> {
-    let mut keys = serde_json::to_value(C::default()).expect("a configuration is plain data");
+/// The configuration a checkpoint carries; keys that are younger than it are those of `before`.
+pub(crate) fn configuration<C: Serialize + DeserializeOwned>(before: C, meta: &Meta, path: &Path) -> Result<C> {
+    let mut keys = serde_json::to_value(before).expect("a configuration is plain data");
     let (Some(keys), Some(carried)) = (keys.as_object_mut(), meta.config.as_object()) else {
         return Err(Error::checkpoint(path, "holds no configuration", "use a checkpoint of a run"));
     };

@@ -278,11 +278,7 @@ pub fn opening(run: &Setup) -> Vec<String> {
     if run.bridges > 0 {
         lines.push(format!("{} clips go on in another near their end, where both are alike", run.bridges));
     }
-    let toe_weight = run.config.toe_weight;
-    if toe_weight != 1.0 && !run.statistics.weight.contains(&toe_weight) {
-        let why = "the data does not say which joints they are, or the normalisation came with --init";
-        lines.push(format!("note: toes do not count {toe_weight} times: {why}"));
-    }
+    lines.extend(run.notes.iter().cloned());
     if run.config.validation > 0.0 && run.split.validation.is_empty() {
         lines.push(format!(
             "note: nothing is held out, as that takes clips of at least {HELD_OUT_FRAMES} frames; there will be no \

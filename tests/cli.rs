@@ -302,7 +302,7 @@ fn data_check_gates_on_the_sizes_it_is_given() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("short.npz");
     let file = file.to_str().unwrap();
-    result(&mut program(&["data", "synth", "-o", file, "--frames", "200"]));
+    result(&mut program(&["data", "synth", "-o", file, "--frames", "400"]));
     assert!(result(&mut program(&["data", "check", file])).contains("ready to train"));
     let unready = output(&["data", "check", file, "--batch-size", "500", "--json"]);
     assert_eq!(unready.status.code(), Some(5), "{unready:?}");
@@ -313,17 +313,15 @@ fn data_check_gates_on_the_sizes_it_is_given() {
     refusal(&mut program(&["data", "check", file, "--validation", "1"]), 2);
 
     // What it says of a set is what training finds, which holds windows out.
-    let options = [
-        &[][..],
-        &["--validation", "0"],
-        &["--validation", "0.4", "--seed", "5"],
-        &["--bridge-clips", "false"],
-    ];
+    let options =
+        [&[][..], &["--validation", "0"], &["--validation", "0.4", "--seed", "5"], &["--bridge-clips", "false"]];
+    let mut counts = Vec::new();
     for hold_out in options {
         let check = |more: &[&str]| output(&[&["data", "check", file], hold_out, more].concat());
         let report: serde_json::Value = serde_json::from_slice(&check(&["--json"]).stdout).unwrap();
         let windows = report["report"]["windows"].as_u64().unwrap();
         assert_eq!(report["report"]["held_out_windows"] == 0, hold_out.contains(&"0"), "{report}");
+        counts.push(windows);
         for (batch, enough) in [(windows, true), (windows + 1, false)] {
             let batch = ["--batch-size", &batch.to_string()].map(str::to_owned);
             let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
@@ -334,6 +332,7 @@ fn data_check_gates_on_the_sizes_it_is_given() {
             assert_eq!(trained.status.code(), Some(if enough { 0 } else { 4 }), "{hold_out:?}: {trained:?}");
         }
     }
+    assert_ne!(counts[0], counts[3], "bridges have windows of their own");
 }
 
 #[test]

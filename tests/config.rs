@@ -105,6 +105,31 @@ fn zero_switches_an_option_off() {
 }
 
 #[test]
+fn a_kl_weight_is_what_it_says_unless_a_target_stands_beside_it() {
+    let flags = |kl_weight, target_kl| Overrides { kl_weight, target_kl, ..Overrides::default() };
+    let (none, weight) = (Overrides::default(), flags(Some(KlWeight::Fixed(0.01)), None));
+    let whole = Config { data: vec!["walk.npz".into()], ..Config::default() }.to_toml();
+    let target = |text: &str, environment: &Overrides, flags: &Overrides| {
+        let config = Config::layered(None, Some((Path::new("c.toml"), text)), environment, flags).unwrap();
+        (config.kl_weight, config.target_kl)
+    };
+    let (start, held) = (KlWeight::Fixed(0.01), Config::default().target_kl);
+    assert!(held.is_some());
+    assert_eq!(target("", &none, &none), (KlWeight::Auto, held));
+    assert_eq!(target(&whole, &none, &none), (KlWeight::Auto, held));
+    for text in ["", whole.as_str()] {
+        assert_eq!(target(text, &none, &weight), (start, None), "a flag");
+        assert_eq!(target(text, &weight, &none), (start, None), "the environment");
+        assert_eq!(target(text, &weight, &flags(None, Some(0.3))), (start, Some(0.3)), "a target above");
+        assert_eq!(target(text, &flags(None, Some(0.3)), &weight), (start, None), "a target below");
+        assert_eq!(target(text, &none, &flags(Some(KlWeight::Auto), Some(0.3))), (KlWeight::Auto, Some(0.3)));
+    }
+    assert_eq!(target("kl_weight = 0.01", &none, &none), (start, None));
+    assert_eq!(target("kl_weight = 0.01\ntarget_kl = 0.3", &none, &none), (start, Some(0.3)));
+    assert_eq!(target("variant = 'vq'", &none, &none), (KlWeight::Fixed(1.0), None));
+}
+
+#[test]
 fn unknown_keys_name_the_nearest() {
     for (key, nearest) in [
         ("sede", "seed"),

@@ -889,6 +889,7 @@ fn real_motion_is_ready_to_train() {
     let dataset = npz::read(&path).unwrap();
     assert_eq!((dataset.num_frames(), dataset.frame_size, dataset.end_indices.len()), (23302, 255, 153));
     assert_eq!(dataset.clip_names.len(), 153);
+    assert!(check(&dataset, &Config::default()).ready);
     let report = check(&dataset, &Config { rollout: 8, bridge_clips: false, ..Config::default() });
     assert!(report.ready && report.short_clips == 0, "{report}");
     assert_eq!(

@@ -8,6 +8,8 @@ use mvae_fast::ops::reconcile::Reconcile;
 mod common;
 
 const JOINTS: usize = 22;
+/// A joint whose places vary less than its velocities.
+const NEAR: usize = 5;
 
 /// Frames of the reference's skeleton that follow `before`, in the units of the data, reconciled.
 fn reconciled(frames: &[f64], before: &[f64], gain: f64) -> Vec<f64> {
@@ -17,8 +19,14 @@ fn reconciled(frames: &[f64], before: &[f64], gain: f64) -> Vec<f64> {
     let (scale, shift) = (arena.mat(1, f), arena.mat(1, f));
     let op = Reconcile { x, condition, scale, shift, y, gain }.check().unwrap();
     let mut memory = memory(arena);
-    // Normalised somehow: the result does not depend on it.
-    let (scales, shifts): (Vec<f64>, Vec<f64>) = (0..f).map(|i| (0.5 + (i % 5) as f64, 0.1 * (i % 3) as f64)).unzip();
+    // Places vary ten times and more as much as velocities, but for one joint, of which it is the other way round.
+    let scale_of = |i: usize| 0.5 + 0.1 * (i % 5) as f64;
+    let mut scales: Vec<f64> = (0..f).map(scale_of).collect();
+    let shifts: Vec<f64> = (0..f).map(|i| 0.1 * (i % 3) as f64).collect();
+    for joint in 0..JOINTS {
+        let smaller = if joint == NEAR { Part::Position } else { Part::Velocity };
+        scales[slot(smaller, joint, JOINTS)..][..3].iter_mut().for_each(|scale| *scale /= 20.0);
+    }
     let normalized = |values: &[f64]| -> Vec<f64> {
         values.iter().enumerate().map(|(i, x)| (x - shifts[i % f]) / scales[i % f]).collect()
     };
@@ -59,6 +67,20 @@ fn an_error_of_position_is_taken_up_by_the_gain() {
     for (k, share) in [0.2, 0.36, 0.488].into_iter().enumerate() {
         want[k * f + place] += share * 0.5;
     }
+    close(&reconciled(&frames, &before, 0.2), &want, 1e-6);
+}
+
+#[test]
+fn places_that_vary_less_than_velocities_are_as_predicted() {
+    let (mut frames, before) = motion(10, 1);
+    let mut want = frames.clone();
+    let [place, velocity] = [Part::Position, Part::Velocity].map(|part| slot(part, NEAR, JOINTS) + 1);
+    frames[velocity] += 0.5;
+    want[velocity] += 0.5;
+    let [p, v] = [place, velocity].map(|i| (0.5 + 0.1 * (i % 5) as f64) / if i == place { 20.0 } else { 1.0 });
+    let rest = p * p / (v * v + p * p);
+    assert!(rest < 0.01);
+    want[place] += rest * 0.5;
     close(&reconciled(&frames, &before, 0.2), &want, 1e-6);
 }
 

@@ -338,15 +338,15 @@ fn a_configuration_other_than_the_checkpoints_is_not_resumed() {
         (
             "seed = 0\n",
             "seed = 5\n",
-            "trained with seed = 0, but config.toml of the run says seed = 5; restore seed = 0, or",
+            "trained with seed = 0, but by its config.toml the run has seed = 5; set seed = 0 there, or",
         ),
         ("learning_rate = 0.001\n", "", "trained with learning_rate = 0.001, but"),
         (
             "kl_weight = \"auto\"",
             "kl_weight = 1",
-            "kl_weight = \"auto\", but config.toml of the run says kl_weight = 1.0",
+            "kl_weight = \"auto\", but by its config.toml the run has kl_weight = 1.0",
         ),
-        ("student_epochs = 2", "student_epochs = 9", "restore student_epochs = 2"),
+        ("student_epochs = 2", "student_epochs = 9", "set student_epochs = 2 there"),
     ] {
         let edited = written.replace(old, new);
         assert!(edited != written, "{old}");

@@ -228,6 +228,23 @@ fn clips_go_on_in_one_another() {
 }
 
 #[test]
+fn what_an_older_checkpoint_does_not_know_it_was_trained_without() {
+    let bench = Bench::new();
+    npz::write(&bench.data, &synth::locomotion(1500, 3)).unwrap();
+    let younger = Config { bridge_clips: true, toe_weight: 16.0, ..bench.config(Variant::Mixture) };
+    let older = Config { bridge_clips: false, toe_weight: 1.0, ..younger.clone() };
+    bench.start("old", &older, Start::Fresh, 1, 2).unwrap_err();
+    let path = bench.folder("old").last_checkpoint();
+    let mut checkpoint = Checkpoint::load(&path).unwrap();
+    let keys = checkpoint.meta.as_mut().unwrap().config.as_object_mut().unwrap();
+    ["bridge_clips", "toe_weight"].map(|key| keys.remove(key).unwrap());
+    checkpoint.save(&path).unwrap();
+    let message = refused(bench.resume("old", &younger, 1, 0), 4);
+    assert!(message.contains("trained with bridge_clips = false, toe_weight = 1.0, but"), "{message}");
+    bench.resume("old", &older, 1, 0).unwrap();
+}
+
+#[test]
 fn errors_of_toes_count_as_often_as_asked() {
     let bench = Bench::new();
     let set = synth::locomotion(1500, 3);
@@ -444,7 +461,8 @@ fn presets_train_every_variant() {
             let p = Config::preset(preset);
             let Config { ramp, validation, final_learning_rate, .. } = p;
             let kl_weight = if preset == Preset::Default { small.kl_weight } else { p.kl_weight };
-            let c = Config { kl_weight, ramp, validation, final_learning_rate, ..small };
+            let target_kl = p.target_kl.filter(|_| variant != Variant::Vq);
+            let c = Config { kl_weight, target_kl, ramp, validation, final_learning_rate, ..small };
             let records = bench.run(&format!("{preset:?}-{variant:?}"), &c);
             if let KlWeight::Fixed(weight) = kl_weight {
                 assert!(records.iter().all(|r| (r.kl_weight - weight).abs() < 1e-9 * weight), "{preset:?} {variant:?}");

@@ -123,8 +123,8 @@ pub fn products<'a, T: Real>(
     });
 }
 
-/// `out = a b + sum_t s(t) a(t) b(t)` for `t < terms`, where `s(t)` [rows, 1] scales the rows; `base` is a and b, `factors(t)` says
-/// which matrices the others are. No product is stored.
+/// `out = a b + sum_t s(t) a(t) b(t)` for `t < terms`, where `s(t)` [rows, 1] scales the rows; `factors(t)` says which matrices
+/// these are. No product is stored.
 ///
 /// # Panics
 /// When shapes do not fit.
@@ -135,7 +135,6 @@ pub fn blend<'a, T: Real>(
     terms: usize,
     factors: impl Fn(usize) -> [Mat<'a, T>; 3] + Sync,
 ) {
-    assert!(a.cols > 0, "a product to start from");
     sums(team, out, false, 1 + terms, |_, t| match t.checked_sub(1) {
         None => Term { a, b, scale: None },
         Some(t) => {
@@ -278,6 +277,7 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                             b = At { first: panel.cast_const(), row: padded, col: 1 };
                         }
                         let add = self.add || t > 0 || k > 0;
+                        debug_assert!(add || scale.is_none(), "what is scaled is added");
                         rows(simd, [self.rows, depth, cols], a, b, [turning, scale], c, add);
                     }
                 }
@@ -356,7 +356,7 @@ unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
 
 /// `c (+)= a b` for all rows of a task and one panel of one or two registers' width. With `turning`, the panel `b` is
 /// still to be filled from there, but for its last `depth % 4` rows; it is whole registers wide, and there are 8 rows. With
-/// `scale` [rows, 1] the product's rows are multiplied by it.
+/// `scale` [rows, 1] the product's rows are multiplied by it, and added whatever `add` says.
 ///
 /// # Safety
 /// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and `turning`
@@ -529,7 +529,7 @@ mod tests {
     /// The same task in every instruction set this processor has.
     #[test]
     fn widths_of_vectors_change_no_bit() {
-        let (rows, depth, cols) = (29, 301, 31);
+        let (rows, depth, cols) = (29, 301, 47); // of 16 lanes two whole registers and part of a third
         let number = |i: usize| ((i * 7919 % 1009) as f32 / 500.0).sin();
         let left: Vec<f32> = (0..rows * depth).map(number).collect();
         let right: Vec<f32> = (0..cols * depth).map(number).collect();

@@ -261,7 +261,7 @@ fn elapsed(rows: &[Row]) -> f64 {
 
 /// The runs beside one another: the last epoch's losses, and quality as it was last measured.
 pub fn table(rows: &[Row]) -> String {
-    let head = ["model", "epochs", "training loss", "KL", "active", "one-step error", "walks inside"];
+    let head = ["model", "epochs", "reconstruction", "KL", "active", "one-step error", "walks inside"];
     let mut lines = vec![head.map(str::to_owned)];
     for Row { name, records, epochs, .. } in rows {
         let none = || "-".to_owned();

@@ -183,6 +183,10 @@ impl Config {
     /// Keys that may change while a run goes on.
     pub const FREE: [&str; 2] = ["checkpoint_every", "max_minutes"];
 
+    fn lay_over(given: &mut toml::Table, layer: &toml::Table) {
+        given.extend(layer.clone());
+    }
+
     fn base(preset: Preset, _: &toml::Table) -> toml::Table {
         Config::preset(preset).table()
     }

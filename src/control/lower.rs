@@ -27,7 +27,7 @@ impl Walker {
         let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
         let meta = checkpoint.meta.as_ref().filter(|meta| meta.config.get("task").is_some());
         let meta = meta.ok_or_else(|| refuse("is no controller".into()))?;
-        let trained: Config = configuration(meta, path)?;
+        let trained = configuration(Config::default(), meta, path)?;
         if trained.task != Task::Target {
             return Err(refuse(format!("its task is {}", trained.task.name())));
         }

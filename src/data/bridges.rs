@@ -9,10 +9,10 @@ use crate::motion::vector::{about_y, apply_inverse};
 use std::ops::Range;
 
 /// A clip is left within so many seconds before its end.
-const LEAVE: f64 = 0.5;
+const LEAVE: f64 = 0.75;
 /// The frame that motion crosses over to has at least so many seconds to its clip's end; in the same clip, it is so far from
 /// where motion came.
-const ARRIVE: f64 = 0.75;
+const ARRIVE: f64 = 1.0;
 /// Seconds after which nothing of the clip that was left is seen any more.
 const BLEND: f64 = 0.25;
 /// Root mean square difference of normalised features up to which frames count as alike. (Two frames of any motion differ
@@ -85,14 +85,12 @@ impl<'a> Bridges<'a> {
             for from in clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end {
                 for (number, other) in clips.iter().enumerate() {
                     for to in other.start..other.end.saturating_sub(arrive) {
-                        if distance(&probes[from], &probes[to]) >= least
-                            || other.start == clip.start && to.abs_diff(from) < arrive
-                        {
-                            continue;
-                        }
-                        let square = distance(frame(from), frame(to));
-                        if square < least {
-                            (least, bridge) = (square, Some(Bridge { from, to, clip: number }));
+                        let near = other.start == clip.start && to.abs_diff(from) < arrive;
+                        if !near && distance(&probes[from], &probes[to]) < least {
+                            let square = distance(frame(from), frame(to));
+                            if square < least {
+                                (least, bridge) = (square, Some(Bridge { from, to, clip: number }));
+                            }
                         }
                     }
                 }
@@ -229,6 +227,15 @@ mod tests {
                 assert!((pair[0][2] - pair[1][2]).abs() < 0.006, "no step is seen: {pair:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_recording_cut_in_two_goes_on_where_it_was_cut() {
+        let (frames, clips) = ((0..120).map(|i| i as f32).collect::<Vec<_>>(), [0..60, 60..120]);
+        let bridges = Bridges::new(&frames, &clips, &[2.0], 30.0);
+        let bridge = bridges.bridges[0].unwrap();
+        assert_eq!((bridge.from, bridge.to, bridge.clip), (59, 60, 1));
+        assert!(bridges.bridges[1].is_none(), "nothing is like the end, but what is near it");
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Report {
             };
             self.problems.push(format!(
                 "{} windows{held_out} are fewer than one mini-batch of {}: give more data or clips of at least {} \
-                 frames, or lower the batch size",
+                 frames, or lower the batch size or the rollout",
                 self.windows, self.batch_size, self.span
             ));
         }
@@ -213,8 +213,10 @@ impl Report {
             ));
         }
         if self.short_clips > 0 {
-            self.warnings
-                .push(format!("{} clips are shorter than {} frames and give no window", self.short_clips, self.span));
+            self.warnings.push(format!(
+                "{} clips are shorter than {} frames: alone they give no window",
+                self.short_clips, self.span
+            ));
         }
     }
 }

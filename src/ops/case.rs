@@ -175,6 +175,9 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         cases.push(blend_linear(b, l, h, o, e, act, false));
     }
     cases.push(blend_linear(5, 2, 3, 7, 3, Elu, true));
+    cases.extend(
+        [(5, 2, 3, 7, 3), (17, 3, 7, 33, 6)].map(|(b, l, h, o, e)| blend_linear_without_gradient(b, l, h, o, e)),
+    );
     cases.extend([(1, 1), (3, 2), (5, 7), (64, 6)].map(|(b, e)| softmax(b, e)));
     cases
         .extend([(1, 1, 0.0), (3, 5, 0.0), (7, 13, 0.9), (64, 32, 0.0)].map(|(b, l, free)| reparameterize(b, l, free)));
@@ -240,6 +243,22 @@ fn blend_linear<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize, act: 
             Ok(Built::new(&[&first, &second], inputs, vec![y, again], Mat::NONE))
         }),
     }
+}
+
+/// The layer as a walk has it: experts' outputs are not kept.
+fn blend_linear_without_gradient<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize) -> Case<T> {
+    let case = blend_linear(b, l, h, o, e, Elu, false);
+    let build: Build<T> = Box::new(move |arena| {
+        let [z, hs, gate, y] = [l, h, e, o].map(|cols| Var::constant(arena.mat(b, cols)));
+        let [w, bias] = [e * (l + h), e].map(|rows| Var::constant(arena.mat(rows, o)));
+        let named = [("z", z), ("h", hs), ("w", w), ("bias", bias)];
+        let mut inputs: Vec<_> = named.into_iter().map(|(name, var)| input(name, var, 1.0)).collect();
+        inputs.push(Input { name: "gate", var: gate, fill: Fill::Simplex });
+        let mut plan = Plan::default();
+        BlendLinear::new(arena, z, hs, gate, w, bias, y, Elu)?.forward(&mut plan);
+        Ok(Built::step(plan, inputs, vec![y]))
+    });
+    Case { sizes: format!("{} without gradient", case.sizes), flops: [case.flops[0], 0.0], build, ..case }
 }
 
 fn softmax<T: Real>(b: usize, e: usize) -> Case<T> {

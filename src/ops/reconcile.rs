@@ -1,9 +1,10 @@
 //! Reconciles the two things a frame says of where a joint is: its place, and its velocity from the place before. A complementary
-//! filter: places follow the velocities from frame to frame, and the predicted places in the long run.
-use super::expect;
+//! filter: places follow the velocities from frame to frame, and the predicted places in the long run; where places of a joint
+//! vary less than velocities (a hip beside the root), they follow the predicted places all the more.
+use super::{ROWS, expect};
 use crate::Result;
 use crate::arena::Mat;
-use crate::backend::team::Team;
+use crate::backend::team::{Team, pieces};
 use crate::motion::features::{self, Part};
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
@@ -24,7 +25,7 @@ crate::kernel_args! {
         y: T [b * k * f],
     }
     numbers {
-        /// Share of the predicted place; 1 leaves frames as they are.
+        /// Smallest share of the predicted place; 1 leaves frames as they are.
         gain,
     }
     sizes {
@@ -47,7 +48,7 @@ pub struct Reconcile<T> {
     pub scale: Mat<T>,
     pub shift: Mat<T>,
     pub y: Mat<T>,
-    /// Share of the predicted place.
+    /// Smallest share of the predicted place.
     pub gain: f64,
 }
 
@@ -90,29 +91,39 @@ impl<T: Real> Reconcile<T> {
 pub mod cpu {
     use super::*;
 
-    /// y = x but for places: gain place + (1 - gain) (place before, seen from where the root now is, + velocity)
-    pub fn reconcile<T: Real>(v: View<'_, T>, _: &Team) {
-        let (f, joints) = (v.f, features::joints(v.f).expect("checked"));
-        v.y.copy_from_slice(v.x);
-        let (gain, rest) = (T::of(v.gain), T::of(1.0 - v.gain));
-        for (b, frames) in v.y.chunks_exact_mut(v.k * f).enumerate() {
-            let mut before = &v.condition[b * v.c * f..][..f];
-            for frame in frames.chunks_exact_mut(f) {
-                let raw = |of: &[T], i: usize| v.scale[i] * of[i] + v.shift[i];
-                let [forward, sideways, turn] = std::array::from_fn(|i| raw(frame, i));
-                let (sin, cos) = turn.sin_cos();
-                for joint in 0..joints {
-                    let place = features::slot(Part::Position, joint, joints);
-                    let velocity = features::slot(Part::Velocity, joint, joints);
-                    let (x, z) = (raw(before, place) - forward, raw(before, place + 2) - sideways);
-                    let seen = [cos * x - sin * z, raw(before, place + 1), sin * x + cos * z];
-                    for (i, seen) in seen.into_iter().enumerate() {
-                        let (at, moved) = (place + i, seen + raw(frame, velocity + i));
-                        frame[at] = gain * frame[at] + rest * ((moved - v.shift[at]) / v.scale[at]);
+    /// y = x but for places: share place + (1 - share) (place before, seen from where the root now is, + velocity). Predicted
+    /// places and velocities are equally good in units of their `scale`, so their inverse variances say what share is best,
+    /// v^2 / (v^2 + p^2) with the scales v and p of velocity and place; it is at least `gain`.
+    pub fn reconcile<T: Real>(v: View<'_, T>, team: &Team) {
+        let (f, window, joints) = (v.f, v.k * v.f, features::joints(v.f).expect("checked"));
+        let (x, condition, scale, shift) = (v.x, v.condition, v.scale, v.shift);
+        let share = |place: usize, velocity: usize| {
+            let [place, velocity] = [place, velocity].map(|i| scale[i] * scale[i]);
+            (velocity / (velocity + place)).max(T::of(v.gain))
+        };
+        team.each(pieces(v.y, ROWS * window), |task, y| {
+            for (row, frames) in y.chunks_exact_mut(window).enumerate() {
+                let b = task * ROWS + row;
+                frames.copy_from_slice(&x[b * window..][..window]);
+                let mut before = &condition[b * v.c * f..][..f];
+                for frame in frames.chunks_exact_mut(f) {
+                    let raw = |of: &[T], i: usize| scale[i] * of[i] + shift[i];
+                    let [forward, sideways, turn] = std::array::from_fn(|i| raw(frame, i));
+                    let (sin, cos) = turn.sin_cos();
+                    for joint in 0..joints {
+                        let place = features::slot(Part::Position, joint, joints);
+                        let velocity = features::slot(Part::Velocity, joint, joints);
+                        let (x, z) = (raw(before, place) - forward, raw(before, place + 2) - sideways);
+                        let seen = [cos * x - sin * z, raw(before, place + 1), sin * x + cos * z];
+                        for (i, seen) in seen.into_iter().enumerate() {
+                            let (at, velocity) = (place + i, velocity + i);
+                            let (share, moved) = (share(at, velocity), seen + raw(frame, velocity));
+                            frame[at] = share * frame[at] + (T::one() - share) * ((moved - shift[at]) / scale[at]);
+                        }
                     }
+                    before = frame;
                 }
-                before = frame;
             }
-        }
+        });
     }
 }

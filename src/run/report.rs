@@ -168,7 +168,7 @@ fn numbers(records: &[EpochRecord]) -> Vec<(&'static str, String)> {
     };
     let latents = last.posterior_mean.len();
     let mut rows = vec![
-        ("Training loss, reconstruction (mean squared error; toes count more)", number(last.recon_loss)),
+        ("Reconstruction, training (mean squared error, weighted)", number(last.recon_loss)),
         ("KL (nats a latent dimension; vq: codebook loss)", number(last.kl_loss)),
         ("KL weight", number(last.kl_weight)),
     ];

@@ -106,12 +106,14 @@ class Walker {
 
   // Positions follow the velocities as far as the model wants it (src/ops/reconcile.rs).
   reconcile(frame) {
-    const gain = this.networks.position_gain, before = this.history, size = (frame.length - 3) / 4;
+    const { position_gain: gain, scale } = this.networks, before = this.history, size = (frame.length - 3) / 4;
     const [ahead, aside, turn] = frame, [s, c] = [Math.sin(turn), Math.cos(turn)];
     for (let i = 3; gain < 1 && i < 3 + size; i += 3) {
       const x = before[i] - ahead, z = before[i + 2] - aside;
       [c * x - s * z, before[i + 1], s * x + c * z].forEach((seen, k) => {
-        frame[i + k] = gain * frame[i + k] + (1 - gain) * (seen + frame[i + size + k]);
+        const at = i + k, [place, velocity] = [scale[at] ** 2, scale[at + size] ** 2];
+        const share = Math.max(gain, velocity / (velocity + place));
+        frame[at] = share * frame[at] + (1 - share) * (seen + frame[at + size]);
       });
     }
   }

@@ -10,7 +10,7 @@ if (data.curves) {
   const codebook = data.perplexity.some(x => x > 0);
   curves(at("curves"), {
     title: "Reconstruction", label: "mean squared error, 10 at most", log: true, wide: true,
-    series: [["training loss", data.recon_loss], ["held out, one step", data.one_step_error],
+    series: [["training (weighted)", data.recon_loss], ["held out, one step", data.one_step_error],
       ["held out, frame 30 of rollouts", data.rollout_30_error], ["held out, frame 300 of rollouts", data.rollout_300_error]],
   });
   curves(at("curves"), codebook
