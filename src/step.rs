@@ -81,8 +81,8 @@ impl<T: Real> TrainStep<T> {
         let mut plan = Plan::default();
         let (prediction, condition, truth, losses) =
             (network.prediction, network.condition, network.truth, network.losses);
+        window::push(&mut plan, &Window { data, starts, schedule, cursor, prediction, losses, condition, truth });
         begin_step::push::<T>(&mut plan, schedule, losses, cursor, state);
-        window::push(&mut plan, &Window { data, starts, state, prediction, losses, condition, truth });
         if o.draw {
             network.draw_eps(&mut plan, state);
         }
