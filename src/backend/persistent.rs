@@ -1,5 +1,5 @@
 //! Plans as one launch: what the kernel `run_plan` (`kernels/run_plan.cu`) reads.
-use super::phases::{Part, phases};
+use super::phases::{Part, Phases};
 use crate::plan::{Call, Precision};
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
@@ -71,11 +71,11 @@ pub struct Table {
 }
 
 impl Table {
-    /// The calls of a plan over the arena at the address `arena`, for this many blocks.
+    /// The calls of a plan in these phases, over the arena at the address `arena`, for this many blocks.
     ///
     /// Errors: an operation that has no kernel.
-    pub fn new(calls: &[Call], precision: Precision, arena: usize, blocks: u32) -> Result<Self> {
-        let parts = phases(calls, precision, blocks).parts;
+    pub fn new(phases: &Phases, calls: &[Call], arena: usize, blocks: u32) -> Result<Self> {
+        let parts = &phases.parts;
         Ok(Table {
             calls: parts.iter().map(|part| row(&calls[part.call], part, arena, blocks)).collect::<Result<_>>()?,
             barriers: parts.iter().filter(|part| part.waits).count() as u32,
@@ -87,14 +87,6 @@ impl Table {
     pub fn arguments(&self, calls: u64, arrived: u64, times: usize, before: u32) -> RunPlan {
         let times = times as u32;
         RunPlan { calls, arrived, n: self.calls.len() as u32, times, rounds: times + self.late, before }
-    }
-
-    /// Leaves out one barrier of each round.
-    pub(super) fn without_barrier(&mut self, barrier: usize) {
-        for end in [ARRIVES, WAITS] {
-            let call = self.calls.iter_mut().filter(|call| call.then & end > 0).nth(barrier);
-            call.expect("there are as many barriers").then &= !end;
-        }
     }
 }
 

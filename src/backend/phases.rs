@@ -35,8 +35,8 @@ pub struct Part {
     pub arrives: bool,
     /// Whether a block waits after it until all are there.
     pub waits: bool,
-    /// The first part that adds to the same tiles, which have to be the same blocks'.
-    tiles_of: Option<usize>,
+    /// The first part, in the order of the plan, that adds to the same tiles, which have to be the same blocks'.
+    pub tiles_of: Option<usize>,
 }
 
 /// What [`phases`] finds.
@@ -79,27 +79,28 @@ fn place(parts: &mut [Part], calls: &[Call]) -> usize {
     let conflicts: Vec<Vec<bool>> =
         parts.iter().map(|a| parts.iter().map(|b| conflict(calls, a, b)).collect()).collect();
     let mut order = Order::fewest_phases(parts, &conflicts);
-    let loads: Vec<usize> =
-        parts.iter().map(|part| touched(calls, part).map(|(bytes, _)| bytes.len()).sum()).collect();
+    let loads: Vec<usize> = parts.iter().map(|part| load(calls, part)).collect();
     let mut heaviest: Vec<usize> = (0..parts.len()).collect();
     heaviest.sort_by_key(|&i| Reverse(loads[i]));
     heaviest.into_iter().for_each(|i| parts[i].floats = order.lengthen(i));
 
-    // What does not float runs as soon as it can; the rest where blocks have the least to do.
-    let mut load = vec![0; order.count];
+    // What does not float runs as soon as it can; the rest as soon as blocks have less to do than on average.
+    let average = loads.iter().sum::<usize>() / order.count;
+    let mut so_far = vec![0; order.count];
     let (floating, mut placed): (Vec<usize>, Vec<usize>) = (0..parts.len()).partition(|&i| parts[i].floats);
     for &i in &placed {
         parts[i].phase = (0..parts.len()).map(|j| order.after(j, i)).fold(0, i32::max) as usize;
-        load[parts[i].phase % order.count] += loads[i];
+        so_far[parts[i].phase % order.count] += loads[i];
     }
     for i in floating {
         let phase = |j: usize| parts[j].phase as i32;
         let first = placed.iter().map(|&j| phase(j) + order.after(j, i)).fold(0, i32::max) as usize;
         let last = placed.iter().map(|&j| phase(j) - order.after(i, j)).fold(i32::MAX, i32::min) as usize;
-        let phases = first..=last.min(first + order.count - 1);
-        let best = phases.min_by_key(|&phase| load[phase % order.count]).expect("there is a phase for each");
+        let mut phases = first..=last.min(first + order.count - 1);
+        let least = phases.clone().min_by_key(|&phase| so_far[phase % order.count]).expect("there is a phase for each");
+        let best = phases.find(|&phase| so_far[phase % order.count] + loads[i] <= average).unwrap_or(least);
         parts[i].phase = best;
-        load[best % order.count] += loads[i];
+        so_far[best % order.count] += loads[i];
         placed.push(i);
     }
     order.count
@@ -242,6 +243,13 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
 /// The bytes that a part touches, and whether it writes them.
 fn touched<'a>(calls: &'a [Call], part: &Part) -> impl Iterator<Item = (Range<usize>, bool)> + 'a {
     calls[part.call].touched(part.shares.clone())
+}
+
+/// Bytes that blocks move for a part. Of a table that a call looks something up in nobody knows how much, which may be little.
+fn load(calls: &[Call], part: &Part) -> usize {
+    let call = &calls[part.call];
+    let all = call.product().is_some() || call.shares().is_some();
+    touched(calls, part).filter(|(_, writes)| all || *writes).map(|(bytes, _)| bytes.len()).sum()
 }
 
 /// Whether one of two parts writes what the other touches.

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 use super::cpu::Cpu;
 use super::persistent::{self, RunPlan, Table};
+use super::phases::{Phases, phases};
 use super::{Backend, Buffer};
 use crate::philox::{Purpose, Stream};
 use crate::plan::{Call, Grid, Plan, Precision};
@@ -312,8 +313,8 @@ pub struct Simt {
     grid: Option<Grid>,
     /// Blocks of the one launch that a plan is, where it is one.
     together: Option<u32>,
-    /// A barrier that is left out of it.
-    missing: Option<usize>,
+    /// Its phases, where they are not what they should be.
+    phases: Option<Phases>,
     launches: AtomicU64,
     slab: Mutex<Slab>,
 }
@@ -328,7 +329,7 @@ impl Simt {
             seed,
             grid: None,
             together: None,
-            missing: None,
+            phases: None,
             launches: AtomicU64::new(0),
             slab: Mutex::default(),
         }
@@ -352,9 +353,9 @@ impl Simt {
         Simt { together: Some(blocks), ..self }
     }
 
-    /// The same with one barrier of each repetition left out, counted from 0: to show that it is needed.
-    pub fn without_barrier(self, barrier: usize) -> Self {
-        Simt { missing: Some(barrier), ..self }
+    /// The same in these phases: to show that others are wrong.
+    pub fn in_phases(self, phases: Phases) -> Self {
+        Simt { phases: Some(phases), ..self }
     }
 
     fn call(&self, call: &Call, arena: &mut Buffer) -> Result<()> {
@@ -472,10 +473,9 @@ impl Backend for Simt {
         let mut copy = Guarded::new(arena.bytes);
         self.memory.read(arena, 0, copy.contents())?;
         let address = copy.contents().as_mut_ptr() as usize;
-        let mut table = Table::new(plan.calls(), self.precision, address, blocks)?;
-        if let Some(missing) = self.missing {
-            table.without_barrier(missing);
-        }
+        let calls = plan.calls();
+        let phases = self.phases.clone().unwrap_or_else(|| phases(calls, self.precision, blocks));
+        let table = Table::new(&phases, calls, address, blocks)?;
         self.run_plan(&table, times, &mut copy, blocks)?;
         self.memory.write(arena, 0, copy.contents())
     }

@@ -7,7 +7,7 @@ use super::adam::{self, Adam};
 use super::begin_step::{self, StepState};
 use super::blend_linear::BlendLinear;
 use super::epoch_sums::EpochSums;
-use super::kl_weight::{self, CONTROLLER, Rule};
+use super::kl_weight::{self, CONTROLLER, KlWeight, Rule};
 use super::linear::Linear;
 use super::noise::{normal, pick};
 use super::quantize::Quantize;
@@ -421,7 +421,8 @@ fn kl<T: Real>() -> Case<T> {
     step_case("kl_weight", "auto".into(), move |arena| {
         let (state, losses, controller) = (arena.mat(1, 1), arena.mat(1, LOSSES), arena.mat(1, CONTROLLER));
         let mut plan = Plan::default();
-        kl_weight::push::<T>(&mut plan, state, losses, controller, Rule::Auto { units: 0.24, floor: 1e-4 });
+        let (kept, rule) = ((arena.mat(1, 1), arena.mat(1, LOSSES)), Rule::Auto { units: 0.24, floor: 1e-4 });
+        kl_weight::push::<T>(&mut plan, &KlWeight { state, losses, controller, kept, rule });
         Ok(Built::step(plan, vec![], vec![]).prepared(move |memory| memory.write(state, &first_step())))
     })
 }

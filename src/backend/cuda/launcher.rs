@@ -2,6 +2,7 @@
 //! which run at the same time and wait for one another between the phases of a step.
 use super::{Block, Cuda, open};
 use crate::backend::persistent;
+use crate::backend::phases::phases;
 use crate::plan::Plan;
 use crate::{Error, Result};
 use cudarc::driver::result;
@@ -101,7 +102,8 @@ impl Cuda {
     }
 
     fn table(&self, plan: &Plan, arena: usize, blocks: u32) -> Result<Table> {
-        let table = persistent::Table::new(plan.calls(), self.precision, arena, blocks)?;
+        let phases = phases(plan.calls(), self.precision, blocks);
+        let table = persistent::Table::new(&phases, plan.calls(), arena, blocks)?;
         let bytes: &[u8] = bytemuck::cast_slice(&table.calls);
         let calls = self.block(bytes.len())?;
         // SAFETY: as long as the allocation; the copy is over before `bytes` goes.
