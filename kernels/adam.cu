@@ -18,8 +18,8 @@ struct Adam {                     // field for field: src/ops/adam.rs
 struct AdamShared {
   double parts[WARPS];
 };
-#define ADAM_CHUNK 1280u          // CHUNK in src/ops/adam.rs
-#define ADAM_BATCH 5u             // numbers that a thread fetches at once: their ways through memory overlap
+#define ADAM_CHUNK 1024u          // CHUNK in src/ops/adam.rs
+#define ADAM_BATCH 4u             // numbers that a thread fetches at once: their ways through memory overlap
 
 DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
   if (stands_still(a.losses)) return;

@@ -66,8 +66,8 @@ DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
       const PlanCall& call = shared.calls[place];
       const u32 then = call.then;
       if (round - call.late < a.times) {  // not before its first repetition either
-        u32 share = call.first + (at.block + at.blocks - call.first_block) % at.blocks;
-        for (; share < call.end; share += at.blocks) {
+        const u32 before = at.block < call.first_block ? at.blocks : 0;
+        for (u32 share = call.first + at.block + before - call.first_block; share < call.end; share += at.blocks) {
           shared.run(Where{share, call.shares, at.thread, at.threads}, call.kernel, call.args);
           block_sync();  // shared memory is free
         }

@@ -91,7 +91,6 @@ fn modelled_step(calls: &[Call], phases: &Phases) -> (f64, f64) {
                 arrived.clone_from(&clocks);
             }
             if part.waits {
-                eprintln!("TMP phase {} arrive {:.2} floatmax {:.2}", part.phase+1, arrived.iter().copied().fold(0.0, f64::max), clocks.iter().copied().fold(0.0, f64::max));
                 let all = arrived.iter().copied().fold(0.0, f64::max) + 0.71;
                 clocks.iter_mut().for_each(|clock| *clock = clock.max(all));
             }
@@ -125,36 +124,10 @@ fn phases_of_a_step() {
         }
     }
     let (step, idle) = modelled_step(calls, &phases);
-    println!("{} rows; modelled, not measured: {step:.1} us a step, {idle:.1} of which a block waits", phases.parts.len());
-    // TMP before
-    {
-        let conflict = |a: &Call, b: &Call| a.touched(0..0).any(|(x, w)| b.touched(0..0).any(|(y, v)| (w || v) && x.start < y.end && y.start < x.end));
-        let whole: Vec<Part> = phases.parts.iter().map(|p| Part { shares: 0..829, ..p.clone() }).collect();
-        let mut level: Vec<usize> = Vec::new();
-        let mut parts: Vec<Part> = Vec::new();
-        for (i, call) in calls.iter().enumerate() {
-            let l = (0..i).filter(|&j| { let f = |c: &Call| { let o: Vec<_> = c.touched(if c.shares().is_some() {0..829} else {0..0}).collect(); o }; f(call).iter().any(|(x, w)| f(&calls[j]).iter().any(|(y, v)| (*w || *v) && x.start < y.end && y.start < x.end)) }).map(|j| level[j] + 1).max().unwrap_or(0);
-            level.push(l);
-            let mut part = whole.iter().find(|p| p.call == i).unwrap().clone();
-            part.phase = l; part.late = 0; part.floats = false; part.arrives = false; part.waits = false; 
-            if call.shares().is_none() { part.shares = 0..0; }
-            parts.push(part);
-        }
-        let _ = conflict;
-        let count = level.iter().max().unwrap() + 1;
-        parts.sort_by_key(|p| p.phase);
-        let mut next = 0;
-        for i in 0..parts.len() {
-            if i == 0 || parts[i-1].phase != parts[i].phase { next = 0; }
-            parts[i].first_block = next % 132;
-            next += calls[parts[i].call].variant(Precision::Bf16x3).1.blocks;
-            let last = i + 1 == parts.len() || parts[i+1].phase != parts[i].phase;
-            parts[i].arrives = last && i + 1 < parts.len(); parts[i].waits = parts[i].arrives;
-        }
-        let old = Phases { count, parts };
-        let (step, idle) = modelled_step(calls, &old);
-        eprintln!("TMP before: {count} phases {step:.1} {idle:.1}");
-    }
+    println!(
+        "{} rows; modelled, not measured: {step:.1} us a step, {idle:.1} of which a block waits",
+        phases.parts.len()
+    );
     assert_eq!(phases.count, 24);
 }
 
@@ -162,7 +135,9 @@ fn phases_of_a_step() {
 fn spoiled(seed: u64, change: &dyn Fn(&[Call], &mut Phases)) -> (Vec<u32>, Vec<u64>) {
     // Tiles of tensor cores, which are small: what one block does alone needs no barrier.
     let simt = |seed| Simt::new(seed).at(Precision::Bf16x3).persistent(8);
-    let on = |backend: Simt| Run::<f32>::on(Variant::Mixture, |arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap());
+    let on = |backend: Simt| {
+        Run::<f32>::on(Variant::Mixture, |arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap())
+    };
     let plan = on(simt(seed)).step.plan;
     let mut phases = phases(plan.calls(), Precision::Bf16x3, 8);
     change(plan.calls(), &mut phases);

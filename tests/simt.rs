@@ -75,7 +75,10 @@ fn a_missing_block_barrier_is_a_wrong_number() {
 #[test]
 fn a_missing_grid_barrier_is_a_wrong_number() {
     assert!(differs("planted_grid", "planted_no_grid_barrier"));
-    assert!(differs("planted_grid", "planted_after_arrival"), "what others read was written after the block had arrived");
+    assert!(
+        differs("planted_grid", "planted_after_arrival"),
+        "what others read was written after the block had arrived"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 /// Pieces into which a call in shares is cut at most, beyond what its neighbours in the plan ask for.
-const PIECES: u32 = 16;
+const PIECES: u32 = 24;
 /// Shares that are not worth a part of their own.
 const FEW: usize = 8;
 /// No way from one part to another.
@@ -58,8 +58,13 @@ pub fn phases(calls: &[Call], precision: Precision, blocks: u32) -> Phases {
     for i in 0..parts.len() {
         parts[i].tiles_of = (0..i).find(|&j| parts[j].tiles_of.is_none() && same_tiles(calls, &parts[i], &parts[j]));
     }
-    let count = place(&mut parts, calls);
-    share_out(&mut parts, count, calls, precision, blocks);
+    let tiles = |part: &Part| {
+        let call = &calls[part.call];
+        call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32)
+    };
+    let tiles: Vec<u32> = parts.iter().map(tiles).collect();
+    let count = place(&mut parts, calls, &tiles, blocks);
+    share_out(&mut parts, count, &tiles, blocks);
     for part in &mut parts {
         (part.late, part.phase) = (part.phase / count, part.phase % count);
     }
@@ -75,47 +80,44 @@ pub fn phases(calls: &[Call], precision: Precision, blocks: u32) -> Phases {
 }
 
 /// Gives each part its phase, counted from the start of its repetition, and says which float; the number of phases.
-fn place(parts: &mut [Part], calls: &[Call]) -> usize {
+fn place(parts: &mut [Part], calls: &[Call], tiles: &[u32], blocks: u32) -> usize {
     let conflicts: Vec<Vec<bool>> =
         parts.iter().map(|a| parts.iter().map(|b| conflict(calls, a, b)).collect()).collect();
     let mut order = Order::fewest_phases(parts, &conflicts);
-    let loads: Vec<usize> = parts.iter().map(|part| load(calls, part)).collect();
-    let mut heaviest: Vec<usize> = (0..parts.len()).collect();
-    heaviest.sort_by_key(|&i| Reverse(loads[i]));
-    heaviest.into_iter().for_each(|i| parts[i].floats = order.lengthen(i));
+    let mut largest: Vec<usize> = (0..parts.len()).collect();
+    largest.sort_by_key(|&i| Reverse(tiles[i]));
+    largest.into_iter().for_each(|i| parts[i].floats = order.lengthen(i));
 
-    // What does not float runs as soon as it can; the rest as soon as blocks have less to do than on average.
-    let average = loads.iter().sum::<usize>() / order.count;
-    let mut so_far = vec![0; order.count];
+    // What does not float runs as soon as it can, and so does what keeps few blocks busy; the rest where they have the least to do.
+    let mut busy = vec![0; order.count];
     let (floating, mut placed): (Vec<usize>, Vec<usize>) = (0..parts.len()).partition(|&i| parts[i].floats);
     for &i in &placed {
         parts[i].phase = (0..parts.len()).map(|j| order.after(j, i)).fold(0, i32::max) as usize;
-        so_far[parts[i].phase % order.count] += loads[i];
+        busy[parts[i].phase % order.count] += tiles[i];
     }
     for i in floating {
         let phase = |j: usize| parts[j].phase as i32;
         let first = placed.iter().map(|&j| phase(j) + order.after(j, i)).fold(0, i32::max) as usize;
         let last = placed.iter().map(|&j| phase(j) - order.after(i, j)).fold(i32::MAX, i32::min) as usize;
-        let mut phases = first..=last.min(first + order.count - 1);
-        let least = phases.clone().min_by_key(|&phase| so_far[phase % order.count]).expect("there is a phase for each");
-        let best = phases.find(|&phase| so_far[phase % order.count] + loads[i] <= average).unwrap_or(least);
-        parts[i].phase = best;
-        so_far[best % order.count] += loads[i];
+        let phases = first..=if tiles[i] < blocks / 4 { first } else { last.min(first + order.count - 1) };
+        let phase = phases.min_by_key(|&phase| busy[phase % order.count]).expect("there is a phase for each");
+        parts[i].phase = phase;
+        busy[phase % order.count] += tiles[i];
         placed.push(i);
     }
     order.count
 }
 
 /// Gives each part its first block: the next one that has nothing to do in that phase.
-fn share_out(parts: &mut [Part], count: usize, calls: &[Call], precision: Precision, blocks: u32) {
+fn share_out(parts: &mut [Part], count: usize, tiles: &[u32], blocks: u32) {
     let mut next = vec![0; count];
     for floats in [false, true] {
-        for part in parts.iter_mut().filter(|part| part.floats == floats && part.tiles_of.is_none()) {
-            let call = &calls[part.call];
+        for (part, tiles) in
+            parts.iter_mut().zip(tiles).filter(|(part, _)| part.floats == floats && part.tiles_of.is_none())
+        {
             let next = &mut next[part.phase % count];
             part.first_block = *next;
-            let shares = call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32);
-            *next = (*next + shares) % blocks;
+            *next = (*next + tiles) % blocks;
         }
     }
     // Parts that add to the same tiles have the same blocks, each of which runs them in order.
@@ -213,7 +215,9 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
     let Some(shares) = calls[call].shares() else { return vec![part(0..0)] };
     let others = |share: u32| -> Vec<bool> {
         let share = part(share..share + 1);
-        (0..calls.len()).map(|other| other != call && conflict(calls, &share, &Part { call: other, ..part(0..0) })).collect()
+        (0..calls.len())
+            .map(|other| other != call && conflict(calls, &share, &Part { call: other, ..part(0..0) }))
+            .collect()
     };
     // Neighbours that conflict with the same calls; few that lie between two such runs go with the first.
     let mut runs: Vec<Range<u32>> = Vec::new();
@@ -233,23 +237,16 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
             None => merged.push(run),
         }
     }
-    let most = blocks.max(shares.div_ceil(PIECES));
-    let pieces = |run: Range<u32>| {
-        run.clone().step_by(most as usize).map(move |first| first..run.end.min(first + most))
-    };
+    // A share a block, on those that are not busy with what does not float.
+    let most = (blocks - blocks / 4).max(shares.div_ceil(PIECES));
+    let pieces =
+        |run: Range<u32>| run.clone().step_by(most as usize).map(move |first| first..run.end.min(first + most));
     merged.into_iter().flat_map(pieces).map(part).collect()
 }
 
 /// The bytes that a part touches, and whether it writes them.
 fn touched<'a>(calls: &'a [Call], part: &Part) -> impl Iterator<Item = (Range<usize>, bool)> + 'a {
     calls[part.call].touched(part.shares.clone())
-}
-
-/// Bytes that blocks move for a part. Of a table that a call looks something up in nobody knows how much, which may be little.
-fn load(calls: &[Call], part: &Part) -> usize {
-    let call = &calls[part.call];
-    let all = call.product().is_some() || call.shares().is_some();
-    touched(calls, part).filter(|(_, writes)| all || *writes).map(|(bytes, _)| bytes.len()).sum()
 }
 
 /// Whether one of two parts writes what the other touches.

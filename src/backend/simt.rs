@@ -571,7 +571,10 @@ impl Launch {
                     if shuffled(2)[0] == 0 {
                         continue;
                     }
-                    states[own.clone()].iter_mut().filter(|state| dawdles(state)).for_each(|state| *state = State::Ready);
+                    states[own.clone()]
+                        .iter_mut()
+                        .filter(|state| dawdles(state))
+                        .for_each(|state| *state = State::Ready);
                 }
                 // As far ahead of the others as it can go alone.
                 loop {

@@ -8,9 +8,9 @@ use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 /// Parameters that a block of a kernel updates, and over which one partial sum of squares runs.
-pub const CHUNK: usize = 1280;
+pub const CHUNK: usize = 1024;
 /// Parameters that one task of the CPU updates.
-pub const TASK: usize = 12 * CHUNK;
+pub const TASK: usize = 16 * CHUNK;
 
 crate::kernel_args! {
     reads {
