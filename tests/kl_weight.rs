@@ -1,6 +1,6 @@
 //! The KL weight's rules.
 use common::{close, memory, run, state};
-use mvae_fast::arena::{Arena, Mat};
+use mvae_fast::arena::Arena;
 use mvae_fast::backend::Memory;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::kl_weight::{CONTROLLER, KlWeight, Rule, push};
@@ -29,8 +29,10 @@ impl Weight {
         self.memory.write(self.op.state, &[StepState { kl_scale, ..state(1, step) }]).unwrap();
         run(&mut self.memory, |plan| push::<f32>(plan, &self.op));
         let losses = self.memory.read(self.op.losses).unwrap();
-        let kept = (self.memory.read(self.op.kept.0).unwrap(), self.memory.read(self.op.kept.1).unwrap());
-        assert!(kept == (self.memory.read(self.op.state).unwrap(), losses.clone()), "copies for the update");
+        let (kept_state, kept_losses) = self.op.kept;
+        assert_eq!(self.memory.read(kept_state).unwrap(), self.memory.read(self.op.state).unwrap());
+        let bits = |losses: &[f64]| losses.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&self.memory.read(kept_losses).unwrap()), bits(&losses), "copies for the update");
         losses
     }
 
