@@ -18,7 +18,8 @@ struct Adam {                     // field for field: src/ops/adam.rs
 struct AdamShared {
   double parts[WARPS];
 };
-#define ADAM_CHUNK 16384u         // CHUNK in src/ops/adam.rs
+#define ADAM_CHUNK 1024u          // CHUNK in src/ops/adam.rs
+#define ADAM_BATCH 4u             // numbers that a thread fetches at once: their ways through memory overlap
 
 DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
   if (stands_still(a.losses)) return;
@@ -28,17 +29,25 @@ DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
   for (u32 chunk = at.block; chunk < blocks_of(a.n, ADAM_CHUNK); chunk += at.blocks) {
     const u32 first = chunk * ADAM_CHUNK, end = min_of(ADAM_CHUNK, a.n - first);
     double sum = 0;
-    for (u32 j = at.thread; j < end; j += at.threads) {
-      const u32 i = first + j;
-      const float g = a.grad[i];
-      const float m = beta1 * a.m[i] + rest1 * g, v = beta2 * a.v[i] + rest2 * (g * g);
-      a.m[i] = m;
-      a.v[i] = v;
-      a.param[i] -= size * m / (sqrtf(v) * scale + eps);
-      sum += double(g) * g;
+    for (u32 j = at.thread; j < end; j += ADAM_BATCH * at.threads) {
+      float g[ADAM_BATCH], m[ADAM_BATCH], v[ADAM_BATCH], param[ADAM_BATCH];
+      UNROLL for (u32 k = 0; k < ADAM_BATCH; ++k)
+        if (j + k * at.threads < end) {
+          const u32 i = first + j + k * at.threads;
+          g[k] = a.grad[i], m[k] = a.m[i], v[k] = a.v[i], param[k] = a.param[i];
+        }
+      UNROLL for (u32 k = 0; k < ADAM_BATCH; ++k)
+        if (j + k * at.threads < end) {
+          const u32 i = first + j + k * at.threads;
+          m[k] = beta1 * m[k] + rest1 * g[k], v[k] = beta2 * v[k] + rest2 * (g[k] * g[k]);
+          a.m[i] = m[k];
+          a.v[i] = v[k];
+          a.param[i] = param[k] - size * m[k] / (sqrtf(v[k]) * scale + eps);
+          sum += double(g[k]) * g[k];
+        }
     }
     sum = block_sum(at, sum, shared.parts);
     if (at.thread == 0) a.squares[chunk] = sum;
   }
 }
-KERNEL(adam, Adam, AdamShared, 1024)
+KERNEL(adam, Adam, AdamShared, 256)

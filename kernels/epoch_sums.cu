@@ -2,7 +2,8 @@
 //   the gradient's norm sqrt(sum squares)        the gate's entropy -sum_be gate ln gate / B
 //   kl[l]     sum_b mu[b,l]     sum_b mu[b,l]^2     sum_b sigma[b,l]^2     of each latent dimension
 //   sum_b gate[b,e]     of each expert, or the samples of each code
-// One block, which takes the two sums over all there is; each other entry is one thread's.
+// One block, which takes the sums over all there is; each other entry is one thread's. The gradient's norm has a kernel of its own, as
+// it is there last.
 #pragma once
 #include "reduce.cuh"
 #include "state.cuh"
@@ -21,13 +22,11 @@ struct EpochSumsShared {
 
 DEVICE void epoch_sums(Where at, const EpochSums& a, EpochSumsShared& shared) {
   if (at.block > 0) return;
-  double squares = 0, entropy = 0;
-  for (u32 j = at.thread; j < a.chunks; j += at.threads) squares += a.squares[j];
+  double entropy = 0;
   for (u64 j = at.thread; a.gate && j < u64(a.b) * a.e; j += at.threads) {
     const double g = a.gate[j];
     entropy -= g * log(fmax(g, 2.2250738585072014e-308));
   }
-  squares = block_sum(at, squares, shared.parts);
   entropy = block_sum(at, entropy, shared.parts);
   const u32 scalars = LOSSES + 2, latents = scalars + 4 * a.l, entries = latents + a.e;
   for (u32 i = at.thread; i < entries; i += at.threads) {
@@ -35,7 +34,7 @@ DEVICE void epoch_sums(Where at, const EpochSums& a, EpochSumsShared& shared) {
     if (i < LOSSES) {
       add = a.losses[i];
     } else if (i == LOSSES) {
-      add = sqrt(squares);
+      continue;  // the norm: grad_norm
     } else if (i == LOSSES + 1) {
       add = entropy / a.b;
     } else if (i < latents) {
@@ -58,3 +57,12 @@ DEVICE void epoch_sums(Where at, const EpochSums& a, EpochSumsShared& shared) {
   }
 }
 KERNEL(epoch_sums, EpochSums, EpochSumsShared, 256)
+
+DEVICE void grad_norm(Where at, const EpochSums& a, EpochSumsShared& shared) {
+  if (at.block > 0) return;
+  double squares = 0;
+  for (u32 j = at.thread; j < a.chunks; j += at.threads) squares += a.squares[j];
+  squares = block_sum(at, squares, shared.parts);
+  if (at.thread == 0) a.sums[LOSSES] += sqrt(squares);
+}
+KERNEL(grad_norm, EpochSums, EpochSumsShared, 256)

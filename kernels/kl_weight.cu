@@ -10,6 +10,8 @@ struct KlWeight {             // field for field: src/ops/kl_weight.rs
   const StepState* state;     // [1]
   double* losses;             // [LOSSES] WEIGHT, TOTAL and NONFINITE_STEP are written
   double* controller;         // [4] steps seen, running reconstruction loss, weight
+  StepState* kept_state;      // [1]       copies of state and losses for an update that may go on while the next step has
+  double* kept_losses;        // [LOSSES]  begun; may be absent
   double a, c;                // fixed: weight   auto: units, floor   target: KL, first weight
   u32 rule, pad;              // 0 fixed, 1 auto, 2 target
 };
@@ -33,5 +35,7 @@ DEVICE void kl_weight(Where at, const KlWeight& a, NoShared&) {
   losses[WEIGHT] = a.state->kl_scale * memory[2];
   losses[TOTAL] = losses[RECON] + losses[WEIGHT] * losses[REGULARIZER];
   if (!isfinite(losses[TOTAL]) && losses[NONFINITE_STEP] == 0) losses[NONFINITE_STEP] = double(a.state->step);
+  if (a.kept_state) *a.kept_state = *a.state;
+  for (u32 i = 0; a.kept_losses && i < LOSSES; ++i) a.kept_losses[i] = losses[i];
 }
 KERNEL(kl_weight, KlWeight, NoShared, 32)

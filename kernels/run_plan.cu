@@ -1,5 +1,6 @@
 // A plan's calls `times` times over in one launch: a loop and a switch over the functions of all kernels. The blocks of the
-// grid run at the same time; calls of a phase share them, and at its end all blocks wait for one another.
+// grid run at the same time; calls of a phase share them, and at its end all blocks wait for one another. A block says first that
+// it has arrived, does what floats, and then waits (src/backend/phases.rs).
 //
 // build.rs defines KERNELS(CALL) as CALL(number, function, Args, Shared) for every other kernel, numbered by name, and
 // KERNELS_bf16x3(CALL) with the variants of products; it includes this file last.
@@ -8,18 +9,22 @@
 
 struct PlanCall {            // field for field: src/backend/persistent.rs
   u32 kernel;                // its number
-  u32 first;                 // the block that has the call's first share
-  u32 ends_phase, pad;
+  u32 first_block;           // the block that has the first share
+  u32 first, end, shares;    // what is done of the call: the blocks first .. end of a grid of so many
+  u32 late;                  // how many rounds its repetition began ago
+  u32 then, pad;             // what follows
   u64 args[32];              // the argument struct
 };
+enum Then { ARRIVES = 1, WAITS = 2 };
 struct RunPlan {             // field for field: src/backend/persistent.rs
   const PlanCall* calls;     // [n]
-  u32* arrived;              // [1] how often a block came to a barrier, in all launches
-  u32 n, times;
-  u32 before, pad;           // what `arrived` was before this launch
+  u32* arrived;              // [1] how often a block came to the end of a phase, in all launches
+  u32 n, times, rounds;      // times and as many rounds more as the latest call is late
+  u32 before;                // what `arrived` was before this launch
 };
 
-// Two calls, of which one runs while the other is fetched, and the shared memory of any kernel.
+// Calls, of which one runs while the next are fetched, and the shared memory of any kernel.
+#define FETCHED 3u
 #define MEMBER(number, function, Args, Shared) Shared of_##number;
 #define CASE(number, function, Args, Shared)                               \
   case number:                                                             \
@@ -27,7 +32,7 @@ struct RunPlan {             // field for field: src/backend/persistent.rs
     break;
 #define SHARED_OF_PLANS(name, KERNELS)                                       \
   struct name {                                                              \
-    PlanCall calls[2];                                                       \
+    alignas(16) PlanCall calls[FETCHED];                                                       \
     alignas(16) union {                                                      \
       KERNELS(MEMBER)                                                        \
     } memory;                                                                \
@@ -40,22 +45,38 @@ SHARED_OF_PLANS(RunPlanShared_bf16x3, KERNELS_bf16x3)
 
 template <class Shared>
 DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
-  auto fetch = [&](u32 i) {
-    const u64* from = reinterpret_cast<const u64*>(a.calls + i % a.n);
-    u64* to = reinterpret_cast<u64*>(&shared.calls[i % 2]);
-    for (u32 word = at.thread; word < sizeof(PlanCall) / 8; word += at.threads) to[word] = from[word];
+  auto fetch = [&](u32 row, u32 place) {
+    const float* from = reinterpret_cast<const float*>(a.calls + row);
+    float* to = reinterpret_cast<float*>(&shared.calls[place]);
+    const u32 word = 4 * at.thread;
+    if (word < sizeof(PlanCall) / 4) copy_start<16>(to + word, from + word, true);
+    copies_close();
   };
-  u32 arrived = a.before;
-  fetch(0);
+  u32 arrived = a.before, next = 0, place = 0;
+  auto fetch_next = [&] {
+    fetch(next, place);
+    next = next + 1 < a.n ? next + 1 : 0, place = place + 1 < FETCHED ? place + 1 : 0;
+  };
+  fetch_next(), fetch_next();
+  copies_wait<1>();
   block_sync();  // the first call is there
-  for (u32 i = 0; i < a.n * a.times; ++i) {
-    fetch(i + 1);
-    const PlanCall& call = shared.calls[i % 2];
-    shared.run(Where{(at.block + at.blocks - call.first) % at.blocks, at.blocks, at.thread, at.threads}, call.kernel, call.args);
-    if (call.ends_phase)
-      grid_sync(at, a.arrived, arrived += at.blocks);
-    else
-      block_sync();  // the next call is there, and shared memory is free
+  for (u32 round = 0; round < a.rounds; ++round) {
+    for (u32 row = 0; row < a.n; ++row) {
+      fetch_next();
+      const PlanCall& call = shared.calls[place];
+      const u32 then = call.then;
+      if (round - call.late < a.times) {  // not before its first repetition either
+        const u32 before = at.block < call.first_block ? at.blocks : 0;
+        for (u32 share = call.first + at.block + before - call.first_block; share < call.end; share += at.blocks) {
+          shared.run(Where{share, call.shares, at.thread, at.threads}, call.kernel, call.args);
+          block_sync();  // shared memory is free
+        }
+      }
+      copies_wait<1>();
+      block_sync();  // the next call is there, and all threads are done
+      if (then & ARRIVES) grid_arrive(at, a.arrived);
+      if (then & WAITS) grid_wait(at, a.arrived, arrived += at.blocks);
+    }
   }
 }
 GRID_KERNEL(run_plan, RunPlan, RunPlanShared, 256)

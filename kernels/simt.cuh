@@ -37,14 +37,17 @@ struct NoShared {};
 // Waits for all threads of the block; what they wrote to shared memory is seen by all after it.
 #define block_sync() __syncthreads()
 
-// Waits until `arrived` is `all`, to which every block of the grid, all of which run at the same time, adds one; what they
-// wrote is seen by all after it. A wait of seconds is a mistake: it ends the kernel with an error.
-DEVICE void grid_sync(Where at, u32* arrived, u32 all) {
-  __syncthreads();
+// A barrier of all blocks of a grid, all of which run at the same time, in two halves. Says that this block is there: all that
+// its threads wrote before their last barrier.
+DEVICE void grid_arrive(Where at, u32* arrived) {
+  if (at.thread == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
+}
+// Waits until `arrived` is `all`; what so many blocks wrote before they said that they were there is seen by all after it. A wait of
+// seconds is a mistake: it ends the kernel with an error.
+DEVICE void grid_wait(Where at, const u32* arrived, u32 all) {
   if (at.thread == 0) {
     u64 start, now;
     u32 count;
-    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
     asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(start));
     for (;;) {
       asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(count) : "l"(arrived) : "memory");
@@ -127,8 +130,12 @@ using std::isfinite;
   const u64 name##_layout[4] = {sizeof(Args), sizeof(Shared), most, grid};                    \
   }
 
-// Suspends the running thread until all of its warp (0), block (1) or grid (2) wait at the same line.
+// Suspends the running thread until all of its warp (0) or block (1) wait at the same line.
 extern "C" void simt_wait(u32 what, u32 line);
+// Adds one for the running thread's block, if it says so for it, and suspends the block for a while, as slow as any can be.
+extern "C" void simt_arrive(u32* arrived, u32 for_block, u32 line);
+// Suspends the running thread until the count is reached.
+extern "C" void simt_wait_for(const u32* arrived, u32 all, u32 line);
 // Places of LANE_WORDS words for each lane of the running thread's warp, others than at its last exchange: nobody
 // overwrites what a lane that is late has yet to read.
 extern "C" u64* simt_lanes();
@@ -136,7 +143,8 @@ extern "C" u64* simt_lanes();
 // The lane of the running thread in its warp.
 extern "C" u32 simt_lane();
 #define block_sync() simt_wait(1, __LINE__)
-#define grid_sync(at, arrived, all) ((void)(arrived), (void)(all), simt_wait(2, __LINE__))
+#define grid_arrive(at, arrived) simt_arrive(arrived, (at).thread == 0, __LINE__)
+#define grid_wait(at, arrived, all) simt_wait_for(arrived, all, __LINE__)
 #define warp_sync() simt_wait(0, __LINE__)
 
 // Shows all lanes what each brings. The line is the caller's: lanes that come from different places are an error.

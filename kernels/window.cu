@@ -1,4 +1,4 @@
-// Condition and truth of the current step. At the start of a rollout the condition is the C frames before it, newest
+// Condition and truth of the schedule's next entry, before begin_step makes it current. At the start of a rollout the condition is the C frames before it, newest
 // first; later the last condition shifted by one frame, with the last prediction (student) or true frame (teacher) in front.
 // Once a loss was not finite both stay. Beyond the data stands its last frame. A column of features is one thread's, who reads before it writes: no barrier.
 #pragma once
@@ -7,17 +7,20 @@
 struct Window {             // field for field: src/ops/window.rs
   const float* data;        // [N, F] normalised
   const u32* starts;        // [M, B]
-  const StepState* state;   // [1]
+  const StepState* schedule;  // [entries]
+  const u32* cursor;        // [2] the first is the next entry
   const float* prediction;  // [B, K F]
   const double* losses;     // [LOSSES] or absent
   float* condition;         // [B, C F] newest first; updated
   float* truth;             // [B, K F] oldest first; updated
   u32 n, f, m, b, c, k;     // frames, frame size, mini-batches, samples, condition frames, future predictions
+  u32 entries, pad;
 };
 
 DEVICE void window(Where at, const Window& a, NoShared&) {
   if (stands_still(a.losses)) return;
-  const u32 minibatch = a.state->minibatch, rollout_step = a.state->rollout_step, student = a.state->student;
+  const StepState& state = a.schedule[a.cursor[0]];
+  const u32 minibatch = state.minibatch, rollout_step = state.rollout_step, student = state.student;
   for (u32 at_all = at.block * at.threads + at.thread; at_all < a.b * a.f; at_all += at.blocks * at.threads) {
     const u32 row = at_all / a.f, column = at_all % a.f;
     const u64 start = a.starts[u64(minibatch) * a.b + row];

@@ -324,6 +324,8 @@ pub struct Call {
     fields: Vec<Field>,
     grids: Grids,
     writes: Vec<Output>,
+    /// See [`Plan::in_shares`].
+    in_shares: Vec<(&'static str, usize)>,
     body: Body,
 }
 
@@ -380,6 +382,23 @@ impl Call {
     #[allow(unsafe_code)]
     pub unsafe fn run(&self, arena: *mut u8, team: &Team) {
         (self.body)(arena, team)
+    }
+
+    /// Into how many shares its work is cut, if it is.
+    pub fn shares(&self) -> Option<u32> {
+        (!self.in_shares.is_empty()).then_some(self.grids.fp32.blocks)
+    }
+
+    /// The bytes that kernels touch which compute these shares, and whether they write them; all where there are none.
+    pub fn touched(&self, shares: Range<u32>) -> impl Iterator<Item = (Range<usize>, bool)> {
+        self.kernel_fields().map(move |field| {
+            let named = self.in_shares.iter().find(|(name, _)| *name == field.name);
+            let bytes = named.map_or(field.bytes.clone(), |(_, elements)| {
+                let place = |share: u32| field.bytes.start + share as usize * elements * field.element;
+                place(shares.start)..place(shares.end).min(field.bytes.end)
+            });
+            (bytes, self.output(field).is_some())
+        })
     }
 
     /// What this call does to a field; nothing when it only reads it.
@@ -466,9 +485,22 @@ impl Plan {
             fields,
             grids: grids.into(),
             writes: writes.to_vec(),
+            in_shares: Vec::new(),
             // SAFETY: the contract of `Call::run`.
             body: Box::new(move |base, team| body(unsafe { args.view(base) }, team)),
         });
+    }
+
+    /// Says of the last call that its work is shares, the blocks of its grid, of which share i touches no more than the
+    /// elements `i * n .. (i + 1) * n` of each field `(name, n)` that is named: so one may run long before another.
+    pub fn in_shares(&mut self, fields: &[(&'static str, usize)]) {
+        let call = self.calls.last_mut().expect("a call has been appended");
+        for (name, elements) in fields {
+            let field = call.fields.iter().find(|f| f.name == *name).expect("a field of the call");
+            let shares = (field.bytes.len() / field.element).div_ceil(*elements);
+            assert_eq!(shares, call.grids.fp32.blocks as usize, "{}: {name}: a block a share", call.kernel);
+        }
+        call.in_shares = fields.to_vec();
     }
 
     /// Whether the gradient at this place has to be added to (1) or overwritten (0): the first writer overwrites.

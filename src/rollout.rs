@@ -52,11 +52,11 @@ impl Decoder {
         let schedule = arena.mat(1, SCHEDULE);
         let (cursor, state, starts) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, batch));
         let (condition, truth, prediction) = (network.condition, network.truth, network.prediction);
-        let window = Window { data, starts, state, prediction, losses: Mat::NONE, condition, truth };
+        let window = Window { data, starts, schedule, cursor, prediction, losses: Mat::NONE, condition, truth };
         let plan = |latent: &dyn Fn(&mut Plan)| {
             let mut plan = Plan::default();
-            begin_step::push::<f32>(&mut plan, schedule, Mat::NONE, cursor, state);
             window::push(&mut plan, &window);
+            begin_step::push::<f32>(&mut plan, schedule, Mat::NONE, cursor, state);
             latent(&mut plan);
             network.decode(&mut plan);
             network.draw_pick(&mut plan, Mat::NONE);

@@ -8,7 +8,8 @@ use crate::model::Network;
 use crate::ops::adam::{self, Adam};
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::epoch_sums::EpochSums;
-use crate::ops::kl_weight::{self, CONTROLLER, Rule};
+use crate::ops::kl_weight::{self, CONTROLLER, KlWeight, Rule};
+use crate::ops::recon_loss::LOSSES;
 use crate::ops::window::{self, Window};
 use crate::plan::Plan;
 use crate::real::Real;
@@ -65,6 +66,7 @@ impl<T: Real> TrainStep<T> {
         let (cursor, state) = (arena.mat(1, 2), arena.mat(1, 1));
         let starts = arena.mat(o.minibatches, o.batch);
         let controller = arena.mat(1, CONTROLLER);
+        let kept = (arena.mat(1, 1), arena.mat(1, LOSSES));
         let squares = arena.mat(1, parameters.grads.len().div_ceil(adam::CHUNK));
         let epoch_sums = network.epoch_sums(squares);
         let sums = epoch_sums.place(arena);
@@ -81,18 +83,19 @@ impl<T: Real> TrainStep<T> {
         let mut plan = Plan::default();
         let (prediction, condition, truth, losses) =
             (network.prediction, network.condition, network.truth, network.losses);
+        window::push(&mut plan, &Window { data, starts, schedule, cursor, prediction, losses, condition, truth });
         begin_step::push::<T>(&mut plan, schedule, losses, cursor, state);
-        window::push(&mut plan, &Window { data, starts, state, prediction, losses, condition, truth });
         if o.draw {
             network.draw_eps(&mut plan, state);
         }
         forward(&mut plan);
-        kl_weight::push::<T>(&mut plan, state, network.losses, controller, o.kl_rule);
+        kl_weight::push::<T>(&mut plan, &KlWeight { state, losses, controller, kept, rule: o.kl_rule });
         network.backward(&mut plan);
         network.update_codebook(&mut plan);
         let [beta1, beta2, eps] = o.adam;
         let (param, grad, m, v) = (parameters.trainable(), parameters.grads, parameters.m, parameters.v);
-        adam::push(&mut plan, &Adam { param, grad, m, v, squares, state, losses, beta1, beta2, eps });
+        let update = Adam { param, grad, m, v, squares, state: kept.0, losses: kept.1, beta1, beta2, eps };
+        adam::push(&mut plan, &update);
         epoch_sums.push(&mut plan, sums);
 
         let mut again = Plan::default();

@@ -2,14 +2,14 @@
 use common::{close, memory_on, numbers, run};
 use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::backend::Memory;
-use mvae_fast::ops::adam::{Adam, CHUNK, push};
+use mvae_fast::ops::adam::{Adam, CHUNK, TASK, push};
 use mvae_fast::ops::recon_loss::{LOSSES, slot};
 use mvae_fast::step::adam_state;
 
 mod common;
 
 /// More than two tasks, the last one ragged.
-const N: usize = 2 * CHUNK + 3;
+const N: usize = 2 * TASK + 3;
 const RATE: f64 = 0.01;
 
 fn adam(threads: usize) -> (Memory<'static>, Adam<f64>) {

@@ -1,36 +1,39 @@
 //! The KL weight's rules.
 use common::{close, memory, run, state};
-use mvae_fast::arena::{Arena, Mat};
+use mvae_fast::arena::Arena;
 use mvae_fast::backend::Memory;
 use mvae_fast::ops::begin_step::StepState;
-use mvae_fast::ops::kl_weight::{CONTROLLER, Rule, push};
+use mvae_fast::ops::kl_weight::{CONTROLLER, KlWeight, Rule, push};
 use mvae_fast::ops::recon_loss::{LOSSES, slot};
 
 mod common;
 
 struct Weight {
     memory: Memory<'static>,
-    losses: Mat<f64>,
-    state: Mat<StepState>,
-    controller: Mat<f64>,
-    rule: Rule,
+    op: KlWeight,
 }
 
 impl Weight {
     fn new(rule: Rule) -> Self {
         let mut arena = Arena::default();
         let (state, losses, controller) = (arena.mat(1, 1), arena.mat(1, LOSSES), arena.mat(1, CONTROLLER));
-        Weight { memory: memory(arena), losses, state, controller, rule }
+        let kept = (arena.mat(1, 1), arena.mat(1, LOSSES));
+        Weight { memory: memory(arena), op: KlWeight { losses, state, controller, kept, rule } }
     }
 
     /// All losses after a step with this reconstruction loss and KL; the regularizer is the KL.
     fn step(&mut self, step: u64, kl_scale: f64, recon: f64, kl: f64) -> Vec<f64> {
-        let mut losses = self.memory.read(self.losses).unwrap();
+        let mut losses = self.memory.read(self.op.losses).unwrap();
         (losses[slot::RECON], losses[slot::KL], losses[slot::REGULARIZER]) = (recon, kl, kl);
-        self.memory.write(self.losses, &losses).unwrap();
-        self.memory.write(self.state, &[StepState { kl_scale, ..state(1, step) }]).unwrap();
-        run(&mut self.memory, |plan| push::<f32>(plan, self.state, self.losses, self.controller, self.rule));
-        self.memory.read(self.losses).unwrap()
+        self.memory.write(self.op.losses, &losses).unwrap();
+        self.memory.write(self.op.state, &[StepState { kl_scale, ..state(1, step) }]).unwrap();
+        run(&mut self.memory, |plan| push::<f32>(plan, &self.op));
+        let losses = self.memory.read(self.op.losses).unwrap();
+        let (kept_state, kept_losses) = self.op.kept;
+        assert_eq!(self.memory.read(kept_state).unwrap(), self.memory.read(self.op.state).unwrap());
+        let bits = |losses: &[f64]| losses.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&self.memory.read(kept_losses).unwrap()), bits(&losses), "copies for the update");
+        losses
     }
 
     /// The weight after many such steps.

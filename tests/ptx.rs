@@ -1,7 +1,7 @@
 //! What ptxas makes of the kernels on architectures old and new: registers, spills, instructions; and how the full-size step
 //! launches them. `cargo test --test ptx launches -- --nocapture` prints the table of docs/benchmarks.md.
 use mvae_fast::arena::Arena;
-use mvae_fast::backend::persistent::phases;
+use mvae_fast::backend::phases::phases;
 use mvae_fast::config::{CodebookInit, ExpertInit, Variant};
 use mvae_fast::gradcheck::ModelCheck;
 use mvae_fast::layout::{Layout, Parameters};
@@ -277,7 +277,7 @@ fn launches() {
          the products one after another: {total:.0} us in the model",
         step.plan.calls().len(),
         flops as f64 / 1e9,
-        phases(step.plan.calls()).len(),
+        phases(step.plan.calls(), Precision::Bf16x3, MULTIPROCESSORS as u32).count,
     );
     // 0.567 GFLOP a step at batch 64: every product is in the plan once, and none that nobody needs.
     assert!((0.56e9..0.575e9).contains(&(flops as f64)), "{flops}");

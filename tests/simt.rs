@@ -13,6 +13,8 @@ mod planted {
         writes {
             /// As many.
             y: T [n],
+            /// How many blocks came to a barrier of the grid.
+            arrived: u32 [2],
         }
         sizes {
             /// How many.
@@ -31,12 +33,14 @@ const N: usize = 192;
 fn launch(kernel: &'static str, seed: u64) -> Result<Vec<f32>, String> {
     let mut arena = Arena::default();
     let [x, y] = [(); 2].map(|()| arena.mat::<f32>(1, N));
+    let arrived = arena.mat(1, 2);
     let backend = Simt::new(seed);
     let mut memory = Memory::new(&backend, arena).unwrap();
     memory.write(x, &(0..N).map(|i| i as f32).collect::<Vec<f32>>()).unwrap();
-    let args = planted::Args { x: x.into(), y: y.into(), n: N as u32, pad: 0, scalar: Default::default() };
+    let arrived = arrived.into();
+    let args = planted::Args { x: x.into(), y: y.into(), arrived, n: N as u32, pad: 0, scalar: Default::default() };
     let mut plan = Plan::default();
-    plan.push(kernel, GRID, &[Output::whole("y")], args, |_: planted::View<f32>, _| {});
+    plan.push(kernel, GRID, &[Output::whole("y"), Output::part("arrived")], args, |_: planted::View<f32>, _| {});
     memory.run(&plan).map_err(|error| error.to_string())?;
     Ok(memory.read(y).unwrap())
 }
@@ -71,6 +75,10 @@ fn a_missing_block_barrier_is_a_wrong_number() {
 #[test]
 fn a_missing_grid_barrier_is_a_wrong_number() {
     assert!(differs("planted_grid", "planted_no_grid_barrier"));
+    assert!(
+        differs("planted_grid", "planted_after_arrival"),
+        "what others read was written after the block had arrived"
+    );
 }
 
 #[test]

@@ -17,14 +17,14 @@ fn frames(numbers: &[f64]) -> Vec<f64> {
 struct Rollout {
     memory: Memory<'static>,
     window: Window<f64>,
-    state: Mat<StepState>,
 }
 
 impl Rollout {
     /// Two mini-batches of two samples, `c` condition frames and `k` predictions, which are frames 100, 101, ... and 200, ...
     fn new(c: usize, k: usize) -> Self {
         let mut arena = Arena::default();
-        let (data, starts, state) = (arena.mat(20, F), arena.mat(2, 2), arena.mat(1, 1));
+        let (data, starts) = (arena.mat(20, F), arena.mat(2, 2));
+        let (schedule, cursor) = (arena.mat(1, 1), arena.mat(1, 2));
         let [prediction, truth] = [(); 2].map(|()| arena.mat(2, k * F));
         let condition = arena.mat(2, c * F);
         let mut memory = memory(arena);
@@ -34,14 +34,14 @@ impl Rollout {
         memory.write(prediction, &frames(&predicted)).unwrap();
         Rollout {
             memory,
-            window: Window { data, starts, state, prediction, losses: Mat::NONE, condition, truth },
-            state,
+            window: Window { data, starts, schedule, cursor, prediction, losses: Mat::NONE, condition, truth },
         }
     }
 
     /// Condition and truth of a step of the second mini-batch.
     fn step(&mut self, rollout_step: u32, student: u32) -> (Vec<f64>, Vec<f64>) {
-        self.memory.write(self.state, &[StepState { minibatch: 1, rollout_step, student, ..state(1, 1) }]).unwrap();
+        let next = StepState { minibatch: 1, rollout_step, student, ..state(1, 1) };
+        self.memory.write(self.window.schedule, &[next]).unwrap();
         run(&mut self.memory, |plan| push(plan, &self.window));
         (self.memory.read(self.window.condition).unwrap(), self.memory.read(self.window.truth).unwrap())
     }

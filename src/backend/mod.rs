@@ -4,6 +4,7 @@ pub mod cuda;
 pub mod gemm;
 pub mod lanes;
 pub mod persistent;
+pub mod phases;
 #[cfg(all(feature = "simt", unix))]
 pub mod simt;
 pub mod team;

@@ -1,5 +1,6 @@
-//! Plans as one launch: what the kernel `run_plan` (`kernels/run_plan.cu`) reads, and which calls it may run side by side.
-use crate::plan::{Call, Precision, Product};
+//! Plans as one launch: what the kernel `run_plan` (`kernels/run_plan.cu`) reads.
+use super::phases::{Part, Phases};
+use crate::plan::{Call, Precision};
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use std::borrow::Cow;
@@ -18,14 +19,25 @@ pub fn kernel(precision: Precision) -> Cow<'static, str> {
     }
 }
 
+/// What follows a call: its block says that it has come to the end of a phase, or waits until all have. As in
+/// `kernels/run_plan.cu`.
+const ARRIVES: u32 = 1;
+const WAITS: u32 = 2;
+
 /// A call as the kernel sees it; `PlanCall` in `kernels/run_plan.cu`.
-#[repr(C)]
+#[repr(C, align(16))]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub struct PlanCall {
     kernel: u32,
+    /// The block that has the first share.
+    first_block: u32,
+    /// The shares `first..end` of `shares`.
     first: u32,
-    /// Whether all blocks wait for one another after it.
-    pub(crate) ends_phase: u32,
+    end: u32,
+    shares: u32,
+    /// How many repetitions after the one that its place in the table belongs to.
+    late: u32,
+    then: u32,
     pad: u32,
     args: [u64; 32],
 }
@@ -36,103 +48,64 @@ pub struct PlanCall {
 pub struct RunPlan {
     /// Address of the calls.
     pub calls: u64,
-    /// Address of the count of blocks that came to a barrier.
+    /// Address of the count of blocks that came to the end of a phase.
     pub arrived: u64,
     /// Calls.
     pub n: u32,
     /// Repetitions.
     pub times: u32,
+    /// How often the blocks go through all calls: more often, as some calls are late.
+    pub rounds: u32,
     /// The count before this launch.
     pub before: u32,
-    /// Nothing.
-    pub pad: u32,
 }
 
-/// The calls of a plan, phase by phase, over the arena at the address `arena`, for this many blocks.
-///
-/// Errors: an operation that has no kernel.
-pub fn calls(calls: &[Call], precision: Precision, arena: usize, blocks: u32) -> Result<Vec<PlanCall>> {
-    let (mut table, phases) = (Vec::with_capacity(calls.len()), phases(calls));
-    for (phase, waits) in phases.iter().zip(waits(calls, &phases)) {
-        let (mut next_first, mut firsts) = (0, Vec::with_capacity(phase.len()));
-        for (at, &i) in phase.iter().enumerate() {
-            let (call, ends_phase) = (&calls[i], u32::from(waits && Some(&i) == phase.last()));
-            // Calls that add to the same tiles have the same blocks, each of which runs them in order.
-            let before = phase[..at].iter().position(|&j| conflict(call, &calls[j]));
-            let first = before.map_or(next_first, |before| firsts[before]);
-            firsts.push(first);
-            let name = call.kernel();
-            let kernel =
-                KERNELS.binary_search(&name).map_err(|_| Error::Device(format!("there is no kernel {name} yet")))?;
-            table.push(PlanCall {
-                kernel: kernel as u32,
-                first: first % blocks,
-                ends_phase,
-                pad: 0,
-                args: call.args_at(arena),
-            });
-            if before.is_none() {
-                next_first += call.variant(precision).1.blocks;
-            }
-        }
+/// A plan as a table of calls.
+pub struct Table {
+    /// In the order in which all blocks go through them, round after round.
+    pub calls: Vec<PlanCall>,
+    /// How often in a round all blocks wait for one another.
+    pub barriers: u32,
+    /// Rounds beyond repetitions.
+    late: u32,
+}
+
+impl Table {
+    /// The calls of a plan in these phases, over the arena at the address `arena`, for this many blocks.
+    ///
+    /// Errors: an operation that has no kernel.
+    pub fn new(phases: &Phases, calls: &[Call], arena: usize, blocks: u32) -> Result<Self> {
+        let parts = &phases.parts;
+        Ok(Table {
+            calls: parts.iter().map(|part| row(&calls[part.call], part, arena, blocks)).collect::<Result<_>>()?,
+            barriers: parts.iter().filter(|part| part.waits).count() as u32,
+            late: parts.iter().map(|part| part.late).max().unwrap_or(0) as u32,
+        })
     }
-    Ok(table)
-}
 
-/// Calls that may run side by side, phase after phase: each as soon as all that it waits for are done.
-///
-/// A call waits for an earlier one that writes what it touches, or touches what it writes; but not where both add to the same
-/// tiles, which are the same blocks'. What its argument struct holds counts as touched, so calls leave out what they do not
-/// need.
-pub fn phases(calls: &[Call]) -> Vec<Vec<usize>> {
-    let mut phases: Vec<Vec<usize>> = Vec::new();
-    let mut phase_of = Vec::with_capacity(calls.len());
-    for (i, call) in calls.iter().enumerate() {
-        let waits = (0..i).filter(|&j| conflict(call, &calls[j]));
-        let phase = waits.map(|j| phase_of[j] + usize::from(!same_tiles(call, &calls[j]))).max().unwrap_or(0);
-        phase_of.push(phase);
-        if phase == phases.len() {
-            phases.push(Vec::new());
-        }
-        phases[phase].push(i);
+    /// What the kernel is given to run this table, which lies at the address `calls`, `times` times.
+    pub fn arguments(&self, calls: u64, arrived: u64, times: usize, before: u32) -> RunPlan {
+        let times = times as u32;
+        RunPlan { calls, arrived, n: self.calls.len() as u32, times, rounds: times + self.late, before }
     }
-    phases
 }
 
-/// After which phases all blocks wait for one another. Phases follow one another because they have to, but the first of a
-/// repetition may not have to wait for the last.
-pub fn waits(calls: &[Call], phases: &[Vec<usize>]) -> Vec<bool> {
-    let next = phases.iter().cycle().skip(1);
-    let conflicts = |(phase, next): (&Vec<usize>, &Vec<usize>)| {
-        next.iter().any(|&i| phase.iter().any(|&j| conflict(&calls[i], &calls[j])))
-    };
-    phases.iter().zip(next).map(conflicts).collect()
-}
-
-/// Whether two products, one of which writes what the other touches, only write, and that to the same tiles.
-fn same_tiles(one: &Call, other: &Call) -> bool {
-    let outputs = |call: &Call| call.written().map(|field| field.bytes.clone()).collect::<Vec<_>>();
-    let reads = |a: &Call, b: &Call| {
-        let read = b.kernel_fields().filter(|f| b.output(f).is_none());
-        read.into_iter().any(|f| a.written().any(|w| w.bytes.start < f.bytes.end && f.bytes.start < w.bytes.end))
-    };
-    one.kernel() == other.kernel()
-        && one.product().is_some()
-        && one.product().map(tiling) == other.product().map(tiling)
-        && outputs(one) == outputs(other)
-        && !reads(one, other)
-        && !reads(other, one)
-}
-
-/// What decides which numbers are a tile's.
-fn tiling(product: Product) -> Product {
-    Product { depth: 0, ..product }
-}
-
-/// Whether one of two calls writes what the other touches.
-fn conflict(one: &Call, other: &Call) -> bool {
-    let writes = |a: &Call, b: &Call| {
-        a.written().any(|w| b.kernel_fields().any(|f| w.bytes.start < f.bytes.end && f.bytes.start < w.bytes.end))
-    };
-    writes(one, other) || writes(other, one)
+/// A part of the plan, over the arena at this address.
+fn row(call: &Call, part: &Part, arena: usize, blocks: u32) -> Result<PlanCall> {
+    let name = call.kernel();
+    let kernel = KERNELS.binary_search(&name).map_err(|_| Error::Device(format!("there is no kernel {name} yet")))?;
+    // Of a call without shares each block does what it does on a grid of so many.
+    let all = call.shares().unwrap_or(blocks);
+    let shares = if call.shares().is_some() { part.shares.clone() } else { 0..blocks };
+    Ok(PlanCall {
+        kernel: kernel as u32,
+        first_block: part.first_block,
+        first: shares.start,
+        end: shares.end,
+        shares: all,
+        late: part.late as u32,
+        then: u32::from(part.arrives) * ARRIVES + u32::from(part.waits) * WAITS,
+        pad: 0,
+        args: call.args_at(arena),
+    })
 }

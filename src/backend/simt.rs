@@ -7,7 +7,8 @@
 //! start as poison, and what a call did not say it writes must stay as it was.
 #![allow(unsafe_code)]
 use super::cpu::Cpu;
-use super::persistent::{self, PlanCall, RunPlan};
+use super::persistent::{self, RunPlan, Table};
+use super::phases::{Phases, phases};
 use super::{Backend, Buffer};
 use crate::philox::{Purpose, Stream};
 use crate::plan::{Call, Grid, Plan, Precision};
@@ -43,8 +44,11 @@ include!(concat!(env!("OUT_DIR"), "/simt_kernels.rs"));
 const WARP: usize = 32;
 /// Words that a lane can show the others.
 const LANE_WORDS: usize = 3;
-/// What a thread waits for, in vain, that used an address which is no multiple of what it has to be (in place of the line).
-const MISALIGNED: u32 = 3;
+/// What a thread waits for besides its warp (0) and block (1): for nothing, being slow; for a count of blocks; and, in vain, when it
+/// used an address which is no multiple of what it has to be (in place of the line).
+const DAWDLES: u32 = 2;
+const COUNT: u32 = 3;
+const MISALIGNED: u32 = 4;
 /// Bytes of a thread's stack.
 const STACK: usize = if cfg!(feature = "simt-asan") { 64 << 10 } else { 16 << 10 };
 /// Words at the end of every stack that no thread may reach.
@@ -56,7 +60,7 @@ const GUARD_BYTE: u8 = 0xFF;
 /// What an output holds that is to be overwritten; a NaN as f32 and, twice, as f64.
 const POISON: u32 = 0x7FED_5EED;
 
-/// What a suspended thread waits for: all threads of its warp, block or grid at this line.
+/// What a suspended thread waits for, at this line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Wait {
     what: u32,
@@ -75,6 +79,8 @@ struct Running {
     copies: RefCell<Vec<Copies>>,
     /// When those happen.
     order: Stream,
+    /// The counts that each thread waits for last: where, and how much.
+    counts: RefCell<Vec<(*const u32, u32)>>,
     /// The thread that runs.
     current: Cell<usize>,
     threads: usize,
@@ -96,6 +102,20 @@ extern "C" fn simt_wait(what: u32, line: u32) {
     let yielder = running.yielders.borrow()[running.current.get()];
     // SAFETY: a thread sets its yielder when it starts, and it lives as long as the thread.
     unsafe { &*yielder }.suspend(Wait { what, line });
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn simt_arrive(arrived: *mut u32, for_block: u32, line: u32) {
+    // SAFETY: the kernel's count; one thread runs at a time.
+    unsafe { *arrived = (*arrived).wrapping_add(for_block) };
+    simt_wait(DAWDLES, line);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn simt_wait_for(arrived: *const u32, all: u32, line: u32) {
+    let running = running();
+    running.counts.borrow_mut()[running.current.get()] = (arrived, all);
+    simt_wait(COUNT, line);
 }
 
 #[unsafe(no_mangle)]
@@ -293,8 +313,8 @@ pub struct Simt {
     grid: Option<Grid>,
     /// Blocks of the one launch that a plan is, where it is one.
     together: Option<u32>,
-    /// A barrier that is left out of it.
-    missing: Option<usize>,
+    /// Its phases, where they are not what they should be.
+    phases: Option<Phases>,
     launches: AtomicU64,
     slab: Mutex<Slab>,
 }
@@ -309,7 +329,7 @@ impl Simt {
             seed,
             grid: None,
             together: None,
-            missing: None,
+            phases: None,
             launches: AtomicU64::new(0),
             slab: Mutex::default(),
         }
@@ -333,9 +353,9 @@ impl Simt {
         Simt { together: Some(blocks), ..self }
     }
 
-    /// The same with one barrier of each repetition left out, counted from 0: to show that it is needed.
-    pub fn without_barrier(self, barrier: usize) -> Self {
-        Simt { missing: Some(barrier), ..self }
+    /// The same in these phases: to show that others are wrong.
+    pub fn in_phases(self, phases: Phases) -> Self {
+        Simt { phases: Some(phases), ..self }
     }
 
     fn call(&self, call: &Call, arena: &mut Buffer) -> Result<()> {
@@ -408,18 +428,11 @@ impl Simt {
     }
 
     /// Runs these calls `times` times over a copy of the arena between guard words, as one launch.
-    fn run_plan(&self, calls: &[PlanCall], times: usize, arena: &mut Guarded, blocks: u32) -> Result<()> {
+    fn run_plan(&self, table: &Table, times: usize, arena: &mut Guarded, blocks: u32) -> Result<()> {
         let name = persistent::kernel(self.precision);
         let kernel = find(&name).expect("it is among the kernels");
         let mut arrived = 0u32;
-        let args = RunPlan {
-            calls: calls.as_ptr() as u64,
-            arrived: &raw mut arrived as u64,
-            n: calls.len() as u32,
-            times: times as u32,
-            before: 0,
-            pad: 0,
-        };
+        let args = table.arguments(table.calls.as_ptr() as u64, &raw mut arrived as u64, times, 0);
         assert_eq!(kernel.layout[0] as usize, size_of::<RunPlan>(), "the same struct on both sides");
         let fault = |what| Error::Device(format!("simt: {name}: {what}"));
         let grid = Grid { blocks, threads: persistent::THREADS };
@@ -460,12 +473,10 @@ impl Backend for Simt {
         let mut copy = Guarded::new(arena.bytes);
         self.memory.read(arena, 0, copy.contents())?;
         let address = copy.contents().as_mut_ptr() as usize;
-        let mut calls = persistent::calls(plan.calls(), self.precision, address, blocks)?;
-        if let Some(missing) = self.missing {
-            let mut barriers = calls.iter_mut().filter(|call| call.ends_phase == 1);
-            barriers.nth(missing).expect("there are as many barriers").ends_phase = 0;
-        }
-        self.run_plan(&calls, times, &mut copy, blocks)?;
+        let calls = plan.calls();
+        let phases = self.phases.clone().unwrap_or_else(|| phases(calls, self.precision, blocks));
+        let table = Table::new(&phases, calls, address, blocks)?;
+        self.run_plan(&table, times, &mut copy, blocks)?;
         self.memory.write(arena, 0, copy.contents())
     }
 
@@ -525,6 +536,7 @@ impl Launch {
             turns: RefCell::new(vec![false; count]),
             copies: RefCell::new((0..count).map(|_| Copies::default()).collect()),
             order: self.order,
+            counts: RefCell::new(vec![(ptr::null(), 0); count]),
             current: Cell::new(0),
             threads: size,
         };
@@ -549,30 +561,47 @@ impl Launch {
 
         let mut states = vec![State::Ready; count];
         let verdict = loop {
+            let mut moved = false;
             for block in shuffled(blocks.len()) {
-                let first = block as usize * size;
+                let own = block as usize * size..(block as usize + 1) * size;
+                // A block that has said that it is there may be slow to go on.
+                let dawdles = |state: &State| matches!(state, State::Waits(Wait { what: DAWDLES, .. }));
+                if states[own.clone()].iter().any(dawdles) {
+                    moved = true;
+                    if shuffled(2)[0] == 0 {
+                        continue;
+                    }
+                    states[own.clone()]
+                        .iter_mut()
+                        .filter(|state| dawdles(state))
+                        .for_each(|state| *state = State::Ready);
+                }
                 // As far ahead of the others as it can go alone.
                 loop {
-                    for i in shuffled(size) {
-                        let i = first + i as usize;
-                        if states[i] == State::Ready {
-                            running.current.set(i);
-                            states[i] = match threads[i].resume(()) {
-                                CoroutineResult::Yield(wait) => State::Waits(wait),
-                                CoroutineResult::Return(()) => State::Done,
-                            };
-                        }
-                    }
-                    let own = &mut states[first..first + size];
-                    if !(release(own, WARP, 0) | release(own, size, 1)) {
+                    let counted = reached(&mut states[own.clone()], &running.counts.borrow()[own.clone()]);
+                    let states = &mut states[own.clone()];
+                    let released = release(states, WARP, 0) | release(states, size, 1);
+                    if !(counted | released | states.contains(&State::Ready)) {
                         break;
+                    }
+                    moved = true;
+                    for i in shuffled(size) {
+                        let i = i as usize;
+                        if states[i] != State::Ready {
+                            continue;
+                        }
+                        running.current.set(own.start + i);
+                        states[i] = match threads[own.start + i].resume(()) {
+                            CoroutineResult::Yield(wait) => State::Waits(wait),
+                            CoroutineResult::Return(()) => State::Done,
+                        };
                     }
                 }
             }
             if states.iter().all(|state| *state == State::Done) {
                 break Ok(());
             }
-            if !release(&mut states, count, 2) {
+            if !moved {
                 break Err(stuck(&states, blocks, size));
             }
         };
@@ -611,6 +640,21 @@ fn release(states: &mut [State], group: usize, what: u32) -> bool {
     moved
 }
 
+/// Lets go on all threads whose count is reached; whether there are any.
+fn reached(states: &mut [State], counts: &[(*const u32, u32)]) -> bool {
+    let mut moved = false;
+    for (state, (arrived, all)) in states.iter_mut().zip(counts) {
+        // SAFETY: a thread that waits for a count has said which, and the launch keeps it.
+        if matches!(state, State::Waits(Wait { what: COUNT, .. }))
+            && unsafe { arrived.read() }.wrapping_sub(*all) as i32 >= 0
+        {
+            *state = State::Ready;
+            moved = true;
+        }
+    }
+    moved
+}
+
 /// Notes how to suspend a thread.
 fn running_thread(i: usize, yielder: &Yielder<(), Wait>) {
     running().yielders.borrow_mut()[i] = yielder;
@@ -627,13 +671,13 @@ fn stuck(states: &[State], blocks: &[u32], size: usize) -> String {
     }
     let place = |state: State| match state {
         State::Waits(Wait { what, line }) => {
-            format!("waits for its {} at line {line}", ["warp", "block", "grid"][what.min(2) as usize])
+            format!("waits for its {} at line {line}", ["warp", "block", "grid", "grid"][what.min(COUNT) as usize])
         }
         _ => "has returned".to_owned(),
     };
     let waits = states.iter().position(|state| matches!(state, State::Waits(_))).unwrap_or(0);
     let State::Waits(wait) = states[waits] else { return "no thread can go on".into() };
-    let group = [WARP, size, states.len()][wait.what.min(2) as usize];
+    let group = [WARP, size, states.len(), states.len()][wait.what.min(COUNT) as usize];
     let first = waits / group * group;
     let other = (first..first + group).find(|&i| states[i] != states[waits]);
     let other = other.map_or("nobody comes".into(), |i| format!("{} {}", name(i), place(states[i])));

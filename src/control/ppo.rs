@@ -104,8 +104,8 @@ impl<T: Real> Update<T> {
         let rows = o.minibatch.min(n);
         let (order, schedule) = (arena.mat(1, o.epochs * n), arena.mat(1, o.epochs * o.minibatches()));
         let (cursor, state, losses) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, LOSSES));
-        let chunks = parameters.grads.len().div_ceil(adam::CHUNK);
-        let (squares, clipped) = (arena.mat(1, chunks), arena.mat(1, chunks));
+        let chunks = |chunk: usize| parameters.grads.len().div_ceil(chunk);
+        let (squares, clipped) = (arena.mat(1, chunks(clip_grad::CHUNK)), arena.mat(1, chunks(adam::CHUNK)));
         let (mu, sigma, gate) = (Mat::<T>::NONE, Mat::NONE, Mat::NONE);
         let sum = EpochSums { losses, kl: Mat::NONE, mu, sigma, gate, code: Mat::NONE, squares, experts: 0 };
         let sums = sum.place(arena);

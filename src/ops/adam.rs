@@ -7,8 +7,10 @@ use crate::backend::vector::{self, AdamStep};
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
-/// Parameters that one task updates, and over which one partial sum of squares runs.
-pub const CHUNK: usize = 16384;
+/// Parameters that a block of a kernel updates, and over which one partial sum of squares runs.
+pub const CHUNK: usize = 1024;
+/// Parameters that one task of the CPU updates.
+pub const TASK: usize = 16 * CHUNK;
 
 crate::kernel_args! {
     reads {
@@ -79,11 +81,12 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Adam<T>) {
     };
     plan.push(
         "adam",
-        Grid::items(a.param.len().div_ceil(CHUNK), 1024),
+        Grid::items(a.param.len().div_ceil(CHUNK), 256),
         &[Output::part("param"), Output::part("m"), Output::part("v"), Output::part("squares")],
         args,
         cpu::adam::<T>,
     );
+    plan.in_shares(&[("grad", CHUNK), ("param", CHUNK), ("m", CHUNK), ("v", CHUNK), ("squares", 1)]);
 }
 
 /// The definition.
@@ -98,10 +101,13 @@ pub mod cpu {
         let (grad, state) = (v.grad, v.state[0]);
         let (beta1, beta2, eps) = (v.beta1, v.beta2, v.eps);
         let step = AdamStep { beta1, beta2, step_size: state.step_size, inv_sqrt_bias2: state.inv_sqrt_bias2, eps };
-        let outputs = (pieces(v.param, CHUNK), pieces(v.m, CHUNK), pieces(v.v, CHUNK), pieces(v.squares, 1));
-        team.each(outputs, |task, (param, m, v, square)| {
-            let grad = &grad[task * CHUNK..][..param.len()];
-            square[0] = vector::adam(param, grad, m, v, step);
+        let outputs = (pieces(v.param, TASK), pieces(v.m, TASK), pieces(v.v, TASK), pieces(v.squares, TASK / CHUNK));
+        team.each(outputs, |task, (param, m, v, squares)| {
+            let moments = m.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK));
+            let chunks = param.chunks_mut(CHUNK).zip(grad[task * TASK..].chunks(CHUNK)).zip(moments);
+            for (square, ((param, grad), (m, v))) in squares.iter_mut().zip(chunks) {
+                *square = vector::adam(param, &grad[..param.len()], m, v, step);
+            }
         });
     }
 }

@@ -7,7 +7,7 @@ use super::adam::{self, Adam};
 use super::begin_step::{self, StepState};
 use super::blend_linear::BlendLinear;
 use super::epoch_sums::EpochSums;
-use super::kl_weight::{self, CONTROLLER, Rule};
+use super::kl_weight::{self, CONTROLLER, KlWeight, Rule};
 use super::linear::Linear;
 use super::noise::{normal, pick};
 use super::quantize::Quantize;
@@ -380,16 +380,18 @@ fn step_case<T: Real>(
 fn window<T: Real>(b: usize, f: usize, c: usize, k: usize) -> Case<T> {
     const FRAMES: usize = 4096;
     step_case("window", format!("b={b} f={f} c={c} k={k}"), move |arena| {
-        let (data, starts, state) = (arena.mat(FRAMES, f), arena.mat(1, b), arena.mat(1, 1));
+        let (data, starts) = (arena.mat(FRAMES, f), arena.mat(1, b));
+        let (schedule, cursor) = (arena.mat(1, 1), arena.mat(1, 2));
         let [prediction, truth] = [(); 2].map(|()| arena.mat(b, k * f));
         let condition = arena.mat(b, c * f);
         let mut plan = Plan::default();
-        window::push(&mut plan, &Window { data, starts, state, prediction, losses: Mat::NONE, condition, truth });
+        let losses = Mat::NONE;
+        window::push(&mut plan, &Window { data, starts, schedule, cursor, prediction, losses, condition, truth });
         let outputs = vec![Var::constant(condition), Var::constant(truth)];
         // Not the whole data set: the bytes of a window are what is read.
         let built = Built::step(plan, vec![constant("prediction", prediction)], outputs);
         Ok(built.prepared(move |memory| {
-            memory.write(state, &first_step())?;
+            memory.write(schedule, &first_step())?;
             let order = Stream::new(1, Purpose::Check, 0).permutation(FRAMES - c - k);
             memory.write(starts, &order[..b])
         }))
@@ -438,7 +440,8 @@ fn kl<T: Real>() -> Case<T> {
     step_case("kl_weight", "auto".into(), move |arena| {
         let (state, losses, controller) = (arena.mat(1, 1), arena.mat(1, LOSSES), arena.mat(1, CONTROLLER));
         let mut plan = Plan::default();
-        kl_weight::push::<T>(&mut plan, state, losses, controller, Rule::Auto { units: 0.24, floor: 1e-4 });
+        let (kept, rule) = ((arena.mat(1, 1), arena.mat(1, LOSSES)), Rule::Auto { units: 0.24, floor: 1e-4 });
+        kl_weight::push::<T>(&mut plan, &KlWeight { state, losses, controller, kept, rule });
         Ok(Built::step(plan, vec![], vec![]).prepared(move |memory| memory.write(state, &first_step())))
     })
 }

@@ -1,6 +1,5 @@
 //! The gradient's norm over all parameters, and the gradient scaled down where that is above a limit:
 //! g <- g min(1, limit / (norm + 1e-6)).
-use super::adam::CHUNK;
 use super::expect;
 use crate::Result;
 use crate::arena::Mat;
@@ -8,6 +7,9 @@ use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
+
+/// Parameters over which one partial sum of squares runs.
+pub const CHUNK: usize = 16384;
 
 crate::kernel_args! {
     reads {}

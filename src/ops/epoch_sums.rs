@@ -2,7 +2,7 @@
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::{Arena, Mat};
 use crate::backend::team::Team;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Grid, Output, Plan, Ptr, size};
 use crate::real::Real;
 
 /// Scalars that are summed: the losses up to the total, then these.
@@ -66,9 +66,9 @@ impl<T: Real> EpochSums<T> {
         arena.mat(1, SCALARS + PER_LATENT * self.mu.cols() + self.experts)
     }
 
-    /// Appends the call that adds this step to the sums.
+    /// Appends the calls that add this step to the sums; the gradient's norm, which is there last, has one of its own.
     pub fn push(&self, plan: &mut Plan, sums: Mat<f64>) {
-        let args = Args {
+        let all = Args {
             losses: self.losses.into(),
             kl: self.kl.into(),
             mu: self.mu.into(),
@@ -83,7 +83,11 @@ impl<T: Real> EpochSums<T> {
             chunks: size(self.squares.len()),
             scalar: Default::default(),
         };
-        plan.push("epoch_sums", Grid::one(256), &[Output::part("sums")], args, cpu::epoch_sums::<T>);
+        let step = Args { squares: Ptr::NONE, ..all };
+        let (none, numbers) = (Ptr::NONE, Ptr::NONE);
+        let norm = Args { losses: none, kl: none, mu: numbers, sigma: numbers, gate: numbers, code: Ptr::NONE, ..all };
+        plan.push("epoch_sums", Grid::one(256), &[Output::part("sums")], step, cpu::epoch_sums::<T>);
+        plan.push("grad_norm", Grid::one(256), &[Output::part("sums")], norm, cpu::grad_norm::<T>);
     }
 
     /// The means over `steps` steps of sums that were read back.
@@ -135,13 +139,17 @@ pub struct Means {
 pub mod cpu {
     use super::*;
 
-    /// Adds the step to the sums.
+    /// Adds the gradient's norm to the sums.
+    pub fn grad_norm<T: Real>(v: View<'_, T>, _: &Team) {
+        v.sums[GRAD_NORM] += v.squares.iter().sum::<f64>().sqrt();
+    }
+
+    /// Adds all else to the sums.
     pub fn epoch_sums<T: Real>(v: View<'_, T>, _: &Team) {
         let View { b, l, e, .. } = v;
         let (scalars, rest) = v.sums.split_at_mut(SCALARS);
         let (latent, usage) = rest.split_at_mut(PER_LATENT * l);
         scalars.iter_mut().zip(v.losses).for_each(|(s, x)| *s += x);
-        scalars[GRAD_NORM] += v.squares.iter().sum::<f64>().sqrt();
         latent.iter_mut().zip(v.kl).for_each(|(s, x)| *s += x);
         for mu in v.mu.chunks_exact(l.max(1)) {
             for (i, mu) in mu.iter().enumerate() {

@@ -48,6 +48,10 @@ crate::kernel_args! {
         losses: f64 [LOSSES],
         /// See [`CONTROLLER`].
         controller: f64 [CONTROLLER],
+        /// Copies of state and losses, for an update that may go on while the next step has begun; absent where nobody needs them.
+        kept_state: StepState [1],
+        /// See `kept_state`.
+        kept_losses: f64 [LOSSES],
     }
     numbers {
         /// Fixed: weight. Auto: units. Target: KL.
@@ -63,17 +67,31 @@ crate::kernel_args! {
     }
 }
 
+/// The tensors of [`push`].
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy)]
+pub struct KlWeight {
+    pub state: Mat<StepState>,
+    pub losses: Mat<f64>,
+    pub controller: Mat<f64>,
+    /// Copies of the first two; may be absent.
+    pub kept: (Mat<StepState>, Mat<f64>),
+    pub rule: Rule,
+}
+
 /// Appends the call that computes weight and total loss; it stands between all losses and the first gradient.
-pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, losses: Mat<f64>, controller: Mat<f64>, rule: Rule) {
-    let (number, a, c) = match rule {
+pub fn push<T: Real>(plan: &mut Plan, k: &KlWeight) {
+    let (number, a, c) = match k.rule {
         Rule::Fixed(weight) => (0, weight, 0.0),
         Rule::Auto { units, floor } => (1, units, floor),
         Rule::Target { kl, start } => (2, kl, start),
     };
     let args = Args::<T> {
-        state: state.into(),
-        losses: losses.into(),
-        controller: controller.into(),
+        state: k.state.into(),
+        losses: k.losses.into(),
+        controller: k.controller.into(),
+        kept_state: k.kept.0.into(),
+        kept_losses: k.kept.1.into(),
         a,
         c,
         rule: number,
@@ -83,7 +101,7 @@ pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, losses: Mat<f64>, c
     plan.push(
         "kl_weight",
         Grid::one(32),
-        &[Output::part("losses"), Output::part("controller")],
+        &["losses", "controller", "kept_state", "kept_losses"].map(Output::part),
         args,
         cpu::kl_weight::<T>,
     );
@@ -110,5 +128,7 @@ pub mod cpu {
         if !losses[slot::TOTAL].is_finite() && losses[slot::NONFINITE_STEP] == 0.0 {
             losses[slot::NONFINITE_STEP] = state.step as f64;
         }
+        v.kept_state.iter_mut().for_each(|kept| *kept = *state);
+        v.kept_losses.iter_mut().zip(losses).for_each(|(kept, loss)| *kept = *loss);
     }
 }

@@ -1,4 +1,4 @@
-//! A step's condition and truth: at the start of a rollout the frames before it, later the last condition shifted by one
+//! The next step's condition and truth: at the start of a rollout the frames before it, later the last condition shifted by one
 //! with the last prediction (student) or the last true frame (teacher) in front; no gradient flows through. Once a loss was
 //! not finite both stay as they are, and with them what the step that made it started from.
 use super::begin_step::StepState;
@@ -14,8 +14,10 @@ crate::kernel_args! {
         data: T [n * f],
         /// [M, B] first condition frame of each sample of each mini-batch.
         starts: u32 [m * b],
-        /// The current step.
-        state: StepState [1],
+        /// What is to come.
+        schedule: StepState [entries],
+        /// \[0\] is the next entry of the schedule.
+        cursor: u32 [2],
         /// [B, K F] the last step's prediction.
         prediction: T [b * k * f],
         /// See [`slot`]; absent where there are none.
@@ -40,6 +42,10 @@ crate::kernel_args! {
         c,
         /// Future predictions.
         k,
+        /// Entries of the schedule.
+        entries,
+        /// Keeps the number of sizes even.
+        pad,
     }
 }
 
@@ -48,20 +54,22 @@ crate::kernel_args! {
 pub struct Window<T> {
     pub data: Mat<T>,
     pub starts: Mat<u32>,
-    pub state: Mat<StepState>,
+    pub schedule: Mat<StepState>,
+    pub cursor: Mat<u32>,
     pub prediction: Mat<T>,
     pub losses: Mat<f64>,
     pub condition: Mat<T>,
     pub truth: Mat<T>,
 }
 
-/// Appends the call that fills condition and truth of the current step.
+/// Appends the call that fills condition and truth of the schedule's next entry, which is to be made current afterwards.
 pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
     let f = w.data.cols();
     let args = Args {
         data: w.data.into(),
         starts: w.starts.into(),
-        state: w.state.into(),
+        schedule: w.schedule.into(),
+        cursor: w.cursor.into(),
         prediction: w.prediction.into(),
         losses: w.losses.into(),
         condition: w.condition.into(),
@@ -72,6 +80,8 @@ pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
         b: size(w.truth.rows()),
         c: size(w.condition.cols() / f),
         k: size(w.truth.cols() / f),
+        entries: size(w.schedule.len()),
+        pad: 0,
         scalar: Default::default(),
     };
     plan.push(
@@ -87,13 +97,13 @@ pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
 pub mod cpu {
     use super::*;
 
-    /// condition and truth of the current step; beyond the data (walks that have no truth) stands its last frame
+    /// condition and truth of the next step; beyond the data (walks that have no truth) stands its last frame
     pub fn window<T: Real>(v: View<'_, T>, _: &Team) {
         if slot::stands_still(v.losses) {
             return;
         }
         let View { f, b, c, k, .. } = v;
-        let state = v.state[0];
+        let state = v.schedule[v.cursor[0] as usize];
         let starts = &v.starts[state.minibatch as usize * b..][..b];
         for (row, &start) in starts.iter().enumerate() {
             let condition = &mut v.condition[row * c * f..][..c * f];

@@ -25,11 +25,13 @@
 
 namespace {
 
-// ---- blocks side by side, thread by thread: a thread runs until it waits for its warp (0), block (1) or grid (2), in turn.
+// ---- blocks side by side, thread by thread: a thread runs until it waits for its warp (0), block (1) or a count of blocks (2), in turn.
 struct Thread {
   jmp_buf at;
   bool made, turn;
   int state;  // -1 ready, -2 done, else what it waits for
+  const u32* arrived;  // a count, and what it has to be
+  u32 all;
 };
 const size_t STACK = 64 << 10, MOST = 1024;
 const u32 MULTIPROCESSORS = 3;
@@ -84,8 +86,10 @@ void run_blocks(u32 blocks) {
       done += threads[i].state == -2;
     }
     if (done == n) return;
-    for (int what = 0; what < 3; ++what)
-      for (u32 group = what == 0 ? 32 : what == 1 ? task.at.threads : n, start = 0; start < n; start += group) {
+    for (u32 i = 0; i < n; ++i)
+      if (threads[i].state == 2 && int(*threads[i].arrived - threads[i].all) >= 0) threads[i].state = -1, ++moved;
+    for (int what = 0; what < 2; ++what)
+      for (u32 group = what == 0 ? 32 : task.at.threads, start = 0; start < n; start += group) {
         bool all = true;
         for (u32 i = start; i < start + group; ++i) all &= threads[i].state == what;
         if (all) for (u32 i = start; i < start + group; ++i) threads[i].state = -1, ++moved;
@@ -192,6 +196,11 @@ double now_ms() {
 extern "C" void simt_wait(u32 what, u32) {
   threads[current].state = int(what);
   if (!_setjmp(threads[current].at)) _longjmp(scheduler, 1);
+}
+extern "C" void simt_arrive(u32* arrived, u32 for_block, u32) { *arrived += for_block; }
+extern "C" void simt_wait_for(const u32* arrived, u32 all, u32) {
+  threads[current].arrived = arrived, threads[current].all = all;
+  simt_wait(2, 0);
 }
 extern "C" u64* simt_lanes() {
   bool turn = threads[current].turn = !threads[current].turn;

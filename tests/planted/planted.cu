@@ -6,6 +6,7 @@
 struct Planted {
   const float* x;  // [n]
   float* y;        // [n]
+  u32* arrived;    // [2] the first is how many blocks came to a barrier of the grid
   u32 n, pad;
 };
 struct Row {
@@ -22,19 +23,28 @@ KERNEL(planted_reverse, Planted, Row, 64)
 DEVICE void planted_no_block_barrier(Where at, const Planted& a, Row& row) { reverse(at, a, row, false); }
 KERNEL(planted_no_block_barrier, Planted, Row, 64)
 
-// y[i] = x[n - 1 - i] through y[0 .. n], by way of 2 y: every block reads what another wrote.
-DEVICE void through_the_grid(Where at, const Planted& a, bool barrier) {
+// y[i] = x[n - 1 - i] through y[0 .. n], by way of 2 y: every block reads what another wrote, before it said that it was there or,
+// by mistake, only afterwards.
+enum Barrier { NO_BARRIER, BARRIER, WRITTEN_TOO_LATE };
+DEVICE void through_the_grid(Where at, const Planted& a, Barrier barrier) {
   const u32 i = at.block * at.threads + at.thread;
-  a.y[i] = 2 * a.x[i];
-  if (barrier) grid_sync(at, nullptr, 0);
+  if (barrier != WRITTEN_TOO_LATE) a.y[i] = 2 * a.x[i];
+  block_sync();
+  if (barrier != NO_BARRIER) grid_arrive(at, a.arrived);
+  if (barrier == WRITTEN_TOO_LATE) a.y[i] = 2 * a.x[i];
+  if (barrier != NO_BARRIER) grid_wait(at, a.arrived, at.blocks);
   const float other = a.y[a.n - 1 - i];
-  if (barrier) grid_sync(at, nullptr, 0);
+  block_sync();
+  if (barrier != NO_BARRIER) grid_arrive(at, a.arrived);
+  if (barrier != NO_BARRIER) grid_wait(at, a.arrived, 2 * at.blocks);
   a.y[i] = other / 2;
 }
-DEVICE void planted_grid(Where at, const Planted& a, NoShared&) { through_the_grid(at, a, true); }
+DEVICE void planted_grid(Where at, const Planted& a, NoShared&) { through_the_grid(at, a, BARRIER); }
 GRID_KERNEL(planted_grid, Planted, NoShared, 64)
-DEVICE void planted_no_grid_barrier(Where at, const Planted& a, NoShared&) { through_the_grid(at, a, false); }
+DEVICE void planted_no_grid_barrier(Where at, const Planted& a, NoShared&) { through_the_grid(at, a, NO_BARRIER); }
 GRID_KERNEL(planted_no_grid_barrier, Planted, NoShared, 64)
+DEVICE void planted_after_arrival(Where at, const Planted& a, NoShared&) { through_the_grid(at, a, WRITTEN_TOO_LATE); }
+GRID_KERNEL(planted_after_arrival, Planted, NoShared, 64)
 
 DEVICE void planted_shared_out_of_bounds(Where at, const Planted& a, Row& row) {
   row.x[at.thread + 1] = a.x[at.thread];

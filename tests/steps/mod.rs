@@ -37,13 +37,17 @@ impl<T: Real> Run<T> {
     }
 
     pub fn of(model: &ModelConfig, memory: impl FnOnce(Arena) -> Memory<'static>) -> Self {
+        Run::of_batch(model, BATCH, memory)
+    }
+
+    pub fn of_batch(model: &ModelConfig, batch: usize, memory: impl FnOnce(Arena) -> Memory<'static>) -> Self {
         let mut arena = Arena::default();
         let layout = Layout::of(model, ExpertInit::FanIn, CodebookInit::Fixed);
         let parameters = Parameters::new(&mut arena, layout, true);
         let data = arena.mat(FRAMES, model.frame_size);
         let options = StepOptions {
             model,
-            batch: BATCH,
+            batch,
             kl_rule: Rule::Auto { units: 0.1, floor: 1e-3 },
             free_bits: 0.0,
             adam: [0.9, 0.999, 1e-8],
@@ -58,7 +62,7 @@ impl<T: Real> Run<T> {
         let frames: Vec<T> = normals(stream, data.len()).into_iter().map(T::of).collect();
         memory.write(data, &frames).unwrap();
         let last = FRAMES - ROLLOUT - 4;
-        let starts: Vec<u32> = (0..MINIBATCHES * BATCH).map(|i| stream.bits(i) % last as u32).collect();
+        let starts: Vec<u32> = (0..MINIBATCHES * batch).map(|i| stream.bits(i) % last as u32).collect();
         memory.write(step.starts, &starts).unwrap();
         let schedule: Vec<StepState> = (0..MINIBATCHES * ROLLOUT)
             .map(|i| StepState {

@@ -1,7 +1,8 @@
 //! Plans that repeat, as one launch of the kernel `run_plan` (`kernels/run_plan.cu`): a block on each multiprocessor, all of
 //! which run at the same time and wait for one another between the phases of a step.
 use super::{Block, Cuda, open};
-use crate::backend::persistent::{self, PlanCall, RunPlan};
+use crate::backend::persistent;
+use crate::backend::phases::phases;
 use crate::plan::Plan;
 use crate::{Error, Result};
 use cudarc::driver::result;
@@ -18,9 +19,7 @@ struct Table {
     plan: u64,
     arena: usize,
     calls: Block,
-    n: u32,
-    /// How often all blocks wait for one another in a repetition.
-    barriers: u32,
+    table: persistent::Table,
 }
 
 /// What launches need.
@@ -90,15 +89,8 @@ impl Cuda {
                 self.table(plan, arena, launcher.blocks)?
             }
         };
-        let args = RunPlan {
-            calls: table.calls.address,
-            arrived: launcher.arrived.address,
-            n: table.n,
-            times: times as u32,
-            before: launcher.count,
-            pad: 0,
-        };
-        let barriers = table.barriers * times as u32;
+        let args = table.table.arguments(table.calls.address, launcher.arrived.address, times, launcher.count);
+        let barriers = table.table.barriers.wrapping_mul(args.rounds);
         tables.push(table);
         let parameters = &mut [(&raw const args).cast_mut().cast::<c_void>()];
         let (blocks, threads) = ((launcher.blocks, 1, 1), (persistent::THREADS, 1, 1));
@@ -110,14 +102,14 @@ impl Cuda {
     }
 
     fn table(&self, plan: &Plan, arena: usize, blocks: u32) -> Result<Table> {
-        let calls: Vec<PlanCall> = persistent::calls(plan.calls(), self.precision, arena, blocks)?;
-        let (n, barriers) = (calls.len() as u32, calls.iter().map(|call| call.ends_phase).sum());
-        let bytes: &[u8] = bytemuck::cast_slice(&calls);
-        let block = self.block(bytes.len())?;
+        let phases = phases(plan.calls(), self.precision, blocks);
+        let table = persistent::Table::new(&phases, plan.calls(), arena, blocks)?;
+        let bytes: &[u8] = bytemuck::cast_slice(&table.calls);
+        let calls = self.block(bytes.len())?;
         // SAFETY: as long as the allocation; the copy is over before `bytes` goes.
-        unsafe { result::memcpy_htod_async(block.address, bytes, self.stream) }
+        unsafe { result::memcpy_htod_async(calls.address, bytes, self.stream) }
             .map_err(|e| self.fault("copying a table of calls", e))?;
         self.wait("copying a table of calls")?;
-        Ok(Table { plan: plan.id(), arena, calls: block, n, barriers })
+        Ok(Table { plan: plan.id(), arena, calls, table })
     }
 }

@@ -209,7 +209,7 @@ fn loss<T: Real>(b: usize, a: usize) -> Case<T> {
 
 fn clip<T: Real>(n: usize, limit: f64) -> Case<T> {
     let case = step_case("clip_grad", format!("n={n} limit={limit}"), move |arena| {
-        let (grad, squares) = (arena.mat(1, n), arena.mat(1, n.div_ceil(adam::CHUNK)));
+        let (grad, squares) = (arena.mat(1, n), arena.mat(1, n.div_ceil(clip_grad::CHUNK)));
         let mut plan = Plan::default();
         clip_grad::push::<T>(&mut plan, grad, squares, limit)?;
         Ok(Built::step(plan, vec![constant("grad", grad)], vec![Var::constant(grad)]))
