@@ -32,7 +32,7 @@ struct RunPlan {             // field for field: src/backend/persistent.rs
     break;
 #define SHARED_OF_PLANS(name, KERNELS)                                       \
   struct name {                                                              \
-    alignas(16) PlanCall calls[FETCHED];                                                       \
+    alignas(16) PlanCall calls[FETCHED];                                     \
     alignas(16) union {                                                      \
       KERNELS(MEMBER)                                                        \
     } memory;                                                                \
