@@ -237,7 +237,9 @@ fn what_an_older_checkpoint_does_not_know_it_was_trained_without() {
     let path = bench.folder("old").last_checkpoint();
     let mut checkpoint = Checkpoint::load(&path).unwrap();
     let keys = checkpoint.meta.as_mut().unwrap().config.as_object_mut().unwrap();
-    ["bridge_clips", "toe_weight"].map(|key| keys.remove(key).unwrap());
+    for key in ["bridge_clips", "toe_weight"] {
+        keys.remove(key).unwrap();
+    }
     checkpoint.save(&path).unwrap();
     let message = refused(bench.resume("old", &younger, 1, 0), 4);
     assert!(message.contains("trained with bridge_clips = false, toe_weight = 1.0, but"), "{message}");
