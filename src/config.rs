@@ -17,8 +17,8 @@ const MAX_EPOCHS: usize = 1_000_000;
 /// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of it the encoder strays
 /// from its codes.
 const VQ_WEIGHT: f64 = 1.0;
-/// Epochs of each phase in the default preset on the built-in motion, which has an eighth of the frames that the
-/// schedule is for.
+/// Epochs of each phase in the default preset on the built-in motion, which has an eighth of the frames that
+/// the schedule is for.
 const BUILT_IN_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 2), ("ramp_epochs", 2), ("student_epochs", 18)];
 /// Longest configuration file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;

@@ -57,7 +57,7 @@ pub struct Setup<'a> {
     pub split: Split,
     /// Clips near whose end motion goes on in another.
     pub bridges: usize,
-    /// Where `--init` brought something other than the configuration says.
+    /// Where toes or positions are not treated as the configuration, or what `--init` brought, would have it.
     pub notes: Vec<String>,
     /// Statistics of the training frames.
     pub statistics: Statistics,
@@ -117,8 +117,7 @@ impl<'a> Setup<'a> {
             None => None,
         };
         let statistics = given_statistics.unwrap_or_else(|| {
-            let training_frames = split.train.iter().cloned().flatten().map(|i| set.frame(i));
-            let mut statistics = Statistics::of_rows(training_frames, set.frame_size);
+            let mut statistics = Statistics::of_clips(&set, &split.train);
             let toes = set.rig.iter().flat_map(|rig| moved_features(&rig.skeleton.toes, rig.skeleton.len()));
             toes.for_each(|feature| statistics.weight[feature] = c.toe_weight);
             statistics

@@ -49,7 +49,7 @@ fn number(value: &Value) -> f64 {
 #[test]
 fn everything_is_measured_on_motion_with_a_skeleton() {
     let set = synth::locomotion(1500, 2);
-    let desk = Desk::new(&set, "--validation 0.2");
+    let desk = Desk::new(&set, "--preset paper --kl-weight auto --validation 0.2");
     let (all, code, _) = desk.eval("");
     assert_eq!(code, 0);
     let report = &all["report"];
@@ -87,7 +87,10 @@ fn everything_is_measured_on_motion_with_a_skeleton() {
     assert!(number(&walks["diversity"]["features"]) > 0.0);
     for kind in ["poses", "velocities"] {
         let d = &walks[kind];
-        assert!(number(&d["frechet"]) > 0.0 && number(&d["frechet_of_training"]) > 0.0, "other clips: {d}");
+        assert!(
+            number(&d["frechet"]) >= number(&d["frechet_of_training"]),
+            "{kind}: a barely trained model is worse: {d}"
+        );
         assert!((0.0..=1.0).contains(&number(&d["coverage"])));
     }
     assert_eq!(desk.eval("").0, all, "it repeats");

@@ -127,9 +127,8 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
     let clips = dataset.clips();
     let span = windows::span(config.rollout, config.condition_frames, config.future_predictions);
     let split = windows::split(&clips, config.validation, config.seed, windows::HELD_OUT_FRAMES);
-    let scale =
-        Statistics::of_rows(split.train.iter().cloned().flatten().map(|i| dataset.frame(i)), dataset.frame_size).std;
-    let bridged = Bridged::new(dataset, &split.train, config.bridge_clips, &scale, span);
+    let statistics = Statistics::of_clips(dataset, &split.train);
+    let bridged = Bridged::new(dataset, &split.train, config.bridge_clips, &statistics.std, span);
     let [windows, held_out_windows] =
         [&bridged.stretches(), &split.validation].map(|clips| windows::starts(clips, span).len());
     let joints = joints(dataset.frame_size);

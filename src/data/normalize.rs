@@ -1,8 +1,10 @@
 //! Per-feature statistics, and normalisation with them. Statistics are f64 whatever the data is, and travel with the
 //! model.
+use super::Dataset;
 use crate::config::Normalization;
 use crate::real::Real;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Maximum, minimum, mean and standard deviation of each feature, and what it counts for: `frame_size` values each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,11 @@ impl Statistics {
             *s = if *s == 0.0 { 1.0 } else { (*s / (count - 1) as f64).sqrt() };
         }
         Statistics { max, min, avg, std, weight: vec![1.0; frame_size] }
+    }
+
+    /// Statistics of some clips of a set.
+    pub fn of_clips(set: &Dataset, clips: &[Range<usize>]) -> Self {
+        Self::of_rows(clips.iter().cloned().flatten().map(|i| set.frame(i)), set.frame_size)
     }
 
     /// Scale and shift, `frame_size` values each: normalised = (x - shift) / scale.
