@@ -91,7 +91,18 @@ fn bench(
         0 => run.stage.write_steps(memory, 0, STEPS),
         _ => Ok(()),
     })?;
+    println!("  environment step");
     timer::print_kernels(&calls);
+    if updates > 0 {
+        let (step, cursor) = (std::mem::take(&mut run.update.step), run.update.cursor);
+        let steps = run.update.schedule.len();
+        let calls = timer::calls(step, &mut run.memory, (RUNS, 1), |memory, step| match step % steps {
+            0 => memory.write(cursor, &[0, 0]),
+            _ => Ok(()),
+        })?;
+        println!("  optimizer step");
+        timer::print_kernels(&calls);
+    }
     Ok(())
 }
 

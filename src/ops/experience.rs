@@ -1,10 +1,11 @@
 //! What characters met, kept for learning: each step is written into its row of a rollout (`store`), and a mini-batch is
 //! picked from all rows in a given order (`gather`).
+use super::ROWS;
 use super::advantage::OUTCOME;
 use super::begin_step::StepState;
 use super::ppo_loss::Samples;
 use crate::arena::Mat;
-use crate::backend::team::Team;
+use crate::backend::team::{Team, pieces};
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
@@ -191,15 +192,20 @@ pub mod gather {
     }
 
     /// The definition: row i of the mini-batch is sample order\[first + i\].
-    pub fn cpu<T: Real>(v: View<'_, T>, _: &Team) {
-        let first = v.state[0].minibatch as usize;
-        for (row, &sample) in v.order[first..][..v.b].iter().enumerate() {
-            let i = sample as usize;
-            v.observation[row * v.d..][..v.d].copy_from_slice(&v.observations[i * v.d..][..v.d]);
-            v.action[row * v.a..][..v.a].copy_from_slice(&v.actions[i * v.a..][..v.a]);
-            v.log_prob[row] = v.log_probs[i];
-            v.ret[row] = v.returns[i];
-            v.advantage[row] = v.advantages[i];
-        }
+    pub fn cpu<T: Real>(v: View<'_, T>, team: &Team) {
+        let samples = &v.order[v.state[0].minibatch as usize..][..v.b];
+        let (d, a) = (v.d, v.a);
+        let rows = (pieces(v.observation, ROWS * d), pieces(v.action, ROWS * a));
+        let numbers = (pieces(v.log_prob, ROWS), pieces(v.ret, ROWS), pieces(v.advantage, ROWS));
+        team.each((rows, numbers), |task, ((observation, action), (log_prob, ret, advantage))| {
+            for (row, &sample) in samples[task * ROWS..].iter().take(ret.len()).enumerate() {
+                let i = sample as usize;
+                observation[row * d..][..d].copy_from_slice(&v.observations[i * d..][..d]);
+                action[row * a..][..a].copy_from_slice(&v.actions[i * a..][..a]);
+                log_prob[row] = v.log_probs[i];
+                ret[row] = v.returns[i];
+                advantage[row] = v.advantages[i];
+            }
+        });
     }
 }

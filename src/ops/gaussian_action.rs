@@ -55,12 +55,17 @@ pub fn push<T: Real>(
     Ok(())
 }
 
-/// log N(action; mean, exp(logstd)^2), summed over the entries.
-pub(super) fn log_prob<T: Real>(action: &[T], mean: &[T], logstd: &[T]) -> T {
+/// The standard deviation of each entry.
+pub(super) fn deviations<T: Real>(logstd: &[T]) -> Vec<T> {
+    logstd.iter().map(|logstd| logstd.exp()).collect()
+}
+
+/// log N(action; mean, std^2), summed over the entries; `std` are the [`deviations`].
+pub(super) fn log_prob<T: Real>(action: &[T], mean: &[T], logstd: &[T], std: &[T]) -> T {
     let normalizer = T::of(0.5 * std::f64::consts::TAU.ln());
-    let entries = action.iter().zip(mean).zip(logstd);
-    let density = entries.map(|((&action, &mean), &logstd)| {
-        let off = (action - mean) / logstd.exp();
+    let entries = action.iter().zip(mean).zip(logstd).zip(std);
+    let density = entries.map(|(((&action, &mean), &logstd), &std)| {
+        let off = (action - mean) / std;
         -T::of(0.5) * off * off - logstd - normalizer
     });
     density.sum()
@@ -73,17 +78,18 @@ pub mod cpu {
     /// action and log_prob
     pub fn gaussian_action<T: Real>(v: View<'_, T>, team: &Team) {
         let (a, mean, logstd, noise) = (v.a, v.mean, v.logstd, v.noise);
+        let std = &deviations(logstd);
         team.each((pieces(v.action, ROWS * a), pieces(v.log_prob, ROWS)), |task, (action, density)| {
             for (row, (action, density)) in action.chunks_exact_mut(a).zip(density).enumerate() {
                 let at = (task * ROWS + row) * a..(task * ROWS + row + 1) * a;
                 let mean = &mean[at.clone()];
                 action.copy_from_slice(mean);
                 if !noise.is_empty() {
-                    for ((action, &noise), logstd) in action.iter_mut().zip(&noise[at]).zip(logstd) {
-                        *action = (*action + logstd.exp() * noise).max(-T::one()).min(T::one());
+                    for ((action, &noise), &std) in action.iter_mut().zip(&noise[at]).zip(std) {
+                        *action = (*action + std * noise).max(-T::one()).min(T::one());
                     }
                 }
-                *density = log_prob(action, mean, logstd);
+                *density = log_prob(action, mean, logstd, std);
             }
         });
     }

@@ -1,7 +1,7 @@
 //! The clipped loss of proximal policy optimization (Schulman et al. 2017), with the error of the critic:
 //! -mean min(r A, clip(r, 1 - clip, 1 + clip) A) - entropy_weight entropy + WEIGHT mean (R - V)^2,
 //! r = exp(log pi(action) - old log-density).
-use super::gaussian_action::log_prob;
+use super::gaussian_action::{deviations, log_prob};
 use super::{Operation, begin_step::StepState, expect};
 use crate::Result;
 use crate::arena::{Mat, Var};
@@ -180,10 +180,11 @@ pub mod cpu {
 
     /// ratios and losses
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
+        let std = deviations(v.logstd);
         let [mut action_loss, mut value_loss, mut outside, mut kl] = [0.0; 4];
         for row in 0..v.b {
             let at = row * v.a..(row + 1) * v.a;
-            let log_ratio = log_prob(&v.action[at.clone()], &v.mean[at], v.logstd) - v.old_log_prob[row];
+            let log_ratio = log_prob(&v.action[at.clone()], &v.mean[at], v.logstd, &std) - v.old_log_prob[row];
             let ratio = log_ratio.exp();
             let (free, clipped) = surrogates(ratio, v.advantages[row], v.clip);
             let off = (v.returns[row] - v.value[row]).f64();
@@ -213,15 +214,18 @@ pub mod cpu {
     /// dvalue = 2 WEIGHT (V - R) / B
     pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
         v.dlogstd.fill(T::of(-v.entropy_weight));
+        let std = deviations(v.logstd);
         let (b, weight) = (T::of(v.b as f64), T::of(2.0 * v.losses[slot::WEIGHT] / v.b as f64));
         for row in 0..v.b {
             let (free, clipped) = surrogates(v.ratio[row], v.advantages[row], v.clip);
             let g = if free <= clipped { -free / b } else { T::zero() };
-            for i in 0..v.a {
-                let std = v.logstd[i].exp();
-                let off = (v.action[row * v.a + i] - v.mean[row * v.a + i]) / std;
-                v.dmean[row * v.a + i] = g * off / std;
-                v.dlogstd[i] += g * (off * off - T::one());
+            let at = row * v.a..(row + 1) * v.a;
+            let entries = v.action[at.clone()].iter().zip(&v.mean[at.clone()]).zip(&std);
+            let gradients = v.dmean[at].iter_mut().zip(v.dlogstd.iter_mut());
+            for (((&action, &mean), &std), (dmean, dlogstd)) in entries.zip(gradients) {
+                let off = (action - mean) / std;
+                *dmean = g * off / std;
+                *dlogstd += g * (off * off - T::one());
             }
             v.dvalue[row] = weight * (v.value[row] - v.returns[row]);
         }

@@ -2,7 +2,7 @@
 use super::*;
 use crate::ops::advantage::{self, Advantage, OUTCOME};
 use crate::ops::experience::{Rollout, Step, gather, store};
-use crate::ops::gaussian_action::log_prob;
+use crate::ops::gaussian_action::{deviations, log_prob};
 use crate::ops::noise::uniform;
 use crate::ops::ppo_loss::{PpoLoss, Samples};
 use crate::ops::world::{Rules, Sizes, Task, World};
@@ -198,9 +198,10 @@ fn loss<T: Real>(b: usize, a: usize) -> Case<T> {
                 // Ratios on both sides of the clip.
                 let (mean, logstd, action) =
                     (memory.read(mean.value)?, memory.read(logstd.value)?, memory.read(action)?);
+                let std = deviations(&logstd);
                 let off = normals(Stream::new(1, Purpose::Check, 77), b);
                 let rows = action.chunks_exact(a).zip(mean.chunks_exact(a)).zip(off);
-                let old = rows.map(|((action, mean), off)| log_prob(action, mean, &logstd) + T::of(0.3 * off));
+                let old = rows.map(|((action, mean), off)| log_prob(action, mean, &logstd, &std) + T::of(0.3 * off));
                 memory.write(old_log_prob, &old.collect::<Vec<T>>())
             }))
         }),
