@@ -8,6 +8,7 @@ use crate::ops::activation::Activation::{self, Elu, Relu};
 use crate::ops::begin_step::StepState;
 use crate::ops::blend_linear::BlendLinear;
 use crate::ops::epoch_sums::EpochSums;
+use crate::ops::gate::Gate;
 use crate::ops::linear::Linear;
 use crate::ops::noise::{normal, pick};
 use crate::ops::quantize::Quantize;
@@ -190,10 +191,10 @@ impl<T: Real> Network<T> {
                     let [g1, g2] = [(); 2].map(|()| b.var(batch, config.gate_hidden_size));
                     let logits = b.var(batch, experts);
                     gate = b.var(batch, experts);
-                    b.dense(&mut decoder, "decoder.gate.0", z, c, g1, Elu)?;
-                    b.dense(&mut decoder, "decoder.gate.2", g1, Var::none(), g2, Elu)?;
-                    b.dense(&mut decoder, "decoder.gate.4", g2, Var::none(), logits, Activation::None)?;
-                    decoder.push(Box::new(Softmax::new(logits, gate)?));
+                    let layers = [0, 2, 4].map(|i| {
+                        ["weight", "bias"].map(|part| b.parameter(&format!("decoder.gate.{i}.{part}"))).into()
+                    });
+                    decoder.push(Box::new(Gate::new(z, c, layers, [g1, g2], logits, gate)?));
                     let (h1, h2) = (b.var(batch, hidden), b.var(batch, hidden));
                     for (i, (h, y, act)) in
                         [(c, h1, Elu), (h1, h2, Elu), (h2, y, Activation::None)].into_iter().enumerate()

@@ -132,7 +132,7 @@ fn phases_of_a_step() {
         "{} rows; modelled, not measured: {step:.1} us a step, {idle:.1} of which a block waits; {least:.1} if what floats took no time",
         phases.parts.len()
     );
-    assert_eq!(phases.count, 24);
+    assert_eq!(phases.count, 18);
 }
 
 /// Two steps of the mixture on eight blocks, in phases that `change` spoils.

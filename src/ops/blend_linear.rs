@@ -294,7 +294,7 @@ pub mod cpu {
         }
         if !v.dh.is_empty() {
             products(team, MatsMut::one(v.dh, b, i - l, i - l), v.add_dh == 1, e, factors(l, i - l));
-            pull_back(v.act_h, v.h, v.dh, i - l, team);
+            pull_back(Activation::of(v.act_h), v.h, v.dh, i - l, team);
         }
     }
 

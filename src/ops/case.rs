@@ -7,6 +7,7 @@ use super::adam::{self, Adam};
 use super::begin_step::{self, StepState};
 use super::blend_linear::BlendLinear;
 use super::epoch_sums::EpochSums;
+use super::gate::Gate;
 use super::kl_weight::{self, CONTROLLER, KlWeight, Rule};
 use super::linear::Linear;
 use super::noise::{normal, pick};
@@ -179,6 +180,10 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         [(5, 2, 3, 7, 3), (17, 3, 7, 33, 6)].map(|(b, l, h, o, e)| blend_linear_without_gradient(b, l, h, o, e)),
     );
     cases.extend([(1, 1), (3, 2), (5, 7), (64, 6)].map(|(b, e)| softmax(b, e)));
+    for (b, l, c, g, e) in [(1, 1, 1, 1, 1), (3, 2, 0, 5, 2), (5, 35, 7, 33, 7), (64, 32, 267, 64, 6)] {
+        cases.push(gate(b, l, c, g, e, false));
+    }
+    cases.push(gate(5, 2, 3, 7, 3, true));
     cases
         .extend([(1, 1, 0.0), (3, 5, 0.0), (7, 13, 0.9), (64, 32, 0.0)].map(|(b, l, free)| reparameterize(b, l, free)));
     cases.extend([(1, 1), (3, 5), (5, 37), (64, 267)].map(|(b, x)| recon_loss(b, x)));
@@ -271,6 +276,39 @@ fn softmax<T: Real>(b: usize, e: usize) -> Case<T> {
         build: Box::new(move |arena| {
             let [x, y] = [(); 2].map(|()| arena.var(b, e));
             Ok(Built::new(&[&Softmax::new(x, y)?], vec![input("x", x, 2.0)], vec![y], Mat::NONE))
+        }),
+    }
+}
+
+fn gate<T: Real>(b: usize, l: usize, c: usize, g: usize, e: usize, twice: bool) -> Case<T> {
+    let weights = (l + c + g + e) * g;
+    Case {
+        op: "gate",
+        sizes: format!("b={b} l={l} c={c} g={g} e={e}{}", if twice { " twice" } else { "" }),
+        full: b == 64,
+        flops: [(2 * b * weights) as f64, (2 * b * (2 * weights - c * g)) as f64],
+        terms: (l + c).max(g).max(b),
+        build: Box::new(move |arena| {
+            let z = arena.var(b, l);
+            let condition = if c > 0 { arena.mat(b, c) } else { Mat::NONE };
+            let layers = [(g, l + c), (g, g), (e, g)].map(|(o, i)| (arena.var(o, i), arena.var(1, o)));
+            let mut inputs = vec![input("z", z, 1.0), constant("c", condition)];
+            for ((w, bias), [of_w, of_bias]) in
+                layers.into_iter().zip([["w1", "bias1"], ["w2", "bias2"], ["w3", "bias3"]])
+            {
+                inputs.push(input(of_w, w, 2.0 * (w.cols() as f64).powf(-0.5)));
+                inputs.push(input(of_bias, bias, 1.0));
+            }
+            let mut op = || {
+                let [h1, h2, logits, y] = [g, g, e, e].map(|cols| arena.var(b, cols));
+                Ok((Gate::new(z, Var::constant(condition), layers, [h1, h2], logits, y)?, y))
+            };
+            let (first, y) = op()?;
+            if !twice {
+                return Ok(Built::new(&[&first], inputs, vec![y], Mat::NONE));
+            }
+            let (second, again) = op()?;
+            Ok(Built::new(&[&first, &second], inputs, vec![y, again], Mat::NONE))
         }),
     }
 }

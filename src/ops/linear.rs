@@ -123,6 +123,21 @@ impl<T: Real> Linear<T> {
     }
 }
 
+impl<T: Real> Linear<T> {
+    /// Appends the gradients of w and bias, from that of y before the activation.
+    pub(super) fn weight_gradients(&self, plan: &mut Plan) {
+        let add_dw = plan.accumulate(self.w.grad);
+        let none = Ptr::NONE;
+        plan.push(
+            "linear_backward_w",
+            weight_tiles(1, self.w.rows(), self.w.cols(), self.y.rows()),
+            &[Output::sum("dw", add_dw), Output::sum("dbias", add_dw)],
+            Args { y: none, dx: none, dh: none, add_dw, ..self.args() },
+            cpu::backward_w::<T>,
+        );
+    }
+}
+
 impl<T: Real> Operation for Linear<T> {
     fn forward(&self, plan: &mut Plan) {
         plan.push(
@@ -136,10 +151,8 @@ impl<T: Real> Operation for Linear<T> {
     }
 
     fn backward(&self, plan: &mut Plan) {
-        let add_dw = plan.accumulate(self.w.grad);
         // What a call does not touch is left out, so that it does not wait for who writes that.
-        let (all, none) = (Args { add_dw, ..self.args() }, Ptr::NONE);
-        let to_weights = Args { y: none, dx: none, dh: none, ..all };
+        let (all, none) = (self.args(), Ptr::NONE);
         let to_inputs = Args { y: none, dw: none, dbias: none, ..all };
         if self.act != Activation::None && !plan.is_pulled_back(self.y.grad) {
             plan.push(
@@ -163,13 +176,7 @@ impl<T: Real> Operation for Linear<T> {
                 cpu::backward_x::<T>,
             );
         }
-        plan.push(
-            "linear_backward_w",
-            weight_tiles(1, self.w.rows(), self.w.cols(), self.y.rows()),
-            &[Output::sum("dw", add_dw), Output::sum("dbias", add_dw)],
-            to_weights,
-            cpu::backward_w::<T>,
-        );
+        self.weight_gradients(plan);
     }
 }
 
@@ -179,17 +186,27 @@ pub mod cpu {
 
     /// y = act(x Wxᵀ + h Whᵀ + bias)
     pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
-        let View { b, xc, hc, o, .. } = v;
-        let inputs = xc + hc;
+        layer(team, [(v.x, v.xc), (v.h, v.hc)], (v.w, v.bias), Activation::of(v.act), v.y);
+    }
+
+    /// y [B, O] = act(x Wxᵀ + h Whᵀ + bias), of x and h with their columns
+    pub(in crate::ops) fn layer<T: Real>(
+        team: &Team,
+        [(x, xc), (h, hc)]: [(&[T], usize); 2],
+        (w, bias): (&[T], &[T]),
+        act: Activation,
+        y: &mut [T],
+    ) {
+        let (o, inputs) = (bias.len(), xc + hc);
+        let b = y.len() / o;
         let terms = if hc > 0 { 2 } else { 1 };
-        products(team, MatsMut::one(v.y, b, o, o), false, terms, |_, part| match part {
-            0 => (Mat::new(v.x, b, xc, xc), Mat::new(v.w, o, xc, inputs).t()),
-            _ => (Mat::new(v.h, b, hc, hc), Mat::new(&v.w[xc..], o, hc, inputs).t()),
+        products(team, MatsMut::one(y, b, o, o), false, terms, |_, part| match part {
+            0 => (Mat::new(x, b, xc, xc), Mat::new(w, o, xc, inputs).t()),
+            _ => (Mat::new(h, b, hc, hc), Mat::new(&w[xc..], o, hc, inputs).t()),
         });
-        let act = Activation::of(v.act);
-        team.each(pieces(v.y, ROWS * o), |_, rows| {
+        team.each(pieces(y, ROWS * o), |_, rows| {
             for row in rows.chunks_exact_mut(o) {
-                vector::add_scaled(row, T::one(), v.bias);
+                vector::add_scaled(row, T::one(), bias);
                 act.apply(row);
             }
         });
@@ -197,7 +214,7 @@ pub mod cpu {
 
     /// dy becomes the gradient before the activation.
     pub fn backward_act<T: Real>(v: View<'_, T>, team: &Team) {
-        pull_back(v.act, v.y, v.dy, v.o, team);
+        pull_back(Activation::of(v.act), v.y, v.dy, v.o, team);
     }
 
     /// dx = dy Wx, dh = dy Wh, each before its activation
@@ -207,18 +224,17 @@ pub mod cpu {
         if !v.dx.is_empty() {
             let factors = (Mat::new(v.dy, b, o, o), Mat::new(v.w, o, xc, inputs));
             product(team, MatsMut::one(v.dx, b, xc, xc), v.add_dx == 1, factors.0, factors.1);
-            pull_back(v.act_x, v.x, v.dx, xc, team);
+            pull_back(Activation::of(v.act_x), v.x, v.dx, xc, team);
         }
         if !v.dh.is_empty() {
             let factors = (Mat::new(v.dy, b, o, o), Mat::new(&v.w[xc..], o, hc, inputs));
             product(team, MatsMut::one(v.dh, b, hc, hc), v.add_dh == 1, factors.0, factors.1);
-            pull_back(v.act_h, v.h, v.dh, hc, team);
+            pull_back(Activation::of(v.act_h), v.h, v.dh, hc, team);
         }
     }
 
-    /// dy becomes the gradient before the activation of this number, which made y [B, cols].
-    pub fn pull_back<T: Real>(act: usize, y: &[T], dy: &mut [T], cols: usize, team: &Team) {
-        let act = Activation::of(act);
+    /// dy becomes the gradient before the activation, which made y [B, cols].
+    pub fn pull_back<T: Real>(act: Activation, y: &[T], dy: &mut [T], cols: usize, team: &Team) {
         if act != Activation::None {
             team.each(pieces(dy, ROWS * cols), |i, dy| act.pull_back(&y[i * ROWS * cols..][..dy.len()], dy));
         }

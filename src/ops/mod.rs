@@ -10,6 +10,7 @@ pub mod case;
 pub mod clip_grad;
 pub mod epoch_sums;
 pub mod experience;
+pub mod gate;
 pub mod gaussian_action;
 pub mod kl_weight;
 pub mod linear;

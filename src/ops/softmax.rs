@@ -83,7 +83,17 @@ pub mod cpu {
 
     /// y_e = exp(x_e - max x) / sum
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
-        for (x, y) in v.x.chunks_exact(v.e).zip(v.y.chunks_exact_mut(v.e)) {
+        weights(v.x, v.e, v.y);
+    }
+
+    /// dx_e = y_e (dy_e - sum_k y_k dy_k)
+    pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
+        pull_back(v.y, v.dy, v.e, v.dx);
+    }
+
+    /// y of rows of `e` logits.
+    pub(in crate::ops) fn weights<T: Real>(x: &[T], e: usize, y: &mut [T]) {
+        for (x, y) in x.chunks_exact(e).zip(y.chunks_exact_mut(e)) {
             let top = x.iter().copied().fold(T::neg_infinity(), T::max);
             let mut sum = T::zero();
             for (y, &x) in y.iter_mut().zip(x) {
@@ -94,10 +104,9 @@ pub mod cpu {
         }
     }
 
-    /// dx_e = y_e (dy_e - sum_k y_k dy_k)
-    pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
-        let rows = v.y.chunks_exact(v.e).zip(v.dy.chunks_exact(v.e)).zip(v.dx.chunks_exact_mut(v.e));
-        for ((y, dy), dx) in rows {
+    /// dx of rows of `e` weights.
+    pub(in crate::ops) fn pull_back<T: Real>(y: &[T], dy: &[T], e: usize, dx: &mut [T]) {
+        for ((y, dy), dx) in y.chunks_exact(e).zip(dy.chunks_exact(e)).zip(dx.chunks_exact_mut(e)) {
             let mean = y.iter().zip(dy).map(|(&y, &d)| y * d).sum::<T>();
             for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
                 *dx = y * (dy - mean);

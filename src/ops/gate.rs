@@ -1,0 +1,189 @@
+//! The gate of the mixture decoder: two ELU layers on [z | c] and a softmax over the experts. It is small, and row by row: one
+//! call forward and one backward, each sample one block's from end to end, instead of a call a layer.
+use super::activation::Activation::{Elu, None as Identity};
+use super::linear::{Linear, cpu::layer, cpu::pull_back};
+use super::{Operation, expect, softmax};
+use crate::Result;
+use crate::arena::Var;
+use crate::backend::gemm::{Mat, MatsMut, product};
+use crate::backend::team::Team;
+use crate::plan::{Grid, Output, Plan, Ptr, size};
+use crate::real::Real;
+
+crate::kernel_args! {
+    reads {
+        /// [B, L] latent.
+        z: T [b * l],
+        /// [B, C] condition.
+        c: T [b * cc],
+        /// [G, L + C].
+        w1: T [g * (l + cc)],
+        /// \[G\].
+        bias1: T [g],
+        /// [G, G].
+        w2: T [g * g],
+        /// \[G\].
+        bias2: T [g],
+        /// [E, G].
+        w3: T [e * g],
+        /// \[E\].
+        bias3: T [e],
+        /// [B, E].
+        dgate: T [b * e],
+    }
+    writes {
+        /// [B, G] first hidden layer.
+        h1: T [b * g],
+        /// [B, G] second hidden layer.
+        h2: T [b * g],
+        /// [B, E].
+        logits: T [b * e],
+        /// [B, E] rows sum to 1.
+        gate: T [b * e],
+        /// [B, E].
+        dlogits: T [b * e],
+        /// [B, G] before the activation.
+        dh2: T [b * g],
+        /// [B, G] before the activation.
+        dh1: T [b * g],
+        /// [B, L]; absent when nobody needs it.
+        dz: T [b * l],
+    }
+    sizes {
+        /// Samples.
+        b,
+        /// Latent.
+        l,
+        /// Columns of the condition.
+        cc,
+        /// Hidden units.
+        g,
+        /// Experts.
+        e,
+        /// 1: dz is added to.
+        add_dz,
+    }
+}
+
+/// The operation.
+pub struct Gate<T> {
+    z: Var<T>,
+    c: Var<T>,
+    layers: [(Var<T>, Var<T>); 3],
+    hidden: [Var<T>; 2],
+    logits: Var<T>,
+    y: Var<T>,
+    /// For the gradients of the weights.
+    dense: [Linear<T>; 3],
+}
+
+impl<T: Real> Gate<T> {
+    /// Weights and biases of three `layers`, and places for what they make: `hidden` twice, `logits`, and y, the gate. c needs no
+    /// gradient. Errors: shapes that do not fit.
+    pub fn new(
+        z: Var<T>,
+        c: Var<T>,
+        layers: [(Var<T>, Var<T>); 3],
+        hidden: [Var<T>; 2],
+        logits: Var<T>,
+        y: Var<T>,
+    ) -> Result<Self> {
+        expect("gate", "gradient of the condition", c.grad.len(), 0, "none is computed")?;
+        expect("gate", "second hidden layer", hidden[1].cols(), hidden[0].cols(), "as wide as the first")?;
+        expect("gate", "columns", y.cols(), logits.cols(), "as many weights as logits")?;
+        expect("gate", "rows", y.rows(), logits.rows(), "one a sample")?;
+        let ([(w1, b1), (w2, b2), (w3, b3)], [h1, h2]) = (layers, hidden);
+        let dense = [
+            Linear::new(z, c, w1, b1, h1, Elu)?,
+            Linear::new(h1, Var::none(), w2, b2, h2, Elu)?,
+            Linear::new(h2, Var::none(), w3, b3, logits, Identity)?,
+        ];
+        Ok(Gate { z, c, layers, hidden, logits, y, dense })
+    }
+
+    fn args(&self) -> Args<T> {
+        let ([(w1, bias1), (w2, bias2), (w3, bias3)], [h1, h2]) = (self.layers, self.hidden);
+        Args {
+            z: self.z.value.into(),
+            c: self.c.value.into(),
+            w1: w1.value.into(),
+            bias1: bias1.value.into(),
+            w2: w2.value.into(),
+            bias2: bias2.value.into(),
+            w3: w3.value.into(),
+            bias3: bias3.value.into(),
+            dgate: self.y.grad.into(),
+            h1: h1.value.into(),
+            h2: h2.value.into(),
+            logits: self.logits.value.into(),
+            gate: self.y.value.into(),
+            dlogits: self.logits.grad.into(),
+            dh2: h2.grad.into(),
+            dh1: h1.grad.into(),
+            dz: self.z.grad.into(),
+            b: size(self.y.rows()),
+            l: size(self.z.cols()),
+            cc: size(self.c.cols()),
+            g: size(h1.cols()),
+            e: size(self.y.cols()),
+            add_dz: 0,
+            scalar: Default::default(),
+        }
+    }
+}
+
+impl<T: Real> Operation for Gate<T> {
+    fn forward(&self, plan: &mut Plan) {
+        let none = Ptr::NONE;
+        plan.push(
+            "gate_forward",
+            Grid::items(self.y.rows(), 256),
+            &["h1", "h2", "logits", "gate"].map(Output::whole),
+            Args { dgate: none, dlogits: none, dh2: none, dh1: none, dz: none, ..self.args() },
+            cpu::forward::<T>,
+        );
+    }
+
+    fn backward(&self, plan: &mut Plan) {
+        for grad in [self.logits.grad, self.hidden[1].grad, self.hidden[0].grad] {
+            assert_eq!(plan.accumulate(grad), 0, "layers of a gate have one reader");
+        }
+        let (none, add_dz) = (Ptr::NONE, plan.accumulate(self.z.grad));
+        plan.push(
+            "gate_backward",
+            Grid::items(self.y.rows(), 256),
+            &[Output::whole("dlogits"), Output::whole("dh2"), Output::whole("dh1"), Output::sum("dz", add_dz)],
+            Args { z: none, c: none, bias1: none, bias2: none, bias3: none, logits: none, add_dz, ..self.args() },
+            cpu::backward::<T>,
+        );
+        self.dense.iter().rev().for_each(|layer| layer.weight_gradients(plan));
+    }
+}
+
+/// The definition.
+pub mod cpu {
+    use super::*;
+
+    /// h1 = elu([z | c] W1ᵀ + bias1), h2 = elu(h1 W2ᵀ + bias2), gate = softmax(h2 W3ᵀ + bias3)
+    pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
+        let none: (&[T], usize) = (&[], 0);
+        layer(team, [(v.z, v.l), (v.c, v.cc)], (v.w1, v.bias1), Elu, v.h1);
+        layer(team, [(v.h1, v.g), none], (v.w2, v.bias2), Elu, v.h2);
+        layer(team, [(v.h2, v.g), none], (v.w3, v.bias3), Identity, v.logits);
+        softmax::cpu::weights(v.logits, v.e, v.gate);
+    }
+
+    /// dlogits, dh2 = dlogits W3, dh1 = dh2 W2, each before its activation; dz = dh1 W1z
+    pub fn backward<T: Real>(v: View<'_, T>, team: &Team) {
+        let View { b, l, cc, g, e, .. } = v;
+        softmax::cpu::pull_back(v.gate, v.dgate, e, v.dlogits);
+        product(team, MatsMut::one(v.dh2, b, g, g), false, Mat::new(v.dlogits, b, e, e), Mat::new(v.w3, e, g, g));
+        pull_back(Elu, v.h2, v.dh2, g, team);
+        product(team, MatsMut::one(v.dh1, b, g, g), false, Mat::new(v.dh2, b, g, g), Mat::new(v.w2, g, g, g));
+        pull_back(Elu, v.h1, v.dh1, g, team);
+        if !v.dz.is_empty() {
+            let factors = (Mat::new(v.dh1, b, g, g), Mat::new(v.w1, g, l, l + cc));
+            product(team, MatsMut::one(v.dz, b, l, l), v.add_dz == 1, factors.0, factors.1);
+        }
+    }
+}
