@@ -48,7 +48,7 @@ const MULTIPROCESSORS: u32 = 132;
 
 /// What a block of one spends on a part, microseconds: **a model**, of numbers that others published for an H100 (docs/benchmarks.md).
 /// 0.217 to begin to load and 0.25 for what follows; products 11.3 ns a KB that all blocks load and 1.53 cycles an mma at 1.755
-/// GHz; all else 30.7 ns a KB, its share of 4.3 TB/s.
+/// GHz; all else 30.7 ns a KB, its share of 4.3 TB/s, and 11.3 ns for weights, which each block loads.
 fn modelled(call: &Call, part: &Part, block: u32) -> f64 {
     let rank = (block + MULTIPROCESSORS - part.first_block) % MULTIPROCESSORS;
     let all = call.shares().map_or(call.variant(Precision::Bf16x3).1.blocks, |_| part.shares.len() as u32);
@@ -62,13 +62,15 @@ fn modelled(call: &Call, part: &Part, block: u32) -> f64 {
             0.0113 * kilobytes + 1.53 / 1755.0 * mmas as f64
         }
         None => {
-            // What is written is read, too; nothing else is large, but what the shares of a call read.
+            // What is written is read, too; nothing else is large, but weights and what the shares of a call read.
             let bytes = call.touched(part.shares.clone()).map(|(bytes, writes)| match (writes, call.shares()) {
                 (true, _) => 2 * bytes.len(),
                 (false, Some(_)) => bytes.len(),
                 (false, None) => 0,
             });
-            0.0307 * bytes.sum::<usize>() as f64 / 1024.0 / f64::from(all)
+            let weights = call.kernel_fields().filter(|field| ["w1", "w2", "w3"].contains(&field.name));
+            let weights: usize = weights.map(|field| field.bytes.len()).sum();
+            0.0307 * bytes.sum::<usize>() as f64 / 1024.0 / f64::from(all) + 0.0113 * weights as f64 / 1024.0
         }
     };
     if own == 0 { 0.0 } else { 0.217 + 0.25 + f64::from(own) * each }
