@@ -87,6 +87,10 @@ fn usage_errors_exit_2() {
     }
     assert!(refusal(&mut program(&["train", "--sede", "3"]), 2).contains("--seed"));
     assert!(refusal(&mut program(&["train", "--epochs", "3"]), 2).contains("did you mean --teacher-epochs or --ramp"));
+    assert!(
+        refusal(&mut program(&["eval", "run", "--epochs", "3"]), 2).contains("see --help"),
+        "what another command has is no help"
+    );
     let message = refusal(&mut program(&["train", "--resume", "walk", "--name", "b"]), 2);
     assert!(message.contains("cannot be used with '--name <NAME>'; drop one of them"), "{message}");
     assert_eq!(

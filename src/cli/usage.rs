@@ -53,9 +53,11 @@ fn mend(error: &clap::Error, flag: &str) -> String {
     match error.kind() {
         ErrorKind::ArgumentConflict if error.get(ContextKind::PriorArg).is_some() => "; drop one of them".to_owned(),
         ErrorKind::UnknownArgument if word.len() > 1 && error.get(ContextKind::SuggestedArg).is_none() => {
-            let command = command();
-            let train = command.find_subcommand("train").expect("it is a command");
-            let flags = train
+            let (all, usage) = (command(), text(error, ContextKind::Usage));
+            let sub = |of, word| clap::Command::find_subcommand(of, word).unwrap_or(of);
+            let flags = usage
+                .split_whitespace()
+                .fold(&all, sub)
                 .get_arguments()
                 .filter_map(clap::Arg::get_long)
                 .filter(|&long| long != word && long.contains(word));
