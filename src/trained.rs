@@ -121,6 +121,11 @@ pub(crate) fn configuration<C: Serialize + DeserializeOwned>(before: C, meta: &M
     let (Some(keys), Some(carried)) = (keys.as_object_mut(), meta.config.as_object()) else {
         return Err(Error::checkpoint(path, "holds no configuration", "use a checkpoint of a run"));
     };
+    if meta.is_controller() && !keys.contains_key("task") {
+        let acts_in = carried.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
+        let mend = format!("give the Motion VAE that it acts in: {acts_in}");
+        return Err(Error::checkpoint(path, "is a controller", mend));
+    }
     keys.extend(carried.clone());
     serde_path_to_error::deserialize(serde_json::Value::Object(keys.clone()))
         .map_err(|error| Error::checkpoint(path, format!("configuration: {error}"), "use a newer mvae-fast"))

@@ -31,9 +31,13 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     let begun = Instant::now();
     let steps = frames.div_ceil(config.frame_skip);
     let mut play = Play::open(&folder, &config, backend.as_ref(), (characters, steps + 1, args.seed))?;
-    let mut all = record(&play.stage, &mut play.memory, steps)?;
+    let mut all = record(&play.stage, &mut play.memory, frames)?;
     let seconds = begun.elapsed().as_secs_f64();
     all.retain(|one| !one.roots.is_empty());
+    if all.is_empty() {
+        let what = "every character's episode ends in its first step, so there is nothing to write";
+        return Err(Error::checkpoint(folder.path(), what, "give another --seed or more --characters"));
+    }
     let rig = play.material.rig.clone();
     let latent_size = play.material.decoder.model().latent_size;
     let set = Dataset {
@@ -51,7 +55,10 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
         all.iter().flat_map(|one| of(one).iter().take(one.roots.len()).flatten().copied()).collect::<Vec<f32>>()
     };
     let (goals, commands) = (asked(|one| &one.goals), asked(|one| &one.commands));
-    let mut extras = vec![Extra::f32("latents", vec![rows, latent_size], &latents)];
+    // Who ends early has fewer.
+    let alike = all.iter().all(|one| one.roots.len() == all[0].roots.len());
+    let of_each = if alike { vec![all.len(), rows / all.len()] } else { vec![rows] };
+    let mut extras = vec![Extra::f32("latents", [of_each, vec![latent_size]].concat(), &latents)];
     for (name, values) in [("goals", &goals), ("commands", &commands)] {
         if !values.is_empty() {
             extras.push(Extra::f32(name, vec![rows, 2], values));

@@ -28,7 +28,8 @@ Examples:
   mvae-fast generate --controller catch -o catch.bvh   a controller of `control train` at work
 
 An .npz is a motion file like those that are trained on (a clip for each character), with the
-latents [characters, frames, L], the places of the joints in the world and the roots beside it.";
+latents [characters, frames, L] (of a controller's characters of which some end early: [all frames, L]),
+the places of the joints in the world and the roots beside it.";
 
 /// Frames of a walk: 10 s.
 const DEFAULT_FRAMES: usize = 300;

@@ -294,6 +294,7 @@ impl Config {
             ("lower", !self.lower.as_os_str().is_empty(), Task::Maze),
             ("maze", !self.maze.as_os_str().is_empty(), Task::Maze),
             ("path", self.path != Shape::Eight.name(), Task::Path),
+            ("path_pace", self.path_pace != 0.0, Task::Path),
         ] {
             if given && self.task != of {
                 let of = of.name();

@@ -25,7 +25,7 @@ impl Walker {
         let path = c.lower.as_path();
         let checkpoint = Checkpoint::load(path)?;
         let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
-        let meta = checkpoint.meta.as_ref().filter(|meta| meta.config.get("task").is_some());
+        let meta = checkpoint.meta.as_ref().filter(|meta| meta.is_controller());
         let meta = meta.ok_or_else(|| refuse("is no controller".into()))?;
         let trained = configuration(Config::default(), meta, path)?;
         if trained.task != Task::Target {

@@ -37,7 +37,8 @@ impl<'a> Play<'a> {
         let file = folder.last_checkpoint();
         let checkpoint = Checkpoint::load(&file)?;
         let mut material = Material::load(config, Some((&checkpoint, &file)))?;
-        // The reference's joystick errs in training only.
+        // What is asked for is judged, not how; the reference's joystick, too, errs in training only.
+        material.rules.latent_cost = 0.0;
         material.rules.literal &= config.task != Task::Joystick;
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
@@ -98,7 +99,7 @@ pub struct Performance {
     pub frames: Vec<f32>,
     /// Where it was in each.
     pub roots: Vec<Root>,
-    /// The latent each was decoded from, [N, L].
+    /// The latent each was decoded from (vq: that of its code), [N, L].
     pub latents: Vec<f32>,
     /// Where it had to go, feet: one more than frames, the first being that at the start; none when the task has no goal.
     pub goals: Vec<[f32; 2]>,
@@ -106,10 +107,25 @@ pub struct Performance {
     pub commands: Vec<[f32; 2]>,
 }
 
-/// Records what every character does for so many steps of the trained policy; who ends early (at a wall) is recorded until
+impl Performance {
+    /// Leaves out what is beyond so many frames.
+    fn cut(&mut self, frames: usize) {
+        let kept = frames.min(self.roots.len());
+        let of = |numbers: usize| numbers / self.roots.len().max(1) * kept;
+        let (features, latents) = (of(self.frames.len()), of(self.latents.len()));
+        self.frames.truncate(features);
+        self.latents.truncate(latents);
+        self.roots.truncate(kept);
+        self.goals.truncate(kept + 1);
+        self.commands.truncate(kept + 1);
+    }
+}
+
+/// Records what every character does for so many frames under the trained policy; who ends early (at a wall) is recorded until
 /// then. Errors: those of the backend.
-pub fn record(stage: &Stage, memory: &mut Memory, steps: usize) -> Result<Vec<Performance>> {
+pub fn record(stage: &Stage, memory: &mut Memory, frames: usize) -> Result<Vec<Performance>> {
     let w = &stage.environment.world;
+    let steps = frames.div_ceil(stage.environment.frame_skip);
     let characters = w.root.rows();
     let mut all = vec![Performance::default(); characters];
     let mut over = vec![false; characters];
@@ -118,7 +134,8 @@ pub fn record(stage: &Stage, memory: &mut Memory, steps: usize) -> Result<Vec<Pe
         let (roots, facings) = (memory.read(w.root)?, memory.read(w.facing)?);
         let (goals, commands) = (read(memory, w.target)?, read(memory, w.command)?);
         let history = if begun { Vec::new() } else { memory.read(w.history)? };
-        let (frames, latents) = (memory.read(w.frames)?, memory.read(w.latent)?);
+        let z = stage.environment.network.z.value;
+        let (frames, latents) = (memory.read(w.frames)?, memory.read(z)?);
         let outcome = memory.read(w.outcome)?;
         for (p, one) in all.iter_mut().enumerate() {
             let root = Root { x: roots[2 * p].into(), z: roots[2 * p + 1].into(), facing: facings[p].into() };
@@ -136,7 +153,7 @@ pub fn record(stage: &Stage, memory: &mut Memory, steps: usize) -> Result<Vec<Pe
                     at = at.advanced([frame[0].into(), frame[1].into(), frame[2].into()]);
                     one.frames.extend_from_slice(frame);
                     one.roots.push(at);
-                    one.latents.extend_from_slice(&latents[p * w.latent.cols()..][..w.latent.cols()]);
+                    one.latents.extend_from_slice(&latents[p * z.cols()..][..z.cols()]);
                 }
                 *one.roots.last_mut().expect("a step has a frame") = root;
             }
@@ -148,6 +165,7 @@ pub fn record(stage: &Stage, memory: &mut Memory, steps: usize) -> Result<Vec<Pe
         begun = true;
         Ok(())
     })?;
+    all.iter_mut().for_each(|one| one.cut(frames));
     Ok(all)
 }
 

@@ -59,7 +59,7 @@ impl Show {
 
     /// Lets the policy, as it is after an update, steer them. Errors: those of the backend.
     pub fn make(&self, memory: &mut Memory, update: usize) -> Result<Motion> {
-        let all = record(&self.stage, memory, self.steps)?;
+        let all = record(&self.stage, memory, self.steps * self.stage.environment.frame_skip)?;
         let tracks: Vec<Track> = all.iter().enumerate().map(|(p, one)| self.track(p, one)).collect();
         let note = format!(
             "Characters that the policy steers (update {update}) for {:.0} s, and what is asked of them.",

@@ -26,7 +26,7 @@ pub fn configured(c: &Config, rig: &Rig, body: f64) -> Result<Vec<[f64; 2]>> {
         Task::Maze => Ok(maze::from_file(&c.maze, unit)?.concat()),
         Task::Path => {
             let shape = Shape::named(&c.path);
-            if c.literal && shape == Some(Shape::Eight) {
+            if c.literal && shape == Some(Shape::Eight) && c.path_pace == 0.0 {
                 return Ok(path::figure_eight(c.horizon()));
             }
             let points = shape.map_or_else(|| path::from_file(c.path.as_ref(), unit), |shape| Ok(shape.points()))?;

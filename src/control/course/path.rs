@@ -72,7 +72,7 @@ fn eight(t: f64) -> [f64; 2] {
 
 /// The reference's figure eight, twice round, in so many points, of which the first and the last coincide.
 pub fn figure_eight(points: usize) -> Vec<[f64; 2]> {
-    (0..points).map(|i| eight(2.0 * TAU * i as f64 / (points - 1) as f64)).collect()
+    (0..points).map(|i| eight(2.0 * TAU * i as f64 / (points - 1).max(1) as f64)).collect()
 }
 
 /// The points of a file whose lengths are in units of `unit` body units, as a closed path: one whose last point is not its first is
