@@ -52,7 +52,7 @@ macro_rules! keys {
         pub struct $overrides {
             $($(
                 $(#[doc = $doc])+
-                #[arg(long, help_heading = $heading, allow_negative_numbers = true)]
+                #[arg(long, help_heading = $heading)]
                 pub $key: Option<$flag>,
             )+)+
         }
@@ -538,7 +538,7 @@ pub fn variable(key: &str) -> String {
 /// The text of a configuration file; at most 1 MiB is read.
 pub fn read(path: &Path) -> Result<String> {
     let usage = |what: String| Error::Usage(format!("{}: {what}", path.display()));
-    let cannot = |e: std::io::Error| usage(format!("cannot read the configuration: {e}"));
+    let cannot = |e: std::io::Error| usage(format!("cannot be read: {e}; check the path"));
     if path.is_dir() {
         return Err(usage("a folder; give a TOML file, such as the config.toml of a run".into()));
     }
@@ -549,6 +549,24 @@ pub fn read(path: &Path) -> Result<String> {
         return Err(usage("more than 1 MiB; a configuration is a few lines of TOML".into()));
     }
     String::from_utf8(bytes).map_err(|_| usage("not UTF-8 text; a configuration is TOML".into()))
+}
+
+/// Parses a file of TOML; the error names the line.
+pub(crate) fn parse<T: de::DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        in_line(path, line_of(text, at), plain_words(&one_line(error.message())))
+    })
+}
+
+/// The error for a line of a file.
+fn in_line(path: &Path, line: usize, what: String) -> Error {
+    Error::Usage(format!("{}:{line}: {what}", path.display()))
+}
+
+/// The line of a byte, from 1.
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
 }
 
 /// What a table holds, or the error that names what was given where `name` says it was.
@@ -584,25 +602,22 @@ impl<P: de::DeserializeOwned> FileLayer<P> {
 
     /// Reads a file that may set these keys.
     pub(crate) fn parse(path: &Path, text: &str, keys: &[&str]) -> Result<Self> {
-        let line_of = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count() + 1;
-        let refuse = |at: usize, what: String| Error::Usage(format!("{}:{}: {what}", path.display(), line_of(at)));
-        let parsed: BTreeMap<toml::Spanned<String>, toml::Value> =
-            toml::from_str(text).map_err(|e| refuse(e.span().map_or(0, |span| span.start), one_line(e.message())))?;
-        let (path, preset, table, lines) = (path.to_owned(), None, toml::Table::new(), BTreeMap::new());
-        let mut layer = FileLayer { path, preset, table, lines };
+        let parsed: BTreeMap<toml::Spanned<String>, toml::Value> = parse(path, text)?;
+        let (preset, table, lines) = (None, toml::Table::new(), BTreeMap::new());
+        let mut layer = FileLayer { path: path.to_owned(), preset, table, lines };
         for (key, value) in parsed {
-            let (at, key) = (key.span().start, key.into_inner());
+            let (line, key) = (line_of(text, key.span().start), key.into_inner());
             if key == "preset" {
                 let preset = value.try_into().map_err(|e: toml::de::Error| {
-                    refuse(at, format!("preset: {}", plain_words(&one_line(e.message()))))
+                    in_line(path, line, format!("preset: {}", plain_words(&one_line(e.message()))))
                 })?;
                 layer.preset = Some(preset);
             } else if keys.contains(&key.as_str()) {
-                layer.lines.insert(key.clone(), line_of(at));
+                layer.lines.insert(key.clone(), line);
                 layer.table.insert(key, value);
             } else {
                 let near = nearest(&key, keys.iter().copied().chain(["preset"]));
-                return Err(refuse(at, format!("unknown key {key:?}; did you mean {near:?}?")));
+                return Err(in_line(path, line, format!("unknown key {key:?}; did you mean {near:?}?")));
             }
         }
         Ok(layer)

@@ -133,6 +133,8 @@ async function useWithMouseAndKeys(page) {
 async function useWithAFinger(page) {
   // Clips are named as their files are.
   await page.$eval(".player option", option => { option.textContent = "a_long_name_of_a_file_that_somebody_recorded_001 (held out)"; });
+  // What is not measured is said in words.
+  await page.$$eval("td", cells => cells.forEach(cell => { cell.textContent = "no clip, or too short ones"; }));
   const canvas = await (await page.$(".player canvas")).boundingBox();
   await page.evaluate(y => scrollTo(0, y - 20), canvas.y);
   const [x, y] = [canvas.x + canvas.width / 2, 20 + canvas.height / 2], before = await canvasPicture(page);

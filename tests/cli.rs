@@ -339,6 +339,24 @@ fn data_check_gates_on_the_sizes_it_is_given() {
     assert_ne!(counts[0], counts[3], "bridges have windows of their own");
 }
 
+/// Wherever in a file there is no more room, one line says so, and nothing is left.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let synth = ["data", "synth", "--frames", "60", "-o", "set.npz"];
+    result(program(&synth).current_dir(&folder));
+    let blocks = std::fs::metadata(folder.path().join("set.npz")).unwrap().len() / 512;
+    std::fs::remove_file(folder.path().join("set.npz")).unwrap();
+    for limit in [0, 1, blocks / 2, blocks - 1, blocks] {
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\"");
+        let mut limited = Command::new("/bin/sh");
+        limited.env_clear().args(["-c", &script, env!("CARGO_BIN_EXE_mvae-fast")]).args(synth).current_dir(&folder);
+        assert!(refusal(&mut limited, 1).starts_with("error: set.npz: cannot write: "));
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "{limit}");
+    }
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     for arguments in [&["man"][..], &["completions", "bash"], &["doctor"], &["train", "--print-config"]] {

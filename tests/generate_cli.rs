@@ -149,10 +149,13 @@ fn what_cannot_be_done_is_refused_in_one_line() {
     let desk = Desk::new("posevae");
     desk.generate("--frames 8 --characters 2 -o there.npz");
     let there = fs::read(desk.path("there.npz")).unwrap();
+    fs::write(desk.path("h-1.bvh"), "keep").unwrap();
     for (arguments, code, says) in [
         ("nothing", 4, "no such file, and no run of that name"),
         ("walk -o there.npz", 2, "exists"),
-        ("walk -o x.fbx", 2, "expected a name that ends in .bvh, .glb or .npz"),
+        ("walk -o x.fbx", 2, "expected a name that ends in .bvh or .glb or .npz"),
+        ("walk -o none/x.npz", 2, "there is no folder none; make it"),
+        ("walk -o h.bvh --characters 3 --frames 3", 2, "h-1.bvh exists"),
         ("walk -o x.npz --start 9", 4, "has no clip 9"),
         ("walk -o x.npz --start 1:x", 2, "expected CLIP or CLIP:FRAME"),
         ("walk -o x.npz --start 1:100000", 4, "take one from 1 to"),
@@ -160,7 +163,7 @@ fn what_cannot_be_done_is_refused_in_one_line() {
         ("walk -o x.npz --reconstruct 1 --frames 5000", 4, "can be reconstructed"),
         ("walk -o x.npz --latents there.npz --frames 9", 2, "there are latents for 8"),
         ("walk -o x.npz --latents there.npz --characters 3", 2, "there are latents for 2"),
-        ("walk -o x.npz --latents motion.npz", 4, "has no array latents"),
+        ("walk -o x.npz --latents motion.npz", 4, "give a file that holds latents"),
         ("walk -o x.npz --temperature -1", 2, "--temperature"),
         ("walk -o x.npz --temperature 2 --latents there.npz", 2, "--temperature"),
         ("walk -o x.npz --frames 100000000 --characters 100000000", 2, "more than one motion holds"),
@@ -171,6 +174,9 @@ fn what_cannot_be_done_is_refused_in_one_line() {
     }
     assert_eq!(fs::read(desk.path("there.npz")).unwrap(), there, "what was there is untouched");
     assert!(!desk.path("x.npz").exists());
+    let exported = desk.run(&["data", "export", "motion.npz", "-o", "h.bvh"]);
+    assert_eq!((exported.status.code(), fs::read(desk.path("h-1.bvh")).unwrap()), (Some(2), b"keep".to_vec()));
+    assert!(!desk.path("h-0.bvh").exists(), "none is written where one is there");
 
     // Other data in the old data's place are noticed; named, they serve.
     desk.done(&["data", "synth", "-o", "other.npz", "--frames", "600", "--seed", "9"]);

@@ -37,6 +37,8 @@ struct Style {
     prefix: &'static str,
     /// A pose put before the first frame.
     inserted: bool,
+    /// What some editors put before the text.
+    mark: &'static str,
 }
 
 impl Default for Style {
@@ -51,6 +53,7 @@ impl Default for Style {
             frame_time: "0.0333333",
             prefix: "",
             inserted: false,
+            mark: "",
         }
     }
 }
@@ -72,7 +75,7 @@ fn bvh(skeleton: &Skeleton, poses: &[Pose], style: &Style) -> String {
     let world = |[x, y, z]: Vec3| scale(if style.up == Up::Z { [x, -z, y] } else { [x, y, z] }, factor);
     let turned = |[x, y, z]: Vec3| if style.up == Up::Z { [x, -z, y] } else { [x, y, z] };
     let mut ends = style.line_ends.iter().cycle();
-    let mut text = String::new();
+    let mut text = style.mark.to_owned();
     let mut line = |content: &str| text.extend([content, ends.next().unwrap()]);
     line("HIERARCHY");
     let mut order = Vec::new();
@@ -234,6 +237,7 @@ fn every_way_to_write_the_same_motion_reads_the_same() {
         Style { unit: Unit::Asf, prefix: "rig.v2:", ..Style::default() },
         Style { unit: Unit::Mm, inserted: true, ..Style::default() },
         Style { unit: Unit::Ft, line_ends: vec!["  \r\n"], ..Style::default() },
+        Style { mark: "\u{feff}", ..Style::default() },
     ];
     for (at, style) in styles.iter().enumerate() {
         let folder = Folder::new();
@@ -335,6 +339,27 @@ fn compressed_files_and_folders() {
     }
 }
 
+/// The names that clips go by.
+#[test]
+fn clips_of_one_name_are_told_apart_and_no_file_is_taken_twice() {
+    let (skeleton, clips, _) = motion(20, 16);
+    let folder = Folder::new();
+    let text = bvh(&skeleton, &clips[0], &Style::default());
+    for name in ["a/x/walk.bvh", "b/x/walk.bvh", "b/run.bvh"] {
+        folder.file(name, &text);
+    }
+    let names = |paths: &[&str]| {
+        let paths: Vec<PathBuf> = paths.iter().map(|path| folder.path(path)).collect();
+        let imported = import(&paths, &options()).unwrap();
+        let said = imported.assumed.iter().find(|line| line.starts_with("files: ")).cloned();
+        (whole(imported).clip_names, said.unwrap_or_default())
+    };
+    assert_eq!(names(&["a/x", "b/x/walk.bvh", "b/run.bvh"]).0, ["a/x/walk", "b/x/walk", "run"]);
+    assert_eq!(names(&["a", "b"]), (["a/x/walk", "run", "b/x/walk"].map(str::to_owned).to_vec(), String::new()));
+    let (names, said) = names(&["a/x/walk.bvh", "a", "b/../a/x/walk.bvh"]);
+    assert_eq!((names, said.as_str()), (vec!["walk".into()], "files: 2 were given more than once and taken once"));
+}
+
 #[test]
 fn clips_are_put_on_one_floor() {
     let (skeleton, clips, expected) = motion(1200, 11);
@@ -418,7 +443,11 @@ fn motion_of_other_kinds_is_refused_with_a_way_out() {
     };
     let mut humanml = b"\x93NUMPY\x01\x00v\x00".to_vec();
     humanml.extend(b"{'descr': '<f4', 'fortran_order': False, 'shape': (199, 263), }\n");
+    let mut zip = zip::ZipWriter::new(fs::File::create(folder.path("bvh.zip")).unwrap());
+    zip.start_file("walks/1.bvh", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.finish().unwrap();
     let cases = [
+        (folder.path("bvh.zip"), "a zip file of BVH files", "unpack it"),
         (write("amass.npz", &["poses", "trans", "betas"]), "AMASS file", "BVH first"),
         (write("set.npz", &["data", "end_indices"]), "a motion file already", "mvae-fast train"),
         (write("other.npz", &["x"]), "holds x", "docs/features.md"),
@@ -432,6 +461,37 @@ fn motion_of_other_kinds_is_refused_with_a_way_out() {
         let imported = import(std::slice::from_ref(&path), &options()).unwrap();
         let error = imported.refused[0].to_string();
         assert!(error.contains(what) && error.contains(mend) && imported.set.frames.is_empty(), "{error}");
+    }
+
+    // A folder without BVH files says what is in it instead; a set to train on is told from what one is made of.
+    let amass = folder.file("amass/1.npz", fs::read(folder.path("amass.npz")).unwrap());
+    let folder_of_amass = amass.parent().unwrap();
+    let error = import(&[folder_of_amass.to_owned()], &options()).unwrap_err().to_string();
+    assert!(error.contains("amass/1.npz: is an AMASS file") && error.contains("BVH first"), "{error}");
+    for (path, what, mend) in [
+        (amass.as_path(), "AMASS file", "BVH first"),
+        (folder_of_amass, "is a folder", "mvae-fast data import FOLDER"),
+        (&folder.path("000001.npy"), "HumanML3D", "BVH first"),
+        (&folder.path("bvh.zip"), "a zip file of BVH files", "unpack it"),
+        (&folder.file("walk.bvh", "\u{feff} hierarchy\n"), "is a BVH file", "mvae-fast data import FILE"),
+        (&folder.path("other.npz"), "no array data, it holds x", "a motion file holds data"),
+    ] {
+        let error = npz::read(path).unwrap_err().to_string();
+        assert!(error.contains(what) && error.contains(mend), "{error}");
+    }
+}
+
+#[test]
+fn a_map_names_every_joint_once() {
+    let (skeleton, clips, _) = motion(20, 17);
+    let folder = Folder::new();
+    folder.file("walk.bvh", bvh(&skeleton, &clips[0], &Style::default()));
+    let twice = JointMap { joints: [reference_map().joints, vec!["Neck".into()]].concat(), ..reference_map() };
+    let toes = JointMap { toes: ["LeftToeBase", "LeftToeBase"].map(str::to_owned), ..reference_map() };
+    for (map, says) in [(twice, "two joints are named Neck"), (toes, "LeftToeBase is a joint of the left side and of")]
+    {
+        let error = folder.import(&Options { map: Some(map), ..options() }).refused[0].to_string();
+        assert!(error.contains(says), "{error}");
     }
 }
 
@@ -546,13 +606,20 @@ fn one_bad_file_does_not_lose_the_others() {
     folder.file("in/2.bvh", "nonsense");
     folder.file("in/3.bvh", bvh(&skeleton, &clips[1], &Style::default()));
     folder.file("in/4.bvh", bvh(&skeleton, &clips[1], &Style { unit: Unit::M, ..Style::default() }));
+    folder.file("in/5.bvh", bvh(&skeleton, &clips[1], &Style { up: Up::Z, ..Style::default() }));
+    folder.file("in/6.bvh", bvh(&skeleton, &clips[1][..2], &Style { frame_time: "0.01", ..Style::default() }));
     let output = folder.path("set.npz");
     let (input, output) = (folder.path("in"), output.to_str().unwrap());
     let found = run(&["data", "import", input.to_str().unwrap(), "-o", output, "--terms", "CC0"]);
     let (out, err) = (String::from_utf8(found.stdout).unwrap(), String::from_utf8(found.stderr).unwrap());
     assert_eq!(found.status.code(), Some(4), "{out}{err}");
     assert!(err.contains("0.bvh: line 2") && err.contains("2.bvh: line 1") && err.contains("4.bvh: its legs"), "{err}");
-    assert!(err.contains("holds 2 of 5 files, 3 were refused"), "{err}");
+    assert!(err.contains("5.bvh: its hips are above the toes along z, not y as in the files before it"), "{err}");
+    assert!(
+        err.contains("6.bvh: its 2 frames, 0 of them left out, last 0.010 s, and one frame of the set 0.033"),
+        "{err}"
+    );
+    assert!(err.contains("holds 2 of 7 files, 5 of them refused"), "{err}");
     for says in ["joint map: none", "units: centimetres, guessed", "up: y", "floor: toes", "600 frames"] {
         assert!(out.contains(says), "{says}: {out}");
     }
@@ -564,6 +631,50 @@ fn one_bad_file_does_not_lose_the_others() {
     let bad = folder.path("in/2.bvh");
     let found = run(&["data", "import", bad.to_str().unwrap(), "-o", nothing.to_str().unwrap()]);
     assert!(found.status.code() == Some(4) && !nothing.exists(), "{found:?}");
+    let err = String::from_utf8(found.stderr).unwrap();
+    assert!(err.contains("none of 1 file could be imported"), "{err}");
+
+    // Given an axis, a file is taken as it is told to lie.
+    let up =
+        import(&[folder.path("in/3.bvh"), folder.path("in/5.bvh")], &Options { up: Some(Up::Y), ..options() }).unwrap();
+    assert_eq!((up.refused.len(), up.set.end_indices.len()), (0, 2));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_in_one_line() {
+    let (skeleton, clips, _) = motion(20, 18);
+    let folder = Folder::new();
+    let input = folder.file("walk.bvh", bvh(&skeleton, &clips[0], &Style::default()));
+    let sides = Skeleton {
+        names: skeleton.names.iter().map(|name| name.replace("RightToe", "OtherToe")).collect(),
+        ..skeleton
+    };
+    folder.file("sides.bvh", bvh(&sides, &clips[0], &Style::default()));
+    folder.file("list.toml", "joints = [\"Hips\"\nhips = 3\n");
+    folder.file("parent.toml", "fps = 30\n[[joints]]\nname = \"Hips\"\noffset = [0, 0, 0]\n[[joints]]\nname = \"Spine\"\nparent = \"Hops\"\noffset = [0, 0, 0]\n");
+    folder.file("key.toml", "fps = 30\n\njoint = []\n");
+    for (arguments, says) in [
+        ("walk.bvh -o out.bvh", "--output is out.bvh, expected a name that ends in .npz"),
+        ("walk.bvh -o out", "--output is out, expected a name that ends in .npz"),
+        ("walk.bvh -o none/out.npz", "none/out.npz: there is no folder none; make it"),
+        ("walk.bvh -o out.npz --skip-first -1", "--skip-first is \"-1\", expected a whole number of 0 or more"),
+        ("walk.bvh -o out.npz --map none.toml", "none.toml: cannot be read"),
+        ("walk.bvh -o out.npz --map list.toml", "list.toml:2: "),
+        ("walk.bvh -o out.npz --skeleton key.toml", "key.toml:3: unknown field `joint`"),
+        ("walk.bvh -o out.npz --skeleton parent.toml", "the parent of Spine is Hops, expected a joint before it"),
+        ("sides.bvh -o out.npz --mirror", "rename them by --map FILE.toml"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mvae-fast"));
+        let found =
+            command.current_dir(folder.0.path()).args(["data", "import"]).args(arguments.split(' ')).output().unwrap();
+        let error = String::from_utf8(found.stderr).unwrap();
+        assert!(
+            found.status.code() == Some(2) && error.contains(says) && error.lines().count() == 1,
+            "{arguments}: {error}"
+        );
+        assert!(!error.contains('|') && !folder.path("out.npz").exists(), "{error}");
+    }
+    assert!(input.exists());
 }
 
 // ---- real motion ----

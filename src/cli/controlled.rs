@@ -26,7 +26,7 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     if frames > MAX_FRAMES {
         return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }
-    let output = Output::new(args.output.as_deref(), run, true)?;
+    let output = Output::new(args.output.as_deref(), run, true, characters)?;
     let backend = args.compute.open()?;
     let begun = Instant::now();
     let steps = frames.div_ceil(config.frame_skip);

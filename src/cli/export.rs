@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 /// Writes one clip of a set (its name or number), or all.
 pub(super) fn export(file: &Path, clip: Option<&str>, output: &Path) -> Result<()> {
     let mut set = npz::read(file)?;
-    let output = Output::new(Some(output), file, set.rig.is_some())?;
     if let Some(clip) = clip {
         let index = find_clip(&set, file, clip)?;
         set = only(&set, index);
     }
+    let output = Output::new(Some(output), file, set.rig.is_some(), set.end_indices.len())?;
     let files = output.write(&set, Bones::Given, Vec::new())?;
     files.iter().try_for_each(|file| print(&format!("{}\n", file.display())))
 }

@@ -5,7 +5,7 @@ use super::export::find_clip;
 use super::output::Output;
 use super::{checkpoint_file, print};
 use crate::data::npz::Extra;
-use crate::data::{Dataset, npz, windows};
+use crate::data::{Dataset, counted, npz, windows};
 use crate::generate::{Latents, Motion, frames_to_encode};
 use crate::motion::local::Bones;
 use crate::motion::{Root, world};
@@ -55,7 +55,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
     /// Standard deviation of latents drawn from the prior
-    #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true, conflicts_with_all = ["reconstruct", "latents"])]
+    #[arg(long, value_name = "T", default_value_t = 1.0, conflicts_with_all = ["reconstruct", "latents"])]
     pub temperature: f64,
     /// Start all characters at this clip (its name or number), from this frame on [default: each anywhere]
     #[arg(long, value_name = "CLIP[:FRAME]")]
@@ -96,9 +96,9 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     }
     let source = trained.source(&args.data)?;
     let rig = trained.meta.rig.as_ref().or(source.set.rig.as_ref());
-    let output = Output::new(args.output.as_deref(), run, rig.is_some())?;
     let given = args.latents.as_deref().map(|file| Given::read(file, trained.model().latent_size)).transpose()?;
     let plan = Plan::new(args, &trained, &source, given.as_ref())?;
+    let output = Output::new(args.output.as_deref(), run, rig.is_some(), plan.starts.len())?;
     let backend = args.compute.open()?;
 
     let begun = Instant::now();
@@ -144,7 +144,7 @@ fn summary(
         [first, .., last] => format!("{} to {}", first.display(), last.display()),
         _ => files[0].display().to_string(),
     };
-    let characters = if motion.characters == 1 { "1 character" } else { &format!("{} characters", motion.characters) };
+    let characters = counted(motion.characters, "character");
     let mut text = format!("{names}: {characters}, {} frames ({:.1} s)\n", motion.frames, motion.frames as f64 / fps);
     if let &[start] = &plan.starts[..] {
         let (clip, frame) = plan.place(&source.set, start);

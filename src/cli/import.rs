@@ -1,6 +1,7 @@
 //! `mvae-fast data import`: motion capture to a training set.
-use super::{print, require_new};
-use crate::data::npz;
+use super::output::require_new_set;
+use super::print;
+use crate::data::{counted, npz};
 use crate::motion::import::{self, Imported, Options};
 use crate::motion::joint_map::JointMap;
 use crate::motion::source::expmap::ExpmapSkeleton;
@@ -78,7 +79,7 @@ pub enum Floor {
 
 /// Imports, says what was assumed, and which files were refused.
 pub fn import(args: &ImportArgs) -> Result<()> {
-    require_new(&args.output)?;
+    require_new_set(&args.output)?;
     if !FPS.contains(&args.fps) {
         return Err(Error::Usage(format!("--fps is {}, expected {} to {}", args.fps, FPS.start(), FPS.end())));
     }
@@ -98,12 +99,8 @@ pub fn import(args: &ImportArgs) -> Result<()> {
         eprintln!("refused: {error}");
     }
     let Some(rig) = &mut set.rig else {
-        let files = refused.len();
-        return Err(Error::data(
-            &args.output,
-            format!("none of {files} files could be imported"),
-            "nothing was written",
-        ));
+        let files = counted(refused.len(), "file");
+        return Err(Error::data(&args.output, format!("none of {files} could be imported"), "nothing was written"));
     };
     rig.terms.extend(args.terms.clone());
     let read = rig.sources.len();
@@ -121,9 +118,10 @@ pub fn import(args: &ImportArgs) -> Result<()> {
         let minutes = frames as f64 / args.fps / 60.0;
         let mut text = assumed.join("\n");
         text.push_str(&format!(
-            "\n{}: {frames} frames of {} features in {clips} clips, {minutes:.1} minutes at {} frames a second\n",
+            "\n{}: {frames} frames of {} features in {}, {minutes:.1} minutes at {} frames a second\n",
             args.output.display(),
             set.frame_size,
+            counted(clips, "clip"),
             args.fps
         ));
         print(&text)?;
@@ -131,6 +129,10 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     if refused.is_empty() {
         return Ok(());
     }
-    let what = format!("holds {read} of {} files, {} were refused (see above)", read + refused.len(), refused.len());
+    let what = format!(
+        "holds {read} of {}, {} of them refused (see above)",
+        counted(read + refused.len(), "file"),
+        refused.len()
+    );
     Err(Error::data(&args.output, what, "mend them and import again"))
 }

@@ -3,6 +3,7 @@ use super::{InfoArgs, checkpoint_file, population, print, run_folder};
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Meta};
 use crate::config::Variant;
+use crate::data::counted;
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
 use crate::record::EpochRecord;
@@ -107,7 +108,7 @@ fn describe_rig(rig: &Rig, clips: usize, line: &mut impl FnMut(std::fmt::Argumen
         speed(q95)
     ));
     if clips > 0 {
-        line(format_args!("trained on {clips} clips"));
+        line(format_args!("trained on a set of {}, those held out among them", counted(clips, "clip")));
     }
     for terms in &rig.terms {
         line(format_args!("terms of the motion: {terms}"));

@@ -19,7 +19,7 @@ mod usage;
 
 use crate::backend::Device;
 use crate::config::{self, Config, Overrides, Preset, Variant};
-use crate::data::{check, npz, synth};
+use crate::data::{check, counted, npz, synth};
 use crate::run::folder::RunFolder;
 use crate::{Error, Result};
 use clap::error::ErrorKind;
@@ -193,7 +193,7 @@ pub struct CheckKeys {
     #[arg(long)]
     batch_size: Option<usize>,
     /// Fraction of the clips held out, at least one clip unless 0
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long)]
     validation: Option<f64>,
     /// Whether motion goes on near the end of a clip, in the clip where it is most alike
     #[arg(long)]
@@ -362,6 +362,15 @@ fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder
     Err(Error::checkpoint(run, what, "check the path, or give --runs"))
 }
 
+/// Lets every flag that takes a value take a negative number, so that one is refused in words of ours.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let allow = |arg: clap::Arg| match arg.is_positional() || !arg.get_action().takes_values() {
+        true => arg,
+        false => arg.allow_negative_numbers(true),
+    };
+    command.mut_args(allow).mut_subcommands(with_negative_numbers)
+}
+
 /// The whole command line, with the default preset's values in the help of `train` and `data check`.
 pub fn command() -> clap::Command {
     let defaults: toml::Table = Config::default().to_toml().parse().expect("it is TOML");
@@ -374,7 +383,8 @@ pub fn command() -> clap::Command {
         }
     };
     let check = |data: clap::Command| data.mut_subcommand("check", |check| check.mut_args(with_default));
-    Cli::command().mut_subcommand("train", |train| train.mut_args(with_default)).mut_subcommand("data", check)
+    let command = Cli::command().mut_subcommand("train", |train| train.mut_args(with_default));
+    with_negative_numbers(command.mut_subcommand("data", check))
 }
 
 /// Reads the arguments and the environment of this process; help and version end it. Errors: what is wrong with them.
@@ -452,26 +462,18 @@ fn data_check(files: &[PathBuf], keys: &CheckKeys, json: bool) -> Result<()> {
     if unready.is_empty() { Ok(()) } else { Err(Error::Gate(unready.join("; "))) }
 }
 
-/// Refuses to write over a file.
-fn require_new(output: &Path) -> Result<()> {
-    if output.exists() {
-        return Err(Error::Usage(format!("{} exists; give another name, or remove it first", output.display())));
-    }
-    Ok(())
-}
-
 /// Most frames that `data synth` makes: 93 hours.
 const MAX_FRAMES: usize = 10_000_000;
 
 fn data_synth(output: &Path, (frames, clip_frames): (usize, usize), seed: u64) -> Result<()> {
-    require_new(output)?;
+    output::require_new_set(output)?;
     if frames > MAX_FRAMES {
         return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }
     let set = synth::locomotion_in_clips(frames, clip_frames, seed);
     npz::write(output, &set)?;
-    let (frames, clips) = (set.num_frames(), set.end_indices.len());
-    print(&format!("{}: {frames} frames of {} features in {clips} clips\n", output.display(), set.frame_size))
+    let (frames, clips) = (set.num_frames(), counted(set.end_indices.len(), "clip"));
+    print(&format!("{}: {frames} frames of {} features in {clips}\n", output.display(), set.frame_size))
 }
 
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {

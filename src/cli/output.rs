@@ -1,5 +1,4 @@
 //! Motion as the file a user asked for: the format by the name's extension, never over a file that is there.
-use super::require_new;
 use crate::data::Dataset;
 use crate::data::npz::{self, Extra};
 use crate::motion::local::Bones;
@@ -10,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// What is written where.
 pub(super) struct Output {
-    path: PathBuf,
+    /// One, or as many as there are clips.
+    files: Vec<PathBuf>,
     format: Format,
 }
 
@@ -21,50 +21,75 @@ enum Format {
     Glb,
 }
 
+impl Format {
+    /// What a name's extension says, which has to be that of one `among` them.
+    fn of(path: &Path, among: &[Format]) -> Result<Self> {
+        let extension = |format: &Format| match format {
+            Format::Bvh => ".bvh",
+            Format::Glb => ".glb",
+            Format::Npz => ".npz",
+        };
+        let found = path.extension().unwrap_or_default().to_ascii_lowercase();
+        among.iter().copied().find(|format| found == extension(format)[1..]).ok_or_else(|| {
+            let expected = among.iter().map(extension).collect::<Vec<_>>().join(" or ");
+            Error::Usage(format!("--output is {}, expected a name that ends in {expected}", path.display()))
+        })
+    }
+}
+
+/// Refuses to write a set under another name than one in .npz, and over a file.
+pub(super) fn require_new_set(path: &Path) -> Result<()> {
+    Format::of(path, &[Format::Npz])?;
+    require_new(path)
+}
+
+/// Refuses to write over a file, and into a folder that is not there.
+fn require_new(path: &Path) -> Result<()> {
+    let usage = |what: String| Err(Error::Usage(format!("{}{what}", path.display())));
+    let folder = atomic::folder_of(path);
+    if path.exists() {
+        usage(" exists; give another name, or remove it first".into())
+    } else if !folder.is_dir() {
+        usage(format!(": there is no folder {}; make it, or give another name", folder.display()))
+    } else {
+        Ok(())
+    }
+}
+
 impl Output {
-    /// `path`, or without one a name made of that of `from`; `skeleton` says whether the features' skeleton is known.
-    /// Errors: an extension that is not known, a format of skeletons without one, a file that is there already.
-    pub(super) fn new(path: Option<&Path>, from: &Path, skeleton: bool) -> Result<Self> {
+    /// `path`, or without one a name made of that of `from`; `skeleton` says whether the features' skeleton is known. A BVH
+    /// holds one clip: several get a number each. Errors: an extension that is not known, a format of skeletons without
+    /// one, a file that is there already, a folder that is not.
+    pub(super) fn new(path: Option<&Path>, from: &Path, skeleton: bool, clips: usize) -> Result<Self> {
         let made = || {
             let name = from.file_stem().unwrap_or_default().to_string_lossy();
             PathBuf::from(format!("{name}-motion.{}", if skeleton { "glb" } else { "npz" }))
         };
         let path = path.map_or_else(made, Path::to_owned);
-        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-        let format = match extension.to_str() {
-            Some("npz") => Format::Npz,
-            Some("bvh") => Format::Bvh,
-            Some("glb") => Format::Glb,
-            _ => {
-                let said = format!("--output is {}, expected a name that ends in .bvh, .glb or .npz", path.display());
-                return Err(Error::Usage(said));
-            }
-        };
+        let format = Format::of(&path, &[Format::Bvh, Format::Glb, Format::Npz])?;
         if format != Format::Npz && !skeleton {
             let mend = "write an .npz, or use motion that `data import` made";
             return Err(Error::checkpoint(from, "does not say which skeleton its features are of", mend));
         }
-        require_new(&path)?;
-        Ok(Output { path, format })
+        let files = if format == Format::Bvh && clips > 1 { numbered(&path, clips) } else { vec![path] };
+        files.iter().try_for_each(|file| require_new(file))?;
+        Ok(Output { files, format })
     }
 
-    /// Writes the clips of a set; the files. A BVH holds one clip: several get a number each. An npz holds the set as it
-    /// is, `extras`, and what follows from the features: `roots` and `positions` of all joints in the world.
+    /// Writes the clips of a set, of which there are no more than was said; the files. An npz holds the set as it is,
+    /// `extras`, and what follows from the features: `roots` and `positions` of all joints in the world.
     pub(super) fn write(&self, set: &Dataset, bones: Bones, extras: Vec<Extra>) -> Result<Vec<PathBuf>> {
-        let clips = 0..set.end_indices.len();
+        let takes = |rig| (0..set.end_indices.len()).map(move |clip| self.take(set, rig, clip, bones));
         match (self.format, &set.rig) {
-            (Format::Bvh, Some(rig)) => clips
-                .map(|clip| {
-                    let file = self.numbered(clip, set.end_indices.len());
-                    let text = export::bvh::text(&self.take(set, rig, clip, bones)?);
-                    atomic::write(&file, text.as_bytes()).map(|()| file)
-                })
+            (Format::Bvh, Some(rig)) => takes(rig)
+                .zip(&self.files)
+                .map(|(take, file)| atomic::write(file, export::bvh::text(&take?).as_bytes()).map(|()| file.clone()))
                 .collect(),
             (Format::Glb, Some(rig)) => {
-                let takes: Vec<_> = clips.map(|clip| self.take(set, rig, clip, bones)).collect::<Result<_>>()?;
-                atomic::write(&self.path, &export::glb::bytes(&takes)).map(|()| vec![self.path.clone()])
+                let takes = takes(rig).collect::<Result<Vec<_>>>()?;
+                atomic::write(&self.files[0], &export::glb::bytes(&takes)).map(|()| self.files.clone())
             }
-            _ => self.write_npz(set, extras).map(|()| vec![self.path.clone()]),
+            _ => self.write_npz(set, extras).map(|()| self.files.clone()),
         }
     }
 
@@ -74,19 +99,10 @@ impl Output {
             return Err(Error::Check(format!(
                 "{}: not written: clip {clip} is not finite from frame {frame} on; write an .npz to look at it, or try a \
                  smaller --temperature",
-                self.path.display()
+                self.files.get(clip).unwrap_or(&self.files[0]).display()
             )));
         }
         Ok(export::Take::of_clip(set, rig, clip, bones))
-    }
-
-    fn numbered(&self, clip: usize, clips: usize) -> PathBuf {
-        if clips == 1 {
-            return self.path.clone();
-        }
-        let digits = (clips - 1).to_string().len();
-        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
-        self.path.with_file_name(format!("{stem}-{clip:0digits$}.bvh"))
     }
 
     fn write_npz(&self, set: &Dataset, extras: Vec<Extra>) -> Result<()> {
@@ -105,6 +121,13 @@ impl Output {
         let roots = Extra::f32("roots", vec![frames, 3], &roots);
         let positions = joints.map(|joints| Extra::f32("positions", vec![frames, joints, 3], &positions));
         let extras: Vec<_> = extras.into_iter().chain([roots]).chain(positions).collect();
-        npz::write_with(&self.path, set, &extras)
+        npz::write_with(&self.files[0], set, &extras)
     }
+}
+
+/// A name for each clip.
+fn numbered(path: &Path, clips: usize) -> Vec<PathBuf> {
+    let digits = (clips - 1).to_string().len();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    (0..clips).map(|clip| path.with_file_name(format!("{stem}-{clip:0digits$}.bvh"))).collect()
 }

@@ -1,7 +1,7 @@
 //! What a person wants to know about a motion file before training on it.
 use super::bridges::Bridged;
 use super::normalize::Statistics;
-use super::{Dataset, windows};
+use super::{Dataset, counted, windows};
 use crate::config::Config;
 use crate::motion::features::joints;
 use crate::motion::view::View;
@@ -224,8 +224,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(
             f,
-            "frames      {} of {} features, {} clips, {:.1} minutes at {} frames a second",
-            self.frames, self.frame_size, self.clips, self.minutes, self.fps
+            "frames      {} of {} features, {}, {:.1} minutes at {} frames a second",
+            self.frames,
+            self.frame_size,
+            counted(self.clips, "clip"),
+            self.minutes,
+            self.fps
         )?;
         for (i, group) in self.groups.iter().enumerate() {
             let title = if i == 0 { "ranges" } else { "" };

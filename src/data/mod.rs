@@ -127,6 +127,11 @@ impl Dataset {
     }
 }
 
+/// As many of something as a person says it: `1 clip`, `2 clips`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 fn extend_or_clear<T>(list: &mut Vec<T>, more: Vec<T>) {
     if list.is_empty() || more.is_empty() { list.clear() } else { list.extend(more) }
 }

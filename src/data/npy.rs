@@ -6,7 +6,7 @@ use half::f16;
 use ndarray::{Array, Array2, ArrayD, ArrayView1, Dimension};
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -214,24 +214,75 @@ pub(super) fn array_name(entry: &str) -> &str {
 
 /// The error for an array that is not there.
 fn missing(path: &Path, name: &str, zip: &Zip) -> Error {
-    let mut names: Vec<_> = zip.names().map(array_name).take(9).collect();
+    let mend = match name {
+        "data" | "end_indices" => "a motion file holds data [frames, features] and end_indices [clips]".into(),
+        _ => format!("give a file that holds {name}"),
+    };
+    Error::data(path, format!("has no array {name}, it holds {}", listed(zip.names().map(array_name))), mend)
+}
+
+/// The first of many names.
+pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<_> = names.take(9).collect();
     if names.len() == 9 {
         names[8] = "...";
     }
-    let holds = if names.is_empty() { "nothing".into() } else { names.join(", ") };
-    Error::data(
-        path,
-        format!("has no array {name}, it holds {holds}"),
-        "a motion file holds data [frames, features] and end_indices [clips]",
-    )
+    if names.is_empty() { "nothing".into() } else { names.join(", ") }
+}
+
+/// A file whose first error is the last: what is written behind it goes nowhere. An unfinished [`ZipWriter`] that is dropped
+/// writes its directory all the same, and where it cannot it says so on standard error.
+struct UntilError<'a> {
+    file: BufWriter<&'a mut File>,
+    /// Where the next byte goes, or would go.
+    at: u64,
+    failed: bool,
+}
+
+impl<'a> UntilError<'a> {
+    fn attempt(&mut self, act: impl FnOnce(&mut BufWriter<&'a mut File>) -> io::Result<()>) -> io::Result<()> {
+        let done = if self.failed { Ok(()) } else { act(&mut self.file) };
+        self.failed |= done.is_err();
+        done
+    }
+}
+
+impl Write for UntilError<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.attempt(|file| file.write_all(bytes))?;
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.attempt(BufWriter::flush)
+    }
+}
+
+impl Seek for UntilError<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => at,
+            SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+            SeekFrom::End(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        self.attempt(|file| file.seek(SeekFrom::Start(at)).map(drop))?;
+        self.at = at;
+        Ok(at)
+    }
+
+    fn stream_position(&mut self) -> io::Result<u64> {
+        Ok(self.at)
+    }
 }
 
 /// Writes an npz file array by array, uncompressed.
-pub(super) struct NpzWriter<'a>(ZipWriter<BufWriter<&'a mut File>>);
+pub(super) struct NpzWriter<'a>(ZipWriter<UntilError<'a>>);
 
 impl<'a> NpzWriter<'a> {
+    /// Writes to an empty file.
     pub(super) fn new(file: &'a mut File) -> Self {
-        NpzWriter(ZipWriter::new(BufWriter::new(file)))
+        NpzWriter(ZipWriter::new(UntilError { file: BufWriter::new(file), at: 0, failed: false }))
     }
 
     /// An array of numbers; `kind` is numpy's name for their type, such as `f4`.

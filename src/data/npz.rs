@@ -1,9 +1,10 @@
 //! Motion files in the reference layout: an `.npz` with `data` (N, F) and `end_indices` (M), the last frame of each
 //! clip, inclusive; and, in files of ours, the rig and the clips' names and places.
 use super::Dataset;
-use super::npy::{Npy, NpzWriter, array_name, read_names, read_numbers};
+use super::npy::{self, Npy, NpzWriter, array_name, read_names, read_numbers};
 use super::zip::Zip;
 use crate::motion::rig::{self, Rig};
+use crate::motion::source::open;
 use crate::motion::{Root, Skeleton, features};
 use crate::run::atomic;
 use crate::{Error, Result};
@@ -18,7 +19,7 @@ use std::path::Path;
 /// without a rig are taken for the reference's skeleton. Any byte order, C or Fortran order, stored or deflated.
 ///
 /// Errors ([`Error::Data`]): no such file, not an npz, damaged, missing arrays, other types or ranks, ends outside
-/// the data, and values that are not finite.
+/// the data, and values that are not finite. A file of another kind is named for what it is.
 pub fn read(path: &Path) -> Result<Dataset> {
     let dataset = read_lenient(path)?;
     dataset.require_finite(path)?;
@@ -27,6 +28,10 @@ pub fn read(path: &Path) -> Result<Dataset> {
 
 /// As [`read`], but keeps values that are not finite, so that they can be reported.
 pub fn read_lenient(path: &Path) -> Result<Dataset> {
+    read_set(path).map_err(|error| open::no_set(path).unwrap_or(error))
+}
+
+fn read_set(path: &Path) -> Result<Dataset> {
     let mut zip = Zip::open(path)?;
     let (frames, frame_size) = read_frames(path, &mut zip)?;
     let num_frames = frames.len() / frame_size;
@@ -66,6 +71,11 @@ pub fn read_lenient(path: &Path) -> Result<Dataset> {
 /// Names of the arrays of an npz file, of whatever kind.
 pub fn array_names(path: &Path) -> Result<Vec<String>> {
     Ok(Zip::open(path)?.names().map(|entry| array_name(entry).to_owned()).collect())
+}
+
+/// Some of those names, for a message.
+pub fn listed(names: &[String]) -> String {
+    npy::listed(names.iter().map(String::as_str))
 }
 
 /// Writes `data` (f32), `end_indices` (i64), and what is known of clips and rig, so that the file is either the old one or

@@ -63,7 +63,7 @@ pub struct Imported {
 /// Reads the files that the paths stand for. Errors: a path that is not there, a folder without motion. A file that cannot
 /// be read is in [`Imported::refused`], and loses nothing but itself.
 pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
-    let sources = open::find(paths, options.skeleton.is_some())?;
+    let (sources, repeated) = open::find(paths, options.skeleton.is_some())?;
     let mut refused = Vec::new();
     // The first file that can be read decides what the others have to agree with.
     let mut first = None;
@@ -87,6 +87,9 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
     let (mut set, summary) = (taken.set, taken.summary);
 
     let mut assumed = conventions.said(options);
+    if repeated > 0 {
+        assumed.push(format!("files: {repeated} were given more than once and taken once"));
+    }
     assumed.extend(summary.said(options));
     assumed.extend(level(&mut set, &conventions, options));
     let skeleton = super::Skeleton {
@@ -257,8 +260,9 @@ fn level(set: &mut Dataset, conventions: &Conventions, options: &Options) -> Opt
 
 /// Appends every clip mirrored; what is worth saying about it.
 fn mirror(set: &mut Dataset, skeleton: &super::Skeleton) -> Result<Option<String>> {
-    let mirror = Mirror::find(skeleton, &set.frames)
-        .map_err(|what| Error::Usage(format!("--mirror cannot tell left from right: {what}")))?;
+    let mirror = Mirror::find(skeleton, &set.frames).map_err(|what| {
+        Error::Usage(format!("--mirror cannot tell left from right: {what}; rename them by --map FILE.toml"))
+    })?;
     set.frames.reserve_exact(set.frames.len());
     for (clip, range) in set.clips().into_iter().enumerate() {
         for frame in range {

@@ -2,7 +2,7 @@
 use super::names::Roles;
 use super::source::Recording;
 use super::{Skeleton, names};
-use crate::{Error, Result, config};
+use crate::{Result, config};
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -47,8 +47,7 @@ pub struct Picked {
 impl JointMap {
     /// Reads a map of one's own.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut map: JointMap = toml::from_str(&config::read(path)?)
-            .map_err(|error| Error::Usage(format!("{}: {}", path.display(), error.to_string().trim())))?;
+        let mut map: JointMap = config::parse(path, &config::read(path)?)?;
         map.name = path.display().to_string();
         Ok(map)
     }

@@ -50,8 +50,8 @@ impl Skeleton {
         order
     }
 
-    /// What makes this no skeleton, if anything: lengths that differ, an index past the end, a circle of parents, several
-    /// joints without parent, a hip joint with one.
+    /// What makes this no skeleton, if anything: lengths that differ, an index past the end, a name that two joints have, a
+    /// left joint that is the right one, too, a circle of parents, several joints without parent, a hip joint with one.
     pub fn flaw(&self) -> Option<String> {
         let joints = self.len();
         if joints == 0 || self.parents.len() != joints || self.offsets.len() != joints {
@@ -63,6 +63,12 @@ impl Skeleton {
         let named = [self.hips].into_iter().chain(self.toes).chain(self.up_legs);
         if let Some(outside) = named.chain(self.parents.iter().flatten().copied()).find(|&joint| joint >= joints) {
             return Some(format!("joint {outside} is named, but there are {joints} (counted from 0)"));
+        }
+        if let Some(twice) = (1..joints).find(|&joint| self.names[..joint].contains(&self.names[joint])) {
+            return Some(format!("two joints are named {}", self.names[twice]));
+        }
+        if let Some([joint, _]) = [self.toes, self.up_legs].iter().find(|[left, right]| left == right) {
+            return Some(format!("{} is a joint of the left side and of the right", self.names[*joint]));
         }
         if self.parents.iter().filter(|parent| parent.is_none()).count() != 1 || self.parents[self.hips].is_some() {
             return Some("the hips, and no other joint, have no parent (-1)".into());

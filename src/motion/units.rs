@@ -67,3 +67,12 @@ pub enum Up {
     /// z
     Z,
 }
+
+impl std::fmt::Display for Up {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Up::Y => "y",
+            Up::Z => "z",
+        })
+    }
+}

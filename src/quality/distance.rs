@@ -29,9 +29,12 @@ pub struct Distance {
 /// A feature to look at, and what its values are multiplied by.
 pub type Column = (usize, f64);
 
-/// Compares rows of normalised features; `columns` are looked at. None with fewer than a hundred rows of a kind.
+/// Fewest rows of a kind that are compared.
+pub const LEAST: usize = 100;
+
+/// Compares rows of normalised features; `columns` are looked at. None with fewer than [`LEAST`] rows of a kind.
 pub fn measure(columns: &[Column], training: &[&[f32]], held_out: &[&[f32]], generated: &[&[f32]]) -> Option<Distance> {
-    if columns.is_empty() || training.len().min(held_out.len()).min(generated.len()) < 100 {
+    if columns.is_empty() || training.len().min(held_out.len()).min(generated.len()) < LEAST {
         return None;
     }
     let space = Space::of(columns, training);

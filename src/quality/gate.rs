@@ -1,6 +1,6 @@
 //! Thresholds that a model must meet, and how thresholds of any kind are read and held against numbers.
 use super::Report;
-use crate::{Error, Result};
+use crate::{Error, Result, config};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -70,12 +70,8 @@ impl Verdict {
 
 /// Reads thresholds: TOML, the keys those of `G`, which `docs` lists. Errors: no such file, no TOML, a key that is not known.
 pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path, "cannot read"))?;
     // A file means what it says: a key that it leaves out bounds nothing.
-    toml::from_str(&text).map_err(|error| {
-        let what = error.message().lines().next().unwrap_or_default().to_owned();
-        Error::Usage(format!("{}: {what}; see {docs} for the keys", path.display()))
-    })
+    config::parse(path, &config::read(path)?).map_err(|error| Error::Usage(format!("{error}; see {docs} for the keys")))
 }
 
 impl Gate {

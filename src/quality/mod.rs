@@ -151,9 +151,23 @@ impl<'a> Bench<'a> {
             );
         }
         if walks.poses.is_none() {
-            missing.push(
-                "distance from held-out poses: fewer than 100 frames held out, or of walks that stay finite".into(),
+            let frames = |clips: &[Range<usize>]| clips.iter().map(Range::len).sum::<usize>();
+            let every = format!(
+                "finite frames of walks, of which every {}th counts (more --walks or --frames)",
+                walks::THINNING
             );
+            let kinds = [
+                (frames(&self.train), "frames to train on"),
+                (frames(&self.held_out), "frames held out"),
+                (walks.compared, every.as_str()),
+            ];
+            let few = kinds.iter().find(|(count, _)| *count < distance::LEAST);
+            missing.push(match few {
+                Some((count, what)) => {
+                    format!("distance from held-out poses: {count} {what}, expected at least {}", distance::LEAST)
+                }
+                None => "distance from held-out poses: no pose feature varies".into(),
+            });
         }
         missing
     }

@@ -17,7 +17,7 @@ use serde::Serialize;
 /// Frames at the start of a walk that speeds and poses leave out: it still remembers the true pose it came from.
 const SETTLING: usize = 30;
 /// Of the frames after that, every so many-th goes into distances of poses.
-const THINNING: usize = 30;
+pub(super) const THINNING: usize = 30;
 /// Starts, and walks from each, of the diversity.
 const STARTS: usize = 8;
 const WALKS_A_START: usize = 16;
@@ -42,6 +42,8 @@ pub struct Walks {
     pub data_gait: Option<GaitReport>,
     /// How much walks from one start differ.
     pub diversity: Diversity,
+    /// Finite frames that are compared with held-out ones.
+    pub compared: usize,
     /// Features of places and axes against held-out ones.
     pub poses: Option<Distance>,
     /// Root motion and velocities against held-out ones.
@@ -120,6 +122,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Walks> {
         gait: joints(f).and_then(|_| gait.report()),
         data_gait,
         diversity: diversity(bench, options)?,
+        compared: kept.len() / f,
         poses,
         velocities,
     })

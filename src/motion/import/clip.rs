@@ -1,5 +1,6 @@
 //! One file to the frames of one clip.
 use super::Options;
+use crate::data::counted;
 use crate::motion::joint_map::{self, Picked};
 use crate::motion::rig::{METRES, quantile};
 use crate::motion::source::open::{self, Kind, Source};
@@ -16,6 +17,9 @@ const RATE_TOLERANCE: f64 = 0.002;
 /// The first frame is an inserted pose when joints go from it to the second this many times as far as usually (the
 /// median) from frame to frame after it, and this part of a leg's length, in the mean.
 const INSERTED: (f64, f64) = (5.0, 0.05);
+/// A file's up is another than that of the files before it when its hips are this many times as far above the toes as they are
+/// off to any side. (People who lie have no up.)
+const CLEARLY: f64 = 2.0;
 
 /// What the files of a set have in common, found in the first.
 pub(super) struct Conventions {
@@ -53,7 +57,7 @@ impl Conventions {
             Some(unit) => unit,
             None => return Err(refuse(format!("its legs are {leg:.4} long, in no unit known"), "give --units")),
         };
-        let Some(up) = options.up.or_else(|| upright(&recording, &picked)) else {
+        let Some(up) = options.up.or_else(|| upright(&recording, &picked, 1.0)) else {
             return Err(refuse("the hips are above the toes along neither y nor z".into(), "give --up"));
         };
         let conventions = Conventions { picked, unit, up, leg };
@@ -61,7 +65,7 @@ impl Conventions {
         Ok((conventions, clip))
     }
 
-    /// Reads another file, which has to have the same joints and unit.
+    /// Reads another file, which has to have the same joints, unit and up.
     pub(super) fn clip(&self, source: &Source, options: &Options) -> Result<Clip> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let (recording, added) = read(source, options)?;
@@ -75,6 +79,11 @@ impl Conventions {
         if let Some(unit) = Unit::guess(leg).filter(|unit| options.units.is_none() && *unit != self.unit) {
             let what = format!("its legs are {leg:.2} long: {unit}, not {} as in the files before it", self.unit);
             return Err(refuse(what, "import it apart, or give --units"));
+        }
+        let up = upright(&recording, &picked, CLEARLY).filter(|up| options.up.is_none() && *up != self.up);
+        if let Some(up) = up {
+            let what = format!("its hips are above the toes along {up}, not {} as in the files before it", self.up);
+            return Err(refuse(what, "import it apart, or give --up"));
         }
         self.take(source, options, &recording, added, &picked)
     }
@@ -101,9 +110,13 @@ impl Conventions {
         let span = recording.len().saturating_sub(skipped + 1) as f64;
         let poses = (span / step + 1e-6) as usize + 1;
         if recording.len() <= skipped || poses < 2 {
-            let what =
-                format!("{} frames, {skipped} of them left out, are less than two of the set's", recording.len());
-            return Err(refuse(what, "a clip begins where there is a frame before; leave the file out"));
+            let what = format!(
+                "its {}, {skipped} of them left out, last {:.3} s, and one frame of the set {:.3} s",
+                counted(recording.len(), "frame"),
+                span / rate,
+                1.0 / options.fps
+            );
+            return Err(refuse(what, "leave it out, or give a higher --fps"));
         }
         let skeleton = &self.picked.skeleton;
         let mut frames = Vec::with_capacity((poses - 1) * features::frame_size(skeleton.len()));
@@ -158,8 +171,7 @@ impl Conventions {
             None => format!("units: {}, guessed from a leg of {:.4}: {length:.2} m (--units)", self.unit, self.leg),
         });
         if options.up.is_none() {
-            let axis = if self.up == Up::Y { "y" } else { "z" };
-            said.push(format!("up: {axis}, as the hips are above the toes that way (--up)"));
+            said.push(format!("up: {}, as the hips are above the toes that way (--up)", self.up));
         }
         said
     }
@@ -203,8 +215,8 @@ fn leg(recording: &Recording, picked: &Picked) -> f64 {
     joints.iter().map(bone).sum()
 }
 
-/// The axis along which the hips are above the toes, over the file.
-fn upright(recording: &Recording, picked: &Picked) -> Option<Up> {
+/// The axis along which the hips are above the toes, over the file, this many times as far as along the others.
+fn upright(recording: &Recording, picked: &Picked, times: f64) -> Option<Up> {
     const LOOKS: usize = 32;
     let [left, right] = picked.skeleton.toes.map(|joint| picked.sources[joint]);
     let hips = picked.sources[picked.skeleton.hips];
@@ -215,9 +227,9 @@ fn upright(recording: &Recording, picked: &Picked) -> Option<Up> {
         sum = add(sum, sub(pose.positions[hips], toes));
     }
     let [x, y, z] = sum;
-    if y > x.abs().max(z.abs()) {
+    if y > times * x.abs().max(z.abs()) {
         Some(Up::Y)
-    } else if z > x.abs().max(y.abs()) {
+    } else if z > times * x.abs().max(y.abs()) {
         Some(Up::Z)
     } else {
         None

@@ -42,14 +42,15 @@ impl ExpmapSkeleton {
     pub fn load(path: &Path) -> Result<Self> {
         let text = if path == Path::new("cmu") { CMU.to_owned() } else { config::read(path)? };
         let usage = |what: String| Error::Usage(format!("{}: {what}", path.display()));
-        let skeleton: Self = toml::from_str(&text).map_err(|error| usage(error.to_string().trim().to_owned()))?;
+        let skeleton: Self = config::parse(path, &text)?;
         if !(skeleton.fps.is_finite() && skeleton.fps > 0.0) {
             return Err(usage(format!("fps is {}, expected frames a second", skeleton.fps)));
         }
         for (at, joint) in skeleton.joints.iter().enumerate() {
             if (at == 0) != joint.parent.is_none() || joint.parent.is_some() && skeleton.parent(at).is_none() {
                 let expected = if at == 0 { "none, as the first joint" } else { "a joint before it" };
-                return Err(usage(format!("the parent of {} is {:?}, expected {expected}", joint.name, joint.parent)));
+                let found = joint.parent.as_deref().unwrap_or("none");
+                return Err(usage(format!("the parent of {} is {found}, expected {expected}", joint.name)));
             }
         }
         if skeleton.joints.is_empty() {

@@ -1,15 +1,21 @@
 //! Opens a file of motion, compressed or not, and tells what kind it is; finds the files of a folder.
+use crate::data::npz;
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Most memory an xz file may ask for, KiB: enough for `xz -9`.
 const XZ_MEMORY: u32 = 100 << 10;
 /// What a name may end in behind its kind.
 const COMPRESSIONS: [&str; 2] = ["gz", "xz"];
+/// How a BVH, a zip file and a numpy array begin.
+const HIERARCHY: &[u8] = b"HIERARCHY";
+const ZIP: &[u8] = b"PK\x03\x04";
+const NUMPY: &[u8] = b"\x93NUMPY";
 
 /// What a file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +29,31 @@ pub enum Kind {
 /// Opens a file, decompressing it by what it begins with. Errors ([`Error::Data`]): no such file, and a file of a kind that
 /// is known not to be readable here, with what to do about it.
 pub fn open(path: &Path) -> Result<(Kind, Box<dyn BufRead>)> {
+    let (start, reader) = begun(path)?;
+    if let Some(error) = foreign(path, &start) {
+        return Err(error);
+    }
+    let first = start.trim_ascii_start().first().copied().unwrap_or_default();
+    let kind = if matches!(first, b'0'..=b'9' | b'-' | b'+' | b'.') { Kind::Numbers } else { Kind::Bvh };
+    Ok((kind, Box::new(BufReader::with_capacity(1 << 16, reader))))
+}
+
+/// The error for a path that was given as a set to train on and is motion of another kind: how to make a set of it.
+pub fn no_set(path: &Path) -> Option<Error> {
+    if path.is_dir() {
+        let mend = "give the .npz files in it, or make one of its BVH files: mvae-fast data import FOLDER -o set.npz";
+        return Some(Error::data(path, "is a folder", mend));
+    }
+    let (start, _) = begun(path).ok()?;
+    if start.trim_ascii_start().get(..HIERARCHY.len()).is_some_and(|word| word.eq_ignore_ascii_case(HIERARCHY)) {
+        let mend = "make a set to train on of it: mvae-fast data import FILE -o set.npz";
+        return Some(Error::data(path, "is a BVH file", mend));
+    }
+    unreadable(path, &start)
+}
+
+/// The first bytes of a file, decompressed, and a reader of all of them.
+fn begun(path: &Path) -> Result<(Vec<u8>, Box<dyn Read>)> {
     let refuse = |error: io::Error| Error::data(path, format!("cannot be opened: {error}"), "check the path");
     // Looked at before it is opened: opening a pipe waits for a writer.
     if !fs::metadata(path).map_err(refuse)?.is_file() {
@@ -37,56 +68,65 @@ pub fn open(path: &Path) -> Result<(Kind, Box<dyn BufRead>)> {
     };
     let refuse =
         |error: io::Error| Error::data(path, format!("cannot be decompressed: {error}"), "the file is damaged");
-    let (start, reader) = peeked(reader).map_err(refuse)?;
-    if let Some((what, mend)) = foreign(path, &start) {
-        return Err(Error::data(path, what, mend));
-    }
-    let first = start.trim_ascii_start().first().copied().unwrap_or_default();
-    let kind = if matches!(first, b'0'..=b'9' | b'-' | b'+' | b'.') { Kind::Numbers } else { Kind::Bvh };
-    Ok((kind, Box::new(BufReader::with_capacity(1 << 16, reader))))
+    peeked(reader).map_err(refuse)
 }
 
-/// The first bytes, and a reader that still has them.
+/// The first bytes, and a reader that still has them, both without UTF-8's byte order mark.
 fn peeked(mut reader: impl Read + 'static) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
     let mut start = Vec::new();
     reader.by_ref().take(512).read_to_end(&mut start)?;
+    let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).to_vec();
     Ok((start.clone(), Box::new(Cursor::new(start).chain(reader))))
 }
 
-/// What a file is, and what to do with it, when it is motion of a kind that cannot be imported.
-fn foreign(path: &Path, start: &[u8]) -> Option<(String, &'static str)> {
+/// The error for a file that is known not to be motion to import: what it is, and what to do with it.
+fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
+    if let Some(error) = unreadable(path, start) {
+        return Some(error);
+    }
+    let entries = entries(path, start);
+    let has = |name: &str| entries.iter().any(|entry| entry == name);
+    const WRITE: &str = "see docs/features.md to write an npz to train on";
+    let (what, mend) = if start.is_empty() {
+        ("is empty".into(), "expected HIERARCHY, as a BVH file begins")
+    } else if has("data") && has("end_indices") {
+        ("is a motion file already".into(), "train on it as it is: mvae-fast train FILE")
+    } else if start.starts_with(ZIP) {
+        (format!("is an npz file that holds {}, no BVH", npz::listed(&entries)), WRITE)
+    } else if start.starts_with(NUMPY) {
+        ("is a single numpy array, no BVH".into(), WRITE)
+    } else {
+        return None;
+    };
+    Some(Error::data(path, what, mend))
+}
+
+/// The same for motion of a kind that nothing here reads.
+fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
     const SMPL: &str = "write the motion as BVH first (smpl2bvh does, given the SMPL body model), then import that";
-    if start.starts_with(b"PK\x03\x04") {
-        let arrays = crate::data::npz::array_names(path).unwrap_or_default();
-        let has = |name: &str| arrays.iter().any(|array| array == name);
-        return Some(if has("poses") && has("trans") {
-            ("is an AMASS file: parameters of the SMPL body model, without the body".into(), SMPL)
-        } else if has("data") && has("end_indices") {
-            ("is a motion file already".into(), "train on it as it is: mvae-fast train FILE")
-        } else {
-            let holds = arrays.join(", ");
-            (format!("is an npz file that holds {holds}, no BVH"), "see docs/features.md to write one to train on")
-        });
-    }
-    if start.starts_with(b"\x93NUMPY") {
-        let header = String::from_utf8_lossy(start);
-        return Some(if header.contains(", 263)") || header.contains(", 251)") {
-            let what =
-                "is a HumanML3D file: features of another layout, which leave out how joints turn about their bones";
-            (what.into(), SMPL)
-        } else {
-            ("is a single numpy array, no BVH".into(), "see docs/features.md to write an npz to train on")
-        });
-    }
     const CONVERT: &str = "export the motion as BVH (Blender reads it and writes BVH), then import that";
+    const UNPACK: &str = "unpack it, then import the folder: mvae-fast data import FOLDER -o set.npz";
+    const AMASS: &str = "is an AMASS file: parameters of the SMPL body model, without the body";
+    const HUMANML: &str =
+        "is a HumanML3D file: features of another layout, which leave out how joints turn about their bones";
+    let entries = entries(path, start);
+    let has = |name: &str| entries.iter().any(|entry| entry == name);
+    let of_shape = |end: &str| start.starts_with(NUMPY) && String::from_utf8_lossy(start).contains(end);
     let (what, mend) = match start {
+        _ if has("poses") && has("trans") => (AMASS, SMPL),
+        _ if entries.iter().any(|entry| has_extension(entry.as_ref(), "bvh")) => ("is a zip file of BVH files", UNPACK),
+        _ if of_shape(", 263)") || of_shape(", 251)") => (HUMANML, SMPL),
         [b'K', b'a', b'y', b'd', b'a', b'r', b'a', ..] => ("is an FBX file, no BVH", CONVERT),
         [b'g', b'l', b'T', b'F', ..] => ("is a glTF file, no BVH", CONVERT),
         [_, 0x50, ..] if has_extension(path, "c3d") => ("is a C3D file: markers without a skeleton", CONVERT),
-        [] => ("is empty", "expected HIERARCHY, as a BVH file begins"),
         _ => return None,
     };
-    Some((what.into(), mend))
+    Some(Error::data(path, what, mend))
+}
+
+/// What a zip file holds; of another file nothing.
+fn entries(path: &Path, start: &[u8]) -> Vec<String> {
+    if start.starts_with(ZIP) { npz::array_names(path).unwrap_or_default() } else { Vec::new() }
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {
@@ -114,8 +154,9 @@ pub struct Source {
 }
 
 /// The files that paths stand for: files as they are, folders with everything below them that is named like motion (`.bvh`,
-/// and `.txt` when `numbers` are asked for), in the order of their names.
-pub fn find(paths: &[PathBuf], numbers: bool) -> Result<Vec<Source>> {
+/// and `.txt` when `numbers` are asked for), in the order of their names; and how many were left out as they were there
+/// already. No two clips go by one name.
+pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
     let mut found = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -123,22 +164,55 @@ pub fn find(paths: &[PathBuf], numbers: bool) -> Result<Vec<Source>> {
             found.push(Source { path: path.clone(), name: name.to_string_lossy().into_owned() });
             continue;
         }
-        let before = found.len();
+        let (before, mut others) = (found.len(), Vec::new());
         walk(path, &mut |file| {
             let plain =
                 if COMPRESSIONS.iter().any(|c| has_extension(file, c)) { file.with_extension("") } else { file.into() };
             if has_extension(&plain, "bvh") || numbers && has_extension(&plain, "txt") {
                 let name = file.strip_prefix(path).unwrap_or(file).to_string_lossy().replace('\\', "/");
                 found.push(Source { path: file.to_owned(), name });
+            } else {
+                others.push(file.to_owned());
             }
         })?;
         if found.len() == before {
             let mend =
                 if numbers { "it has to end in .bvh or .txt" } else { "it has to end in .bvh (.txt wants --skeleton)" };
-            return Err(Error::data(path, "holds no file of motion", mend));
+            let known = others.iter().find_map(|file| unreadable(file, &begun(file).ok()?.0));
+            return Err(known.unwrap_or_else(|| Error::data(path, "holds no file of motion", mend)));
         }
     }
-    Ok(found)
+    let (all, mut seen) = (found.len(), HashSet::new());
+    found.retain(|source| seen.insert(fs::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone())));
+    tell_apart(&mut found);
+    let repeated = all - found.len();
+    Ok((found, repeated))
+}
+
+/// Puts folders before the names of clips that are named alike, as many as tell them apart.
+fn tell_apart(sources: &mut [Source]) {
+    let place = |source: &Source| std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
+    loop {
+        let mut places: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
+        for source in sources.iter() {
+            places.entry(stem(source.name.as_ref())).or_default().insert(stem(&place(source)));
+        }
+        let mut changed = false;
+        for source in sources.iter_mut().filter(|source| places[&stem(source.name.as_ref())].len() > 1) {
+            let place = place(source);
+            let folders = place.components().rev().filter_map(|part| match part {
+                Component::Normal(name) => Some(name.to_string_lossy()),
+                _ => None,
+            });
+            if let Some(folder) = folders.skip(1 + source.name.matches('/').count()).next() {
+                source.name = format!("{folder}/{}", source.name);
+                changed = true;
+            }
+        }
+        if !changed {
+            return;
+        }
+    }
 }
 
 fn walk(folder: &Path, visit: &mut impl FnMut(&Path)) -> Result<()> {
