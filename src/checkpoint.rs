@@ -96,6 +96,11 @@ impl Meta {
         let (clip_names, clip_roots) = Default::default();
         Meta { format: FORMAT, version, model, normalization, config, progress, rig: None, clip_names, clip_roots }
     }
+
+    /// Whether it is that of a controller, which has a task, and not that of a Motion VAE.
+    pub fn is_controller(&self) -> bool {
+        self.config.get("task").is_some()
+    }
 }
 
 /// Where training stands: all that is needed, with the tensors, to go on as if it had never stopped.

@@ -75,6 +75,12 @@ impl Desk {
         serde_json::from_str(&self.done(&format!("control eval {run} --characters 3 --json --threads 1"))).unwrap()
     }
 
+    /// The shape of the latents of motion that a controller makes into a file.
+    fn latents(&self, run: &str, arguments: &str, file: &str) -> Vec<usize> {
+        self.done(&format!("generate --controller {run} {arguments} -o {file}"));
+        npz::read_array(&self.path(file), "latents").unwrap().0
+    }
+
     /// How many runs there are.
     fn runs(&self) -> usize {
         fs::read_dir(self.path("runs")).unwrap().count()
@@ -179,6 +185,16 @@ fn a_controller_is_measured_and_makes_motion() {
 }
 
 #[test]
+fn what_latents_cost_in_training_is_not_measured() {
+    let desk = Desk::new("");
+    let [free, dear] = ["0", "5"].map(|cost| {
+        desk.control(&format!("--task joystick --latent-cost {cost} --name cost-{cost} --updates 1"));
+        desk.measured(&format!("cost-{cost}"))["prior"].clone()
+    });
+    assert_eq!(free, dear);
+}
+
+#[test]
 fn flags_over_environment_over_preset() {
     let desk = Desk::new("");
     let print = |arguments: &str, variables: &[(&str, &str)]| {
@@ -211,6 +227,12 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         (train("--task maze --lower walk"), 4, "is no controller"),
         (train("--characters 0"), 2, "--characters is 0"),
         (train("--lower stick"), 2, "--lower is of task maze, and the task is target"),
+        (train("--path-pace 0.1"), 2, "--path-pace is of task path, and the task is target"),
+        ("control train --vae stick".to_owned(), 4, "is a controller; give the Motion VAE that it acts in: "),
+        ("eval stick".to_owned(), 4, "is a controller; give the Motion VAE that it acts in: "),
+        ("generate stick -o x.npz".to_owned(), 4, "is a controller; give the Motion VAE that it acts in: "),
+        ("train --resume stick".to_owned(), 4, "is the run of a controller; go on with it by mvae-fast control train"),
+        ("control train --resume walk".to_owned(), 4, "is the run of a Motion VAE; go on with it by mvae-fast train"),
         ("control eval walk".to_owned(), 4, "give the run of a controller"),
         ("generate --controller walk -o x.npz".to_owned(), 4, "give the run of a controller"),
         ("generate --controller stick walk -o x.npz".to_owned(), 2, "--controller"),
@@ -219,6 +241,11 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         assert!(message.contains(words), "{arguments}: {message}");
     }
     assert_eq!(desk.runs(), 2, "no run was begun");
+    let info = desk.done("info stick");
+    assert!(
+        info.contains("a controller: task joystick, acts in ") && info.contains("last record: update 1, "),
+        "{info}"
+    );
     // Another decoder under the same name.
     fs::rename(desk.path("runs/walk"), desk.path("runs/before")).unwrap();
     desk.model("motion.npz --name walk --latent-size 5 --seed 9");
@@ -265,6 +292,11 @@ fn every_variant_can_be_acted_in() {
             desk.control(&format!("--task {task} --name {task}-run --updates 1"));
             assert!(desk.measured(&format!("{task}-run"))["policy"]["step_reward"].as_f64().unwrap().is_finite());
         }
+        // Its latents are those that frames are decoded from: given back, they make two characters of as many frames.
+        let shape = desk.latents("joystick-run", "--characters 2 --frames 9", "asked.npz");
+        assert_eq!(shape, [2, 9, 5], "{variant}");
+        desk.done("generate walk --latents asked.npz -o again.npz");
+        assert_eq!(npz::read(&desk.path("again.npz")).unwrap().end_indices, [8, 17]);
         // The lower level picks codes where there are some.
         desk.control("--task maze --lower target-run --name maze --updates 1");
     }
@@ -275,6 +307,13 @@ fn a_run_keeps_its_path() {
     let desk = Desk::new("");
     // A triangle of 3, 4 and 5 m, closed, in centimetres.
     desk.write("triangle.csv", "\u{feff}x;z\r\n# a right angle\r\n0;0\r\n300;0\r\n\r\n300;400\r\n0;0\r\n");
+    desk.control("--task path --preset reference --path-pace 0.1 --horizon 40 --minibatches 2 --name slow --updates 1");
+    let slow = desk.course("slow");
+    let steps = slow.chunks(2).zip(slow[2..].chunks(2)).map(|(a, b)| (b[0] - a[0]).hypot(b[1] - a[1]));
+    assert!(
+        (steps.fold(0.0, f64::max) - 0.1).abs() < 0.01,
+        "the pace that is asked for, also of the reference's figure eight"
+    );
     desk.control(
         "--task path --path triangle.csv --units cm --path-pace 0.5 --updates 2 --name triangle --max-minutes 1e-9",
     );
@@ -317,6 +356,8 @@ fn a_step_of_two_frames_is_held_against_two_frames() {
         let policy = &desk.measured(&name)["policy"];
         let of = |name: &str| policy[name].as_f64().unwrap();
         assert!(of("step_reward") < of("best_constant_speed_reward"), "{policy}");
+        let shape = desk.latents(&name, "--frames 7", &format!("{name}.npz"));
+        assert_eq!(shape, [1, 7, 5], "as many frames as were asked for");
         of("best_constant_speed_reward")
     });
     // Rewards of a frame lie in (0, 1], and a middle speed is never off by more than half of the range.

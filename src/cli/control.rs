@@ -3,7 +3,7 @@ use super::compute::Compute;
 use super::environment::OfControl;
 use super::gate::GateArg;
 use super::train::stop_flag;
-use super::{absolute, checkpoint_file, print, run_folder};
+use super::{absolute, checkpoint_file, of_kind, print, run_folder};
 use crate::config;
 use crate::control::config::{Config, Overrides, Preset};
 use crate::control::course::path::Shape;
@@ -150,7 +150,9 @@ impl TrainArgs {
             let file = self.config.as_deref().zip(text.as_deref());
             return Config::layered(self.preset.or(self.environment.preset), file, &environment, &flags);
         };
-        let file = RunFolder::open(&run_folder(&self.at.runs, run))?.config();
+        let folder = RunFolder::open(&run_folder(&self.at.runs, run))?;
+        of_kind(&folder, true, "go on with it by mvae-fast train --resume")?;
+        let file = folder.config();
         let restore = |e: Error| Error::checkpoint(&file, e.to_string(), "restore the file as the run wrote it");
         let text = config::read(&file).map_err(restore)?;
         let own = Config::load(&file).map_err(restore)?;
@@ -234,8 +236,8 @@ fn train(args: &TrainArgs) -> Result<()> {
 /// The run of a controller, and how it was trained.
 pub(super) fn controller(runs: &Path, run: &Path) -> Result<(RunFolder, Config)> {
     let folder = RunFolder::open(&run_folder(runs, run))?;
-    let config = Config::load(&folder.config())
-        .map_err(|e| Error::checkpoint(folder.path(), e.to_string(), "give the run of a controller"))?;
+    of_kind(&folder, true, "give the run of a controller")?;
+    let config = Config::load(&folder.config())?;
     Ok((folder, config))
 }
 

@@ -3,13 +3,15 @@ use super::{InfoArgs, checkpoint_file, population, print, run_folder};
 use crate::Result;
 use crate::checkpoint::{Checkpoint, Meta};
 use crate::config::Variant;
+use crate::control::record::UpdateRecord;
 use crate::data::counted;
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
-use crate::record::EpochRecord;
+use crate::record::{EpochRecord, Record};
 use crate::run::logs;
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::path::Path;
 
 /// Prints what is in a run folder (its last checkpoint, else its best, and its last record) or in a checkpoint file; of a
 /// folder of runs, how they compare.
@@ -24,9 +26,13 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     }
     let (file, run) = checkpoint_file(&args.runs, &args.path)?;
     let metrics = run.map(|run| run.metrics()).filter(|metrics| metrics.is_file());
-    let records = metrics.map_or(Ok(Vec::new()), |metrics| logs::read_metrics::<EpochRecord>(&metrics))?;
     let checkpoint = Checkpoint::load(&file)?;
-    let last = records.last();
+    let controls = checkpoint.meta.as_ref().is_some_and(Meta::is_controller);
+    let last = match metrics {
+        None => None,
+        Some(metrics) if controls => last(&metrics, |r: &UpdateRecord| format!("update {}, {}", r.update, r.line()))?,
+        Some(metrics) => last(&metrics, |r: &EpochRecord| format!("epoch {} ({}), {}", r.epoch, r.phase, r.losses()))?,
+    };
 
     if args.json {
         let tensors = checkpoint.tensors.iter().map(|t| (t.name.clone(), json!(t.shape)));
@@ -37,7 +43,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
                 "meta": checkpoint.meta,
                 "tensors": tensors.collect::<serde_json::Map<String, Value>>(),
             },
-            "record": last,
+            "record": last.map(|(record, _)| record),
         });
         return print(&format!("{value:#}\n"));
     }
@@ -52,11 +58,17 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     let count: usize = parameters.clone().map(|t| t.shape.iter().product::<usize>()).sum();
     line(format_args!("{count} parameters in {} tensors:", parameters.clone().count()));
     parameters.for_each(|t| line(format_args!("  {} {:?}", t.name, t.shape)));
-    if let Some(r) = last {
-        line(format_args!("last record: epoch {} ({}), {}", r.epoch, r.phase, r.losses()));
-        r.warnings.iter().for_each(|warning| line(format_args!("warning: {warning}")));
-    }
+    last.iter().flat_map(|(_, lines)| lines).for_each(|text| line(format_args!("{text}")));
     print(&text)
+}
+
+/// The last record of a run, and what it says: `words`, then its warnings.
+fn last<R: Record>(metrics: &Path, words: impl Fn(&R) -> String) -> Result<Option<(Value, Vec<String>)>> {
+    Ok(logs::read_metrics::<R>(metrics)?.last().map(|record| {
+        let warnings = record.warnings().iter().map(|warning| format!("warning: {warning}"));
+        let lines = [format!("last record: {}", words(record))].into_iter().chain(warnings).collect();
+        (json!(record), lines)
+    }))
 }
 
 /// Whether a tensor is not one of the model's own.
@@ -81,8 +93,16 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     if let Some(rig) = &meta.rig {
         describe_rig(rig, meta.clip_names.len(), line);
     }
-    if let Some(p) = &meta.progress {
-        line(format_args!("trained {} epochs and {} mini-batches, {} steps", p.epoch - 1, p.minibatch, p.step));
+    if meta.is_controller() {
+        let said = |key: &str| meta.config.get(key).and_then(Value::as_str).unwrap_or("?");
+        line(format_args!("a controller: task {}, acts in {}", said("task"), said("vae")));
+    }
+    match &meta.progress {
+        Some(p) if meta.is_controller() => line(format_args!("trained {} updates, {} steps", p.epoch - 1, p.step)),
+        Some(p) => {
+            line(format_args!("trained {} epochs and {} mini-batches, {} steps", p.epoch - 1, p.minibatch, p.step))
+        }
+        None => {}
     }
 }
 

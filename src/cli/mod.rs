@@ -310,8 +310,20 @@ impl TrainArgs {
     }
 }
 
+/// Refuses the run of a Motion VAE where that of a controller is asked for, and the other way round; a configuration that is
+/// none is for others to refuse.
+fn of_kind(folder: &RunFolder, controller: bool, mend: &str) -> Result<()> {
+    let table = std::fs::read_to_string(folder.config()).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    match table.map(|table| table.contains_key("task")) {
+        Some(true) if !controller => Err(Error::checkpoint(folder.path(), "is the run of a controller", mend)),
+        Some(false) if controller => Err(Error::checkpoint(folder.path(), "is the run of a Motion VAE", mend)),
+        _ => Ok(()),
+    }
+}
+
 /// The configuration of a run with what does not change its result.
 fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Result<Config> {
+    of_kind(folder, false, "go on with it by mvae-fast control train --resume")?;
     let file = folder.config();
     let restore = |e: Error| Error::checkpoint(folder.path(), e.to_string(), "restore the file as the run wrote it");
     let text = config::read(&file).map_err(restore)?;
