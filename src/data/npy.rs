@@ -234,8 +234,9 @@ pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// writes its directory all the same, and where it cannot it says so on standard error.
 struct UntilError<'a> {
     file: BufWriter<&'a mut File>,
-    /// Where the next byte goes, or would go.
+    /// Where the next byte goes, or would go, and where the last one ends.
     at: u64,
+    end: u64,
     failed: bool,
 }
 
@@ -251,6 +252,7 @@ impl Write for UntilError<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.attempt(|file| file.write_all(bytes))?;
         self.at += bytes.len() as u64;
+        self.end = self.end.max(self.at);
         Ok(bytes.len())
     }
 
@@ -264,7 +266,7 @@ impl Seek for UntilError<'_> {
         let at = match to {
             SeekFrom::Start(at) => at,
             SeekFrom::Current(by) => self.at.saturating_add_signed(by),
-            SeekFrom::End(_) => return Err(io::ErrorKind::Unsupported.into()),
+            SeekFrom::End(by) => self.end.saturating_add_signed(by),
         };
         self.attempt(|file| file.seek(SeekFrom::Start(at)).map(drop))?;
         self.at = at;
@@ -282,7 +284,7 @@ pub(super) struct NpzWriter<'a>(ZipWriter<UntilError<'a>>);
 impl<'a> NpzWriter<'a> {
     /// Writes to an empty file.
     pub(super) fn new(file: &'a mut File) -> Self {
-        NpzWriter(ZipWriter::new(UntilError { file: BufWriter::new(file), at: 0, failed: false }))
+        NpzWriter(ZipWriter::new(UntilError { file: BufWriter::new(file), at: 0, end: 0, failed: false }))
     }
 
     /// An array of numbers; `kind` is numpy's name for their type, such as `f4`.

@@ -200,11 +200,11 @@ fn tell_apart(sources: &mut [Source]) {
         let mut changed = false;
         for source in sources.iter_mut().filter(|source| places[&stem(source.name.as_ref())].len() > 1) {
             let place = place(source);
-            let folders = place.components().rev().filter_map(|part| match part {
+            let mut folders = place.components().rev().filter_map(|part| match part {
                 Component::Normal(name) => Some(name.to_string_lossy()),
                 _ => None,
             });
-            if let Some(folder) = folders.skip(1 + source.name.matches('/').count()).next() {
+            if let Some(folder) = folders.nth(1 + source.name.matches('/').count()) {
                 source.name = format!("{folder}/{}", source.name);
                 changed = true;
             }
