@@ -357,7 +357,7 @@ fn clips_of_one_name_are_told_apart_and_no_file_is_taken_twice() {
     assert_eq!(names(&["a/x", "b/x/walk.bvh", "b/run.bvh"]).0, ["a/x/walk", "b/x/walk", "run"]);
     assert_eq!(names(&["a", "b"]), (["a/x/walk", "run", "b/x/walk"].map(str::to_owned).to_vec(), String::new()));
     let (names, said) = names(&["a/x/walk.bvh", "a", "b/../a/x/walk.bvh"]);
-    assert_eq!((names, said.as_str()), (vec!["walk".into()], "files: 2 were given more than once and taken once"));
+    assert_eq!((names, said.as_str()), (vec!["walk".into()], "files: 2 given more than once, taken once"));
 }
 
 #[test]

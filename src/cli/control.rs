@@ -237,7 +237,8 @@ fn train(args: &TrainArgs) -> Result<()> {
 pub(super) fn controller(runs: &Path, run: &Path) -> Result<(RunFolder, Config)> {
     let folder = RunFolder::open(&run_folder(runs, run))?;
     of_kind(&folder, true, "give the run of a controller")?;
-    let config = Config::load(&folder.config())?;
+    let restore = |e: Error| Error::checkpoint(folder.path(), e.to_string(), "restore the file as the run wrote it");
+    let config = Config::load(&folder.config()).map_err(restore)?;
     Ok((folder, config))
 }
 

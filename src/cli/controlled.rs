@@ -1,6 +1,6 @@
 //! `mvae-fast generate --controller`: motion that a policy steers, as files.
 use super::control::controller;
-use super::generate::GenerateArgs;
+use super::generate::{GenerateArgs, holds};
 use super::output::Output;
 use super::print;
 use crate::control::play::{Performance, Play, record};
@@ -26,6 +26,7 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     if frames > MAX_FRAMES {
         return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }
+    holds(characters, frames, 1)?;
     let output = Output::new(args.output.as_deref(), run, true, characters)?;
     let backend = args.compute.open()?;
     let begun = Instant::now();

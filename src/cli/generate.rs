@@ -36,6 +36,15 @@ const DEFAULT_FRAMES: usize = 300;
 /// Most numbers of a motion: 16 GiB of them.
 const MAX_NUMBERS: u128 = 1 << 32;
 
+/// Refuses motion that is more than one file holds.
+pub(super) fn holds(characters: usize, frames: usize, frame_size: usize) -> Result<()> {
+    if (characters as u128) * (frames as u128) * (frame_size as u128) > MAX_NUMBERS {
+        let said = format!("{characters} characters of {frames} frames are more than one motion holds");
+        return Err(Error::Usage(format!("{said}; take fewer --characters or --frames, with several --seed")));
+    }
+    Ok(())
+}
+
 /// Arguments of `generate`.
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
@@ -193,10 +202,7 @@ impl Plan {
                 return Err(Error::Usage(said));
             }
         }
-        if (characters as u128) * (frames as u128) * (model.frame_size as u128) > MAX_NUMBERS {
-            let said = format!("{characters} characters of {frames} frames are more than one motion holds");
-            return Err(Error::Usage(format!("{said}; take fewer --characters or --frames, with several --seed")));
-        }
+        holds(characters, frames, model.frame_size)?;
         let starts = match &args.start {
             Some(start) => vec![find_start(set, source, start, conditions)?; characters],
             None => {

@@ -79,15 +79,17 @@ impl Output {
     /// Writes the clips of a set, of which there are no more than was said; the files. An npz holds the set as it is,
     /// `extras`, and what follows from the features: `roots` and `positions` of all joints in the world.
     pub(super) fn write(&self, set: &Dataset, bones: Bones, extras: Vec<Extra>) -> Result<Vec<PathBuf>> {
-        let takes = |rig| (0..set.end_indices.len()).map(move |clip| self.take(set, rig, clip, bones));
+        // All of them before the first is written.
+        let takes =
+            |rig| (0..set.end_indices.len()).map(|clip| self.take(set, rig, clip, bones)).collect::<Result<Vec<_>>>();
         match (self.format, &set.rig) {
-            (Format::Bvh, Some(rig)) => takes(rig)
+            (Format::Bvh, Some(rig)) => takes(rig)?
+                .iter()
                 .zip(&self.files)
-                .map(|(take, file)| atomic::write(file, export::bvh::text(&take?).as_bytes()).map(|()| file.clone()))
+                .map(|(take, file)| atomic::write(file, export::bvh::text(take).as_bytes()).map(|()| file.clone()))
                 .collect(),
             (Format::Glb, Some(rig)) => {
-                let takes = takes(rig).collect::<Result<Vec<_>>>()?;
-                atomic::write(&self.files[0], &export::glb::bytes(&takes)).map(|()| self.files.clone())
+                atomic::write(&self.files[0], &export::glb::bytes(&takes(rig)?)).map(|()| self.files.clone())
             }
             _ => self.write_npz(set, extras).map(|()| self.files.clone()),
         }

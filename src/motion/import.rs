@@ -88,7 +88,7 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
 
     let mut assumed = conventions.said(options);
     if repeated > 0 {
-        assumed.push(format!("files: {repeated} were given more than once and taken once"));
+        assumed.push(format!("files: {repeated} given more than once, taken once"));
     }
     assumed.extend(summary.said(options));
     assumed.extend(level(&mut set, &conventions, options));

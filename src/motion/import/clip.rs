@@ -18,7 +18,7 @@ const RATE_TOLERANCE: f64 = 0.002;
 /// median) from frame to frame after it, and this part of a leg's length, in the mean.
 const INSERTED: (f64, f64) = (5.0, 0.05);
 /// A file's up is another than that of the files before it when its hips are this many times as far above the toes as they are
-/// off to any side. (People who lie have no up.)
+/// off to any side. (Someone who lies along that axis all the time has to be imported with `--up`.)
 const CLEARLY: f64 = 2.0;
 
 /// What the files of a set have in common, found in the first.
@@ -83,7 +83,7 @@ impl Conventions {
         let up = upright(&recording, &picked, CLEARLY).filter(|up| options.up.is_none() && *up != self.up);
         if let Some(up) = up {
             let what = format!("its hips are above the toes along {up}, not {} as in the files before it", self.up);
-            return Err(refuse(what, "import it apart, or give --up"));
+            return Err(refuse(what, &format!("import it apart, or give --up {} if the person lies", self.up)));
         }
         self.take(source, options, &recording, added, &picked)
     }

@@ -155,7 +155,7 @@ pub struct Source {
 
 /// The files that paths stand for: files as they are, folders with everything below them that is named like motion (`.bvh`,
 /// and `.txt` when `numbers` are asked for), in the order of their names; and how many were left out as they were there
-/// already. No two clips go by one name.
+/// already. Clips of one name in several folders go by their folders, too.
 pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
     let mut found = Vec::new();
     for path in paths {
@@ -191,7 +191,7 @@ pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
 
 /// Puts folders before the names of clips that are named alike, as many as tell them apart.
 fn tell_apart(sources: &mut [Source]) {
-    let place = |source: &Source| std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
+    let place = |source: &Source| fs::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone());
     loop {
         let mut places: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
         for source in sources.iter() {
