@@ -300,11 +300,16 @@ impl<T: Real> Parameters<T> {
         Var { value: self.part(self.values, tensor.first, rows, cols), grad }
     }
 
-    /// The layer that a call computes, by the first tensor it is given: `encoder.fc1`.
+    /// The layer that a call computes, by the first tensor it is given: `encoder.fc1`; of several layers what their names begin with:
+    /// `decoder.gate`.
     pub fn layer(&self, call: &Call) -> Option<&str> {
         let starts = |place: Mat<T>| call.fields().iter().any(|field| field.bytes.start == place.offset());
-        let tensor = self.layout.tensors.iter().find(|tensor| starts(self.place(self.values, tensor)))?;
-        Some(tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name))
+        let given = self.layout.tensors.iter().filter(|tensor| starts(self.place(self.values, tensor)));
+        let mut names = given.map(|tensor| tensor.name.as_str());
+        let first = names.next()?;
+        let Some(layer) = first.strip_suffix(".weight") else { return Some(first) };
+        let several = names.any(|name| name.ends_with(".weight"));
+        Some(layer.rsplit_once('.').filter(|_| several).map_or(layer, |(begin, _)| begin))
     }
 
     /// A tensor's place among [`Parameters::values`] or, for trainable ones, `grads`, `m` and `v`.
