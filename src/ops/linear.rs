@@ -121,9 +121,7 @@ impl<T: Real> Linear<T> {
             scalar: Default::default(),
         }
     }
-}
 
-impl<T: Real> Linear<T> {
     /// Appends the gradients of w and bias, from that of y before the activation.
     pub(super) fn weight_gradients(&self, plan: &mut Plan) {
         let add_dw = plan.accumulate(self.w.grad);

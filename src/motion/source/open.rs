@@ -182,24 +182,24 @@ pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
             return Err(known.unwrap_or_else(|| Error::data(path, "holds no file of motion", mend)));
         }
     }
-    let (all, mut seen) = (found.len(), HashSet::new());
-    found.retain(|source| seen.insert(fs::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone())));
-    tell_apart(&mut found);
-    let repeated = all - found.len();
-    Ok((found, repeated))
+    let place = |source: &Source| fs::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone());
+    let mut placed: Vec<_> = found.into_iter().map(|source| (place(&source), source)).collect();
+    let (all, mut seen) = (placed.len(), HashSet::new());
+    placed.retain(|(place, _)| seen.insert(place.clone()));
+    tell_apart(&mut placed);
+    let repeated = all - placed.len();
+    Ok((placed.into_iter().map(|(_, source)| source).collect(), repeated))
 }
 
-/// Puts folders before the names of clips that are named alike, as many as tell them apart.
-fn tell_apart(sources: &mut [Source]) {
-    let place = |source: &Source| fs::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone());
+/// Puts folders before the names of clips that are named alike, as many as tell them apart; each file with its place.
+fn tell_apart(sources: &mut [(PathBuf, Source)]) {
     loop {
         let mut places: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
-        for source in sources.iter() {
-            places.entry(stem(source.name.as_ref())).or_default().insert(stem(&place(source)));
+        for (place, source) in sources.iter() {
+            places.entry(stem(source.name.as_ref())).or_default().insert(stem(place));
         }
         let mut changed = false;
-        for source in sources.iter_mut().filter(|source| places[&stem(source.name.as_ref())].len() > 1) {
-            let place = place(source);
+        for (place, source) in sources.iter_mut().filter(|(_, one)| places[&stem(one.name.as_ref())].len() > 1) {
             let mut folders = place.components().rev().filter_map(|part| match part {
                 Component::Normal(name) => Some(name.to_string_lossy()),
                 _ => None,
