@@ -272,7 +272,11 @@ fn doctor_says_what_there_is() {
     let report: serde_json::Value = serde_json::from_str(&result(&mut command)).unwrap();
     assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
     assert!(report["threads"].as_u64().unwrap() >= 1);
-    assert!(report["vector"].is_array());
+    let vector = report["vector"].as_array().unwrap();
+    let has = |set: &str| vector.iter().any(|found| found == set);
+    if has("avx512f") || has("avx2") && has("fma") || has("neon") {
+        assert!(report["vector_in_use"].is_string(), "{report}");
+    }
     assert_eq!(report["cuda_driver"], driver.to_str().unwrap());
     assert_eq!(report["runs_problem"], serde_json::Value::Null);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "doctor leaves nothing behind");

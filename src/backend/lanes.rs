@@ -1,7 +1,21 @@
 //! The vector instructions that products are written with, for both number types: a thin layer over `pulp`, which
 //! picks the widest set the processor has when the program runs.
 #![allow(unsafe_code)]
-use pulp::Simd;
+use pulp::{Arch, Simd};
+
+/// The widest vector instructions that this processor runs and this program has code for, of which products are made;
+/// none: scalar loops. (A build whose `pulp` lacks one of these sets does not compile here.)
+pub fn in_use() -> Option<&'static str> {
+    match Arch::new() {
+        #[cfg(target_arch = "x86_64")]
+        Arch::V4(_) => Some("avx512"),
+        #[cfg(target_arch = "x86_64")]
+        Arch::V3(_) => Some("avx2"),
+        #[cfg(target_arch = "aarch64")]
+        Arch::Neon(_) => Some("neon"),
+        _ => None,
+    }
+}
 
 /// A number that fits side by side into vector registers.
 ///

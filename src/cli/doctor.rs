@@ -1,5 +1,5 @@
 //! What this machine offers, found without loading anything.
-use crate::backend::cuda;
+use crate::backend::{cuda, lanes};
 use serde::Serialize;
 use std::fmt;
 use std::fs;
@@ -20,6 +20,8 @@ pub struct Report {
     pub threads: usize,
     /// Vector instruction sets of the processor.
     pub vector: Vec<&'static str>,
+    /// The widest of them that products are made of; none: scalar loops.
+    pub vector_in_use: Option<&'static str>,
     /// Memory of the machine, bytes; less when a container limits it.
     pub memory: Option<u64>,
     /// Memory that is free to use now, bytes.
@@ -46,6 +48,7 @@ impl Report {
             cpu: line_value("/proc/cpuinfo", "model name"),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             vector: vector_sets(),
+            vector_in_use: lanes::in_use(),
             memory: container_limit().into_iter().chain(meminfo("MemTotal")).min(),
             memory_available: container_limit().into_iter().chain(meminfo("MemAvailable")).min(),
             cuda_driver: find_library("libcuda.so.1"),
@@ -70,7 +73,7 @@ impl fmt::Display for Report {
             [] => unknown(),
             sets => sets.join(" "),
         };
-        writeln!(f, "vector    {vector}")?;
+        writeln!(f, "vector    {vector}; products use {}", self.vector_in_use.unwrap_or("scalar loops"))?;
         let (all, free) = (memory(self.memory), memory(self.memory_available));
         writeln!(f, "memory    {all}, {free} available")?;
         match &self.cuda_driver {

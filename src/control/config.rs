@@ -50,6 +50,8 @@ keys! {
         actor_gain: f64 = 0.01;
         /// Standard deviation that exploration starts with (latents are 4 times the action: 0.25 is the prior's)
         initial_std: f64 = 0.25;
+        /// Share of its noise that exploration keeps from one step to the next (0 = none): noise that lasts moves the character further
+        noise_correlation: f64 = 0.0;
     }
     "PPO" {
         /// P: characters side by side
@@ -270,6 +272,7 @@ impl Config {
             ("gae_lambda", self.gae_lambda.unwrap_or(0.0)),
             ("adam_beta1", self.adam_beta1),
             ("adam_beta2", self.adam_beta2),
+            ("noise_correlation", self.noise_correlation),
         ] {
             let most = if key.starts_with('g') { 1.0 } else { 1.0 - f64::EPSILON };
             if !(0.0..=most).contains(&value) {

@@ -8,10 +8,11 @@ use crate::arena::{Arena, Mat};
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Data, Meta, Progress, Tensor};
 use crate::layout::Parameters;
+use crate::ops::axpby;
 use crate::ops::experience::{Step, store};
 use crate::ops::noise::normal;
 use crate::ops::ppo_loss::slot;
-use crate::philox::Purpose;
+use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
 use crate::{Error, Result};
 use std::path::Path;
@@ -34,6 +35,8 @@ pub struct Setup<'a> {
     pub begin: Plan,
     /// One step of the exploring policy, kept for learning.
     pub explore: Plan,
+    /// [P, A] noise of the last step, where the next one keeps some of it.
+    noise: Mat<f32>,
     /// The arena all of them lie in.
     pub memory: Memory<'a>,
     /// Where training stands: `epoch` counts updates.
@@ -62,7 +65,7 @@ impl<'a> Setup<'a> {
         let update = Update::new(&mut arena, &policy, material.observation, &ppo_options(c))?;
         let mut begin = Plan::default();
         update.begin(&mut begin, stage.environment.observation)?;
-        let explore = explore(&mut arena, &stage, &update)?;
+        let (explore, noise) = explore(&mut arena, &stage, &update, c.noise_correlation)?;
         let mut memory = Memory::new(backend, arena)?;
 
         material.write_frozen(&frozen, &mut memory)?;
@@ -70,7 +73,7 @@ impl<'a> Setup<'a> {
         show.stage.furnish(&material, &mut memory)?;
         let (at, episodes, rate) = (Progress::start(material.fingerprint), vec![0.0; characters], c.learning_rate);
         let mut setup =
-            Setup { config, material, policy, stage, show, update, begin, explore, memory, at, episodes, rate };
+            Setup { config, material, policy, stage, show, update, begin, explore, noise, memory, at, episodes, rate };
         match given {
             None => setup.initialize()?,
             Some((checkpoint, path)) => setup.restore(&checkpoint, path)?,
@@ -87,6 +90,9 @@ impl<'a> Setup<'a> {
         let logstd = self.policy.var("dist.logstd._bias").value;
         let initial = self.config.initial_std.ln() as f32;
         self.memory.write(logstd, &vec![initial; logstd.len()])?;
+        let first = Stream::new(self.config.seed, Purpose::Explore, 0);
+        let noise = (0..self.noise.len().div_ceil(4)).flat_map(|block| first.normals(block as u32));
+        self.memory.write(self.noise, &noise.take(self.noise.len()).collect::<Vec<_>>())?;
         self.stage.restart(&mut self.memory)
     }
 
@@ -109,6 +115,7 @@ impl<'a> Setup<'a> {
             ("world.noise", w.noise),
             ("world.outcome", w.outcome),
             ("world.observation", self.stage.environment.observation),
+            ("explore.noise", self.noise),
         ];
         all.into_iter().filter(|(_, mat)| !mat.is_none()).collect()
     }
@@ -195,16 +202,25 @@ fn ppo_options(c: &Config) -> ppo::Options {
     }
 }
 
-/// One step of the exploring policy, kept for learning.
-fn explore(arena: &mut Arena, stage: &Stage, update: &Update<f32>) -> Result<Plan> {
+/// One step of the exploring policy, kept for learning, and the noise that the next one keeps `correlation` of: a first-order
+/// autoregressive process whose numbers are standard normal at each step (after Hollenstein, Martius and Piater, "Colored noise
+/// in PPO", 2024, whose noise has another spectrum).
+fn explore(arena: &mut Arena, stage: &Stage, update: &Update<f32>, correlation: f64) -> Result<(Plan, Mat<f32>)> {
     let env = &stage.environment;
-    let noise = arena.mat(env.action.rows(), env.action.cols());
+    let mut mat = || arena.mat(env.action.rows(), env.action.cols());
+    let (noise, [fresh, last]) = (mat(), if correlation > 0.0 { [mat(), mat()] } else { [Mat::NONE; 2] });
     let mut explore = stage.step(|plan| {
-        normal::push(plan, stage.state, noise, Purpose::Explore, 1.0);
+        if last.is_none() {
+            normal::push(plan, stage.state, noise, Purpose::Explore, 1.0);
+        } else {
+            normal::push(plan, stage.state, fresh, Purpose::Explore, (1.0 - correlation * correlation).sqrt());
+            axpby::push(plan, (1.0, fresh), (correlation, last), noise)?;
+            axpby::push(plan, (1.0, noise), (0.0, Mat::NONE), last)?;
+        }
         stage.act(plan, noise)
     })?;
     let outcome = env.world.outcome;
     let kept = Step { observation: env.observation, action: env.action, log_prob: stage.log_prob, outcome };
     store::push(&mut explore, stage.state, &kept, &update.rollout);
-    Ok(explore)
+    Ok((explore, last))
 }
