@@ -62,7 +62,7 @@ fn bench(
         }
     }
     for _ in 0..updates {
-        run.memory.write(run.update.cursor, &[0, 0])?;
+        run.update.rewind(&mut run.memory)?;
         for _ in 0..STEPS.min(run.update.schedule.len()) / TOGETHER {
             optimizer.add(1e6 * backend.seconds(&mut || run.memory.repeat(&run.update.step, TOGETHER))?);
         }
@@ -94,10 +94,10 @@ fn bench(
     println!("  environment step");
     timer::print_kernels(&calls);
     if updates > 0 {
-        let (step, cursor) = (std::mem::take(&mut run.update.step), run.update.cursor);
+        let (step, cursors) = (std::mem::take(&mut run.update.step), run.update.cursors);
         let steps = run.update.schedule.len();
         let calls = timer::calls(step, &mut run.memory, (RUNS, 1), |memory, step| match step % steps {
-            0 => memory.write(cursor, &[0, 0]),
+            0 => cursors.into_iter().try_for_each(|cursor| memory.write(cursor, &[0, 0])),
             _ => Ok(()),
         })?;
         println!("  optimizer step");

@@ -284,6 +284,19 @@ impl<T: Real> Parameters<T> {
         self.part(self.values, 0, 1, self.layout.trainable)
     }
 
+    /// Where a tensor begins among all values.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn first(&self, name: &str) -> usize {
+        self.named(name).first
+    }
+
+    fn named(&self, name: &str) -> &Tensor {
+        let tensor = self.layout.tensors.iter().find(|t| t.name == name);
+        tensor.unwrap_or_else(|| panic!("no parameter {name}"))
+    }
+
     fn part(&self, of: Mat<T>, first: usize, rows: usize, cols: usize) -> Mat<T> {
         if of.is_none() { of } else { of.reshaped(of.len(), 1).rows_at(first, rows * cols).reshaped(rows, cols) }
     }
@@ -293,8 +306,7 @@ impl<T: Real> Parameters<T> {
     /// # Panics
     /// When the model has no tensor of that name.
     pub fn var(&self, name: &str) -> Var<T> {
-        let tensor = self.layout.tensors.iter().find(|t| t.name == name);
-        let tensor = tensor.unwrap_or_else(|| panic!("no parameter {name}"));
+        let tensor = self.named(name);
         let (rows, cols) = tensor.matrix();
         let grad = if tensor.trainable { self.part(self.grads, tensor.first, rows, cols) } else { Mat::NONE };
         Var { value: self.part(self.values, tensor.first, rows, cols), grad }

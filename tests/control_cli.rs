@@ -185,6 +185,17 @@ fn a_controller_is_measured_and_makes_motion() {
 }
 
 #[test]
+fn exploration_falls_to_its_bound() {
+    let desk = Desk::new("");
+    for (name, bound, most) in [("falls", "0.1", [0.25, 0.25 / 2.5f64.sqrt(), 0.1]), ("stays", "0", [0.25; 3])] {
+        desk.control(&format!("--task target --name {name} --updates 3 --final-std {bound} --learning-rate 1e-5"));
+        let stds: Vec<f64> = desk.outcome(name).0.iter().map(|record| record.std).collect();
+        // Learning itself moves them a little.
+        assert!(stds.iter().zip(most).all(|(std, most)| (std / most - 1.0).abs() < 0.01), "{stds:?}, bounds {most:?}");
+    }
+}
+
+#[test]
 fn what_latents_cost_in_training_is_not_measured() {
     let desk = Desk::new("");
     let [free, dear] = ["0", "5"].map(|cost| {

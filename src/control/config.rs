@@ -50,6 +50,9 @@ keys! {
         actor_gain: f64 = 0.01;
         /// Standard deviation that exploration starts with (latents are 4 times the action: 0.25 is the prior's)
         initial_std: f64 = 0.25;
+        /// Standard deviation that it ends with at most (0 = no bound), which falls there by the same share with each update
+        #[serde(with = "zero_is_none")]
+        final_std: f64 => Option<f64> = Some(0.05);
         /// Share of its noise that exploration keeps from one step to the next (0 = none): noise that lasts moves the character further
         noise_correlation: f64 = 0.0;
     }
@@ -85,6 +88,9 @@ keys! {
         learning_rate: f64 = 3e-4;
         /// Learning rate it falls to, or the smallest that adaptive comes to
         final_learning_rate: f64 = 1e-5;
+        /// Learning rate of the critic (0 = the policy's): it has values to learn however far the policy may go
+        #[serde(with = "zero_is_none")]
+        critic_learning_rate: f64 => Option<f64> = Some(5e-4);
         /// How it changes
         decay: Decay = Decay::Adaptive;
         /// Adaptive: KL that an update is to change the policy by, nats; falls to a quarter over all updates
@@ -158,6 +164,7 @@ impl Config {
                 normalize_observations: false,
                 actor_gain: 5.0 / 3.0,
                 initial_std: 1.0,
+                final_std: None,
                 characters: 100,
                 steps: 0,
                 updates: 833,
@@ -165,12 +172,19 @@ impl Config {
                 ppo_epochs: 10,
                 reward_scale: 1.0,
                 learning_rate: 3e-5,
+                critic_learning_rate: None,
                 final_learning_rate: 1e-5,
                 decay: Decay::Exponential,
                 seed: 16,
                 ..Config::default()
             },
         }
+    }
+
+    /// Largest standard deviation with which update `update` (from 1) explores, where there is a bound.
+    pub fn largest_std(&self, update: usize) -> Option<f64> {
+        let done = (update - 1) as f64 / (self.updates - 1).max(1) as f64;
+        Some(self.initial_std * (self.final_std? / self.initial_std).powf(done))
     }
 
     /// The learning rate after update `update` (from 1) at `rate` that moved the policy by `kl`: a step twice as long moves it
@@ -255,11 +269,13 @@ impl Config {
         for (key, value) in [
             ("actor_gain", self.actor_gain),
             ("initial_std", self.initial_std),
+            ("final_std", self.final_std.unwrap_or(1.0)),
             ("reward_scale", self.reward_scale),
             ("target_kl", self.target_kl),
             ("clip", self.clip),
             ("max_grad_norm", self.max_grad_norm),
             ("learning_rate", self.learning_rate),
+            ("critic_learning_rate", self.critic_learning_rate.unwrap_or(1.0)),
             ("adam_eps", self.adam_eps),
             ("max_minutes", self.max_minutes.unwrap_or(1.0)),
         ] {

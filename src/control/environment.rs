@@ -76,6 +76,12 @@ pub fn action_size(task: Task, model: &ModelConfig) -> usize {
     }
 }
 
+/// What a normalised observation multiplies the `task` numbers of the task by, so that they weigh as much as the `pose` ones of the
+/// pose: a policy that sees two numbers beside hundreds learns long to look at them.
+pub fn task_gain(pose: usize, task: usize) -> f64 {
+    (pose as f64 / task as f64).sqrt()
+}
+
 impl<T: Real> Environment<T> {
     /// Lays out an environment; `state` is the current step, `controller` the policy of the maze's lower level. Errors:
     /// shapes that do not fit.
@@ -123,6 +129,11 @@ impl<T: Real> Environment<T> {
         (1.0 - own * own).sqrt() / ((1.0 - own) * ACTION_SCALE)
     }
 
+    fn task_gain(&self) -> f64 {
+        let pose = self.world.history.cols();
+        task_gain(pose, self.world.observation.cols() - pose)
+    }
+
     /// Appends what is seen. Errors: shapes that do not fit.
     pub fn observe(&self, plan: &mut Plan) -> Result<()> {
         self.world.observe(plan);
@@ -131,7 +142,7 @@ impl<T: Real> Environment<T> {
         };
         rescale::push(plan, self.world.observation, scale, shift, self.observation)?;
         match self.world.rules.shows_vectors() {
-            true => log_length::push(plan, self.observation, self.world.history.cols()),
+            true => log_length::push(plan, self.observation, self.world.history.cols(), self.task_gain()),
             false => Ok(()),
         }
     }
@@ -147,8 +158,9 @@ impl<T: Real> Environment<T> {
         let Some(scaling) = self.scaling else {
             return Ok(());
         };
-        let unit = self.world.rules.unit();
-        for (mat, (poses, task)) in scaling.into_iter().zip([(into, 1.0 / unit), (less, 0.0)]) {
+        let rules = self.world.rules;
+        let gain = if rules.shows_vectors() { 1.0 } else { self.task_gain() };
+        for (mat, (poses, task)) in scaling.into_iter().zip([(into, gain / rules.unit()), (less, 0.0)]) {
             let mut values = poses.repeat(self.world.history.cols() / poses.len());
             values.resize(mat.len(), task);
             memory.write(mat, &as_real(&values))?;
@@ -180,7 +192,7 @@ impl<T: Real> Environment<T> {
             let unit = if *normalized { target::RADIUS } else { 1.0 };
             axpby::push(plan, (GOAL_SCALE / unit, action), (0.0, Mat::NONE), *goal)?;
             if *normalized {
-                log_length::push(plan, *goal, 0)?;
+                log_length::push(plan, *goal, 0, task_gain(world.history.cols(), goal.cols()))?;
             }
             actor.forward(plan);
             action = actor.y.value;

@@ -2,6 +2,7 @@
 use super::policy::Perceptron;
 use crate::Result;
 use crate::arena::{Arena, Mat, Var};
+use crate::backend::Memory;
 use crate::layout::Parameters;
 use crate::ops::adam::{self, Adam};
 use crate::ops::advantage::{self, Advantage, OUTCOME};
@@ -42,6 +43,8 @@ pub struct Options {
     pub max_grad_norm: f64,
     /// Adam: beta1, beta2, eps.
     pub adam: [f64; 3],
+    /// Whether the critic's steps have a schedule of their own.
+    pub own_critic_schedule: bool,
 }
 
 impl Options {
@@ -65,8 +68,10 @@ pub struct Update<T> {
     pub order: Mat<u32>,
     /// What the steps to come are, one a mini-batch.
     pub schedule: Mat<StepState>,
-    /// \[0\] the next entry of the schedule.
-    pub cursor: Mat<u32>,
+    /// The same for the critic, where it has one of its own.
+    pub critic_schedule: Mat<StepState>,
+    /// \[0\] the next entry of each schedule.
+    pub cursors: [Mat<u32>; 2],
     /// See [`crate::ops::ppo_loss::slot`].
     pub losses: Mat<f64>,
     /// Sums over the mini-batches so far.
@@ -103,9 +108,20 @@ impl<T: Real> Update<T> {
 
         let rows = o.minibatch.min(n);
         let (order, schedule) = (arena.mat(1, o.epochs * n), arena.mat(1, o.epochs * o.minibatches()));
-        let (cursor, state, losses) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, LOSSES));
-        let chunks = |chunk: usize| parameters.grads.len().div_ceil(chunk);
-        let (squares, clipped) = (arena.mat(1, chunks(clip_grad::CHUNK)), arena.mat(1, chunks(adam::CHUNK)));
+        let critic_schedule = if o.own_critic_schedule { arena.mat(1, schedule.len()) } else { Mat::NONE };
+        let cursors = [(); 2].map(|()| arena.mat(1, 2));
+        let ([state, critic_state], losses) = ([(); 2].map(|()| arena.mat(1, 1)), arena.mat(1, LOSSES));
+        let squares = arena.mat(1, parameters.grads.len().div_ceil(clip_grad::CHUNK));
+        // Actor and critic, or both as one.
+        let (whole, critic) = (parameters.trainable().len(), parameters.first("critic.0.weight"));
+        let learners = match o.own_critic_schedule {
+            true => vec![(0..critic, state), (critic..whole, critic_state)],
+            false => vec![(0..whole, state)],
+        };
+        let learners: Vec<_> = learners
+            .into_iter()
+            .map(|(range, state)| (arena.mat(1, range.len().div_ceil(adam::CHUNK)), range, state))
+            .collect();
         let (mu, sigma, gate) = (Mat::<T>::NONE, Mat::NONE, Mat::NONE);
         let sum = EpochSums { losses, kl: Mat::NONE, mu, sigma, gate, code: Mat::NONE, squares, experts: 0 };
         let sums = sum.place(arena);
@@ -133,7 +149,10 @@ impl<T: Real> Update<T> {
             let Options { clip, entropy_weight, max_grad_norm, adam: [beta1, beta2, eps], .. } = *o;
             let loss = PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight }.check()?;
             let mut plan = Plan::default();
-            begin_step::push::<T>(&mut plan, schedule, losses, cursor, state);
+            begin_step::push::<T>(&mut plan, schedule, losses, cursors[0], state);
+            if o.own_critic_schedule {
+                begin_step::push::<T>(&mut plan, critic_schedule, losses, cursors[1], critic_state);
+            }
             gather::push(&mut plan, (state, order), &rollout, (returns, advantages), (batch, &samples));
             actor.forward(&mut plan);
             critic.forward(&mut plan);
@@ -142,8 +161,12 @@ impl<T: Real> Update<T> {
             critic.backward(&mut plan);
             actor.backward(&mut plan);
             clip_grad::push(&mut plan, parameters.grads, squares, max_grad_norm)?;
-            let (param, grad, m, v) = (parameters.trainable(), parameters.grads, parameters.m, parameters.v);
-            adam::push(&mut plan, &Adam { param, grad, m, v, squares: clipped, state, losses, beta1, beta2, eps });
+            for (squares, range, state) in &learners {
+                let all = [parameters.trainable(), parameters.grads, parameters.m, parameters.v];
+                let [param, grad, m, v] = all.map(|mat| mat.reshaped(whole, 1).rows_at(range.start, range.len()));
+                let (squares, state) = (*squares, *state);
+                adam::push(&mut plan, &Adam { param, grad, m, v, squares, state, losses, beta1, beta2, eps });
+            }
             sum.push(&mut plan, sums);
             Ok(plan)
         };
@@ -156,7 +179,8 @@ impl<T: Real> Update<T> {
             advantages,
             order,
             schedule,
-            cursor,
+            critic_schedule,
+            cursors,
             losses,
             sums,
             squares,
@@ -164,6 +188,11 @@ impl<T: Real> Update<T> {
             step,
             rest,
         })
+    }
+
+    /// Goes back to the beginning of the schedules. Errors: those of the backend.
+    pub fn rewind(&self, memory: &mut Memory) -> Result<()> {
+        self.cursors.into_iter().try_for_each(|cursor| memory.write(cursor, &[0, 0]))
     }
 
     /// Appends the copy of what is seen now to the front of the rollout.

@@ -199,6 +199,7 @@ fn ppo_options(c: &Config) -> ppo::Options {
         entropy_weight: c.entropy_weight,
         max_grad_norm: c.max_grad_norm,
         adam: [c.adam_beta1, c.adam_beta2, c.adam_eps],
+        own_critic_schedule: c.critic_learning_rate.is_some(),
     }
 }
 

@@ -1,4 +1,5 @@
 //! What a page needs to let a person steer: decoder and policy of a joystick controller, packed for `steer.js`, which runs them.
+use super::environment::task_gain;
 use super::play::Performance;
 use super::stage::Material;
 use crate::Result;
@@ -24,10 +25,11 @@ impl Steering {
         let m = decoder.model();
         let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
         let single = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
+        let gain = task_gain(m.frame_size * m.condition_frames, rules.task.extra(m.latent_size));
         let fixed = json!({
             "variant": m.variant, "frame_size": m.frame_size, "condition_frames": m.condition_frames, "experts": m.experts,
             "position_gain": m.position_gain,
-            "frame_skip": frame_skip, "normalized": material.normalizes(), "unit": rules.unit(), "body": rules.body,
+            "frame_skip": frame_skip, "normalized": material.normalizes(), "unit": rules.unit(), "task_gain": gain, "body": rules.body,
             "top": rules.speed, "fps": material.rig.fps, "metres": METRES, "lost": crate::ops::world::LOST * rules.body,
             "scale": single(scale), "shift": single(shift),
         });

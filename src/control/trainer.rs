@@ -74,6 +74,11 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
 /// Lets the policy explore for the steps of a rollout. Errors: those of the backend.
 pub fn rollout(run: &mut Setup) -> Result<()> {
     let steps = run.config.steps();
+    if let Some(most) = run.config.largest_std(run.at.epoch) {
+        let (logstd, most) = (run.policy.var("dist.logstd._bias").value, most.ln() as f32);
+        let bounded: Vec<f32> = run.memory.read(logstd)?.into_iter().map(|x| x.min(most)).collect();
+        run.memory.write(logstd, &bounded)?;
+    }
     let done = ((run.at.epoch - 1) * steps) as u64;
     run.stage.write_steps(&mut run.memory, done, steps)?;
     run.memory.run(&run.begin)?;
@@ -92,14 +97,17 @@ pub fn learn(run: &mut Setup) -> Result<()> {
         let number = (run.at.epoch * c.ppo_epochs + epoch) as u64;
         order.extend(Stream::new(c.seed, Purpose::Shuffle, number).permutation(n));
     }
-    let state = |i: usize| StepState {
+    let state = |rate: f64, i: usize| StepState {
         minibatch: (i / per_epoch * n + i % per_epoch * minibatch) as u32,
         ..adam_state(rate, [c.adam_beta1, c.adam_beta2], run.at.step + 1 + i as u64)
     };
-    let states: Vec<StepState> = (0..c.ppo_epochs * per_epoch).map(state).collect();
+    let states = |rate| (0..c.ppo_epochs * per_epoch).map(|i| state(rate, i)).collect::<Vec<StepState>>();
     run.memory.write(update.order, &order)?;
-    run.memory.write(update.schedule, &states)?;
-    run.memory.write(update.cursor, &[0, 0])?;
+    run.memory.write(update.schedule, &states(rate))?;
+    if let Some(rate) = c.critic_learning_rate {
+        run.memory.write(update.critic_schedule, &states(rate))?;
+    }
+    update.rewind(&mut run.memory)?;
     run.memory.write(update.sums, &vec![0.0; update.sums.len()])?;
     run.memory.run(&update.estimate)?;
     for _ in 0..c.ppo_epochs {
@@ -108,7 +116,7 @@ pub fn learn(run: &mut Setup) -> Result<()> {
             run.memory.run(rest)?;
         }
     }
-    run.at.step += states.len() as u64;
+    run.at.step += update.schedule.len() as u64;
     let bad = run.memory.read(update.losses)?[slot::NONFINITE_STEP] as u64;
     if bad == 0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Pairs of numbers as vectors of the plane: the direction stays, a length r becomes ln(1 + r). So a policy sees where a point
+//! Pairs of numbers as vectors of the plane: the direction stays, a length r becomes `gain` ln(1 + r). So a policy sees where a point
 //! lies that is near as well as one that is far.
 use super::expect;
 use crate::Result;
@@ -13,6 +13,10 @@ crate::kernel_args! {
         /// [B, D].
         x: T [b * d],
     }
+    numbers {
+        /// Factor of all vectors.
+        gain,
+    }
     sizes {
         /// Rows.
         b,
@@ -25,11 +29,11 @@ crate::kernel_args! {
     }
 }
 
-/// Appends the change of `x` in place, from column `first` on. Errors: shapes that do not fit.
-pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, first: usize) -> Result<()> {
+/// Appends the change of `x` in place, from column `first` on, by `gain`. Errors: shapes that do not fit.
+pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, first: usize, gain: f64) -> Result<()> {
     expect("log_length", "columns of pairs", (x.cols() - first) % 2, 0, "two a pair")?;
     let (b, d, first, scalar) = (size(x.rows()), size(x.cols()), size(first), Default::default());
-    let args = Args { x: x.into(), b, d, first, pad: 0, scalar };
+    let args = Args { x: x.into(), gain, b, d, first, pad: 0, scalar };
     plan.push("log_length", Grid::elements(x.rows(), 128), &[Output::part("x")], args, cpu::log_length::<T>);
     Ok(())
 }
@@ -38,12 +42,13 @@ pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, first: usize) -> Result<()> {
 pub mod cpu {
     use super::*;
 
-    /// x <- x ln(1 + |x|) / |x|, pair by pair
+    /// x <- gain x ln(1 + |x|) / |x|, pair by pair
     pub fn log_length<T: Real>(v: View<'_, T>, _: &Team) {
+        let gain = T::of(v.gain);
         for row in v.x.chunks_exact_mut(v.d) {
             for pair in row[v.first..].chunks_exact_mut(2) {
                 let length = (pair[0] * pair[0] + pair[1] * pair[1]).sqrt();
-                let factor = if length > T::zero() { length.ln_1p() / length } else { T::one() };
+                let factor = if length > T::zero() { gain * length.ln_1p() / length } else { gain };
                 pair.iter_mut().for_each(|x| *x *= factor);
             }
         }

@@ -41,6 +41,7 @@ pub fn ppo<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Repor
         clip: number("clip_param"),
         entropy_weight: number("entropy_coef"),
         max_grad_norm: number("max_grad_norm"),
+        own_critic_schedule: false,
         adam,
     };
     let mut arena = Arena::default();

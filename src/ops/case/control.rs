@@ -70,7 +70,7 @@ fn shortened<T: Real>(b: usize, d: usize, first: usize) -> Case<T> {
     let case = step_case("log_length", format!("b={b} d={d} first={first}"), move |arena| {
         let x = arena.mat(b, d);
         let mut plan = Plan::default();
-        log_length::push(&mut plan, x, first)?;
+        log_length::push(&mut plan, x, first, 3.0)?;
         Ok(Built::step(plan, vec![input("x", Var::constant(x), 5.0)], vec![Var::constant(x)]))
     });
     small(case, b < 64)

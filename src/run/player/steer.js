@@ -96,7 +96,7 @@ class Walker {
     let asked = [c * x - s * z, s * x + c * z];
     if (n.normalized) {
       const length = speed / n.unit;
-      asked = asked.map(k => speed > 0 ? k / speed * Math.log1p(length) : 0);
+      asked = asked.map(k => speed > 0 ? k / speed * n.task_gain * Math.log1p(length) : 0);
     }
     const frames = n.decode(n.act(concat(n.normalized ? condition : this.history, asked)), condition);
     for (let k = 0; k < n.frame_skip; k++) this.move(Float32Array.from({ length: size }, (_, i) => frames[k * size + i] * n.scale[i] + n.shift[i]));
