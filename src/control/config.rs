@@ -52,9 +52,9 @@ keys! {
         initial_std: f64 = 0.25;
         /// Standard deviation that it ends with at most (0 = no bound), which falls there by the same share with each update
         #[serde(with = "zero_is_none")]
-        final_std: f64 => Option<f64> = Some(0.05);
+        final_std: f64 => Option<f64> = Some(0.1);
         /// Share of its noise that exploration keeps from one step to the next (0 = none): noise that lasts moves the character further
-        noise_correlation: f64 = 0.0;
+        noise_correlation: f64 = 0.95;
     }
     "PPO" {
         /// P: characters side by side
@@ -68,12 +68,12 @@ keys! {
         /// Times that each rollout is learned from
         ppo_epochs: usize = 3;
         /// Discount of rewards
-        gamma: f64 = 0.99;
+        gamma: f64 = 0.98;
         /// Decay of the advantage estimator; 0 = plain discounted returns
         #[serde(with = "zero_is_none")]
         gae_lambda: f64 => Option<f64> = Some(0.95);
         /// What rewards are multiplied by: 1 - gamma makes a return a mean of rewards
-        reward_scale: f64 = 0.01;
+        reward_scale: f64 = 0.02;
         /// How far the probability ratio may leave 1
         clip: f64 = 0.2;
         /// Weight of the value loss
@@ -90,7 +90,7 @@ keys! {
         final_learning_rate: f64 = 1e-5;
         /// Learning rate of the critic (0 = the policy's): it has values to learn however far the policy may go
         #[serde(with = "zero_is_none")]
-        critic_learning_rate: f64 => Option<f64> = Some(5e-4);
+        critic_learning_rate: f64 => Option<f64> = Some(3e-3);
         /// How it changes
         decay: Decay = Decay::Adaptive;
         /// Adaptive: KL that an update is to change the policy by, nats; falls to a quarter over all updates
@@ -165,11 +165,13 @@ impl Config {
                 actor_gain: 5.0 / 3.0,
                 initial_std: 1.0,
                 final_std: None,
+                noise_correlation: 0.0,
                 characters: 100,
                 steps: 0,
                 updates: 833,
                 minibatches: 120,
                 ppo_epochs: 10,
+                gamma: 0.99,
                 reward_scale: 1.0,
                 learning_rate: 3e-5,
                 critic_learning_rate: None,

@@ -76,10 +76,10 @@ pub fn action_size(task: Task, model: &ModelConfig) -> usize {
     }
 }
 
-/// What a normalised observation multiplies the `task` numbers of the task by, so that they weigh as much as the `pose` ones of the
-/// pose: a policy that sees two numbers beside hundreds learns long to look at them.
+/// What a normalised observation multiplies the `task` numbers of the task by: half way (as a ratio) to where they weigh as much as
+/// the `pose` ones of the pose. A policy that sees two numbers beside hundreds learns long to look at them.
 pub fn task_gain(pose: usize, task: usize) -> f64 {
-    (pose as f64 / task as f64).sqrt()
+    (pose as f64 / task as f64).sqrt().sqrt()
 }
 
 impl<T: Real> Environment<T> {
