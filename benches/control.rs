@@ -41,6 +41,9 @@ fn bench(
         steps: STEPS,
         minibatches: characters * STEPS / MINIBATCH,
         ppo_epochs: EPOCHS,
+        noise_correlation: 0.0,
+        final_std: None,
+        critic_learning_rate: None,
         ..Config::default()
     };
     let mut run = Setup::new(&config, backend, None)?;

@@ -196,6 +196,37 @@ fn exploration_falls_to_its_bound() {
 }
 
 #[test]
+fn noise_that_lasts_stays_standard_normal() {
+    let desk = Desk::new("");
+    for steps in [1, 40] {
+        let name = format!("noise-{steps}");
+        desk.control(&format!(
+            "--task target --name {name} --updates 1 --characters 800 --steps {steps} --noise-correlation 0.9"
+        ));
+        let (_, _, checkpoint) = desk.outcome(&name);
+        let mut noise = vec![0.0; 800 * 5];
+        checkpoint.copy(&desk.path("-"), "explore.noise", &[800, 5], &mut noise).unwrap();
+        let spread = (noise.iter().map(|x: &f64| x * x).sum::<f64>() / noise.len() as f64).sqrt();
+        // The standard error of the spread of 4,000 normal numbers is 0.011.
+        assert!((spread - 1.0).abs() < 0.056, "after {steps} steps: {spread}");
+    }
+}
+
+#[test]
+fn a_controller_of_before_is_refused() {
+    let desk = Desk::new("");
+    desk.control("--task target --name old --updates 1");
+    let file = desk.path("runs/old/checkpoints/last.safetensors");
+    let mut checkpoint = Checkpoint::load(&file).unwrap();
+    let config = &mut checkpoint.meta.as_mut().unwrap().config;
+    config.as_object_mut().unwrap().remove("noise_correlation").unwrap();
+    checkpoint.save(&file).unwrap();
+    for arguments in ["control eval old", "control train --vae walk --task maze --lower old"] {
+        assert!(desk.refused(arguments, 4).contains("train it anew"));
+    }
+}
+
+#[test]
 fn what_latents_cost_in_training_is_not_measured() {
     let desk = Desk::new("");
     let [free, dear] = ["0", "5"].map(|cost| {
@@ -214,7 +245,10 @@ fn flags_over_environment_over_preset() {
     };
     let both = [("MVAE_CHARACTERS", "7"), ("MVAE_PRESET", "reference"), ("MVAE_BATCH_SIZE", "3")];
     let said = print("--seed 4", &both);
-    for line in ["characters = 7\n", "seed = 4\n", "normalize_observations = false\n", "literal = true\n"] {
+    let published = "normalize_observations = false, literal = true, gamma = 0.99, reward_scale = 1.0, noise_correlation = 0.0, \
+                     final_std = 0.0, critic_learning_rate = 0.0";
+    for line in ["characters = 7", "seed = 4"].into_iter().chain(published.split(", ")) {
+        let line = &format!("{line}\n");
         assert!(said.contains(line), "{line} is not in {said}");
     }
     assert!(print("--characters 9", &both).contains("characters = 9\n"));

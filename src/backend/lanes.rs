@@ -8,7 +8,7 @@ use pulp::{Arch, Simd};
 pub fn in_use() -> Option<&'static str> {
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
-        Arch::V4(_) => Some("avx512"),
+        Arch::V4(_) => Some("avx512f"),
         #[cfg(target_arch = "x86_64")]
         Arch::V3(_) => Some("avx2"),
         #[cfg(target_arch = "aarch64")]

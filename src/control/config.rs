@@ -42,7 +42,7 @@ keys! {
         literal: bool = false;
     }
     "Policy" {
-        /// Show the policy poses as the decoder sees them and the task in its natural units
+        /// Show the policy poses as the decoder sees them and the task in its natural units, with more weight than a number of a pose
         normalize_observations: bool = true;
         /// Width of the hidden layers
         hidden_size: usize = 256;
@@ -88,13 +88,13 @@ keys! {
         learning_rate: f64 = 3e-4;
         /// Learning rate it falls to, or the smallest that adaptive comes to
         final_learning_rate: f64 = 1e-5;
-        /// Learning rate of the critic (0 = the policy's): it has values to learn however far the policy may go
-        #[serde(with = "zero_is_none")]
-        critic_learning_rate: f64 => Option<f64> = Some(3e-3);
         /// How it changes
         decay: Decay = Decay::Adaptive;
         /// Adaptive: KL that an update is to change the policy by, nats; falls to a quarter over all updates
         target_kl: f64 = 0.04;
+        /// Learning rate of the critic, the same in all updates (0 = the policy's)
+        #[serde(with = "zero_is_none")]
+        critic_learning_rate: f64 => Option<f64> = Some(3e-3);
         /// Adam: decay of the first moment
         adam_beta1: f64 = 0.9;
         /// Adam: decay of the second moment
@@ -185,8 +185,9 @@ impl Config {
 
     /// Largest standard deviation with which update `update` (from 1) explores, where there is a bound.
     pub fn largest_std(&self, update: usize) -> Option<f64> {
+        let last = self.final_std?.min(self.initial_std);
         let done = (update - 1) as f64 / (self.updates - 1).max(1) as f64;
-        Some(self.initial_std * (self.final_std? / self.initial_std).powf(done))
+        Some(self.initial_std * (last / self.initial_std).powf(done))
     }
 
     /// The learning rate after update `update` (from 1) at `rate` that moved the policy by `kl`: a step twice as long moves it
@@ -294,7 +295,8 @@ impl Config {
         ] {
             let most = if key.starts_with('g') { 1.0 } else { 1.0 - f64::EPSILON };
             if !(0.0..=most).contains(&value) {
-                return refuse(format!("{} is {value}, expected 0 to 1", name(key)));
+                let range = if most < 1.0 { "0 or more and below 1" } else { "0 to 1" };
+                return refuse(format!("{} is {value}, expected {range}", name(key)));
             }
         }
         for (key, value) in [("seed", self.seed), ("checkpoint_every", self.checkpoint_every)] {

@@ -77,7 +77,7 @@ pub fn action_size(task: Task, model: &ModelConfig) -> usize {
 }
 
 /// What a normalised observation multiplies the `task` numbers of the task by: half way (as a ratio) to where they weigh as much as
-/// the `pose` ones of the pose. A policy that sees two numbers beside hundreds learns long to look at them.
+/// the `pose` ones of the pose. A policy that sees two numbers beside hundreds takes long to learn to look at them.
 pub fn task_gain(pose: usize, task: usize) -> f64 {
     (pose as f64 / task as f64).sqrt().sqrt()
 }
@@ -129,7 +129,8 @@ impl<T: Real> Environment<T> {
         (1.0 - own * own).sqrt() / ((1.0 - own) * ACTION_SCALE)
     }
 
-    fn task_gain(&self) -> f64 {
+    /// The gain of its own task.
+    fn gain(&self) -> f64 {
         let pose = self.world.history.cols();
         task_gain(pose, self.world.observation.cols() - pose)
     }
@@ -142,7 +143,7 @@ impl<T: Real> Environment<T> {
         };
         rescale::push(plan, self.world.observation, scale, shift, self.observation)?;
         match self.world.rules.shows_vectors() {
-            true => log_length::push(plan, self.observation, self.world.history.cols(), self.task_gain()),
+            true => log_length::push(plan, self.observation, self.world.history.cols(), self.gain()),
             false => Ok(()),
         }
     }
@@ -159,7 +160,7 @@ impl<T: Real> Environment<T> {
             return Ok(());
         };
         let rules = self.world.rules;
-        let gain = if rules.shows_vectors() { 1.0 } else { self.task_gain() };
+        let gain = if rules.shows_vectors() { 1.0 } else { self.gain() };
         for (mat, (poses, task)) in scaling.into_iter().zip([(into, gain / rules.unit()), (less, 0.0)]) {
             let mut values = poses.repeat(self.world.history.cols() / poses.len());
             values.resize(mat.len(), task);

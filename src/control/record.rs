@@ -39,6 +39,9 @@ pub struct UpdateRecord {
     pub learning_rate: f64,
     /// Standard deviation of the policy, mean over the action's entries.
     pub std: f64,
+    /// What the bound of the standard deviation took from the entropy before the policy explored, nats an entry.
+    #[serde(default)]
+    pub entropy_cut: f64,
     /// What is wrong, each in one plain line with what to try.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -62,7 +65,9 @@ pub fn warnings(records: &[UpdateRecord], actions: usize) -> Vec<String> {
         records[from..from + ENDS].iter().map(of).sum::<f64>() / ENDS as f64
     };
     let last = records.len() - ENDS;
-    let grown = (mean(last, |r| r.dist_entropy) - mean(first, |r| r.dist_entropy)) / actions as f64;
+    // What learning did, whatever the bound took in between.
+    let cut: f64 = records[first + ENDS / 2..last + ENDS / 2].iter().map(|r| r.entropy_cut).sum();
+    let grown = (mean(last, |r| r.dist_entropy) - mean(first, |r| r.dist_entropy)) / actions as f64 + cut;
     let (before, now) = (mean(first, |r| r.step_reward), mean(last, |r| r.step_reward));
     let flat = now - before < 0.02 * before.abs();
     if grown < GROWTH || !flat {
@@ -204,6 +209,7 @@ mod tests {
             grad_norm: 1.0,
             learning_rate: 1e-3,
             std: 0.3,
+            entropy_cut: 0.0,
             warnings: Vec::new(),
             timing: untimed.clone(),
         };
@@ -218,5 +224,8 @@ mod tests {
         assert!(warned(2.0, 0.1).is_empty(), "it pays");
         assert!(warned(-2.0, 0.0).is_empty(), "it settles");
         assert!(warnings(&records(2.0, 0.0)[1..], 10).is_empty(), "too early to tell");
+        let mut bounded = records(0.0, 0.0);
+        bounded.iter_mut().for_each(|record| record.entropy_cut = 0.2 / WINDOW as f64);
+        assert_eq!(warnings(&bounded, 10).len(), 1, "held back by the bound alone");
     }
 }

@@ -36,7 +36,7 @@ pub struct Setup<'a> {
     /// One step of the exploring policy, kept for learning.
     pub explore: Plan,
     /// [P, A] noise of the last step, where the next one keeps some of it.
-    noise: Mat<f32>,
+    last_noise: Mat<f32>,
     /// The arena all of them lie in.
     pub memory: Memory<'a>,
     /// Where training stands: `epoch` counts updates.
@@ -45,6 +45,8 @@ pub struct Setup<'a> {
     pub episodes: Vec<f64>,
     /// Learning rate of the next update, where it is adaptive.
     pub rate: f64,
+    /// What the bound of the standard deviation took from the entropy in this update, nats an entry.
+    pub entropy_cut: f64,
 }
 
 impl<'a> Setup<'a> {
@@ -65,15 +67,30 @@ impl<'a> Setup<'a> {
         let update = Update::new(&mut arena, &policy, material.observation, &ppo_options(c))?;
         let mut begin = Plan::default();
         update.begin(&mut begin, stage.environment.observation)?;
-        let (explore, noise) = explore(&mut arena, &stage, &update, c.noise_correlation)?;
+        let (explore, last_noise) = explore(&mut arena, &stage, &update, c.noise_correlation)?;
         let mut memory = Memory::new(backend, arena)?;
 
         material.write_frozen(&frozen, &mut memory)?;
         stage.furnish(&material, &mut memory)?;
         show.stage.furnish(&material, &mut memory)?;
         let (at, episodes, rate) = (Progress::start(material.fingerprint), vec![0.0; characters], c.learning_rate);
-        let mut setup =
-            Setup { config, material, policy, stage, show, update, begin, explore, noise, memory, at, episodes, rate };
+        let entropy_cut = 0.0;
+        let mut setup = Setup {
+            config,
+            material,
+            policy,
+            stage,
+            show,
+            update,
+            begin,
+            explore,
+            last_noise,
+            memory,
+            at,
+            episodes,
+            rate,
+            entropy_cut,
+        };
         match given {
             None => setup.initialize()?,
             Some((checkpoint, path)) => setup.restore(&checkpoint, path)?,
@@ -91,8 +108,8 @@ impl<'a> Setup<'a> {
         let initial = self.config.initial_std.ln() as f32;
         self.memory.write(logstd, &vec![initial; logstd.len()])?;
         let first = Stream::new(self.config.seed, Purpose::Explore, 0);
-        let noise = (0..self.noise.len().div_ceil(4)).flat_map(|block| first.normals(block as u32));
-        self.memory.write(self.noise, &noise.take(self.noise.len()).collect::<Vec<_>>())?;
+        let noise = (0..self.last_noise.len().div_ceil(4)).flat_map(|block| first.normals(block as u32));
+        self.memory.write(self.last_noise, &noise.take(self.last_noise.len()).collect::<Vec<_>>())?;
         self.stage.restart(&mut self.memory)
     }
 
@@ -115,7 +132,7 @@ impl<'a> Setup<'a> {
             ("world.noise", w.noise),
             ("world.outcome", w.outcome),
             ("world.observation", self.stage.environment.observation),
-            ("explore.noise", self.noise),
+            ("explore.noise", self.last_noise),
         ];
         all.into_iter().filter(|(_, mat)| !mat.is_none()).collect()
     }
@@ -204,8 +221,7 @@ fn ppo_options(c: &Config) -> ppo::Options {
 }
 
 /// One step of the exploring policy, kept for learning, and the noise that the next one keeps `correlation` of: a first-order
-/// autoregressive process whose numbers are standard normal at each step (after Hollenstein, Martius and Piater, "Colored noise
-/// in PPO", 2024, whose noise has another spectrum).
+/// autoregressive process whose numbers are standard normal at each step.
 fn explore(arena: &mut Arena, stage: &Stage, update: &Update<f32>, correlation: f64) -> Result<(Plan, Mat<f32>)> {
     let env = &stage.environment;
     let mut mat = || arena.mat(env.action.rows(), env.action.cols());

@@ -59,6 +59,9 @@ impl Material {
     /// Errors: a decoder that cannot do the task, a lower level that is none, a path or maze that cannot be used, another decoder
     /// than the checkpoint's.
     pub fn load(c: &Config, run: Option<(&Checkpoint, &Path)>) -> Result<Self> {
+        if let Some((meta, path)) = run.and_then(|(checkpoint, path)| Some((checkpoint.meta.as_ref()?, path))) {
+            sees_as_now(meta, path)?;
+        }
         let decoder = Trained::load(&c.vae)?;
         let rig = decoder.meta.rig.clone().ok_or_else(|| {
             let what = "names no skeleton, so no task knows its toes and its size";
@@ -322,6 +325,15 @@ fn rules(c: &Config, rig: &Rig, variant: Variant) -> Result<Rules> {
     let latent_cost = if free { 0.0 } else { c.latent_cost };
     let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
     Ok(Rules { task, body, speed, latent_cost, toes, floors, arena: [0.0; 2], horizon, literal })
+}
+
+/// Refuses a controller from before the task counted more in normalised observations. Errors: it is one.
+pub fn sees_as_now(controller: &Meta, path: &Path) -> Result<()> {
+    let of = |key| controller.config.get(key);
+    if of("noise_correlation").is_some() || of("normalize_observations") != Some(&true.into()) {
+        return Ok(());
+    }
+    Err(Error::checkpoint(path, "is of an earlier version, whose policies saw the task otherwise", "train it anew"))
 }
 
 /// What makes a controller one of another decoder, or of other poses to start from, if anything.

@@ -76,7 +76,9 @@ pub fn rollout(run: &mut Setup) -> Result<()> {
     let steps = run.config.steps();
     if let Some(most) = run.config.largest_std(run.at.epoch) {
         let (logstd, most) = (run.policy.var("dist.logstd._bias").value, most.ln() as f32);
-        let bounded: Vec<f32> = run.memory.read(logstd)?.into_iter().map(|x| x.min(most)).collect();
+        let before = run.memory.read(logstd)?;
+        let bounded: Vec<f32> = before.iter().map(|x| x.min(most)).collect();
+        run.entropy_cut = before.iter().zip(&bounded).map(|(x, y)| f64::from(x - y)).sum::<f64>() / before.len() as f64;
         run.memory.write(logstd, &bounded)?;
     }
     let done = ((run.at.epoch - 1) * steps) as u64;
@@ -123,7 +125,7 @@ pub fn learn(run: &mut Setup) -> Result<()> {
     }
     let finite = run.memory.read(update.rollout.observations)?.iter().all(|x| x.is_finite());
     let operation = if finite { "the policy" } else { "the decoder (observations are not finite)" }.to_owned();
-    let mend = "the last checkpoint is intact; try a smaller --learning-rate".to_owned();
+    let mend = "the last checkpoint is intact; try a smaller --critic-learning-rate or --learning-rate".to_owned();
     Err(Error::NonFinite { epoch: run.at.epoch, step: bad, operation, mend })
 }
 
@@ -175,6 +177,7 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
         grad_norm: sums[GRAD_NORM] / steps,
         learning_rate: rate,
         std: logstd.iter().map(|x| f64::from(x.exp())).sum::<f64>() / logstd.len() as f64,
+        entropy_cut: run.entropy_cut,
         warnings: Vec::new(),
         timing: Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 },
     })

@@ -20,9 +20,16 @@ use mvae_fast::step::adam_state;
 use std::collections::BTreeSet;
 use std::f64::consts::TAU;
 
-/// Acting, returns, advantages, and an update of all its mini-batches.
+/// Acting, returns, advantages, and an update of all its mini-batches: actor and critic by one schedule, and each by its own.
 pub fn ppo<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
+    for own_critic_schedule in [false, true] {
+        learn::<T>(case, own_critic_schedule, backend, &mut report);
+    }
+    report
+}
+
+fn learn<T: Real>(case: &Case, own_critic_schedule: bool, backend: &dyn Backend, report: &mut Report) {
     let tolerance = |key| case.tolerance::<T>(key);
     let [observation, action, steps, characters, epochs, minibatch, hidden] =
         ["observation_size", "action_size", "num_steps", "num_parallel", "ppo_epoch", "mini_batch_size", "hidden_size"]
@@ -41,7 +48,7 @@ pub fn ppo<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Repor
         clip: number("clip_param"),
         entropy_weight: number("entropy_coef"),
         max_grad_norm: number("max_grad_norm"),
-        own_critic_schedule: false,
+        own_critic_schedule,
         adam,
     };
     let mut arena = Arena::default();
@@ -113,7 +120,11 @@ pub fn ppo<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Repor
         minibatch: (i / per_epoch * n + i % per_epoch * minibatch) as u32,
         ..adam_state(number("lr"), [adam[0], adam[1]], i as u64 + 1)
     };
-    memory.write(update.schedule, &(0..epochs * per_epoch).map(state).collect::<Vec<_>>()).unwrap();
+    let states: Vec<StepState> = (0..epochs * per_epoch).map(state).collect();
+    memory.write(update.schedule, &states).unwrap();
+    if own_critic_schedule {
+        memory.write(update.critic_schedule, &states).unwrap();
+    }
     let initial = |name: &str| case.values(&format!("param.{name}"));
     let mut found: [Vec<f64>; 5] = Default::default();
     for i in 0..epochs * per_epoch {
@@ -149,7 +160,6 @@ pub fn ppo<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Repor
     // What the masks are made from, sizes that follow, and means that divide by too many.
     let derived = ["done", "end_of_rollout", "minibatch_size", "update_means_literal"];
     case.ignore(|name| derived.contains(&name));
-    report
 }
 
 /// Root mean square.
