@@ -200,8 +200,9 @@ fn noise_that_lasts_stays_standard_normal() {
     let desk = Desk::new("");
     for steps in [1, 40] {
         let name = format!("noise-{steps}");
-        desk.control(&format!(
-            "--task target --name {name} --updates 1 --characters 800 --steps {steps} --noise-correlation 0.9"
+        desk.done(&format!(
+            "control train --vae walk --quiet --hidden-size 16 --threads 2 --task target --name {name} --updates 1 \
+             --characters 800 --steps {steps} --noise-correlation 0.9"
         ));
         let (_, _, checkpoint) = desk.outcome(&name);
         let mut noise = vec![0.0; 800 * 5];
