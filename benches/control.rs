@@ -97,10 +97,10 @@ fn bench(
     println!("  environment step");
     timer::print_kernels(&calls);
     if updates > 0 {
-        let (step, cursors) = (std::mem::take(&mut run.update.step), run.update.cursors);
+        let step = std::mem::take(&mut run.update.step);
         let steps = run.update.schedule.len();
         let calls = timer::calls(step, &mut run.memory, (RUNS, 1), |memory, step| match step % steps {
-            0 => cursors.into_iter().try_for_each(|cursor| memory.write(cursor, &[0, 0])),
+            0 => run.update.rewind(memory),
             _ => Ok(()),
         })?;
         println!("  optimizer step");
