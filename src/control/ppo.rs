@@ -118,10 +118,6 @@ impl<T: Real> Update<T> {
             true => vec![(0..critic, state), (critic..whole, critic_state)],
             false => vec![(0..whole, state)],
         };
-        let learners: Vec<_> = learners
-            .into_iter()
-            .map(|(range, state)| (arena.mat(1, range.len().div_ceil(adam::CHUNK)), range, state))
-            .collect();
         let (mu, sigma, gate) = (Mat::<T>::NONE, Mat::NONE, Mat::NONE);
         let sum = EpochSums { losses, kl: Mat::NONE, mu, sigma, gate, code: Mat::NONE, squares, experts: 0 };
         let sums = sum.place(arena);
@@ -161,10 +157,10 @@ impl<T: Real> Update<T> {
             critic.backward(&mut plan);
             actor.backward(&mut plan);
             clip_grad::push(&mut plan, parameters.grads, squares, max_grad_norm)?;
-            for (squares, range, state) in &learners {
+            for (range, state) in learners.clone() {
                 let all = [parameters.trainable(), parameters.grads, parameters.m, parameters.v];
                 let [param, grad, m, v] = all.map(|mat| mat.reshaped(whole, 1).rows_at(range.start, range.len()));
-                let (squares, state) = (*squares, *state);
+                let squares = arena.mat(1, range.len().div_ceil(adam::CHUNK));
                 adam::push(&mut plan, &Adam { param, grad, m, v, squares, state, losses, beta1, beta2, eps });
             }
             sum.push(&mut plan, sums);
