@@ -1,5 +1,6 @@
-// Opens the report of a Joystick controller in a browser without a window and steers as a person would: the page's own pass
-// of decoder and policy walks where the program's does, keys and mouse ask for what they say, and the console stays silent.
+// Opens the report of a trained Joystick controller in a browser without a window and steers as a person would: the page's own
+// pass of decoder and policy walks where the program's does, keys ask for what they say, the character walks that way, and
+// the console stays silent.
 //   PUPPETEER=.../puppeteer-core.js node check_steering.mjs BROWSER REPORT PICTURE
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,28 +34,45 @@ try {
 
   const canvas = await page.$(".steering canvas");
   await canvas.focus();
-  const state = () => page.evaluate(() => ({ root: [...steering.walker.root], asked: steering.asked, yaw: steering.camera.yaw, trail: steering.trail.length }));
-  // Held until the character has taken a dozen steps of its own.
-  const held = async (keys, check) => {
-    const before = await state();
-    for (const key of keys) await page.keyboard.down(key);
-    for (let k = 0; k < 100 && (await state()).trail < Math.min(before.trail + 12, 241); k++) await wait(100);
+  await page.evaluate(() => {
+    const { walker } = steering, step = walker.step.bind(walker);
+    Object.assign(walker, { steps: 0, step: (...asked) => (walker.steps++, step(...asked)) });
+  });
+  const state = () => page.evaluate(() => ({ root: [...steering.walker.root], asked: steering.asked, yaw: steering.camera.yaw, steps: steering.walker.steps }));
+  // The state after so many more steps of the character.
+  const later = async steps => {
+    const { steps: from } = await state();
+    for (let k = 0; k < 600 && (await state()).steps < from + steps; k++) await wait(100);
     const after = await state();
-    check(before, after);
-    for (const key of keys) await page.keyboard.up(key);
+    assert.ok(after.steps >= from + steps, "it walks");
     return after;
+  };
+  // A key is held for four seconds of the character's; returns the cosine between its way over the last two and what was asked for.
+  const held = async (key, check) => {
+    await page.keyboard.down(key);
+    const [turned, after] = [await later(60), await later(60)];
+    await page.keyboard.up(key);
+    check(after);
+    const [x, z] = [0, 1].map(i => after.root[i] - turned.root[i]), [direction, speed] = after.asked;
+    assert.ok(speed > 0 && Math.hypot(x, z) > 1e-4, "its root moves");
+    return (x * Math.cos(direction) + z * Math.sin(direction)) / Math.hypot(x, z);
   };
   const near = (a, b) => assert.ok(Math.abs(Math.atan2(Math.sin(a - b), Math.cos(a - b))) < 1e-6, `asked for ${a}, not ${b}`);
   // Away from the viewer, to the right of the picture: the camera looks along (-cos yaw, -sin yaw).
   const ahead = s => Math.atan2(-Math.cos(s.yaw), -Math.sin(s.yaw));
-  await held(["ArrowUp"], (before, after) => {
-    near(after.asked[0], ahead(after));
-    assert.ok(after.asked[1] > 0 && after.trail > before.trail, "it walks");
-    assert.ok(Math.hypot(after.root[0] - before.root[0], after.root[1] - before.root[1]) > 1e-4, "its root moves");
-  });
-  await held(["ArrowDown"], (_, after) => near(after.asked[0], ahead(after) + Math.PI));
-  await held(["ArrowRight"], (_, after) => near(Math.abs(Math.sin(after.asked[0] - ahead(after))), 1));
-  await held(["q"], (before, after) => assert.ok(after.yaw > before.yaw && after.asked[1] === 0, "the view turns, nothing is asked for"));
+  const ways = [
+    await held("ArrowUp", after => near(after.asked[0], ahead(after))),
+    await held("ArrowDown", after => near(after.asked[0], ahead(after) + Math.PI)),
+    await held("ArrowRight", after => near(after.asked[0], ahead(after) + Math.PI / 2)),
+    await held("ArrowLeft", after => near(after.asked[0], ahead(after) - Math.PI / 2)),
+  ];
+  console.log(`cosine between its way and what was asked for: ${ways.map(x => x.toFixed(2)).join(", ")}`);
+  assert.ok(ways.reduce((sum, x) => sum + x) / ways.length > 0.5, "it walks that way");
+  const before = await state();
+  await page.keyboard.down("q");
+  const after = await later(12);
+  await page.keyboard.up("q");
+  assert.ok(after.yaw > before.yaw && after.asked[1] === 0, "the view turns, nothing is asked for");
   writeFileSync(picture, await canvas.screenshot());
   assert.deepEqual(said, []);
 } finally {
