@@ -767,6 +767,7 @@ fn check_finds_what_was_planted() {
     let clean = check(&dataset, &config);
     assert!(clean.ready && clean.warnings.is_empty() && clean.jumps == 0, "{clean}");
     assert_eq!((clean.windows, clean.held_out_windows), (168 + 128, 8), "as training will hold out the last 40 frames");
+    assert_eq!(clean.held_out, [[360, 400]]);
     assert_eq!((clean.batches, clean.short_clips), (4, 0));
     assert!(clean.to_string().ends_with("verdict     ready to train"), "{clean}");
 

@@ -55,6 +55,8 @@ pub struct Report {
     pub windows: usize,
     /// Windows held out.
     pub held_out_windows: usize,
+    /// The clips they lie in: index of the first frame, and of the one after the last.
+    pub held_out: Vec<[usize; 2]>,
     /// Windows of a mini-batch.
     pub batch_size: usize,
     /// Whole mini-batches of an epoch.
@@ -168,6 +170,7 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
         short_clips: clips.iter().filter(|clip| clip.len() < span).count(),
         windows,
         held_out_windows,
+        held_out: split.validation.iter().map(|clip| [clip.start, clip.end]).collect(),
         batch_size: config.batch_size,
         batches: windows / config.batch_size,
         ready: false,
