@@ -1,5 +1,6 @@
-// Task Joystick: walk in a direction at a speed, which change for all characters at once every 120 and 240 frames.
+// Task Joystick: walk in a direction at a speed, which change every 120 and 240 frames.
 //   reward = exp(cosine of the angle at which the target is seen - 1 - 0.8 / largest speed |speed asked for - speed|)
+// Nothing before it is to blame for what a new command is like, but for the reference.
 #pragma once
 #include "world.cuh"
 
@@ -21,15 +22,17 @@ DEVICE Vec bearing(const World& a, u32 p) {
 }
 
 DEVICE void joystick_step(Where at, const World& a, NoShared&) {
-  const u32 time = time_of(a);
   each_character(at, a, [&](u32 p, u32 lane) {
     advance(a, p, lane);
     if (lane > 0) return;
-    if (a.last && time % 120 == 0) joystick_turn(a, p, a.draws[2 * u64(p)]);
+    const u32 time = time_of(a, p);
+    const bool anew = a.last && time % 120 == 0;
+    if (anew) joystick_turn(a, p, a.draws[2 * u64(p)]);
     if (a.last && time % 240 == 0) joystick_pace(a, p, a.draws[2 * u64(p) + 1]);
     joystick_aim(a, p);
     const float off = a.command[2 * u64(p) + 1] - length(get(frame_of(a, p), 0)) / float(a.body);
     finish(a, p, expf(bearing(a, p).x - 1 - float(0.8 / a.speed) * fabsf(off)), false, false);
+    if (anew && !a.literal) a.outcome[3 * u64(p) + 2] = 0;
   });
 }
 KERNEL(joystick_step, World, NoShared, 128)
@@ -37,7 +40,7 @@ KERNEL(joystick_step, World, NoShared, 128)
 DEVICE void joystick_reset(Where at, const World& a, NoShared&) {
   each_character(at, a, [&](u32 p, u32 lane) {
     if (!is_done(a, p)) return;
-    const Draws draws = restart(a, p, lane, time_is_out(a));
+    const Draws draws = restart(a, p, lane, time_is_out(a, p));
     if (lane > 0) return;
     joystick_turn(a, p, draws.u[1]);
     joystick_pace(a, p, draws.u[2]);

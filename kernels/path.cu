@@ -3,6 +3,8 @@
 #pragma once
 #include "world.cuh"
 
+// Steps since time began.
+DEVICE u32 since(const World& a, u32 p) { return time_of(a, p) % a.horizon; }
 DEVICE void path_follow(const World& a, u32 p, u32 time) { put(a.target, p, get(a.course, (time + a.offset[p] + 4) % a.n)); }
 
 DEVICE void path_step(Where at, const World& a, NoShared&) {
@@ -15,7 +17,7 @@ DEVICE void path_step(Where at, const World& a, NoShared&) {
     if (lane > 0) return;
     const float potential = potential_of(a, p), hit = potential > -2 ? 2 : 0;
     const float reward = potential - a.potential[p] + hit + 0.75f * spent - 0.005f * size;
-    path_follow(a, p, time_of(a));
+    path_follow(a, p, time_of(a, p));
     a.potential[p] = potential_of(a, p);
     finish(a, p, reward, false, false);
   });
@@ -25,10 +27,9 @@ KERNEL(path_step, World, NoShared, 128)
 DEVICE void path_reset(Where at, const World& a, NoShared&) {
   each_character(at, a, [&](u32 p, u32 lane) {
     if (!is_done(a, p)) return;
-    const bool out = time_is_out(a);
-    const Draws draws = restart(a, p, lane, out);
+    const Draws draws = restart(a, p, lane, time_is_out(a, p));
     if (lane > 0) return;
-    const u32 offset = u32(double(draws.u[1]) * a.n), time = out ? 0 : time_of(a);
+    const u32 offset = u32(double(draws.u[1]) * a.n), time = since(a, p);
     a.offset[p] = offset;
     path_follow(a, p, time);
     if (a.literal) a.potential[p] = potential_of(a, p);  // before the root is placed
@@ -42,11 +43,10 @@ DEVICE void path_reset(Where at, const World& a, NoShared&) {
 KERNEL(path_reset, World, NoShared, 128)
 
 DEVICE void path_observe(Where at, const World& a, NoShared&) {
-  const u32 time = time_is_out(a) ? 0 : time_of(a);
   each_character(at, a, [&](u32 p, u32 lane) {
     float* extra = condition(a, p, lane);
     if (lane >= 4) return;
-    const Vec point = get(a.course, (15 * lane + time + a.offset[p] + 4) % a.n);
+    const Vec point = get(a.course, (15 * lane + since(a, p) + a.offset[p] + 4) % a.n);
     put(extra, lane, to_local(a.facing[p], way(a, p, point)));
   });
 }

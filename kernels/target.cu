@@ -25,7 +25,7 @@ KERNEL(target_step, World, NoShared, 128)
 DEVICE void target_reset(Where at, const World& a, NoShared&) {
   each_character(at, a, [&](u32 p, u32 lane) {
     if (!is_done(a, p)) return;
-    const Draws draws = restart(a, p, lane, time_is_out(a));
+    const Draws draws = restart(a, p, lane, time_is_out(a, p));
     if (lane > 0) return;
     place_target(a, p, draws.u[1], draws.u[2]);
     a.potential[p] = potential_of(a, p);

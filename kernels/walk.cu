@@ -23,7 +23,7 @@ KERNEL(walk_step, World, NoShared, 128)
 
 DEVICE void walk_reset(Where at, const World& a, NoShared&) {
   each_character(at, a, [&](u32 p, u32 lane) {
-    if (is_done(a, p)) restart(a, p, lane, time_is_out(a));
+    if (is_done(a, p)) restart(a, p, lane, time_is_out(a, p));
   });
 }
 KERNEL(walk_reset, World, NoShared, 128)

@@ -6,7 +6,7 @@
 #include "state.cuh"
 
 struct World {                          // field for field: src/ops/world.rs
-  const StepState* state;               // [1] rollout_step: the clock after this step
+  const StepState* state;               // [1] rollout_step: the first character's clock after this step
   const float *frames, *latent;         // [P, K F] in the data's units   [P, L]
   const float *noise, *draws;           // [P, L]   [P, 2]
   const float *poses, *course;          // [M, C F] conditions to start from   [N, 2] points of a path, ends of walls
@@ -16,12 +16,11 @@ struct World {                          // field for field: src/ops/world.rs
   u32 *offset, *visited;                // [P]   [P, 32] bits
   float *outcome, *observation;         // [P, 3] reward, 0: ended, 0: time is out   [P, D]
   double body, speed;                   // body unit   largest speed asked for
-  double latent_cost;                   // of the mean square of the latent
   double floor_left, floor_right;       // heights of toes that stand
   double arena_x, arena_z;              // half of the maze's arena
   u32 p, k, f, c, d, l, m, n;           // characters, future, features, conditions, observation, latent, poses, points
   u32 frame, last, toe_left, toe_right; // which predicted frame, whether it is the last, joints
-  u32 horizon, literal;                 // steps, the reference's mistakes
+  u32 horizon, literal, staggered, pad; // steps, the reference's mistakes, whether clocks are spread over the horizon
 };
 #define RESET 11u                       // Purpose::Reset in src/philox.rs
 #define TURN 6.283185307179586f
@@ -48,10 +47,14 @@ DEVICE Vec to_local(float facing, Vec v) {
 }
 DEVICE float wrapped(float angle) { return angle - floorf(angle / TURN) * TURN; }
 
-// The clock while the current frame is applied, and whether it has run out.
-DEVICE u32 time_of(const World& a) { return a.state->rollout_step + a.last - 1; }
-DEVICE bool time_is_out(const World& a) { return a.state->rollout_step >= a.horizon; }
+// A character's clock while the current frame is applied, from 1 to the horizon.
+DEVICE u32 time_of(const World& a, u32 p) {
+  const u32 ahead = a.staggered ? u32(u64(p) * a.horizon / a.p) : 0;
+  return (a.state->rollout_step + a.horizon - 1 + ahead) % a.horizon + a.last;
+}
+// Whether the last step was the last of an episode, and then whether because time was out.
 DEVICE bool is_done(const World& a, u32 p) { return a.outcome[3 * u64(p) + 1] == 0; }
+DEVICE bool time_is_out(const World& a, u32 p) { return a.outcome[3 * u64(p) + 2] == 0; }
 
 // Calls `act(character, lane)` in every lane of the warp of each character.
 template <class Act>
@@ -123,10 +126,7 @@ DEVICE bool no_pose(const World& a, const float* frame) {
 
 // Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says who is done.
 DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed) {
-  const bool out = time_of(a) >= a.horizon;
-  float squares = 0;
-  for (u32 i = 0; i < a.l; ++i) squares += a.latent[u64(p) * a.l + i] * a.latent[u64(p) * a.l + i];
-  reward -= float(a.latent_cost) * (squares / float(a.l));
+  const bool out = time_of(a, p) >= a.horizon;
   if (no_pose(a, frame_of(a, p))) {
     reward = -20;
     failed = true;

@@ -29,8 +29,8 @@ fn a_whole_loss_falls_as_its_gradient_says() {
         let logstd = parameters.var("dist.logstd._bias");
         let (mean, value) = (actor.y, critic.y);
         let samples = Samples { action, old_log_prob, returns, advantages };
-        let (clip, entropy_weight) = (0.2, 0.01);
-        let loss = PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight };
+        let (clip, entropy_weight, mean_weight) = (0.2, 0.01, 0.3);
+        let loss = PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight, mean_weight };
         let loss = loss.check().unwrap();
         let (mut forward, mut backward) = (Plan::default(), Plan::default());
         for plan in [&mut forward, &mut backward] {

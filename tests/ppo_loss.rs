@@ -18,7 +18,18 @@ fn one_sample(advantage: f64) -> (Vec<f64>, f64) {
     let [action, old_log_prob, returns, advantages, ratio] = [(); 5].map(|()| arena.mat(1, 1));
     let (state, losses) = (arena.mat(1, 1), arena.mat(1, LOSSES));
     let samples = Samples { action, old_log_prob, returns, advantages };
-    let op = PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip: 0.2, entropy_weight: 0.0 };
+    let op = PpoLoss {
+        state,
+        mean,
+        logstd,
+        value,
+        samples,
+        ratio,
+        losses,
+        clip: 0.2,
+        entropy_weight: 0.0,
+        mean_weight: 0.0,
+    };
     let op = op.check().unwrap();
     let mut memory = memory(arena);
     let density = -0.5 * 0.25 - 0.5 * std::f64::consts::TAU.ln();

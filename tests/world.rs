@@ -5,12 +5,13 @@ use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::backend::Memory;
 use mvae_fast::ops::advantage::OUTCOME;
 use mvae_fast::ops::begin_step::StepState;
-use mvae_fast::ops::world::{Rules, Sizes, Task, World};
+use mvae_fast::ops::world::{Rules, Sizes, Task, World, joystick};
 use mvae_fast::plan::Plan;
 
 const TASKS: [Task; 5] = [Task::Target, Task::Joystick, Task::Path, Task::Walk, Task::Maze];
 const P: usize = 40;
 const BODY: f64 = 1.3;
+const HORIZON: usize = 1000;
 
 /// P characters of 4 joints, filled with numbers of this seed, and the plans of a step and of a reset.
 fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
@@ -18,12 +19,12 @@ fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
         task,
         body: BODY,
         speed: 0.7,
-        latent_cost: 0.0,
         toes: [0, 1],
         floors: [0.0; 2],
         arena: [100.0, 80.0],
-        horizon: 1000,
+        horizon: HORIZON,
         literal: false,
+        staggered: true,
     };
     let course = if task == Task::Path { 300 } else { 8 };
     let (characters, frame_size, condition_frames, future_predictions, poses) = (P, 51, 1, 2, 3);
@@ -180,5 +181,27 @@ fn whoever_is_lost_in_a_frame_of_a_step_is_done() {
         let outcome = memory.read(w.outcome).unwrap();
         assert_eq!(outcome[1..3], [0.0, 1.0], "{task:?}");
         assert!(task == Task::Maze || outcome[OUTCOME + 1] == 1.0, "{task:?}: nobody else");
+    }
+}
+
+#[test]
+fn the_time_of_each_character_is_out_at_its_own_step() {
+    for task in TASKS {
+        let (w, mut memory, [step, _]) = world(task, 4);
+        let mut outs = vec![Vec::new(); P];
+        for t in 1..=HORIZON {
+            memory.write(w.state, &[StepState { rollout_step: t as u32, ..StepState::default() }]).unwrap();
+            memory.run(&step).unwrap();
+            for (p, outcome) in memory.read(w.outcome).unwrap().chunks(OUTCOME).enumerate() {
+                let clock = (t - 1 + p * HORIZON / P) % HORIZON + 1;
+                // A new command is not the doing of the step before it.
+                let anew = task == Task::Joystick && clock.is_multiple_of(joystick::TURN);
+                assert_eq!(outcome[2] == 0.0, anew || outcome[1] == 0.0, "{task:?}: character {p} at {clock}");
+                if outcome[1] == 0.0 {
+                    outs[p].push(clock);
+                }
+            }
+        }
+        assert_eq!(outs, vec![[HORIZON]; P], "{task:?}: once an episode");
     }
 }

@@ -153,7 +153,7 @@ impl TrainArgs {
         let folder = RunFolder::open(&run_folder(&self.at.runs, run))?;
         of_kind(&folder, true, "go on with it by mvae-fast train --resume")?;
         let file = folder.config();
-        let restore = |e: Error| Error::checkpoint(&file, e.to_string(), "restore the file as the run wrote it");
+        let restore = super::not_as_written(&file);
         let text = config::read(&file).map_err(restore)?;
         let own = Config::load(&file).map_err(restore)?;
         let given = Config::layered(None, Some((&file, &text)), &environment, &flags)?;
@@ -237,7 +237,7 @@ fn train(args: &TrainArgs) -> Result<()> {
 pub(super) fn controller(runs: &Path, run: &Path) -> Result<(RunFolder, Config)> {
     let folder = RunFolder::open(&run_folder(runs, run))?;
     of_kind(&folder, true, "give the run of a controller")?;
-    let restore = |e: Error| Error::checkpoint(folder.path(), e.to_string(), "restore the file as the run wrote it");
+    let restore = super::not_as_written(folder.path());
     let config = Config::load(&folder.config()).map_err(restore)?;
     Ok((folder, config))
 }

@@ -321,11 +321,17 @@ fn of_kind(folder: &RunFolder, controller: bool, mend: &str) -> Result<()> {
     }
 }
 
+/// What a configuration that cannot be read makes of a run.
+fn not_as_written(path: &Path) -> impl Fn(Error) -> Error + Copy + use<'_> {
+    let mend = "restore the file as the run wrote it, or take the version of mvae-fast that did";
+    move |e| Error::checkpoint(path, e.to_string(), mend)
+}
+
 /// The configuration of a run with what does not change its result.
 fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Result<Config> {
     of_kind(folder, false, "go on with it by mvae-fast control train --resume")?;
     let file = folder.config();
-    let restore = |e: Error| Error::checkpoint(folder.path(), e.to_string(), "restore the file as the run wrote it");
+    let restore = not_as_written(folder.path());
     let text = config::read(&file).map_err(restore)?;
     let run = Config::load(&file).map_err(restore)?;
     let config = Config::layered(None, Some((&file, &text)), environment, flags)?;

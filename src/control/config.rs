@@ -30,14 +30,14 @@ keys! {
         lower: PathBuf = PathBuf::new();
         /// Steps after which time is out; 0 = the task's own (1200, walk 1000, maze 1500)
         horizon: usize = 0;
+        /// Spread the characters' clocks over the horizon, so that each update sees all of it; else all start together
+        stagger_episodes: bool = true;
         /// Predicted frames that are applied for one action
         frame_skip: usize = 1;
         /// Path: feet a frame at which the point runs (a body unit for a foot); 0 = the data's median speed
         path_pace: f64 = 0.0;
         /// Joystick: largest speed asked for, feet a frame (a body unit for a foot); 0 = the data's 95 % quantile
         top_speed: f64 = 0.0;
-        /// What the mean square of the latent costs, in reward: keeps the policy where the decoder knows poses
-        latent_cost: f64 = 0.03;
         /// Make the reference's mistakes, too
         literal: bool = false;
     }
@@ -80,6 +80,8 @@ keys! {
         value_weight: f64 = 1.0;
         /// Weight of the entropy
         entropy_weight: f64 = 0.0;
+        /// Weight of the KL, in nats, that the policy's mean alone makes from the latents' prior: keeps it where the decoder knows poses
+        prior_weight: f64 = 0.01;
         /// Largest norm of the gradient
         max_grad_norm: f64 = 1.0;
     }
@@ -159,7 +161,8 @@ impl Config {
             Preset::Default => Config::default(),
             Preset::Reference => Config {
                 literal: true,
-                latent_cost: 0.0,
+                stagger_episodes: false,
+                prior_weight: 0.0,
                 top_speed: 0.8,
                 normalize_observations: false,
                 actor_gain: 5.0 / 3.0,
@@ -260,9 +263,9 @@ impl Config {
         for (key, value) in [
             ("path_pace", self.path_pace),
             ("top_speed", self.top_speed),
-            ("latent_cost", self.latent_cost),
             ("value_weight", self.value_weight),
             ("entropy_weight", self.entropy_weight),
+            ("prior_weight", self.prior_weight),
             ("final_learning_rate", self.final_learning_rate),
         ] {
             if !(value.is_finite() && value >= 0.0) {

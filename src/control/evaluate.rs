@@ -144,7 +144,8 @@ struct Seen<'a> {
     speed_error: Mean,
     /// Commanded and achieved speeds, m/s.
     speeds: Vec<[f64; 2]>,
-    /// Skate of feet in contact, cm/s.
+    /// Share of feet that are in contact, and how they skate, cm/s.
+    contact: Mean,
     skate: Mean,
     /// Cells that each character saw before its first end, and whether that was.
     cells: Vec<u32>,
@@ -155,7 +156,7 @@ impl<'a> Seen<'a> {
     fn new(stage: &'a Stage, material: &'a Material) -> Self {
         let (rig, w) = (&material.rig, &stage.environment.world);
         let (metres, characters) = (w.rules.body * METRES, w.root.rows());
-        let [reward, speed, near, distance, heading, speed_error, skate] = Default::default();
+        let [reward, speed, near, distance, heading, speed_error, contact, skate] = Default::default();
         let [ended, walls, targets] = Default::default();
         Seen {
             stage,
@@ -173,6 +174,7 @@ impl<'a> Seen<'a> {
             heading,
             speed_error,
             speeds: Vec::new(),
+            contact,
             skate,
             cells: vec![0; characters],
             over: vec![false; characters],
@@ -194,7 +196,13 @@ impl<'a> Seen<'a> {
         };
         let speed = |frame: &[f32]| f64::from(frame[0]).hypot(frame[1].into()) * METRES * rig.fps;
         for p in going() {
-            applied(p).for_each(|frame| self.speed.add(speed(frame)));
+            for frame in applied(p) {
+                self.speed.add(speed(frame));
+                for skate in [0, 1].map(|side| rig.contact(frame, side)) {
+                    self.contact.add(f64::from(u8::from(skate.is_some())));
+                    skate.into_iter().for_each(|skate| self.skate.add(100.0 * skate));
+                }
+            }
         }
         match w.rules.task {
             Task::Target => {
@@ -225,12 +233,7 @@ impl<'a> Seen<'a> {
                     }
                 }
             }
-            Task::Walk => {
-                for frame in going().flat_map(applied) {
-                    let skates = [0, 1].into_iter().filter_map(|side| rig.contact(frame, side));
-                    skates.for_each(|skate| self.skate.add(100.0 * skate));
-                }
-            }
+            Task::Walk => {}
             Task::Maze => {
                 let visited = memory.read(w.visited)?;
                 for (p, map) in visited.chunks_exact(MAP).enumerate() {
@@ -290,7 +293,7 @@ impl<'a> Seen<'a> {
                     number("speed_error_percent", "error of the speed, % of the range", 100.0 * error / top),
                 ]
             }
-            Task::Walk => vec![number("foot_skate_cm_s", "skate of feet in contact, cm/s", self.skate.value())],
+            Task::Walk => Vec::new(),
             Task::Maze => {
                 let all = (MAP * MAP) as f64;
                 let area = rules.arena.iter().map(|half| 2.0 * half * self.metres).product::<f64>();
@@ -304,8 +307,12 @@ impl<'a> Seen<'a> {
                 ]
             }
         });
-        numbers.push(number("speed_m_s", "speed, m/s", self.speed.value()));
-        numbers.push(number("ended_early", "ended early, times", self.ended / characters));
+        numbers.extend([
+            number("speed_m_s", "speed, m/s", self.speed.value()),
+            number("contact_percent", "feet in contact, %", 100.0 * self.contact.value()),
+            number("foot_skate_cm_s", "skate of feet in contact, cm/s", self.skate.value()),
+            number("ended_early", "ended early, times", self.ended / characters),
+        ]);
         numbers
     }
 

@@ -37,13 +37,12 @@ impl<'a> Play<'a> {
         let file = folder.last_checkpoint();
         let checkpoint = Checkpoint::load(&file)?;
         let mut material = Material::load(config, Some((&checkpoint, &file)))?;
-        // What is asked for is judged, not how; the reference's joystick, too, errs in training only.
-        material.rules.latent_cost = 0.0;
+        // The reference's joystick errs in training only.
         material.rules.literal &= config.task != Task::Joystick;
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
         let policy = Parameters::<f32>::new(&mut arena, material.layout(), false);
-        let cast = Cast { characters, horizon, ahead: AHEAD, seed };
+        let cast = Cast { characters, horizon, ahead: AHEAD, seed, staggered: false };
         let stage = Stage::new(&mut arena, &material, &frozen, &policy, cast)?;
         let mut memory = Memory::new(backend, arena)?;
         material.write_frozen(&frozen, &mut memory)?;

@@ -39,6 +39,8 @@ pub struct Options {
     pub clip: f64,
     /// Weight of the entropy.
     pub entropy_weight: f64,
+    /// Weight of the squares of the policy's mean.
+    pub mean_weight: f64,
     /// Largest norm of the gradient.
     pub max_grad_norm: f64,
     /// Adam: beta1, beta2, eps.
@@ -142,8 +144,10 @@ impl<T: Real> Update<T> {
             let actor = Perceptron::actor(arena, parameters, Var::constant(batch), Var::none(), true)?;
             let critic = Perceptron::critic(arena, parameters, Var::constant(batch), true)?;
             let (mean, value, ratio) = (actor.y, critic.y, part(ratio));
-            let Options { clip, entropy_weight, max_grad_norm, adam: [beta1, beta2, eps], .. } = *o;
-            let loss = PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight }.check()?;
+            let Options { clip, entropy_weight, mean_weight, max_grad_norm, adam: [beta1, beta2, eps], .. } = *o;
+            let loss =
+                PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight, mean_weight }
+                    .check()?;
             let mut plan = Plan::default();
             begin_step::push::<T>(&mut plan, schedule, losses, cursors[0], state);
             if o.own_critic_schedule {

@@ -39,6 +39,9 @@ pub struct UpdateRecord {
     pub learning_rate: f64,
     /// Standard deviation of the policy, mean over the action's entries.
     pub std: f64,
+    /// Mean square of the policy's mean, in that of actions whose latents are distributed as the prior.
+    #[serde(default)]
+    pub mean_square: f64,
     /// What the bound of the standard deviation took from the entropy before the policy explored, nats an entry.
     #[serde(default)]
     pub entropy_cut: f64,
@@ -107,6 +110,7 @@ impl Record for UpdateRecord {
             ("loss/action", self.action_loss),
             ("policy/entropy", self.dist_entropy),
             ("policy/std", self.std),
+            ("policy/mean_square", self.mean_square),
             ("policy/kl", self.kl),
             ("policy/clip_fraction", self.clip_fraction),
             ("schedule/learning_rate", self.learning_rate),
@@ -174,10 +178,12 @@ impl Reported for UpdateRecord {
                 { "title": "Value loss", "label": "mean squared error", "log": true, "series": [["value loss", curve(|r| r.value_loss)]] },
                 { "title": "Entropy of the policy", "label": "nats", "unit": "nats", "series": [["entropy", curve(|r| r.dist_entropy)]] },
                 { "title": "Standard deviation of the policy", "label": "of the action", "include": [0], "series": [["std", curve(|r| r.std)]] },
+                { "title": "Mean square of the policy's mean", "label": "1: as the prior", "include": [0, 1],
+                  "series": [["mean square", curve(|r| r.mean_square)]] },
                 { "title": "KL of an update", "label": "nats", "log": true, "series": [["KL", curve(|r| r.kl)]] },
                 { "title": "Clipped ratios", "label": "share of samples", "include": [0], "series": [["clipped", curve(|r| r.clip_fraction)]] },
                 { "title": "Gradient norm", "label": "L2 norm", "log": true, "series": [["gradient norm", curve(|r| r.grad_norm)]] },
-                { "title": "Learning rate", "label": "step size of Adam", "include": [0], "series": [["learning rate", curve(|r| r.learning_rate)]] },
+                { "title": "Learning rate of the policy", "label": "step size of Adam", "include": [0], "series": [["learning rate", curve(|r| r.learning_rate)]] },
                 { "title": "Speed", "label": "environment steps a second", "include": [0],
                   "series": [["steps a second", curve(|r| r.timing.samples_per_second)]] },
             ],
@@ -209,6 +215,7 @@ mod tests {
             grad_norm: 1.0,
             learning_rate: 1e-3,
             std: 0.3,
+            mean_square: 1.0,
             entropy_cut: 0.0,
             warnings: Vec::new(),
             timing: untimed.clone(),

@@ -7,11 +7,13 @@ use super::stage::{Cast, Material, Stage};
 use crate::arena::{Arena, Mat};
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Data, Meta, Progress, Tensor};
+use crate::config::Variant;
 use crate::layout::Parameters;
 use crate::ops::axpby;
 use crate::ops::experience::{Step, store};
 use crate::ops::noise::normal;
 use crate::ops::ppo_loss::slot;
+use crate::ops::world::Task;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
 use crate::{Error, Result};
@@ -41,7 +43,7 @@ pub struct Setup<'a> {
     pub memory: Memory<'a>,
     /// Where training stands: `epoch` counts updates.
     pub at: Progress,
-    /// Reward so far of the episode that each character is in.
+    /// Reward so far of the episode that each character is in; not a number where its beginning was not seen.
     pub episodes: Vec<f64>,
     /// Learning rate of the next update, where it is adaptive.
     pub rate: f64,
@@ -61,10 +63,11 @@ impl<'a> Setup<'a> {
         let frozen = material.frozen(&mut arena);
         let policy = Parameters::<f32>::new(&mut arena, material.layout(), true);
         let (characters, horizon, seed) = (c.characters, c.horizon(), c.seed);
-        let cast = Cast { characters, horizon, ahead: c.steps(), seed };
+        let cast = Cast { characters, horizon, ahead: c.steps(), seed, staggered: c.stagger_episodes };
         let stage = Stage::new(&mut arena, &material, &frozen, &policy, cast)?;
         let show = Show::new(&mut arena, &material, &frozen, &policy, c)?;
-        let update = Update::new(&mut arena, &policy, material.observation, &ppo_options(c))?;
+        let options = ppo::Options { mean_weight: mean_weight(c, &material, &stage), ..ppo_options(c) };
+        let update = Update::new(&mut arena, &policy, material.observation, &options)?;
         let mut begin = Plan::default();
         update.begin(&mut begin, stage.environment.observation)?;
         let (explore, last_noise) = explore(&mut arena, &stage, &update, c.noise_correlation)?;
@@ -73,7 +76,10 @@ impl<'a> Setup<'a> {
         material.write_frozen(&frozen, &mut memory)?;
         stage.furnish(&material, &mut memory)?;
         show.stage.furnish(&material, &mut memory)?;
-        let (at, episodes, rate) = (Progress::start(material.fingerprint), vec![0.0; characters], c.learning_rate);
+        let (at, rate) = (Progress::start(material.fingerprint), c.learning_rate);
+        // Those that begin within an episode tell nothing about whole ones.
+        let mut episodes = vec![if c.stagger_episodes { f64::NAN } else { 0.0 }; characters];
+        episodes[0] = 0.0;
         let entropy_cut = 0.0;
         let mut setup = Setup {
             config,
@@ -202,6 +208,13 @@ impl<'a> Setup<'a> {
     }
 }
 
+/// What makes `prior_weight` times the KL of N(mean, s^2) from the prior N(0, s^2) of the squares of actions. The maze's actions are goals, those
+/// of vq pick a code: these have no prior.
+fn mean_weight(c: &Config, material: &Material, stage: &Stage) -> f64 {
+    let free = c.task == Task::Maze || material.decoder.model().variant == Variant::Vq;
+    if free { 0.0 } else { 0.5 * c.prior_weight / stage.environment.prior_spread().powi(2) }
+}
+
 /// How the policy learns, as a configuration says.
 fn ppo_options(c: &Config) -> ppo::Options {
     ppo::Options {
@@ -214,6 +227,7 @@ fn ppo_options(c: &Config) -> ppo::Options {
         reward_scale: c.reward_scale,
         clip: c.clip,
         entropy_weight: c.entropy_weight,
+        mean_weight: 0.0,
         max_grad_norm: c.max_grad_norm,
         adam: [c.adam_beta1, c.adam_beta2, c.adam_eps],
         own_critic_schedule: c.critic_learning_rate.is_some(),

@@ -48,7 +48,7 @@ impl Show {
         let a_frame = CHARACTERS * player::bytes_a_frame(rig.skeleton.len());
         let steps = ((SECONDS * rig.fps) as usize).min(BYTES / a_frame).max(1) / c.frame_skip;
         // Nobody's time runs out while being watched.
-        let cast = Cast { characters: CHARACTERS, horizon: steps + 1, ahead: steps, seed: c.seed };
+        let cast = Cast { characters: CHARACTERS, horizon: steps + 1, ahead: steps, seed: c.seed, staggered: false };
         let stage = Stage::new(arena, material, frozen, policy, cast)?;
         // The reference aims elsewhere than a person does.
         let steered = c.task == Task::Joystick && !c.literal;

@@ -72,7 +72,7 @@ impl Material {
             let (skip, k) = (c.frame_skip, m.future_predictions);
             return Err(Error::Usage(format!("--frame-skip is {skip}, but the decoder predicts {k} frames at once")));
         }
-        let mut rules = rules(c, &rig, m.variant)?;
+        let mut rules = rules(c, &rig)?;
         let row = m.frame_size * m.condition_frames;
         let kept = run.map(|(checkpoint, path)| poses::kept(checkpoint, path, row)).transpose()?.flatten();
         let poses = kept.map_or_else(|| poses::of(&decoder), Ok)?;
@@ -182,6 +182,8 @@ pub struct Cast {
     pub ahead: usize,
     /// Seed of everything random.
     pub seed: u64,
+    /// Whether their clocks are spread over the horizon.
+    pub staggered: bool,
 }
 
 impl Stage {
@@ -193,13 +195,13 @@ impl Stage {
         policy: &Parameters<f32>,
         cast: Cast,
     ) -> Result<Self> {
-        let Cast { characters, horizon, ahead, seed } = cast;
+        let Cast { characters, horizon, ahead, seed, staggered } = cast;
         let m = material.decoder.model();
         let state = arena.mat(1, 1);
         let (schedule, cursor) = (arena.mat(1, ahead), arena.mat(1, 2));
         let options = Options {
             model: m,
-            rules: Rules { horizon, ..material.rules },
+            rules: Rules { horizon, staggered, ..material.rules },
             characters,
             frame_skip: material.frame_skip,
             poses: material.poses.len() / (m.frame_size * m.condition_frames),
@@ -305,7 +307,7 @@ impl Stage {
 }
 
 /// The task's rules for a body, but for the arena.
-fn rules(c: &Config, rig: &Rig, variant: Variant) -> Result<Rules> {
+fn rules(c: &Config, rig: &Rig) -> Result<Rules> {
     let body = if c.literal { 1.0 } else { rig.hip_height / REFERENCE_HIPS };
     if !(body.is_finite() && body > 0.0) {
         let what = format!("its hips are at a height of {}", rig.hip_height);
@@ -320,11 +322,8 @@ fn rules(c: &Config, rig: &Rig, variant: Variant) -> Result<Rules> {
         ));
     }
     let floors = if c.literal { [0.0; 2] } else { rig.toe_floors };
-    // The maze's actions are goals, those of vq pick a code.
-    let free = c.task == Task::Maze || variant == Variant::Vq;
-    let latent_cost = if free { 0.0 } else { c.latent_cost };
     let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
-    Ok(Rules { task, body, speed, latent_cost, toes, floors, arena: [0.0; 2], horizon, literal })
+    Ok(Rules { task, body, speed, toes, floors, arena: [0.0; 2], horizon, literal, staggered: false })
 }
 
 /// Refuses a controller from before the task counted more in normalised observations. Errors: it is one.

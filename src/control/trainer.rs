@@ -151,7 +151,7 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
             *episode += f64::from(outcome[0]);
             total += f64::from(outcome[0]);
             if outcome[1] == 0.0 {
-                ended.push(std::mem::take(episode));
+                ended.extend(Some(std::mem::take(episode)).filter(|reward| reward.is_finite()));
             }
         }
     }
@@ -177,6 +177,7 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
         grad_norm: sums[GRAD_NORM] / steps,
         learning_rate: rate,
         std: logstd.iter().map(|x| f64::from(x.exp())).sum::<f64>() / logstd.len() as f64,
+        mean_square: sums[slot::SQUARE] / steps / logstd.len() as f64 / run.stage.environment.prior_spread().powi(2),
         entropy_cut: run.entropy_cut,
         warnings: Vec::new(),
         timing: Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 },

@@ -7,7 +7,8 @@ use crate::backend::team::Team;
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
-/// Columns of an outcome: reward, 0 where the episode ended, 0 where it ended because time was out.
+/// Columns of an outcome: reward, 0 where the episode ended, 0 where what comes next is not the step's doing (time was out, or
+/// something else is asked for).
 pub const OUTCOME: usize = 3;
 
 /// Added to the standard deviation.

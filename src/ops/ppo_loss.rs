@@ -1,5 +1,5 @@
 //! The clipped loss of proximal policy optimization (Schulman et al. 2017), with the error of the critic:
-//! -mean min(r A, clip(r, 1 - clip, 1 + clip) A) - entropy_weight entropy + WEIGHT mean (R - V)^2,
+//! -mean min(r A, clip(r, 1 - clip, 1 + clip) A) - entropy_weight entropy + mean_weight mean |policy's mean|^2 + WEIGHT mean (R - V)^2,
 //! r = exp(log pi(action) - old log-density).
 use super::gaussian_action::{deviations, log_prob};
 use super::{Operation, begin_step::StepState, expect};
@@ -13,7 +13,7 @@ use crate::real::Real;
 /// is made from the same places.
 pub mod slot {
     use crate::ops::recon_loss::slot;
-    /// What the actor minimises: the action loss less the weighted entropy.
+    /// What the actor minimises: the action loss, less the weighted entropy, and the weighted squares.
     pub const POLICY: usize = slot::RECON;
     /// -mean min(r A, clip(r) A).
     pub const ACTION: usize = 1;
@@ -31,6 +31,8 @@ pub mod slot {
     pub const CLIPPED: usize = 7;
     /// KL of the policy from the one that acted, nats: mean of r - 1 - ln r (Schulman, "Approximating KL divergence", 2020).
     pub const KL: usize = 8;
+    /// mean |policy's mean|^2.
+    pub const SQUARE: usize = 9;
 }
 use super::recon_loss::LOSSES;
 
@@ -70,6 +72,8 @@ crate::kernel_args! {
         clip,
         /// Weight of the entropy.
         entropy_weight,
+        /// Weight of the squares of the policy's mean.
+        mean_weight,
     }
     sizes {
         /// Samples.
@@ -102,6 +106,8 @@ pub struct PpoLoss<T> {
     pub losses: Mat<f64>,
     pub clip: f64,
     pub entropy_weight: f64,
+    /// Weight of the squares of the policy's mean.
+    pub mean_weight: f64,
 }
 
 impl<T: Real> PpoLoss<T> {
@@ -139,6 +145,7 @@ impl<T: Real> PpoLoss<T> {
             dvalue: self.value.grad.into(),
             clip: self.clip,
             entropy_weight: self.entropy_weight,
+            mean_weight: self.mean_weight,
             b: size(self.mean.rows()),
             a: size(self.mean.cols()),
             scalar: Default::default(),
@@ -181,9 +188,10 @@ pub mod cpu {
     /// ratios and losses
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
         let std = deviations(v.logstd);
-        let [mut action_loss, mut value_loss, mut outside, mut kl] = [0.0; 4];
+        let [mut action_loss, mut value_loss, mut outside, mut kl, mut square] = [0.0; 5];
         for row in 0..v.b {
             let at = row * v.a..(row + 1) * v.a;
+            square += v.mean[at.clone()].iter().map(|mean| mean.f64() * mean.f64()).sum::<f64>();
             let log_ratio = log_prob(&v.action[at.clone()], &v.mean[at], v.logstd, &std) - v.old_log_prob[row];
             let ratio = log_ratio.exp();
             let (free, clipped) = surrogates(ratio, v.advantages[row], v.clip);
@@ -202,7 +210,8 @@ pub mod cpu {
         v.losses[slot::ENTROPY] = entropy;
         v.losses[slot::VALUE] = value_loss / b;
         v.losses[slot::CLIPPED] = outside / b;
-        v.losses[slot::POLICY] = action_loss / b - v.entropy_weight * entropy;
+        v.losses[slot::SQUARE] = square / b;
+        v.losses[slot::POLICY] = action_loss / b - v.entropy_weight * entropy + v.mean_weight * square / b;
         v.losses[slot::TOTAL] = v.losses[slot::POLICY] + v.losses[slot::WEIGHT] * v.losses[slot::VALUE];
         if !v.losses[slot::TOTAL].is_finite() && v.losses[slot::NONFINITE_STEP] == 0.0 {
             v.losses[slot::NONFINITE_STEP] = v.state[0].step as f64;
@@ -210,12 +219,13 @@ pub mod cpu {
     }
 
     /// With g_b = -r_b A_b / B where the ratio is not held by its clip, else 0:
-    /// dmean = g (action - mean) / std^2, dlogstd = sum_b g ((action - mean)^2 / std^2 - 1) - entropy_weight,
+    /// dmean = g (action - mean) / std^2 + 2 mean_weight mean / B, dlogstd = sum_b g ((action - mean)^2 / std^2 - 1) - entropy_weight,
     /// dvalue = 2 WEIGHT (V - R) / B
     pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
         v.dlogstd.fill(T::of(-v.entropy_weight));
         let std = deviations(v.logstd);
-        let (b, weight) = (T::of(v.b as f64), T::of(2.0 * v.losses[slot::WEIGHT] / v.b as f64));
+        let b = T::of(v.b as f64);
+        let [weight, pull] = [v.losses[slot::WEIGHT], v.mean_weight].map(|weight| T::of(2.0 * weight / v.b as f64));
         for row in 0..v.b {
             let (free, clipped) = surrogates(v.ratio[row], v.advantages[row], v.clip);
             let g = if free <= clipped { -free / b } else { T::zero() };
@@ -224,7 +234,7 @@ pub mod cpu {
             let gradients = v.dmean[at].iter_mut().zip(v.dlogstd.iter_mut());
             for (((&action, &mean), &std), (dmean, dlogstd)) in entries.zip(gradients) {
                 let off = (action - mean) / std;
-                *dmean = g * off / std;
+                *dmean = g * off / std + pull * mean;
                 *dlogstd += g * (off * off - T::one());
             }
             v.dvalue[row] = weight * (v.value[row] - v.returns[row]);

@@ -31,7 +31,7 @@ pub const MAP: usize = 32;
 
 crate::kernel_args! {
     reads {
-        /// The current step; `rollout_step` is the clock after it.
+        /// The current step; `rollout_step` is the first character's clock after it, from 1 to the horizon.
         state: StepState [1],
         /// [P, K F] predicted frames, in the data's units.
         frames: T [p * k * f],
@@ -75,8 +75,6 @@ crate::kernel_args! {
         body,
         /// Largest speed that is asked for, body units a frame.
         speed,
-        /// What the mean square of the latent costs, in reward.
-        latent_cost,
         /// Height of the left toe when it stands.
         floor_left,
         /// Height of the right toe when it stands.
@@ -115,6 +113,10 @@ crate::kernel_args! {
         horizon,
         /// 1: with the reference's mistakes.
         literal,
+        /// 1: the clocks of the characters are spread evenly over the horizon.
+        staggered,
+        /// Keeps the number of sizes even.
+        pad,
     }
 }
 
@@ -178,8 +180,6 @@ pub struct Rules {
     pub body: f64,
     /// Largest speed that is asked for, body units a frame.
     pub speed: f64,
-    /// What the mean square of the latent costs, in reward: keeps a policy where the decoder knows poses.
-    pub latent_cost: f64,
     /// Joints of left and right toe.
     pub toes: [usize; 2],
     /// Heights of the toes when they stand.
@@ -190,6 +190,8 @@ pub struct Rules {
     pub horizon: usize,
     /// Whether the reference's mistakes are made, too.
     pub literal: bool,
+    /// Whether the clocks of the characters are spread evenly over the horizon, or all are one.
+    pub staggered: bool,
 }
 
 /// The tensors of P characters; those that a task has no use for are absent.
@@ -296,7 +298,6 @@ impl<T: Real> World<T> {
             observation: self.observation.into(),
             body: rules.body,
             speed: rules.speed,
-            latent_cost: rules.latent_cost,
             floor_left: rules.floors[0],
             floor_right: rules.floors[1],
             arena_x: rules.arena[0],
@@ -315,6 +316,8 @@ impl<T: Real> World<T> {
             toe_right: size(rules.toes[1]),
             horizon: size(rules.horizon),
             literal: u32::from(rules.literal),
+            staggered: u32::from(rules.staggered),
+            pad: 0,
             scalar: Default::default(),
         }
     }
@@ -332,8 +335,8 @@ impl<T: Real> World<T> {
         self.push(plan, kernel, (frame, last), &moved, body);
     }
 
-    /// Appends the call that starts anew whoever is done: in place when time goes on, also from a new pose when time is
-    /// out for all (and always in the maze).
+    /// Appends the call that starts anew whoever is done: in place when its time goes on, also from a new pose when it is
+    /// out (and always in the maze).
     pub fn reset(&self, plan: &mut Plan) {
         let (kernel, body): (_, Body<T>) = match self.rules.task {
             Task::Target => ("target_reset", target::cpu::reset),
@@ -378,13 +381,16 @@ type Body<T> = fn(View<'_, T>);
 
 /// The number types' constants and functions that every task uses.
 impl<'a, T: Real> View<'a, T> {
-    /// The clock while the current frame is applied: it advances with the last frame of a step.
-    fn time(&self) -> usize {
-        self.state[0].rollout_step as usize + self.last - 1
+    /// A character's clock, from 1 to the horizon, while the current frame is applied: it advances with the last frame of a
+    /// step.
+    fn time(&self, p: usize) -> usize {
+        let ahead = self.staggered * p * self.horizon / self.p;
+        (self.state[0].rollout_step as usize + self.horizon - 1 + ahead) % self.horizon + self.last
     }
 
-    fn time_is_out(&self) -> bool {
-        self.state[0].rollout_step as usize >= self.horizon
+    /// Of a character that is done: whether because time was out.
+    fn time_is_out(&self, p: usize) -> bool {
+        self.outcome[p * OUTCOME + 2] == T::zero()
     }
 
     fn at(&self, p: usize) -> [T; 2] {
@@ -458,9 +464,9 @@ impl<'a, T: Real> View<'a, T> {
         T::of(-0.8) * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / body + frame[2] * frame[2])
     }
 
-    /// Mean over the latent of what `of` makes of its entries.
-    fn latent_size(&self, p: usize, of: fn(T) -> T) -> T {
-        self.latent[p * self.l..][..self.l].iter().map(|&z| of(z)).sum::<T>() / T::of(self.l as f64)
+    /// Mean magnitude of the latent's entries.
+    fn latent_size(&self, p: usize) -> T {
+        self.latent[p * self.l..][..self.l].iter().map(|z| z.abs()).sum::<T>() / T::of(self.l as f64)
     }
 
     /// Whether a frame is no pose any more; the reference does not look.
@@ -473,10 +479,9 @@ impl<'a, T: Real> View<'a, T> {
 
     /// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says who is done.
     fn finish(&mut self, p: usize, reward: T, alone: bool, failed: bool) {
-        let (out, frame) = (self.time() >= self.horizon, self.frame);
+        let (out, frame) = (self.time(p) >= self.horizon, self.frame);
         let lost = self.lost(&self.frames[(p * self.k + frame) * self.f..][..self.f]);
-        let cost = T::of(self.latent_cost) * self.latent_size(p, |z| z * z);
-        let (reward, failed) = if lost { (T::of(LOST_REWARD), true) } else { (reward - cost, failed) };
+        let (reward, failed) = if lost { (T::of(LOST_REWARD), true) } else { (reward, failed) };
         // Who is lost in one frame of a step is done, whatever the next one is.
         let failed = failed || frame > 0 && self.done(p);
         let outcome = &mut self.outcome[p * OUTCOME..][..OUTCOME];

@@ -47,6 +47,7 @@ fn learn<T: Real>(case: &Case, own_critic_schedule: bool, backend: &dyn Backend,
         reward_scale: 1.0,
         clip: number("clip_param"),
         entropy_weight: number("entropy_coef"),
+        mean_weight: 0.0,
         max_grad_norm: number("max_grad_norm"),
         own_critic_schedule,
         adam,
@@ -297,8 +298,9 @@ impl Characters<'_> {
         };
         let literal = self.tag == "literal";
         let (toes, floors, around) = ([0, 1], [0.0; 2], [100.0; 2]);
-        let (body, speed, latent_cost) = (1.0, 0.8, 0.0);
-        let rules = Rules { task, body, speed, latent_cost, toes, floors, arena: around, horizon, literal };
+        let (body, speed) = (1.0, 0.8);
+        let staggered = false;
+        let rules = Rules { task, body, speed, toes, floors, arena: around, horizon, literal, staggered };
         let course: Vec<f64> = match task {
             Task::Path => figure_eight(horizon),
             Task::Maze => course::maze::walls().concat().as_flattened().to_vec(),

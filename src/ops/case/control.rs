@@ -183,8 +183,8 @@ fn loss<T: Real>(b: usize, a: usize) -> Case<T> {
             let [old_log_prob, returns, advantages, ratio] = [(); 4].map(|()| arena.mat(b, 1));
             let (state, losses) = (arena.mat(1, 1), arena.mat(1, LOSSES));
             let samples = Samples { action, old_log_prob, returns, advantages };
-            let (clip, entropy_weight) = (0.2, 0.01);
-            let op = PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight };
+            let (clip, entropy_weight, mean_weight) = (0.2, 0.01, 0.3);
+            let op = PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight, mean_weight };
             let inputs = vec![
                 input("mean", mean, 0.5),
                 input("logstd", logstd, 0.3),
@@ -223,8 +223,9 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: us
     let name = if literal { " literal" } else { "" };
     let case = step_case("world", format!("{} p={p} j={joints} h={horizon}{name}", task.name()), move |arena| {
         let (toes, floors, around) = ([0, 1], [0.1, 0.2], [90.0, 70.0]);
-        let (body, speed, latent_cost) = (1.5, 0.7, 0.1);
-        let rules = Rules { task, body, speed, latent_cost, toes, floors, arena: around, horizon, literal };
+        let (body, speed) = (1.5, 0.7);
+        let staggered = !literal;
+        let rules = Rules { task, body, speed, toes, floors, arena: around, horizon, literal, staggered };
         let frame_size = 3 + 12 * joints;
         let (condition_frames, future_predictions) = (2, 2);
         let course = if task == Task::Path { 37 } else { 8 };
@@ -259,8 +260,8 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: us
                 let drawn = (0..world.draws.len()).map(|i| T::of(crate::philox::unit(stream.bits(i))));
                 memory.write(world.draws, &drawn.collect::<Vec<T>>())?;
             }
-            // Every second character is done.
-            let outcome = (0..p * OUTCOME).map(|i| T::of((i / OUTCOME % 2) as f64));
+            // Every second character is done, and of them every second because time was out.
+            let outcome = (0..p).flat_map(|p| [0.0, f64::from(p % 2 == 1), f64::from(p % 4 > 0)].map(T::of));
             memory.write(world.outcome, &outcome.collect::<Vec<T>>())?;
             memory.write(state, &[StepState { rollout_step: 240, ..first_step()[0] }])
         }))

@@ -40,12 +40,14 @@ pub mod cpu {
         way.map(|x| x / far)
     }
 
-    /// reward = exp(cosine - 1 - RANGE / largest speed |speed asked for - speed|)
+    /// reward = exp(cosine - 1 - RANGE / largest speed |speed asked for - speed|); nothing before it is to blame for what a new
+    /// command is like, but for the reference
     pub fn step<T: Real>(mut v: View<'_, T>) {
-        let time = v.time();
         for p in 0..v.p {
+            let time = v.time(p);
             let frame = v.advance(p);
-            if v.last == 1 && time.is_multiple_of(TURN) {
+            let anew = v.last == 1 && time.is_multiple_of(TURN);
+            if anew {
                 let draw = v.draws[2 * p];
                 turn(&mut v, p, draw);
             }
@@ -57,6 +59,9 @@ pub mod cpu {
             let off = v.command[2 * p + 1] - length([frame[0], frame[1]]) / T::of(v.body);
             let reward = (bearing(&v, p)[0] - T::one() - T::of(RANGE / v.speed) * off.abs()).exp();
             v.finish(p, reward, false, false);
+            if anew && v.literal == 0 {
+                v.outcome[p * OUTCOME + 2] = T::zero();
+            }
         }
     }
 
@@ -64,7 +69,7 @@ pub mod cpu {
     pub fn reset<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             if v.done(p) {
-                let [_, direction, speed, _] = v.restart(p, v.time_is_out());
+                let [_, direction, speed, _] = v.restart(p, v.time_is_out(p));
                 turn(&mut v, p, direction);
                 pace(&mut v, p, speed);
                 aim(&mut v, p);

@@ -16,6 +16,11 @@ pub const HIT: f64 = 2.0;
 pub mod cpu {
     use super::*;
 
+    /// steps since time began
+    fn since<T: Real>(v: &View<'_, T>, p: usize) -> usize {
+        v.time(p) % v.horizon
+    }
+
     fn follow<T: Real>(v: &mut View<'_, T>, p: usize, time: usize) {
         let [x, z] = v.point((time + v.offset[p] as usize + LEAD) % v.n);
         (v.target[2 * p], v.target[2 * p + 1]) = (x, z);
@@ -23,14 +28,14 @@ pub mod cpu {
 
     /// reward = progress + HIT (where the point is reached) + 3/4 energy - mean |latent| / 200; then the next point
     pub fn step<T: Real>(mut v: View<'_, T>) {
-        let time = v.time();
         for p in 0..v.p {
             let frame = v.advance(p);
             let potential = -length(v.way(p, v.goal(p)));
             let hit = one_if(potential > T::of(-RADIUS));
-            let size = v.latent_size(p, T::abs);
+            let size = v.latent_size(p);
             let reward =
                 potential - v.potential[p] + T::of(HIT) * hit + T::of(0.75) * v.energy(frame) - T::of(0.005) * size;
+            let time = v.time(p);
             follow(&mut v, p, time);
             v.measure(p);
             v.finish(p, reward, false, false);
@@ -44,10 +49,9 @@ pub mod cpu {
             if !v.done(p) {
                 continue;
             }
-            let out = v.time_is_out();
-            let [_, draw, ..] = v.restart(p, out);
+            let [_, draw, ..] = v.restart(p, v.time_is_out(p));
             v.offset[p] = (draw.f64() * v.n as f64) as u32;
-            let time = if out { 0 } else { v.time() };
+            let time = since(&v, p);
             follow(&mut v, p, time);
             if v.literal == 1 {
                 v.measure(p);
@@ -65,8 +69,8 @@ pub mod cpu {
 
     /// the ways to the points to come, in the character's own frame
     pub fn observe<T: Real>(mut v: View<'_, T>) {
-        let time = if v.time_is_out() { 0 } else { v.time() };
         for p in 0..v.p {
+            let time = since(&v, p);
             let point = |i: usize| v.point((GAP * i + time + v.offset[p] as usize + LEAD) % v.n);
             let ways: [[T; 2]; AHEAD] = std::array::from_fn(|i| v.to_local(p, v.way(p, point(i))));
             v.condition(p).copy_from_slice(ways.as_flattened());

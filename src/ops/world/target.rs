@@ -37,7 +37,7 @@ pub mod cpu {
     pub fn reset<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             if v.done(p) {
-                let [_, x, z, _] = v.restart(p, v.time_is_out());
+                let [_, x, z, _] = v.restart(p, v.time_is_out(p));
                 place(&mut v, p, [x, z]);
                 v.measure(p);
             }

@@ -28,7 +28,7 @@ pub mod cpu {
     pub fn reset<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             if v.done(p) {
-                v.restart(p, v.time_is_out());
+                v.restart(p, v.time_is_out(p));
             }
         }
     }
