@@ -32,7 +32,7 @@ DEVICE void joystick_step(Where at, const World& a, NoShared&) {
     joystick_aim(a, p);
     const float off = a.command[2 * u64(p) + 1] - length(get(frame_of(a, p), 0)) / float(a.body);
     finish(a, p, expf(bearing(a, p).x - 1 - float(0.8 / a.speed) * fabsf(off)), false, false);
-    if (anew && !a.literal) a.outcome[3 * u64(p) + 2] = 0;
+    if (anew && !a.literal && !is_done(a, p)) a.outcome[3 * u64(p) + 2] = 0;
   });
 }
 KERNEL(joystick_step, World, NoShared, 128)

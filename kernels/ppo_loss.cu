@@ -1,8 +1,7 @@
 // The clipped loss of proximal policy optimization, with the error of the critic. R returns, V values, A advantages.
 //   ratio[b]         = exp(log pi(action[b]) - old_log_prob[b])
-//   losses[ACTION]   = -sum_b min(ratio A, clip(ratio) A) / B      losses[VALUE] = sum_b (R - V)^2 / B
-//   losses[SQUARE]   = sum_b,a mean[b,a]^2 / B
-//   losses[POLICY]   = losses[ACTION] - entropy_weight losses[ENTROPY] + mean_weight losses[SQUARE]
+//   losses[SQUARE]   = sum_b,a mean[b,a]^2 / B                     losses[VALUE] = sum_b (R - V)^2 / B
+//   losses[POLICY]   = -sum_b min(ratio A, clip(ratio) A) / B - entropy_weight losses[ENTROPY] + mean_weight losses[SQUARE]
 //   losses[DIVERGED] = sum_b (ratio - 1 - ln ratio) / B
 //   g[b]             = -ratio A / B where ratio A <= clip(ratio) A, else 0
 //   dmean[b,a]       = g[b] off / std + 2 mean_weight mean / B        off = (action - mean) / std, std = exp(logstd)
@@ -27,7 +26,7 @@ struct PpoLossShared {
   double parts[WARPS];
 };
 // Places in the buffer of losses (src/ops/ppo_loss.rs, slot).
-enum PpoSlot { POLICY = RECON, ACTION = 1, ENTROPY = 2, VALUE = REGULARIZER, CLIPPED = 7, DIVERGED = 8, SQUARE = 9 };
+enum PpoSlot { POLICY = RECON, SQUARE = 1, ENTROPY = 2, VALUE = REGULARIZER, CLIPPED = 7, DIVERGED = 8 };
 
 struct Surrogates {
   float free, clipped;
@@ -63,13 +62,12 @@ DEVICE void ppo_loss_forward(Where at, const PpoLoss& a, PpoLossShared& shared) 
   square = block_sum(at, square, shared.parts);
   if (at.thread > 0) return;
   double* losses = a.losses;
-  losses[ACTION] = action_loss / a.b;
   losses[ENTROPY] = entropy;
   losses[DIVERGED] = diverged / a.b;
   losses[VALUE] = value_loss / a.b;
   losses[CLIPPED] = outside / a.b;
   losses[SQUARE] = square / a.b;
-  losses[POLICY] = losses[ACTION] - a.entropy_weight * entropy + a.mean_weight * losses[SQUARE];
+  losses[POLICY] = action_loss / a.b - a.entropy_weight * entropy + a.mean_weight * losses[SQUARE];
   losses[TOTAL] = losses[POLICY] + losses[WEIGHT] * losses[VALUE];
   if (!isfinite(losses[TOTAL]) && losses[NONFINITE_STEP] == 0) losses[NONFINITE_STEP] = double(a.state->step);
 }

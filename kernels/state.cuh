@@ -10,7 +10,7 @@ struct StepState {                               // field for field: src/ops/beg
 };
 
 // Places in the buffer of losses (src/ops/recon_loss.rs).
-enum Slot { RECON, KL, PERPLEXITY, REGULARIZER, WEIGHT, TOTAL, NONFINITE_STEP, LOSSES = 10 };
+enum Slot { RECON, KL, PERPLEXITY, REGULARIZER, WEIGHT, TOTAL, NONFINITE_STEP, LOSSES = 9 };
 
 // Whether a loss was not finite: from then on a step repeats the one that made it, and changes nothing that lasts.
 DEVICE bool stands_still(const double* losses) { return losses && losses[NONFINITE_STEP] != 0; }

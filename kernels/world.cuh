@@ -14,7 +14,7 @@ struct World {                          // field for field: src/ops/world.rs
   float *feet, *target, *potential;     // [P, 2 frames, 2 toes, 3]   [P, 2]   [P]
   float* command;                       // [P, 2] direction, speed
   u32 *offset, *visited;                // [P]   [P, 32] bits
-  float *outcome, *observation;         // [P, 3] reward, 0: ended, 0: time is out   [P, D]
+  float *outcome, *observation;         // [P, 3] reward, 0: ended, 0: what is next is not its doing   [P, D]
   double body, speed;                   // body unit   largest speed asked for
   double floor_left, floor_right;       // heights of toes that stand
   double arena_x, arena_z;              // half of the maze's arena
@@ -47,7 +47,7 @@ DEVICE Vec to_local(float facing, Vec v) {
 }
 DEVICE float wrapped(float angle) { return angle - floorf(angle / TURN) * TURN; }
 
-// A character's clock while the current frame is applied, from 1 to the horizon.
+// A character's clock while the current frame is applied: up to the horizon, with the last frame of a step.
 DEVICE u32 time_of(const World& a, u32 p) {
   const u32 ahead = a.staggered ? u32(u64(p) * a.horizon / a.p) : 0;
   return (a.state->rollout_step + a.horizon - 1 + ahead) % a.horizon + a.last;

@@ -127,6 +127,7 @@ pub(crate) fn configuration<C: Serialize + DeserializeOwned>(before: C, meta: &M
         return Err(Error::checkpoint(path, "is a controller", mend));
     }
     keys.extend(carried.clone());
-    serde_path_to_error::deserialize(serde_json::Value::Object(keys.clone()))
-        .map_err(|error| Error::checkpoint(path, format!("configuration: {error}"), "use a newer mvae-fast"))
+    serde_path_to_error::deserialize(serde_json::Value::Object(keys.clone())).map_err(|error| {
+        Error::checkpoint(path, format!("configuration: {error}"), "use the version of mvae-fast that wrote it")
+    })
 }

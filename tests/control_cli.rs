@@ -235,7 +235,7 @@ fn a_policy_is_kept_near_the_prior() {
         desk.control(&format!(
             "--task joystick --prior-weight {weight} --name {name} --updates 5 --learning-rate 1e-3"
         ));
-        desk.outcome(&name).0.iter().map(|record| record.mean_square).collect::<Vec<f64>>()
+        desk.outcome(&name).0.iter().map(|record| record.mean_square.unwrap()).collect::<Vec<f64>>()
     });
     let [free, held] = squares.map(|squares| squares[4]);
     assert!(held < 0.5 * free, "{held} is not much less than {free}");

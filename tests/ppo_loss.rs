@@ -46,8 +46,8 @@ fn one_sample(advantage: f64) -> (Vec<f64>, f64) {
 #[test]
 fn a_gain_is_held_at_the_clip_and_a_loss_is_not() {
     let (losses, gradient) = one_sample(2.0);
-    close(&[losses[slot::ACTION], losses[slot::CLIPPED]], &[-2.4, 1.0], 1e-12);
+    close(&[losses[slot::POLICY], losses[slot::CLIPPED]], &[-2.4, 1.0], 1e-12);
     assert_eq!(gradient, 0.0, "what is clipped pulls no further");
     let (losses, gradient) = one_sample(-2.0);
-    close(&[losses[slot::ACTION], gradient], &[3.0, 3.0 * 0.5], 1e-12);
+    close(&[losses[slot::POLICY], gradient], &[3.0, 3.0 * 0.5], 1e-12);
 }

@@ -22,7 +22,9 @@ pub struct Gate {
     pub speed_error_percent: Option<f64>,
     /// Path: smallest share of the time near the point, %.
     pub near_percent: Option<f64>,
-    /// Walk: largest skate of feet in contact, cm/s.
+    /// All tasks: smallest share of feet in contact, %.
+    pub contact_percent: Option<f64>,
+    /// All tasks: largest skate of feet in contact, cm/s.
     pub foot_skate_cm_s: Option<f64>,
     /// Maze: smallest share of its cells, %.
     pub coverage_percent: Option<f64>,
@@ -39,6 +41,7 @@ impl Default for Gate {
             speed_correlation: Some(0.8),
             speed_error_percent: Some(25.0),
             near_percent: Some(50.0),
+            contact_percent: None,
             foot_skate_cm_s: None,
             coverage_percent: None,
             walls_hit: None,
@@ -65,18 +68,19 @@ impl Gate {
         let (least, most): (Judge, Judge) =
             (|k, x, bound| Verdict::at_least(k, x, bound), |k, x, bound| Verdict::at_most(k, x, bound));
         let all = [
-            (Task::Target, "of_ideal_percent", self.of_ideal_percent, least),
-            (Task::Target, "times_the_prior", self.times_the_prior, least),
-            (Task::Joystick, "heading_error_degrees", self.heading_error_degrees, most),
-            (Task::Joystick, "speed_correlation", self.speed_correlation, least),
-            (Task::Joystick, "speed_error_percent", self.speed_error_percent, most),
-            (Task::Path, "near_percent", self.near_percent, least),
-            (Task::Walk, "foot_skate_cm_s", self.foot_skate_cm_s, most),
-            (Task::Maze, "coverage_percent", self.coverage_percent, least),
-            (Task::Maze, "walls_hit", self.walls_hit, most),
+            (Some(Task::Target), "of_ideal_percent", self.of_ideal_percent, least),
+            (Some(Task::Target), "times_the_prior", self.times_the_prior, least),
+            (Some(Task::Joystick), "heading_error_degrees", self.heading_error_degrees, most),
+            (Some(Task::Joystick), "speed_correlation", self.speed_correlation, least),
+            (Some(Task::Joystick), "speed_error_percent", self.speed_error_percent, most),
+            (Some(Task::Path), "near_percent", self.near_percent, least),
+            (Some(Task::Maze), "coverage_percent", self.coverage_percent, least),
+            (Some(Task::Maze), "walls_hit", self.walls_hit, most),
+            (None, "contact_percent", self.contact_percent, least),
+            (None, "foot_skate_cm_s", self.foot_skate_cm_s, most),
         ];
         all.into_iter()
-            .filter(|row| row.0 == task)
+            .filter(|row| row.0.is_none_or(|of| of == task))
             .filter_map(|(_, key, bound, judge)| Some((key, bound?, judge)))
             .collect()
     }

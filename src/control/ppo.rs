@@ -9,7 +9,7 @@ use crate::ops::advantage::{self, Advantage, OUTCOME};
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::epoch_sums::EpochSums;
 use crate::ops::experience::{Rollout, gather};
-use crate::ops::ppo_loss::{PpoLoss, Samples};
+use crate::ops::ppo_loss::{PpoLoss, Samples, slot};
 use crate::ops::recon_loss::LOSSES;
 use crate::ops::{Operation, axpby, clip_grad};
 use crate::plan::Plan;
@@ -80,6 +80,8 @@ pub struct Update<T> {
     pub sums: Mat<f64>,
     /// Partial sums of the squared gradient, before it is clipped.
     pub squares: Mat<f64>,
+    /// Weights of the entropy and of the squares of the policy's mean.
+    weights: [f64; 2],
     /// Values of all observations, returns and advantages.
     pub estimate: Plan,
     /// A step on a whole mini-batch.
@@ -184,10 +186,17 @@ impl<T: Real> Update<T> {
             losses,
             sums,
             squares,
+            weights: [o.entropy_weight, o.mean_weight],
             estimate,
             step,
             rest,
         })
+    }
+
+    /// -mean min(r A, clip(r) A), of the losses of a step or of sums of them.
+    pub fn action_loss(&self, losses: &[f64]) -> f64 {
+        let [entropy, square] = self.weights;
+        losses[slot::POLICY] + entropy * losses[slot::ENTROPY] - square * losses[slot::SQUARE]
     }
 
     /// Goes back to the beginning of the schedules. Errors: those of the backend.

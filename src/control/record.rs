@@ -21,7 +21,7 @@ pub struct UpdateRecord {
     pub action_loss: f64,
     /// Reward of a step, mean over the rollout.
     pub step_reward: f64,
-    /// Rewards of the episodes that ended in this rollout: mean; null when none did.
+    /// Rewards of the episodes that ended in this rollout, and whose beginning was seen: mean; null when there are none.
     pub mean_rew: Option<f64>,
     /// Their median.
     pub median_rew: Option<f64>,
@@ -39,9 +39,9 @@ pub struct UpdateRecord {
     pub learning_rate: f64,
     /// Standard deviation of the policy, mean over the action's entries.
     pub std: f64,
-    /// Mean square of the policy's mean, in that of actions whose latents are distributed as the prior.
+    /// Mean square of the policy's mean, in that of actions whose latents are distributed as the prior; null where actions have none.
     #[serde(default)]
-    pub mean_square: f64,
+    pub mean_square: Option<f64>,
     /// What the bound of the standard deviation took from the entropy before the policy explored, nats an entry.
     #[serde(default)]
     pub entropy_cut: f64,
@@ -110,7 +110,6 @@ impl Record for UpdateRecord {
             ("loss/action", self.action_loss),
             ("policy/entropy", self.dist_entropy),
             ("policy/std", self.std),
-            ("policy/mean_square", self.mean_square),
             ("policy/kl", self.kl),
             ("policy/clip_fraction", self.clip_fraction),
             ("schedule/learning_rate", self.learning_rate),
@@ -119,6 +118,7 @@ impl Record for UpdateRecord {
         ];
         let mut scalars: Vec<(String, f64)> = fixed.map(|(tag, value)| (tag.to_owned(), value)).into();
         scalars.extend(self.mean_rew.map(|reward| ("reward/episode".to_owned(), reward)));
+        scalars.extend(self.mean_square.map(|square| ("policy/mean_square".to_owned(), square)));
         scalars
     }
 
@@ -166,7 +166,7 @@ impl Reported for UpdateRecord {
     fn curves(records: &[Self]) -> serde_json::Value {
         let curve = |of: fn(&Self) -> f64| records.iter().map(|record| of(record) as f32).collect::<Vec<f32>>();
         let episodes = |of: fn(&Self) -> Option<f64>| records.iter().map(of).collect::<Vec<Option<f64>>>();
-        json!({
+        let mut report = json!({
             "unit": "update",
             "epoch": records.iter().map(|record| record.update).collect::<Vec<_>>(),
             "curves": [
@@ -178,8 +178,6 @@ impl Reported for UpdateRecord {
                 { "title": "Value loss", "label": "mean squared error", "log": true, "series": [["value loss", curve(|r| r.value_loss)]] },
                 { "title": "Entropy of the policy", "label": "nats", "unit": "nats", "series": [["entropy", curve(|r| r.dist_entropy)]] },
                 { "title": "Standard deviation of the policy", "label": "of the action", "include": [0], "series": [["std", curve(|r| r.std)]] },
-                { "title": "Mean square of the policy's mean", "label": "1: as the prior", "include": [0, 1],
-                  "series": [["mean square", curve(|r| r.mean_square)]] },
                 { "title": "KL of an update", "label": "nats", "log": true, "series": [["KL", curve(|r| r.kl)]] },
                 { "title": "Clipped ratios", "label": "share of samples", "include": [0], "series": [["clipped", curve(|r| r.clip_fraction)]] },
                 { "title": "Gradient norm", "label": "L2 norm", "log": true, "series": [["gradient norm", curve(|r| r.grad_norm)]] },
@@ -187,7 +185,13 @@ impl Reported for UpdateRecord {
                 { "title": "Speed", "label": "environment steps a second", "include": [0],
                   "series": [["steps a second", curve(|r| r.timing.samples_per_second)]] },
             ],
-        })
+        });
+        if records.iter().any(|record| record.mean_square.is_some()) {
+            let curve = json!({ "title": "Mean square of the policy's mean", "label": "1: as the prior", "include": [0, 1],
+                                "series": [["mean square", episodes(|r| r.mean_square)]] });
+            report["curves"].as_array_mut().expect("a list").insert(5, curve);
+        }
+        report
     }
 }
 
@@ -215,7 +219,7 @@ mod tests {
             grad_norm: 1.0,
             learning_rate: 1e-3,
             std: 0.3,
-            mean_square: 1.0,
+            mean_square: None,
             entropy_cut: 0.0,
             warnings: Vec::new(),
             timing: untimed.clone(),

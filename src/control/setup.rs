@@ -19,6 +19,9 @@ use crate::plan::Plan;
 use crate::{Error, Result};
 use std::path::Path;
 
+/// Reward of an episode whose beginning was not seen: it stays that, whatever is added.
+pub const UNSEEN: f64 = f64::NEG_INFINITY;
+
 /// A controller, ready for its next update.
 pub struct Setup<'a> {
     /// What was asked for.
@@ -43,10 +46,12 @@ pub struct Setup<'a> {
     pub memory: Memory<'a>,
     /// Where training stands: `epoch` counts updates.
     pub at: Progress,
-    /// Reward so far of the episode that each character is in; not a number where its beginning was not seen.
+    /// Reward so far of the episode that each character is in, or [`UNSEEN`].
     pub episodes: Vec<f64>,
     /// Learning rate of the next update, where it is adaptive.
     pub rate: f64,
+    /// Standard deviation of actions whose latents are distributed as the prior; none where actions are no latents.
+    pub prior_spread: Option<f64>,
     /// What the bound of the standard deviation took from the entropy in this update, nats an entry.
     pub entropy_cut: f64,
 }
@@ -66,8 +71,8 @@ impl<'a> Setup<'a> {
         let cast = Cast { characters, horizon, ahead: c.steps(), seed, staggered: c.stagger_episodes };
         let stage = Stage::new(&mut arena, &material, &frozen, &policy, cast)?;
         let show = Show::new(&mut arena, &material, &frozen, &policy, c)?;
-        let options = ppo::Options { mean_weight: mean_weight(c, &material, &stage), ..ppo_options(c) };
-        let update = Update::new(&mut arena, &policy, material.observation, &options)?;
+        let prior_spread = (!is_free(c, &material)).then(|| stage.environment.prior_spread());
+        let update = Update::new(&mut arena, &policy, material.observation, &ppo_options(c, prior_spread))?;
         let mut begin = Plan::default();
         update.begin(&mut begin, stage.environment.observation)?;
         let (explore, last_noise) = explore(&mut arena, &stage, &update, c.noise_correlation)?;
@@ -77,8 +82,7 @@ impl<'a> Setup<'a> {
         stage.furnish(&material, &mut memory)?;
         show.stage.furnish(&material, &mut memory)?;
         let (at, rate) = (Progress::start(material.fingerprint), c.learning_rate);
-        // Those that begin within an episode tell nothing about whole ones.
-        let mut episodes = vec![if c.stagger_episodes { f64::NAN } else { 0.0 }; characters];
+        let mut episodes = vec![if c.stagger_episodes { UNSEEN } else { 0.0 }; characters];
         episodes[0] = 0.0;
         let entropy_cut = 0.0;
         let mut setup = Setup {
@@ -95,6 +99,7 @@ impl<'a> Setup<'a> {
             at,
             episodes,
             rate,
+            prior_spread,
             entropy_cut,
         };
         match given {
@@ -208,15 +213,13 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// What makes `prior_weight` times the KL of N(mean, s^2) from the prior N(0, s^2) of the squares of actions. The maze's actions are goals, those
-/// of vq pick a code: these have no prior.
-fn mean_weight(c: &Config, material: &Material, stage: &Stage) -> f64 {
-    let free = c.task == Task::Maze || material.decoder.model().variant == Variant::Vq;
-    if free { 0.0 } else { 0.5 * c.prior_weight / stage.environment.prior_spread().powi(2) }
+/// Whether actions are no latents: the maze's are goals, those of vq pick a code.
+fn is_free(c: &Config, material: &Material) -> bool {
+    c.task == Task::Maze || material.decoder.model().variant == Variant::Vq
 }
 
-/// How the policy learns, as a configuration says.
-fn ppo_options(c: &Config) -> ppo::Options {
+/// How the policy learns, as a configuration says: the KL of N(mean, s^2) from N(0, s^2) is 0.5 |mean / s|^2.
+fn ppo_options(c: &Config, prior_spread: Option<f64>) -> ppo::Options {
     ppo::Options {
         characters: c.characters,
         steps: c.steps(),
@@ -227,7 +230,7 @@ fn ppo_options(c: &Config) -> ppo::Options {
         reward_scale: c.reward_scale,
         clip: c.clip,
         entropy_weight: c.entropy_weight,
-        mean_weight: 0.0,
+        mean_weight: prior_spread.map_or(0.0, |s| 0.5 * c.prior_weight / (s * s)),
         max_grad_norm: c.max_grad_norm,
         adam: [c.adam_beta1, c.adam_beta2, c.adam_eps],
         own_critic_schedule: c.critic_learning_rate.is_some(),

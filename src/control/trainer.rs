@@ -2,7 +2,7 @@
 use super::config::Decay;
 use super::ppo::GRAD_NORM;
 use super::record::{UpdateRecord, warnings};
-use super::setup::Setup;
+use super::setup::{Setup, UNSEEN};
 use crate::motion::rig::METRES;
 use crate::ops::advantage::OUTCOME;
 use crate::ops::begin_step::StepState;
@@ -151,7 +151,10 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
             *episode += f64::from(outcome[0]);
             total += f64::from(outcome[0]);
             if outcome[1] == 0.0 {
-                ended.extend(Some(std::mem::take(episode)).filter(|reward| reward.is_finite()));
+                let reward = std::mem::take(episode);
+                if reward != UNSEEN {
+                    ended.push(reward);
+                }
             }
         }
     }
@@ -166,7 +169,7 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
         num_steps: (run.at.epoch * c.characters * c.steps()) as u64,
         dist_entropy: sums[slot::ENTROPY] / steps,
         value_loss: sums[slot::VALUE] / steps,
-        action_loss: sums[slot::ACTION] / steps,
+        action_loss: update.action_loss(&sums) / steps,
         step_reward: total / (c.characters * c.steps()) as f64,
         mean_rew: (!ended.is_empty()).then(|| ended.iter().sum::<f64>() / ended.len() as f64),
         median_rew: (!ended.is_empty()).then(|| middle(&ended)),
@@ -177,7 +180,7 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
         grad_norm: sums[GRAD_NORM] / steps,
         learning_rate: rate,
         std: logstd.iter().map(|x| f64::from(x.exp())).sum::<f64>() / logstd.len() as f64,
-        mean_square: sums[slot::SQUARE] / steps / logstd.len() as f64 / run.stage.environment.prior_spread().powi(2),
+        mean_square: run.prior_spread.map(|s| sums[slot::SQUARE] / steps / logstd.len() as f64 / (s * s)),
         entropy_cut: run.entropy_cut,
         warnings: Vec::new(),
         timing: Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 },

@@ -13,10 +13,10 @@ use crate::real::Real;
 /// is made from the same places.
 pub mod slot {
     use crate::ops::recon_loss::slot;
-    /// What the actor minimises: the action loss, less the weighted entropy, and the weighted squares.
+    /// What the actor minimises: -mean min(r A, clip(r) A), less the weighted entropy, and the weighted squares.
     pub const POLICY: usize = slot::RECON;
-    /// -mean min(r A, clip(r) A).
-    pub const ACTION: usize = 1;
+    /// mean |policy's mean|^2.
+    pub const SQUARE: usize = 1;
     /// Entropy of the policy, nats.
     pub const ENTROPY: usize = 2;
     /// mean (R - V)^2.
@@ -31,8 +31,6 @@ pub mod slot {
     pub const CLIPPED: usize = 7;
     /// KL of the policy from the one that acted, nats: mean of r - 1 - ln r (Schulman, "Approximating KL divergence", 2020).
     pub const KL: usize = 8;
-    /// mean |policy's mean|^2.
-    pub const SQUARE: usize = 9;
 }
 use super::recon_loss::LOSSES;
 
@@ -206,7 +204,6 @@ pub mod cpu {
         let b = v.b as f64;
         let entropy = v.logstd.iter().map(|x| 0.5 + 0.5 * std::f64::consts::TAU.ln() + x.f64()).sum::<f64>();
         v.losses[slot::KL] = kl / b;
-        v.losses[slot::ACTION] = action_loss / b;
         v.losses[slot::ENTROPY] = entropy;
         v.losses[slot::VALUE] = value_loss / b;
         v.losses[slot::CLIPPED] = outside / b;

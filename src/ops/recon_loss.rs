@@ -31,7 +31,7 @@ pub mod slot {
     }
 }
 /// Length of the buffer of losses.
-pub const LOSSES: usize = 10;
+pub const LOSSES: usize = 9;
 
 crate::kernel_args! {
     reads {

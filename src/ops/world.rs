@@ -381,8 +381,7 @@ type Body<T> = fn(View<'_, T>);
 
 /// The number types' constants and functions that every task uses.
 impl<'a, T: Real> View<'a, T> {
-    /// A character's clock, from 1 to the horizon, while the current frame is applied: it advances with the last frame of a
-    /// step.
+    /// A character's clock while the current frame is applied: it advances with the last frame of a step, up to the horizon.
     fn time(&self, p: usize) -> usize {
         let ahead = self.staggered * p * self.horizon / self.p;
         (self.state[0].rollout_step as usize + self.horizon - 1 + ahead) % self.horizon + self.last

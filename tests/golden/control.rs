@@ -133,7 +133,8 @@ fn learn<T: Real>(case: &Case, own_critic_schedule: bool, backend: &dyn Backend,
         memory.run(if last { update.rest.as_ref().unwrap_or(&update.step) } else { &update.step }).unwrap();
         let losses = memory.read(update.losses).unwrap();
         let norm = clip_grad::norm(&memory.read(update.squares).unwrap());
-        let now = [losses[slot::VALUE], losses[slot::ACTION], losses[slot::ENTROPY], norm, losses[slot::CLIPPED]];
+        let now =
+            [losses[slot::VALUE], update.action_loss(&losses), losses[slot::ENTROPY], norm, losses[slot::CLIPPED]];
         found.iter_mut().zip(now).for_each(|(list, x)| list.push(x));
         for tensor in parameters.layout.tensors.iter().filter(|_| i == 0) {
             let ours = read(&memory, parameters.place(parameters.grads, tensor));
@@ -156,7 +157,8 @@ fn learn<T: Real>(case: &Case, own_critic_schedule: bool, backend: &dyn Backend,
     }
     report.note("loss", "entropy", relative(&found[2][..1], case.values("entropy")), tolerance("loss_rel"));
     let sums = memory.read(update.sums).unwrap();
-    let means = [slot::VALUE, slot::ACTION, slot::ENTROPY].map(|place| sums[place] / (epochs * per_epoch) as f64);
+    let means = [sums[slot::VALUE], update.action_loss(&sums), sums[slot::ENTROPY]]
+        .map(|sum| sum / (epochs * per_epoch) as f64);
     report.note("loss", "update_means", relative(&means, case.values("update_means_correct")), tolerance("loss_rel"));
     // What the masks are made from, sizes that follow, and means that divide by too many.
     let derived = ["done", "end_of_rollout", "minibatch_size", "update_means_literal"];

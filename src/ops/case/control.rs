@@ -23,7 +23,8 @@ pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
     cases.extend([clip(100, 1.0), clip(100_000, 1.0), clip(70_000, 1e6)]);
     for task in [Task::Target, Task::Joystick, Task::Path, Task::Walk, Task::Maze] {
         cases.extend(
-            [(false, 241), (false, 240), (true, 240)].map(|(literal, horizon)| live(task, 5, 4, literal, horizon)),
+            [(false, 241), (false, 240), (true, 241), (true, 240)]
+                .map(|(literal, horizon)| live(task, 5, 4, literal, horizon)),
         );
         cases.push(live(task, 100, 22, false, 241));
     }

@@ -1,4 +1,4 @@
-//! Joystick: walk in a direction at a speed, both of which change from time to time, for all characters at once.
+//! Joystick: walk in a direction at a speed, both of which change from time to time.
 use super::*;
 
 /// Frames between directions.
@@ -59,7 +59,7 @@ pub mod cpu {
             let off = v.command[2 * p + 1] - length([frame[0], frame[1]]) / T::of(v.body);
             let reward = (bearing(&v, p)[0] - T::one() - T::of(RANGE / v.speed) * off.abs()).exp();
             v.finish(p, reward, false, false);
-            if anew && v.literal == 0 {
+            if anew && v.literal == 0 && !v.done(p) {
                 v.outcome[p * OUTCOME + 2] = T::zero();
             }
         }
