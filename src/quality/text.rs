@@ -20,7 +20,7 @@ impl Display for Report {
         for h in self.reconstruction.iter().filter(|h| h.windows > 0) {
             let groups: Vec<String> =
                 h.groups.iter().map(|(name, error)| format!("{name} {}", short(*error))).collect();
-            let joints = h.joint_cm.map(|cm| format!(", joints off by {cm:.2} cm")).unwrap_or_default();
+            let joints = h.joint_cm.map(|cm| format!(", joints off by {} cm", fixed(cm, 2))).unwrap_or_default();
             let error = short(h.error.unwrap_or_default());
             writeln!(f, "  after {:>4} frames: {error} ({}){joints}", h.frames, groups.join(", "))?;
         }
@@ -65,15 +65,16 @@ impl Display for Report {
                 let feet = |gait: &GaitReport| gait.feet.clone().expect("both have feet");
                 row(f, "feet in contact, %", walks, data, |gait| format!("{:.1}", 100.0 * feet(gait).contact))?;
                 row(f, "foot skate, cm/s", walks, data, |gait| format!("{:.2}", feet(gait).skate))?;
-                row(f, "low toes, cm/s", walks, data, |gait| format!("{:.1}", feet(gait).low_toe_speed))?;
+                row(f, "low toes, cm/s", walks, data, |gait| fixed(feet(gait).low_toe_speed, 1))?;
             }
         }
         let v = &w.diversity;
-        let metres = v.metres.map(|m| format!("; {m:.1} m apart after 10 s")).unwrap_or_default();
+        let metres = v.metres.map(|m| format!("; {} m apart after 10 s", fixed(m, 1))).unwrap_or_default();
         writeln!(
             f,
-            "  diversity of walks from one pose: {:.2} (unrelated poses of the data: {:.2}){metres}",
-            v.features, v.unrelated
+            "  diversity of walks from one pose: {} (unrelated poses of the data: {:.2}){metres}",
+            fixed(v.features, 2),
+            v.unrelated
         )?;
         for (name, distance) in [("poses", &w.poses), ("velocities", &w.velocities)] {
             if let Some(Distance { components, frechet, frechet_of_training, coverage, coverage_of_training, .. }) =
@@ -81,8 +82,9 @@ impl Display for Report {
             {
                 writeln!(
                     f,
-                    "  {name} against held-out ones ({components} components): Fréchet distance {frechet:.2} (training frames \
+                    "  {name} against held-out ones ({components} components): Fréchet distance {} (training frames \
                      {frechet_of_training:.2}), coverage {:.0} % (training frames {:.0} %)",
+                    fixed(*frechet, 2),
                     100.0 * coverage,
                     100.0 * coverage_of_training
                 )?;
@@ -106,7 +108,12 @@ fn row(
 }
 
 fn triple(values: [f64; 3], digits: usize) -> String {
-    values.map(|x| format!("{x:.digits$}")).join(" / ")
+    values.map(|x| fixed(x, digits)).join(" / ")
+}
+
+/// So many digits after the point, but for what exploded.
+fn fixed(x: f64, digits: usize) -> String {
+    if x.abs() < 1e6 { format!("{x:.digits$}") } else { format!("{x:.0e}") }
 }
 
 /// Three digits, whatever the size.
