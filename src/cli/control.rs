@@ -201,7 +201,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     };
     let path = folder.path().display().to_string();
     let records: Vec<UpdateRecord> = if setup.finished() {
-        say(format!("run folder {path}: all {} updates are done, nothing to do", config.updates));
+        say(format!("run folder {path}: all {} updates are done, nothing to do", config.updates()));
         logs::read_metrics(&folder.metrics())?
     } else {
         say(format!("run folder {path}"));
@@ -217,7 +217,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         Some(last) => {
             let state = if setup.finished() { "trained" } else { "stopped" };
             let elapsed = crate::progress::minutes(last.timing.elapsed_seconds);
-            let (update, updates, steps) = (last.update, config.updates, last.num_steps);
+            let (update, updates, steps) = (last.update, config.updates(), last.num_steps);
             let warnings: String = last.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
             format!(
                 "{state} {update} of {updates} updates, {steps} environment steps, in {elapsed}\n\

@@ -61,8 +61,8 @@ keys! {
         characters: usize = 512;
         /// T: steps of a rollout; 0 = the horizon
         steps: usize = 16;
-        /// Rollouts that are learned from
-        updates: usize = 600;
+        /// Rollouts that are learned from; 0 = the task's own (600, joystick 1600)
+        updates: usize = 0;
         /// Mini-batches of an epoch
         minibatches: usize = 4;
         /// Times that each rollout is learned from
@@ -189,14 +189,14 @@ impl Config {
     /// Largest standard deviation with which update `update` (from 1) explores, where there is a bound.
     pub fn largest_std(&self, update: usize) -> Option<f64> {
         let last = self.final_std?.min(self.initial_std);
-        let done = (update - 1) as f64 / (self.updates - 1).max(1) as f64;
+        let done = (update - 1) as f64 / (self.updates() - 1).max(1) as f64;
         Some(self.initial_std * (last / self.initial_std).powf(done))
     }
 
     /// The learning rate after update `update` (from 1) at `rate` that moved the policy by `kl`: a step twice as long moves it
     /// four times as far.
     pub fn adapted(&self, rate: f64, kl: f64, update: usize) -> f64 {
-        let target = self.target_kl * (1.0 - 0.75 * update as f64 / self.updates as f64);
+        let target = self.target_kl * (1.0 - 0.75 * update as f64 / self.updates() as f64);
         let change = (target / kl.max(f64::MIN_POSITIVE)).sqrt();
         let rate = rate * change.clamp(1.0 / MAX_CHANGE, MAX_CHANGE);
         rate.clamp(self.final_learning_rate, MAX_LEARNING_RATE.max(self.learning_rate))
@@ -223,6 +223,15 @@ impl Config {
         }
     }
 
+    /// Rollouts that are learned from.
+    pub fn updates(&self) -> usize {
+        match (self.updates, self.task) {
+            (0, Task::Joystick) => 1600,
+            (0, _) => 600,
+            (updates, _) => updates,
+        }
+    }
+
     /// T: steps of a rollout.
     pub fn steps(&self) -> usize {
         if self.steps == 0 { self.horizon() } else { self.steps }
@@ -235,7 +244,7 @@ impl Config {
             ("frame_skip", self.frame_skip),
             ("hidden_size", self.hidden_size),
             ("characters", self.characters),
-            ("updates", self.updates),
+            ("updates", self.updates.max(1)),
             ("minibatches", self.minibatches),
             ("ppo_epochs", self.ppo_epochs),
             ("steps", self.steps.max(1)),

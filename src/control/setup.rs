@@ -126,7 +126,7 @@ impl<'a> Setup<'a> {
 
     /// Whether every update is done.
     pub fn finished(&self) -> bool {
-        self.at.epoch > self.config.updates
+        self.at.epoch > self.config.updates()
     }
 
     /// What outlives an update beside the policy, by name.

@@ -25,7 +25,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     let c = run.config;
     let mut logs = Logs::open(folder, (run.at.epoch > 1).then_some(&run.at.log_lengths))?;
     let mut records = logs::read_metrics(&folder.metrics())?;
-    let mut console = Console::new(Pace::new(c.updates, 1, c.updates, run.at.epoch - 1), quiet);
+    let mut console = Console::new(Pace::new(c.updates(), 1, c.updates(), run.at.epoch - 1), quiet);
     console.say(&opening(run));
     let before = run.at.elapsed_seconds;
     let elapsed = || before + begun.elapsed().as_secs_f64();
@@ -134,7 +134,7 @@ fn learning_rate(run: &Setup) -> f64 {
     if c.decay == Decay::Adaptive {
         return run.rate;
     }
-    c.decay.learning_rate(c.learning_rate, c.final_learning_rate, run.at.epoch - 1, c.updates)
+    c.decay.learning_rate(c.learning_rate, c.final_learning_rate, run.at.epoch - 1, c.updates())
 }
 
 /// The record of the update that is done, but for what earlier ones say about it.
