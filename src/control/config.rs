@@ -80,7 +80,7 @@ keys! {
         value_weight: f64 = 1.0;
         /// Weight of the entropy
         entropy_weight: f64 = 0.0;
-        /// Weight of the KL, in nats, that the policy's mean alone makes from the latents' prior: keeps it where the decoder knows poses (not in the maze, nor with vq)
+        /// Weight of how far the mean latents are from their prior (KL, nats): more moves better and obeys less (not in the maze, nor with vq)
         prior_weight: f64 = 0.01;
         /// Largest norm of the gradient
         max_grad_norm: f64 = 1.0;
