@@ -1,6 +1,7 @@
 //! `mvae-fast train`: opens device, data and run folder, trains, and says what came of it.
 use super::{TrainArgs, absolute, checkpoint_file, population, print, run_folder};
 use crate::config::Config;
+use crate::quality::text::fixed;
 use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
@@ -89,8 +90,8 @@ fn summary(config: &Config, last: &EpochRecord, path: &str) -> String {
         }
         let inside = 100.0 * v.prior_inside;
         line(format_args!(
-            "{inside:.0} % of walks from the prior stay in the data's range, with {:.2} of its spread",
-            v.prior_rms
+            "{inside:.0} % of walks from the prior stay in the data's range, with {} of its spread",
+            fixed(v.prior_rms, 2)
         ));
     }
     for warning in &last.warnings {

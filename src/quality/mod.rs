@@ -5,7 +5,7 @@ pub mod gate;
 pub mod groups;
 pub mod posterior;
 pub mod reconstruction;
-mod text;
+pub(crate) mod text;
 pub mod walks;
 
 use crate::arena::Arena;

@@ -112,7 +112,7 @@ fn triple(values: [f64; 3], digits: usize) -> String {
 }
 
 /// So many digits after the point, but for what exploded.
-fn fixed(x: f64, digits: usize) -> String {
+pub(crate) fn fixed(x: f64, digits: usize) -> String {
     if x.abs() < 1e6 { format!("{x:.digits$}") } else { format!("{x:.0e}") }
 }
 
