@@ -381,7 +381,9 @@ impl Characters<'_> {
         for t in 0..case.get::<usize>("num_actions") {
             let action = case.values("action");
             write(&mut memory, env.action, &action[t * env.action.len()..][..env.action.len()]);
-            memory.write(state, &[StepState { rollout_step: clock + 1 + t as u32, ..StepState::default() }]).unwrap();
+            // Time that is out stays out: nothing starts anew by itself.
+            let rollout_step = (clock + 1 + t as u32).min(horizon as u32);
+            memory.write(state, &[StepState { rollout_step, ..StepState::default() }]).unwrap();
             self.write_draws(&mut memory, w.draws, task, t);
             memory.run(&step).unwrap();
             if task == Task::Walk {
