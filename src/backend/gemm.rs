@@ -1,4 +1,4 @@
-//! Matrix products on the CPU, made for a small batch: few rows against weights that are read once.
+//! Matrix products on the CPU, made for a small batch: few rows against weights that are read once, from a far cache.
 //!
 //! An output element is one chain of fused multiply-adds over the contraction, in its order: the terms one after
 //! another, each from its first index to its last (of a blend: each piece of a term, scaled, added to those before). How the
@@ -188,7 +188,7 @@ const PANEL_BYTES: usize = 36 * 1024;
 /// pieces decide the bits; a panel holds as much of two registers of 64 bytes.
 const BLEND_DEPTH: usize = PANEL_BYTES / 128;
 /// Above this many rows a panel is used often enough to be worth packing although it could be read in place.
-const UNPACKED_ROWS: usize = 64;
+const UNPACKED_ROWS: usize = 32;
 
 #[repr(align(64))]
 struct Panel(MaybeUninit<[u8; PANEL_BYTES]>);
@@ -215,6 +215,42 @@ struct Block<'b, 'o, T, F> {
     term: &'b F,
 }
 
+impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> Block<'_, '_, T, F> {
+    /// Where the task's columns from `col` on lie.
+    #[inline(always)]
+    fn c_at(&self, col: usize) -> At<*mut T> {
+        At { first: self.c.wrapping_add(col), row: self.out.stride, col: 1 }
+    }
+
+    /// Where the panel lies that comes after the piece of `step` rows from row `k` of term `t`, columns before `col`; none where
+    /// there is nothing to ask for.
+    #[inline(always)]
+    fn next(&self, t: usize, [k, step]: [usize; 2], col: usize) -> Option<At<*const T>> {
+        let b = |t: usize, k: usize, col: usize| (self.term)(self.i, t).b.at(k, self.col + col);
+        let next = if col < self.cols {
+            b(t, k, col)
+        } else if k + step < (self.term)(self.i, t).a.cols {
+            b(t, k + step, 0)
+        } else if t + 1 < self.terms {
+            b(t + 1, 0, 0)
+        } else {
+            return None;
+        };
+        (next.col == 1).then_some(next)
+    }
+}
+
+/// How the first tile of a panel fills it from the right factor.
+#[derive(Clone, Copy)]
+enum Fill<T> {
+    /// It is full.
+    Nothing,
+    /// Row by row.
+    Copy(At<*const T>),
+    /// Square by square of the transpose, but for the last `depth % 4` rows.
+    Turn(At<*const T>),
+}
+
 impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_, T, F> {
     type Output = ();
     #[inline(always)]
@@ -222,55 +258,59 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
         let width = T::width::<S>();
         let mut panel = Panel(MaybeUninit::uninit());
         let panel = panel.0.as_mut_ptr().cast::<T>();
-        for col in (0..self.cols).step_by(2 * width) {
-            let cols = (2 * width).min(self.cols - col);
-            let padded = cols.next_multiple_of(width);
-            let c = At { first: self.c.wrapping_add(col), row: self.out.stride, col: 1 };
-            if self.terms == 0 && !self.add {
-                let nothing = At { first: panel.cast_const(), row: 0, col: 0 };
+        if self.terms == 0 && !self.add {
+            for col in (0..self.cols).step_by(2 * width) {
+                let cols = (2 * width).min(self.cols - col);
+                let (nothing, c) = (At { first: panel.cast_const(), row: 0, col: 0 }, self.c_at(col));
                 // SAFETY: as below; no factor is read.
-                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, [None; 2], c, false) };
+                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, (Fill::Nothing, None), c, false, None) };
             }
-            for t in 0..self.terms {
-                let Term { a, b, scale } = (self.term)(self.i, t);
-                let depth = a.cols;
-                assert!(
-                    a.rows == self.out.rows && b.rows == depth && b.cols == self.out.cols,
-                    "product of [{}, {depth}] and [{}, {}] into [{}, {}]",
-                    a.rows,
-                    b.rows,
-                    b.cols,
-                    self.out.rows,
-                    self.out.cols
-                );
-                assert!(
-                    scale.is_none_or(|scale| scale.rows == a.rows && scale.cols == 1),
-                    "one scale for each of {} rows",
-                    a.rows
-                );
-                let scale = scale.map(|scale| scale.at(self.first, 0));
-                let in_place = b.col_stride == 1 && cols == padded && self.rows <= UNPACKED_ROWS;
-                let most = match scale {
-                    Some(_) => BLEND_DEPTH,
-                    None if in_place => depth,
-                    None => PANEL_BYTES / size_of::<T>() / padded,
-                };
-                let step = depth.div_ceil(depth.div_ceil(most.max(1)).max(1)).max(1);
-                for k in (0..depth.max(1)).step_by(step) {
-                    let depth = step.min(depth - k);
-                    let a = a.at(self.first, k);
-                    let mut b = b.at(k, self.col + col);
-                    let mut turning = None;
+        }
+        for t in 0..self.terms {
+            let Term { a, b, scale } = (self.term)(self.i, t);
+            let depth = a.cols;
+            assert!(
+                a.rows == self.out.rows && b.rows == depth && b.cols == self.out.cols,
+                "product of [{}, {depth}] and [{}, {}] into [{}, {}]",
+                a.rows,
+                b.rows,
+                b.cols,
+                self.out.rows,
+                self.out.cols
+            );
+            assert!(
+                scale.is_none_or(|scale| scale.rows == a.rows && scale.cols == 1),
+                "one scale for each of {} rows",
+                a.rows
+            );
+            let scale = scale.map(|scale| scale.at(self.first, 0));
+            let in_place = b.col_stride == 1 && self.cols.is_multiple_of(width) && self.rows <= UNPACKED_ROWS;
+            let most = match scale {
+                Some(_) => BLEND_DEPTH,
+                None if in_place => depth,
+                None => PANEL_BYTES / size_of::<T>() / (2 * width).min(self.cols.next_multiple_of(width)),
+            };
+            let step = depth.div_ceil(depth.div_ceil(most.max(1)).max(1)).max(1);
+            for k in (0..depth.max(1)).step_by(step) {
+                let (a, depth) = (a.at(self.first, k), step.min(depth - k));
+                for col in (0..self.cols).step_by(2 * width) {
+                    let cols = (2 * width).min(self.cols - col);
+                    let padded = cols.next_multiple_of(width);
+                    let next = self.next(t, [k, step], col + 2 * width).filter(|_| !in_place);
+                    let (mut b, mut fill) = (b.at(k, self.col + col), Fill::Nothing);
                     // SAFETY: `Mat::new` and `MatsMut::many` checked that the rows and columns addressed here lie in
                     // their slices; the panel holds `depth * padded` numbers; the tile at `c` belongs to this task alone.
                     unsafe {
                         if !in_place {
-                            // With registers to spare, the first tile turns the squares of a transposed panel itself.
-                            let spare = T::transposes::<S>() && S::REGISTER_COUNT >= 32;
+                            // The first tile fills a panel of whole registers itself; the squares of a transposed one
+                            // only with registers to spare.
                             let mut ready = 0;
-                            if spare && b.row == 1 && cols == padded && self.rows >= 8 {
-                                turning = Some(b);
-                                ready = depth / 4 * 4;
+                            if cols == padded && self.rows >= 8 {
+                                if b.col == 1 {
+                                    (fill, ready) = (Fill::Copy(b), depth);
+                                } else if b.row == 1 && T::transposes::<S>() && S::REGISTER_COUNT >= 32 {
+                                    (fill, ready) = (Fill::Turn(b), depth / 4 * 4);
+                                }
                             }
                             let rest = At { first: b.first.wrapping_add(ready * b.row), ..b };
                             pack(simd, [depth - ready, cols, padded], rest, panel.add(ready * padded));
@@ -278,7 +318,7 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                         }
                         let add = self.add || t > 0 || k > 0;
                         debug_assert!(add || scale.is_none(), "what is scaled is added");
-                        rows(simd, [self.rows, depth, cols], a, b, [turning, scale], c, add);
+                        rows(simd, [self.rows, depth, cols], a, b, (fill, scale), self.c_at(col), add, next);
                     }
                 }
             }
@@ -354,38 +394,56 @@ unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
     }
 }
 
-/// `c (+)= a b` for all rows of a task and one panel of one or two registers' width. With `turning`, the panel `b` is
-/// still to be filled from there, but for its last `depth % 4` rows; it is whole registers wide, and there are 8 rows. With
-/// `scale` [rows, 1] the product's rows are multiplied by it, and added whatever `add` says.
+/// `c (+)= a b` for all rows of a task and one panel `b` of one or two registers' width, which the first tile fills; what is to
+/// be filled is whole registers wide, and there are 8 rows. With a scale [rows, 1] the product's rows are multiplied by it,
+/// and added whatever `add` says. The rows of the `next` panel are asked for on the way.
 ///
 /// # Safety
-/// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and `turning`
-/// [depth, cols], and `scale`; `b` must be writable then.
+/// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and what fills it
+/// [depth, cols], and the scale; `b` must be writable then.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn rows<S: Simd, T: Real>(
     simd: S,
     [rows, depth, cols]: [usize; 3],
     a: At<*const T>,
     b: At<*const T>,
-    [turning, scale]: [Option<At<*const T>>; 2],
+    (fill, scale): (Fill<T>, Option<At<*const T>>),
     c: At<*mut T>,
     add: bool,
+    next: Option<At<*const T>>,
 ) {
-    let mut row = 0;
+    let (mut row, mut asked) = (0, 0);
     macro_rules! tile {
-        ($height:literal, $turn:literal, $source:expr) => {
+        ($height:literal, $fill:expr, $source:expr) => {
+            if let Some(next) = next {
+                // A share of them beside each tile: all at once they would wait for one another.
+                let share = depth * (row + $height) / rows;
+                for k in asked..share {
+                    let row = next.first.wrapping_add(k * next.row);
+                    prefetch(row);
+                    prefetch(row.wrapping_add(cols - 1));
+                }
+                asked = share;
+            }
             let a = At { first: a.first.wrapping_add(row * a.row), ..a };
             let c = At { first: c.first.wrapping_add(row * c.row), ..c };
             let at_row = |scale: At<*const T>| At { first: scale.first.wrapping_add(row * scale.row), ..scale };
             macro_rules! wide {
                 ($width:literal) => {
                     match scale.map(at_row) {
-                        None => {
-                            tile::<S, T, $height, $width, $turn, false>(simd, [depth, cols], a, b, [$source; 2], c, add)
-                        }
+                        None => tile::<S, T, $height, $width, { $fill }, false>(
+                            simd,
+                            [depth, cols],
+                            a,
+                            b,
+                            [$source; 2],
+                            c,
+                            add,
+                        ),
                         Some(scale) => {
                             let more = [$source, scale];
-                            tile::<S, T, $height, $width, $turn, true>(simd, [depth, cols], a, b, more, c, add)
+                            tile::<S, T, $height, $width, { $fill }, true>(simd, [depth, cols], a, b, more, c, add)
                         }
                     }
                 };
@@ -397,32 +455,46 @@ unsafe fn rows<S: Simd, T: Real>(
     }
     // As many sums as fill the registers.
     if S::REGISTER_COUNT >= 32 {
-        if let Some(source) = turning {
-            tile!(8, true, source);
+        match fill {
+            Fill::Nothing => {}
+            Fill::Copy(source) => {
+                tile!(8, COPY, source);
+            }
+            Fill::Turn(source) => {
+                tile!(8, TURN, source);
+            }
         }
         while rows - row >= 8 {
-            tile!(8, false, b);
+            tile!(8, FULL, b);
         }
     } else {
+        if let Fill::Copy(source) = fill {
+            tile!(6, COPY, source);
+        }
         while rows - row >= 6 {
-            tile!(6, false, b);
+            tile!(6, FULL, b);
         }
     }
     while rows - row >= 4 {
-        tile!(4, false, b);
+        tile!(4, FULL, b);
     }
     while rows > row {
-        tile!(1, false, b);
+        tile!(1, FULL, b);
     }
 }
 
-/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth. With
-/// `TURN` it fills the panel `b` from `source` on the way; `SCALED`, it adds the sums, times `scale`, to what is there.
+/// What a tile does to its panel: see [`Fill`].
+const FULL: u8 = 0;
+const COPY: u8 = 1;
+const TURN: u8 = 2;
+
+/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth. Unless the panel
+/// `b` is full it fills it from `source` on the way; `SCALED`, it adds the sums, times `scale`, to what is there.
 ///
 /// # Safety
 /// As for [`rows`], with `HEIGHT` rows.
 #[inline(always)]
-unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const TURN: bool, const SCALED: bool>(
+unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const FILL: u8, const SCALED: bool>(
     simd: S,
     [depth, cols]: [usize; 2],
     a: At<*const T>,
@@ -461,7 +533,7 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
         }
         let (mut left, mut right) = (a.first, b.first);
         let mut rest = depth;
-        if TURN {
+        if FILL == TURN {
             let mut from = source.first;
             for turn_number in 0..depth / 4 {
                 // A cache line serves four turns: each asks for those of a quarter of the rows.
@@ -489,11 +561,15 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
             }
             rest = depth % 4;
         }
+        let mut from = if FILL == COPY { source } else { At { first: right, ..b } };
         for _ in 0..rest {
             let mut registers = [T::splat(simd, T::zero()); WIDTH];
             for (j, register) in registers.iter_mut().enumerate() {
-                *register = right.add(j * width).cast::<T::Vector<S>>().read_unaligned();
-                prefetch(right.wrapping_add(ROWS_AHEAD * b.row + j * width));
+                *register = from.first.add(j * width).cast::<T::Vector<S>>().read_unaligned();
+                prefetch(from.first.wrapping_add(ROWS_AHEAD * from.row + j * width));
+                if FILL == COPY {
+                    right.cast_mut().add(j * width).cast::<T::Vector<S>>().write_unaligned(*register);
+                }
             }
             for (sums, &row) in sums.iter_mut().zip(&a_rows) {
                 let number = T::splat(simd, *left.add(row));
@@ -503,6 +579,7 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
             }
             left = left.wrapping_add(a.col);
             right = right.wrapping_add(b.row);
+            from.first = from.first.wrapping_add(from.row);
         }
         for (i, sums) in sums.into_iter().enumerate() {
             let number =
