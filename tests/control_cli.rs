@@ -292,7 +292,9 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
     assert_eq!(desk.runs(), 2, "no run was begun");
     let info = desk.done("info stick");
     assert!(
-        info.contains("a controller: task joystick, acts in ") && info.contains("last record: update 1, "),
+        info.contains("a controller: task joystick, ")
+            && info.contains("acts in ")
+            && info.contains("last record: update 1, "),
         "{info}"
     );
     // Another decoder under the same name.

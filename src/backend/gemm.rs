@@ -184,11 +184,14 @@ const ROWS_AHEAD: usize = 16;
 const NUMBERS_AHEAD: usize = 64;
 /// Bytes of a packed panel of the right factor; with eight rows of the left one it fits a first-level cache of 48 KB.
 const PANEL_BYTES: usize = 36 * 1024;
-/// Longest piece of a term that is scaled and added: the same whatever rows a task has and however wide vectors are, as the
-/// pieces decide the bits; a panel holds as much of two registers of 64 bytes.
-const BLEND_DEPTH: usize = PANEL_BYTES / 128;
-/// Above this many rows a panel is used often enough to be worth packing although it could be read in place.
-const UNPACKED_ROWS: usize = 32;
+/// Longest piece of a term: a panel holds as much of two registers of 64 bytes. The same whatever rows a task has and however
+/// wide vectors are, as the pieces of a term that is scaled decide the bits.
+const PANEL_DEPTH: usize = PANEL_BYTES / 128;
+/// Above this many rows a panel is used often enough to be worth packing although it could be read in place, by so many
+/// registers.
+const fn unpacked_rows(registers: usize) -> usize {
+    if registers >= 32 { 64 } else { 32 }
+}
 
 #[repr(align(64))]
 struct Panel(MaybeUninit<[u8; PANEL_BYTES]>);
@@ -284,12 +287,9 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                 a.rows
             );
             let scale = scale.map(|scale| scale.at(self.first, 0));
-            let in_place = b.col_stride == 1 && self.cols.is_multiple_of(width) && self.rows <= UNPACKED_ROWS;
-            let most = match scale {
-                Some(_) => BLEND_DEPTH,
-                None if in_place => depth,
-                None => PANEL_BYTES / size_of::<T>() / (2 * width).min(self.cols.next_multiple_of(width)),
-            };
+            let in_place =
+                b.col_stride == 1 && self.cols.is_multiple_of(width) && self.rows <= unpacked_rows(S::REGISTER_COUNT);
+            let most = if in_place && scale.is_none() { depth } else { PANEL_DEPTH };
             let step = depth.div_ceil(depth.div_ceil(most.max(1)).max(1)).max(1);
             for k in (0..depth.max(1)).step_by(step) {
                 let (a, depth) = (a.at(self.first, k), step.min(depth - k));

@@ -73,12 +73,18 @@ fn last<R: Record>(metrics: &Path, words: impl Fn(&R) -> String) -> Result<Optio
 
 /// Whether a tensor is not one of the model's own.
 fn is_state(name: &str) -> bool {
-    ["adam.", "trainer.", "normalization."].iter().any(|prefix| name.starts_with(prefix))
+    ["adam.", "trainer.", "normalization.", "world.", "explore.", "task."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     let m = &meta.model;
-    line(format_args!("model {}, written by version {}", m.variant.name(), meta.version));
+    let said = |key: &str| meta.config.get(key).and_then(Value::as_str).unwrap_or("?");
+    if meta.is_controller() {
+        line(format_args!("a controller: task {}, written by version {}", said("task"), meta.version));
+        line(format_args!("acts in {}, model {}", said("vae"), m.variant.name()));
+    } else {
+        line(format_args!("model {}, written by version {}", m.variant.name(), meta.version));
+    }
     let parts = match m.variant {
         Variant::Mixture => format!(", experts {}, gate hidden {}", m.experts, m.gate_hidden_size),
         Variant::Specialist => format!(", experts {}", m.experts),
@@ -92,10 +98,6 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     line(format_args!("normalisation {:?}", meta.normalization));
     if let Some(rig) = &meta.rig {
         describe_rig(rig, meta.clip_names.len(), line);
-    }
-    if meta.is_controller() {
-        let said = |key: &str| meta.config.get(key).and_then(Value::as_str).unwrap_or("?");
-        line(format_args!("a controller: task {}, acts in {}", said("task"), said("vae")));
     }
     match &meta.progress {
         Some(p) if meta.is_controller() => line(format_args!("trained {} updates, {} steps", p.epoch - 1, p.step)),
