@@ -123,7 +123,9 @@ pub(crate) fn configuration<C: Serialize + DeserializeOwned>(before: C, meta: &M
     };
     if meta.is_controller() && !keys.contains_key("task") {
         let acts_in = carried.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
-        let mend = format!("give the Motion VAE that it acts in: {acts_in}");
+        let mend = format!(
+            "give it to `mvae-fast control eval` or `generate --controller`, or give the Motion VAE that it acts in: {acts_in}"
+        );
         return Err(Error::checkpoint(path, "is a controller", mend));
     }
     keys.extend(carried.clone());

@@ -277,9 +277,9 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         (train("--characters 0"), 2, "--characters is 0"),
         (train("--lower stick"), 2, "--lower is of task maze, and the task is target"),
         (train("--path-pace 0.1"), 2, "--path-pace is of task path, and the task is target"),
-        ("control train --vae stick".to_owned(), 4, "is a controller; give the Motion VAE that it acts in: "),
-        ("eval stick".to_owned(), 4, "is a controller; give the Motion VAE that it acts in: "),
-        ("generate stick -o x.npz".to_owned(), 4, "is a controller; give the Motion VAE that it acts in: "),
+        ("control train --vae stick".to_owned(), 4, "or give the Motion VAE that it acts in: "),
+        ("eval stick".to_owned(), 4, "or give the Motion VAE that it acts in: "),
+        ("generate stick -o x.npz".to_owned(), 4, "or give the Motion VAE that it acts in: "),
         ("train --resume stick".to_owned(), 4, "is the run of a controller; go on with it by mvae-fast control train"),
         ("control train --resume walk".to_owned(), 4, "is the run of a Motion VAE; go on with it by mvae-fast train"),
         ("control eval walk".to_owned(), 4, "give the run of a controller"),
@@ -290,11 +290,14 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         assert!(message.contains(words), "{arguments}: {message}");
     }
     assert_eq!(desk.runs(), 2, "no run was begun");
+    assert!(desk.done("control train --help").contains("P: characters side by side [default: 512]"));
     let info = desk.done("info stick");
     assert!(
         info.contains("a controller: task joystick, ")
             && info.contains("acts in ")
-            && info.contains("last record: update 1, "),
+            && info.contains("last record: update 1, ")
+            && info.contains("  critic.0.weight ")
+            && !info.contains("  world."),
         "{info}"
     );
     // Another decoder under the same name.

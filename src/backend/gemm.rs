@@ -182,13 +182,15 @@ const TASK_COLS: usize = 32;
 /// a far cache when first read, and their stride is more than hardware follows across pages.
 const ROWS_AHEAD: usize = 16;
 const NUMBERS_AHEAD: usize = 64;
+/// Bytes of a line of a cache.
+const LINE: usize = 64;
 /// Bytes of a packed panel of the right factor; with eight rows of the left one it fits a first-level cache of 48 KB.
 const PANEL_BYTES: usize = 36 * 1024;
-/// Longest piece of a term: a panel holds as much of two registers of 64 bytes. The same whatever rows a task has and however
-/// wide vectors are, as the pieces of a term that is scaled decide the bits.
+/// Longest piece of a term that is packed or scaled: a panel holds as much of two registers of 64 bytes. The same whatever rows a
+/// task has and however wide vectors are, as the pieces of a term that is scaled decide the bits.
 const PANEL_DEPTH: usize = PANEL_BYTES / 128;
-/// Above this many rows a panel is used often enough to be worth packing although it could be read in place, by so many
-/// registers.
+/// Above this many rows a panel is used often enough to be worth packing although it could be read in place, on a processor with
+/// so many registers.
 const fn unpacked_rows(registers: usize) -> usize {
     if registers >= 32 { 64 } else { 32 }
 }
@@ -225,8 +227,8 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> Block<'_, '_, T, F> {
         At { first: self.c.wrapping_add(col), row: self.out.stride, col: 1 }
     }
 
-    /// Where the panel lies that comes after the piece of `step` rows from row `k` of term `t`, columns before `col`; none where
-    /// there is nothing to ask for.
+    /// Where the panel lies that comes after the piece of `step` rows from row `k` of term `t` whose columns end before `col`;
+    /// none where there is nothing to ask for.
     #[inline(always)]
     fn next(&self, t: usize, [k, step]: [usize; 2], col: usize) -> Option<At<*const T>> {
         let b = |t: usize, k: usize, col: usize| (self.term)(self.i, t).b.at(k, self.col + col);
@@ -266,7 +268,7 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                 let cols = (2 * width).min(self.cols - col);
                 let (nothing, c) = (At { first: panel.cast_const(), row: 0, col: 0 }, self.c_at(col));
                 // SAFETY: as below; no factor is read.
-                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, (Fill::Nothing, None), c, false, None) };
+                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, Fill::Nothing, None, c, false, None) };
             }
         }
         for t in 0..self.terms {
@@ -287,16 +289,17 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                 a.rows
             );
             let scale = scale.map(|scale| scale.at(self.first, 0));
-            let in_place =
-                b.col_stride == 1 && self.cols.is_multiple_of(width) && self.rows <= unpacked_rows(S::REGISTER_COUNT);
-            let most = if in_place && scale.is_none() { depth } else { PANEL_DEPTH };
+            let near = b.col_stride == 1 && self.rows <= unpacked_rows(S::REGISTER_COUNT);
+            let all_in_place = near && self.cols.is_multiple_of(width);
+            let most = if all_in_place && scale.is_none() { depth } else { PANEL_DEPTH };
             let step = depth.div_ceil(depth.div_ceil(most.max(1)).max(1)).max(1);
             for k in (0..depth.max(1)).step_by(step) {
                 let (a, depth) = (a.at(self.first, k), step.min(depth - k));
                 for col in (0..self.cols).step_by(2 * width) {
                     let cols = (2 * width).min(self.cols - col);
                     let padded = cols.next_multiple_of(width);
-                    let next = self.next(t, [k, step], col + 2 * width).filter(|_| !in_place);
+                    let in_place = near && cols == padded;
+                    let next = if in_place { None } else { self.next(t, [k, step], col + 2 * width) };
                     let (mut b, mut fill) = (b.at(k, self.col + col), Fill::Nothing);
                     // SAFETY: `Mat::new` and `MatsMut::many` checked that the rows and columns addressed here lie in
                     // their slices; the panel holds `depth * padded` numbers; the tile at `c` belongs to this task alone.
@@ -318,7 +321,7 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                         }
                         let add = self.add || t > 0 || k > 0;
                         debug_assert!(add || scale.is_none(), "what is scaled is added");
-                        rows(simd, [self.rows, depth, cols], a, b, (fill, scale), self.c_at(col), add, next);
+                        rows(simd, [self.rows, depth, cols], a, b, fill, scale, self.c_at(col), add, next);
                     }
                 }
             }
@@ -394,13 +397,14 @@ unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
     }
 }
 
-/// `c (+)= a b` for all rows of a task and one panel `b` of one or two registers' width, which the first tile fills; what is to
-/// be filled is whole registers wide, and there are 8 rows. With a scale [rows, 1] the product's rows are multiplied by it,
-/// and added whatever `add` says. The rows of the `next` panel are asked for on the way.
+/// `c (+)= a b` for all rows of a task and one panel `b` of one or two registers' width, which the first tile fills. With a
+/// scale [rows, 1] the product's rows are multiplied by it, and added whatever `add` says. The rows of the `next` panel are asked
+/// for on the way.
 ///
 /// # Safety
 /// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and what fills it
-/// [depth, cols], and the scale; `b` must be writable then.
+/// [depth, cols], and the scale; `b` must be writable then. What is to be filled is whole registers wide, and there are at least 8
+/// rows; of what is turned, on a processor with 32 registers, the last `depth % 4` rows are there.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn rows<S: Simd, T: Real>(
@@ -408,20 +412,23 @@ unsafe fn rows<S: Simd, T: Real>(
     [rows, depth, cols]: [usize; 3],
     a: At<*const T>,
     b: At<*const T>,
-    (fill, scale): (Fill<T>, Option<At<*const T>>),
+    fill: Fill<T>,
+    scale: Option<At<*const T>>,
     c: At<*mut T>,
     add: bool,
     next: Option<At<*const T>>,
 ) {
+    debug_assert!(matches!(fill, Fill::Nothing) || rows >= 8 && cols.is_multiple_of(T::width::<S>()));
+    debug_assert!(!matches!(fill, Fill::Turn(_)) || S::REGISTER_COUNT >= 32);
     let (mut row, mut asked) = (0, 0);
     macro_rules! tile {
-        ($height:literal, $fill:expr, $source:expr) => {
+        ($height:literal, $fill:ident, $source:expr) => {
             if let Some(next) = next {
                 // A share of them beside each tile: all at once they would wait for one another.
                 let share = depth * (row + $height) / rows;
                 for k in asked..share {
                     let row = next.first.wrapping_add(k * next.row);
-                    prefetch(row);
+                    (0..cols).step_by(LINE / size_of::<T>()).for_each(|col| prefetch(row.wrapping_add(col)));
                     prefetch(row.wrapping_add(cols - 1));
                 }
                 asked = share;
@@ -432,18 +439,12 @@ unsafe fn rows<S: Simd, T: Real>(
             macro_rules! wide {
                 ($width:literal) => {
                     match scale.map(at_row) {
-                        None => tile::<S, T, $height, $width, { $fill }, false>(
-                            simd,
-                            [depth, cols],
-                            a,
-                            b,
-                            [$source; 2],
-                            c,
-                            add,
-                        ),
+                        None => {
+                            tile::<S, T, $height, $width, $fill, false>(simd, [depth, cols], a, b, [$source; 2], c, add)
+                        }
                         Some(scale) => {
                             let more = [$source, scale];
-                            tile::<S, T, $height, $width, { $fill }, true>(simd, [depth, cols], a, b, more, c, add)
+                            tile::<S, T, $height, $width, $fill, true>(simd, [depth, cols], a, b, more, c, add)
                         }
                     }
                 };

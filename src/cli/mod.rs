@@ -389,20 +389,27 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
     command.mut_args(allow).mut_subcommands(with_negative_numbers)
 }
 
-/// The whole command line, with the default preset's values in the help of `train` and `data check`.
+/// A command whose help says what its keys are unless given: as in this configuration, in TOML.
+fn with_defaults(command: clap::Command, defaults: &str) -> clap::Command {
+    let defaults: toml::Table = defaults.parse().expect("it is TOML");
+    command.mut_args(|arg| {
+        let value = match defaults.get(arg.get_id().as_str()) {
+            None | Some(toml::Value::Array(_)) => return arg,
+            Some(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        if value.is_empty() { arg } else { arg.help(format!("{help} [default: {value}]")) }
+    })
+}
+
+/// The whole command line, with the default preset's values in the help of `train`, `control train` and `data check`.
 pub fn command() -> clap::Command {
-    let defaults: toml::Table = Config::default().to_toml().parse().expect("it is TOML");
-    let with_default = |arg: clap::Arg| match defaults.get(arg.get_id().as_str()) {
-        None | Some(toml::Value::Array(_)) => arg,
-        Some(value) => {
-            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            arg.help(format!("{help} [default: {value}]"))
-        }
-    };
-    let check = |data: clap::Command| data.mut_subcommand("check", |check| check.mut_args(with_default));
-    let command = Cli::command().mut_subcommand("train", |train| train.mut_args(with_default));
-    with_negative_numbers(command.mut_subcommand("data", check))
+    let (train, control) = (Config::default().to_toml(), crate::control::config::Config::default().to_toml());
+    let command = Cli::command()
+        .mut_subcommand("train", |command| with_defaults(command, &train))
+        .mut_subcommand("data", |data| data.mut_subcommand("check", |command| with_defaults(command, &train)))
+        .mut_subcommand("control", |all| all.mut_subcommand("train", |command| with_defaults(command, &control)));
+    with_negative_numbers(command)
 }
 
 /// Reads the arguments and the environment of this process; help and version end it. Errors: what is wrong with them.
