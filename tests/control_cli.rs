@@ -267,6 +267,8 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
     let desk = Desk::new("");
     desk.control("--task joystick --name stick --updates 1");
     let train = |arguments: &str| format!("control train --vae walk {arguments}");
+    let controller = "is a controller; give it to `mvae-fast control eval` or `generate --controller`, \
+                      or give the Motion VAE that it acts in: ";
     for (arguments, code, words) in [
         ("control train".to_owned(), 2, "--vae"),
         ("control train --vae nowhere".to_owned(), 4, "nowhere"),
@@ -277,9 +279,9 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         (train("--characters 0"), 2, "--characters is 0"),
         (train("--lower stick"), 2, "--lower is of task maze, and the task is target"),
         (train("--path-pace 0.1"), 2, "--path-pace is of task path, and the task is target"),
-        ("control train --vae stick".to_owned(), 4, "or give the Motion VAE that it acts in: "),
-        ("eval stick".to_owned(), 4, "or give the Motion VAE that it acts in: "),
-        ("generate stick -o x.npz".to_owned(), 4, "or give the Motion VAE that it acts in: "),
+        ("control train --vae stick".to_owned(), 4, controller),
+        ("eval stick".to_owned(), 4, controller),
+        ("generate stick -o x.npz".to_owned(), 4, controller),
         ("train --resume stick".to_owned(), 4, "is the run of a controller; go on with it by mvae-fast control train"),
         ("control train --resume walk".to_owned(), 4, "is the run of a Motion VAE; go on with it by mvae-fast train"),
         ("control eval walk".to_owned(), 4, "give the run of a controller"),
@@ -293,8 +295,8 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
     assert!(desk.done("control train --help").contains("P: characters side by side [default: 512]"));
     let info = desk.done("info stick");
     assert!(
-        info.contains("a controller: task joystick, ")
-            && info.contains("acts in ")
+        info.contains("a controller: task joystick, written by version ")
+            && info.contains("\nacts in ")
             && info.contains("last record: update 1, ")
             && info.contains("  critic.0.weight ")
             && !info.contains("  world."),
