@@ -245,14 +245,16 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> Block<'_, '_, T, F> {
     }
 }
 
-/// How the first tile of a panel fills it from the right factor.
+/// Where tiles find the right factor's panel.
 #[derive(Clone, Copy)]
-enum Fill<T> {
-    /// It is full.
-    Nothing,
-    /// Row by row.
+enum Source<T> {
+    /// Packed.
+    Panel,
+    /// In the factor itself.
+    InPlace,
+    /// In the factor, which the first tile packs row by row.
     Copy(At<*const T>),
-    /// Square by square of the transpose, but for the last `depth % 4` rows.
+    /// In the factor, which the first tile packs square by square of the transpose, but for the last `depth % 4` rows.
     Turn(At<*const T>),
 }
 
@@ -268,7 +270,7 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                 let cols = (2 * width).min(self.cols - col);
                 let (nothing, c) = (At { first: panel.cast_const(), row: 0, col: 0 }, self.c_at(col));
                 // SAFETY: as below; no factor is read.
-                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, Fill::Nothing, None, c, false, None) };
+                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, Source::Panel, None, c, false, None) };
             }
         }
         for t in 0..self.terms {
@@ -300,19 +302,20 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                     let padded = cols.next_multiple_of(width);
                     let in_place = near && cols == padded;
                     let next = if in_place { None } else { self.next(t, [k, step], col + 2 * width) };
-                    let (mut b, mut fill) = (b.at(k, self.col + col), Fill::Nothing);
+                    let (mut b, mut source) = (b.at(k, self.col + col), Source::InPlace);
                     // SAFETY: `Mat::new` and `MatsMut::many` checked that the rows and columns addressed here lie in
                     // their slices; the panel holds `depth * padded` numbers; the tile at `c` belongs to this task alone.
                     unsafe {
                         if !in_place {
+                            source = Source::Panel;
                             // The first tile fills a panel of whole registers itself; the squares of a transposed one
                             // only with registers to spare.
                             let mut ready = 0;
                             if cols == padded && self.rows >= 8 {
                                 if b.col == 1 {
-                                    (fill, ready) = (Fill::Copy(b), depth);
+                                    (source, ready) = (Source::Copy(b), depth);
                                 } else if b.row == 1 && T::transposes::<S>() && S::REGISTER_COUNT >= 32 {
-                                    (fill, ready) = (Fill::Turn(b), depth / 4 * 4);
+                                    (source, ready) = (Source::Turn(b), depth / 4 * 4);
                                 }
                             }
                             let rest = At { first: b.first.wrapping_add(ready * b.row), ..b };
@@ -321,7 +324,7 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                         }
                         let add = self.add || t > 0 || k > 0;
                         debug_assert!(add || scale.is_none(), "what is scaled is added");
-                        rows(simd, [self.rows, depth, cols], a, b, fill, scale, self.c_at(col), add, next);
+                        rows(simd, [self.rows, depth, cols], a, b, source, scale, self.c_at(col), add, next);
                     }
                 }
             }
@@ -397,13 +400,13 @@ unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
     }
 }
 
-/// `c (+)= a b` for all rows of a task and one panel `b` of one or two registers' width, which the first tile fills. With a
+/// `c (+)= a b` for all rows of a task and one panel `b` of one or two registers' width, which the first tile may pack. With a
 /// scale [rows, 1] the product's rows are multiplied by it, and added whatever `add` says. The rows of the `next` panel are asked
 /// for on the way.
 ///
 /// # Safety
-/// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and what fills it
-/// [depth, cols], and the scale; `b` must be writable then. What is to be filled is whole registers wide, and there are at least 8
+/// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and the factor that is packed
+/// [depth, cols], and the scale; `b` must be writable then. What is to be packed is whole registers wide, and there are at least 8
 /// rows; of what is turned, on a processor with 32 registers, the last `depth % 4` rows are there.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
@@ -412,17 +415,18 @@ unsafe fn rows<S: Simd, T: Real>(
     [rows, depth, cols]: [usize; 3],
     a: At<*const T>,
     b: At<*const T>,
-    fill: Fill<T>,
+    source: Source<T>,
     scale: Option<At<*const T>>,
     c: At<*mut T>,
     add: bool,
     next: Option<At<*const T>>,
 ) {
-    debug_assert!(matches!(fill, Fill::Nothing) || rows >= 8 && cols.is_multiple_of(T::width::<S>()));
-    debug_assert!(!matches!(fill, Fill::Turn(_)) || S::REGISTER_COUNT >= 32);
+    let packs = matches!(source, Source::Copy(_) | Source::Turn(_));
+    debug_assert!(!packs || rows >= 8 && cols.is_multiple_of(T::width::<S>()));
+    debug_assert!(!matches!(source, Source::Turn(_)) || S::REGISTER_COUNT >= 32);
     let (mut row, mut asked) = (0, 0);
     macro_rules! tile {
-        ($height:literal, $fill:ident, $source:expr) => {
+        ($height:literal, $how:ident, $from:expr) => {
             if let Some(next) = next {
                 // A share of them beside each tile: all at once they would wait for one another.
                 let share = depth * (row + $height) / rows;
@@ -440,11 +444,11 @@ unsafe fn rows<S: Simd, T: Real>(
                 ($width:literal) => {
                     match scale.map(at_row) {
                         None => {
-                            tile::<S, T, $height, $width, $fill, false>(simd, [depth, cols], a, b, [$source; 2], c, add)
+                            tile::<S, T, $height, $width, $how, false>(simd, [depth, cols], a, b, [$from; 2], c, add)
                         }
                         Some(scale) => {
-                            let more = [$source, scale];
-                            tile::<S, T, $height, $width, $fill, true>(simd, [depth, cols], a, b, more, c, add)
+                            let more = [$from, scale];
+                            tile::<S, T, $height, $width, $how, true>(simd, [depth, cols], a, b, more, c, add)
                         }
                     }
                 };
@@ -454,48 +458,52 @@ unsafe fn rows<S: Simd, T: Real>(
             row += $height;
         };
     }
+    macro_rules! tiles {
+        ($height:literal) => {
+            while rows - row >= $height {
+                if let Source::InPlace = source {
+                    tile!($height, IN_PLACE, b);
+                } else {
+                    tile!($height, PACKED, b);
+                }
+            }
+        };
+    }
     // As many sums as fill the registers.
     if S::REGISTER_COUNT >= 32 {
-        match fill {
-            Fill::Nothing => {}
-            Fill::Copy(source) => {
-                tile!(8, COPY, source);
+        match source {
+            Source::Panel | Source::InPlace => {}
+            Source::Copy(from) => {
+                tile!(8, COPY, from);
             }
-            Fill::Turn(source) => {
-                tile!(8, TURN, source);
+            Source::Turn(from) => {
+                tile!(8, TURN, from);
             }
         }
-        while rows - row >= 8 {
-            tile!(8, FULL, b);
-        }
+        tiles!(8);
     } else {
-        if let Fill::Copy(source) = fill {
-            tile!(6, COPY, source);
+        if let Source::Copy(from) = source {
+            tile!(6, COPY, from);
         }
-        while rows - row >= 6 {
-            tile!(6, FULL, b);
-        }
+        tiles!(6);
     }
-    while rows - row >= 4 {
-        tile!(4, FULL, b);
-    }
-    while rows > row {
-        tile!(1, FULL, b);
-    }
+    tiles!(4);
+    tiles!(1);
 }
 
-/// What a tile does to its panel: see [`Fill`].
-const FULL: u8 = 0;
-const COPY: u8 = 1;
-const TURN: u8 = 2;
+/// How a tile reads the right factor: see [`Source`].
+const PACKED: u8 = 0;
+const IN_PLACE: u8 = 1;
+const COPY: u8 = 2;
+const TURN: u8 = 3;
 
-/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth. Unless the panel
-/// `b` is full it fills it from `source` on the way; `SCALED`, it adds the sums, times `scale`, to what is there.
+/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth. One that packs its
+/// panel `b` reads from `source` what it leaves there; `SCALED`, it adds the sums, times `scale`, to what is there.
 ///
 /// # Safety
 /// As for [`rows`], with `HEIGHT` rows.
 #[inline(always)]
-unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const FILL: u8, const SCALED: bool>(
+unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const HOW: u8, const SCALED: bool>(
     simd: S,
     [depth, cols]: [usize; 2],
     a: At<*const T>,
@@ -534,7 +542,7 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
         }
         let (mut left, mut right) = (a.first, b.first);
         let mut rest = depth;
-        if FILL == TURN {
+        if HOW == TURN {
             let mut from = source.first;
             for turn_number in 0..depth / 4 {
                 // A cache line serves four turns: each asks for those of a quarter of the rows.
@@ -562,13 +570,15 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
             }
             rest = depth % 4;
         }
-        let mut from = if FILL == COPY { source } else { At { first: right, ..b } };
+        let mut from = if HOW == COPY { source } else { At { first: right, ..b } };
         for _ in 0..rest {
             let mut registers = [T::splat(simd, T::zero()); WIDTH];
             for (j, register) in registers.iter_mut().enumerate() {
                 *register = from.first.add(j * width).cast::<T::Vector<S>>().read_unaligned();
-                prefetch(from.first.wrapping_add(ROWS_AHEAD * from.row + j * width));
-                if FILL == COPY {
+                if HOW != PACKED {
+                    prefetch(from.first.wrapping_add(ROWS_AHEAD * from.row + j * width));
+                }
+                if HOW == COPY {
                     right.cast_mut().add(j * width).cast::<T::Vector<S>>().write_unaligned(*register);
                 }
             }
