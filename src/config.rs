@@ -1,13 +1,15 @@
 //! Everything that decides a training run: one flat, checked [`Config`], saved as `config.toml` in the run folder.
 //!
-//! Every key is written once, in the `keys!` table below; the struct, the flag, the environment variable, the help text
-//! and the list of known keys follow from it. Layers: flags over environment over file over preset ([`Config::layered`]).
+//! Every key is written once, in the `keys!` table below; what follows from it is in [`layers`]. Flags go over environment over file
+//! over preset ([`Config::layered`]).
+pub mod layers;
+
 use crate::motion::features::joints;
 use crate::{Error, Result};
+use layers::{keys, zero_is_none};
 use serde::{Deserialize, Serialize, de};
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Upper bound of every size and count, so that no product of two of them overflows and a slip of the pen is refused here.
@@ -20,134 +22,6 @@ const VQ_WEIGHT: f64 = 1.0;
 /// Epochs of each phase in the default preset on the built-in motion, which has an eighth of the frames that
 /// the schedule is for.
 const BUILT_IN_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 2), ("ramp_epochs", 2), ("student_epochs", 18)];
-/// Longest configuration file that is read, bytes.
-const MAX_FILE: u64 = 1 << 20;
-
-/// Declares a configuration, its flags and what both can do. One line a key: `name: type of the flag => type in the
-/// configuration (when another) = value in the default preset`. The configuration brings `preset`, `check`, `FREE`,
-/// `lay_over`, which puts one layer over another, and `base`, the table that all of them are laid over.
-macro_rules! keys {
-    (@held $flag:ty) => { $flag };
-    (@held $flag:ty, $held:ty) => { $held };
-    ($(#[doc = $about:literal])+ $config:ident, $overrides:ident, $preset:ty; $($heading:literal { $(
-        $(#[doc = $doc:literal])+
-        $(#[serde($serde:meta)])?
-        $key:ident: $flag:ty $(=> $held:ty)? = $default:expr;
-    )+ })+) => {
-        $(#[doc = $about])+
-        #[derive(Debug, Clone, PartialEq, ::serde::Serialize, ::serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub struct $config {
-            $($( $(#[doc = $doc])+ $(#[serde($serde)])? pub $key: $crate::config::keys!(@held $flag $(, $held)?), )+)+
-        }
-
-        impl Default for $config {
-            fn default() -> Self {
-                $config { $($( $key: $default, )+)+ }
-            }
-        }
-
-        /// The keys that flags, or the environment, set; `None` leaves a key as it is.
-        #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
-        pub struct $overrides {
-            $($(
-                $(#[doc = $doc])+
-                #[arg(long, help_heading = $heading)]
-                pub $key: Option<$flag>,
-            )+)+
-        }
-
-        impl $overrides {
-            /// Names of the keys that are set.
-            pub fn keys(&self) -> Vec<&'static str> {
-                let keys = [$($( self.$key.is_some().then_some(stringify!($key)), )+)+];
-                keys.into_iter().flatten().collect()
-            }
-
-            /// These, and where they leave a key as it is, `others`.
-            pub fn or(self, others: Self) -> Self {
-                $overrides { $($( $key: self.$key.or(others.$key), )+)+ }
-            }
-
-            /// The keys that are set, as a table to lay over another; `name` is what a key is called where it was given.
-            fn table(&self, name: fn(&str) -> String) -> $crate::Result<toml::Table> {
-                let mut table = toml::Table::new();
-                $($(
-                    if let Some(given) = &self.$key {
-                        // Whole numbers of a file have a sign, and so one bit less.
-                        let value = toml::Value::try_from(given).map_err(|_| {
-                            let key = name(stringify!($key));
-                            $crate::Error::Usage(format!("{key} is {given:?}, expected at most {}", i64::MAX))
-                        })?;
-                        table.insert(stringify!($key).to_owned(), value);
-                    }
-                )+)+
-                Ok(table)
-            }
-        }
-
-        impl $config {
-            /// All keys, in the order of `config.toml`.
-            pub const KEYS: &[&str] = &[$($( stringify!($key), )+)+];
-
-            /// Flags over environment over a file over a preset, checked; an error names what was given where it was given.
-            ///
-            /// `file` is a path (for messages) and its text; it may name its own `preset`, over which `preset` wins.
-            pub fn layered(
-                preset: Option<$preset>,
-                file: Option<(&std::path::Path, &str)>,
-                environment: &$overrides,
-                flags: &$overrides,
-            ) -> $crate::Result<Self> {
-                let file = match file {
-                    Some((path, text)) => $crate::config::FileLayer::parse(path, text, Self::KEYS)?,
-                    None => $crate::config::FileLayer::default(),
-                };
-                let environment = environment.table($crate::config::variable)?;
-                let flags = flags.table($crate::config::flag)?;
-                let name = |key: &str| file.name(key, &environment, &flags);
-                let preset = preset.or(file.preset).unwrap_or_default();
-                let mut given = toml::Table::new();
-                for layer in [&file.table, &environment, &flags] {
-                    Self::lay_over(&mut given, layer);
-                }
-                let mut table = Self::base(preset, &given);
-                table.extend(given);
-                let config: Self = $crate::config::read_table(table, &name)?;
-                config.check(&name)?;
-                Ok(config)
-            }
-
-            /// Reads a file such as a run's `config.toml`; keys it leaves out keep their preset's values.
-            pub fn load(path: &std::path::Path) -> $crate::Result<Self> {
-                let (text, none) = ($crate::config::read(path)?, $overrides::default());
-                Self::layered(None, Some((path, &text)), &none, &none)
-            }
-
-            /// Every key as TOML text; `load` gives the same configuration back.
-            pub fn to_toml(&self) -> String {
-                toml::to_string(self).expect("a checked configuration can be written")
-            }
-
-            /// Names of the keys in which two configurations differ.
-            pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-                let (ours, theirs) = (self.table(), other.table());
-                Self::KEYS.iter().copied().filter(|&key| ours.get(key) != theirs.get(key)).collect()
-            }
-
-            fn table(&self) -> toml::Table {
-                toml::Table::try_from(self).expect("a checked configuration can be written")
-            }
-
-            /// Refuses values that no run can have, in one line that names the key and what it may be.
-            pub fn validate(&self) -> $crate::Result<()> {
-                self.check(&str::to_owned)
-            }
-        }
-    };
-}
-pub(crate) use keys;
-
 keys! {
     /// A training run, every number of it. Made by [`Config::preset`] or [`Config::layered`].
     Config, Overrides, Preset;
@@ -525,131 +399,6 @@ impl Config {
     }
 }
 
-/// A key's flag: `batch_size` to `--batch-size`.
-pub fn flag(key: &str) -> String {
-    format!("--{}", key.replace('_', "-"))
-}
-
-/// A key's environment variable: `batch_size` to `MVAE_BATCH_SIZE`.
-pub fn variable(key: &str) -> String {
-    format!("MVAE_{}", key.to_uppercase())
-}
-
-/// The text of a configuration file; at most 1 MiB is read.
-pub fn read(path: &Path) -> Result<String> {
-    let usage = |what: String| Error::Usage(format!("{}: {what}", path.display()));
-    let cannot = |e: std::io::Error| usage(format!("cannot be read: {e}; check the path"));
-    if path.is_dir() {
-        return Err(usage("a folder; give a TOML file, such as the config.toml of a run".into()));
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_FILE + 1), &mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(usage("more than 1 MiB; a configuration is a few lines of TOML".into()));
-    }
-    String::from_utf8(bytes).map_err(|_| usage("not UTF-8 text; a configuration is TOML".into()))
-}
-
-/// Parses a file of TOML; the error names the line.
-pub(crate) fn parse<T: de::DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
-    toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        in_line(path, line_of(text, at), plain_words(&one_line(error.message())))
-    })
-}
-
-/// The error for a line of a file.
-fn in_line(path: &Path, line: usize, what: String) -> Error {
-    Error::Usage(format!("{}:{line}: {what}", path.display()))
-}
-
-/// The line of a byte, from 1.
-fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
-}
-
-/// What a table holds, or the error that names what was given where `name` says it was.
-pub(crate) fn read_table<C: de::DeserializeOwned>(table: toml::Table, name: &dyn Fn(&str) -> String) -> Result<C> {
-    serde_path_to_error::deserialize(table).map_err(|error| {
-        let path = error.path().to_string();
-        let (key, inside) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
-        let what = plain_words(&one_line(error.inner().message()));
-        Error::Usage(format!("{}{inside}: {what}", name(key)))
-    })
-}
-
-/// What a file sets, and where.
-#[derive(Default)]
-pub(crate) struct FileLayer<P> {
-    path: PathBuf,
-    pub(crate) preset: Option<P>,
-    pub(crate) table: toml::Table,
-    /// Line of each key, from 1.
-    lines: BTreeMap<String, usize>,
-}
-
-impl<P: de::DeserializeOwned> FileLayer<P> {
-    /// What a key is called where it was given.
-    pub(crate) fn name(&self, key: &str, environment: &toml::Table, flags: &toml::Table) -> String {
-        match self.lines.get(key) {
-            _ if flags.contains_key(key) => flag(key),
-            _ if environment.contains_key(key) => variable(key),
-            Some(line) => format!("{}:{line}: {key}", self.path.display()),
-            None => key.to_owned(),
-        }
-    }
-
-    /// Reads a file that may set these keys.
-    pub(crate) fn parse(path: &Path, text: &str, keys: &[&str]) -> Result<Self> {
-        let parsed: BTreeMap<toml::Spanned<String>, toml::Value> = parse(path, text)?;
-        let (preset, table, lines) = (None, toml::Table::new(), BTreeMap::new());
-        let mut layer = FileLayer { path: path.to_owned(), preset, table, lines };
-        for (key, value) in parsed {
-            let (line, key) = (line_of(text, key.span().start), key.into_inner());
-            if key == "preset" {
-                let preset = value.try_into().map_err(|e: toml::de::Error| {
-                    in_line(path, line, format!("preset: {}", plain_words(&one_line(e.message()))))
-                })?;
-                layer.preset = Some(preset);
-            } else if keys.contains(&key.as_str()) {
-                layer.lines.insert(key.clone(), line);
-                layer.table.insert(key, value);
-            } else {
-                let near = nearest(&key, keys.iter().copied().chain(["preset"]));
-                return Err(in_line(path, line, format!("unknown key {key:?}; did you mean {near:?}?")));
-            }
-        }
-        Ok(layer)
-    }
-}
-
-/// The one of `known` keys most like `key`.
-pub fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
-    let key = key.to_lowercase().replace('-', "_");
-    let likeness = |known: &str| strsim::jaro_winkler(known, &key);
-    let nearer = |a: &&str, b: &&str| likeness(a).total_cmp(&likeness(b));
-    known.into_iter().max_by(nearer).expect("there are keys")
-}
-
-/// Messages of the parser may run over several lines.
-pub(crate) fn one_line(message: &str) -> String {
-    message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
-}
-
-/// Says what was expected without names of Rust and its types.
-pub(crate) fn plain_words(message: &str) -> String {
-    let words = [
-        ("expected f64", "expected a number"),
-        ("expected usize", "expected a whole number of 0 or more"),
-        ("expected u64", "expected a whole number of 0 or more"),
-        ("expected a sequence", "expected a list such as [\"walk.npz\"]"),
-        ("expected path string", "expected a path"),
-        ("unknown variant", "unknown value"),
-    ];
-    words.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
-}
-
 impl fmt::Display for KlWeight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -704,18 +453,5 @@ impl<'de> Deserialize<'de> for KlWeight {
             }
         }
         deserializer.deserialize_any(Visitor)
-    }
-}
-
-/// An option that is written as 0 when there is none, so that a file holds every key and a flag can switch it off.
-pub(crate) mod zero_is_none {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(value.unwrap_or(0.0))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-        Ok(Some(f64::deserialize(deserializer)?).filter(|&value| value != 0.0))
     }
 }

@@ -4,7 +4,7 @@ use super::environment::OfControl;
 use super::gate::GateArg;
 use super::train::stop_flag;
 use super::{absolute, checkpoint_file, of_kind, print, run_folder};
-use crate::config;
+use crate::config::layers;
 use crate::control::config::{Config, Overrides, Preset};
 use crate::control::course::path::Shape;
 use crate::control::evaluate::{Number, compare};
@@ -146,7 +146,7 @@ impl TrainArgs {
             }
         }
         let Some(run) = &self.resume else {
-            let text = self.config.as_deref().map(config::read).transpose()?;
+            let text = self.config.as_deref().map(layers::read).transpose()?;
             let file = self.config.as_deref().zip(text.as_deref());
             return Config::layered(self.preset.or(self.environment.preset), file, &environment, &flags);
         };
@@ -154,7 +154,7 @@ impl TrainArgs {
         of_kind(&folder, true, "go on with it by mvae-fast train --resume")?;
         let file = folder.config();
         let restore = super::not_as_written(&file);
-        let text = config::read(&file).map_err(restore)?;
+        let text = layers::read(&file).map_err(restore)?;
         let own = Config::load(&file).map_err(restore)?;
         let given = Config::layered(None, Some((&file, &text)), &environment, &flags)?;
         match own.differences(&given).iter().find(|key| !Config::FREE.contains(key)) {
@@ -162,7 +162,7 @@ impl TrainArgs {
             Some(key) => Err(Error::Usage(format!(
                 "--resume goes on as the run was configured, which {} would change; \
                  drop it, or start a new run with --config {}",
-                config::flag(key),
+                layers::flag(key),
                 file.display()
             ))),
         }

@@ -1,7 +1,8 @@
 //! The environment as a layer of the configuration: `MVAE_<KEY>` for every key of a command, and for a few flags besides.
 use super::usage::usage;
 use crate::backend::{Device, Engine};
-use crate::config::{self, flag, nearest, variable};
+use crate::config;
+use crate::config::layers::{flag, nearest, variable};
 use crate::control;
 use crate::plan::Precision;
 use crate::{Error, Result};

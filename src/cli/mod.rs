@@ -18,7 +18,7 @@ mod train;
 mod usage;
 
 use crate::backend::Device;
-use crate::config::{self, Config, Overrides, Preset, Variant};
+use crate::config::{Config, Overrides, Preset, Variant, layers};
 use crate::data::{check, counted, npz, synth};
 use crate::run::folder::RunFolder;
 use crate::{Error, Result};
@@ -280,7 +280,7 @@ impl TrainArgs {
     /// The configuration of a new run, in which `own` keys win over all.
     fn with(&self, own: Overrides) -> Result<Config> {
         let environment = &self.environment;
-        let text = self.config.as_deref().map(config::read).transpose()?;
+        let text = self.config.as_deref().map(layers::read).transpose()?;
         let file = self.config.as_deref().zip(text.as_deref());
         Config::layered(self.preset.or(environment.preset), file, &environment.keys, &own.or(self.flags()))
     }
@@ -305,7 +305,7 @@ impl TrainArgs {
     fn unheard(&self) -> Vec<String> {
         let OfTrain { keys, preset, .. } = &self.environment;
         let keys = Overrides { checkpoint_every: None, max_minutes: None, ..keys.clone() }.keys();
-        let unheard = keys.into_iter().chain(preset.map(|_| "preset")).map(config::variable);
+        let unheard = keys.into_iter().chain(preset.map(|_| "preset")).map(layers::variable);
         unheard.filter(|_| self.resume.is_some()).collect()
     }
 }
@@ -332,7 +332,7 @@ fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Re
     of_kind(folder, false, "go on with it by mvae-fast control train --resume")?;
     let file = folder.config();
     let restore = not_as_written(folder.path());
-    let text = config::read(&file).map_err(restore)?;
+    let text = layers::read(&file).map_err(restore)?;
     let run = Config::load(&file).map_err(restore)?;
     let config = Config::layered(None, Some((&file, &text)), environment, flags)?;
     match run.differences(&config).iter().find(|key| !Config::FREE.contains(key)) {
@@ -340,7 +340,7 @@ fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Re
         Some(key) => Err(Error::Usage(format!(
             "--resume goes on as the run was configured, which {} would change; \
              drop it, or start a new run with --config {}",
-            config::flag(key),
+            layers::flag(key),
             file.display()
         ))),
     }

@@ -2,7 +2,8 @@
 use super::train::stop_flag;
 use super::usage::usage;
 use super::{TrainArgs, absolute, checkpoint_file, print, run_folder};
-use crate::config::{Config, Overrides, flag, nearest};
+use crate::config::layers::{flag, nearest};
+use crate::config::{Config, Overrides};
 use crate::data::Dataset;
 use crate::progress::{Console, minutes};
 use crate::record::EpochRecord;

@@ -1,6 +1,6 @@
 //! Everything that decides how a controller is trained; keys, layers and messages are those of [`crate::config`].
 use super::course::path::Shape;
-use crate::config::{keys, zero_is_none};
+use crate::config::layers::{flag, keys, zero_is_none};
 use crate::motion::units::Unit;
 use crate::ops::world::Task;
 use crate::{Error, Result};
@@ -209,8 +209,13 @@ impl Config {
         given.extend(layer.clone());
     }
 
-    fn base(preset: Preset, _: &toml::Table) -> toml::Table {
-        Config::preset(preset).table()
+    /// The preset's values; speeds that it asks for are those of its task.
+    fn base(preset: Preset, given: &toml::Table) -> toml::Table {
+        let mut table = Config::preset(preset).table();
+        if given.get("task").and_then(toml::Value::as_str) != Some(Task::Joystick.name()) {
+            table.insert("top_speed".to_owned(), 0.0.into());
+        }
+        table
     }
 
     /// Steps after which time is out.
@@ -317,11 +322,11 @@ impl Config {
             }
         }
         if self.vae.as_os_str().is_empty() {
-            return refuse(format!("{}: no decoder; name the run of a trained Motion VAE", crate::config::flag("vae")));
+            return refuse(format!("{}: no decoder; name the run of a trained Motion VAE", flag("vae")));
         }
         let maze = self.task == Task::Maze;
         if maze && self.lower.as_os_str().is_empty() {
-            let key = crate::config::flag("lower");
+            let key = flag("lower");
             return refuse(format!("{key}: the maze is walked with a target controller; name its run"));
         }
         let task = self.task.name();
@@ -330,11 +335,16 @@ impl Config {
             ("maze", !self.maze.as_os_str().is_empty(), Task::Maze),
             ("path", self.path != Shape::Eight.name(), Task::Path),
             ("path_pace", self.path_pace != 0.0, Task::Path),
+            ("top_speed", self.top_speed != 0.0, Task::Joystick),
         ] {
             if given && self.task != of {
                 let of = of.name();
                 return refuse(format!("{} is of task {of}, and the task is {task}; leave it out", name(key)));
             }
+        }
+        let file = !self.maze.as_os_str().is_empty() || Shape::named(&self.path).is_none();
+        if self.units != Unit::M && !file {
+            return refuse(format!("{}: no file of a path or a maze is given; leave it out", name("units")));
         }
         if maze && self.frame_skip > 1 {
             return refuse(format!("{} is {}, expected 1 in the maze", name("frame_skip"), self.frame_skip));

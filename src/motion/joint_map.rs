@@ -2,7 +2,8 @@
 use super::names::Roles;
 use super::source::Recording;
 use super::{Skeleton, names};
-use crate::{Result, config};
+use crate::Result;
+use crate::config::layers;
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -47,7 +48,7 @@ pub struct Picked {
 impl JointMap {
     /// Reads a map of one's own.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut map: JointMap = config::parse(path, &config::read(path)?)?;
+        let mut map: JointMap = layers::parse(path, &layers::read(path)?)?;
         map.name = path.display().to_string();
         Ok(map)
     }

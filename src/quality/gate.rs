@@ -1,6 +1,7 @@
 //! Thresholds that a model must meet, and how thresholds of any kind are read and held against numbers.
 use super::Report;
-use crate::{Error, Result, config};
+use crate::config::layers;
+use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -71,7 +72,7 @@ impl Verdict {
 /// Reads thresholds: TOML, the keys those of `G`, which `docs` lists. Errors: no such file, no TOML, a key that is not known.
 pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
     // A file means what it says: a key that it leaves out bounds nothing.
-    config::parse(path, &config::read(path)?).map_err(|error| Error::Usage(format!("{error}; see {docs} for the keys")))
+    layers::parse(path, &layers::read(path)?).map_err(|error| Error::Usage(format!("{error}; see {docs} for the keys")))
 }
 
 impl Gate {

@@ -2,9 +2,10 @@
 //! joints a skeleton file names. The CMU database is spread in this form.
 use super::lines::{Fault, Lines, number, shown};
 use super::{Recording, SourceJoint};
+use crate::config::layers;
 use crate::motion::quaternion::Quaternion;
 use crate::motion::vector::{Vec3, length};
-use crate::{Error, Result, config};
+use crate::{Error, Result};
 use serde::Deserialize;
 use std::io::BufRead;
 use std::path::Path;
@@ -40,9 +41,9 @@ pub struct ExpmapJoint {
 impl ExpmapSkeleton {
     /// Reads a skeleton file; the name `cmu` means the built-in one.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = if path == Path::new("cmu") { CMU.to_owned() } else { config::read(path)? };
+        let text = if path == Path::new("cmu") { CMU.to_owned() } else { layers::read(path)? };
         let usage = |what: String| Error::Usage(format!("{}: {what}", path.display()));
-        let skeleton: Self = config::parse(path, &text)?;
+        let skeleton: Self = layers::parse(path, &text)?;
         if !(skeleton.fps.is_finite() && skeleton.fps > 0.0) {
             return Err(usage(format!("fps is {}, expected frames a second", skeleton.fps)));
         }
