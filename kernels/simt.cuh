@@ -1,5 +1,5 @@
 // The only words kernels use for threads, barriers, shared memory, shuffles, copies and tensor cores. nvcc makes them CUDA's
-// own; a host C++ compiler makes them calls into a scheduler that runs one coroutine a thread (src/backend/simt.rs).
+// own; a host C++ compiler makes them calls into a scheduler that runs one coroutine a thread (src/backend/simt/launch.rs).
 //
 // A kernel is a device function over `Where`, its argument struct and its shared memory. It never reads blockIdx, never
 // assumes a grid or a block size beyond a multiple of 32 threads, and works through its data in block and thread strides.
