@@ -22,6 +22,7 @@ const VQ_WEIGHT: f64 = 1.0;
 /// Epochs of each phase in the default preset on the built-in motion, which has an eighth of the frames that
 /// the schedule is for.
 const BUILT_IN_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 2), ("ramp_epochs", 2), ("student_epochs", 18)];
+
 keys! {
     /// A training run, every number of it. Made by [`Config::preset`] or [`Config::layered`].
     Config, Overrides, Preset;

@@ -279,8 +279,6 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         (train("--characters 0"), 2, "--characters is 0"),
         (train("--lower stick"), 2, "--lower is of task maze, and the task is target"),
         (train("--path-pace 0.1"), 2, "--path-pace is of task path, and the task is target"),
-        (train("--top-speed 0.1"), 2, "--top-speed is of task joystick, and the task is target"),
-        (train("--task path --units ft"), 2, "--units: no file of a path or a maze is given; leave it out"),
         ("control train --vae stick".to_owned(), 4, controller),
         ("eval stick".to_owned(), 4, controller),
         ("generate stick -o x.npz".to_owned(), 4, controller),

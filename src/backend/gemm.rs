@@ -410,7 +410,8 @@ unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
 /// # Safety
 /// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and the factor that is packed
 /// [depth, cols], and the scale; `b` must be writable then. What is to be packed is whole registers wide, and there are at least 8
-/// rows; of what is turned, on a processor with 32 registers, the last `depth % 4` rows are there.
+/// rows; of what is turned, on a processor with 32 registers, the last `depth % 4` rows are there. Rows of `b` follow one another
+/// without gaps unless it is read in place.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn rows<S: Simd, T: Real>(
@@ -574,6 +575,7 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
             rest = depth % 4;
         }
         if HOW == PACKED {
+            debug_assert!(depth == 0 || b.row == WIDTH * width, "a panel has no gaps");
             macro_rules! some_at_once {
                 ($step:expr) => {
                     for _ in 0..rest / AT_ONCE {

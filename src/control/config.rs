@@ -1,4 +1,4 @@
-//! Everything that decides how a controller is trained; keys, layers and messages are those of [`crate::config`].
+//! Everything that decides how a controller is trained; keys, layers and messages are those of [`crate::config::layers`].
 use super::course::path::Shape;
 use crate::config::layers::{flag, keys, zero_is_none};
 use crate::motion::units::Unit;
@@ -209,13 +209,8 @@ impl Config {
         given.extend(layer.clone());
     }
 
-    /// The preset's values; speeds that it asks for are those of its task.
-    fn base(preset: Preset, given: &toml::Table) -> toml::Table {
-        let mut table = Config::preset(preset).table();
-        if given.get("task").and_then(toml::Value::as_str) != Some(Task::Joystick.name()) {
-            table.insert("top_speed".to_owned(), 0.0.into());
-        }
-        table
+    fn base(preset: Preset, _: &toml::Table) -> toml::Table {
+        Config::preset(preset).table()
     }
 
     /// Steps after which time is out.
@@ -335,16 +330,11 @@ impl Config {
             ("maze", !self.maze.as_os_str().is_empty(), Task::Maze),
             ("path", self.path != Shape::Eight.name(), Task::Path),
             ("path_pace", self.path_pace != 0.0, Task::Path),
-            ("top_speed", self.top_speed != 0.0, Task::Joystick),
         ] {
             if given && self.task != of {
                 let of = of.name();
                 return refuse(format!("{} is of task {of}, and the task is {task}; leave it out", name(key)));
             }
-        }
-        let file = !self.maze.as_os_str().is_empty() || Shape::named(&self.path).is_none();
-        if self.units != Unit::M && !file {
-            return refuse(format!("{}: no file of a path or a maze is given; leave it out", name("units")));
         }
         if maze && self.frame_skip > 1 {
             return refuse(format!("{} is {}, expected 1 in the maze", name("frame_skip"), self.frame_skip));

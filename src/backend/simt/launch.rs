@@ -21,6 +21,7 @@ const MISALIGNED: u32 = 4;
 const STACK: usize = if cfg!(feature = "simt-asan") { 64 << 10 } else { 16 << 10 };
 /// Words at the end of every stack that no thread may reach.
 const CANARY: [u64; 8] = [0x5AFE_57AC_C0DE_F00D; 8];
+
 /// Where a thread is; `Where` in `kernels/simt.cuh`.
 #[repr(C)]
 #[derive(Clone, Copy)]
