@@ -272,8 +272,17 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
             for col in (0..self.cols).step_by(2 * width) {
                 let cols = (2 * width).min(self.cols - col);
                 let (nothing, c) = (At { first: panel.cast_const(), row: 0, col: 0 }, self.c_at(col));
-                // SAFETY: as below; no factor is read.
-                unsafe { rows(simd, [self.rows, 0, cols], nothing, nothing, Source::Panel, None, c, false, None) };
+                // As below; no factor is read.
+                simd.vectorize(Rows {
+                    shape: [self.rows, 0, cols],
+                    a: nothing,
+                    b: nothing,
+                    source: Source::Panel,
+                    scale: None,
+                    c,
+                    add: false,
+                    next: None,
+                });
             }
         }
         for t in 0..self.terms {
@@ -327,7 +336,8 @@ impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_,
                         }
                         let add = self.add || t > 0 || k > 0;
                         debug_assert!(add || scale.is_none(), "what is scaled is added");
-                        rows(simd, [self.rows, depth, cols], a, b, source, scale, self.c_at(col), add, next);
+                        let (shape, c) = ([self.rows, depth, cols], self.c_at(col));
+                        simd.vectorize(Rows { shape, a, b, source, scale, c, add, next });
                     }
                 }
             }
@@ -407,16 +417,16 @@ unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
 /// scale [rows, 1] the product's rows are multiplied by it, and added whatever `add` says. The rows of the `next` panel are asked
 /// for on the way.
 ///
+/// A function of its own, compiled once for each type of numbers and vector extension and not for each product.
+///
 /// # Safety
-/// `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and the factor that is packed
-/// [depth, cols], and the scale; `b` must be writable then. What is to be packed is whole registers wide, and there are at least 8
-/// rows; of what is turned, on a processor with 32 registers, the last `depth % 4` rows are there. Rows of `b` follow one another
-/// without gaps unless it is read in place.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn rows<S: Simd, T: Real>(
-    simd: S,
-    [rows, depth, cols]: [usize; 3],
+/// Of who makes one: `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and the factor
+/// that is packed [depth, cols], and the scale; `b` must be writable then. What is to be packed is whole registers wide, and there are at
+/// least 8 rows; of what is turned, on a processor with 32 registers, the last `depth % 4` rows are there. Rows of `b` follow one
+/// another without gaps unless it is read in place.
+struct Rows<T> {
+    /// rows, depth, cols
+    shape: [usize; 3],
     a: At<*const T>,
     b: At<*const T>,
     source: Source<T>,
@@ -424,75 +434,88 @@ unsafe fn rows<S: Simd, T: Real>(
     c: At<*mut T>,
     add: bool,
     next: Option<At<*const T>>,
-) {
-    let packs = matches!(source, Source::Copy(_) | Source::Turn(_));
-    debug_assert!(!packs || rows >= 8 && cols.is_multiple_of(T::width::<S>()));
-    debug_assert!(!matches!(source, Source::Turn(_)) || S::REGISTER_COUNT >= 32);
-    let (mut row, mut asked) = (0, 0);
-    macro_rules! tile {
-        ($height:literal, $how:ident, $from:expr) => {
-            if let Some(next) = next {
-                // A share of them beside each tile: all at once they would wait for one another.
-                let share = depth * (row + $height) / rows;
-                for k in asked..share {
-                    let row = next.first.wrapping_add(k * next.row);
-                    (0..cols).step_by(LINE / size_of::<T>()).for_each(|col| prefetch(row.wrapping_add(col)));
-                    prefetch(row.wrapping_add(cols - 1));
-                }
-                asked = share;
-            }
-            let a = At { first: a.first.wrapping_add(row * a.row), ..a };
-            let c = At { first: c.first.wrapping_add(row * c.row), ..c };
-            let at_row = |scale: At<*const T>| At { first: scale.first.wrapping_add(row * scale.row), ..scale };
-            macro_rules! wide {
-                ($width:literal) => {
-                    match scale.map(at_row) {
-                        None => {
-                            tile::<S, T, $height, $width, $how, false>(simd, [depth, cols], a, b, [$from; 2], c, add)
-                        }
-                        Some(scale) => {
-                            let more = [$from, scale];
-                            tile::<S, T, $height, $width, $how, true>(simd, [depth, cols], a, b, more, c, add)
-                        }
+}
+
+impl<T: Real> WithSimd for Rows<T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Rows { shape: [rows, depth, cols], a, b, source, scale, c, add, next } = self;
+        let packs = matches!(source, Source::Copy(_) | Source::Turn(_));
+        debug_assert!(!packs || rows >= 8 && cols.is_multiple_of(T::width::<S>()));
+        debug_assert!(!matches!(source, Source::Turn(_)) || S::REGISTER_COUNT >= 32);
+        let (mut row, mut asked) = (0, 0);
+        macro_rules! tile {
+            ($height:literal, $how:ident, $from:expr) => {
+                if let Some(next) = next {
+                    // A share of them beside each tile: all at once they would wait for one another.
+                    let share = depth * (row + $height) / rows;
+                    for k in asked..share {
+                        let row = next.first.wrapping_add(k * next.row);
+                        (0..cols).step_by(LINE / size_of::<T>()).for_each(|col| prefetch(row.wrapping_add(col)));
+                        prefetch(row.wrapping_add(cols - 1));
                     }
-                };
-            }
-            // SAFETY: by the caller.
-            unsafe { if cols > T::width::<S>() { wide!(2) } else { wide!(1) } }
-            row += $height;
-        };
-    }
-    macro_rules! tiles {
-        ($height:literal) => {
-            while rows - row >= $height {
-                if let Source::InPlace = source {
-                    tile!($height, IN_PLACE, b);
-                } else {
-                    tile!($height, PACKED, b);
+                    asked = share;
+                }
+                let a = At { first: a.first.wrapping_add(row * a.row), ..a };
+                let c = At { first: c.first.wrapping_add(row * c.row), ..c };
+                let at_row = |scale: At<*const T>| At { first: scale.first.wrapping_add(row * scale.row), ..scale };
+                macro_rules! wide {
+                    ($width:literal) => {
+                        match scale.map(at_row) {
+                            None => tile::<S, T, $height, $width, $how, false>(
+                                simd,
+                                [depth, cols],
+                                a,
+                                b,
+                                [$from; 2],
+                                c,
+                                add,
+                            ),
+                            Some(scale) => {
+                                let more = [$from, scale];
+                                tile::<S, T, $height, $width, $how, true>(simd, [depth, cols], a, b, more, c, add)
+                            }
+                        }
+                    };
+                }
+                // SAFETY: by the caller.
+                unsafe { if cols > T::width::<S>() { wide!(2) } else { wide!(1) } }
+                row += $height;
+            };
+        }
+        macro_rules! tiles {
+            ($height:literal) => {
+                while rows - row >= $height {
+                    if let Source::InPlace = source {
+                        tile!($height, IN_PLACE, b);
+                    } else {
+                        tile!($height, PACKED, b);
+                    }
+                }
+            };
+        }
+        // As many sums as fill the registers.
+        if S::REGISTER_COUNT >= 32 {
+            match source {
+                Source::Panel | Source::InPlace => {}
+                Source::Copy(from) => {
+                    tile!(8, COPY, from);
+                }
+                Source::Turn(from) => {
+                    tile!(8, TURN, from);
                 }
             }
-        };
-    }
-    // As many sums as fill the registers.
-    if S::REGISTER_COUNT >= 32 {
-        match source {
-            Source::Panel | Source::InPlace => {}
-            Source::Copy(from) => {
-                tile!(8, COPY, from);
+            tiles!(8);
+        } else {
+            if let Source::Copy(from) = source {
+                tile!(6, COPY, from);
             }
-            Source::Turn(from) => {
-                tile!(8, TURN, from);
-            }
+            tiles!(6);
         }
-        tiles!(8);
-    } else {
-        if let Source::Copy(from) = source {
-            tile!(6, COPY, from);
-        }
-        tiles!(6);
+        tiles!(4);
+        tiles!(1);
     }
-    tiles!(4);
-    tiles!(1);
 }
 
 /// How a tile reads the right factor: see [`Source`].
@@ -505,7 +528,7 @@ const TURN: u8 = 3;
 /// panel `b` reads from `source` what it leaves there; `SCALED`, it adds the sums, times `scale`, to what is there.
 ///
 /// # Safety
-/// As for [`rows`], with `HEIGHT` rows.
+/// As for [`Rows`], with `HEIGHT` rows.
 #[inline(always)]
 unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const HOW: u8, const SCALED: bool>(
     simd: S,
