@@ -172,7 +172,7 @@ fn sums<'a, T: Real>(
         let cols = TASK_COLS.min(out.cols - col);
         // SAFETY: inside the slice, whose length `MatsMut::many` checked.
         let c = unsafe { out.data.add(i * out.apart + first * out.stride + col) };
-        Arch::new().dispatch(Block { out: &out, c, first, rows, col, cols, add, i, terms, term: &term });
+        T::run(Block { out: &out, c, first, rows, col, cols, add, i, terms, term: &term });
     });
 }
 
@@ -182,8 +182,8 @@ const TASK_COLS: usize = 32;
 /// a far cache when first read, and their stride is more than hardware follows across pages.
 const ROWS_AHEAD: usize = 16;
 const NUMBERS_AHEAD: usize = 64;
-/// Rows of a packed panel that are multiplied in one turn of the loop: their addresses, and those of as many neighbours in the left
-/// factor, need no arithmetic.
+/// Rows of a packed panel that are multiplied in one turn of the loop with neighbours in the left factor: addresses that need no
+/// arithmetic.
 const AT_ONCE: usize = 4;
 /// Bytes of a line of a cache.
 const LINE: usize = 64;
@@ -209,8 +209,8 @@ struct At<P> {
     col: usize,
 }
 
-/// A task: rows `first ..` and columns `col ..` of output `i`, at `c`.
-struct Block<'b, 'o, T, F> {
+/// A task of a product: rows `first ..` and columns `col ..` of output `i`, at `c`.
+pub struct Block<'b, 'o, 'a, T> {
     out: &'b MatsMut<'o, T>,
     c: *mut T,
     first: usize,
@@ -220,10 +220,28 @@ struct Block<'b, 'o, T, F> {
     add: bool,
     i: usize,
     terms: usize,
-    term: &'b F,
+    term: &'b dyn Fn(usize, usize) -> Term<'a, T>,
 }
 
-impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> Block<'_, '_, T, F> {
+/// Numbers of which there are products. Their tasks are compiled here, and not wherever a product is asked for.
+pub trait Multiply: Sized {
+    /// Does the task with the widest vectors that this processor has.
+    fn run(task: Block<'_, '_, '_, Self>);
+}
+
+impl Multiply for f32 {
+    fn run(task: Block<'_, '_, '_, f32>) {
+        Arch::new().dispatch(task);
+    }
+}
+
+impl Multiply for f64 {
+    fn run(task: Block<'_, '_, '_, f64>) {
+        Arch::new().dispatch(task);
+    }
+}
+
+impl<T: Real> Block<'_, '_, '_, T> {
     /// Where the task's columns from `col` on lie.
     #[inline(always)]
     fn c_at(&self, col: usize) -> At<*mut T> {
@@ -261,7 +279,7 @@ enum Source<T> {
     Turn(At<*const T>),
 }
 
-impl<'a, T: Real, F: Fn(usize, usize) -> Term<'a, T>> WithSimd for Block<'_, '_, T, F> {
+impl<T: Real> WithSimd for Block<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
@@ -416,8 +434,6 @@ unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize) {
 /// `c (+)= a b` for all rows of a task and one panel `b` of one or two registers' width, which the first tile may pack. With a
 /// scale [rows, 1] the product's rows are multiplied by it, and added whatever `add` says. The rows of the `next` panel are asked
 /// for on the way.
-///
-/// A function of its own, compiled once for each type of numbers and vector extension and not for each product.
 ///
 /// # Safety
 /// Of who makes one: `a` [rows, depth], `b` [depth, one or two whole registers] and `c` [rows, cols] must be accessible, and the factor
@@ -597,29 +613,21 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
             }
             rest = depth % 4;
         }
-        if HOW == PACKED {
-            debug_assert!(depth == 0 || b.row == WIDTH * width, "a panel has no gaps");
-            macro_rules! some_at_once {
-                ($step:expr) => {
-                    for _ in 0..rest / AT_ONCE {
-                        for k in 0..AT_ONCE {
-                            let right = right.add(k * WIDTH * width).cast::<T::Vector<S>>();
-                            for (sums, &row) in sums.iter_mut().zip(&a_rows) {
-                                let number = T::splat(simd, *left.add(row));
-                                for (j, sum) in sums.iter_mut().enumerate() {
-                                    *sum = T::fma(simd, number, right.add(j).read_unaligned(), *sum);
-                                }
-                            }
-                            left = left.wrapping_add($step);
+        debug_assert!(HOW != PACKED || depth == 0 || b.row == WIDTH * width, "a panel has no gaps");
+        // (Of other left factors the compiler would keep the addresses of all these numbers, in memory.)
+        if HOW == PACKED && a.col == 1 {
+            for _ in 0..rest / AT_ONCE {
+                for k in 0..AT_ONCE {
+                    let right = right.add(k * WIDTH * width).cast::<T::Vector<S>>();
+                    for (sums, &row) in sums.iter_mut().zip(&a_rows) {
+                        let number = T::splat(simd, *left.add(k).add(row));
+                        for (j, sum) in sums.iter_mut().enumerate() {
+                            *sum = T::fma(simd, number, right.add(j).read_unaligned(), *sum);
                         }
-                        right = right.wrapping_add(AT_ONCE * WIDTH * width);
                     }
-                };
-            }
-            if a.col == 1 {
-                some_at_once!(1);
-            } else {
-                some_at_once!(a.col);
+                }
+                left = left.add(AT_ONCE);
+                right = right.add(AT_ONCE * WIDTH * width);
             }
             rest %= AT_ONCE;
         }
