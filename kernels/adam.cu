@@ -1,4 +1,4 @@
-// Adam over the whole arena of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
+// Adam over a range of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
 //   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2     param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
 //   squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
 // A chunk is one block's. Nothing is updated once a loss was not finite.
@@ -18,8 +18,8 @@ struct Adam {                     // field for field: src/ops/adam.rs
 struct AdamShared {
   double parts[WARPS];
 };
-#define ADAM_CHUNK 1024u          // CHUNK in src/ops/adam.rs
-#define ADAM_BATCH 4u             // numbers that a thread fetches at once: their ways through memory overlap
+#define ADAM_CHUNK 2048u          // CHUNK in src/ops/adam.rs
+#define ADAM_BATCH 8u             // numbers that a thread fetches at once: their ways through memory overlap
 
 DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
   if (stands_still(a.losses)) return;

@@ -49,17 +49,18 @@ DEVICE void blended_product(Where at, BlendShared<Tile>& shared, const BlendLine
   for (u32 tile = at.block; tile < down * across; tile += at.blocks) {
     const u32 first_row = tile / across * rows, first_col = tile % across * wide;
     for (u32 first = 0; first < a.e; first += panels) {
+      const auto right = matrix<W_ALONG>(w.vectors, [&](u32 c, u32 k) {
+        const u32 e = first + c / wide, col = first_col + c % wide;
+        return Place{w.at(e, col, k), e < a.e && col < cols && k < depth};
+      });
+      if (at.weights == FETCH) return shared.tile.fetch(at, depth, right);
       shared.tile.multiply(
-          at, depth,
+          tile == at.block ? at : streaming(at), depth,
           matrix<X_ALONG>(x.vectors,
                           [&](u32 r, u32 k) {
                             return Place{x.at(first_row + r, k), first_row + r < a.b && k < depth};
                           }),
-          matrix<W_ALONG>(w.vectors,
-                          [&](u32 c, u32 k) {
-                            const u32 e = first + c / wide, col = first_col + c % wide;
-                            return Place{w.at(e, col, k), e < a.e && col < cols && k < depth};
-                          }),
+          right,
           [&](u32 r, u32 c, const float* sums) {
             const u32 b = first_row + r, col = first_col + c;
             if (b >= a.b || col >= cols) return;
@@ -136,7 +137,7 @@ VARIANT(blend_linear_backward_x, bf16x3, BlendLinear, BlendTile_bf16x3, 128)
 template <class Tile>
 DEVICE void blend_linear_backward_w(Where at, const BlendLinear& a, Tile& shared) {
   product(
-      at, shared, a.e, a.i, a.o, a.b,
+      streaming(at), shared, a.e, a.i, a.o, a.b,
       matrix<OUTER>(blend_fours(a), [&](u32, u32 i, u32 b) { return blend_input(a, b, i); }),
       matrix<OUTER>(fours(a.deach, a.o), [&](u32 e, u32 o, u32 b) { return a.deach + (u64(b) * a.e + e) * a.o + o; }),
       [&](u32 e, u32 i, u32 o, float sum) { put(&a.dw[(u64(e) * a.i + i) * a.o + o], a.add_dw, sum); });

@@ -70,7 +70,7 @@ template <class Tile>
 DEVICE void linear_backward_w(Where at, const Linear& a, Tile& shared) {
   const u32 inputs = a.xc + a.hc;
   product(
-      at, shared, 1, a.o, inputs, a.b,
+      streaming(at), shared, 1, a.o, inputs, a.b,
       matrix<OUTER>(fours(a.dy, a.o), [&](u32, u32 o, u32 b) { return a.dy + u64(b) * a.o + o; }),
       matrix<OUTER>(linear_fours(a), [&](u32, u32 i, u32 b) { return linear_input(a, b, i); }),
       [&](u32, u32 o, u32 i, float sum) { put(&a.dw[u64(o) * inputs + i], a.add_dw, sum); });

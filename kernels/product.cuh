@@ -41,16 +41,17 @@ DEVICE void product(Where at, Tile& shared, u32 batches, u32 rows, u32 cols, u32
   for (u32 tile = at.block; tile < batches * down * across; tile += at.blocks) {
     const u32 batch = tile / (down * across), first_row = tile / across % down * Tile::ROWS;
     const u32 first_col = tile % across * Tile::PANELS * Tile::COLS;
+    const auto right = matrix<B_ALONG>(b.vectors, [&](u32 c, u32 k) {
+      return Place{b.at(batch, first_col + c, k), first_col + c < cols && k < depth};
+    });
+    if (at.weights == FETCH) return shared.fetch(at, depth, right);
     shared.multiply(
-        at, depth,
+        tile == at.block ? at : streaming(at), depth,
         matrix<A_ALONG>(a.vectors,
                         [&](u32 r, u32 k) {
                           return Place{a.at(batch, first_row + r, k), first_row + r < rows && k < depth};
                         }),
-        matrix<B_ALONG>(b.vectors,
-                        [&](u32 c, u32 k) {
-                          return Place{b.at(batch, first_col + c, k), first_col + c < cols && k < depth};
-                        }),
+        right,
         [&](u32 r, u32 c, const float* sums) {
           for (u32 p = 0; p < Tile::PANELS; ++p) {
             const u32 col = first_col + p * Tile::COLS + c;

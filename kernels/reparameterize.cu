@@ -3,8 +3,8 @@
 //   kl[l] = -1/2 mean_b (1 + logvar - mu^2 - sigma^2)         losses[KL] = max(0, mean_l kl[l])
 //   losses[REGULARIZER] = mean_l max(kl[l], free_bits), or losses[KL] when free_bits is 0
 //   dmu = dz + weight mu / (B L)     dlogvar = dz eps sigma / 2 + weight (sigma^2 - 1) / (2 B L)
-// where weight is losses[WEIGHT], or 0 where the KL is clamped or costs nothing. Sums run in double precision; a latent
-// dimension is one warp's, the mean over them one block's.
+// where weight is losses[WEIGHT], or 0 where the KL is clamped or costs nothing. A sample is one block's; so is the KL, the share
+// after the last sample, whose sums run in double precision, a latent dimension being one warp's.
 #pragma once
 #include "reduce.cuh"
 #include "state.cuh"
@@ -22,16 +22,13 @@ struct ReparameterizeShared {
   double parts[WARPS];
 };
 
-DEVICE void reparameterize_forward(Where at, const Reparameterize& a, ReparameterizeShared& shared) {
-  if (at.block > 0) return;
+DEVICE void reparameterize_kl(Where at, const Reparameterize& a, ReparameterizeShared& shared) {
   double mean = 0, costs = 0;
   for (u32 l = at.thread / 32; l < a.l; l += at.threads / 32) {
     double kl = 0;
     for (u32 b = at.thread % 32; b < a.b; b += 32) {
       const u64 i = u64(b) * a.l + l;
       const float mu = a.mu[i], logvar = a.logvar[i], sigma = expf(0.5f * logvar);
-      a.sigma[i] = sigma;
-      a.z[i] = mu + a.eps[i] * sigma;
       kl -= 0.5 * (1.0 + logvar - double(mu) * mu - double(sigma) * sigma);
     }
     kl = warp_sum(kl) / a.b;
@@ -49,18 +46,33 @@ DEVICE void reparameterize_forward(Where at, const Reparameterize& a, Reparamete
     a.losses[REGULARIZER] = a.free_bits > 0 ? costs / a.l : mean;
   }
 }
-KERNEL(reparameterize_forward, Reparameterize, ReparameterizeShared, 1024)
+
+DEVICE void reparameterize_forward(Where at, const Reparameterize& a, ReparameterizeShared& shared) {
+  for (u32 share = at.block; share <= a.b; share += at.blocks) {
+    if (share == a.b) reparameterize_kl(at, a, shared);
+    for (u32 l = at.thread; share < a.b && l < a.l; l += at.threads) {
+      const u64 i = u64(share) * a.l + l;
+      const float sigma = expf(0.5f * a.logvar[i]);
+      a.sigma[i] = sigma;
+      a.z[i] = a.mu[i] + a.eps[i] * sigma;
+    }
+  }
+}
+KERNEL(reparameterize_forward, Reparameterize, ReparameterizeShared, 256)
 
 DEVICE void reparameterize_backward(Where at, const Reparameterize& a, NoShared&) {
-  const u64 n = u64(a.b) * a.l;
+  const double n = double(u64(a.b) * a.l);
   double sum = 0;
   for (u32 l = 0; l < a.l; ++l) sum += a.kl[l];
-  for (u64 i = u64(at.block) * at.threads + at.thread; i < n; i += u64(at.blocks) * at.threads) {
-    const bool costs = a.free_bits > 0 ? a.kl[i % a.l] > a.free_bits : sum >= 0;
-    const float weight = costs ? float(a.losses[WEIGHT] / double(n)) : 0.0f;
-    const float dz = a.dz[i], sigma = a.sigma[i];
-    a.dmu[i] = dz + weight * a.mu[i];
-    a.dlogvar[i] = 0.5f * (dz * a.eps[i] * sigma + weight * (sigma * sigma - 1));
+  for (u32 b = at.block; b < a.b; b += at.blocks) {
+    for (u32 l = at.thread; l < a.l; l += at.threads) {
+      const u64 i = u64(b) * a.l + l;
+      const bool costs = a.free_bits > 0 ? a.kl[l] > a.free_bits : sum >= 0;
+      const float weight = costs ? float(a.losses[WEIGHT] / n) : 0.0f;
+      const float dz = a.dz[i], sigma = a.sigma[i];
+      a.dmu[i] = dz + weight * a.mu[i];
+      a.dlogvar[i] = 0.5f * (dz * a.eps[i] * sigma + weight * (sigma * sigma - 1));
+    }
   }
 }
 KERNEL(reparameterize_backward, Reparameterize, NoShared, 256)

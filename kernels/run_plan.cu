@@ -1,6 +1,6 @@
 // A plan's calls `times` times over in one launch: a loop and a switch over the functions of all kernels. The blocks of the
 // grid run at the same time; calls of a phase share them, and at its end all blocks wait for one another. A block says first that
-// it has arrived, does what floats, and then waits (src/backend/phases.rs).
+// it has arrived, begins to fetch the weights of its next product, does what floats, and then waits (src/backend/phases.rs).
 //
 // build.rs defines KERNELS(CALL) as CALL(number, function, Args, Shared) for every other kernel, numbered by name, and
 // KERNELS_bf16x3(CALL) with the variants of products; it includes this file last.
@@ -12,10 +12,11 @@ struct PlanCall {            // field for field: src/backend/persistent.rs
   u32 first_block;           // the block that has the first share
   u32 first, end, shares;    // what is done of the call: the blocks first .. end of a grid of so many
   u32 late;                  // how many rounds its repetition began ago
-  u32 then, pad;             // what follows
+  u32 then;                  // what follows; or FETCHES_WEIGHTS: all that is done is to begin to fetch weights
+  u32 kept;                  // 1 + how many numbers of kept_memory() lie before its weights; 0: they are not there
   u64 args[32];              // the argument struct
 };
-enum Then { ARRIVES = 1, WAITS = 2 };
+enum Then { ARRIVES = 1, WAITS = 2, FETCHES_WEIGHTS = 4 };
 struct RunPlan {             // field for field: src/backend/persistent.rs
   const PlanCall* calls;     // [n]
   u32* arrived;              // [1] how often a block came to the end of a phase, in all launches
@@ -67,8 +68,13 @@ DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
       const u32 then = call.then;
       if (round - call.late < a.times) {  // not before its first repetition either
         const u32 before = at.block < call.first_block ? at.blocks : 0;
+        const u32 weights = call.kept == 0 ? STREAM : then & FETCHES_WEIGHTS ? FETCH : KEPT;
+        if (weights == KEPT) {
+          copies_wait<1>();
+          block_sync();  // the weights are there
+        }
         for (u32 share = call.first + at.block + before - call.first_block; share < call.end; share += at.blocks) {
-          shared.run(Where{share, call.shares, at.thread, at.threads}, call.kernel, call.args);
+          shared.run(Where{share, call.shares, at.thread, at.threads, weights, call.kept - 1}, call.kernel, call.args);
           block_sync();  // shared memory is free
         }
       }

@@ -9,9 +9,13 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 static_assert(sizeof(u32) == 4 && sizeof(u64) == 8, "sizes as in Rust");
 
-// The block and thread that runs, and how many there are.
+// What a product does with the weights of its first tile: it streams them from memory, only begins to fetch them to the memory that
+// its block keeps, or has them there.
+enum Weights { STREAM, FETCH, KEPT };
+// The block and thread that runs, and how many there are; what a product does with weights, and where in kept_memory() they are.
 struct Where {
   u32 block, blocks, thread, threads;
+  u32 weights, kept;
 };
 
 // For kernels that need no shared memory.
@@ -32,8 +36,13 @@ struct NoShared {};
   extern "C" __global__ void __launch_bounds__(most, 1) name##_kernel(const __grid_constant__ Args a) { \
     __shared__ Shared shared;                                                                     \
     START();                                                                                      \
-    function(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x}, a, shared);                   \
+    function(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x, STREAM, 0}, a, shared);        \
   }
+// Shared memory of the block that outlives a call, of launches that ask for it.
+DEVICE float* kept_memory() {
+  extern __shared__ float4 memory[];
+  return reinterpret_cast<float*>(memory);
+}
 // Waits for all threads of the block; what they wrote to shared memory is seen by all after it.
 #define block_sync() __syncthreads()
 
@@ -142,6 +151,9 @@ extern "C" u64* simt_lanes();
 #define LANE_WORDS 3
 // The lane of the running thread in its warp.
 extern "C" u32 simt_lane();
+// Shared memory that the running thread's block keeps.
+extern "C" float* simt_kept();
+#define kept_memory() simt_kept()
 #define block_sync() simt_wait(1, __LINE__)
 #define grid_arrive(at, arrived) simt_arrive(arrived, (at).thread == 0, __LINE__)
 #define grid_wait(at, arrived, all) simt_wait_for(arrived, all, __LINE__)
@@ -274,6 +286,9 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 #define GRID_KERNEL(name, Args, Shared, most)
 #define GRID_VARIANT(name, precision, Args, Shared, most)
 #endif
+
+// `at`, with weights streamed.
+DEVICE Where streaming(Where at) { return Where{at.block, at.blocks, at.thread, at.threads, STREAM, 0}; }
 
 DEVICE u32 min_of(u32 a, u32 b) { return a < b ? a : b; }
 DEVICE u32 blocks_of(u32 n, u32 size) { return (n + size - 1) / size; }

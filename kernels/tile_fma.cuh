@@ -18,6 +18,10 @@ struct FmaTile {
   float b[DEPTH][P * COLS + 1];          // skewed, too: neighbours along memory may be a column
   float sums[GROUPS][P][ROWS * COLS];
 
+  // Weights of a tile are read as it is multiplied.
+  template <class Right>
+  DEVICE_MEMBER void fetch(Where, u32, const Right&) {}
+
   // store(row, col, sums): sums[p] = sum over k < depth of left(row, k) right(p COLS + col, k).
   template <Along A_ALONG, Along B_ALONG, class A, class B, class Store>
   DEVICE_MEMBER void multiply(Where at, u32 depth, const Matrix<A_ALONG, A>& left, const Matrix<B_ALONG, B>& right,

@@ -6,7 +6,8 @@
 //
 // A tile is 16 M rows by P panels of 8 N columns. The warps of a block share the inner dimension in steps of 16, in GROUPS
 // parts that are added up in order at the end: no sum depends on the grid or the block size. Each warp copies what it needs
-// to shared memory itself, STAGES steps ahead, and never waits for another.
+// to shared memory itself, STAGES steps ahead, and never waits for another; weights that were fetched before, by all warps together,
+// are there when it begins.
 #pragma once
 #include "product.cuh"
 
@@ -89,6 +90,15 @@ struct TensorTile {
   alignas(16) float b[GROUPS][STAGES][SLAB(8 * N * P)];
   float sums[GROUPS][P][ROWS * COLS];
 
+  // Starts to copy all of `right` to the memory that the block keeps. It may be read there once each thread has waited for its copies
+  // and the block for all threads.
+  template <Along B_ALONG, class B>
+  DEVICE_MEMBER void fetch(Where at, u32 depth, const Matrix<B_ALONG, B>& right) {
+    for (u32 step = at.thread / 32; step < blocks_of(depth, STEP); step += at.threads / 32)
+      slab_copy<B_ALONG, 8 * N * P>(kept_memory() + at.kept + step * SLAB(8 * N * P), at.thread % 32, step * STEP, right);
+    copies_close();
+  }
+
   // store(row, col, sums): sums[p] = sum over k < depth of a(row, k) b(p COLS + col, k).
   template <Along A_ALONG, Along B_ALONG, class A, class B, class Store>
   DEVICE_MEMBER void multiply(Where at, u32 depth, const Matrix<A_ALONG, A>& left, const Matrix<B_ALONG, B>& right,
@@ -100,7 +110,7 @@ struct TensorTile {
         if (step < steps) {
           const u32 first = (step * GROUPS + group) * STEP;
           slab_copy<A_ALONG, 16 * M>(a[group][step % STAGES], lane, first, left);
-          slab_copy<B_ALONG, 8 * N * P>(b[group][step % STAGES], lane, first, right);
+          if (at.weights != KEPT) slab_copy<B_ALONG, 8 * N * P>(b[group][step % STAGES], lane, first, right);
         }
         copies_close();
       };
@@ -111,7 +121,9 @@ struct TensorTile {
         copies_wait<STAGES - 1>();
         warp_sync();  // what all lanes copied is there
         slab_read<A_ALONG, 16 * M, 2 * M>(a[group][step % STAGES], 0, g, t, x);
-        for (u32 p = 0; p < P; ++p) slab_read<B_ALONG, 8 * N * P, N>(b[group][step % STAGES], p, g, t, y[p]);
+        const float* slab = at.weights == KEPT ? kept_memory() + at.kept + (step * GROUPS + group) * SLAB(8 * N * P)
+                                               : b[group][step % STAGES];
+        for (u32 p = 0; p < P; ++p) slab_read<B_ALONG, 8 * N * P, N>(slab, p, g, t, y[p]);
         warp_sync();  // all lanes have read
         start(step + STAGES);
         accumulate(x, y, c);

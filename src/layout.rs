@@ -7,6 +7,7 @@ use crate::data::normalize::Statistics;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Call;
 use crate::real::Real;
+use std::ops::Range;
 
 /// How a tensor starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -282,6 +283,20 @@ impl<T: Real> Parameters<T> {
     /// The trainable part of the values.
     pub fn trainable(&self) -> Mat<T> {
         self.part(self.values, 0, 1, self.layout.trainable)
+    }
+
+    /// The trainable part cut into ranges, each of which begins, the first one apart, with a tensor of at least so many elements: mostly a
+    /// layer's weights with its bias and what little comes after them. Gaps belong to what is before them.
+    pub fn cut(&self, least: usize) -> Vec<Range<usize>> {
+        let large = self.layout.tensors.iter().filter(|tensor| tensor.trainable && tensor.len() >= least);
+        let mut starts: Vec<usize> = large.map(|tensor| tensor.first).collect();
+        if let Some(first) = starts.first_mut() {
+            *first = 0;
+        } else {
+            starts.push(0);
+        }
+        let ends = starts.iter().skip(1).copied().chain([self.layout.trainable]);
+        starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
     }
 
     /// Where a tensor begins among all values.

@@ -141,6 +141,9 @@ pub struct Product {
     pub blended: bool,
     /// Rows and columns of a tile.
     pub tile: [usize; 2],
+    /// Columns of the weights, the field `w`, that belong to a tile; 0 where that is not what is multiplied by, or where tiles
+    /// take several passes.
+    pub weights: usize,
     /// Threads of a block.
     pub threads: u32,
 }
@@ -151,6 +154,11 @@ impl Product {
         let [rows, cols] = self.tile;
         let each = if self.blended { 1 } else { self.experts };
         Grid::items(self.rows.div_ceil(rows) * self.cols.div_ceil(cols) * each, self.threads)
+    }
+
+    /// Numbers of shared memory that a tile's weights take; `SLAB` in `kernels/tile_tensor.cuh`.
+    pub fn kept(&self) -> usize {
+        if self.weights == 0 { 0 } else { self.depth.div_ceil(16) * (16 * self.weights + 24) }
     }
 }
 
@@ -392,13 +400,26 @@ impl Call {
     /// The bytes that kernels touch which compute these shares, and whether they write them; all where there are none.
     pub fn touched(&self, shares: Range<u32>) -> impl Iterator<Item = (Range<usize>, bool)> {
         self.kernel_fields().map(move |field| {
-            let named = self.in_shares.iter().find(|(name, _)| *name == field.name);
-            let bytes = named.map_or(field.bytes.clone(), |(_, elements)| {
-                let place = |share: u32| field.bytes.start + share as usize * elements * field.element;
-                place(shares.start)..place(shares.end).min(field.bytes.end)
+            let bytes = self.bytes_of_share(field).map_or(field.bytes.clone(), |bytes| {
+                let place = |share: u32| (field.bytes.start + share as usize * bytes).min(field.bytes.end);
+                place(shares.start)..place(shares.end)
             });
             (bytes, self.output(field).is_some())
         })
+    }
+
+    /// Whether this call writes what the other touches, or touches what it writes.
+    pub fn conflicts(&self, other: &Call) -> bool {
+        let all = |call: &Call| 0..call.shares().unwrap_or(0);
+        self.touched(all(self)).any(|(a, writes)| {
+            other.touched(all(other)).any(|(b, also)| (writes || also) && a.start < b.end && b.start < a.end)
+        })
+    }
+
+    /// How many bytes of a field a share touches, if each has its own.
+    pub fn bytes_of_share(&self, field: &Field) -> Option<usize> {
+        let named = self.in_shares.iter().find(|(name, _)| *name == field.name);
+        named.map(|(_, elements)| elements * field.element)
     }
 
     /// What this call does to a field; nothing when it only reads it.
@@ -492,13 +513,14 @@ impl Plan {
     }
 
     /// Says of the last call that its work is shares, the blocks of its grid, of which share i touches no more than the
-    /// elements `i * n .. (i + 1) * n` of each field `(name, n)` that is named: so one may run long before another.
+    /// elements `i * n .. (i + 1) * n` of each field `(name, n)` that is named: so one may run long before another, and after the
+    /// same share of another call without waiting for the rest.
     pub fn in_shares(&mut self, fields: &[(&'static str, usize)]) {
         let call = self.calls.last_mut().expect("a call has been appended");
         for (name, elements) in fields {
             let field = call.fields.iter().find(|f| f.name == *name).expect("a field of the call");
             let shares = (field.bytes.len() / field.element).div_ceil(*elements);
-            assert_eq!(shares, call.grids.fp32.blocks as usize, "{}: {name}: a block a share", call.kernel);
+            assert!(shares <= call.grids.fp32.blocks as usize, "{}: {name}: a block a share", call.kernel);
         }
         call.in_shares = fields.to_vec();
     }

@@ -13,6 +13,7 @@ use crate::ops::recon_loss::LOSSES;
 use crate::ops::window::{self, Window};
 use crate::plan::Plan;
 use crate::real::Real;
+use std::ops::Range;
 
 /// What a training step is made for.
 pub struct StepOptions<'a> {
@@ -67,7 +68,9 @@ impl<T: Real> TrainStep<T> {
         let starts = arena.mat(o.minibatches, o.batch);
         let controller = arena.mat(1, CONTROLLER);
         let kept = (arena.mat(1, 1), arena.mat(1, LOSSES));
-        let squares = arena.mat(1, parameters.grads.len().div_ceil(adam::CHUNK));
+        let ranges = parameters.cut(adam::CHUNK);
+        let chunks = |range: &Range<usize>| range.len().div_ceil(adam::CHUNK);
+        let squares = arena.mat(1, ranges.iter().map(chunks).sum());
         let epoch_sums = network.epoch_sums(squares);
         let sums = epoch_sums.place(arena);
 
@@ -93,9 +96,16 @@ impl<T: Real> TrainStep<T> {
         network.backward(&mut plan);
         network.update_codebook(&mut plan);
         let [beta1, beta2, eps] = o.adam;
-        let (param, grad, m, v) = (parameters.trainable(), parameters.grads, parameters.m, parameters.v);
-        let update = Adam { param, grad, m, v, squares, state: kept.0, losses: kept.1, beta1, beta2, eps };
-        adam::push(&mut plan, &update);
+        // A layer at a time: it can be updated while gradients of others are missing, and the next step's first layer waits for no other.
+        let mut first = 0;
+        for range in ranges {
+            let rows = |mat: Mat<T>| mat.reshaped(mat.len(), 1).rows_at(range.start, range.len());
+            let [param, grad, m, v] = [parameters.trainable(), parameters.grads, parameters.m, parameters.v].map(rows);
+            let part = squares.reshaped(squares.len(), 1).rows_at(first, chunks(&range));
+            first += part.len();
+            let update = Adam { param, grad, m, v, squares: part, state: kept.0, losses: kept.1, beta1, beta2, eps };
+            adam::push(&mut plan, &update);
+        }
         epoch_sums.push(&mut plan, sums);
 
         let mut again = Plan::default();

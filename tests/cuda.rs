@@ -327,6 +327,36 @@ mod without_a_gpu {
         assert_eq!(desk.step("lost/seed-0"), 0);
     }
 
+    /// Plans of a controller, characters that explore and updates: what a graph of their calls waits for, and what their phases are.
+    #[test]
+    fn a_controller_is_the_same_by_every_engine() {
+        if !has_kernels() {
+            return;
+        }
+        let desk = Desk::new();
+        let done = |arguments: String| {
+            let words: Vec<&str> = arguments.split_whitespace().collect();
+            succeeds(desk.program(&words, &[]));
+        };
+        done("data synth -o walk.npz --frames 400".into());
+        done(
+            "train walk.npz --name walk --quiet --latent-size 5 --hidden-size 16 --gate-hidden-size 8 --experts 3 \
+             --teacher-epochs 1 --ramp-epochs 0 --student-epochs 0 --device cpu"
+                .into(),
+        );
+        let parameters = |device: &str, engine: &str| {
+            let name = format!("{device}-{engine}");
+            done(format!(
+                "control train --vae walk --task target --quiet --hidden-size 8 --characters 4 --steps 4 --updates 2 \
+                 --ppo-epochs 1 --minibatches 2 --name {name} --device {device} --engine {engine}"
+            ));
+            Checkpoint::load(&desk.path("runs").join(name).join("checkpoints/last.safetensors")).unwrap().tensors
+        };
+        assert!(parameters("cuda", "calls") == parameters("cuda", "graph"));
+        // One launch on three blocks, and on others, any of which may be slow.
+        assert!(parameters("cuda", "persistent") == parameters("simt", "persistent"));
+    }
+
     #[test]
     fn what_the_driver_refuses_is_one_line() {
         if !has_kernels() {
@@ -373,9 +403,15 @@ mod without_a_gpu {
             succeeds(desk.program(&arguments, &[]));
             assert_eq!(desk.step(&name), 4);
         }
-        for failing in ["cuGraphInstantiateWithFlags", "cuStreamEndCapture", "cuGraphLaunch"] {
+        for (engine, failing) in [
+            ("graph", "cuGraphCreate"),
+            ("graph", "cuGraphAddKernelNode"),
+            ("graph", "cuGraphInstantiateWithFlags"),
+            ("pdl", "cuStreamEndCapture"),
+            ("graph", "cuGraphLaunch"),
+        ] {
             let environment = [("FAIL", format!("{failing}:999:0"))].map(|(name, value)| (name, value.leak() as &str));
-            let message = refusal(&desk.train(failing, &["--device", "cuda", "--engine", "graph"], &environment));
+            let message = refusal(&desk.train(failing, &["--device", "cuda", "--engine", engine], &environment));
             assert!(message.contains("a graph") && message.contains("--resume"), "{message}");
         }
     }

@@ -277,7 +277,7 @@ fn launches() {
          the products one after another: {total:.0} us in the model",
         step.plan.calls().len(),
         flops as f64 / 1e9,
-        phases(step.plan.calls(), Precision::Bf16x3, MULTIPROCESSORS as u32).count,
+        phases(step.plan.calls(), Precision::Bf16x3, MULTIPROCESSORS as u32, 0).count,
     );
     // 0.567 GFLOP a step at batch 64: every product is in the plan once, and none that nobody needs.
     assert!((0.56e9..0.575e9).contains(&(flops as f64)), "{flops}");

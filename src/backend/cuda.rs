@@ -1,7 +1,7 @@
 //! Runs the kernels on an NVIDIA GPU through the driver, which is loaded at run time: building needs neither GPU nor driver.
 //!
 //! One stream, everything in order; nothing waits for the device but reads and writes. Engines differ in how a plan
-//! that repeats gets there: a launch a call, a graph that is captured once and replayed (`graph.rs`), or one launch of a kernel
+//! that repeats gets there: a launch a call, a graph that is made once and replayed (`graph.rs`), or one launch of a kernel
 //! that runs all calls (`launcher.rs`). A kernel's
 //! error is seen at the next copy; `MVAE_SYNC=1` launches call by call, waits after each and names the one that failed.
 #![allow(unsafe_code)]

@@ -1,6 +1,7 @@
 //! Where plans run. A backend allocates arenas, moves bytes in and out, and runs calls; it knows no operation by name.
 pub mod cpu;
 pub mod cuda;
+pub mod dependencies;
 pub mod gemm;
 pub mod lanes;
 pub mod persistent;
@@ -223,9 +224,9 @@ pub enum Engine {
     Auto,
     /// One launch a call
     Calls,
-    /// A rollout captured as a CUDA graph, replayed
+    /// A rollout as a CUDA graph whose calls wait for what they need, replayed
     Graph,
-    /// The same with launches that start early (compute capability 9.0 and up)
+    /// A graph of launches one after another, each of which starts early (compute capability 9.0 and up)
     Pdl,
     /// An epoch as one launch, or a few, whose blocks wait for one another; --device simt has it, too
     Persistent,

@@ -19,10 +19,11 @@ pub fn kernel(precision: Precision) -> Cow<'static, str> {
     }
 }
 
-/// What follows a call: its block says that it has come to the end of a phase, or waits until all have. As in
-/// `kernels/run_plan.cu`.
+/// What follows a call: its block says that it has come to the end of a phase, or waits until all have; or that all it does is
+/// to begin to fetch its weights. As in `kernels/run_plan.cu`.
 const ARRIVES: u32 = 1;
 const WAITS: u32 = 2;
+const FETCHES_WEIGHTS: u32 = 4;
 
 /// A call as the kernel sees it; `PlanCall` in `kernels/run_plan.cu`.
 #[repr(C, align(16))]
@@ -38,7 +39,8 @@ pub struct PlanCall {
     /// How many repetitions after the one that its place in the table belongs to.
     late: u32,
     then: u32,
-    pad: u32,
+    /// 1 and the place of its weights in the memory that the block keeps, in numbers; 0: not there.
+    kept: u32,
     args: [u64; 32],
 }
 
@@ -66,6 +68,8 @@ pub struct Table {
     pub calls: Vec<PlanCall>,
     /// How often in a round all blocks wait for one another.
     pub barriers: u32,
+    /// Bytes of shared memory that a block keeps.
+    pub kept: usize,
     /// Rounds beyond repetitions.
     late: u32,
 }
@@ -79,6 +83,7 @@ impl Table {
         Ok(Table {
             calls: parts.iter().map(|part| row(&calls[part.call], part, arena, blocks)).collect::<Result<_>>()?,
             barriers: parts.iter().filter(|part| part.waits).count() as u32,
+            kept: phases.kept,
             late: parts.iter().map(|part| part.late).max().unwrap_or(0) as u32,
         })
     }
@@ -104,8 +109,10 @@ fn row(call: &Call, part: &Part, arena: usize, blocks: u32) -> Result<PlanCall> 
         end: shares.end,
         shares: all,
         late: part.late as u32,
-        then: u32::from(part.arrives) * ARRIVES + u32::from(part.waits) * WAITS,
-        pad: 0,
+        then: u32::from(part.arrives) * ARRIVES
+            + u32::from(part.waits) * WAITS
+            + u32::from(part.fetches) * FETCHES_WEIGHTS,
+        kept: part.kept.map_or(0, |place| place as u32 + 1),
         args: call.args_at(arena),
     })
 }

@@ -35,6 +35,9 @@ const GUARD_BYTE: u8 = 0xFF;
 /// What an output holds that is to be overwritten; a NaN as f32 and, twice, as f64.
 const POISON: u32 = 0x7FED_5EED;
 
+/// What a block of the engine `persistent` keeps at most if nobody says otherwise: as on an H100 or H200, beside 48 KB.
+pub const KEPT: usize = 179 << 10;
+
 /// Memory of words with guard words around it.
 struct Guarded {
     words: Vec<u64>,
@@ -107,6 +110,8 @@ pub struct Simt {
     grid: Option<Grid>,
     /// Blocks of the one launch that a plan is, where it is one.
     together: Option<u32>,
+    /// Bytes of shared memory that each of them may keep.
+    most_kept: usize,
     /// Its phases, where they are not what they should be.
     phases: Option<Phases>,
     launches: AtomicU64,
@@ -123,6 +128,7 @@ impl Simt {
             seed,
             grid: None,
             together: None,
+            most_kept: KEPT,
             phases: None,
             launches: AtomicU64::new(0),
             slab: Mutex::default(),
@@ -145,6 +151,11 @@ impl Simt {
     pub fn persistent(self, blocks: u32) -> Self {
         assert!(blocks > 0);
         Simt { together: Some(blocks), ..self }
+    }
+
+    /// The same with at most so many bytes of shared memory that each block keeps.
+    pub fn keeping(self, bytes: usize) -> Self {
+        Simt { most_kept: bytes, ..self }
     }
 
     /// The same in these phases: to show that others are wrong.
@@ -181,7 +192,7 @@ impl Simt {
             tensors.push((field, copy));
         }
 
-        self.launch(kernel, args.as_ptr().cast(), grid).map_err(fault)?;
+        self.launch(kernel, args.as_ptr().cast(), grid, 0).map_err(fault)?;
 
         for (field, copy) in &mut tensors {
             let name = field.name;
@@ -213,12 +224,12 @@ impl Simt {
 }
 
 impl Simt {
-    /// Runs a kernel over its grid. Errors: what a thread did wrong.
-    fn launch(&self, kernel: Kernel, args: *const u8, grid: Grid) -> std::result::Result<(), String> {
+    /// Runs a kernel over its grid, whose blocks keep so many bytes. Errors: what a thread did wrong.
+    fn launch(&self, kernel: Kernel, args: *const u8, grid: Grid, kept: usize) -> std::result::Result<(), String> {
         let order = Stream::new(self.seed, Purpose::Check, self.launches.fetch_add(1, Ordering::Relaxed));
         let [_, shared, _, together] = *kernel.layout;
         let mut slab = self.slab.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        Launch { kernel, args, grid, shared: shared as usize, order }.run(&mut slab, together == 1)
+        Launch { kernel, args, grid, shared: shared as usize, kept, order }.run(&mut slab, together == 1)
     }
 
     /// Runs these calls `times` times over a copy of the arena between guard words, as one launch.
@@ -230,7 +241,7 @@ impl Simt {
         assert_eq!(kernel.layout[0] as usize, size_of::<RunPlan>(), "the same struct on both sides");
         let fault = |what| Error::Device(format!("simt: {name}: {what}"));
         let grid = Grid { blocks, threads: persistent::THREADS };
-        self.launch(kernel, bytemuck::bytes_of(&args).as_ptr(), grid).map_err(fault)?;
+        self.launch(kernel, bytemuck::bytes_of(&args).as_ptr(), grid, table.kept).map_err(fault)?;
         if arena.intact() { Ok(()) } else { Err(fault("writes outside of the arena".into())) }
     }
 }
@@ -268,7 +279,7 @@ impl Backend for Simt {
         self.memory.read(arena, 0, copy.contents())?;
         let address = copy.contents().as_mut_ptr() as usize;
         let calls = plan.calls();
-        let phases = self.phases.clone().unwrap_or_else(|| phases(calls, self.precision, blocks));
+        let phases = self.phases.clone().unwrap_or_else(|| phases(calls, self.precision, blocks, self.most_kept));
         let table = Table::new(&phases, calls, address, blocks)?;
         self.run_plan(&table, times, &mut copy, blocks)?;
         self.memory.write(arena, 0, copy.contents())

@@ -1,4 +1,4 @@
-//! Adam over the whole arena of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
+//! Adam over a range of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
@@ -8,9 +8,9 @@ use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 /// Parameters that a block of a kernel updates, and over which one partial sum of squares runs.
-pub const CHUNK: usize = 1024;
+pub const CHUNK: usize = 2048;
 /// Parameters that one task of the CPU updates.
-pub const TASK: usize = 16 * CHUNK;
+pub const TASK: usize = 8 * CHUNK;
 
 crate::kernel_args! {
     reads {

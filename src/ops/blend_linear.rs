@@ -75,6 +75,9 @@ crate::kernel_args! {
     }
 }
 
+/// Experts that a tile on tensor cores has at a time, `BlendTile_bf16x3` in `kernels/blend_linear.cu`.
+const PANELS: usize = 6;
+
 /// The layer.
 pub struct BlendLinear<T> {
     z: Var<T>,
@@ -117,7 +120,8 @@ impl<T: Real> BlendLinear<T> {
     /// A block a tile of 32 samples (on tensor cores: 16) by 8 columns of all experts.
     fn tiles(&self, cols: usize, depth: usize) -> Grids {
         let (rows, experts) = (self.y.rows(), self.bias.rows());
-        let tensor = Product { rows, cols, depth, experts, blended: true, tile: [16, 8], threads: 128 };
+        let weights = if experts <= PANELS { 8 * PANELS } else { 0 };
+        let tensor = Product { rows, cols, depth, experts, blended: true, tile: [16, 8], weights, threads: 128 };
         Grids { fp32: Grid::items(rows.div_ceil(32) * cols.div_ceil(8), 256), tensor: Some(tensor) }
     }
 

@@ -142,6 +142,7 @@ impl<T: Real> Operation for Gate<T> {
             Args { dgate: none, dlogits: none, dh2: none, dh1: none, dz: none, ..self.args() },
             cpu::forward::<T>,
         );
+        plan.in_shares(&[("z", self.z.cols())]);
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -156,6 +157,9 @@ impl<T: Real> Operation for Gate<T> {
             Args { z: none, c: none, bias1: none, bias2: none, bias3: none, logits: none, add_dz, ..self.args() },
             cpu::backward::<T>,
         );
+        if !self.z.grad.is_none() {
+            plan.in_shares(&[("dz", self.z.cols())]);
+        }
         self.dense.iter().rev().for_each(|layer| layer.weight_gradients(plan));
     }
 }

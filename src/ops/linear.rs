@@ -63,13 +63,14 @@ crate::kernel_args! {
 /// (`kernels/tile_tensor.cuh`), so that 64 samples by 256 columns are 128 blocks.
 fn tiles(rows: usize, cols: usize, depth: usize) -> Grids {
     let fp32 = Grid::items(rows.div_ceil(32) * cols.div_ceil(32), 256);
-    let tensor = Product { rows, cols, depth, experts: 1, blended: false, tile: [16, 8], threads: 256 };
+    let tensor = Product { rows, cols, depth, experts: 1, blended: false, tile: [16, 8], weights: 8, threads: 256 };
     Grids { fp32, tensor: Some(tensor) }
 }
 
 /// A block a tile of 32 by 32 weights of each expert, whose gradient sums over the samples: enough for any GPU.
 pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: usize) -> Grids {
-    let tensor = Product { rows, cols, depth: samples, experts, blended: false, tile: [32, 32], threads: 128 };
+    let tensor =
+        Product { rows, cols, depth: samples, experts, blended: false, tile: [32, 32], weights: 0, threads: 128 };
     Grids { fp32: Grid { threads: 256, ..tensor.grid() }, tensor: Some(tensor) }
 }
 

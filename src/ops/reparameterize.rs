@@ -5,7 +5,7 @@ use crate::Result;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::team::Team;
 use crate::backend::vector;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Grid, Output, Plan, Ptr, size};
 use crate::real::Real;
 
 crate::kernel_args! {
@@ -104,11 +104,12 @@ impl<T: Real> Operation for Reparameterize<T> {
     fn forward(&self, plan: &mut Plan) {
         plan.push(
             "reparameterize_forward",
-            Grid::one(1024),
+            Grid::items(self.mu.rows() + 1, 256),
             &[Output::whole("z"), Output::whole("sigma"), Output::whole("kl"), Output::part("losses")],
-            self.args(),
+            Args { dz: Ptr::NONE, dmu: Ptr::NONE, dlogvar: Ptr::NONE, ..self.args() },
             cpu::forward::<T>,
         );
+        plan.in_shares(&[("z", self.mu.cols()), ("sigma", self.mu.cols())]);
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -119,11 +120,12 @@ impl<T: Real> Operation for Reparameterize<T> {
         );
         plan.push(
             "reparameterize_backward",
-            Grid::elements(self.mu.value.len(), 256),
+            Grid::items(self.mu.rows(), 64),
             &[Output::whole("dmu"), Output::whole("dlogvar")],
-            self.args(),
+            Args { z: Ptr::NONE, ..self.args() },
             cpu::backward::<T>,
         );
+        plan.in_shares(&["dz", "dmu", "dlogvar"].map(|field| (field, self.mu.cols())));
     }
 }
 

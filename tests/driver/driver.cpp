@@ -18,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <queue>
 #include <string>
 #include <ucontext.h>
 #include <vector>
@@ -34,7 +35,8 @@ struct Thread {
   u32 all;
 };
 const size_t STACK = 64 << 10, MOST = 1024;
-const u32 MULTIPROCESSORS = 3;
+const u32 MULTIPROCESSORS = 3, SHARED = 227 << 10;
+u32 most_kept;  // what a launch may ask for, once it has been allowed
 Thread threads[MOST];
 std::vector<char> stacks(MOST * STACK);
 u64 lanes[2 * MOST * LANE_WORDS];
@@ -45,7 +47,7 @@ struct {
   const void* args;
   Where at;
   char* shared;  // of the first block
-  size_t stride;
+  size_t stride, kept;  // bytes from block to block, and of those the last that it keeps
 } task;
 
 // What runs on a thread's stack: one task after the other. Contexts are made once, as that is slow.
@@ -101,11 +103,15 @@ void run_blocks(u32 blocks) {
 // ---- the driver's state
 struct Launch {
   std::string name;
-  u32 blocks, threads;
+  u32 blocks, threads, kept;
   bool together;
   std::vector<char> args;
 };
-typedef std::vector<Launch> Graph;
+struct Node {
+  Launch launch;
+  std::vector<size_t> before;  // the nodes that it waits for
+};
+typedef std::vector<Node> Graph;
 struct Event {
   double ms;
 };
@@ -150,13 +156,32 @@ void execute(const Launch& launch) {
   std::string stem = launch.name.substr(0, launch.name.size() - 6);
   const u64* layout = static_cast<const u64*>(own_symbol(stem + "layout"));
   const u32 at_once = launch.together ? launch.blocks : 1;
-  task.stride = (layout[1] + 255) / 256 * 256;
+  task.kept = (launch.kept + 255) / 256 * 256;
+  task.stride = (layout[1] + 255) / 256 * 256 + task.kept;
   std::vector<char> shared(at_once * task.stride + 256, char(0xFF));
   task.args = launch.args.data();
   task.shared = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(shared.data()) + 255) / 256 * 256);
   for (u32 block = 0; block < launch.blocks; block += at_once) {
-    task.at = Where{block, launch.blocks, 0, launch.threads};
+    task.at = Where{block, launch.blocks, 0, launch.threads, STREAM, 0};
     run_blocks(at_once);
+  }
+}
+
+// As far from the order in which nodes were added as what they wait for allows: of those that may run always the last.
+void execute(const Graph& graph) {
+  std::vector<size_t> waits(graph.size());
+  std::vector<std::vector<size_t>> after(graph.size());
+  std::priority_queue<size_t> ready;
+  for (size_t i = 0; i < graph.size(); ++i) {
+    for (size_t before : graph[i].before) after[before].push_back(i);
+    if (!(waits[i] = graph[i].before.size())) ready.push(i);
+  }
+  for (; !ready.empty();) {
+    const size_t i = ready.top();
+    ready.pop();
+    execute(graph[i].launch);
+    for (size_t next : after[i])
+      if (!--waits[next]) ready.push(next);
   }
 }
 
@@ -167,14 +192,18 @@ int work_off() {
   return lost;
 }
 
-int launch(const char* symbol, u32 blocks, u32 block_threads, void** parameters, bool together = false) {
+int launch(const char* symbol, u32 blocks, u32 block_threads, void** parameters, bool together = false, u32 kept = 0) {
   std::string stem(symbol, std::strlen(symbol) - 6);
   const u64* layout = static_cast<const u64*>(own_symbol(stem + "layout"));
   const char* args = static_cast<const char*>(parameters[0]);
   if (block_threads > layout[2] || block_threads % 32 || !blocks) return 1;
   if (together != bool(layout[3]) || (together && blocks > MULTIPROCESSORS)) return 720;
-  Launch one{symbol, blocks, block_threads, together, std::vector<char>(args, args + layout[0])};
-  if (captured) captured->push_back(one);
+  if (kept > most_kept) return 1;
+  Launch one{symbol, blocks, block_threads, kept, together, std::vector<char>(args, args + layout[0])};
+  if (captured) {
+    const size_t before = captured->size();
+    captured->push_back({one, before ? std::vector<size_t>{before - 1} : std::vector<size_t>{}});
+  }
   else queue.push_back([one] { execute(one); });
   return 0;
 }
@@ -211,6 +240,10 @@ extern "C" void simt_close() {}
 extern "C" u32 simt_due(u32, Copy*) { return 0; }
 extern "C" void simt_misaligned(u64) { std::fprintf(stderr, "driver: misaligned\n"), std::abort(); }
 extern "C" u32 simt_lane() { return current % 32; }
+extern "C" float* simt_kept() {
+  const u32 block = current / task.at.threads;
+  return reinterpret_cast<float*>(task.shared + (block + 1) * task.stride - task.kept);
+}
 
 // A function of the driver: counted, fails when it is to, and while a stream is captured unless it may be called then.
 #define FUNCTION(name, in_capture, ...)                          \
@@ -229,7 +262,7 @@ FUNCTION(cuDeviceGetName, true, char* name, int size, int) std::snprintf(name, s
 FUNCTION(cuDeviceGetAttribute, true, int* value, int what, int)
   const char* capability = std::getenv("CAPABILITY");
   int both = capability ? std::atoi(capability) : 90;
-  *value = what == 75 ? both / 10 : what == 76 ? both % 10 : what == 16 ? MULTIPROCESSORS : what == 95 ? !std::getenv("TOGETHER") : 0;
+  *value = what == 75 ? both / 10 : what == 76 ? both % 10 : what == 16 ? MULTIPROCESSORS : what == 95 ? !std::getenv("TOGETHER") : what == 97 ? SHARED : 0;
 END
 FUNCTION(cuDevicePrimaryCtxRetain, false, void** context, int) *context = &queue; END
 FUNCTION(cuDevicePrimaryCtxRelease_v2, false, int) END
@@ -269,8 +302,13 @@ END
 FUNCTION(cuLaunchKernel, true, const char* name, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32, void*, void** parameters, void**)
   return launch(name, blocks, block_threads, parameters);
 END
-FUNCTION(cuLaunchCooperativeKernel, false, const char* name, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32, void*, void** parameters)
-  return launch(name, blocks, block_threads, parameters, true);
+FUNCTION(cuLaunchCooperativeKernel, false, const char* name, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32 kept, void*, void** parameters)
+  return launch(name, blocks, block_threads, parameters, true, kept);
+END
+FUNCTION(cuFuncGetAttribute, true, int* value, int what, const char*) *value = what == 1 ? 48 << 10 : 0; END
+FUNCTION(cuFuncSetAttribute, false, const char*, int what, int value)
+  if (what != 8 || value > int(SHARED - (48 << 10))) return 1;
+  most_kept = value;
 END
 FUNCTION(cuOccupancyMaxActiveBlocksPerMultiprocessor, true, int* blocks, const char*, int, size_t) *blocks = 1; END
 struct Config {
@@ -288,6 +326,23 @@ FUNCTION(cuStreamEndCapture, true, void*, Graph** graph)
   *graph = captured;
   captured = nullptr;
 END
+struct Kernel {
+  const char* name;
+  u32 blocks[3], threads[3], shared;
+  void** parameters;
+};
+FUNCTION(cuGraphCreate, false, Graph** graph, unsigned) *graph = new Graph; END
+FUNCTION(cuGraphAddKernelNode, false, void** node, Graph* graph, void* const* before, size_t n, const Kernel* kernel)
+  Graph* outer = captured;
+  captured = graph;
+  const int code = launch(kernel->name, kernel->blocks[0], kernel->threads[0], kernel->parameters);
+  captured = outer;
+  if (code) return code;
+  std::vector<size_t>& waits = graph->back().before;
+  waits.clear();
+  for (size_t i = 0; i < n; ++i) waits.push_back(reinterpret_cast<size_t>(before[i]) - 1);
+  *node = reinterpret_cast<void*>(graph->size());
+END
 FUNCTION(cuGraphInstantiateWithFlags, false, Graph** executable, Graph* graph, u64) *executable = new Graph(*graph); END
 FUNCTION(cuGraphDestroy, false, Graph* graph) delete graph; END
 FUNCTION(cuGraphExecDestroy, false, Graph* executable)
@@ -295,7 +350,7 @@ FUNCTION(cuGraphExecDestroy, false, Graph* executable)
   delete executable;
 END
 FUNCTION(cuGraphLaunch, false, Graph* executable, void*)
-  queue.push_back([=] { for (auto& one : *executable) execute(one); });
+  queue.push_back([=] { execute(*executable); });
 END
 FUNCTION(cuEventCreate, false, Event** event, unsigned) *event = new Event{0}; END
 FUNCTION(cuEventRecord, false, Event* event, void*) queue.push_back([=] { event->ms = now_ms(); }); END

@@ -1,11 +1,15 @@
-//! Plans that repeat, as CUDA graphs: captured from the very launches of the other engine, instantiated once, replayed.
+//! Plans that repeat, as CUDA graphs: made once, replayed.
+//!
+//! A call is a node that waits for those before it with which it conflicts ([`dependencies`]), and for no others: calls that have
+//! nothing to do with each other run side by side, the end of a step beside the start of the next.
 //!
 //! Nothing in a graph changes between replays, as all that changes from step to step lies in the arena (see
-//! [`crate::ops::begin_step::StepState`]). With [`Engine::Pdl`](super::Engine::Pdl) every launch may start early
-//! (programmatic dependent launch): its blocks are set up while the launch before it still runs, and wait there until
+//! [`crate::ops::begin_step::StepState`]). With [`Engine::Pdl`](super::Engine::Pdl) the graph is captured from launches one after
+//! another, each of which may start early (programmatic dependent launch): its blocks are set up while the launch before it still runs, and wait there until
 //! it has ended and its writes are seen (`START` in `kernels/simt.cuh`).
-use super::Cuda;
+use super::{Cuda, Engine};
 use crate::Result;
+use crate::backend::dependencies::dependencies;
 use crate::plan::{Grid, Plan};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
@@ -36,7 +40,7 @@ unsafe impl Send for Graph {}
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // SAFETY: instantiated in `capture`, and not launched any more.
+        // SAFETY: instantiated in `instantiate`, and not launched any more.
         let _ = unsafe { result::graph::exec_destroy(self.executable) };
     }
 }
@@ -52,7 +56,8 @@ impl Cuda {
                     self.wait("making a graph")?;
                     graphs.remove(0);
                 }
-                self.capture(key, plan)?
+                let graph = if self.engine == Engine::Pdl { self.capture(key, plan)? } else { self.build(key, plan)? };
+                self.instantiate(key, graph)?
             }
         };
         // SAFETY: graph and stream live, and so does the arena, which the caller holds.
@@ -61,26 +66,77 @@ impl Cuda {
         launched.map_err(|e| self.fault("launching a graph", e))
     }
 
-    fn capture(&self, key: Key, plan: &Plan) -> Result<Graph> {
+    /// A graph whose nodes wait for what they need. The caller destroys it.
+    fn build(&self, key: Key, plan: &Plan) -> Result<sys::CUgraph> {
+        let fault = |e| self.fault("making a graph", e);
+        let mut graph = std::ptr::null_mut();
+        // SAFETY: the graph is written to a place for one.
+        unsafe { sys::cuGraphCreate(&mut graph, 0) }.result().map_err(fault)?;
+        match self.add_nodes(graph, key, plan) {
+            Ok(()) => Ok(graph),
+            Err(error) => {
+                // SAFETY: the graph was just made.
+                let _ = unsafe { result::graph::destroy(graph) };
+                Err(error)
+            }
+        }
+    }
+
+    fn add_nodes(&self, graph: sys::CUgraph, key: Key, plan: &Plan) -> Result<()> {
+        let calls = plan.calls();
+        let mut nodes: Vec<sys::CUgraphNode> = Vec::new();
+        for (i, waits) in dependencies(calls, key.times).into_iter().enumerate() {
+            let call = &calls[i % calls.len()];
+            let (name, grid) = call.variant(self.precision);
+            let mut args = call.args_at(key.arena);
+            let mut parameters = [args.as_mut_ptr().cast::<c_void>()];
+            let node = sys::CUDA_KERNEL_NODE_PARAMS {
+                func: self.function(name)?,
+                gridDimX: grid.blocks,
+                gridDimY: 1,
+                gridDimZ: 1,
+                blockDimX: grid.threads,
+                blockDimY: 1,
+                blockDimZ: 1,
+                sharedMemBytes: 0,
+                kernelParams: parameters.as_mut_ptr(),
+                extra: std::ptr::null_mut(),
+            };
+            let before: Vec<sys::CUgraphNode> = waits.into_iter().map(|earlier| nodes[earlier]).collect();
+            let mut added = std::ptr::null_mut();
+            // SAFETY: the kernel takes one struct of this layout, as in `Cuda::launch`, which is copied; nodes are those of this graph.
+            unsafe { sys::cuGraphAddKernelNode(&mut added, graph, before.as_ptr(), before.len(), &node) }
+                .result()
+                .map_err(|e| self.fault("making a graph", e))?;
+            nodes.push(added);
+        }
+        Ok(())
+    }
+
+    /// A graph of launches one after another. The caller destroys it.
+    fn capture(&self, key: Key, plan: &Plan) -> Result<sys::CUgraph> {
         let fault = |e| self.fault("making a graph", e);
         // The driver may load a kernel when it is first asked for, which it must not do during a capture.
         plan.calls().iter().try_for_each(|call| self.function(call.variant(self.precision).0).map(drop))?;
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives, and nothing but launches is asked of it until the capture ends, which it does in
         // any case; launches are those of `Backend::run`.
-        let graph = unsafe {
+        unsafe {
             result::stream::begin_capture(self.stream, mode).map_err(fault)?;
             let mut calls = (0..key.times).flat_map(|_| plan.calls());
             let launched = calls.try_for_each(|call| self.launch(call, key.arena));
             let graph = result::stream::end_capture(self.stream);
             launched?;
-            graph.map_err(fault)?
-        };
+            graph.map_err(fault)
+        }
+    }
+
+    fn instantiate(&self, key: Key, graph: sys::CUgraph) -> Result<Graph> {
         // SAFETY: the graph was just made, and is of no use once it is instantiated.
         unsafe {
             let executable = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
             let _ = result::graph::destroy(graph);
-            Ok(Graph { key, executable: executable.map_err(fault)? })
+            Ok(Graph { key, executable: executable.map_err(|e| self.fault("making a graph", e))? })
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::backend::phases::phases;
 use crate::plan::Plan;
 use crate::{Error, Result};
 use cudarc::driver::result;
-use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
+use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUfunction_attribute_enum as Of};
 use std::ffi::c_void;
 
 /// The kernel, compiled by build.rs for every device that is served; empty when it found no nvcc.
@@ -28,6 +28,8 @@ pub struct Launcher {
     function: sys::CUfunction,
     /// Of a launch: one a multiprocessor, or of a share of them.
     blocks: u32,
+    /// Bytes of shared memory that a block may keep beside the kernel's own.
+    most_kept: usize,
     /// How often a block came to a barrier.
     arrived: Block,
     /// The same, when all that was launched is done.
@@ -61,9 +63,20 @@ impl Cuda {
         let together = self.device.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH).map_err(fault)? != 0;
         let module = open::load(self.number, PTX)?;
         let function = self.function_of(module, &persistent::kernel(self.precision))?;
+        let most =
+            self.device.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN).map_err(fault)?;
         // SAFETY: the function exists.
-        let fit =
-            unsafe { result::occupancy::max_active_block_per_multiprocessor(function, persistent::THREADS as i32, 0) };
+        let own =
+            unsafe { result::function::get_function_attribute(function, Of::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES) };
+        let kept = (most - own.map_err(fault)?).max(0);
+        // SAFETY: as above.
+        let (set, fit) = unsafe {
+            let which = Of::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let set = result::function::set_function_attribute(function, which, kept);
+            let threads = persistent::THREADS as i32;
+            (set, result::occupancy::max_active_block_per_multiprocessor(function, threads, kept as usize))
+        };
+        set.map_err(fault)?;
         if !together || fit.map_err(fault)? < 1 {
             return Err(Error::Device(format!(
                 "cuda:{}: {} cannot run a block of {} threads on each multiprocessor at once, as engine persistent needs; \
@@ -73,7 +86,8 @@ impl Cuda {
                 persistent::THREADS
             )));
         }
-        Ok(Launcher { module, function, blocks, arrived: self.block(size_of::<u32>())?, count: 0, tables: Vec::new() })
+        let (arrived, most_kept) = (self.block(size_of::<u32>())?, kept as usize);
+        Ok(Launcher { module, function, blocks, most_kept, arrived, count: 0, tables: Vec::new() })
     }
 
     /// Launches a plan that runs `times` times over the arena at this address.
@@ -86,23 +100,24 @@ impl Cuda {
                     self.wait("making a table of calls")?;
                     tables.remove(0);
                 }
-                self.table(plan, arena, launcher.blocks)?
+                self.table(plan, arena, launcher.blocks, launcher.most_kept)?
             }
         };
         let args = table.table.arguments(table.calls.address, launcher.arrived.address, times, launcher.count);
+        let kept = table.table.kept as u32;
         let barriers = table.table.barriers.wrapping_mul(args.rounds);
         tables.push(table);
         let parameters = &mut [(&raw const args).cast_mut().cast::<c_void>()];
         let (blocks, threads) = ((launcher.blocks, 1, 1), (persistent::THREADS, 1, 1));
         // SAFETY: the kernel takes one such struct; calls, count and arena outlive the launch, as they are freed in order.
-        unsafe { result::launch_cooperative_kernel(launcher.function, blocks, threads, 0, self.stream, parameters) }
+        unsafe { result::launch_cooperative_kernel(launcher.function, blocks, threads, kept, self.stream, parameters) }
             .map_err(|e| self.fault("launching a plan", e))?;
         launcher.count = launcher.count.wrapping_add(barriers.wrapping_mul(launcher.blocks));
         Ok(())
     }
 
-    fn table(&self, plan: &Plan, arena: usize, blocks: u32) -> Result<Table> {
-        let phases = phases(plan.calls(), self.precision, blocks);
+    fn table(&self, plan: &Plan, arena: usize, blocks: u32, most_kept: usize) -> Result<Table> {
+        let phases = phases(plan.calls(), self.precision, blocks, most_kept);
         let table = persistent::Table::new(&phases, plan.calls(), arena, blocks)?;
         let bytes: &[u8] = bytemuck::cast_slice(&table.calls);
         let calls = self.block(bytes.len())?;

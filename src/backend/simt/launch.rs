@@ -30,6 +30,8 @@ pub struct Where {
     blocks: u32,
     thread: u32,
     threads: u32,
+    weights: u32,
+    kept: u32,
 }
 
 /// What a suspended thread waits for, at this line.
@@ -53,6 +55,8 @@ struct Running {
     order: Stream,
     /// The counts that each thread waits for last: where, and how much.
     counts: RefCell<Vec<(*const u32, u32)>>,
+    /// Where the shared memory is that each block keeps.
+    kept: Vec<*mut u8>,
     /// The thread that runs.
     current: Cell<usize>,
     threads: usize,
@@ -93,6 +97,11 @@ extern "C" fn simt_wait_for(arrived: *const u32, all: u32, line: u32) {
 #[unsafe(no_mangle)]
 extern "C" fn simt_lane() -> u32 {
     (running().current.get() % running().threads % WARP) as u32
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn simt_kept() -> *mut u8 {
+    running().kept[running().current.get() / running().threads]
 }
 
 #[unsafe(no_mangle)]
@@ -220,6 +229,8 @@ pub struct Launch {
     pub grid: Grid,
     /// Bytes of a block's shared memory.
     pub shared: usize,
+    /// Bytes that it keeps beside.
+    pub kept: usize,
     pub order: Stream,
 }
 
@@ -256,8 +267,9 @@ impl Launch {
     ) -> std::result::Result<(), String> {
         let size = self.grid.threads as usize;
         let count = blocks.len() * size;
-        let mut shared: Vec<Guarded> = blocks.iter().map(|_| Guarded::new(self.shared)).collect();
-        shared.iter_mut().for_each(|block| block.contents().fill(GUARD_BYTE));
+        let memory = |bytes| -> Vec<Guarded> { blocks.iter().map(|_| Guarded::new(bytes)).collect() };
+        let [mut shared, mut kept] = [self.shared, self.kept].map(memory);
+        shared.iter_mut().chain(&mut kept).for_each(|memory| memory.contents().fill(GUARD_BYTE));
         let running = Running {
             yielders: RefCell::new(vec![ptr::null(); count]),
             lanes: RefCell::new([(); 2].map(|()| vec![0; count * LANE_WORDS])),
@@ -265,6 +277,7 @@ impl Launch {
             copies: RefCell::new((0..count).map(|_| Copies::default()).collect()),
             order: self.order,
             counts: RefCell::new(vec![(ptr::null(), 0); count]),
+            kept: kept.iter_mut().map(|memory| memory.contents().as_mut_ptr()).collect(),
             current: Cell::new(0),
             threads: size,
         };
@@ -277,7 +290,8 @@ impl Launch {
             .map(|(i, stack)| {
                 let (run, args) = (self.kernel.run, self.args as usize);
                 let (block, thread) = (blocks[i / size], (i % size) as u32);
-                let at = Where { block, blocks: self.grid.blocks, thread, threads: self.grid.threads };
+                let (blocks, threads) = (self.grid.blocks, self.grid.threads);
+                let at = Where { block, blocks, thread, threads, weights: 0, kept: 0 };
                 let shared = shared[i / size].contents().as_mut_ptr() as usize;
                 Coroutine::with_stack(stack, move |yielder: &Yielder<(), Wait>, ()| {
                     running_thread(i, yielder);
@@ -341,7 +355,8 @@ impl Launch {
         }
         RUNNING.set(ptr::null());
         verdict?;
-        if let Some(i) = shared.iter().position(|block| !block.intact()) {
+        let intact = |memory: (&Guarded, &Guarded)| memory.0.intact() && memory.1.intact();
+        if let Some(i) = shared.iter().zip(&kept).position(|memory| !intact(memory)) {
             return Err(format!("block {} writes outside of its shared memory", blocks[i]));
         }
         match slab.overrun(count) {
