@@ -299,6 +299,11 @@ impl<T: Real> Parameters<T> {
         starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
     }
 
+    /// Values, gradients and both moments of a range of the trainable part.
+    pub fn range(&self, range: &Range<usize>) -> [Mat<T>; 4] {
+        [self.values, self.grads, self.m, self.v].map(|all| self.part(all, range.start, 1, range.len()))
+    }
+
     /// Where a tensor begins among all values.
     ///
     /// # Panics

@@ -411,9 +411,7 @@ impl Call {
     /// Whether this call writes what the other touches, or touches what it writes.
     pub fn conflicts(&self, other: &Call) -> bool {
         let all = |call: &Call| 0..call.shares().unwrap_or(0);
-        self.touched(all(self)).any(|(a, writes)| {
-            other.touched(all(other)).any(|(b, also)| (writes || also) && a.start < b.end && b.start < a.end)
-        })
+        conflict(self.touched(all(self)), || other.touched(all(other)))
     }
 
     /// How many bytes of a field a share touches, if each has its own.
@@ -431,6 +429,14 @@ impl Call {
     pub fn written(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(|f| self.output(f).is_some() && !f.bytes.is_empty())
     }
+}
+
+/// Whether of bytes that one and another touch, and whether they write them, some are touched by both and written by either.
+pub(crate) fn conflict<I: Iterator<Item = (Range<usize>, bool)>>(
+    mut one: impl Iterator<Item = (Range<usize>, bool)>,
+    other: impl Fn() -> I,
+) -> bool {
+    one.any(|(a, writes)| other().any(|(b, also)| (writes || also) && a.start < b.end && b.start < a.end))
 }
 
 /// A number that no plan had.

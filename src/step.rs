@@ -99,8 +99,7 @@ impl<T: Real> TrainStep<T> {
         // A layer at a time: it can be updated while gradients of others are missing, and the next step's first layer waits for no other.
         let mut first = 0;
         for range in ranges {
-            let rows = |mat: Mat<T>| mat.reshaped(mat.len(), 1).rows_at(range.start, range.len());
-            let [param, grad, m, v] = [parameters.trainable(), parameters.grads, parameters.m, parameters.v].map(rows);
+            let [param, grad, m, v] = parameters.range(&range);
             let part = squares.reshaped(squares.len(), 1).rows_at(first, chunks(&range));
             first += part.len();
             let update = Adam { param, grad, m, v, squares: part, state: kept.0, losses: kept.1, beta1, beta2, eps };

@@ -1,10 +1,8 @@
 //! What the nodes of a graph wait for: all they have to, and nothing that follows from the rest.
 use clap::ValueEnum;
 use mvae_fast::backend::dependencies::dependencies;
-use mvae_fast::backend::{Memory, cpu::Cpu};
 use mvae_fast::config::Variant;
-use mvae_fast::gradcheck::ModelCheck;
-use steps::Run;
+use steps::{BATCH, Run};
 
 mod steps;
 
@@ -27,9 +25,7 @@ fn all_before(waits: &[Vec<usize>]) -> Vec<Vec<bool>> {
 #[test]
 fn conflicts_are_waited_for_in_every_model() {
     for &variant in Variant::value_variants() {
-        let run = Run::<f32>::of(&ModelCheck::full(variant).model, |arena| {
-            Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap()
-        });
+        let run = Run::<f32>::full(variant, BATCH);
         let calls = run.step.plan.calls();
         let waits = dependencies(calls, REPETITIONS);
         assert_eq!(waits.len(), REPETITIONS * calls.len());
@@ -48,9 +44,7 @@ fn conflicts_are_waited_for_in_every_model() {
 
 #[test]
 fn nothing_is_waited_for_that_another_waits_for() {
-    let run = Run::<f32>::of(&ModelCheck::full(Variant::Mixture).model, |arena| {
-        Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap()
-    });
+    let run = Run::<f32>::full(Variant::Mixture, BATCH);
     let waits = dependencies(run.step.plan.calls(), REPETITIONS);
     let before = all_before(&waits);
     for own in &waits {
@@ -62,9 +56,7 @@ fn nothing_is_waited_for_that_another_waits_for() {
 
 #[test]
 fn a_single_repetition_waits_for_no_other() {
-    let run = Run::<f32>::of(&ModelCheck::full(Variant::Vq).model, |arena| {
-        Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap()
-    });
+    let run = Run::<f32>::full(Variant::Vq, BATCH);
     let calls = run.step.plan.calls();
     let (once, often) = (dependencies(calls, 1), dependencies(calls, 3));
     assert!(once[..] == often[..calls.len()] && once[0].is_empty() && !often[calls.len()].is_empty());

@@ -5,11 +5,10 @@ use clap::ValueEnum;
 use mvae_fast::backend::dependencies::dependencies;
 use mvae_fast::backend::persistent::THREADS;
 use mvae_fast::backend::phases::{Part, Phases, phases};
-use mvae_fast::backend::{Memory, cpu::Cpu, simt::KEPT, simt::Simt};
+use mvae_fast::backend::{Memory, simt::KEPT, simt::Simt};
 use mvae_fast::config::Variant;
-use mvae_fast::gradcheck::ModelCheck;
 use mvae_fast::plan::{Call, Grid, Precision};
-use steps::{MINIBATCHES, ROLLOUT, Run};
+use steps::{BATCH, MINIBATCHES, ROLLOUT, Run};
 
 mod steps;
 
@@ -112,8 +111,7 @@ fn modelled_step(calls: &[Call], phases: &Phases) -> (f64, f64) {
 /// The phases of a step at full size, which docs/benchmarks.md tells: `cargo test --test persistent phases -- --nocapture`.
 #[test]
 fn phases_of_a_step() {
-    let ModelCheck { model, .. } = ModelCheck::full(Variant::Mixture);
-    let run = Run::<f32>::of_batch(&model, 64, |arena| Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap());
+    let run = Run::<f32>::full(Variant::Mixture, 64);
     let calls = run.step.plan.calls();
     let phases = phases(calls, Precision::Bf16x3, MULTIPROCESSORS, KEPT);
     for phase in 0..phases.count {
@@ -148,8 +146,7 @@ fn phases_of_a_step() {
 /// they take as if each had the device for itself.
 #[test]
 fn the_longest_chain_of_a_graph() {
-    let ModelCheck { model, .. } = ModelCheck::full(Variant::Mixture);
-    let run = Run::<f32>::of_batch(&model, 64, |arena| Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap());
+    let run = Run::<f32>::full(Variant::Mixture, 64);
     let calls = run.step.plan.calls();
     let alone = phases(calls, Precision::Bf16x3, MULTIPROCESSORS, 0).parts;
     let whole = |call: usize| {
@@ -253,9 +250,7 @@ fn only_block(calls: &[Call], part: &Part, other: &Part) -> Option<u32> {
 #[test]
 fn conflicts_keep_their_order_in_every_model() {
     for &variant in Variant::value_variants() {
-        let run = Run::<f32>::of(&ModelCheck::full(variant).model, |arena| {
-            Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap()
-        });
+        let run = Run::<f32>::full(variant, BATCH);
         let calls = run.step.plan.calls();
         for (precision, blocks) in [(Precision::Fp32, 8), (Precision::Bf16x3, 132)] {
             let phases = phases(calls, precision, blocks, KEPT);
@@ -329,9 +324,7 @@ fn place(phases: &Phases, part: &Part) -> usize {
 
 #[test]
 fn weights_are_fetched_a_phase_before_their_product() {
-    let run = Run::<f32>::of_batch(&ModelCheck::full(Variant::Mixture).model, 64, |arena| {
-        Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap()
-    });
+    let run = Run::<f32>::full(Variant::Mixture, 64);
     let phases = phases(run.step.plan.calls(), Precision::Bf16x3, MULTIPROCESSORS, KEPT);
     let products: Vec<&Part> = phases.parts.iter().filter(|part| part.kept.is_some() && !part.fetches).collect();
     assert!(products.len() >= 10 && phases.kept <= KEPT, "{products:?}");

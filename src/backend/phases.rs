@@ -8,7 +8,7 @@
 //!
 //! Weights of a product are *fetched* while its block waits for the phase before to end, to shared memory that it keeps, if they
 //! already are what the product needs.
-use crate::plan::{Call, Field, Precision, Product};
+use crate::plan::{Call, Field, Precision, Product, conflict};
 use std::cmp::Reverse;
 use std::ops::Range;
 
@@ -261,20 +261,11 @@ impl Order {
         if self.after(i, i) == 0 {
             return false;
         }
-        let longer = |way: i32| if way == NONE { NONE } else { way + 1 };
-        let from_it: Vec<i32> = (0..n).map(|j| longer(self.after(i, j))).collect();
-        for a in 0..n {
-            let to = if a == i { 0 } else { self.after(a, i) };
-            for b in (0..n).filter(|&b| to != NONE && from_it[b] != NONE) {
-                let way = &mut self.ways[a * n + b];
-                *way = (*way).max(to + from_it[b]);
-            }
-        }
+        let on = (0..n).map(|j| self.after(i, j)).collect();
+        self.lead(i, 1, on);
         true
     }
-}
 
-impl Order {
     /// Has the parts that write the weights of a product do it a phase before they would have to, if there are enough phases for
     /// that, so that they can be fetched.
     fn write_early(&mut self, parts: &[Part], writers: &[usize], product: usize) {
@@ -285,14 +276,19 @@ impl Order {
                 self.ways = before;
                 return;
             }
-            let n = self.parts;
-            let ways = |from: usize, to: usize| if from == to { 0 } else { self.after(from, to) };
-            let (to, on): (Vec<i32>, Vec<i32>) = (0..n).map(|i| (ways(i, writer), ways(product, i))).unzip();
-            for (a, b) in (0..n).flat_map(|a| (0..n).map(move |b| (a, b))) {
-                if to[a] != NONE && on[b] != NONE {
-                    let known = &mut self.ways[a * n + b];
-                    *known = (*known).max(to[a] + way + on[b]);
-                }
+            let on = (0..self.parts).map(|j| if j == product { 0 } else { self.after(product, j) }).collect();
+            self.lead(writer, way, on);
+        }
+    }
+
+    /// Adds the ways that lead to part i and from there, by a step of so many phases, `on` to each part.
+    fn lead(&mut self, i: usize, step: i32, on: Vec<i32>) {
+        let n = self.parts;
+        for a in 0..n {
+            let to = if a == i { 0 } else { self.after(a, i) };
+            for b in (0..n).filter(|&b| to != NONE && on[b] != NONE) {
+                let way = &mut self.ways[a * n + b];
+                *way = (*way).max(to + step + on[b]);
             }
         }
     }
@@ -355,9 +351,7 @@ impl Part {
 
     /// Whether one of two parts writes what the other touches.
     pub fn conflicts(&self, other: &Part, calls: &[Call]) -> bool {
-        self.touched(calls).any(|(a, writes)| {
-            other.touched(calls).any(|(b, also)| (writes || also) && a.start < b.end && b.start < a.end)
-        })
+        conflict(self.touched(calls), || other.touched(calls))
     }
 }
 

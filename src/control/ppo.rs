@@ -164,8 +164,7 @@ impl<T: Real> Update<T> {
             actor.backward(&mut plan);
             clip_grad::push(&mut plan, parameters.grads, squares, max_grad_norm)?;
             for (range, state) in learners.clone() {
-                let all = [parameters.trainable(), parameters.grads, parameters.m, parameters.v];
-                let [param, grad, m, v] = all.map(|mat| mat.reshaped(whole, 1).rows_at(range.start, range.len()));
+                let [param, grad, m, v] = parameters.range(&range);
                 let squares = arena.mat(1, range.len().div_ceil(adam::CHUNK));
                 adam::push(&mut plan, &Adam { param, grad, m, v, squares, state, losses, beta1, beta2, eps });
             }

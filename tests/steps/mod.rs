@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::backend::{Memory, cpu::Cpu};
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
+use mvae_fast::gradcheck::ModelCheck;
 use mvae_fast::layout::{Layout, Parameters};
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::case::normals;
@@ -34,6 +35,12 @@ impl<T: Real> Run<T> {
 
     pub fn on(variant: Variant, memory: impl FnOnce(Arena) -> Memory<'static>) -> Self {
         Run::of(&small(variant), memory)
+    }
+
+    /// Of the full-size model, on the CPU.
+    pub fn full(variant: Variant, batch: usize) -> Self {
+        let memory = |arena| Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap();
+        Run::of_batch(&ModelCheck::full(variant).model, batch, memory)
     }
 
     pub fn of(model: &ModelConfig, memory: impl FnOnce(Arena) -> Memory<'static>) -> Self {
