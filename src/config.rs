@@ -19,8 +19,9 @@ const MAX_EPOCHS: usize = 1_000_000;
 /// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of it the encoder strays
 /// from its codes.
 const VQ_WEIGHT: f64 = 1.0;
-/// Epochs of each phase in the default preset on the built-in motion, which has an eighth of the frames that
-/// the schedule is for.
+/// Epochs of each phase in the default preset without mirrored clips, which has half the steps an epoch.
+const UNMIRRORED_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 5), ("ramp_epochs", 5), ("student_epochs", 35)];
+/// Those on the built-in motion, which has an eighth of the frames that the schedule is for.
 const BUILT_IN_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 2), ("ramp_epochs", 2), ("student_epochs", 18)];
 
 keys! {
@@ -33,6 +34,9 @@ keys! {
         normalization: Normalization = Normalization::Zscore;
         /// Whether motion goes on near the end of a clip, in the clip where it is most alike, so that no walk ends there
         bridge_clips: bool = true;
+        /// Whether to train on every clip's left-right mirror image, too, where the joints' names tell left from right (built-in
+        /// motion: false)
+        mirror: bool = true;
         /// How many times errors of toes count, for feet that stand firm; 1 = like all others
         toe_weight: f64 = 16.0;
         /// Fraction of the clips held out, at least one clip unless 0
@@ -64,12 +68,12 @@ keys! {
         codebook_init: CodebookInit = CodebookInit::Fixed;
     }
     "Schedule" {
-        /// Epochs that are fed true poses only (built-in motion: 2)
-        teacher_epochs: usize = 5;
-        /// Epochs over which predictions replace true poses (built-in motion: 2)
-        ramp_epochs: usize = 5;
-        /// Epochs that are fed predictions only (built-in motion: 18)
-        student_epochs: usize = 35;
+        /// Epochs that are fed true poses only (without mirror: 5; built-in motion: 2)
+        teacher_epochs: usize = 3;
+        /// Epochs over which predictions replace true poses (without mirror: 5; built-in motion: 2)
+        ramp_epochs: usize = 2;
+        /// Epochs that are fed predictions only (without mirror: 35; built-in motion: 18)
+        student_epochs: usize = 22;
         /// Whether the ramp rises at every iteration or at every epoch
         ramp: Ramp = Ramp::Iteration;
         /// T: steps of a rollout
@@ -100,7 +104,7 @@ keys! {
         /// KL to steer for, nats a latent dimension; the weight starts at kl_weight and follows; 0, or kl_weight given
         /// alone = off
         #[serde(with = "zero_is_none")]
-        target_kl: f64 => Option<f64> = Some(0.7);
+        target_kl: f64 => Option<f64> = Some(0.75);
     }
     "Run" {
         /// Seed of everything random
@@ -247,6 +251,7 @@ impl Config {
             Preset::Default => Config::default(),
             Preset::Paper => Config {
                 bridge_clips: false,
+                mirror: false,
                 toe_weight: 1.0,
                 position_gain: 1.0,
                 teacher_epochs: 20,
@@ -279,13 +284,19 @@ impl Config {
     /// The preset's values, some of which depend on what is laid over them.
     fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let mut table = Config::preset(preset).table();
-        if preset == Preset::Default && given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
+        if preset != Preset::Default {
+            return table;
+        }
+        if given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
             table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
             table.insert("target_kl".to_owned(), 0.0.into());
         }
-        let built_in = given.get("data").and_then(toml::Value::as_array).is_none_or(Vec::is_empty);
-        if preset == Preset::Default && built_in {
-            table.extend(BUILT_IN_EPOCHS.map(|(key, epochs)| (key.to_owned(), epochs.into())));
+        let epochs = |epochs: [(&str, i64); 3]| epochs.map(|(key, epochs)| (key.to_owned(), epochs.into()));
+        if given.get("data").and_then(toml::Value::as_array).is_none_or(Vec::is_empty) {
+            table.insert("mirror".to_owned(), false.into());
+            table.extend(epochs(BUILT_IN_EPOCHS));
+        } else if given.get("mirror").and_then(toml::Value::as_bool) == Some(false) {
+            table.extend(epochs(UNMIRRORED_EPOCHS));
         }
         table
     }

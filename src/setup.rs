@@ -109,8 +109,13 @@ impl<'a> Setup<'a> {
         };
 
         let model = c.model(set.frame_size);
+        let given_frames = set.num_frames();
+        let mut notes = Vec::new();
+        if c.mirror {
+            notes.extend(set.mirror_if_named());
+        }
         let clips = set.clips();
-        let split = windows::split(&clips, c.validation, c.seed, windows::HELD_OUT_FRAMES);
+        let split = set.split(c.validation, c.seed);
         let span = windows::span(c.rollout, c.condition_frames, c.future_predictions);
         let given_statistics = match &given {
             Some((checkpoint, path)) => state::statistics(checkpoint, path, set.frame_size, c.normalization)?,
@@ -127,7 +132,6 @@ impl<'a> Setup<'a> {
         statistics.normalize(c.normalization, &mut set.frames);
         statistics.normalize(c.normalization, &mut bridged.frames);
 
-        let mut notes = Vec::new();
         let counted = statistics.weight.iter().copied().find(|weight| *weight != 1.0).unwrap_or(1.0);
         if counted != c.toe_weight && matches!(start, Start::Fresh) {
             notes.push(format!(
@@ -165,7 +169,8 @@ impl<'a> Setup<'a> {
         let features = Feature::all(&set.frames, &statistics.weight);
         let held_out = split.validation.clone();
         let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, features, c.seed)?;
-        let shown = Shown { set: &set, split: &split, normalization: (c.normalization, &statistics) };
+        let as_given = split.before(given_frames);
+        let shown = Shown { set: &set, split: &as_given, normalization: (c.normalization, &statistics) };
         let shown = Clips::new(&mut arena, &parameters, data, &model, &shown, c.seed)?;
         let mut memory = Memory::new(backend, arena)?;
         let frames = set.num_frames();

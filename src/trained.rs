@@ -87,13 +87,13 @@ impl Trained {
         frames
     }
 
-    /// The motion in `files`, or without any that which the model was trained on.
+    /// The motion in `files`, or without any that which the model was trained on, mirrored if that was.
     ///
     /// Errors: it cannot be read, has another frame size, or is not what the configuration names (another file lies there
     /// now).
     pub fn source(&self, files: &[PathBuf]) -> Result<Source> {
         let given = !files.is_empty();
-        let (set, name) =
+        let (mut set, name) =
             setup::read_data(if given { files } else { &self.config.data }).map_err(|error| match error {
                 Error::Data { path, what, mend } if !given => {
                     let mend = format!("{mend}; or name the data by --data");
@@ -110,6 +110,9 @@ impl Trained {
         if !own && !given {
             let mend = "put the old data back, or name this file by --data to use it all the same";
             return Err(Error::data(&name, "its clips or values are not those the model was trained on", mend));
+        }
+        if own && self.config.mirror {
+            set.mirror_if_named(); // what there is to say was said when it was trained
         }
         Ok(Source { set, name, own })
     }

@@ -45,10 +45,11 @@ fn presets_are_as_published() {
         assert_eq!(published.expert_init, ExpertInit::Reference);
         assert_eq!((published.free_bits, published.target_kl), (0.0, None));
         assert_eq!((published.bridge_clips, published.toe_weight, published.position_gain), (false, 1.0, 1.0));
+        assert!(!published.mirror);
         assert_eq!(published.kl_warmup_epochs, 0);
     }
     let default = Config::preset(Preset::Default);
-    assert_eq!((default.epochs(), default.rollout), (45, 32));
+    assert_eq!((default.epochs(), default.rollout, default.mirror), (27, 32, true));
     assert_eq!(default.validation, 0.05);
     for preset in [Preset::Default, Preset::Paper, Preset::Reference] {
         Config::preset(preset).validate().unwrap();
@@ -56,18 +57,23 @@ fn presets_are_as_published() {
 }
 
 #[test]
-fn built_in_motion_has_a_shorter_schedule_by_default() {
-    let epochs = |preset, text: &str, flags: &Overrides| {
+fn the_default_schedule_depends_on_the_motion() {
+    let schedule = |preset, text: &str, flags: &Overrides| {
         let file = (!text.is_empty()).then_some((Path::new("a.toml"), text));
-        Config::layered(preset, file, &Overrides::default(), flags).unwrap().epochs()
+        let config = Config::layered(preset, file, &Overrides::default(), flags).unwrap();
+        (config.epochs(), config.mirror)
     };
     let none = Overrides::default();
-    assert_eq!(epochs(None, "", &none), 22);
-    assert_eq!(epochs(None, "data = []", &none), 22);
-    assert_eq!(epochs(None, "data = ['walk.npz']", &none), 45);
-    assert_eq!(epochs(None, "", &Overrides { data: Some(vec!["walk.npz".into()]), ..none.clone() }), 45);
-    assert_eq!(epochs(Some(Preset::Paper), "", &none), 180);
-    assert_eq!(epochs(None, "", &Overrides { student_epochs: Some(5), ..none.clone() }), 9);
+    let walk = Overrides { data: Some(vec!["walk.npz".into()]), ..none.clone() };
+    assert_eq!(schedule(None, "", &none), (22, false));
+    assert_eq!(schedule(None, "data = []", &none), (22, false));
+    assert_eq!(schedule(None, "mirror = true", &none), (22, true));
+    assert_eq!(schedule(None, "data = ['walk.npz']", &none), (27, true));
+    assert_eq!(schedule(None, "", &walk), (27, true));
+    assert_eq!(schedule(None, "mirror = false", &walk), (45, false));
+    assert_eq!(schedule(Some(Preset::Paper), "", &none), (180, false));
+    assert_eq!(schedule(Some(Preset::Paper), "mirror = true", &walk), (180, true));
+    assert_eq!(schedule(None, "", &Overrides { student_epochs: Some(5), ..none.clone() }), (9, false));
 }
 
 #[test]

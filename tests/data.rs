@@ -742,6 +742,103 @@ fn a_split_comes_near_the_fraction_and_spreads() {
 }
 
 #[test]
+fn a_clip_is_held_out_with_its_mirror_images_and_copies() {
+    let set = synth::locomotion_in_clips(2000, 100, 5);
+    let alone = set.split(0.1, 3);
+    assert_eq!(alone, windows::split(&set.clips(), 0.1, 3, windows::HELD_OUT_FRAMES));
+    assert!(!alone.validation.is_empty());
+    let again = |parts: &[Range<usize>], times: usize| -> Vec<_> {
+        (0..times).flat_map(|i| parts.iter().map(move |part| part.start + 2000 * i..part.end + 2000 * i)).collect()
+    };
+
+    // By content: these clips have no names.
+    let mut both = set.clone();
+    both.clip_names.clear();
+    assert_eq!(both.mirror_if_named(), None);
+    assert_eq!((both.num_frames(), both.end_indices.len()), (4000, 40));
+    let split = both.split(0.1, 3);
+    assert_eq!((&split.train, &split.validation), (&again(&alone.train, 2), &again(&alone.validation, 2)));
+    assert_eq!(split.before(2000), alone);
+
+    // Nothing is mirrored twice, and what has an image already stays as it is.
+    let complete = both.clone();
+    assert_eq!(both.mirror_if_named(), None);
+    assert!(both == complete);
+    let half = |set: &Dataset| Dataset {
+        frames: set.frames[..3000 * set.frame_size].to_vec(),
+        end_indices: set.end_indices[..30].to_vec(),
+        ..set.clone()
+    };
+    let mut completed = Dataset { clip_roots: Vec::new(), ..half(&complete) };
+    assert_eq!(completed.mirror_if_named(), None);
+    assert!(
+        completed.num_frames() == 4000
+            && completed.frames[3000 * set.frame_size..] == complete.frames[3000 * set.frame_size..]
+    );
+
+    // A copy goes where the clip goes, and has the image that the clip has.
+    let copies = Dataset {
+        frames: [&complete.frames[..], &set.frames].concat(),
+        end_indices: complete.end_indices.iter().copied().chain(set.end_indices.iter().map(|end| 4000 + end)).collect(),
+        clip_roots: Vec::new(),
+        ..complete.clone()
+    };
+    assert_eq!(copies.split(0.1, 3).validation, again(&alone.validation, 3));
+    let mut mirrored = copies.clone();
+    assert_eq!(mirrored.mirror_if_named(), None);
+    assert!(mirrored == copies);
+
+    // Of a single clip the end is held out, and that of its mirror image.
+    let mut one = synth::locomotion_in_clips(1000, 1000, 5);
+    assert_eq!(one.mirror_if_named(), None);
+    let split = one.split(0.05, 1);
+    assert_eq!(split.validation, [950..1000, 1950..2000]);
+    assert_eq!((split.train, split.cut), (vec![0..950, 1000..1950], Some(950)));
+}
+
+#[test]
+fn a_clip_is_mirrored_where_names_tell_left_from_right() {
+    let mut set = synth::locomotion_in_clips(600, 100, 5);
+    set.clip_names = (0..6).map(|clip| format!("walk {clip}")).collect();
+    let (given, clip) = (set.clone(), set.clips()[2].clone());
+    assert_eq!(set.mirror_if_named(), None);
+    assert_eq!((set.clip_names[2].as_str(), set.clip_names[8].as_str()), ("walk 2", "walk 2 (mirrored)"));
+    let (root, mirrored) = (set.clip_roots[2], set.clip_roots[8]);
+    assert_eq!((mirrored.x, mirrored.z, mirrored.facing), (root.x, -root.z, -root.facing));
+    assert_eq!(set.clips()[8], clip.start + 600..clip.end + 600);
+    let (frame, image) = (set.frame(clip.start + 50), set.frame(clip.start + 650));
+    assert_eq!([image[0], image[1], image[2]], [frame[0], -frame[1], -frame[2]]);
+    assert!(set.frames.starts_with(&given.frames));
+
+    let mut nameless = Dataset { rig: None, ..given.clone() };
+    assert!(nameless.mirror_if_named().unwrap().contains("not mirrored: the data does not say which joints"));
+    let mut unsided = given.clone();
+    unsided
+        .rig
+        .as_mut()
+        .unwrap()
+        .skeleton
+        .names
+        .iter_mut()
+        .enumerate()
+        .for_each(|(i, name)| *name = format!("bone{i}"));
+    let note = unsided.mirror_if_named().unwrap();
+    assert!(note.contains("not mirrored:") && note.contains("are not named as left and right"), "{note}");
+    assert_eq!((nameless.num_frames(), unsided.num_frames()), (600, 600));
+    assert!(unsided.rig.is_some());
+
+    // The check tells of both, and of held-out clips as the file has them.
+    let [with, without] = [true, false].map(|mirror| check(&given, &Config { mirror, ..Config::default() }));
+    assert_eq!((with.mirrored, without.mirrored), (true, false));
+    assert_eq!(
+        (&with.held_out, with.frames, with.held_out_windows),
+        (&without.held_out, 600, 2 * without.held_out_windows)
+    );
+    assert!(with.windows > 3 * without.windows / 2, "{} {}", with.windows, without.windows);
+    assert!(with.to_string().contains("with mirror images"), "{with}");
+}
+
+#[test]
 fn a_long_clip_is_cut() {
     let split = windows::split(&[0..1000, 1000..1005], 0.05, 1, 9);
     assert_eq!(split.train, [0..950, 1000..1005]);

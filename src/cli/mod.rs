@@ -180,6 +180,9 @@ pub struct InfoArgs {
 /// Keys of `train` that decide what a set offers to train on.
 #[derive(Debug, clap::Args)]
 pub struct CheckKeys {
+    /// Start from this preset's values of what follows
+    #[arg(long)]
+    preset: Option<Preset>,
     /// T: steps of a rollout
     #[arg(long)]
     rollout: Option<usize>,
@@ -198,6 +201,9 @@ pub struct CheckKeys {
     /// Whether motion goes on near the end of a clip, in the clip where it is most alike
     #[arg(long)]
     bridge_clips: Option<bool>,
+    /// Whether clips' mirror images are trained on, too
+    #[arg(long)]
+    mirror: Option<bool>,
     /// Seed, by which held-out clips are chosen
     #[arg(long)]
     seed: Option<u64>,
@@ -459,19 +465,31 @@ pub fn run(cli: Cli) -> Result<()> {
 }
 
 fn data_check(files: &[PathBuf], keys: &CheckKeys, json: bool) -> Result<()> {
-    let &CheckKeys { rollout, condition_frames, future_predictions, batch_size, validation, bridge_clips, seed } = keys;
-    let none = Overrides::default();
-    let flags = Overrides {
+    let &CheckKeys {
+        preset,
         rollout,
         condition_frames,
         future_predictions,
         batch_size,
         validation,
         bridge_clips,
+        mirror,
+        seed,
+    } = keys;
+    let none = Overrides::default();
+    let flags = Overrides {
+        data: Some(files.to_vec()),
+        rollout,
+        condition_frames,
+        future_predictions,
+        batch_size,
+        validation,
+        bridge_clips,
+        mirror,
         seed,
         ..none.clone()
     };
-    let config = Config::layered(None, None, &none, &flags)?;
+    let config = Config::layered(preset, None, &none, &flags)?;
     let mut unready = Vec::new();
     for file in files {
         let report = check::check(&npz::read_lenient(file)?, &config);

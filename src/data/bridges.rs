@@ -18,9 +18,8 @@ const BLEND: f64 = 0.25;
 /// Root mean square difference of normalised features up to which frames count as alike. (Two frames of any motion differ
 /// by the root of 2, or nearly.)
 const ALIKE: f64 = 0.7;
-/// Features, spread over all, that are compared first: they lie together, and few frames are so alike in them that the others
-/// have to be looked at.
-const PROBED: usize = 16;
+/// Frames, one after the other and so much alike, that are passed over together when none can be near enough.
+const RUN: usize = 8;
 
 /// What to train on.
 #[derive(Debug, Default, PartialEq)]
@@ -78,18 +77,28 @@ impl<'a> Bridges<'a> {
         let normalized: Vec<f32> =
             frames.iter().zip(scale.iter().cycle()).map(|(x, s)| (f64::from(*x) / s) as f32).collect();
         let frame = |i: usize| &normalized[i * frame_size..][..frame_size];
-        let probes: Vec<[f32; PROBED]> = normalized.chunks_exact(frame_size).map(probe).collect();
+        let arrivals = clips.iter().enumerate().flat_map(|(number, clip)| {
+            let frames = clip.start..clip.end.saturating_sub(arrive);
+            runs(frames).map(move |frames| (number, Run::new(frames, &frame)))
+        });
+        let arrivals: Vec<(usize, Run)> = arrivals.collect();
         let find = |clip: &Range<usize>| {
             let mut bridge = None;
             let mut least = (ALIKE * ALIKE * frame_size as f64) as f32;
-            for from in clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end {
-                for (number, other) in clips.iter().enumerate() {
-                    for to in other.start..other.end.saturating_sub(arrive) {
-                        let near = other.start == clip.start && to.abs_diff(from) < arrive;
-                        if !near && distance(&probes[from], &probes[to]) < least {
-                            let square = distance(frame(from), frame(to));
+            for left in runs(clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end) {
+                let left = Run::new(left, &frame);
+                let distances = arrivals.iter().map(|(number, run)| (left.least_distance(run), *number, run));
+                let near: Vec<_> = distances.filter(|(distance, ..)| *distance < least.sqrt()).collect();
+                for from in left.frames {
+                    for (distance, number, run) in &near {
+                        if *distance >= least.sqrt() {
+                            continue;
+                        }
+                        let own = clips[*number].start == clip.start;
+                        for to in run.frames.clone().filter(|to| !own || to.abs_diff(from) >= arrive) {
+                            let square = square_distance(frame(from), frame(to));
                             if square < least {
-                                (least, bridge) = (square, Some(Bridge { from, to, clip: number }));
+                                (least, bridge) = (square, Some(Bridge { from, to, clip: *number }));
                             }
                         }
                     }
@@ -157,14 +166,35 @@ impl<'a> Bridges<'a> {
     }
 }
 
-/// Some of a frame's features, each once, and zeros where it has no more.
-fn probe(frame: &[f32]) -> [f32; PROBED] {
-    let stride = frame.len().div_ceil(PROBED);
-    std::array::from_fn(|i| frame.get(i * stride).copied().unwrap_or(0.0))
+/// Frames that follow one another.
+struct Run<'a> {
+    frames: Range<usize>,
+    middle: &'a [f32],
+    /// The largest distance of a frame from the one in the middle.
+    radius: f32,
+}
+
+impl<'a> Run<'a> {
+    fn new(frames: Range<usize>, frame: &impl Fn(usize) -> &'a [f32]) -> Self {
+        let middle = frame(frames.start + frames.len() / 2);
+        let squares = frames.clone().map(|i| square_distance(frame(i), middle));
+        Run { frames, middle, radius: squares.fold(0.0, f32::max).sqrt() }
+    }
+
+    /// No frame is nearer to one of the other run, by the triangle inequality; a little less, for rounding.
+    fn least_distance(&self, other: &Run) -> f32 {
+        0.999 * square_distance(self.middle, other.middle).sqrt() - 1.001 * (self.radius + other.radius)
+    }
+}
+
+/// `frames` in runs.
+fn runs(frames: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = frames.end;
+    frames.step_by(RUN).map(move |start| start..(start + RUN).min(end))
 }
 
 /// The squared distance of two frames.
-fn distance(a: &[f32], b: &[f32]) -> f32 {
+fn square_distance(a: &[f32], b: &[f32]) -> f32 {
     // As many sums as there are in a register, so that the compiler takes one.
     let mut sums = [0f32; 4];
     let (fours, rest) = a.as_chunks::<4>();

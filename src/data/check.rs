@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::motion::features::joints;
 use crate::motion::view::View;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -51,11 +52,13 @@ pub struct Report {
     pub span: usize,
     /// Clips shorter than that.
     pub short_clips: usize,
-    /// Windows to train on.
+    /// Whether mirror images were added for training.
+    pub mirrored: bool,
+    /// Windows to train on, those of added mirror images among them.
     pub windows: usize,
     /// Windows held out.
     pub held_out_windows: usize,
-    /// The clips they lie in: index of the first frame, and of the one after the last.
+    /// The clips of the file that they lie in, besides mirror images: index of the first frame, and of the one after the last.
     pub held_out: Vec<[usize; 2]>,
     /// Windows of a mini-batch.
     pub batch_size: usize,
@@ -128,11 +131,16 @@ pub struct Jump {
 pub fn check(dataset: &Dataset, config: &Config) -> Report {
     let clips = dataset.clips();
     let span = windows::span(config.rollout, config.condition_frames, config.future_predictions);
-    let split = windows::split(&clips, config.validation, config.seed, windows::HELD_OUT_FRAMES);
-    let statistics = Statistics::of_clips(dataset, &split.train);
-    let bridged = Bridged::new(dataset, &split.train, config.bridge_clips, &statistics.std, span);
+    let mut trained_on = Cow::Borrowed(dataset);
+    if config.mirror {
+        trained_on.to_mut().mirror_if_named();
+    }
+    let split = trained_on.split(config.validation, config.seed);
+    let statistics = Statistics::of_clips(&trained_on, &split.train);
+    let bridged = Bridged::new(&trained_on, &split.train, config.bridge_clips, &statistics.std, span);
     let [windows, held_out_windows] =
         [&bridged.stretches(), &split.validation].map(|clips| windows::starts(clips, span).len());
+    let held_out = split.before(dataset.num_frames()).validation;
     let joints = joints(dataset.frame_size);
     let non_finite = || (0..dataset.frames.len()).filter(|&i| !dataset.frames[i].is_finite());
     let jumps = jumps(dataset);
@@ -168,9 +176,10 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
         motion: View::of(dataset),
         span,
         short_clips: clips.iter().filter(|clip| clip.len() < span).count(),
+        mirrored: trained_on.num_frames() > dataset.num_frames(),
         windows,
         held_out_windows,
-        held_out: split.validation.iter().map(|clip| [clip.start, clip.end]).collect(),
+        held_out: held_out.iter().map(|clip| [clip.start, clip.end]).collect(),
         batch_size: config.batch_size,
         batches: windows / config.batch_size,
         ready: false,
@@ -252,7 +261,11 @@ impl fmt::Display for Report {
         writeln!(f, "short clips {} of less than {} frames", self.short_clips, self.span)?;
         let (windows, batches, size) = (self.windows, self.batches, self.batch_size);
         let held_out = self.held_out_windows;
-        writeln!(f, "windows     {windows}, {batches} mini-batches of {size} an epoch; {held_out} more are held out")?;
+        let mirrored = if self.mirrored { "with mirror images " } else { "" };
+        writeln!(
+            f,
+            "windows     {mirrored}{windows}, {batches} mini-batches of {size} an epoch; {held_out} more are held out"
+        )?;
         for warning in &self.warnings {
             writeln!(f, "warning     {warning}")?;
         }

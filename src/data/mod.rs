@@ -1,6 +1,7 @@
 //! Motion to train on: clips of frames, normalisation, and the start frames a rollout may begin at.
 pub mod bridges;
 pub mod check;
+pub mod mirrored;
 pub mod normalize;
 mod npy;
 pub mod npz;

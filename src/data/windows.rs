@@ -79,6 +79,14 @@ pub struct Split {
     pub cut: Option<usize>,
 }
 
+impl Split {
+    /// The clips that end before `frame`.
+    pub fn before(&self, frame: usize) -> Split {
+        let before = |clips: &[Range<usize>]| clips.iter().filter(|clip| clip.end <= frame).cloned().collect();
+        Split { train: before(&self.train), validation: before(&self.validation), cut: self.cut }
+    }
+}
+
 /// Holds out about `fraction` of the frames, as whole clips of at least `min_clip_len` frames that lie spread over the
 /// set; the same for the same seed, and never everything. A clip is as likely to be held out as it is long, and only
 /// while that brings the number of held-out frames nearer to `fraction`. When every clip is too long for that, the tail
@@ -138,7 +146,7 @@ pub fn split(clips: &[Range<usize>], fraction: f64, seed: u64, min_clip_len: usi
 }
 
 /// Scrambles 64 bits (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-fn splitmix64(seed: u64) -> u64 {
+pub(super) fn splitmix64(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

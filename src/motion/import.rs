@@ -1,13 +1,12 @@
 //! Files of motion to a set of clips: which joints, units and axes they are in is found or given, and said.
 mod clip;
 
+use super::features;
 use super::joint_map::JointMap;
-use super::mirror::Mirror;
 use super::rig::{self, METRES, Rig};
 use super::source::expmap::ExpmapSkeleton;
 use super::source::open::{self, Source};
 use super::units::{Unit, Up};
-use super::{Root, features};
 use crate::data::Dataset;
 use crate::{Error, Result};
 use clip::{Clip, Conventions};
@@ -23,8 +22,6 @@ const TOE_HEIGHTS: std::ops::Range<f64> = -0.01 / METRES..0.15 / METRES;
 const TOE_HEIGHT: f64 = 0.03 / METRES;
 /// A joint further than this from where the skeleton has it, feet, rms, is said.
 const LOOSE: f64 = 0.01 / METRES;
-/// Mirrored mean axes further than this from the motion's own are said, rad.
-const MIRROR_ANGLE: f64 = 0.6;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -106,7 +103,10 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
         ));
     }
     if options.mirror {
-        assumed.extend(mirror(&mut set, &skeleton)?);
+        let mirror = set.add_mirrored(&skeleton).map_err(|what| {
+            Error::Usage(format!("--mirror cannot tell left from right: {what}; rename them by --map FILE.toml"))
+        })?;
+        assumed.extend(mirror.and_then(|mirror| mirror.doubt(&skeleton)));
     }
     let mut rig = Rig::new(skeleton, options.fps, &set.frames);
     rig.sources = summary.sources;
@@ -256,32 +256,4 @@ fn level(set: &mut Dataset, conventions: &Conventions, options: &Options) -> Opt
             centimetres(most)
         )
     })
-}
-
-/// Appends every clip mirrored; what is worth saying about it.
-fn mirror(set: &mut Dataset, skeleton: &super::Skeleton) -> Result<Option<String>> {
-    let mirror = Mirror::find(skeleton, &set.frames).map_err(|what| {
-        Error::Usage(format!("--mirror cannot tell left from right: {what}; rename them by --map FILE.toml"))
-    })?;
-    set.frames.reserve_exact(set.frames.len());
-    for (clip, range) in set.clips().into_iter().enumerate() {
-        for frame in range {
-            let at = frame * set.frame_size;
-            let mut mirrored = Vec::with_capacity(set.frame_size);
-            mirror.push(&mut mirrored, &set.frames[at..at + set.frame_size]);
-            set.frames.extend(mirrored);
-        }
-        let Root { x, z, facing } = set.clip_roots[clip];
-        set.end_indices.push(set.num_frames() - 1);
-        set.clip_names.push(format!("{} (mirrored)", set.clip_names[clip]));
-        set.clip_roots.push(Root { x, z: -z, facing: -facing });
-    }
-    let (joint, angle) = mirror.worst;
-    Ok((angle > MIRROR_ANGLE).then(|| {
-        let name = &skeleton.names[joint];
-        format!(
-            "mirrored: the mean axes of {name} lie {:.0} degrees from where they were, look at them",
-            angle.to_degrees()
-        )
-    }))
 }

@@ -4,6 +4,9 @@ use super::Skeleton;
 use super::features::{Part, slot, vector};
 use super::vector::{Axes, Vec3, add, axes_from_yz, cross, dot, length, scale};
 
+/// Mirrored mean axes further than this from the motion's own are said, rad.
+const DOUBTFUL: f64 = 0.6;
+
 /// A change of axes: the new axis k is the old axis `self[k].0`, times `self[k].1`, which is 1 or -1.
 type Change = [(usize, f64); 3];
 
@@ -15,7 +18,7 @@ pub struct Mirror {
     /// For each joint, how the reflected axes of that one become its own.
     changes: Vec<Change>,
     /// The joint whose mean axes are changed most by mirroring, and by how much, rad.
-    pub worst: (usize, f64),
+    worst: (usize, f64),
 }
 
 impl Mirror {
@@ -56,6 +59,18 @@ impl Mirror {
         };
         let worst = (0..joints).map(|joint| (joint, off(joint))).max_by(|a, b| a.1.total_cmp(&b.1));
         Ok(Mirror { pairs, changes, worst: worst.unwrap_or_default() })
+    }
+
+    /// What had better be looked at, of motion of this skeleton.
+    pub fn doubt(&self, skeleton: &Skeleton) -> Option<String> {
+        let (joint, angle) = self.worst;
+        (angle > DOUBTFUL).then(|| {
+            let name = &skeleton.names[joint];
+            format!(
+                "mirrored: the mean axes of {name} lie {:.0} degrees from where they were, look at them",
+                angle.to_degrees()
+            )
+        })
     }
 
     /// Appends the mirrored frame.

@@ -88,7 +88,7 @@ impl<'a> Bench<'a> {
         let (config, model) = (&trained.config, trained.model());
         let clips = set.clips();
         let (train, held_out) = if own {
-            let split = windows::split(&clips, config.validation, config.seed, windows::HELD_OUT_FRAMES);
+            let split = set.split(config.validation, config.seed);
             (split.train, split.validation)
         } else {
             (clips.clone(), clips)
