@@ -55,6 +55,8 @@ pub struct Setup<'a> {
     pub windows: Vec<u32>,
     /// Clips to train on, clips held out.
     pub split: Split,
+    /// Whether mirror images were added to the data.
+    pub mirrored: bool,
     /// Clips near whose end motion goes on in another.
     pub bridges: usize,
     /// Where toes or positions are not treated as the configuration, or what `--init` brought, would have it.
@@ -110,12 +112,15 @@ impl<'a> Setup<'a> {
 
         let model = c.model(set.frame_size);
         let given_frames = set.num_frames();
+        if let (Start::Resume(_), Some((Checkpoint { meta: Some(meta), .. }, _))) = (start, &given) {
+            set.rig = set.rig.or_else(|| meta.rig.clone()); // the same data may have been saved without it
+        }
         let mut notes = Vec::new();
         if c.mirror {
             notes.extend(set.mirror_if_named());
         }
         let clips = set.clips();
-        let split = set.split(c.validation, c.seed);
+        let split = at.split(&set, c.validation, c.seed);
         let span = windows::span(c.rollout, c.condition_frames, c.future_predictions);
         let given_statistics = match &given {
             Some((checkpoint, path)) => state::statistics(checkpoint, path, set.frame_size, c.normalization)?,
@@ -184,12 +189,14 @@ impl<'a> Setup<'a> {
             (_, Some((checkpoint, path))) => state::restore_parameters(&parameters, &mut memory, checkpoint, path)?,
             (_, None) => initialize(&mut memory, &parameters, c.seed)?,
         }
+        let mirrored = set.num_frames() > given_frames;
         let Dataset { rig, clip_names, clip_roots, .. } = set;
         Ok(Setup {
             config,
             model,
             windows,
             split,
+            mirrored,
             bridges: bridged.pieces.len(),
             notes,
             statistics,

@@ -32,6 +32,8 @@ pub struct Source {
     pub name: PathBuf,
     /// Whether the model was trained on it.
     pub own: bool,
+    /// Whether mirror images were added to it, as in training.
+    pub mirrored: bool,
 }
 
 impl Trained {
@@ -111,10 +113,13 @@ impl Trained {
             let mend = "put the old data back, or name this file by --data to use it all the same";
             return Err(Error::data(&name, "its clips or values are not those the model was trained on", mend));
         }
+        let frames = set.num_frames();
         if own && self.config.mirror {
+            set.rig = set.rig.or_else(|| self.meta.rig.clone());
             set.mirror_if_named(); // what there is to say was said when it was trained
         }
-        Ok(Source { set, name, own })
+        let mirrored = set.num_frames() > frames;
+        Ok(Source { set, name, own, mirrored })
     }
 }
 

@@ -265,10 +265,11 @@ fn not_finite(run: &Setup, step: u64, operation: String) -> Error {
 pub fn opening(run: &Setup) -> Vec<String> {
     let mut lines = vec![match run.at.step {
         0 => format!(
-            "{} parameters, {} windows in {} clips ({} held out), {} steps an epoch, {}",
+            "{} parameters, {} windows in {} clips{} ({} held out), {} steps an epoch, {}",
             run.parameters.layout.num_parameters(),
             run.windows.len(),
             run.split.train.len(),
+            if run.mirrored { " and mirror images" } else { "" },
             run.split.validation.len(),
             run.minibatches() * run.config.rollout,
             run.memory.backend().describe()

@@ -811,21 +811,35 @@ fn a_clip_is_mirrored_where_names_tell_left_from_right() {
     assert!(set.frames.starts_with(&given.frames));
 
     let mut nameless = Dataset { rig: None, ..given.clone() };
-    assert!(nameless.mirror_if_named().unwrap().contains("not mirrored: the data does not say which joints"));
-    let mut unsided = given.clone();
-    unsided
-        .rig
-        .as_mut()
-        .unwrap()
-        .skeleton
-        .names
-        .iter_mut()
-        .enumerate()
-        .for_each(|(i, name)| *name = format!("bone{i}"));
-    let note = unsided.mirror_if_named().unwrap();
-    assert!(note.contains("not mirrored:") && note.contains("are not named as left and right"), "{note}");
-    assert_eq!((nameless.num_frames(), unsided.num_frames()), (600, 600));
-    assert!(unsided.rig.is_some());
+    assert!(nameless.mirror_if_named().unwrap().contains("not mirrored: the data names no skeleton"));
+    // Names, and a skeleton that is as they say.
+    let refused = |change: &dyn Fn(&mut Skeleton)| {
+        let mut set = given.clone();
+        change(&mut set.rig.as_mut().unwrap().skeleton);
+        let note = set.mirror_if_named().unwrap();
+        assert!(note.starts_with("note: clips are not mirrored: ") && note.contains("--mirror false"), "{note}");
+        assert_eq!((set.num_frames(), set.rig.is_some()), (600, true));
+        note
+    };
+    let hand = given.rig.as_ref().unwrap().skeleton.names.iter().position(|name| name == "LeftHand").unwrap();
+    let rename = |s: &mut Skeleton, words: &[&str]| {
+        let renamed = |name: &str| words.iter().any(|word| name.contains(word));
+        let joints = s.names.iter_mut().enumerate().filter(|(_, name)| renamed(name));
+        joints.for_each(|(i, name)| *name = format!("bone{i}"));
+    };
+    type Change<'a> = (&'a dyn Fn(&mut Skeleton), &'a str);
+    let changes: [Change; 5] = [
+        (&|s| rename(s, &[""]), "are not named as left and right"),
+        (&|s| rename(s, &["Shoulder", "Arm", "Hand"]), "cm to one side"),
+        (&|s| s.names[hand] = "Sword".into(), "hangs on"),
+        (&|s| s.offsets[hand] = [2.0, 0.0, 0.0], "cm from its parent"),
+        (&|s| s.parents[hand] = Some(0), "hangs on"),
+    ];
+    for (change, says) in changes {
+        let note = refused(change);
+        assert!(note.contains(says), "{note}");
+    }
+    assert_eq!(nameless.num_frames(), 600);
 
     // The check tells of both, and of held-out clips as the file has them.
     let [with, without] = [true, false].map(|mirror| check(&given, &Config { mirror, ..Config::default() }));

@@ -108,6 +108,26 @@ fn everything_is_measured_on_motion_with_a_skeleton() {
 }
 
 #[test]
+fn mirror_images_count_where_they_were_trained_on() {
+    let set = synth::locomotion(1500, 2);
+    let desk = Desk::new(&set, "--preset paper --kl-weight auto --validation 0.2 --mirror true");
+    npz::write(&desk.path("other.npz"), &synth::locomotion(600, 9)).unwrap();
+    let data = |arguments: &str| {
+        let data = &desk.eval(arguments).0["report"]["data"];
+        (data["own"] == true, data["mirrored"] == true, number(&data["frames"]), number(&data["held_out_clips"]))
+    };
+    assert_eq!(data(""), (true, true, 3000.0, 2.0));
+    assert_eq!(data("--data motion.npz"), data(""), "it is the same content");
+    assert_eq!(data("--data other.npz"), (false, false, 600.0, 2.0));
+    let text = String::from_utf8(desk.run("eval walk --walks 8 --frames 60").stdout).unwrap();
+    assert!(text.contains("3000 frames with mirror images, of which 600 in 2 clips were held out"), "{text}");
+    let info = String::from_utf8(desk.run("info walk").stdout).unwrap();
+    assert!(info.contains("trained on a set of 10 clips, those held out and mirror images among them"), "{info}");
+    let walked = desk.run("generate walk --frames 40 --reconstruct 8 -o walked.npz");
+    assert!(walked.status.success(), "a mirror image is a clip: {walked:?}");
+}
+
+#[test]
 fn what_needs_a_skeleton_is_said_to_be_missing_without_one() {
     let mut set = synth::locomotion(900, 2);
     // One joint less: 255 features that no skeleton is known for.

@@ -5,7 +5,7 @@ use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
 use mvae_fast::config::{Config, KlWeight, Normalization, Preset, Ramp, Variant};
 use mvae_fast::data::normalize::Statistics;
-use mvae_fast::data::{npz, synth};
+use mvae_fast::data::{Dataset, npz, synth, windows};
 use mvae_fast::philox::{Purpose, Stream};
 use mvae_fast::plan::{Call, Plan};
 use mvae_fast::record::EpochRecord;
@@ -228,21 +228,69 @@ fn clips_go_on_in_one_another() {
 }
 
 #[test]
+fn mirror_images_are_trained_on_and_held_out_with_their_clips() {
+    let bench = Bench::new();
+    let set = synth::locomotion_in_clips(1500, 100, 3);
+    npz::write(&bench.data, &set).unwrap();
+    let plain = Config { bridge_clips: false, validation: 0.2, ..bench.config(Variant::Mixture) };
+    let c = Config { mirror: true, ..plain.clone() };
+    let backend = Cpu::new(1);
+    let setup = |c: &Config, start| {
+        let setup = Setup::new(c, &backend, start).unwrap();
+        assert_eq!(setup.mirrored, setup.split.train.iter().any(|clip| clip.start >= 1500));
+        (setup.windows, setup.split)
+    };
+    let ((windows, split), (as_they_are, alone)) = (setup(&c, Start::Fresh), setup(&plain, Start::Fresh));
+    assert_eq!(windows.len(), 2 * as_they_are.len());
+    assert_eq!((split.before(1500), split.validation.len()), (alone.clone(), 2 * alone.validation.len()));
+    for held_out in &alone.validation {
+        let image = held_out.start + 1500..held_out.end + 1500;
+        assert!(split.validation.contains(&image));
+        assert!(
+            windows.iter().all(|&start| !held_out.contains(&(start as usize)) && !image.contains(&(start as usize)))
+        );
+    }
+
+    // It resumes as it would have gone on, refuses to go on without, and knows the skeleton when the data are saved without it.
+    let whole = bench.run("whole", &c);
+    bench.start("parts", &c, Start::Fresh, 1, 2).unwrap_err();
+    let message = refused(bench.resume("parts", &plain, 1, 0), 4);
+    assert!(message.contains("trained with mirror = true, but"), "{message}");
+    let nameless = Dataset { rig: None, clip_names: Vec::new(), clip_roots: Vec::new(), ..set.clone() };
+    npz::write(&bench.data, &nameless).unwrap();
+    assert_eq!(untimed(&bench.resume("parts", &c, 2, 0).unwrap()), untimed(&whole));
+
+    // A run from before mirror images were held out with their clips goes on with what it has held out.
+    let mut both = set;
+    assert_eq!(both.mirror_if_named(), None);
+    npz::write(&bench.data, &both).unwrap();
+    assert_eq!(setup(&plain, Start::Fresh).1, split);
+    bench.start("old", &plain, Start::Fresh, 1, 2).unwrap_err();
+    let path = bench.folder("old").last_checkpoint();
+    let mut checkpoint = load(path.clone());
+    checkpoint.meta.as_mut().unwrap().progress.as_mut().unwrap().motions_together = false;
+    checkpoint.save(&path).unwrap();
+    let before = windows::split(&both.clips(), plain.validation, plain.seed, windows::HELD_OUT_FRAMES);
+    assert!(before != split);
+    assert_eq!(setup(&plain, Start::Resume(&path)).1, before);
+}
+
+#[test]
 fn what_an_older_checkpoint_does_not_know_it_was_trained_without() {
     let bench = Bench::new();
     npz::write(&bench.data, &synth::locomotion(1500, 3)).unwrap();
-    let younger = Config { bridge_clips: true, toe_weight: 16.0, ..bench.config(Variant::Mixture) };
-    let older = Config { bridge_clips: false, toe_weight: 1.0, ..younger.clone() };
+    let younger = Config { bridge_clips: true, mirror: true, toe_weight: 16.0, ..bench.config(Variant::Mixture) };
+    let older = Config { bridge_clips: false, mirror: false, toe_weight: 1.0, ..younger.clone() };
     bench.start("old", &older, Start::Fresh, 1, 2).unwrap_err();
     let path = bench.folder("old").last_checkpoint();
     let mut checkpoint = Checkpoint::load(&path).unwrap();
     let keys = checkpoint.meta.as_mut().unwrap().config.as_object_mut().unwrap();
-    for key in ["bridge_clips", "toe_weight"] {
+    for key in ["bridge_clips", "mirror", "toe_weight"] {
         keys.remove(key).unwrap();
     }
     checkpoint.save(&path).unwrap();
     let message = refused(bench.resume("old", &younger, 1, 0), 4);
-    assert!(message.contains("trained with bridge_clips = false, toe_weight = 1.0, but"), "{message}");
+    assert!(message.contains("trained with bridge_clips = false, mirror = false, toe_weight = 1.0, but"), "{message}");
     bench.resume("old", &older, 1, 0).unwrap();
 }
 

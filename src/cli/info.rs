@@ -97,7 +97,8 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     ));
     line(format_args!("normalisation {:?}", meta.normalization));
     if let Some(rig) = &meta.rig {
-        describe_rig(rig, meta.clip_names.len(), line);
+        let mirrored = meta.config.get("mirror").is_some_and(|mirror| mirror == true);
+        describe_rig(rig, (meta.clip_names.len(), mirrored), line);
     }
     match &meta.progress {
         Some(p) if meta.is_controller() => line(format_args!("trained {} updates, {} steps", p.epoch - 1, p.step)),
@@ -109,7 +110,7 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
 }
 
 /// What a model's poses are poses of.
-fn describe_rig(rig: &Rig, clips: usize, line: &mut impl FnMut(std::fmt::Arguments)) {
+fn describe_rig(rig: &Rig, (clips, mirrored): (usize, bool), line: &mut impl FnMut(std::fmt::Arguments)) {
     let metres = |feet: f64| METRES * feet;
     let speed = |feet: f64| METRES * feet * rig.fps;
     let Skeleton { names, hips, toes, .. } = &rig.skeleton;
@@ -130,7 +131,8 @@ fn describe_rig(rig: &Rig, clips: usize, line: &mut impl FnMut(std::fmt::Argumen
         speed(q95)
     ));
     if clips > 0 {
-        line(format_args!("trained on a set of {}, those held out among them", counted(clips, "clip")));
+        let mirrored = if mirrored { " and mirror images" } else { "" };
+        line(format_args!("trained on a set of {}, those held out{mirrored} among them", counted(clips, "clip")));
     }
     for terms in &rig.terms {
         line(format_args!("terms of the motion: {terms}"));

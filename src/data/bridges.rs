@@ -4,14 +4,15 @@
 //! Recordings end in ways that nothing follows: a runner brakes at the wall. Trained on the clips alone, a model learns the
 //! braking and nothing of what comes after, and sooner or later every walk ends there.
 use crate::data::Dataset;
+use crate::data::mirrored::motion;
 use crate::motion::features::{Part, displacement, joints, slot};
 use crate::motion::vector::{about_y, apply_inverse};
 use std::ops::Range;
 
 /// A clip is left within so many seconds before its end.
 const LEAVE: f64 = 0.75;
-/// The frame that motion crosses over to has at least so many seconds to its clip's end; in the same clip, it is so far from
-/// where motion came.
+/// The frame that motion crosses over to has at least so many seconds to its clip's end; in the same clip, a copy or its mirror
+/// image, it is so far from where motion came.
 const ARRIVE: f64 = 1.0;
 /// Seconds after which nothing of the clip that was left is seen any more.
 const BLEND: f64 = 0.25;
@@ -82,7 +83,9 @@ impl<'a> Bridges<'a> {
             runs(frames).map(move |frames| (number, Run::new(frames, &frame)))
         });
         let arrivals: Vec<(usize, Run)> = arrivals.collect();
-        let find = |clip: &Range<usize>| {
+        let row = |clip: &Range<usize>| &frames[clip.start * frame_size..clip.end * frame_size];
+        let motions: Vec<u64> = clips.iter().map(|clip| motion(row(clip), frame_size)).collect();
+        let find = |(own, clip): (usize, &Range<usize>)| {
             let mut bridge = None;
             let mut least = (ALIKE * ALIKE * frame_size as f64) as f32;
             for left in runs(clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end) {
@@ -94,8 +97,10 @@ impl<'a> Bridges<'a> {
                         if *distance >= least.sqrt() {
                             continue;
                         }
-                        let own = clips[*number].start == clip.start;
-                        for to in run.frames.clone().filter(|to| !own || to.abs_diff(from) >= arrive) {
+                        let same = motions[*number] == motions[own];
+                        let time = |to: usize| to - clips[*number].start;
+                        let near = |to: usize| same && time(to).abs_diff(from - clip.start) < arrive;
+                        for to in run.frames.clone().filter(|to| !near(*to)) {
                             let square = square_distance(frame(from), frame(to));
                             if square < least {
                                 (least, bridge) = (square, Some(Bridge { from, to, clip: *number }));
@@ -106,7 +111,7 @@ impl<'a> Bridges<'a> {
             }
             bridge
         };
-        let bridges = clips.iter().map(find).collect();
+        let bridges = clips.iter().enumerate().map(find).collect();
         Bridges { frames, clips, bridges, frame_size, blend }
     }
 
@@ -266,6 +271,48 @@ mod tests {
         let bridge = bridges.bridges[0].unwrap();
         assert_eq!((bridge.from, bridge.to, bridge.clip), (59, 60, 1));
         assert!(bridges.bridges[1].is_none(), "nothing is like the end, but what is near it");
+    }
+
+    #[test]
+    fn bridges_are_those_of_a_search_without_short_cuts() {
+        let mut set = synth::locomotion_in_clips(900, 90, 4);
+        assert_eq!(set.mirror_if_named(), None);
+        let (frames, size) = (&set.frames, set.frame_size);
+        // Clips of all lengths, too short ones and a copy among them.
+        let mut clips: Vec<_> =
+            set.clips().iter().enumerate().map(|(i, clip)| clip.start..clip.end - 12 * (i % 10 % 7)).collect();
+        let (copy, copied) = (frames.len() / size, frames[clips[3].start * size..clips[3].end * size].to_vec());
+        clips.push(copy..copy + copied.len() / size);
+        let frames = [&frames[..], &copied].concat();
+        let scale = crate::data::normalize::Statistics::of(&frames, size).std;
+        let row = |i: usize| -> Vec<f32> {
+            frames[i * size..][..size].iter().zip(&scale).map(|(x, s)| (f64::from(*x) / s) as f32).collect()
+        };
+        let rows: Vec<_> = (0..frames.len() / size).map(row).collect();
+        let found = Bridges::new(&frames, &clips, &scale, 30.0);
+        let (leave, arrive) = (23, 30);
+        let (mut to_others, mut to_own) = (0, 0);
+        for (own, clip) in clips.iter().enumerate() {
+            let mut best = None;
+            let mut least = (ALIKE * ALIKE * size as f64) as f32;
+            for from in clip.end.saturating_sub(leave).max(clip.start)..clip.end {
+                for (number, other) in clips.iter().enumerate() {
+                    let one = [own, number].map(|clip| if clip == 20 { 3 } else { clip % 10 });
+                    for to in other.start..other.end.saturating_sub(arrive) {
+                        let near = one[0] == one[1]
+                            && clip.len() == other.len()
+                            && (to - other.start).abs_diff(from - clip.start) < arrive;
+                        let square = square_distance(&rows[from], &rows[to]);
+                        if !near && square < least {
+                            (least, best) = (square, Some((from, to, number)));
+                            if one[0] == one[1] { to_own += 1 } else { to_others += 1 }
+                        }
+                    }
+                }
+            }
+            assert_eq!(found.bridges[own].map(|bridge| (bridge.from, bridge.to, bridge.clip)), best, "clip {own}");
+        }
+        assert!(to_others > 20 && to_own > 0, "{to_others} {to_own}");
     }
 
     #[test]

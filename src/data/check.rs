@@ -54,6 +54,8 @@ pub struct Report {
     pub short_clips: usize,
     /// Whether mirror images were added for training.
     pub mirrored: bool,
+    /// What is worth saying about that, such as why not.
+    pub mirror_note: Option<String>,
     /// Windows to train on, those of added mirror images among them.
     pub windows: usize,
     /// Windows held out.
@@ -132,9 +134,7 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
     let clips = dataset.clips();
     let span = windows::span(config.rollout, config.condition_frames, config.future_predictions);
     let mut trained_on = Cow::Borrowed(dataset);
-    if config.mirror {
-        trained_on.to_mut().mirror_if_named();
-    }
+    let mirror_note = if config.mirror { trained_on.to_mut().mirror_if_named() } else { None };
     let split = trained_on.split(config.validation, config.seed);
     let statistics = Statistics::of_clips(&trained_on, &split.train);
     let bridged = Bridged::new(&trained_on, &split.train, config.bridge_clips, &statistics.std, span);
@@ -176,6 +176,7 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
         motion: View::of(dataset),
         span,
         short_clips: clips.iter().filter(|clip| clip.len() < span).count(),
+        mirror_note,
         mirrored: trained_on.num_frames() > dataset.num_frames(),
         windows,
         held_out_windows,
@@ -266,6 +267,9 @@ impl fmt::Display for Report {
             f,
             "windows     {mirrored}{windows}, {batches} mini-batches of {size} an epoch; {held_out} more are held out"
         )?;
+        if let Some(note) = &self.mirror_note {
+            writeln!(f, "{note}")?;
+        }
         for warning in &self.warnings {
             writeln!(f, "warning     {warning}")?;
         }

@@ -1,26 +1,19 @@
-//! The left-right mirror images of clips: adding them, and telling which clips of a set are one motion.
+//! The left-right mirror images of clips: adding them, and telling which clips of a set are one motion. By content, as names are the
+//! user's own.
 use super::Dataset;
 use super::windows::{self, Split, splitmix64};
 use crate::motion::features::{Part, joints, slot};
 use crate::motion::mirror::Mirror;
 use crate::motion::{Root, Skeleton};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-
-/// What tells clips apart, by content, as names are the user's own.
-struct Key {
-    /// The same for a clip and its mirror image.
-    motion: [u64; 2],
-    /// How its root moves, and how that of its mirror image does.
-    roots: [u64; 2],
-}
 
 impl Dataset {
     /// [`Dataset::add_mirrored`] where the set says which joints are left and right, as `train --mirror` has it, and what is worth
     /// saying about it.
     pub fn mirror_if_named(&mut self) -> Option<String> {
         let Some(mut rig) = self.rig.take() else {
-            return Some(unmirrored("the data does not say which joints its features are of"));
+            return Some(unmirrored("the data names no skeleton"));
         };
         let note = match self.add_mirrored(&rig.skeleton) {
             Err(what) => Some(unmirrored(&what)),
@@ -31,87 +24,82 @@ impl Dataset {
         note
     }
 
-    /// Appends the mirror image of every clip that has none, and says how motion was mirrored, unless there was nothing to do.
-    /// The rig stays as it was measured. Errors: joints that are not named as left and right.
+    /// Appends the mirror image of every clip whose image is not in the set, and says how motion was mirrored, unless all were there.
+    /// The rig stays as it was measured. Errors: those of [`Mirror::find`].
     pub fn add_mirrored(&mut self, skeleton: &Skeleton) -> Result<Option<Mirror>, String> {
-        let keys = self.keys();
-        let mut clips_like: HashMap<_, usize> = HashMap::new();
-        keys.iter().for_each(|key| *clips_like.entry((key.motion, key.roots[0])).or_default() += 1);
-        let images = |key: &Key| {
-            let like = clips_like.get(&(key.motion, key.roots[1])).copied().unwrap_or(0);
-            like - usize::from(key.roots[0] == key.roots[1]) // a clip is no image of its own
-        };
-        let alone: Vec<usize> = (0..keys.len()).filter(|&clip| images(&keys[clip]) == 0).collect();
-        if alone.is_empty() {
-            return Ok(None);
-        }
         let mirror = Mirror::find(skeleton, &self.frames)?;
-        let clips = self.clips();
-        let frames: usize = alone.iter().map(|&clip| clips[clip].len()).sum();
-        self.frames.reserve_exact(frames * self.frame_size);
-        let mut mirrored = Vec::with_capacity(self.frame_size);
-        for clip in alone {
-            for frame in clips[clip].clone() {
-                mirrored.clear();
-                mirror.push(&mut mirrored, self.frame(frame));
-                self.frames.extend_from_slice(&mirrored);
+        let (clips, size) = (self.clips(), self.frame_size);
+        self.end_indices = clips.iter().map(|clip| clip.end - 1).collect();
+        let there: HashSet<u64> = clips.iter().map(|clip| content(self.rows(clip), size)).collect();
+        for (number, clip) in clips.iter().enumerate() {
+            let mut image = Vec::with_capacity(clip.len() * size);
+            self.rows(clip).chunks_exact(size).for_each(|frame| mirror.push(&mut image, frame));
+            if there.contains(&content(&image, size)) {
+                continue;
             }
+            self.frames.extend_from_slice(&image);
             self.end_indices.push(self.num_frames() - 1);
-            if let Some(name) = self.clip_names.get(clip) {
+            if let Some(name) = self.clip_names.get(number) {
                 self.clip_names.push(format!("{name} (mirrored)"));
             }
-            if let Some(&Root { x, z, facing }) = self.clip_roots.get(clip) {
+            if let Some(&Root { x, z, facing }) = self.clip_roots.get(number) {
                 self.clip_roots.push(Root { x, z: -z, facing: -facing });
             }
         }
-        Ok(Some(mirror))
+        Ok((self.end_indices.len() > clips.len()).then_some(mirror))
     }
 
-    /// Clips to train on and clips held out, about `fraction` of the frames: [`windows::split`] of the clips that are no copy and
-    /// no mirror image of an earlier one. Such a clip goes where the earlier one goes, as it would give away what is held out.
+    /// Clips to train on and clips held out, about `fraction` of the frames of different motion: [`windows::split`] of the clips that
+    /// are no copy and no mirror image of an earlier one. Such a clip goes where the earlier one goes, as it would give away what is
+    /// held out.
     pub fn split(&self, fraction: f64, seed: u64) -> Split {
         let clips = self.clips();
-        let mut first = HashMap::new();
-        let of = self.keys().into_iter().zip(&clips).map(|(key, clip)| first.entry(key.motion).or_insert(clip).clone());
-        let of: Vec<Range<usize>> = of.collect();
-        let own: Vec<Range<usize>> =
-            clips.iter().zip(&of).filter(|(clip, of)| clip == of).map(|(clip, _)| clip.clone()).collect();
-        let mut split = windows::split(&own, fraction, seed, windows::HELD_OUT_FRAMES);
-        for (clip, of) in clips.iter().zip(&of).filter(|(clip, of)| clip != of) {
-            for parts in [&mut split.train, &mut split.validation] {
-                let inside = parts.iter().filter(|part| of.start <= part.start && part.end <= of.end);
-                let alike = inside.map(|part| part.start - of.start + clip.start..part.end - of.start + clip.start);
-                let alike: Vec<Range<usize>> = alike.collect();
-                parts.extend(alike);
-            }
+        let mut same: HashMap<_, Vec<&Range<usize>>> = HashMap::new();
+        for clip in &clips {
+            same.entry(motion(self.rows(clip), self.frame_size)).or_default().push(clip);
         }
+        let mut firsts: Vec<Range<usize>> = same.values().map(|clips| clips[0].clone()).collect();
+        firsts.sort_by_key(|clip| clip.start);
+        let mut split = windows::split(&firsts, fraction, seed, windows::HELD_OUT_FRAMES);
+        let again: HashMap<usize, &[&Range<usize>]> =
+            same.values().map(|clips| (clips[0].start, &clips[1..])).collect();
         for parts in [&mut split.train, &mut split.validation] {
+            for part in parts.clone() {
+                // A part is a clip, or the beginning or the end of one.
+                let first = &firsts[firsts.partition_point(|clip| clip.end <= part.start)];
+                let shifted =
+                    |clip: &&Range<usize>| part.start - first.start + clip.start..part.end - first.start + clip.start;
+                parts.extend(again[&first.start].iter().map(shifted));
+            }
             parts.sort_by_key(|part| part.start);
         }
         split
     }
 
-    fn keys(&self) -> Vec<Key> {
-        self.clips().into_iter().map(|clip| self.key(clip)).collect()
+    /// The features of a clip, [frames, F].
+    fn rows(&self, clip: &Range<usize>) -> &[f32] {
+        &self.frames[clip.start * self.frame_size..clip.end * self.frame_size]
     }
+}
 
-    /// A mirror image has the same magnitudes of root motion, positions and velocities, frame by frame, at other joints. (Not of
-    /// axes, which may be named anew.)
-    fn key(&self, clip: Range<usize>) -> Key {
-        let compared = joints(self.frame_size).map_or(self.frame_size, |joints| slot(Part::AxisY, 0, joints));
-        let frames = || clip.clone().map(|frame| self.frame(frame));
-        let magnitudes = |frame: &[f32]| {
-            let sum = |sum: u64, x: &f32| sum.wrapping_add(splitmix64(x.abs().to_bits().into()));
-            frame[..compared].iter().fold(0, sum)
-        };
-        let motion = frames().fold(0, |motion, frame| splitmix64(motion ^ magnitudes(frame)));
-        let root = |side: f32| {
-            // Adding 0 makes 0 of -0.
-            let moves = frames().flat_map(|frame| [frame[0] + 0.0, side * frame[1] + 0.0, side * frame[2] + 0.0]);
-            moves.fold(0, |root, x| splitmix64(root ^ u64::from(x.to_bits())))
-        };
-        Key { motion: [motion, clip.len() as u64], roots: [root(1.0), root(-1.0)] }
-    }
+/// A key that motion [frames, F] has in common with its copies and mirror images, and hardly ever with anything else: these have the
+/// same magnitudes of root motion, positions and velocities, frame by frame, at other joints.
+pub(super) fn motion(frames: &[f32], frame_size: usize) -> u64 {
+    let magnitudes =
+        |frame: &[f32]| frame.iter().fold(0u64, |sum, x| sum.wrapping_add(splitmix64(x.abs().to_bits().into())));
+    compared(frames, frame_size).fold(0, |key, frame| splitmix64(key ^ magnitudes(frame)))
+}
+
+/// A key that motion [frames, F] has in common with its copies.
+fn content(frames: &[f32], frame_size: usize) -> u64 {
+    // Adding 0 makes 0 of -0.
+    compared(frames, frame_size).flatten().fold(0, |key, x| splitmix64(key ^ u64::from((x + 0.0).to_bits())))
+}
+
+/// Of each frame all but axes, which mirroring may name anew.
+fn compared(frames: &[f32], frame_size: usize) -> impl Iterator<Item = &[f32]> {
+    let count = joints(frame_size).map_or(frame_size, |joints| slot(Part::AxisY, 0, joints));
+    frames.chunks_exact(frame_size).map(move |frame| &frame[..count])
 }
 
 fn unmirrored(why: &str) -> String {

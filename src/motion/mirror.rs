@@ -2,10 +2,18 @@
 //! so that they stay right-handed and mean what they mean in the motion as it was.
 use super::Skeleton;
 use super::features::{Part, slot, vector};
+use super::rig::METRES;
 use super::vector::{Axes, Vec3, add, axes_from_yz, cross, dot, length, scale};
 
 /// Mirrored mean axes further than this from the motion's own are said, rad.
 const DOUBTFUL: f64 = 0.6;
+
+/// Bones of a left and a right joint differ by up to this share, and [`UNLIKE`] feet, in real skeletons.
+const UNLIKE_SHARE: f64 = 0.1;
+/// See [`UNLIKE_SHARE`].
+const UNLIKE: f64 = 0.02 / METRES;
+/// A joint that is neither left nor right is in the middle on average, within so many feet.
+const ASIDE: f64 = 0.15 / METRES;
 
 /// A change of axes: the new axis k is the old axis `self[k].0`, times `self[k].1`, which is 1 or -1.
 type Change = [(usize, f64); 3];
@@ -22,12 +30,18 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Finds for each pair of joints the change of axes under which the mirrored motion's mean axes and the bones lie nearest
+    /// Finds how motion of this skeleton, frames [N, F], is mirrored. Errors: joints that are not named as left and right, or a skeleton
+    /// that is not the same left and right by its names.
+    ///
+    /// Looks for each pair of joints for the change of axes under which the mirrored motion's mean axes and the bones lie nearest
     /// to those of the motion itself. A reflection turns right-handed axes into left-handed ones: of the 48 signed
     /// permutations the 24 improper ones are possible, and one joint's is the inverse of its counterpart's.
     pub fn find(skeleton: &Skeleton, frames: &[f32]) -> Result<Self, String> {
         let joints = skeleton.len();
         let pairs = skeleton.counterparts()?;
+        if let Some(what) = asymmetry(skeleton, &pairs, frames) {
+            return Err(what);
+        }
         let means: Vec<Axes> = (0..joints).map(|joint| mean_axes(frames, joint, joints)).collect();
         let fit = |joint: usize, change: &Change| {
             let reflected = means[pairs[joint]].map(reflect);
@@ -90,6 +104,59 @@ impl Mirror {
             }
         }
     }
+}
+
+/// What shows that a skeleton with these counterparts is no mirror image of itself.
+fn asymmetry(skeleton: &Skeleton, pairs: &[usize], frames: &[f32]) -> Option<String> {
+    let joints = skeleton.len();
+    let name = |joint: usize| &skeleton.names[joint];
+    let centimetres = |feet: f64| 100.0 * METRES * feet;
+    (0..joints).find_map(|joint| {
+        let other = pairs[joint];
+        if pairs[other] != joint {
+            return Some(format!(
+                "{} is the counterpart of both {} and {}",
+                name(other),
+                name(joint),
+                name(pairs[other])
+            ));
+        }
+        let parent = skeleton.parents[joint];
+        if skeleton.parents[other] != parent.map(|parent| pairs[parent]) {
+            let above = |joint: usize| skeleton.parents[joint].map_or("nothing", |parent| name(parent));
+            let [above, above_other] = [above(joint), above(other)];
+            return Some(format!(
+                "{} hangs on {above}, and its counterpart {} on {above_other}",
+                name(joint),
+                name(other)
+            ));
+        }
+        let [bone, bone_other] = [joint, other].map(|joint| length(skeleton.offsets[joint]));
+        if parent.is_some() && (bone - bone_other).abs() > UNLIKE_SHARE * bone.max(bone_other) + UNLIKE {
+            let [bone, bone_other] = [bone, bone_other].map(centimetres);
+            return Some(format!(
+                "{} is {bone:.0} cm from its parent, and its counterpart {} {bone_other:.0} cm",
+                name(joint),
+                name(other)
+            ));
+        }
+        let aside = || mean_aside(frames, joint, joints);
+        (other == joint && aside().abs() > ASIDE).then(|| {
+            format!(
+                "{} is neither left nor right by its name, but {:.0} cm to one side",
+                name(joint),
+                centimetres(aside().abs())
+            )
+        })
+    })
+}
+
+/// How far to one side a joint is in the mean of all frames, feet.
+fn mean_aside(frames: &[f32], joint: usize, joints: usize) -> f64 {
+    let size = super::features::frame_size(joints);
+    let aside = slot(Part::Position, joint, joints) + 2;
+    let sum: f64 = frames.chunks_exact(size).map(|frame| f64::from(frame[aside])).sum();
+    sum * size as f64 / frames.len().max(1) as f64
 }
 
 fn reflect([x, y, z]: Vec3) -> Vec3 {

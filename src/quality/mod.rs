@@ -10,6 +10,7 @@ pub mod walks;
 
 use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
+use crate::checkpoint::{Fingerprint, Progress};
 use crate::data::Dataset;
 use crate::data::windows;
 use crate::evaluate::Feature;
@@ -56,6 +57,8 @@ pub struct Data {
     pub name: String,
     /// Whether the model was trained on it. Of other data every clip is held out.
     pub own: bool,
+    /// Whether mirror images were added, as in training.
+    pub mirrored: bool,
     /// Frames in all.
     pub frames: usize,
     /// Frames held out from training.
@@ -79,16 +82,19 @@ pub struct Bench<'a> {
     memory: Memory<'a>,
     name: String,
     own: bool,
+    mirrored: bool,
 }
 
 impl<'a> Bench<'a> {
     /// Lays out model and data. Errors: a set that leaves nothing to train on or to start from, not enough memory.
     pub fn new(trained: Trained, source: Source, backend: &'a dyn Backend) -> Result<Self> {
-        let Source { set, name, own } = source;
+        let Source { set, name, own, mirrored } = source;
         let (config, model) = (&trained.config, trained.model());
         let clips = set.clips();
         let (train, held_out) = if own {
-            let split = set.split(config.validation, config.seed);
+            let started = Progress::start(Fingerprint::default());
+            let progress = trained.meta.progress.as_ref().unwrap_or(&started);
+            let split = progress.split(&set, config.validation, config.seed);
             (split.train, split.validation)
         } else {
             (clips.clone(), clips)
@@ -106,7 +112,7 @@ impl<'a> Bench<'a> {
         trained.restore(&parameters, &mut memory)?;
         memory.write(data, &normalized)?;
         let name = name.display().to_string();
-        Ok(Bench { trained, backend, set, normalized, features, train, held_out, decoder, memory, name, own })
+        Ok(Bench { trained, backend, set, normalized, features, train, held_out, decoder, memory, name, own, mirrored })
     }
 
     /// Measures everything. Errors: those of the backend.
@@ -117,6 +123,7 @@ impl<'a> Bench<'a> {
         let data = Data {
             name: self.name.clone(),
             own: self.own,
+            mirrored: self.mirrored,
             frames: self.set.num_frames(),
             held_out_frames: self.held_out.iter().map(Range::len).sum(),
             held_out_clips: self.held_out.len(),

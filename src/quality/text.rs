@@ -9,8 +9,12 @@ impl Display for Report {
         let d = &self.data;
         writeln!(
             f,
-            "{}: {} frames, of which {} in {} clips were held out",
-            d.name, d.frames, d.held_out_frames, d.held_out_clips
+            "{}: {} frames{}, of which {} in {} clips were held out",
+            d.name,
+            d.frames,
+            if d.mirrored { " with mirror images" } else { "" },
+            d.held_out_frames,
+            d.held_out_clips
         )?;
         if !d.own {
             writeln!(f, "note: the model was not trained on these data; all clips count as held out")?;

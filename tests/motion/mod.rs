@@ -65,6 +65,7 @@ pub fn config(data: &Path, variant: Variant) -> Config {
         teacher_epochs: 2,
         ramp_epochs: 2,
         student_epochs: 2,
+        mirror: false,
         ..Config::default()
     }
 }
