@@ -312,17 +312,23 @@ fn data_check_gates_on_the_sizes_it_is_given() {
     let file = file.to_str().unwrap();
     result(&mut program(&["data", "synth", "-o", file, "--frames", "400"]));
     assert!(result(&mut program(&["data", "check", file])).contains("ready to train"));
-    let unready = output(&["data", "check", file, "--batch-size", "500", "--json"]);
+    let unready = output(&["data", "check", file, "--batch-size", "1000", "--json"]);
     assert_eq!(unready.status.code(), Some(5), "{unready:?}");
     let report: serde_json::Value = serde_json::from_slice(&unready.stdout).unwrap();
-    assert_eq!((&report["report"]["ready"], &report["report"]["batch_size"]), (&false.into(), &500.into()));
+    assert_eq!((&report["report"]["ready"], &report["report"]["batch_size"]), (&false.into(), &1000.into()));
     let message = text(&unready.stderr);
-    assert!(message.starts_with("error: ") && message.contains("500") && message.lines().count() == 1, "{message:?}");
+    assert!(message.starts_with("error: ") && message.contains("1000") && message.lines().count() == 1, "{message:?}");
     refusal(&mut program(&["data", "check", file, "--validation", "1"]), 2);
 
     // What it says of a set is what training finds, which holds windows out.
-    let options =
-        [&[][..], &["--validation", "0"], &["--validation", "0.4", "--seed", "5"], &["--bridge-clips", "false"]];
+    let options = [
+        &[][..],
+        &["--validation", "0"],
+        &["--validation", "0.4", "--seed", "5"],
+        &["--bridge-clips", "false"],
+        &["--mirror", "false"],
+        &["--preset", "paper", "--validation", "0"],
+    ];
     let mut counts = Vec::new();
     for hold_out in options {
         let check = |more: &[&str]| output(&[&["data", "check", file], hold_out, more].concat());
@@ -341,6 +347,7 @@ fn data_check_gates_on_the_sizes_it_is_given() {
         }
     }
     assert_ne!(counts[0], counts[3], "bridges have windows of their own");
+    assert!(counts[4] < counts[0], "and so have mirror images");
 }
 
 /// Wherever in a file there is no more room, one line says so, and nothing is left.
