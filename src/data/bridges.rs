@@ -7,6 +7,7 @@ use crate::data::Dataset;
 use crate::data::mirrored::motion;
 use crate::motion::features::{Part, displacement, joints, slot};
 use crate::motion::vector::{about_y, apply_inverse};
+use nalgebra::DMatrix;
 use std::ops::Range;
 
 /// A clip is left within so many seconds before its end.
@@ -19,8 +20,14 @@ const BLEND: f64 = 0.25;
 /// Root mean square difference of normalised features up to which frames count as alike. (Two frames of any motion differ
 /// by the root of 2, or nearly.)
 const ALIKE: f64 = 0.7;
-/// Frames, one after the other and so much alike, that are passed over together when none can be near enough.
-const RUN: usize = 8;
+/// Directions in which frames are compared first: those in which they differ most, so that few have to be looked at in full.
+const PROBED: usize = 16;
+/// Of these, the ones that come before the others.
+const FIRST: usize = 4;
+/// What is lost by rounding when distances along them are compared with whole ones, and more.
+const LOOSE: f32 = 1.01;
+/// Frames, spread over all, that these directions are found from.
+const SAMPLED: usize = 2000;
 
 /// What to train on.
 #[derive(Debug, Default, PartialEq)]
@@ -78,33 +85,31 @@ impl<'a> Bridges<'a> {
         let normalized: Vec<f32> =
             frames.iter().zip(scale.iter().cycle()).map(|(x, s)| (f64::from(*x) / s) as f32).collect();
         let frame = |i: usize| &normalized[i * frame_size..][..frame_size];
-        let arrivals = clips.iter().enumerate().flat_map(|(number, clip)| {
-            let frames = clip.start..clip.end.saturating_sub(arrive);
-            runs(frames).map(move |frames| (number, Run::new(frames, &frame)))
-        });
-        let arrivals: Vec<(usize, Run)> = arrivals.collect();
+        let Some(directions) = directions(&normalized, frame_size) else {
+            return Bridges { frames, clips, bridges: vec![None; clips.len()], frame_size, blend };
+        };
+        let probes: Vec<[f32; PROBED]> = normalized.chunks_exact(frame_size).map(|x| probe(x, &directions)).collect();
+        let first = |probe: &[f32; PROBED]| -> [f32; FIRST] { std::array::from_fn(|i| probe[i]) };
+        let firsts: Vec<[f32; FIRST]> = probes.iter().map(first).collect();
         let row = |clip: &Range<usize>| &frames[clip.start * frame_size..clip.end * frame_size];
         let motions: Vec<u64> = clips.iter().map(|clip| motion(row(clip), frame_size)).collect();
         let find = |(own, clip): (usize, &Range<usize>)| {
             let mut bridge = None;
             let mut least = (ALIKE * ALIKE * frame_size as f64) as f32;
-            for left in runs(clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end) {
-                let left = Run::new(left, &frame);
-                let distances = arrivals.iter().map(|(number, run)| (left.least_distance(run), *number, run));
-                let near: Vec<_> = distances.filter(|(distance, ..)| *distance < least.sqrt()).collect();
-                for from in left.frames {
-                    for (distance, number, run) in &near {
-                        if *distance >= least.sqrt() {
+            for from in clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end {
+                for (number, other) in clips.iter().enumerate() {
+                    let near = |to: usize| {
+                        motions[number] == motions[own] && (to - other.start).abs_diff(from - clip.start) < arrive
+                    };
+                    for to in other.start..other.end.saturating_sub(arrive) {
+                        let far = square_distance(&firsts[from], &firsts[to]) > LOOSE * least
+                            || square_distance(&probes[from], &probes[to]) > LOOSE * least;
+                        if far || near(to) {
                             continue;
                         }
-                        let same = motions[*number] == motions[own];
-                        let time = |to: usize| to - clips[*number].start;
-                        let near = |to: usize| same && time(to).abs_diff(from - clip.start) < arrive;
-                        for to in run.frames.clone().filter(|to| !near(*to)) {
-                            let square = square_distance(frame(from), frame(to));
-                            if square < least {
-                                (least, bridge) = (square, Some(Bridge { from, to, clip: *number }));
-                            }
+                        let square = square_distance(frame(from), frame(to));
+                        if square < least {
+                            (least, bridge) = (square, Some(Bridge { from, to, clip: number }));
                         }
                     }
                 }
@@ -171,31 +176,29 @@ impl<'a> Bridges<'a> {
     }
 }
 
-/// Frames that follow one another.
-struct Run<'a> {
-    frames: Range<usize>,
-    middle: &'a [f32],
-    /// The largest distance of a frame from the one in the middle.
-    radius: f32,
+/// The directions in which frames [N, F] differ most, as rows of unit length at right angles, the most telling first; `None` if
+/// values are not finite.
+fn directions(frames: &[f32], frame_size: usize) -> Option<Vec<Vec<f32>>> {
+    let count = frames.len() / frame_size;
+    let rows: Vec<&[f32]> = frames.chunks_exact(frame_size).step_by(count.div_ceil(SAMPLED).max(1)).collect();
+    let sampled = DMatrix::from_fn(rows.len(), frame_size, |i, j| f64::from(rows[i][j]));
+    let mean = sampled.row_mean();
+    let centred = DMatrix::from_fn(rows.len(), frame_size, |i, j| sampled[(i, j)] - mean[j]);
+    let covariance = centred.tr_mul(&centred);
+    if !covariance.iter().all(|x| x.is_finite()) {
+        return None;
+    }
+    let eigen = covariance.symmetric_eigen();
+    let mut order: Vec<usize> = (0..frame_size).collect();
+    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
+    let direction = |&k: &usize| eigen.eigenvectors.column(k).iter().map(|&x| x as f32).collect();
+    Some(order.iter().take(PROBED).map(direction).collect())
 }
 
-impl<'a> Run<'a> {
-    fn new(frames: Range<usize>, frame: &impl Fn(usize) -> &'a [f32]) -> Self {
-        let middle = frame(frames.start + frames.len() / 2);
-        let squares = frames.clone().map(|i| square_distance(frame(i), middle));
-        Run { frames, middle, radius: squares.fold(0.0, f32::max).sqrt() }
-    }
-
-    /// No frame is nearer to one of the other run, by the triangle inequality; a little less, for rounding.
-    fn least_distance(&self, other: &Run) -> f32 {
-        0.999 * square_distance(self.middle, other.middle).sqrt() - 1.001 * (self.radius + other.radius)
-    }
-}
-
-/// `frames` in runs.
-fn runs(frames: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = frames.end;
-    frames.step_by(RUN).map(move |start| start..(start + RUN).min(end))
+/// How far a frame goes in each direction; zeros where there are fewer.
+fn probe(frame: &[f32], directions: &[Vec<f32>]) -> [f32; PROBED] {
+    let along = |direction: &Vec<f32>| frame.iter().zip(direction).map(|(x, d)| x * d).sum();
+    std::array::from_fn(|i| directions.get(i).map_or(0.0, along))
 }
 
 /// The squared distance of two frames.
