@@ -34,7 +34,7 @@ keys! {
         normalization: Normalization = Normalization::Zscore;
         /// Whether motion goes on near the end of a clip, in the clip where it is most alike, so that no walk ends there
         bridge_clips: bool = true;
-        /// Whether to train on every clip's left-right mirror image, too, where the joints' names tell left from right (built-in
+        /// Whether to train on every clip's left-right mirror image, too, where names and skeleton tell left from right (built-in
         /// motion: false)
         mirror: bool = true;
         /// How many times errors of toes count, for feet that stand firm; 1 = like all others

@@ -113,7 +113,9 @@ impl<'a> Setup<'a> {
         let model = c.model(set.frame_size);
         let given_frames = set.num_frames();
         if let (Start::Resume(_), Some((Checkpoint { meta: Some(meta), .. }, _))) = (start, &given) {
-            set.rig = set.rig.or_else(|| meta.rig.clone()); // the same data may have been saved without it
+            if c.mirror {
+                set.rig = meta.rig.clone(); // what the file says of left and right may have changed
+            }
         }
         let mut notes = Vec::new();
         if c.mirror {

@@ -115,7 +115,7 @@ impl Trained {
         }
         let frames = set.num_frames();
         if own && self.config.mirror {
-            set.rig = set.rig.or_else(|| self.meta.rig.clone());
+            set.rig = self.meta.rig.clone(); // as in training, whatever the file says now
             set.mirror_if_named(); // what there is to say was said when it was trained
         }
         let mirrored = set.num_frames() > frames;

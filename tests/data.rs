@@ -830,10 +830,13 @@ fn a_clip_is_mirrored_where_names_tell_left_from_right() {
     type Change<'a> = (&'a dyn Fn(&mut Skeleton), &'a str);
     let changes: [Change; 5] = [
         (&|s| rename(s, &[""]), "are not named as left and right"),
-        (&|s| rename(s, &["Shoulder", "Arm", "Hand"]), "cm to one side"),
-        (&|s| s.names[hand] = "Sword".into(), "hangs on"),
-        (&|s| s.offsets[hand] = [2.0, 0.0, 0.0], "cm from its parent"),
-        (&|s| s.parents[hand] = Some(0), "hangs on"),
+        (
+            &|s| rename(s, &["Shoulder", "Arm", "Hand"]),
+            "bone7 has no counterpart by its name, and is 15 cm to one side of bone5",
+        ),
+        (&|s| s.names[hand] = "Sword".into(), "Sword has no counterpart by its name, and hangs on LeftForeArm"),
+        (&|s| s.offsets[hand] = [2.0, 0.0, 0.0], "LeftHand is 61 cm from LeftForeArm, and RightHand"),
+        (&|s| s.parents[hand] = Some(0), "LeftHand hangs on LeftToeBase, and RightHand on RightForeArm"),
     ];
     for (change, says) in changes {
         let note = refused(change);

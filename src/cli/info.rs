@@ -5,6 +5,7 @@ use crate::checkpoint::{Checkpoint, Meta};
 use crate::config::Variant;
 use crate::control::record::UpdateRecord;
 use crate::data::counted;
+use crate::data::mirrored::MIRRORED;
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
 use crate::record::{EpochRecord, Record};
@@ -97,7 +98,7 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     ));
     line(format_args!("normalisation {:?}", meta.normalization));
     if let Some(rig) = &meta.rig {
-        let mirrored = meta.config.get("mirror").is_some_and(|mirror| mirror == true);
+        let mirrored = meta.clip_names.iter().any(|name| name.ends_with(MIRRORED));
         describe_rig(rig, (meta.clip_names.len(), mirrored), line);
     }
     match &meta.progress {

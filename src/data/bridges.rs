@@ -24,8 +24,10 @@ const ALIKE: f64 = 0.7;
 const PROBED: usize = 16;
 /// Of these, the ones that come before the others.
 const FIRST: usize = 4;
-/// What is lost by rounding when distances along them are compared with whole ones, and more.
-const LOOSE: f32 = 1.01;
+/// Rounds of the search for them.
+const ROUNDS: usize = 4;
+/// More than rounding can make of a square distance along them than of the whole, as a share and at least.
+const LOOSE: [f32; 2] = [1.01, 1e-6];
 /// Frames, spread over all, that these directions are found from.
 const SAMPLED: usize = 2000;
 
@@ -82,12 +84,11 @@ impl<'a> Bridges<'a> {
         let frame_size = scale.len();
         let count = |seconds: f64| (seconds * fps).round().max(1.0) as usize;
         let (leave, arrive, blend) = (count(LEAVE), count(ARRIVE).max(count(LEAVE) + 2), count(BLEND));
-        let normalized: Vec<f32> =
-            frames.iter().zip(scale.iter().cycle()).map(|(x, s)| (f64::from(*x) / s) as f32).collect();
+        let normalized = normalized(frames, scale);
         let frame = |i: usize| &normalized[i * frame_size..][..frame_size];
-        let Some(directions) = directions(&normalized, frame_size) else {
-            return Bridges { frames, clips, bridges: vec![None; clips.len()], frame_size, blend };
-        };
+        let sampled: Vec<usize> = clips.iter().cloned().flatten().collect();
+        let sampled = sampled.iter().step_by(sampled.len().div_ceil(SAMPLED).max(1)).map(|&i| frame(i));
+        let directions = directions(&sampled.collect::<Vec<_>>(), frame_size);
         let probes: Vec<[f32; PROBED]> = normalized.chunks_exact(frame_size).map(|x| probe(x, &directions)).collect();
         let first = |probe: &[f32; PROBED]| -> [f32; FIRST] { std::array::from_fn(|i| probe[i]) };
         let firsts: Vec<[f32; FIRST]> = probes.iter().map(first).collect();
@@ -102,8 +103,9 @@ impl<'a> Bridges<'a> {
                         motions[number] == motions[own] && (to - other.start).abs_diff(from - clip.start) < arrive
                     };
                     for to in other.start..other.end.saturating_sub(arrive) {
-                        let far = square_distance(&firsts[from], &firsts[to]) > LOOSE * least
-                            || square_distance(&probes[from], &probes[to]) > LOOSE * least;
+                        let most = LOOSE[0] * least + LOOSE[1];
+                        let far = square_distance(&firsts[from], &firsts[to]) > most
+                            || square_distance(&probes[from], &probes[to]) > most;
                         if far || near(to) {
                             continue;
                         }
@@ -176,23 +178,27 @@ impl<'a> Bridges<'a> {
     }
 }
 
-/// The directions in which frames [N, F] differ most, as rows of unit length at right angles, the most telling first; `None` if
-/// values are not finite.
-fn directions(frames: &[f32], frame_size: usize) -> Option<Vec<Vec<f32>>> {
-    let count = frames.len() / frame_size;
-    let rows: Vec<&[f32]> = frames.chunks_exact(frame_size).step_by(count.div_ceil(SAMPLED).max(1)).collect();
-    let sampled = DMatrix::from_fn(rows.len(), frame_size, |i, j| f64::from(rows[i][j]));
-    let mean = sampled.row_mean();
-    let centred = DMatrix::from_fn(rows.len(), frame_size, |i, j| sampled[(i, j)] - mean[j]);
-    let covariance = centred.tr_mul(&centred);
-    if !covariance.iter().all(|x| x.is_finite()) {
-        return None;
+/// Frames [N, F] about their mean, in units of `scale`.
+fn normalized(frames: &[f32], scale: &[f64]) -> Vec<f32> {
+    let count = (frames.len() / scale.len()).max(1) as f64;
+    let mut mean = vec![0.0; scale.len()];
+    for frame in frames.chunks_exact(scale.len()) {
+        mean.iter_mut().zip(frame).for_each(|(mean, x)| *mean += f64::from(*x) / count);
     }
-    let eigen = covariance.symmetric_eigen();
-    let mut order: Vec<usize> = (0..frame_size).collect();
-    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
-    let direction = |&k: &usize| eigen.eigenvectors.column(k).iter().map(|&x| x as f32).collect();
-    Some(order.iter().take(PROBED).map(direction).collect())
+    let center = mean.iter().zip(scale).cycle();
+    frames.iter().zip(center).map(|(x, (mean, s))| ((f64::from(*x) - mean) / s) as f32).collect()
+}
+
+/// About the directions in which frames of F features, with a mean near 0, differ most: of unit length and at right angles, the most
+/// telling first. (By orthogonal iteration: they need not be exact, as what they are used for holds for any such directions.)
+fn directions(frames: &[&[f32]], frame_size: usize) -> Vec<Vec<f32>> {
+    let count = PROBED.min(frames.len());
+    let rows = DMatrix::from_fn(frames.len(), frame_size, |i, j| f64::from(frames[i][j]));
+    let mut basis = DMatrix::from_fn(frame_size, count, |j, i| rows[(i * frames.len() / count, j)]);
+    for _ in 0..ROUNDS {
+        basis = rows.tr_mul(&(&rows * basis)).qr().q();
+    }
+    basis.column_iter().map(|direction| direction.iter().map(|&x| x as f32).collect()).collect()
 }
 
 /// How far a frame goes in each direction; zeros where there are fewer.
@@ -288,10 +294,8 @@ mod tests {
         clips.push(copy..copy + copied.len() / size);
         let frames = [&frames[..], &copied].concat();
         let scale = crate::data::normalize::Statistics::of(&frames, size).std;
-        let row = |i: usize| -> Vec<f32> {
-            frames[i * size..][..size].iter().zip(&scale).map(|(x, s)| (f64::from(*x) / s) as f32).collect()
-        };
-        let rows: Vec<_> = (0..frames.len() / size).map(row).collect();
+        let rows = normalized(&frames, &scale);
+        let rows: Vec<_> = rows.chunks_exact(size).collect();
         let found = Bridges::new(&frames, &clips, &scale, 30.0);
         let (leave, arrive) = (23, 30);
         let (mut to_others, mut to_own) = (0, 0);
@@ -305,7 +309,7 @@ mod tests {
                         let near = one[0] == one[1]
                             && clip.len() == other.len()
                             && (to - other.start).abs_diff(from - clip.start) < arrive;
-                        let square = square_distance(&rows[from], &rows[to]);
+                        let square = square_distance(rows[from], rows[to]);
                         if !near && square < least {
                             (least, best) = (square, Some((from, to, number)));
                             if one[0] == one[1] { to_own += 1 } else { to_others += 1 }

@@ -60,7 +60,7 @@ pub struct Report {
     pub windows: usize,
     /// Windows held out.
     pub held_out_windows: usize,
-    /// The clips of the file that they lie in, besides mirror images: index of the first frame, and of the one after the last.
+    /// The clips they lie in, added mirror images not listed: index of the first frame, and of the one after the last.
     pub held_out: Vec<[usize; 2]>,
     /// Windows of a mini-batch.
     pub batch_size: usize,

@@ -8,6 +8,9 @@ use crate::motion::{Root, Skeleton};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+/// What the names of mirrored clips end in.
+pub const MIRRORED: &str = " (mirrored)";
+
 impl Dataset {
     /// [`Dataset::add_mirrored`] where the set says which joints are left and right, as `train --mirror` has it, and what is worth
     /// saying about it.
@@ -40,7 +43,7 @@ impl Dataset {
             self.frames.extend_from_slice(&image);
             self.end_indices.push(self.num_frames() - 1);
             if let Some(name) = self.clip_names.get(number) {
-                self.clip_names.push(format!("{name} (mirrored)"));
+                self.clip_names.push(format!("{name}{MIRRORED}"));
             }
             if let Some(&Root { x, z, facing }) = self.clip_roots.get(number) {
                 self.clip_roots.push(Root { x, z: -z, facing: -facing });
@@ -103,5 +106,7 @@ fn compared(frames: &[f32], frame_size: usize) -> impl Iterator<Item = &[f32]> {
 }
 
 fn unmirrored(why: &str) -> String {
-    format!("note: clips are not mirrored: {why} (--mirror false has a schedule for that)")
+    format!(
+        "note: clips are not mirrored: {why}; an epoch has half the steps so (--mirror false has more epochs by default)"
+    )
 }

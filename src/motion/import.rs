@@ -104,7 +104,10 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
     }
     if options.mirror {
         let mirror = set.add_mirrored(&skeleton).map_err(|what| {
-            Error::Usage(format!("--mirror cannot tell left from right: {what}; rename them by --map FILE.toml"))
+            Error::Usage(format!(
+                "--mirror wants a skeleton that is the same left and right: {what}; leave such joints out or rename them by --map \
+                 FILE.toml"
+            ))
         })?;
         assumed.extend(mirror.and_then(|mirror| mirror.doubt(&skeleton)));
     }

@@ -12,8 +12,11 @@ const DOUBTFUL: f64 = 0.6;
 const UNLIKE_SHARE: f64 = 0.1;
 /// See [`UNLIKE_SHARE`].
 const UNLIKE: f64 = 0.02 / METRES;
-/// A joint that is neither left nor right is in the middle on average, within so many feet.
-const ASIDE: f64 = 0.15 / METRES;
+/// The bone of a joint that is neither left nor right goes less to one side, in the mean, than this share of its length, or than
+/// [`ASIDE`] feet.
+const ASIDE_SHARE: f64 = 0.5;
+/// See [`ASIDE_SHARE`].
+const ASIDE: f64 = 0.05 / METRES;
 
 /// A change of axes: the new axis k is the old axis `self[k].0`, times `self[k].1`, which is 1 or -1.
 type Change = [(usize, f64); 3];
@@ -121,41 +124,43 @@ fn asymmetry(skeleton: &Skeleton, pairs: &[usize], frames: &[f32]) -> Option<Str
                 name(pairs[other])
             ));
         }
-        let parent = skeleton.parents[joint];
-        if skeleton.parents[other] != parent.map(|parent| pairs[parent]) {
-            let above = |joint: usize| skeleton.parents[joint].map_or("nothing", |parent| name(parent));
-            let [above, above_other] = [above(joint), above(other)];
-            return Some(format!(
-                "{} hangs on {above}, and its counterpart {} on {above_other}",
-                name(joint),
-                name(other)
-            ));
+        let Some(parent) = skeleton.parents[joint] else { return None };
+        let above = |joint: usize| skeleton.parents[joint].map_or("nothing", |parent| name(parent));
+        let same = skeleton.parents[other] == Some(pairs[parent]);
+        if !same && other == joint {
+            return Some(format!("{} has no counterpart by its name, and hangs on {}", name(joint), above(joint)));
+        }
+        if !same {
+            return Some(format!("{} hangs on {}, and {} on {}", name(joint), above(joint), name(other), above(other)));
         }
         let [bone, bone_other] = [joint, other].map(|joint| length(skeleton.offsets[joint]));
-        if parent.is_some() && (bone - bone_other).abs() > UNLIKE_SHARE * bone.max(bone_other) + UNLIKE {
+        if (bone - bone_other).abs() > UNLIKE_SHARE * bone.max(bone_other) + UNLIKE {
             let [bone, bone_other] = [bone, bone_other].map(centimetres);
             return Some(format!(
-                "{} is {bone:.0} cm from its parent, and its counterpart {} {bone_other:.0} cm",
+                "{} is {bone:.0} cm from {}, and {} {bone_other:.0} cm from {}",
                 name(joint),
-                name(other)
+                above(joint),
+                name(other),
+                above(other)
             ));
         }
-        let aside = || mean_aside(frames, joint, joints);
-        (other == joint && aside().abs() > ASIDE).then(|| {
+        let aside = || mean_aside(frames, joint, parent, joints).abs();
+        (other == joint && aside() > ASIDE.max(ASIDE_SHARE * bone)).then(|| {
+            let aside = centimetres(aside());
             format!(
-                "{} is neither left nor right by its name, but {:.0} cm to one side",
+                "{} has no counterpart by its name, and is {aside:.0} cm to one side of {}",
                 name(joint),
-                centimetres(aside().abs())
+                above(joint)
             )
         })
     })
 }
 
-/// How far to one side a joint is in the mean of all frames, feet.
-fn mean_aside(frames: &[f32], joint: usize, joints: usize) -> f64 {
+/// How far to one side of its parent a joint is in the mean of all frames, feet.
+fn mean_aside(frames: &[f32], joint: usize, parent: usize, joints: usize) -> f64 {
     let size = super::features::frame_size(joints);
-    let aside = slot(Part::Position, joint, joints) + 2;
-    let sum: f64 = frames.chunks_exact(size).map(|frame| f64::from(frame[aside])).sum();
+    let [joint, parent] = [joint, parent].map(|joint| slot(Part::Position, joint, joints) + 2);
+    let sum: f64 = frames.chunks_exact(size).map(|frame| f64::from(frame[joint]) - f64::from(frame[parent])).sum();
     sum * size as f64 / frames.len().max(1) as f64
 }
 
