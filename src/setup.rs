@@ -112,10 +112,8 @@ impl<'a> Setup<'a> {
 
         let model = c.model(set.frame_size);
         let given_frames = set.num_frames();
-        if let (Start::Resume(_), Some((Checkpoint { meta: Some(meta), .. }, _))) = (start, &given) {
-            if c.mirror {
-                set.rig = meta.rig.clone(); // what the file says of left and right may have changed
-            }
+        if let (true, Start::Resume(_), Some((Checkpoint { meta: Some(meta), .. }, _))) = (c.mirror, start, &given) {
+            set.rig = meta.rig.clone(); // what the file says of left and right may have changed
         }
         let mut notes = Vec::new();
         if c.mirror {

@@ -124,7 +124,7 @@ fn asymmetry(skeleton: &Skeleton, pairs: &[usize], frames: &[f32]) -> Option<Str
                 name(pairs[other])
             ));
         }
-        let Some(parent) = skeleton.parents[joint] else { return None };
+        let parent = skeleton.parents[joint]?;
         let above = |joint: usize| skeleton.parents[joint].map_or("nothing", |parent| name(parent));
         let same = skeleton.parents[other] == Some(pairs[parent]);
         if !same && other == joint {
