@@ -72,7 +72,7 @@ fn meta(learning_rate: f64, step: u64) -> Meta {
         epoch: 3,
         minibatch: 17,
         step,
-        elapsed_seconds: learning_rate * 3.0,
+        elapsed_seconds: learning_rate / 3.0, // finite, as in a run
         log_lengths: BTreeMap::from([("metrics.jsonl".to_owned(), step)]),
         best: Some(learning_rate / 7.0),
         data: Fingerprint { frames: 100, features: 267, crc32c: 7 },

@@ -120,9 +120,9 @@ fn mirror_images_count_where_they_were_trained_on() {
     assert_eq!(data("--data motion.npz"), data(""), "it is the same content");
     assert_eq!(data("--data other.npz"), (false, false, 600.0, 2.0));
     let text = String::from_utf8(desk.run("eval walk --walks 8 --frames 60").stdout).unwrap();
-    assert!(text.contains("3000 frames with mirror images, of which 600 in 2 clips were held out"), "{text}");
+    assert!(text.contains("3000 frames, mirror images among them, of which 600 in 2 clips were held out"), "{text}");
     let info = String::from_utf8(desk.run("info walk").stdout).unwrap();
-    assert!(info.contains("trained on a set of 10 clips, those held out and mirror images among them"), "{info}");
+    assert!(info.contains("trained on a set of 10 clips, held-out ones and mirror images among them"), "{info}");
     let walked = desk.run("generate walk --frames 40 --reconstruct 8 -o walked.npz");
     assert!(walked.status.success(), "a mirror image is a clip: {walked:?}");
 }

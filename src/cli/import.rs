@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub(super) const IMPORT_EXAMPLES: &str = "\
 Examples:
   mvae-fast data import walks/ runs/ -o set.npz
-  mvae-fast data import *.bvh.xz -o set.npz --mirror --terms 'CC BY-NC 4.0, Example Studio'
+  mvae-fast data import *.bvh.xz -o set.npz --terms 'CC BY-NC 4.0, Example Studio'
   mvae-fast data import clip.bvh -o clip.npz --map joints.toml --units cm --up z
   mvae-fast data import expmaps/ -o cmu.npz --skeleton cmu
 
@@ -54,7 +54,7 @@ pub struct ImportArgs {
     /// Whether clips whose floor differs from the others' are moved up or down
     #[arg(long, default_value = "level")]
     pub floor: Floor,
-    /// Add every clip left-right mirrored
+    /// Add every clip's left-right mirror image to the file, too (train adds those that are not there by itself)
     #[arg(long)]
     pub mirror: bool,
     /// Under which terms the motion may be used; kept in the set and in models trained on it

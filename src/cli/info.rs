@@ -133,7 +133,7 @@ fn describe_rig(rig: &Rig, (clips, mirrored): (usize, bool), line: &mut impl FnM
     ));
     if clips > 0 {
         let mirrored = if mirrored { " and mirror images" } else { "" };
-        line(format_args!("trained on a set of {}, those held out{mirrored} among them", counted(clips, "clip")));
+        line(format_args!("trained on a set of {}, held-out ones{mirrored} among them", counted(clips, "clip")));
     }
     for terms in &rig.terms {
         line(format_args!("terms of the motion: {terms}"));

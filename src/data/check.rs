@@ -262,10 +262,10 @@ impl fmt::Display for Report {
         writeln!(f, "short clips {} of less than {} frames", self.short_clips, self.span)?;
         let (windows, batches, size) = (self.windows, self.batches, self.batch_size);
         let held_out = self.held_out_windows;
-        let mirrored = if self.mirrored { "with mirror images " } else { "" };
+        let mirrored = if self.mirrored { ", mirror images among them" } else { "" };
         writeln!(
             f,
-            "windows     {mirrored}{windows}, {batches} mini-batches of {size} an epoch; {held_out} more are held out"
+            "windows     {windows}{mirrored}, {batches} mini-batches of {size} an epoch; {held_out} more are held out"
         )?;
         if let Some(note) = &self.mirror_note {
             writeln!(f, "{note}")?;

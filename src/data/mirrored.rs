@@ -107,6 +107,6 @@ fn compared(frames: &[f32], frame_size: usize) -> impl Iterator<Item = &[f32]> {
 
 fn unmirrored(why: &str) -> String {
     format!(
-        "note: clips are not mirrored: {why}; an epoch has half the steps so (--mirror false has more epochs by default)"
+        "note: clips are not mirrored: {why}; so an epoch has half the steps (with --mirror false the default schedule has more epochs)"
     )
 }

@@ -12,7 +12,7 @@ impl Display for Report {
             "{}: {} frames{}, of which {} in {} clips were held out",
             d.name,
             d.frames,
-            if d.mirrored { " with mirror images" } else { "" },
+            if d.mirrored { ", mirror images among them" } else { "" },
             d.held_out_frames,
             d.held_out_clips
         )?;
