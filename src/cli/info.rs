@@ -98,8 +98,7 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     ));
     line(format_args!("normalisation {:?}", meta.normalization));
     if let Some(rig) = &meta.rig {
-        let mirrored = meta.clip_names.iter().any(|name| name.ends_with(MIRRORED));
-        describe_rig(rig, (meta.clip_names.len(), mirrored), line);
+        describe_rig(rig, &meta.clip_names, line);
     }
     match &meta.progress {
         Some(p) if meta.is_controller() => line(format_args!("trained {} updates, {} steps", p.epoch - 1, p.step)),
@@ -111,7 +110,7 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
 }
 
 /// What a model's poses are poses of.
-fn describe_rig(rig: &Rig, (clips, mirrored): (usize, bool), line: &mut impl FnMut(std::fmt::Arguments)) {
+fn describe_rig(rig: &Rig, clips: &[String], line: &mut impl FnMut(std::fmt::Arguments)) {
     let metres = |feet: f64| METRES * feet;
     let speed = |feet: f64| METRES * feet * rig.fps;
     let Skeleton { names, hips, toes, .. } = &rig.skeleton;
@@ -131,9 +130,10 @@ fn describe_rig(rig: &Rig, (clips, mirrored): (usize, bool), line: &mut impl FnM
         speed(q75),
         speed(q95)
     ));
-    if clips > 0 {
+    if !clips.is_empty() {
+        let mirrored = clips.iter().any(|name| name.ends_with(MIRRORED));
         let mirrored = if mirrored { " and mirror images" } else { "" };
-        line(format_args!("trained on a set of {}, held-out ones{mirrored} among them", counted(clips, "clip")));
+        line(format_args!("trained on a set of {}, held-out ones{mirrored} among them", counted(clips.len(), "clip")));
     }
     for terms in &rig.terms {
         line(format_args!("terms of the motion: {terms}"));

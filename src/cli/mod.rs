@@ -465,31 +465,20 @@ pub fn run(cli: Cli) -> Result<()> {
 }
 
 fn data_check(files: &[PathBuf], keys: &CheckKeys, json: bool) -> Result<()> {
-    let &CheckKeys {
-        preset,
-        rollout,
-        condition_frames,
-        future_predictions,
-        batch_size,
-        validation,
-        bridge_clips,
-        mirror,
-        seed,
-    } = keys;
     let none = Overrides::default();
     let flags = Overrides {
         data: Some(files.to_vec()),
-        rollout,
-        condition_frames,
-        future_predictions,
-        batch_size,
-        validation,
-        bridge_clips,
-        mirror,
-        seed,
+        rollout: keys.rollout,
+        condition_frames: keys.condition_frames,
+        future_predictions: keys.future_predictions,
+        batch_size: keys.batch_size,
+        validation: keys.validation,
+        bridge_clips: keys.bridge_clips,
+        mirror: keys.mirror,
+        seed: keys.seed,
         ..none.clone()
     };
-    let config = Config::layered(preset, None, &none, &flags)?;
+    let config = Config::layered(keys.preset, None, &none, &flags)?;
     let mut unready = Vec::new();
     for file in files {
         let report = check::check(&npz::read_lenient(file)?, &config);

@@ -10,7 +10,6 @@ pub mod walks;
 
 use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
-use crate::checkpoint::{Fingerprint, Progress};
 use crate::data::Dataset;
 use crate::data::windows;
 use crate::evaluate::Feature;
@@ -92,9 +91,8 @@ impl<'a> Bench<'a> {
         let (config, model) = (&trained.config, trained.model());
         let clips = set.clips();
         let (train, held_out) = if own {
-            let started = Progress::start(Fingerprint::default());
-            let progress = trained.meta.progress.as_ref().unwrap_or(&started);
-            let split = progress.split(&set, config.validation, config.seed);
+            let (progress, part, seed) = (trained.meta.progress.as_ref(), config.validation, config.seed);
+            let split = progress.map_or_else(|| set.split(part, seed), |progress| progress.split(&set, part, seed));
             (split.train, split.validation)
         } else {
             (clips.clone(), clips)
