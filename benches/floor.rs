@@ -1,9 +1,12 @@
 //! What no f32 training step can do without on this machine: its multiplications at the rate of a large matrix product,
-//! and one vectorised pass of Adam; the same of a controller's steps (see `benches/control.rs`).
+//! and one vectorised pass of Adam; the same of a controller's steps (see `benches/control.rs`). And how fast multiply-adds
+//! are by themselves, with nothing to read: no product gets there.
 //! `cargo bench --bench floor [-- THREADS] [--json]`; medians of one run.
 use mvae_fast::backend::gemm::{Mat, MatsMut, product};
 use mvae_fast::backend::team::{Team, pieces};
+use pulp::{Arch, Simd, WithSimd};
 use serde_json::json;
+use std::hint::black_box;
 
 mod timer;
 
@@ -28,6 +31,10 @@ const EPOCHS: f64 = 10.0;
 const SIZES: [usize; 3] = [1024, 1536, 2048];
 const RUNS: usize = 12;
 const ADAM_RUNS: usize = 100;
+/// Turns of the loop of multiply-adds, each over all sums.
+const TURNS: usize = 5_000_000;
+/// Sums that wait for nothing but themselves: more than a processor has under way, and with two factors within 16 registers.
+const SUMS: usize = 12;
 
 fn numbers(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect()
@@ -48,6 +55,25 @@ fn crate_product(team: &Team, n: usize, c: &mut [f32], a: &[f32], b: &[f32]) {
     });
 }
 
+/// So many turns of multiply-adds in registers; says of how many numbers a turn is.
+struct MultiplyAdds(usize);
+
+impl WithSimd for MultiplyAdds {
+    type Output = usize;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        let (x, y) = (simd.splat_f32s(black_box(0.5)), simd.splat_f32s(black_box(1.0)));
+        let mut sums = [y; SUMS];
+        for _ in 0..self.0 {
+            for sum in &mut sums {
+                *sum = simd.mul_add_f32s(*sum, x, y);
+            }
+        }
+        black_box(sums);
+        SUMS * S::F32_LANES
+    }
+}
+
 fn main() {
     let threads = timer::words().iter().find_map(|word| word.parse().ok()).unwrap_or(2);
     let team = Team::new(threads);
@@ -66,6 +92,11 @@ fn main() {
     }
     let rate = products.iter().map(|&(_, _, rate)| rate).fold(0.0, f64::max);
 
+    let mut alone = || team.run(threads, |_| _ = Arch::new().dispatch(MultiplyAdds(TURNS)));
+    let [alone] = timer::alternate(RUNS, [&mut alone]);
+    let numbers = Arch::new().dispatch(MultiplyAdds(0));
+    let peak = 2.0 * (threads * TURNS * numbers) as f64 / alone.median() / 1e3;
+
     let mut update = timer::adam(&team);
     let [adam] = timer::alternate(ADAM_RUNS, [&mut update]);
     let adam_ms = adam.median() / 1e3;
@@ -73,8 +104,10 @@ fn main() {
 
     // A controller: stepping asks decoder and actor, learning takes both networks forward and back, and the critic looks at
     // all that was seen.
-    let ms = |multiplications: f64| 2.0 * multiplications / rate / 1e6;
+    let ms_at = |rate: f64, multiplications: f64| 2.0 * multiplications / rate / 1e6;
+    let ms = |multiplications| ms_at(rate, multiplications);
     let step = ms(CHARACTERS * (DECODER + ACTOR));
+    let step_at_peak = ms_at(peak, CHARACTERS * (DECODER + ACTOR));
     let optimizer =
         ms(SAMPLES * (3.0 * (ACTOR + CRITIC) - FIRST)) + adam_ms * POLICY_PARAMETERS / timer::PARAMETERS as f64;
     let critic = ms((STEPS + 1.0) * CHARACTERS * CRITIC);
@@ -86,7 +119,7 @@ fn main() {
         let report = json!({
             "impl": "floor", "threads": threads, "gflop": STEP_GFLOP, "gflops": rate, "adam_ms": adam_ms,
             "ms_median": floor, "products": products,
-            "characters": CHARACTERS, "step_ms": step, "optimizer_ms": optimizer, "update_s": update,
+            "multiply_add_gflops": peak, "characters": CHARACTERS, "step_ms": step, "optimizer_ms": optimizer, "update_s": update,
         });
         println!("{report}");
         return;
@@ -94,8 +127,9 @@ fn main() {
     for (name, n, rate) in &products {
         println!("{name:10} [{n}, {n}] x [{n}, {n}], {threads} threads: {rate:.0} GFLOP/s");
     }
+    println!("multiply-adds alone, {threads} threads: {peak:.0} GFLOP/s");
     println!("adam over {} parameters: {:.0} us", timer::PARAMETERS, adam.median());
     println!("floor of a step: {STEP_GFLOP} GFLOP at {rate:.0} GFLOP/s and adam: {floor:.3} ms");
-    println!("floor of a controller's environment step, {CHARACTERS} characters: {step:.3} ms");
+    println!("floor of a controller's environment step, {CHARACTERS} characters: {step:.3} ms, by multiply-adds alone {step_at_peak:.3} ms");
     println!("floor of its optimizer step, {SAMPLES} samples: {optimizer:.3} ms; of a whole update: {update:.3} s");
 }

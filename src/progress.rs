@@ -3,7 +3,10 @@ use crate::record::Record;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// After how long a run that shows no bar says how much longer it will take, if it has not said so by then.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// How fast a run goes in this sitting, and so how long it still takes.
 pub struct Pace {
@@ -55,6 +58,8 @@ pub struct Console {
     quiet: bool,
     pace: Pace,
     begun: Instant,
+    /// Whether anything was said of how long it takes.
+    timed: bool,
     said: BTreeSet<String>,
 }
 
@@ -78,7 +83,7 @@ impl Console {
             bar.set_position(pace.done[0] as u64);
             bar
         });
-        Console { bar, name, quiet, pace, begun: Instant::now(), said: BTreeSet::new() }
+        Console { bar, name, quiet, pace, begun: Instant::now(), timed: false, said: BTreeSet::new() }
     }
 
     /// So many mini-batches are done.
@@ -87,6 +92,9 @@ impl Console {
         if let Some(bar) = &self.bar {
             bar.set_prefix(self.remaining());
             bar.inc(minibatches as u64);
+        } else if !self.timed && self.begun.elapsed() > FIRST_WORD {
+            self.timed = true;
+            self.say(&format!("about {} to go", self.remaining()));
         }
     }
 
@@ -111,6 +119,7 @@ impl Console {
 
     /// An epoch (or update) is done; each kind of warning is said when it first appears.
     pub fn epoch<R: Record>(&mut self, record: &R) {
+        self.timed = true;
         let (losses, number, unit, epochs) = (record.line(), record.number(), R::UNIT, self.pace.epochs);
         match &self.bar {
             Some(bar) => bar.set_message(format!("{unit} {number}/{epochs} {losses}")),

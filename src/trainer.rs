@@ -39,13 +39,10 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     Ok(records)
 }
 
-/// What to say when runs ended before their end, unless a signal did it, which is the error.
+/// What to say when runs ended before their end, unless a signal did it, which is the error. How to go on is said at the very end.
 pub fn stopped_by(stop: &AtomicUsize, config: &Config, run: &Path) -> Result<String> {
     match stop.load(Ordering::Relaxed) {
-        0 => {
-            let limit = config.max_minutes.unwrap_or_default();
-            Ok(format!("stopped after --max-minutes {limit}; continue with --resume {}", run.display()))
-        }
+        0 => Ok(format!("stopped after --max-minutes {}", config.max_minutes.unwrap_or_default())),
         signal => Err(Error::Stopped { signal: signal as i32, run: run.to_owned() }),
     }
 }
@@ -265,12 +262,13 @@ fn not_finite(run: &Setup, step: u64, operation: String) -> Error {
 pub fn opening(run: &Setup) -> Vec<String> {
     let mut lines = vec![match run.at.step {
         0 => format!(
-            "{} parameters, {} windows in {} clips{} ({} held out), {} steps an epoch, {}",
+            "{} parameters, {} windows in {} clips{} ({} held out), {} epochs of {} steps, {}",
             run.parameters.layout.num_parameters(),
             run.windows.len(),
             run.split.train.len(),
             if run.mirrored { " and mirror images" } else { "" },
             run.split.validation.len(),
+            run.config.epochs(),
             run.minibatches() * run.config.rollout,
             run.memory.backend().describe()
         ),

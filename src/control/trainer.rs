@@ -63,8 +63,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     }
     match stop.load(Ordering::Relaxed) {
         0 => {
-            let (limit, path) = (late().unwrap_or_default(), folder.path().display());
-            console.say(&format!("stopped after --max-minutes {limit}; continue with --resume {path}"));
+            console.say(&format!("stopped after --max-minutes {}", late().unwrap_or_default()));
             Ok(records)
         }
         signal => Err(Error::Stopped { signal: signal as i32, run: folder.path().to_owned() }),
