@@ -130,6 +130,8 @@ fn main() {
     println!("multiply-adds alone, {threads} threads: {peak:.0} GFLOP/s");
     println!("adam over {} parameters: {:.0} us", timer::PARAMETERS, adam.median());
     println!("floor of a step: {STEP_GFLOP} GFLOP at {rate:.0} GFLOP/s and adam: {floor:.3} ms");
-    println!("floor of a controller's environment step, {CHARACTERS} characters: {step:.3} ms, by multiply-adds alone {step_at_peak:.3} ms");
+    println!(
+        "floor of a controller's environment step, {CHARACTERS} characters: {step:.3} ms, by multiply-adds alone {step_at_peak:.3} ms"
+    );
     println!("floor of its optimizer step, {SAMPLES} samples: {optimizer:.3} ms; of a whole update: {update:.3} s");
 }

@@ -19,10 +19,6 @@ const MAX_EPOCHS: usize = 1_000_000;
 /// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of it the encoder strays
 /// from its codes.
 const VQ_WEIGHT: f64 = 1.0;
-/// Epochs of each phase in the default preset without mirrored clips, which has half the steps an epoch.
-const UNMIRRORED_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 5), ("ramp_epochs", 5), ("student_epochs", 35)];
-/// Those on the built-in motion, which has an eighth of the frames that the schedule is for.
-const BUILT_IN_EPOCHS: [(&str, i64); 3] = [("teacher_epochs", 2), ("ramp_epochs", 2), ("student_epochs", 18)];
 
 keys! {
     /// A training run, every number of it. Made by [`Config::preset`] or [`Config::layered`].
@@ -124,10 +120,24 @@ pub enum Preset {
     /// The paper's architecture, trained so that the latent lives, feet stand and running lasts (docs/quality.md).
     #[default]
     Default,
+    /// The same in a ninth of the time, for a first look at a character.
+    Short,
     /// As published in the paper: 20/20/140 epochs, KL weight 0.2.
     Paper,
     /// As the public reference implementation: 20/20/100 epochs, KL weight 1.
     Reference,
+}
+
+impl Preset {
+    /// Epochs of each phase without mirrored clips, which has half the steps an epoch, or on the built-in motion, which has an
+    /// eighth of the frames that the schedule is for.
+    fn unmirrored_epochs(self, built_in: bool) -> [i64; 3] {
+        match (self, built_in) {
+            (Preset::Short, _) => [1, 1, 4],
+            (_, false) => [5, 5, 35],
+            (_, true) => [2, 2, 18],
+        }
+    }
 }
 
 /// Weight of the KL loss.
@@ -249,6 +259,7 @@ impl Config {
     pub fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Default => Config::default(),
+            Preset::Short => Config { teacher_epochs: 1, ramp_epochs: 1, student_epochs: 1, ..Config::default() },
             Preset::Paper => Config {
                 bridge_clips: false,
                 mirror: false,
@@ -284,19 +295,20 @@ impl Config {
     /// The preset's values, some of which depend on what is laid over them.
     fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let mut table = Config::preset(preset).table();
-        if preset != Preset::Default {
+        if matches!(preset, Preset::Paper | Preset::Reference) {
             return table;
         }
         if given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
             table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
             table.insert("target_kl".to_owned(), 0.0.into());
         }
-        let epochs = |epochs: [(&str, i64); 3]| epochs.map(|(key, epochs)| (key.to_owned(), epochs.into()));
-        if given.get("data").and_then(toml::Value::as_array).is_none_or(Vec::is_empty) {
+        let built_in = given.get("data").and_then(toml::Value::as_array).is_none_or(Vec::is_empty);
+        if built_in {
             table.insert("mirror".to_owned(), false.into());
-            table.extend(epochs(BUILT_IN_EPOCHS));
-        } else if given.get("mirror").and_then(toml::Value::as_bool) == Some(false) {
-            table.extend(epochs(UNMIRRORED_EPOCHS));
+        }
+        if built_in || given.get("mirror").and_then(toml::Value::as_bool) == Some(false) {
+            let phases = ["teacher_epochs", "ramp_epochs", "student_epochs"].map(str::to_owned);
+            table.extend(phases.into_iter().zip(preset.unmirrored_epochs(built_in).map(Into::into)));
         }
         table
     }

@@ -152,6 +152,12 @@ fn flags_over_environment_over_file_over_preset() {
     assert_eq!(reference, Config::preset(Preset::Reference));
     let walk = Config { data: vec!["walk.npz".into()], ..Config::default() };
     assert_eq!(print_config(&["walk.npz"], &[]), walk);
+    // What is true or false needs no word for true.
+    let switched = Config { bridge_clips: false, mirror: true, ..walk };
+    assert_eq!(
+        print_config(&["walk.npz", "--bridge-clips", "false", "--mirror"], &[("MVAE_MIRROR", "false")]),
+        switched
+    );
 }
 
 #[test]
@@ -163,7 +169,7 @@ fn bad_values_say_where_they_were_given_and_what_is_expected() {
         ("learning-rate", "fast", "a number"),
         ("kl-weight", "much", "a number or auto"),
         ("device", "gpu", "auto, cpu, simt, cuda or cuda:N"),
-        ("preset", "papr", "one of default, paper, reference"),
+        ("preset", "papr", "one of default, short, paper, reference"),
         ("ramp", "", "one of iteration, epoch"),
     ] {
         let variable = format!("MVAE_{}", key.replace('-', "_").to_uppercase());

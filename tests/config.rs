@@ -51,7 +51,9 @@ fn presets_are_as_published() {
     let default = Config::preset(Preset::Default);
     assert_eq!((default.epochs(), default.rollout, default.mirror), (27, 32, true));
     assert_eq!(default.validation, 0.05);
-    for preset in [Preset::Default, Preset::Paper, Preset::Reference] {
+    let short = Config { teacher_epochs: 1, ramp_epochs: 1, student_epochs: 1, ..default };
+    assert_eq!(Config::preset(Preset::Short), short);
+    for preset in [Preset::Default, Preset::Short, Preset::Paper, Preset::Reference] {
         Config::preset(preset).validate().unwrap();
     }
 }
@@ -71,6 +73,10 @@ fn the_default_schedule_depends_on_the_motion() {
     assert_eq!(schedule(None, "data = ['walk.npz']", &none), (27, true));
     assert_eq!(schedule(None, "", &walk), (27, true));
     assert_eq!(schedule(None, "mirror = false", &walk), (45, false));
+    let short = Some(Preset::Short);
+    assert_eq!(schedule(short, "", &none), (6, false));
+    assert_eq!(schedule(short, "", &walk), (3, true));
+    assert_eq!(schedule(short, "mirror = false", &walk), (6, false));
     assert_eq!(schedule(Some(Preset::Paper), "", &none), (180, false));
     assert_eq!(schedule(Some(Preset::Paper), "mirror = true", &walk), (180, true));
     assert_eq!(schedule(None, "", &Overrides { student_epochs: Some(5), ..none.clone() }), (9, false));
@@ -179,7 +185,7 @@ fn wrong_types_say_key_found_and_expected() {
         ("data = \"a\"", "c.toml:1: data: invalid type: string \"a\", expected a list such as [\"walk.npz\"]"),
         (
             "preset = \"papr\"",
-            "c.toml:1: preset: unknown value `papr`, expected one of `default`, `paper`, `reference`",
+            "c.toml:1: preset: unknown value `papr`, expected one of `default`, `short`, `paper`, `reference`",
         ),
     ] {
         assert_eq!(message(with_file(text, &Overrides::default())), expected);
@@ -289,14 +295,14 @@ fn values_at_the_edge_are_taken() {
 
 #[test]
 fn a_written_file_holds_every_key() {
-    for preset in [Preset::Default, Preset::Paper, Preset::Reference] {
+    for preset in [Preset::Default, Preset::Short, Preset::Paper, Preset::Reference] {
         let config = Config { data: vec![PathBuf::from("a \"b\".npz")], ..Config::preset(preset) };
         let text = config.to_toml();
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table.len(), Config::KEYS.len());
         assert!(Config::KEYS.iter().all(|&key| table.contains_key(key)), "{text}");
         // whatever preset it is laid over
-        for other in [Preset::Default, Preset::Paper, Preset::Reference] {
+        for other in [Preset::Default, Preset::Short, Preset::Paper, Preset::Reference] {
             let file = (Path::new("config.toml"), text.as_str());
             let read = Config::layered(Some(other), Some(file), &Overrides::default(), &Overrides::default()).unwrap();
             assert_eq!(read, config);

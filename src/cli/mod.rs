@@ -27,6 +27,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use compute::Compute;
 use environment::{OfControl, OfTrain};
 use import::{IMPORT_EXAMPLES, ImportArgs};
+use std::any::TypeId;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -386,13 +387,20 @@ fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder
     Err(Error::checkpoint(run, what, "check the path, or give --runs"))
 }
 
-/// Lets every flag that takes a value take a negative number, so that one is refused in words of ours.
-fn with_negative_numbers(command: clap::Command) -> clap::Command {
-    let allow = |arg: clap::Arg| match arg.is_positional() || !arg.get_action().takes_values() {
-        true => arg,
-        false => arg.allow_negative_numbers(true),
+/// Lets every flag that takes a value take a negative number, so that one is refused in words of ours, and one that takes true
+/// or false stand alone for true.
+fn with_lenient_values(command: clap::Command) -> clap::Command {
+    let allow = |arg: clap::Arg| {
+        if arg.is_positional() || !arg.get_action().takes_values() {
+            return arg;
+        }
+        let arg = arg.allow_negative_numbers(true);
+        match arg.get_value_parser().type_id() == TypeId::of::<bool>() {
+            true => arg.num_args(0..=1).default_missing_value("true"),
+            false => arg,
+        }
     };
-    command.mut_args(allow).mut_subcommands(with_negative_numbers)
+    command.mut_args(allow).mut_subcommands(with_lenient_values)
 }
 
 /// A command whose help says what its keys are unless given: as in this configuration, in TOML.
@@ -415,7 +423,7 @@ pub fn command() -> clap::Command {
         .mut_subcommand("train", |command| with_defaults(command, &train))
         .mut_subcommand("data", |data| data.mut_subcommand("check", |command| with_defaults(command, &train)))
         .mut_subcommand("control", |all| all.mut_subcommand("train", |command| with_defaults(command, &control)));
-    with_negative_numbers(command)
+    with_lenient_values(command)
 }
 
 /// Reads the arguments and the environment of this process; help and version end it. Errors: what is wrong with them.

@@ -2,6 +2,7 @@
 use super::Report;
 use super::distance::Distance;
 use super::gait::GaitReport;
+use super::walks::DIVERSITY_FRAMES;
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Report {
@@ -73,7 +74,8 @@ impl Display for Report {
             }
         }
         let v = &w.diversity;
-        let metres = v.metres.map(|m| format!("; {} m apart after 10 s", fixed(m, 1))).unwrap_or_default();
+        let metres =
+            v.metres.map(|m| format!("; {} m apart after {DIVERSITY_FRAMES} frames", fixed(m, 1))).unwrap_or_default();
         writeln!(
             f,
             "  diversity of walks from one pose: {} (unrelated poses of the data: {:.2}){metres}",

@@ -21,8 +21,8 @@ pub(super) const THINNING: usize = 30;
 /// Starts, and walks from each, of the diversity.
 const STARTS: usize = 8;
 const WALKS_A_START: usize = 16;
-/// Frames of those walks, and how often they are compared.
-const DIVERSITY_FRAMES: usize = 300;
+/// Frames of those walks.
+pub(super) const DIVERSITY_FRAMES: usize = 300;
 
 /// What walks are like.
 #[derive(Debug, Clone, Serialize)]
@@ -57,12 +57,12 @@ pub struct Diversity {
     pub starts: usize,
     /// Walks from each.
     pub walks: usize,
-    /// Root mean square difference of a normalised feature between two walks from one start, over seconds 1 to 10 (two
-    /// unrelated poses of the data: `unrelated`).
+    /// Root mean square difference of a normalised feature between two walks from one start, every 30 of 300 frames
+    /// (two unrelated poses of the data: `unrelated`).
     pub features: f64,
     /// The same for random pairs of frames of the data.
     pub unrelated: f64,
-    /// Root mean square distance between two walks' places after 10 s, m.
+    /// Root mean square distance between two walks' places after the last of 300 frames, m.
     pub metres: Option<f64>,
 }
 
