@@ -63,7 +63,7 @@ impl WithSimd for MultiplyAdds {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> usize {
         let (x, y) = (simd.splat_f32s(black_box(0.5)), simd.splat_f32s(black_box(1.0)));
-        let mut sums = [y; SUMS];
+        let mut sums = [y; SUMS].map(black_box);
         for _ in 0..self.0 {
             for sum in &mut sums {
                 *sum = simd.mul_add_f32s(*sum, x, y);
@@ -94,8 +94,8 @@ fn main() {
 
     let mut alone = || team.run(threads, |_| _ = Arch::new().dispatch(MultiplyAdds(TURNS)));
     let [alone] = timer::alternate(RUNS, [&mut alone]);
-    let numbers = Arch::new().dispatch(MultiplyAdds(0));
-    let peak = 2.0 * (threads * TURNS * numbers) as f64 / alone.median() / 1e3;
+    let a_turn = Arch::new().dispatch(MultiplyAdds(0));
+    let peak = 2.0 * (threads * TURNS * a_turn) as f64 / alone.median() / 1e3;
 
     let mut update = timer::adam(&team);
     let [adam] = timer::alternate(ADAM_RUNS, [&mut update]);

@@ -120,24 +120,12 @@ pub enum Preset {
     /// The paper's architecture, trained so that the latent lives, feet stand and running lasts (docs/quality.md).
     #[default]
     Default,
-    /// The same in a ninth of the time, for a first look at a character.
+    /// The same with a fraction of the steps, a ninth where there are mirror images: for a first look at a character.
     Short,
     /// As published in the paper: 20/20/140 epochs, KL weight 0.2.
     Paper,
     /// As the public reference implementation: 20/20/100 epochs, KL weight 1.
     Reference,
-}
-
-impl Preset {
-    /// Epochs of each phase without mirrored clips, which has half the steps an epoch, or on the built-in motion, which has an
-    /// eighth of the frames that the schedule is for.
-    fn unmirrored_epochs(self, built_in: bool) -> [i64; 3] {
-        match (self, built_in) {
-            (Preset::Short, _) => [1, 1, 4],
-            (_, false) => [5, 5, 35],
-            (_, true) => [2, 2, 18],
-        }
-    }
 }
 
 /// Weight of the KL loss.
@@ -295,9 +283,13 @@ impl Config {
     /// The preset's values, some of which depend on what is laid over them.
     fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let mut table = Config::preset(preset).table();
-        if matches!(preset, Preset::Paper | Preset::Reference) {
-            return table;
-        }
+        // Epochs of each phase without mirrored clips, which has half the steps an epoch, and on the built-in motion, which has an
+        // eighth of the frames that the schedule is for.
+        let epochs: [[i64; 3]; 2] = match preset {
+            Preset::Default => [[5, 5, 35], [2, 2, 18]],
+            Preset::Short => [[1, 1, 4]; 2],
+            Preset::Paper | Preset::Reference => return table,
+        };
         if given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
             table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
             table.insert("target_kl".to_owned(), 0.0.into());
@@ -308,7 +300,7 @@ impl Config {
         }
         if built_in || given.get("mirror").and_then(toml::Value::as_bool) == Some(false) {
             let phases = ["teacher_epochs", "ramp_epochs", "student_epochs"].map(str::to_owned);
-            table.extend(phases.into_iter().zip(preset.unmirrored_epochs(built_in).map(Into::into)));
+            table.extend(phases.into_iter().zip(epochs[usize::from(built_in)].map(Into::into)));
         }
         table
     }

@@ -31,6 +31,11 @@ impl Pace {
         self.done = self.done.map(|done| done + minibatches);
     }
 
+    /// Whether the next line, which says how long it still takes, is not due at once.
+    fn is_within_an_epoch(&self) -> bool {
+        !self.done[0].is_multiple_of(self.minibatches)
+    }
+
     /// An evaluation took so many seconds.
     pub fn evaluated(&mut self, seconds: f64) {
         let (count, sum) = self.evaluations;
@@ -58,7 +63,7 @@ pub struct Console {
     quiet: bool,
     pace: Pace,
     begun: Instant,
-    /// Whether anything was said of how long it takes.
+    /// Whether nothing more is to be said of how long it takes before an epoch has ended.
     timed: bool,
     said: BTreeSet<String>,
 }
@@ -69,9 +74,9 @@ impl Console {
         Console::with(pace, quiet, String::new(), |bar| bar)
     }
 
-    /// A console for a run among others, whose bars stand below one another.
+    /// A console for a run among others, whose bars stand below one another. It may have to wait for its turn.
     pub fn among(others: &MultiProgress, name: &str, pace: Pace, quiet: bool) -> Self {
-        Console::with(pace, quiet, format!("{name}: "), |bar| others.add(bar))
+        Console { timed: true, ..Console::with(pace, quiet, format!("{name}: "), |bar| others.add(bar)) }
     }
 
     fn with(pace: Pace, quiet: bool, name: String, place: impl FnOnce(ProgressBar) -> ProgressBar) -> Self {
@@ -92,7 +97,7 @@ impl Console {
         if let Some(bar) = &self.bar {
             bar.set_prefix(self.remaining());
             bar.inc(minibatches as u64);
-        } else if !self.timed && self.begun.elapsed() > FIRST_WORD {
+        } else if !self.timed && self.pace.is_within_an_epoch() && self.begun.elapsed() > FIRST_WORD {
             self.timed = true;
             self.say(&format!("about {} to go", self.remaining()));
         }

@@ -3,6 +3,7 @@
 //! What it starts from is in [`Setup`], everything a step does in its plan ([`crate::step`]), all that changes over a run
 //! in [`schedule`]; logs, report, warnings and checkpoints observe the records.
 use crate::config::Config;
+use crate::data::counted;
 use crate::data::windows::HELD_OUT_FRAMES;
 use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
@@ -39,7 +40,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     Ok(records)
 }
 
-/// What to say when runs ended before their end, unless a signal did it, which is the error. How to go on is said at the very end.
+/// What to say when runs ended before their end, unless a signal did it, which is the error; how to go on stands in what is
+/// printed at the end.
 pub fn stopped_by(stop: &AtomicUsize, config: &Config, run: &Path) -> Result<String> {
     match stop.load(Ordering::Relaxed) {
         0 => Ok(format!("stopped after --max-minutes {}", config.max_minutes.unwrap_or_default())),
@@ -262,13 +264,13 @@ fn not_finite(run: &Setup, step: u64, operation: String) -> Error {
 pub fn opening(run: &Setup) -> Vec<String> {
     let mut lines = vec![match run.at.step {
         0 => format!(
-            "{} parameters, {} windows in {} clips{} ({} held out), {} epochs of {} steps, {}",
+            "{} parameters, {} windows in {} clips{} ({} held out), {} of {} steps, {}",
             run.parameters.layout.num_parameters(),
             run.windows.len(),
             run.split.train.len(),
             if run.mirrored { " and mirror images" } else { "" },
             run.split.validation.len(),
-            run.config.epochs(),
+            counted(run.config.epochs(), "epoch"),
             run.minibatches() * run.config.rollout,
             run.memory.backend().describe()
         ),
