@@ -3,8 +3,8 @@ use crate::arena::Arena;
 use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig};
-use crate::data::Dataset;
 use crate::data::normalize::Statistics;
+use crate::data::{Dataset, counted};
 use crate::layout::{Layout, Parameters};
 use crate::{Error, Result, setup, state};
 use serde::Serialize;
@@ -48,6 +48,12 @@ impl Trained {
         let statistics = state::statistics(&checkpoint, path, meta.model.frame_size, meta.normalization)?
             .ok_or_else(|| Error::checkpoint(path, "holds no normalisation statistics", "use a checkpoint of a run"))?;
         Ok(Trained { path: path.to_owned(), meta, config, statistics, checkpoint })
+    }
+
+    /// What there is to say of a checkpoint from before the end of its run.
+    pub fn unfinished(&self) -> Option<String> {
+        let (done, all) = (self.meta.progress.as_ref()?.epoch - 1, self.config.epochs());
+        (done < all).then(|| format!("note: {} is of {done} of {}", self.path.display(), counted(all, "epoch")))
     }
 
     /// Sizes of the network.

@@ -334,6 +334,7 @@ fn data_check_gates_on_the_sizes_it_is_given() {
         &["--bridge-clips", "false"],
         &["--mirror", "false"],
         &["--preset", "paper", "--validation", "0"],
+        &["--preset", "short"],
     ];
     let mut counts = Vec::new();
     for hold_out in options {
@@ -345,11 +346,17 @@ fn data_check_gates_on_the_sizes_it_is_given() {
         for (batch, enough) in [(windows, true), (windows + 1, false)] {
             let batch = ["--batch-size", &batch.to_string()].map(str::to_owned);
             let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-            assert_eq!(check(&batch).status.code(), Some(if enough { 0 } else { 5 }), "{hold_out:?}");
+            let checked = check(&[&batch[..], &["--json"]].concat());
+            assert_eq!(checked.status.code(), Some(if enough { 0 } else { 5 }), "{hold_out:?}");
             let runs = folder.path().to_str().unwrap();
-            let small = ["train", file, "--runs", runs, "--hidden-size", "8", "--max-minutes", "1e-9", "--quiet"];
+            let small = ["train", file, "--runs", runs, "--hidden-size", "8", "--max-minutes", "1e-9"];
             let trained = output(&[&small, hold_out, &batch].concat());
             assert_eq!(trained.status.code(), Some(if enough { 0 } else { 4 }), "{hold_out:?}: {trained:?}");
+            if enough {
+                let report = &serde_json::from_slice::<serde_json::Value>(&checked.stdout).unwrap()["report"];
+                let length = format!(" {} epochs of {} steps, ", report["epochs"], report["epoch_steps"]);
+                assert!(text(&trained.stderr).contains(&length), "{length}: {trained:?}");
+            }
         }
     }
     assert_ne!(counts[0], counts[3], "bridges have windows of their own");

@@ -459,7 +459,13 @@ fn signals_stop_within_the_epoch_and_the_run_goes_on_as_if_never_stopped() {
         assert_eq!(env["resumed"].as_array().unwrap().len(), 1);
     }
     success(train("limit").args(["--max-minutes", "1e-4"]));
-    assert!(desk.records("runs/limit").len() < 2);
+    let done = desk.records("runs/limit").len();
+    assert!(done < 2);
+    let walk = success(&mut desk.program(&["generate", "limit", "--frames", "2", "-o", "walk.npz"]));
+    let note = format!("note: runs/limit/checkpoints/last.safetensors is of {done} of 2 epochs\n");
+    assert_eq!(text(&walk.stderr), note);
+    let whole = success(&mut desk.program(&["generate", "whole", "--frames", "2", "-o", "whole.npz"]));
+    assert_eq!(text(&whole.stderr), "");
     success(&mut desk.program(&["train", "--resume", "limit", "--quiet", "--max-minutes", "0"]));
     assert!(desk.outcome("runs/whole") == desk.outcome("runs/limit"));
 }

@@ -67,6 +67,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let gate: Option<Gate> = args.gate.load("docs/quality.md")?;
     let (file, _) = checkpoint_file(&args.runs, &args.run)?;
     let trained = Trained::load(&file)?;
+    trained.unfinished().iter().for_each(|note| eprintln!("{note}"));
     let source = trained.source(&args.data)?;
     let backend = args.compute.open()?;
     let report = Bench::new(trained, source, backend.as_ref())?.measure(&Options { walks, frames, seed: args.seed })?;

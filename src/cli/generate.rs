@@ -100,6 +100,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     };
     let (file, _) = checkpoint_file(&args.runs, run)?;
     let trained = Trained::load(&file)?;
+    trained.unfinished().iter().for_each(|note| eprintln!("{note}"));
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
         return Err(Error::Usage(format!("--temperature is {}, expected a number of 0 or more", args.temperature)));
     }

@@ -103,7 +103,9 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     match &meta.progress {
         Some(p) if meta.is_controller() => line(format_args!("trained {} updates, {} steps", p.epoch - 1, p.step)),
         Some(p) => {
-            line(format_args!("trained {} epochs and {} mini-batches, {} steps", p.epoch - 1, p.minibatch, p.step))
+            let next =
+                if p.minibatch == 0 { String::new() } else { format!(", the next to mini-batch {}", p.minibatch) };
+            line(format_args!("trained {}{next}: {}", counted(p.epoch - 1, "epoch"), counted(p.step as usize, "step")))
         }
         None => {}
     }

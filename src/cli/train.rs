@@ -1,5 +1,6 @@
 //! `mvae-fast train`: opens device, data and run folder, trains, and says what came of it.
 use super::{TrainArgs, absolute, checkpoint_file, population, print, run_folder};
+use crate::checkpoint::Progress;
 use crate::config::Config;
 use crate::quality::text::fixed;
 use crate::record::EpochRecord;
@@ -71,18 +72,18 @@ pub fn train(args: &TrainArgs) -> Result<()> {
         return print(&format!("{result}\n"));
     }
     match last {
-        Some(last) => print(&summary(&config, last, &path)),
+        Some(last) => print(&summary(&config, &setup.at, last, &path)),
         None => print(&format!("no epoch was finished\ncontinue: mvae-fast train --resume {path}\n")),
     }
 }
 
 /// What a person wants to know at the end.
-fn summary(config: &Config, last: &EpochRecord, path: &str) -> String {
+fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> String {
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments| writeln!(text, "{args}").expect("memory takes every write");
     let state = if last.epoch == config.epochs() { "trained" } else { "stopped" };
-    let elapsed = crate::progress::minutes(last.timing.elapsed_seconds);
-    line(format_args!("{state} {} of {} epochs, {} steps, in {elapsed}", last.epoch, config.epochs(), last.step));
+    let elapsed = crate::progress::minutes(at.elapsed_seconds);
+    line(format_args!("{state} {} of {} epochs, {} steps, in {elapsed}", last.epoch, config.epochs(), at.step));
     line(format_args!("{}", last.losses()));
     if let Some(v) = &last.validation {
         if let Some(error) = v.one_step_error {

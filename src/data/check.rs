@@ -66,6 +66,10 @@ pub struct Report {
     pub batch_size: usize,
     /// Whole mini-batches of an epoch.
     pub batches: usize,
+    /// Epochs of a training.
+    pub epochs: usize,
+    /// Steps of an epoch.
+    pub epoch_steps: usize,
     /// Whether training can start; the reasons why not are in `problems`.
     pub ready: bool,
     /// What must be mended first.
@@ -183,6 +187,8 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
         held_out: held_out.iter().map(|clip| [clip.start, clip.end]).collect(),
         batch_size: config.batch_size,
         batches: windows / config.batch_size,
+        epochs: config.epochs(),
+        epoch_steps: windows / config.batch_size * config.rollout,
         ready: false,
         problems: Vec::new(),
         warnings: Vec::new(),
@@ -267,6 +273,7 @@ impl fmt::Display for Report {
             f,
             "windows     {windows}{mirrored}, {batches} mini-batches of {size} an epoch; {held_out} more are held out"
         )?;
+        writeln!(f, "training    {} of {} steps", counted(self.epochs, "epoch"), self.epoch_steps)?;
         if let Some(note) = &self.mirror_note {
             writeln!(f, "{note}")?;
         }
