@@ -35,16 +35,16 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     while training.epoch()? {}
     let (records, console) = training.end()?;
     if !run.finished() {
-        console.say(&stopped_by(stop, run.config, folder.path())?);
+        console.say(&stopped_by(stop, run.config.max_minutes, folder.path())?);
     }
     Ok(records)
 }
 
 /// What to say when runs ended before their end, unless a signal did it, which is the error; how to go on stands in what is
 /// printed at the end.
-pub fn stopped_by(stop: &AtomicUsize, config: &Config, run: &Path) -> Result<String> {
+pub fn stopped_by(stop: &AtomicUsize, max_minutes: Option<f64>, run: &Path) -> Result<String> {
     match stop.load(Ordering::Relaxed) {
-        0 => Ok(format!("stopped after --max-minutes {}", config.max_minutes.unwrap_or_default())),
+        0 => Ok(format!("stopped after --max-minutes {}", max_minutes.unwrap_or_default())),
         signal => Err(Error::Stopped { signal: signal as i32, run: run.to_owned() }),
     }
 }

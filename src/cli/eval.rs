@@ -1,10 +1,9 @@
 //! `mvae-fast eval`: measures a trained model, and holds it against thresholds.
 use super::compute::Compute;
 use super::gate::GateArg;
-use super::{checkpoint_file, print};
+use super::{print, trained};
 use crate::quality::gate::{self, Gate};
 use crate::quality::{Bench, Options};
-use crate::trained::Trained;
 use crate::{Error, Result};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -65,9 +64,8 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         )));
     }
     let gate: Option<Gate> = args.gate.load("docs/quality.md")?;
-    let (file, _) = checkpoint_file(&args.runs, &args.run)?;
-    let trained = Trained::load(&file)?;
-    trained.unfinished().iter().for_each(|note| eprintln!("{note}"));
+    let trained = trained(&args.runs, &args.run)?;
+    let file = trained.path.clone();
     let source = trained.source(&args.data)?;
     let backend = args.compute.open()?;
     let report = Bench::new(trained, source, backend.as_ref())?.measure(&Options { walks, frames, seed: args.seed })?;

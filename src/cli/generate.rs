@@ -3,7 +3,7 @@ use super::compute::Compute;
 use super::controlled;
 use super::export::find_clip;
 use super::output::Output;
-use super::{checkpoint_file, print};
+use super::{print, trained};
 use crate::data::npz::Extra;
 use crate::data::{Dataset, counted, npz, windows};
 use crate::generate::{Latents, Motion, frames_to_encode};
@@ -98,9 +98,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
         (Some(controller), _) => return controlled::generate(args, controller),
         (None, run) => run.as_ref().expect("clap asks for one of the two"),
     };
-    let (file, _) = checkpoint_file(&args.runs, run)?;
-    let trained = Trained::load(&file)?;
-    trained.unfinished().iter().for_each(|note| eprintln!("{note}"));
+    let trained = trained(&args.runs, run)?;
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
         return Err(Error::Usage(format!("--temperature is {}, expected a number of 0 or more", args.temperature)));
     }
@@ -132,7 +130,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
             json!({ "clip": clip_name(&source.set, clip), "frame": frame })
         });
         let result = json!({
-            "checkpoint": file, "files": files, "characters": motion.characters, "frames": motion.frames,
+            "checkpoint": trained.path, "files": files, "characters": motion.characters, "frames": motion.frames,
             "fps": set.fps(), "starts": starts.collect::<Vec<_>>(), "seconds": seconds,
             "nonfinite": lost.iter().map(|(character, _)| character).collect::<Vec<_>>(),
         });

@@ -21,6 +21,7 @@ use crate::backend::Device;
 use crate::config::{Config, Overrides, Preset, Variant, layers};
 use crate::data::{check, counted, npz, synth};
 use crate::run::folder::RunFolder;
+use crate::trained::Trained;
 use crate::{Error, Result};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -385,6 +386,13 @@ fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder
     }
     let what = format!("no such file, and no run of that name in {}", runs.display());
     Err(Error::checkpoint(run, what, "check the path, or give --runs"))
+}
+
+/// The model of a run, or of a checkpoint file; says so when it is of a run that has not ended.
+fn trained(runs: &Path, run: &Path) -> Result<Trained> {
+    let trained = Trained::load(&checkpoint_file(runs, run)?.0)?;
+    trained.unfinished().iter().for_each(|note| eprintln!("{note}"));
+    Ok(trained)
 }
 
 /// Lets every flag that takes a value take a negative number, so that one is refused in words of ours, and one that takes true

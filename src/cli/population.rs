@@ -192,7 +192,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     let finished = setups.iter().filter(|setup| setup.finished()).count();
     if finished + failed.len() < runs {
         let stopped = setups.iter().find(|setup| !setup.finished()).expect("there is one");
-        say(trainer::stopped_by(&stop, stopped.config, &path)?);
+        say(trainer::stopped_by(&stop, stopped.config.max_minutes, &path)?);
     }
     let rows = members.iter().zip(&folders).map(|(member, folder)| Row::new(&member.name, folder));
     let rows = rows.collect::<Result<Vec<_>>>()?;

@@ -14,6 +14,7 @@ use crate::run::folder::RunFolder;
 use crate::run::logs::{self, Logs};
 use crate::run::report;
 use crate::step::adam_state;
+use crate::trainer::stopped_by;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -29,8 +30,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     console.say(&opening(run));
     let before = run.at.elapsed_seconds;
     let elapsed = || before + begun.elapsed().as_secs_f64();
-    let late = || c.max_minutes.filter(|limit| begun.elapsed().as_secs_f64() > 60.0 * limit);
-    let stopped = || stop.load(Ordering::Relaxed) != 0 || late().is_some();
+    let limit = c.max_minutes.unwrap_or(f64::INFINITY);
+    let stopped = || stop.load(Ordering::Relaxed) != 0 || begun.elapsed().as_secs_f64() > 60.0 * limit;
     let mut saved = Instant::now();
     while !run.finished() {
         let update_begun = Instant::now();
@@ -58,16 +59,10 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     }
     save(run, folder, &logs, &records, elapsed())?;
     console.finish();
-    if run.finished() {
-        return Ok(records);
+    if !run.finished() {
+        console.say(&stopped_by(stop, c.max_minutes, folder.path())?);
     }
-    match stop.load(Ordering::Relaxed) {
-        0 => {
-            console.say(&format!("stopped after --max-minutes {}", late().unwrap_or_default()));
-            Ok(records)
-        }
-        signal => Err(Error::Stopped { signal: signal as i32, run: folder.path().to_owned() }),
-    }
+    Ok(records)
 }
 
 /// Lets the policy explore for the steps of a rollout. Errors: those of the backend.

@@ -144,6 +144,7 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
     let bridged = Bridged::new(&trained_on, &split.train, config.bridge_clips, &statistics.std, span);
     let [windows, held_out_windows] =
         [&bridged.stretches(), &split.validation].map(|clips| windows::starts(clips, span).len());
+    let batches = windows / config.batch_size;
     let held_out = split.before(dataset.num_frames()).validation;
     let joints = joints(dataset.frame_size);
     let non_finite = || (0..dataset.frames.len()).filter(|&i| !dataset.frames[i].is_finite());
@@ -186,9 +187,9 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
         held_out_windows,
         held_out: held_out.iter().map(|clip| [clip.start, clip.end]).collect(),
         batch_size: config.batch_size,
-        batches: windows / config.batch_size,
+        batches,
         epochs: config.epochs(),
-        epoch_steps: windows / config.batch_size * config.rollout,
+        epoch_steps: batches * config.rollout,
         ready: false,
         problems: Vec::new(),
         warnings: Vec::new(),
