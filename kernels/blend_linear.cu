@@ -1,6 +1,7 @@
 // A linear layer on [z | h], never stored, whose weights are blended per sample from E experts, with the activation fused.
 //   each[b,e,o] = sum_i [z|h][b,i] w[e,i,o]
 //   y[b,o]      = act(sum_e gate[b,e] (each[b,e,o] + bias[e,o]))
+//   dy          of the mean squared error, if there is a target: 2 (y - target) / (B O)
 //   dy          becomes the gradient before the activation (backward_gate, unless who wrote it has done that)
 //   dgate[b,e]  = sum_o dy[b,o] (each[b,e,o] + bias[e,o])           deach[b,e,o] = gate[b,e] dy[b,o]
 //   dz|dh       = sum_e gate[b,e] sum_o dy[b,o] w[e,i,o]
@@ -14,6 +15,7 @@
 
 struct BlendLinear {                         // field for field: src/ops/blend_linear.rs
   const float *z, *h, *gate, *w, *bias;      // [B, L]   [B, I - L]   [B, E] rows sum to 1   [E, I, O]   [E, O]
+  const float* target;                       // [B, O] or absent
   float *y, *each, *dy, *deach;              // [B, O]   [B, E, O] absent without gradients   [B, O]   [B, E, O]
   float *dz, *dh, *dgate, *dw, *dbias;       // shapes of z, h, gate, w, bias; the first three may be absent
   u32 b, l, i, o, e, act;                    // samples, latent, inputs, outputs, experts, activation
@@ -85,7 +87,9 @@ DEVICE void blend_linear_forward(Where at, const BlendLinear& a, BlendShared<Til
         if (a.each) a.each[(u64(b) * a.e + e) * a.o + o] = sum;
         return sum + a.bias[e * a.o + o];
       },
-      [&](u32 b, u32 o, float blend) { a.y[u64(b) * a.o + o] = activate(a.act, blend); });
+      [&](u32 b, u32 o, float blend) {
+        put_output(a.y, a.dy, a.target, u64(a.b) * a.o, u64(b) * a.o + o, activate(a.act, blend));
+      });
 }
 KERNEL(blend_linear_forward, BlendLinear, BlendTile, 256)
 VARIANT(blend_linear_forward, bf16x3, BlendLinear, BlendTile_bf16x3, 128)

@@ -11,10 +11,10 @@
 struct Gate {                                   // field for field: src/ops/gate.rs
   const float *z, *c;                           // [B, L]   [B, C]
   const float *w1, *bias1, *w2, *bias2;         // [G, L + C]   [G]   [G, G]   [G]
-  const float *w3, *bias3, *dgate;              // [E, G]   [E]   [B, E]
+  const float *w3, *bias3, *dgate;              // [E, G]   [E]   [P, B, E] parts whose sum is the gradient
   float *h1, *h2, *logits, *gate;               // [B, G]   [B, G]   [B, E]   [B, E]
   float *dlogits, *dh2, *dh1, *dz;              // [B, E]   [B, G]   [B, G]   [B, L] or absent
-  u32 b, l, cc, g, e, add_dz;
+  u32 b, l, cc, g, e, add_dz, p, pad;
 };
 struct GateShared {
   float parts[32 * WARPS];
@@ -82,12 +82,17 @@ KERNEL(gate_forward, Gate, NoShared, 256)
 
 DEVICE void gate_backward(Where at, const Gate& a, GateShared& shared) {
   for (u32 b = at.block; b < a.b; b += at.blocks) {
-    const float *gate = a.gate + u64(b) * a.e, *dgate = a.dgate + u64(b) * a.e;
+    const float* gate = a.gate + u64(b) * a.e;
+    auto dgate = [&](u32 e) {
+      float sum = 0;
+      for (u32 part = 0; part < a.p; ++part) sum += a.dgate[(u64(part) * a.b + b) * a.e + e];
+      return sum;
+    };
     float *dlogits = a.dlogits + u64(b) * a.e, *dh2 = a.dh2 + u64(b) * a.g, *dh1 = a.dh1 + u64(b) * a.g;
     for (u32 e = at.thread; e < a.e; e += at.threads) {
       float mean = 0;
-      for (u32 i = 0; i < a.e; ++i) mean += gate[i] * dgate[i];
-      dlogits[e] = gate[e] * (dgate[e] - mean);
+      for (u32 i = 0; i < a.e; ++i) mean += gate[i] * dgate(i);
+      dlogits[e] = gate[e] * (dgate(e) - mean);
     }
     block_sync();  // dlogits are there
     gate_layer_back(at, a.g, a.g, a.e, dlogits, a.w3, shared,

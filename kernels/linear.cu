@@ -1,5 +1,6 @@
 // A dense layer on [x | h], which is never stored, with the activation fused. I = X + H inputs.
 //   y[b,o]    = act(sum_i [x|h][b,i] w[o,i] + bias[o])
+//   dy        of the mean squared error, if there is a target: 2 (y - target) / (B O)
 //   dy        becomes the gradient before the activation (backward_act), then
 //   dx|dh     = sum_o dy[b,o] w[o,i], then the gradient before the activation that made x or h, if this is its last part
 //   dw[o,i]   = sum_b dy[b,o] [x|h][b,i]        dbias[o] = sum_b dy[b,o]
@@ -10,6 +11,7 @@
 
 struct Linear {                          // field for field: src/ops/linear.rs
   const float *x, *h, *w, *bias;         // [B, X]   [B, H] or absent   [O, I]   [O]
+  const float* target;                   // [B, O] or absent
   float *y, *dy;                         // [B, O]
   float *dx, *dh, *dw, *dbias;           // [B, X] or absent   [B, H] or absent   [O, I]   [O]
   u32 b, xc, hc, o, act;                 // samples, columns of x and h, outputs, activation
@@ -35,7 +37,9 @@ DEVICE void linear_forward(Where at, const Linear& a, Tile& shared) {
       at, shared, 1, a.b, a.o, inputs,
       matrix<INNER>(linear_fours(a), [&](u32, u32 b, u32 i) { return linear_input(a, b, i); }),
       matrix<INNER>(fours(a.w, inputs), [&](u32, u32 o, u32 i) { return a.w + u64(o) * inputs + i; }),
-      [&](u32, u32 b, u32 o, float sum) { a.y[u64(b) * a.o + o] = activate(a.act, sum + a.bias[o]); });
+      [&](u32, u32 b, u32 o, float sum) {
+        put_output(a.y, a.dy, a.target, u64(a.b) * a.o, u64(b) * a.o + o, activate(a.act, sum + a.bias[o]));
+      });
 }
 KERNEL(linear_forward, Linear, LinearTile, 256)
 VARIANT(linear_forward, bf16x3, Linear, LinearTile_bf16x3, 256)

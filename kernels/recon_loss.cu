@@ -1,6 +1,5 @@
 // Reconstruction loss, X = future frames * features.
 //   losses[RECON] = sum (y - truth)^2 / (B X)       summed in double precision, by one block
-//   dy[b,x]       = 2 (y - truth) / (B X)
 #pragma once
 #include "reduce.cuh"
 #include "state.cuh"
@@ -8,7 +7,6 @@
 struct ReconLoss {            // field for field: src/ops/recon_loss.rs
   const float *y, *truth;     // [B, X]
   double* losses;             // [LOSSES] RECON is written
-  float* dy;                  // [B, X] overwritten
   u32 b, x;
 };
 struct Sums {
@@ -27,11 +25,3 @@ DEVICE void recon_loss_forward(Where at, const ReconLoss& a, Sums& shared) {
   if (at.thread == 0) a.losses[RECON] = sum / double(n);
 }
 KERNEL(recon_loss_forward, ReconLoss, Sums, 1024)
-
-DEVICE void recon_loss_backward(Where at, const ReconLoss& a, NoShared&) {
-  const u64 n = u64(a.b) * a.x;
-  const float scale = float(2.0 / double(n));
-  for (u64 i = u64(at.block) * at.threads + at.thread; i < n; i += u64(at.blocks) * at.threads)
-    a.dy[i] = scale * (a.y[i] - a.truth[i]);
-}
-KERNEL(recon_loss_backward, ReconLoss, NoShared, 256)

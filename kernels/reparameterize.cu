@@ -3,7 +3,7 @@
 //   kl[l] = -1/2 mean_b (1 + logvar - mu^2 - sigma^2)         losses[KL] = max(0, mean_l kl[l])
 //   losses[REGULARIZER] = mean_l max(kl[l], free_bits), or losses[KL] when free_bits is 0
 //   dmu = dz + weight mu / (B L)     dlogvar = dz eps sigma / 2 + weight (sigma^2 - 1) / (2 B L)
-// where weight is losses[WEIGHT], or 0 where the KL is clamped or costs nothing. A sample is one block's; so is the KL, the share
+// where dz is the sum of that here and further parts, and weight is losses[WEIGHT], or 0 where the KL is clamped or costs nothing. A sample is one block's; so is the KL, the share
 // after the last sample, whose sums run in double precision, a latent dimension being one warp's.
 #pragma once
 #include "reduce.cuh"
@@ -11,11 +11,12 @@
 
 struct Reparameterize {                    // field for field: src/ops/reparameterize.rs
   const float *mu, *logvar, *eps, *dz;     // [B, L]
+  const float* parts;                      // [P, B, L] or absent
   float *z, *sigma;                        // [B, L]
   double *kl, *losses;                     // [L]   [LOSSES] KL and REGULARIZER are written
   float *dmu, *dlogvar;                    // [B, L] overwritten
   double free_bits;
-  u32 b, l;
+  u32 b, l, p, pad;
 };
 
 struct ReparameterizeShared {
@@ -69,7 +70,9 @@ DEVICE void reparameterize_backward(Where at, const Reparameterize& a, NoShared&
       const u64 i = u64(b) * a.l + l;
       const bool costs = a.free_bits > 0 ? a.kl[l] > a.free_bits : sum >= 0;
       const float weight = costs ? float(a.losses[WEIGHT] / n) : 0.0f;
-      const float dz = a.dz[i], sigma = a.sigma[i];
+      const float sigma = a.sigma[i];
+      float dz = a.dz[i];
+      for (u32 part = 0; part < a.p; ++part) dz += a.parts[part * u64(a.b) * a.l + i];
       a.dmu[i] = dz + weight * a.mu[i];
       a.dlogvar[i] = 0.5f * (dz * a.eps[i] * sigma + weight * (sigma * sigma - 1));
     }

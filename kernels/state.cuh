@@ -33,6 +33,12 @@ DEVICE float pull_back(u32 act, float y, float dy) {
   return dy;
 }
 
+// y[i] = value, of n numbers; with a target, dy[i] is the gradient of the mean squared error to that.
+DEVICE void put_output(float* y, float* dy, const float* target, u64 n, u64 i, float value) {
+  y[i] = value;
+  if (target) dy[i] = float(2.0 / double(n)) * (value - target[i]);
+}
+
 // dx[i] = value, or added to what is there; then the gradient before the activation that made x.
 DEVICE void put_back(float* dx, const float* x, u64 i, u32 act, u32 add, float value) {
   if (add) value += dx[i];

@@ -76,6 +76,10 @@ struct Builder<'a, T> {
     parameters: &'a Parameters<T>,
     batch: usize,
     training: bool,
+    /// What `prediction` is to be.
+    truth: Mat<T>,
+    /// What the layer makes whose outputs are compared with the truth.
+    prediction: Mat<T>,
 }
 
 impl<T: Real> Builder<'_, T> {
@@ -100,7 +104,8 @@ impl<T: Real> Builder<'_, T> {
         act: Activation,
     ) -> Result<()> {
         let (w, bias) = (self.parameter(&format!("{name}.weight")), self.parameter(&format!("{name}.bias")));
-        to.push(Box::new(Linear::new(x, h, w, bias, y, act)?));
+        let layer = Linear::new(x, h, w, bias, y, act)?;
+        to.push(Box::new(if y.value == self.prediction { layer.toward(self.truth)? } else { layer }));
         Ok(())
     }
 
@@ -134,14 +139,18 @@ impl<T: Real> Network<T> {
     ) -> Result<Self> {
         let (latent_size, hidden, experts) = (config.latent_size, config.hidden_size, config.experts);
         let x_size = config.frame_size * config.future_predictions;
-        let mut b = Builder { arena, parameters, batch, training };
-        let condition = b.arena.mat(batch, config.frame_size * config.condition_frames);
-        let truth = b.arena.mat(batch, x_size);
-        let losses = b.arena.mat(1, LOSSES);
+        let condition = arena.mat(batch, config.frame_size * config.condition_frames);
+        let truth = arena.mat(batch, x_size);
+        let losses = arena.mat(1, LOSSES);
+        let mut b = Builder { arena, parameters, batch, training, truth, prediction: Mat::NONE };
         let (x, c) = (Var::constant(truth), Var::constant(condition));
         let (mu, z) = (b.var(batch, latent_size), b.var(batch, latent_size));
         let (mut encoder, mut decoder): (Operations, Operations) = Default::default();
 
+        // What each blended layer adds to the gradients of latent and gate, so that they need not wait for one another.
+        let blended = training && config.variant == Variant::Mixture;
+        let mut parts = |cols| if blended { b.arena.mat(3 * batch, cols) } else { Mat::NONE };
+        let (parts_of_z, parts_of_gate) = (parts(latent_size), parts(experts));
         let (mut eps, mut logvar, mut action, mut code) = (Mat::NONE, Var::none(), Mat::NONE, Mat::NONE);
         let latent = if config.variant == Variant::Vq {
             let [h1, h2, h3] = [(); 3].map(|()| b.var(batch, hidden));
@@ -166,7 +175,8 @@ impl<T: Real> Network<T> {
             b.dense(&mut encoder, &name("mu"), x, h2, mu, Activation::None)?;
             b.dense(&mut encoder, &name("logvar"), x, h2, logvar, Activation::None)?;
             eps = b.arena.mat(batch, latent_size);
-            Latent::Gaussian(Reparameterize::new(b.arena, (mu, logvar), eps, z, losses, free_bits)?)
+            let op = Reparameterize::new(b.arena, (mu, logvar), eps, z, losses, free_bits)?;
+            Latent::Gaussian(if blended { op.with_parts(parts_of_z)? } else { op })
         };
 
         let (mut gate, mut each, mut drawn) = (Var::none(), Var::none(), Mat::NONE);
@@ -186,21 +196,28 @@ impl<T: Real> Network<T> {
             loss = Loss::Specialist(SpecialistLoss::new(b.arena, each, gate, truth, drawn, prediction, losses)?);
         } else {
             let y = b.var(batch, x_size);
+            b.prediction = y.value;
             match config.variant {
                 Variant::Mixture => {
                     let [g1, g2] = [(); 2].map(|()| b.var(batch, config.gate_hidden_size));
                     let logits = b.var(batch, experts);
-                    gate = b.var(batch, experts);
+                    gate = Var::constant(b.arena.mat(batch, experts));
                     let layers = [0, 2, 4].map(|i| {
                         ["weight", "bias"].map(|part| b.parameter(&format!("decoder.gate.{i}.{part}"))).into()
                     });
-                    decoder.push(Box::new(Gate::new(z, c, layers, [g1, g2], logits, gate)?));
+                    let op = Gate::new(z, c, layers, [g1, g2], logits, gate)?;
+                    decoder.push(Box::new(if blended { op.with_parts(parts_of_gate)? } else { op }));
                     let (h1, h2) = (b.var(batch, hidden), b.var(batch, hidden));
                     for (i, (h, y, act)) in
                         [(c, h1, Elu), (h1, h2, Elu), (h2, y, Activation::None)].into_iter().enumerate()
                     {
                         let (w, bias) = (b.parameter(&format!("decoder.w{i}")), b.parameter(&format!("decoder.b{i}")));
-                        decoder.push(Box::new(BlendLinear::new(b.arena, z, h, gate, w, bias, y, act)?));
+                        let part = |parts: Mat<T>| if blended { parts.rows_at(i * batch, batch) } else { Mat::NONE };
+                        let (z, gate) =
+                            (Var { grad: part(parts_of_z), ..z }, Var { grad: part(parts_of_gate), ..gate });
+                        let layer = BlendLinear::new(b.arena, z, h, gate, w, bias, y, act)?;
+                        let last = y.value == b.prediction;
+                        decoder.push(Box::new(if last { layer.toward(truth)? } else { layer }));
                     }
                 }
                 Variant::Posevae => {
@@ -215,7 +232,7 @@ impl<T: Real> Network<T> {
                 }
             }
             prediction = y.value;
-            loss = Loss::Recon(ReconLoss::new(y, truth, losses)?);
+            loss = Loss::Recon(ReconLoss::new(y.value, truth, losses)?);
         }
         let reconcile = if config.position_gain < 1.0 {
             let (x, y, [scale, shift]) = (prediction, b.arena.mat(batch, x_size), parameters.normalization);

@@ -139,7 +139,7 @@ fn phases_of_a_step() {
         "{} rows; modelled, not measured: {step:.1} us a step, {idle:.1} of which a block waits; {least:.1} if what floats took no time",
         phases.parts.len()
     );
-    assert_eq!(phases.count, 16);
+    assert_eq!(phases.count, 15);
 }
 
 /// What a graph would be, which docs/benchmarks.md tells, too: **a model**, of [`modelled`] and 1.24 us to start a node. Nodes take what

@@ -4,7 +4,7 @@
 //! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient. Where there
 //! will be no gradient it is not kept.
 use super::activation::Activation;
-use super::linear::{cpu::column_sums, cpu::pull_back, weight_tiles};
+use super::linear::{cpu::column_sums, cpu::pull_back, cpu::toward, weight_tiles};
 use super::{Operation, ROWS, expect};
 use crate::Result;
 use crate::arena::{Arena, Mat as Place, Var};
@@ -26,13 +26,16 @@ crate::kernel_args! {
         w: T [e * i * o],
         /// [E, O].
         bias: T [e * o],
+        /// [B, O]; absent unless the loss is the mean squared error to it.
+        target: T [b * o],
     }
     writes {
         /// [B, O] after the activation.
         y: T [b * o],
         /// [B, E, O] output of each expert, without its bias; absent where there will be no gradient.
         each: T [b * e * o],
-        /// [B, O]; before the activation, into which `backward_gate` turns it unless who wrote it has.
+        /// [B, O], which `forward` writes if there is a target; before the activation, into which `backward_gate` turns it unless who
+        /// wrote it has.
         dy: T [b * o],
         /// [B, E, O] gate times dy.
         deach: T [b * e * o],
@@ -89,6 +92,7 @@ pub struct BlendLinear<T> {
     each: Place<T>,
     deach: Place<T>,
     act: Activation,
+    target: Place<T>,
 }
 
 impl<T: Real> BlendLinear<T> {
@@ -114,7 +118,14 @@ impl<T: Real> BlendLinear<T> {
         }
         let mut kept = || if y.grad.is_none() { Place::NONE } else { arena.mat(y.rows(), experts * y.cols()) };
         let [each, deach] = [kept(), kept()];
-        Ok(BlendLinear { z, h, gate, w, bias, y, each, deach, act })
+        Ok(BlendLinear { z, h, gate, w, bias, y, each, deach, act, target: Place::NONE })
+    }
+
+    /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its gradient. Errors: shapes that do not fit.
+    pub fn toward(self, target: Place<T>) -> Result<Self> {
+        expect("blend_linear", "target columns", target.cols(), self.y.cols(), "one an output")?;
+        expect("blend_linear", "target rows", target.rows(), self.y.rows(), "one a sample")?;
+        Ok(BlendLinear { target: if self.y.grad.is_none() { Place::NONE } else { target }, ..self })
     }
 
     /// A block a tile of 32 samples (on tensor cores: 16) by 8 columns of all experts.
@@ -132,6 +143,7 @@ impl<T: Real> BlendLinear<T> {
             gate: self.gate.value.into(),
             w: self.w.value.into(),
             bias: self.bias.value.into(),
+            target: self.target.into(),
             y: self.y.value.into(),
             each: self.each.into(),
             dy: self.y.grad.into(),
@@ -160,14 +172,18 @@ impl<T: Real> BlendLinear<T> {
 
 impl<T: Real> Operation for BlendLinear<T> {
     fn forward(&self, plan: &mut Plan) {
-        let none = Ptr::NONE;
+        let (all, none) = (self.args(), Ptr::NONE);
+        let dy = if self.target.is_none() { none } else { all.dy };
         plan.push(
             "blend_linear_forward",
             self.tiles(self.y.cols(), self.z.cols() + self.h.cols()),
-            &[Output::whole("y"), Output::whole("each")],
-            Args { dy: none, deach: none, dz: none, dh: none, dgate: none, dw: none, dbias: none, ..self.args() },
+            &["y", "each", "dy"].map(Output::whole),
+            Args { dy, deach: none, dz: none, dh: none, dgate: none, dw: none, dbias: none, ..all },
             cpu::forward::<T>,
         );
+        if !self.target.is_none() {
+            assert_eq!(plan.accumulate(self.y.grad), 0, "what is compared has no other reader");
+        }
         plan.activated(self.y.value, self.act);
     }
 
@@ -177,6 +193,7 @@ impl<T: Real> Operation for BlendLinear<T> {
             add_dh: plan.accumulate(self.h.grad),
             add_dgate: plan.accumulate(self.gate.grad),
             add_dw: plan.accumulate(self.w.grad),
+            target: Ptr::NONE,
             ..self.args()
         };
         // What a call does not touch is left out, so that it does not wait for who writes that.
@@ -184,7 +201,9 @@ impl<T: Real> Operation for BlendLinear<T> {
         let act = if plan.is_pulled_back(self.y.grad) { Activation::None } else { self.act };
         let to_gate = Args { act: act as u32, dz: none, dh: none, dw: none, dbias: none, ..args };
         let act_h = plan.pull_back(self.h, self.y.value) as u32;
-        let to_inputs = Args { act_h, y: none, each: none, dgate: none, dw: none, dbias: none, ..args };
+        let to_inputs = Args { y: none, each: none, dgate: none, dw: none, dbias: none, ..args };
+        let to_h = Args { act_h, z: none, dz: none, ..to_inputs };
+        let to_z = Args { h: none, dh: none, ..to_inputs };
         let to_weights = Args { y: none, each: none, dy: none, dz: none, dh: none, dgate: none, ..args };
         let (experts, inputs) = (self.bias.rows(), self.z.cols() + self.h.cols());
         let outputs = [Output::part("dy"), Output::whole("deach"), Output::sum("dgate", args.add_dgate)];
@@ -195,16 +214,19 @@ impl<T: Real> Operation for BlendLinear<T> {
             to_gate,
             cpu::backward_gate::<T>,
         );
-        if !(self.z.grad.is_none() && self.h.grad.is_none()) {
-            plan.push_apart(
-                "blend_linear_backward_x",
-                self.tiles(self.z.grad.cols() + self.h.grad.cols(), self.y.cols()),
-                &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
-                // Kernels blend in their tiles, and need not wait for gate times dy.
-                Args { deach: none, ..to_inputs },
-                to_inputs,
-                cpu::backward_x::<T>,
-            );
+        // Apart, as the layer before waits for one of them, and nobody for the other until all layers are done.
+        for (grad, args) in [(self.h.grad, to_h), (self.z.grad, to_z)] {
+            if !grad.is_none() {
+                plan.push_apart(
+                    "blend_linear_backward_x",
+                    self.tiles(grad.cols(), self.y.cols()),
+                    &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
+                    // Kernels blend in their tiles, and need not wait for gate times dy.
+                    Args { deach: none, ..args },
+                    args,
+                    cpu::backward_x::<T>,
+                );
+            }
         }
         plan.push(
             "blend_linear_backward_w",
@@ -220,7 +242,7 @@ impl<T: Real> Operation for BlendLinear<T> {
 pub mod cpu {
     use super::*;
 
-    /// each_e = [z | h] W_e, y = act(sum_e g_e (each_e + bias_e))
+    /// each_e = [z | h] W_e, y = act(sum_e g_e (each_e + bias_e)), and with a target dy
     pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, l, i, o, e, .. } = v;
         let c = i - l;
@@ -258,6 +280,7 @@ pub mod cpu {
                 act.apply(y);
             }
         });
+        toward(v.target, v.y, v.dy, o, team);
     }
 
     /// dy becomes the gradient before the activation; dgate_e = dy · (each_e + bias_e), deach_e = g_e dy

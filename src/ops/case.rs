@@ -165,6 +165,7 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         cases.push(linear(b, x, h, o, act, false));
     }
     cases.push(linear(3, 5, 2, 7, Elu, true));
+    cases.push(toward(5, 7, 11, Relu, None));
     for (b, l, h, o, e, act) in [
         (1, 1, 1, 1, 1, Identity),
         (3, 2, 3, 5, 2, Elu),
@@ -176,6 +177,8 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         cases.push(blend_linear(b, l, h, o, e, act, false));
     }
     cases.push(blend_linear(5, 2, 3, 7, 3, Elu, true));
+    cases.push(toward(64, 288, 267, Identity, Some((32, 6))));
+    cases.push(toward(5, 5, 11, Elu, Some((2, 3))));
     cases.extend(
         [(5, 2, 3, 7, 3), (17, 3, 7, 33, 6)].map(|(b, l, h, o, e)| blend_linear_without_gradient(b, l, h, o, e)),
     );
@@ -184,8 +187,10 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
         cases.push(gate(b, l, c, g, e, false));
     }
     cases.push(gate(5, 2, 3, 7, 3, true));
-    cases
-        .extend([(1, 1, 0.0), (3, 5, 0.0), (7, 13, 0.9), (64, 32, 0.0)].map(|(b, l, free)| reparameterize(b, l, free)));
+    cases.extend(
+        [(1, 1, 0.0, 0), (3, 5, 0.0, 1), (7, 13, 0.9, 0), (64, 32, 0.0, 3)]
+            .map(|(b, l, free, parts)| reparameterize(b, l, free, parts)),
+    );
     cases.extend([(1, 1), (3, 5), (5, 37), (64, 267)].map(|(b, x)| recon_loss(b, x)));
     cases.extend([(1, 1, 1), (3, 5, 2), (5, 37, 7), (64, 267, 6)].map(|(b, x, e)| specialist_loss(b, x, e)));
     cases.extend([(1, 1, 1, 1), (3, 2, 3, 3), (64, 1, 1, 22)].map(|(b, k, c, joints)| reconcile(b, k, c, joints)));
@@ -250,6 +255,34 @@ fn blend_linear<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize, act: 
     }
 }
 
+/// A layer of I inputs whose loss is the mean squared error to a target: dense, or blended with so many latent entries and experts.
+fn toward<T: Real>(b: usize, i: usize, o: usize, act: Activation, blended: Option<(usize, usize)>) -> Case<T> {
+    let case = match blended {
+        None => linear(b, i, 0, o, act, false),
+        Some((l, e)) => blend_linear(b, l, i - l, o, e, act, false),
+    };
+    let build: Build<T> = Box::new(move |arena| {
+        let (l, e) = blended.unwrap_or((i, 1));
+        let (z, y, losses) = (arena.var(b, l), arena.var(b, o), arena.mat(1, LOSSES));
+        let target = arena.mat(b, o);
+        let scale = (i as f64).powf(-0.5);
+        let mut inputs = vec![constant("target", target)];
+        let loss = ReconLoss::new(y.value, target, losses)?;
+        let layer: Box<dyn Operation> = if blended.is_none() {
+            let (w, bias) = (arena.var(o, i), arena.var(1, o));
+            inputs.extend([input("x", z, 1.0), input("w", w, scale), input("bias", bias, 1.0)]);
+            Box::new(Linear::new(z, Var::none(), w, bias, y, act)?.toward(target)?)
+        } else {
+            let (h, gate, w, bias) = (arena.var(b, i - l), arena.var(b, e), arena.var(e * i, o), arena.var(e, o));
+            inputs.extend([input("z", z, 1.0), input("h", h, 1.0), input("w", w, scale), input("bias", bias, 1.0)]);
+            inputs.push(Input { name: "gate", var: gate, fill: Fill::Simplex });
+            Box::new(BlendLinear::new(arena, z, h, gate, w, bias, y, act)?.toward(target)?)
+        };
+        Ok(Built::new(&[&*layer, &loss], inputs, vec![], losses))
+    });
+    Case { sizes: format!("{} toward a target", case.sizes), build, ..case }
+}
+
 /// The layer as a walk has it: experts' outputs are not kept.
 fn blend_linear_without_gradient<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize) -> Case<T> {
     let case = blend_linear(b, l, h, o, e, Elu, false);
@@ -307,16 +340,20 @@ fn gate<T: Real>(b: usize, l: usize, c: usize, g: usize, e: usize, twice: bool) 
             if !twice {
                 return Ok(Built::new(&[&first], inputs, vec![y], Mat::NONE));
             }
+            // The gradient of the second one's gate in parts.
             let (second, again) = op()?;
-            Ok(Built::new(&[&first, &second], inputs, vec![y, again], Mat::NONE))
+            let parts = arena.mat(2 * b, e);
+            let outputs = [0, 1].map(|i| Var { grad: parts.rows_at(i * b, b), ..again });
+            let second = second.with_parts(parts)?;
+            Ok(Built::new(&[&first, &second], inputs, [vec![y], outputs.to_vec()].concat(), Mat::NONE))
         }),
     }
 }
 
-fn reparameterize<T: Real>(b: usize, l: usize, free_bits: f64) -> Case<T> {
+fn reparameterize<T: Real>(b: usize, l: usize, free_bits: f64, parts: usize) -> Case<T> {
     Case {
         op: "reparameterize",
-        sizes: format!("b={b} l={l} free bits {free_bits}"),
+        sizes: format!("b={b} l={l} free bits {free_bits} parts {parts}"),
         full: b == 64,
         flops: [0.0; 2],
         terms: b,
@@ -324,8 +361,14 @@ fn reparameterize<T: Real>(b: usize, l: usize, free_bits: f64) -> Case<T> {
             let [mu, logvar, z] = [(); 3].map(|()| arena.var(b, l));
             let (eps, losses) = (arena.mat(b, l), arena.mat(1, LOSSES));
             let inputs = vec![input("mu", mu, 1.0), input("logvar", logvar, 1.0), constant("eps", eps)];
-            let op = Reparameterize::new(arena, (mu, logvar), eps, z, losses, free_bits)?;
-            Ok(Built::new(&[&op], inputs, vec![z], losses))
+            let mut op = Reparameterize::new(arena, (mu, logvar), eps, z, losses, free_bits)?;
+            let mut outputs = vec![z];
+            if parts > 0 {
+                let grads = arena.mat(parts * b, l);
+                op = op.with_parts(grads)?;
+                outputs.extend((0..parts).map(|i| Var { grad: grads.rows_at(i * b, b), ..z }));
+            }
+            Ok(Built::new(&[&op], inputs, outputs, losses))
         }),
     }
 }
@@ -338,9 +381,11 @@ fn recon_loss<T: Real>(b: usize, x: usize) -> Case<T> {
         flops: [0.0; 2],
         terms: 1,
         build: Box::new(move |arena| {
-            let (y, truth, losses) = (arena.var(b, x), arena.mat(b, x), arena.mat(1, LOSSES));
-            let inputs = vec![input("y", y, 1.0), constant("truth", truth)];
-            Ok(Built::new(&[&ReconLoss::new(y, truth, losses)?], inputs, vec![], losses))
+            let (y, truth, losses) = (arena.mat(b, x), arena.mat(b, x), arena.mat(1, LOSSES));
+            let mut plan = Plan::default();
+            ReconLoss::new(y, truth, losses)?.forward(&mut plan);
+            let built = Built::step(plan, vec![constant("y", y), constant("truth", truth)], vec![]);
+            Ok(Built { losses, ..built })
         }),
     }
 }

@@ -4,9 +4,10 @@ use super::activation::Activation::{Elu, None as Identity};
 use super::linear::{Linear, cpu::layer, cpu::pull_back};
 use super::{Operation, expect, softmax};
 use crate::Result;
-use crate::arena::Var;
+use crate::arena::{Mat as Place, Var};
 use crate::backend::gemm::{Mat, MatsMut, product};
 use crate::backend::team::Team;
+use crate::backend::vector;
 use crate::plan::{Grid, Output, Plan, Ptr, size};
 use crate::real::Real;
 
@@ -28,8 +29,8 @@ crate::kernel_args! {
         w3: T [e * g],
         /// \[E\].
         bias3: T [e],
-        /// [B, E].
-        dgate: T [b * e],
+        /// [P, B, E] parts of the gradient of the gate, which is their sum.
+        dgate: T [p * b * e],
     }
     writes {
         /// [B, G] first hidden layer.
@@ -62,6 +63,10 @@ crate::kernel_args! {
         e,
         /// 1: dz is added to.
         add_dz,
+        /// Parts of dgate.
+        p,
+        /// Keeps the number of sizes even.
+        pad,
     }
 }
 
@@ -73,6 +78,8 @@ pub struct Gate<T> {
     hidden: [Var<T>; 2],
     logits: Var<T>,
     y: Var<T>,
+    /// [P B, E] parts of the gradient of y.
+    dgate: Place<T>,
     /// For the gradients of the weights.
     dense: [Linear<T>; 3],
 }
@@ -98,7 +105,15 @@ impl<T: Real> Gate<T> {
             Linear::new(h1, Var::none(), w2, b2, h2, Elu)?,
             Linear::new(h2, Var::none(), w3, b3, logits, Identity)?,
         ];
-        Ok(Gate { z, c, layers, hidden, logits, y, dense })
+        Ok(Gate { z, c, layers, hidden, logits, y, dgate: y.grad, dense })
+    }
+
+    /// The same where the gradient of y is not one matrix but the sum of parts, [P B, E], each of which another operation writes: so
+    /// they need not wait for one another. Errors: shapes that do not fit.
+    pub fn with_parts(self, parts: Place<T>) -> Result<Self> {
+        expect("gate", "columns of parts", parts.cols(), self.y.cols(), "one an expert")?;
+        expect("gate", "rows of parts", parts.rows() % self.y.rows(), 0, "a multiple of the samples")?;
+        Ok(Gate { dgate: parts, ..self })
     }
 
     fn args(&self) -> Args<T> {
@@ -112,7 +127,7 @@ impl<T: Real> Gate<T> {
             bias2: bias2.value.into(),
             w3: w3.value.into(),
             bias3: bias3.value.into(),
-            dgate: self.y.grad.into(),
+            dgate: self.dgate.into(),
             h1: h1.value.into(),
             h2: h2.value.into(),
             logits: self.logits.value.into(),
@@ -127,6 +142,8 @@ impl<T: Real> Gate<T> {
             g: size(h1.cols()),
             e: size(self.y.cols()),
             add_dz: 0,
+            p: size(self.dgate.rows() / self.y.rows()),
+            pad: 0,
             scalar: Default::default(),
         }
     }
@@ -139,7 +156,7 @@ impl<T: Real> Operation for Gate<T> {
             "gate_forward",
             Grid::items(self.y.rows(), 256),
             &["h1", "h2", "logits", "gate"].map(Output::whole),
-            Args { dgate: none, dlogits: none, dh2: none, dh1: none, dz: none, ..self.args() },
+            Args { dgate: none, p: 0, dlogits: none, dh2: none, dh1: none, dz: none, ..self.args() },
             cpu::forward::<T>,
         );
         plan.in_shares(&[("z", self.z.cols())]);
@@ -180,7 +197,10 @@ pub mod cpu {
     /// dlogits, dh2 = dlogits W3, dh1 = dh2 W2, each before its activation; dz = dh1 W1z
     pub fn backward<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, l, cc, g, e, .. } = v;
-        softmax::cpu::pull_back(v.gate, v.dgate, e, v.dlogits);
+        let mut parts = v.dgate.chunks_exact(b * e);
+        v.dlogits.copy_from_slice(parts.next().expect("a gradient"));
+        parts.for_each(|part| vector::add_scaled(v.dlogits, T::one(), part));
+        softmax::cpu::pull_back(v.gate, v.dlogits, e);
         product(team, MatsMut::one(v.dh2, b, g, g), false, Mat::new(v.dlogits, b, e, e), Mat::new(v.w3, e, g, g));
         pull_back(Elu, v.h2, v.dh2, g, team);
         product(team, MatsMut::one(v.dh1, b, g, g), false, Mat::new(v.dh2, b, g, g), Mat::new(v.w2, g, g, g));

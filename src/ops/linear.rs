@@ -3,7 +3,7 @@
 use super::activation::Activation;
 use super::{Operation, ROWS, expect};
 use crate::Result;
-use crate::arena::Var;
+use crate::arena::{Mat as Place, Var};
 use crate::backend::gemm::{Mat, MatsMut, product, products};
 use crate::backend::team::{Team, pieces};
 use crate::backend::vector;
@@ -20,11 +20,14 @@ crate::kernel_args! {
         w: T [o * (xc + hc)],
         /// \[O\].
         bias: T [o],
+        /// [B, O]; absent unless the loss is the mean squared error to it.
+        target: T [b * o],
     }
     writes {
         /// [B, O] after the activation.
         y: T [b * o],
-        /// [B, O]; before the activation, into which `backward_act` turns it unless who wrote it has.
+        /// [B, O], which `forward` writes if there is a target; before the activation, into which `backward_act` turns it unless who
+        /// wrote it has.
         dy: T [b * o],
         /// [B, X]; absent when nobody needs it. See [`Plan::pull_back`].
         dx: T [b * xc],
@@ -82,6 +85,7 @@ pub struct Linear<T> {
     bias: Var<T>,
     y: Var<T>,
     act: Activation,
+    target: Place<T>,
 }
 
 impl<T: Real> Linear<T> {
@@ -94,7 +98,14 @@ impl<T: Real> Linear<T> {
         if !h.value.is_none() {
             expect("linear", "h rows", h.rows(), y.rows(), "one a sample")?;
         }
-        Ok(Linear { x, h, w, bias, y, act })
+        Ok(Linear { x, h, w, bias, y, act, target: Place::NONE })
+    }
+
+    /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its gradient. Errors: shapes that do not fit.
+    pub fn toward(self, target: Place<T>) -> Result<Self> {
+        expect("linear", "target columns", target.cols(), self.y.cols(), "one an output")?;
+        expect("linear", "target rows", target.rows(), self.y.rows(), "one a sample")?;
+        Ok(Linear { target: if self.y.grad.is_none() { Place::NONE } else { target }, ..self })
     }
 
     fn args(&self) -> Args<T> {
@@ -103,6 +114,7 @@ impl<T: Real> Linear<T> {
             h: self.h.value.into(),
             w: self.w.value.into(),
             bias: self.bias.value.into(),
+            target: self.target.into(),
             y: self.y.value.into(),
             dy: self.y.grad.into(),
             dx: self.x.grad.into(),
@@ -131,7 +143,7 @@ impl<T: Real> Linear<T> {
             "linear_backward_w",
             weight_tiles(1, self.w.rows(), self.w.cols(), self.y.rows()),
             &[Output::sum("dw", add_dw), Output::sum("dbias", add_dw)],
-            Args { y: none, dx: none, dh: none, add_dw, ..self.args() },
+            Args { target: none, y: none, dx: none, dh: none, add_dw, ..self.args() },
             cpu::backward_w::<T>,
         );
     }
@@ -139,20 +151,25 @@ impl<T: Real> Linear<T> {
 
 impl<T: Real> Operation for Linear<T> {
     fn forward(&self, plan: &mut Plan) {
+        let (all, none) = (self.args(), Ptr::NONE);
+        let dy = if self.target.is_none() { none } else { all.dy };
         plan.push(
             "linear_forward",
             tiles(self.y.rows(), self.y.cols(), self.w.cols()),
-            &[Output::whole("y")],
-            Args { dy: Ptr::NONE, dx: Ptr::NONE, dh: Ptr::NONE, dw: Ptr::NONE, dbias: Ptr::NONE, ..self.args() },
+            &[Output::whole("y"), Output::whole("dy")],
+            Args { dy, dx: none, dh: none, dw: none, dbias: none, ..all },
             cpu::forward::<T>,
         );
+        if !self.target.is_none() {
+            assert_eq!(plan.accumulate(self.y.grad), 0, "what is compared has no other reader");
+        }
         plan.activated(self.y.value, self.act);
     }
 
     fn backward(&self, plan: &mut Plan) {
         // What a call does not touch is left out, so that it does not wait for who writes that.
         let (all, none) = (self.args(), Ptr::NONE);
-        let to_inputs = Args { y: none, dw: none, dbias: none, ..all };
+        let to_inputs = Args { target: none, y: none, dw: none, dbias: none, ..all };
         if self.act != Activation::None && !plan.is_pulled_back(self.y.grad) {
             plan.push(
                 "linear_backward_act",
@@ -183,9 +200,21 @@ impl<T: Real> Operation for Linear<T> {
 pub mod cpu {
     use super::*;
 
-    /// y = act(x Wxᵀ + h Whᵀ + bias)
+    /// y = act(x Wxᵀ + h Whᵀ + bias), and with a target dy
     pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
         layer(team, [(v.x, v.xc), (v.h, v.hc)], (v.w, v.bias), Activation::of(v.act), v.y);
+        toward(v.target, v.y, v.dy, v.o, team);
+    }
+
+    /// dy [B, O] = 2 (y - target) / (B O), where there is a target
+    pub(in crate::ops) fn toward<T: Real>(target: &[T], y: &[T], dy: &mut [T], o: usize, team: &Team) {
+        let scale = T::of(2.0 / y.len() as f64);
+        if !target.is_empty() {
+            team.each(pieces(dy, ROWS * o), |task, dy| {
+                let at = task * ROWS * o;
+                vector::scaled_difference(dy, scale, &y[at..][..dy.len()], &target[at..][..dy.len()]);
+            });
+        }
     }
 
     /// y [B, O] = act(x Wxᵀ + h Whᵀ + bias), of x and h with their columns

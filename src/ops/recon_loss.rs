@@ -1,10 +1,12 @@
-//! Reconstruction loss: the mean over samples, future frames and features of (prediction - truth)^2.
+//! Reconstruction loss: the mean over samples, future frames and features of (prediction - truth)^2. Its gradient is written by the
+//! layer that makes the prediction: see `toward` of [`Linear`](super::linear::Linear::toward) and
+//! [`BlendLinear`](super::blend_linear::BlendLinear::toward).
 use super::{Operation, expect};
 use crate::Result;
-use crate::arena::{Mat, Var};
+use crate::arena::Mat;
 use crate::backend::team::Team;
 use crate::backend::vector;
-use crate::plan::{Grid, Output, Plan, Ptr, size};
+use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
 /// Entries of the buffer of losses, [`LOSSES`] f64 numbers, that a step fills.
@@ -43,8 +45,6 @@ crate::kernel_args! {
     writes {
         /// See [`slot`].
         losses: f64 [LOSSES],
-        /// [B, X].
-        dy: T [b * x],
     }
     sizes {
         /// Samples.
@@ -56,14 +56,14 @@ crate::kernel_args! {
 
 /// The operation.
 pub struct ReconLoss<T> {
-    y: Var<T>,
+    y: Mat<T>,
     truth: Mat<T>,
     losses: Mat<f64>,
 }
 
 impl<T: Real> ReconLoss<T> {
     /// Errors: shapes that do not fit.
-    pub fn new(y: Var<T>, truth: Mat<T>, losses: Mat<f64>) -> Result<Self> {
+    pub fn new(y: Mat<T>, truth: Mat<T>, losses: Mat<f64>) -> Result<Self> {
         expect("recon_loss", "columns of y", y.cols(), truth.cols(), "future frames * frame size")?;
         expect("recon_loss", "rows of y", y.rows(), truth.rows(), "one a sample")?;
         Ok(ReconLoss { y, truth, losses })
@@ -71,10 +71,9 @@ impl<T: Real> ReconLoss<T> {
 
     fn args(&self) -> Args<T> {
         Args {
-            y: self.y.value.into(),
+            y: self.y.into(),
             truth: self.truth.into(),
             losses: self.losses.into(),
-            dy: self.y.grad.into(),
             b: size(self.y.rows()),
             x: size(self.y.cols()),
             scalar: Default::default(),
@@ -84,20 +83,10 @@ impl<T: Real> ReconLoss<T> {
 
 impl<T: Real> Operation for ReconLoss<T> {
     fn forward(&self, plan: &mut Plan) {
-        let args = Args { dy: Ptr::NONE, ..self.args() };
-        plan.push("recon_loss_forward", Grid::one(1024), &[Output::part("losses")], args, cpu::forward::<T>);
+        plan.push("recon_loss_forward", Grid::one(1024), &[Output::part("losses")], self.args(), cpu::forward::<T>);
     }
 
-    fn backward(&self, plan: &mut Plan) {
-        assert_eq!(plan.accumulate(self.y.grad), 0, "the prediction has one reader");
-        plan.push(
-            "recon_loss_backward",
-            Grid::elements(self.y.value.len(), 256),
-            &[Output::whole("dy")],
-            Args { losses: Ptr::NONE, ..self.args() },
-            cpu::backward::<T>,
-        );
-    }
+    fn backward(&self, _: &mut Plan) {}
 }
 
 /// The definition.
@@ -109,11 +98,5 @@ pub mod cpu {
         let rows = v.y.chunks_exact(v.x).zip(v.truth.chunks_exact(v.x));
         let sum: f64 = rows.map(|(y, t)| vector::squared_distance(y, t).f64()).sum();
         v.losses[slot::RECON] = sum / (v.b * v.x) as f64;
-    }
-
-    /// dy = 2 (y - truth) / (B X)
-    pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
-        let scale = T::of(2.0 / (v.b * v.x) as f64);
-        vector::scaled_difference(v.dy, scale, v.y, v.truth);
     }
 }

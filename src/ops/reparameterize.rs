@@ -18,6 +18,8 @@ crate::kernel_args! {
         eps: T [b * l],
         /// [B, L].
         dz: T [b * l],
+        /// [P, B, L] what is to be added to it; absent when P is 0.
+        parts: T [p * b * l],
     }
     writes {
         /// [B, L].
@@ -42,6 +44,10 @@ crate::kernel_args! {
         b,
         /// Latent.
         l,
+        /// Further parts of dz.
+        p,
+        /// Keeps the number of sizes even.
+        pad,
     }
 }
 
@@ -51,6 +57,7 @@ pub struct Reparameterize<T> {
     logvar: Var<T>,
     eps: Mat<T>,
     z: Var<T>,
+    parts: Mat<T>,
     sigma: Mat<T>,
     kl: Mat<f64>,
     losses: Mat<f64>,
@@ -72,7 +79,15 @@ impl<T: Real> Reparameterize<T> {
             expect("reparameterize", what, mat.rows(), mu.rows(), "one a sample")?;
         }
         let (sigma, kl) = (arena.mat(mu.rows(), mu.cols()), arena.mat(1, mu.cols()));
-        Ok(Reparameterize { mu, logvar, eps, z, sigma, kl, losses, free_bits })
+        Ok(Reparameterize { mu, logvar, eps, z, parts: Mat::NONE, sigma, kl, losses, free_bits })
+    }
+
+    /// The same where the gradient of z is the sum of that of `z` and of further parts, [P B, L], each of which another operation
+    /// writes: so they need not wait for one another. Errors: shapes that do not fit.
+    pub fn with_parts(self, parts: Mat<T>) -> Result<Self> {
+        expect("reparameterize", "columns of parts", parts.cols(), self.mu.cols(), "latent entries")?;
+        expect("reparameterize", "rows of parts", parts.rows() % self.mu.rows(), 0, "a multiple of the samples")?;
+        Ok(Reparameterize { parts, ..self })
     }
 
     /// [B, L] posterior standard deviations, and [1, L] KL of each dimension.
@@ -86,6 +101,7 @@ impl<T: Real> Reparameterize<T> {
             logvar: self.logvar.value.into(),
             eps: self.eps.into(),
             dz: self.z.grad.into(),
+            parts: self.parts.into(),
             z: self.z.value.into(),
             sigma: self.sigma.into(),
             kl: self.kl.into(),
@@ -95,6 +111,8 @@ impl<T: Real> Reparameterize<T> {
             free_bits: self.free_bits,
             b: size(self.mu.rows()),
             l: size(self.mu.cols()),
+            p: size(self.parts.rows() / self.mu.rows()),
+            pad: 0,
             scalar: Default::default(),
         }
     }
@@ -106,7 +124,7 @@ impl<T: Real> Operation for Reparameterize<T> {
             "reparameterize_forward",
             Grid::items(self.mu.rows() + 1, 256),
             &[Output::whole("z"), Output::whole("sigma"), Output::whole("kl"), Output::part("losses")],
-            Args { dz: Ptr::NONE, dmu: Ptr::NONE, dlogvar: Ptr::NONE, ..self.args() },
+            Args { dz: Ptr::NONE, parts: Ptr::NONE, dmu: Ptr::NONE, dlogvar: Ptr::NONE, p: 0, ..self.args() },
             cpu::forward::<T>,
         );
         plan.in_shares(&[("z", self.mu.cols()), ("sigma", self.mu.cols())]);
@@ -168,7 +186,8 @@ pub mod cpu {
         for i in 0..v.b * v.l {
             let costs = if v.free_bits > 0.0 { v.kl[i % v.l] > v.free_bits } else { sum >= 0.0 };
             let weight = if costs { T::of(weight) } else { T::zero() };
-            let (dz, sigma) = (v.dz[i], v.sigma[i]);
+            let parts = v.parts.iter().skip(i).step_by(v.b * v.l);
+            let (dz, sigma) = (parts.fold(v.dz[i], |dz, &part| dz + part), v.sigma[i]);
             v.dmu[i] = dz + weight * v.mu[i];
             v.dlogvar[i] = half * (dz * v.eps[i] * sigma + weight * (sigma * sigma - T::one()));
         }

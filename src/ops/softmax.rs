@@ -88,7 +88,8 @@ pub mod cpu {
 
     /// dx_e = y_e (dy_e - sum_k y_k dy_k)
     pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
-        pull_back(v.y, v.dy, v.e, v.dx);
+        v.dx.copy_from_slice(v.dy);
+        pull_back(v.y, v.dx, v.e);
     }
 
     /// y of rows of `e` logits.
@@ -104,13 +105,11 @@ pub mod cpu {
         }
     }
 
-    /// dx of rows of `e` weights.
-    pub(in crate::ops) fn pull_back<T: Real>(y: &[T], dy: &[T], e: usize, dx: &mut [T]) {
-        for ((y, dy), dx) in y.chunks_exact(e).zip(dy.chunks_exact(e)).zip(dx.chunks_exact_mut(e)) {
-            let mean = y.iter().zip(dy).map(|(&y, &d)| y * d).sum::<T>();
-            for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-                *dx = y * (dy - mean);
-            }
+    /// The gradient of rows of `e` weights becomes that of their logits.
+    pub(in crate::ops) fn pull_back<T: Real>(y: &[T], d: &mut [T], e: usize) {
+        for (y, d) in y.chunks_exact(e).zip(d.chunks_exact_mut(e)) {
+            let mean = y.iter().zip(&*d).map(|(&y, &d)| y * d).sum::<T>();
+            d.iter_mut().zip(y).for_each(|(d, &y)| *d = y * (*d - mean));
         }
     }
 }
