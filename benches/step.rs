@@ -52,7 +52,7 @@ fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, 
     let device = backend.describe();
     let (mut arena, model) = (Arena::default(), model(variant));
     let layout = Layout::of(&model, ExpertInit::FanIn, CodebookInit::Fixed);
-    let parameters = Parameters::<f32>::new(&mut arena, layout, true);
+    let parameters = Parameters::<f32>::updated(&mut arena, layout);
     let data = arena.mat::<f32>(FRAMES, model.frame_size);
     let step_options = StepOptions {
         model: &model,

@@ -2,7 +2,7 @@
 //   y[b,o]    = act(sum_i [x|h][b,i] w[o,i] + bias[o])
 //   dy        of the mean squared error, if there is a target: 2 (y - target) / (B O)
 //   dy        becomes the gradient before the activation (backward_act), then
-//   dx|dh     = sum_o dy[b,o] w[o,i], then the gradient before the activation that made x or h, if this is its last part
+//   dx|dh     = sum_o dy[b,o] w[o,i], with that of a twin on the same input if there is one, then the gradient before the activation that made x or h, if this is its last part
 //   dw[o,i]   = sum_b dy[b,o] [x|h][b,i]        dbias[o] = sum_b dy[b,o]
 #pragma once
 #include "state.cuh"
@@ -12,6 +12,7 @@
 struct Linear {                          // field for field: src/ops/linear.rs
   const float *x, *h, *w, *bias;         // [B, X]   [B, H] or absent   [O, I]   [O]
   const float* target;                   // [B, O] or absent
+  const float *dy2, *w2;                 // dy and w of a twin, or absent
   float *y, *dy;                         // [B, O]
   float *dx, *dh, *dw, *dbias;           // [B, X] or absent   [B, H] or absent   [O, I]   [O]
   u32 b, xc, hc, o, act;                 // samples, columns of x and h, outputs, activation
@@ -54,11 +55,16 @@ KERNEL(linear_backward_act, Linear, NoShared, 256)
 template <class Tile>
 DEVICE void linear_backward_x(Where at, const Linear& a, Tile& shared) {
   const u32 inputs = a.xc + a.hc, first = a.dx ? 0 : a.xc, end = a.dh ? inputs : a.xc;
+  auto of = [&](const float* own, const float* twin, u32 o) { return o < a.o ? own : twin; };
+  auto columns = [&](const float* w) { return fours(w + first, inputs) && fours(w, end - first); };
   product(
-      at, shared, 1, a.b, end - first, a.o,
-      matrix<INNER>(fours(a.dy, a.o), [&](u32, u32 b, u32 o) { return a.dy + u64(b) * a.o + o; }),
-      matrix<OUTER>(fours(a.w + first, inputs) && fours(a.w, end - first),
-                    [&](u32, u32 i, u32 o) { return a.w + u64(o) * inputs + first + i; }),
+      at, shared, 1, a.b, end - first, a.dy2 ? 2 * a.o : a.o,
+      matrix<INNER>(fours(a.dy, a.o) && fours(a.dy2, a.o),
+                    [&](u32, u32 b, u32 o) { return of(a.dy, a.dy2, o) + u64(b) * a.o + (o < a.o ? o : o - a.o); }),
+      matrix<OUTER>(columns(a.w) && columns(a.w2 ? a.w2 : a.w),
+                    [&](u32, u32 i, u32 o) {
+                      return of(a.w, a.w2, o) + u64(o < a.o ? o : o - a.o) * inputs + first + i;
+                    }),
       [&](u32, u32 b, u32 column, float sum) {
         const u32 i = first + column;
         if (i < a.xc)

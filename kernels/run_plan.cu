@@ -14,12 +14,15 @@ struct PlanCall {            // field for field: src/backend/persistent.rs
   u32 late;                  // how many rounds its repetition began ago
   u32 then;                  // what follows; or FETCHES_WEIGHTS: all that is done is to begin to fetch weights
   u32 kept;                  // 1 + how many numbers of kept_memory() lie before its weights; 0: they are not there
+  u32 stays;                 // how many numbers of kept_memory() a share has from one repetition to the next, if it has any
+  u32 pad[3];
   u64 args[32];              // the argument struct
 };
 enum Then { ARRIVES = 1, WAITS = 2, FETCHES_WEIGHTS = 4 };
 struct RunPlan {             // field for field: src/backend/persistent.rs
   const PlanCall* calls;     // [n]
   u32* arrived;              // [1] how often a block came to the end of a phase, in all launches
+  const u32* resident;       // [n, blocks] 1 + where in kept_memory() what the block's first share keeps lies; 0: nothing stays
   u32 n, times, rounds;      // times and as many rounds more as the latest call is late
   u32 before;                // what `arrived` was before this launch
 };
@@ -34,6 +37,7 @@ struct RunPlan {             // field for field: src/backend/persistent.rs
 #define SHARED_OF_PLANS(name, KERNELS)                                       \
   struct name {                                                              \
     alignas(16) PlanCall calls[FETCHED];                                     \
+    u32 resident[FETCHED];                                                   \
     alignas(16) union {                                                      \
       KERNELS(MEMBER)                                                        \
     } memory;                                                                \
@@ -51,6 +55,9 @@ DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
     float* to = reinterpret_cast<float*>(&shared.calls[place]);
     const u32 word = 4 * at.thread;
     if (word < sizeof(PlanCall) / 4) copy_start<16>(to + word, from + word, true);
+    if (at.thread == at.threads - 1)
+      copy_start<4>(reinterpret_cast<float*>(&shared.resident[place]),
+                    reinterpret_cast<const float*>(a.resident + u64(row) * at.blocks + at.block), true);
     copies_close();
   };
   u32 arrived = a.before, next = 0, place = 0;
@@ -66,15 +73,20 @@ DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
       fetch_next();
       const PlanCall& call = shared.calls[place];
       const u32 then = call.then;
-      if (round - call.late < a.times) {  // not before its first repetition either
+      const u32 repetition = round - call.late;
+      if (repetition < a.times) {  // not before its first repetition either
         const u32 before = at.block < call.first_block ? at.blocks : 0;
         const u32 weights = call.kept == 0 ? STREAM : then & FETCHES_WEIGHTS ? FETCH : KEPT;
         if (weights == KEPT) {
           copies_wait<1>();
           block_sync();  // the weights are there
         }
+        const u32 which = (repetition == 0 ? FIRST : 0) | (repetition + 1 == a.times ? LAST : 0);
+        u32 resident = shared.resident[place];
         for (u32 share = call.first + at.block + before - call.first_block; share < call.end; share += at.blocks) {
-          shared.run(Where{share, call.shares, at.thread, at.threads, weights, call.kept - 1}, call.kernel, call.args);
+          shared.run(Where{share, call.shares, at.thread, at.threads, weights, call.kept - 1, resident, which}, call.kernel,
+                     call.args);
+          resident += resident ? call.stays : 0;
           block_sync();  // shared memory is free
         }
       }

@@ -12,10 +12,14 @@ static_assert(sizeof(u32) == 4 && sizeof(u64) == 8, "sizes as in Rust");
 // What a product does with the weights of its first tile: it streams them from memory, only begins to fetch them to the memory that
 // its block keeps, or has them there.
 enum Weights { STREAM, FETCH, KEPT };
-// The block and thread that runs, and how many there are; what a product does with weights, and where in kept_memory() they are.
+// Which repetition of a launch this is: what stays in kept_memory() is in memory before the first and after the last.
+enum Repetition { FIRST = 1, LAST = 2 };
+// The block and thread that runs, and how many there are; what a product does with weights, and where in kept_memory() they are;
+// where what a share keeps from one repetition to the next is there, plus 1, or 0 for nowhere, and which repetition this is.
 struct Where {
   u32 block, blocks, thread, threads;
   u32 weights, kept;
+  u32 resident, repetition;
 };
 
 // For kernels that need no shared memory.
@@ -26,6 +30,7 @@ struct NoShared {};
 #define DEVICE __device__ __forceinline__
 #define DEVICE_MEMBER DEVICE
 #define UNROLL _Pragma("unroll")
+// A multiprocessor holds at least two blocks of up to 256 threads, so that some load while others multiply.
 // A kernel may be launched before the one before it has ended: it waits for that, and lets the next one start.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #define START() asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory")
@@ -33,10 +38,11 @@ struct NoShared {};
 #define START()
 #endif
 #define ENTRY(name, function, Args, Shared, most, grid)                                           \
-  extern "C" __global__ void __launch_bounds__(most, 1) name##_kernel(const __grid_constant__ Args a) { \
+  extern "C" __global__ void __launch_bounds__(most, grid || most > 256 ? 1 : 2)                  \
+      name##_kernel(const __grid_constant__ Args a) {                                             \
     __shared__ Shared shared;                                                                     \
     START();                                                                                      \
-    function(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x, STREAM, 0}, a, shared);        \
+    function(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x, STREAM, 0, 0, 0}, a, shared);  \
   }
 // Shared memory of the block that outlives a call, of launches that ask for it.
 DEVICE float* kept_memory() {
@@ -288,7 +294,7 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 #endif
 
 // `at`, with weights streamed.
-DEVICE Where streaming(Where at) { return Where{at.block, at.blocks, at.thread, at.threads, STREAM, 0}; }
+DEVICE Where streaming(Where at) { return Where{at.block, at.blocks, at.thread, at.threads, STREAM, 0, 0, 0}; }
 
 DEVICE u32 min_of(u32 a, u32 b) { return a < b ? a : b; }
 DEVICE u32 blocks_of(u32 n, u32 size) { return (n + size - 1) / size; }

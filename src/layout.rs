@@ -252,7 +252,7 @@ pub struct Parameters<T> {
     pub layout: Layout,
     /// All tensors, gaps included; the trainable ones come first.
     pub values: Mat<T>,
-    /// Gradients of the trainable part, or absent.
+    /// Gradients of the trainable part, or absent: not trained, or updated where they are computed.
     pub grads: Mat<T>,
     /// Adam's first moments, or absent.
     pub m: Mat<T>,
@@ -265,8 +265,19 @@ pub struct Parameters<T> {
 impl<T: Real> Parameters<T> {
     /// Places for values, and with `training` for gradients and moments.
     pub fn new(arena: &mut Arena, layout: Layout, training: bool) -> Self {
+        let grads = if training { arena.mat(1, layout.trainable) } else { Mat::NONE };
+        Parameters { grads, ..Self::places(arena, layout, training) }
+    }
+
+    /// Places for values and moments, to be updated where their gradients are computed: those are kept nowhere.
+    pub fn updated(arena: &mut Arena, layout: Layout) -> Self {
+        Self::places(arena, layout, true)
+    }
+
+    fn places(arena: &mut Arena, layout: Layout, training: bool) -> Self {
+        let grads = Mat::NONE;
         let values = arena.mat(1, layout.len);
-        let [grads, m, v] = [(); 3].map(|()| if training { arena.mat(1, layout.trainable) } else { Mat::NONE });
+        let [m, v] = [(); 2].map(|()| if training { arena.mat(1, layout.trainable) } else { Mat::NONE });
         let normalization = [(); 2].map(|()| arena.mat(1, layout.frame_size));
         Parameters { layout, values, grads, m, v, normalization }
     }
@@ -283,20 +294,6 @@ impl<T: Real> Parameters<T> {
     /// The trainable part of the values.
     pub fn trainable(&self) -> Mat<T> {
         self.part(self.values, 0, 1, self.layout.trainable)
-    }
-
-    /// The trainable part cut into ranges, each of which begins, the first one apart, with a tensor of at least so many elements: mostly a
-    /// layer's weights with its bias and what little comes after them. Gaps belong to what is before them.
-    pub fn cut(&self, least: usize) -> Vec<Range<usize>> {
-        let large = self.layout.tensors.iter().filter(|tensor| tensor.trainable && tensor.len() >= least);
-        let mut starts: Vec<usize> = large.map(|tensor| tensor.first).collect();
-        if let Some(first) = starts.first_mut() {
-            *first = 0;
-        } else {
-            starts.push(0);
-        }
-        let ends = starts.iter().skip(1).copied().chain([self.layout.trainable]);
-        starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
     }
 
     /// Values, gradients and both moments of a range of the trainable part.

@@ -9,7 +9,7 @@ use crate::ops::begin_step::StepState;
 use crate::ops::blend_linear::BlendLinear;
 use crate::ops::epoch_sums::EpochSums;
 use crate::ops::gate::Gate;
-use crate::ops::linear::Linear;
+use crate::ops::linear::{Linear, Twins};
 use crate::ops::noise::{normal, pick};
 use crate::ops::quantize::Quantize;
 use crate::ops::recon_loss::{LOSSES, ReconLoss};
@@ -17,6 +17,7 @@ use crate::ops::reconcile::Reconcile;
 use crate::ops::reparameterize::Reparameterize;
 use crate::ops::softmax::Softmax;
 use crate::ops::specialist_loss::SpecialistLoss;
+use crate::ops::update::{Optimizer, Update};
 use crate::philox::Purpose;
 use crate::plan::Plan;
 use crate::real::Real;
@@ -68,6 +69,8 @@ pub struct Network<T> {
     decoder: Operations,
     loss: Loss<T>,
     reconcile: Option<Reconcile<T>>,
+    /// Of all layers, in the order of `encoder` and `decoder`.
+    updates: Vec<Update<T>>,
 }
 
 /// What builds one network: names of parameters are looked up, activations get places.
@@ -80,6 +83,8 @@ struct Builder<'a, T> {
     truth: Mat<T>,
     /// What the layer makes whose outputs are compared with the truth.
     prediction: Mat<T>,
+    /// Of the layers so far.
+    updates: Vec<Update<T>>,
 }
 
 impl<T: Real> Builder<'_, T> {
@@ -103,10 +108,17 @@ impl<T: Real> Builder<'_, T> {
         y: Var<T>,
         act: Activation,
     ) -> Result<()> {
+        let layer = self.layer(name, x, h, y, act)?;
+        to.push(Box::new(layer));
+        Ok(())
+    }
+
+    /// The same layer, still to be pushed.
+    fn layer(&mut self, name: &str, x: Var<T>, h: Var<T>, y: Var<T>, act: Activation) -> Result<Linear<T>> {
         let (w, bias) = (self.parameter(&format!("{name}.weight")), self.parameter(&format!("{name}.bias")));
         let layer = Linear::new(x, h, w, bias, y, act)?;
-        to.push(Box::new(if y.value == self.prediction { layer.toward(self.truth)? } else { layer }));
-        Ok(())
+        self.updates.push(layer.update());
+        if y.value == self.prediction { layer.toward(self.truth) } else { Ok(layer) }
     }
 
     /// Three dense layers of `names` on [skip | .]: [skip | first], then [skip | hidden] twice, into y.
@@ -142,7 +154,7 @@ impl<T: Real> Network<T> {
         let condition = arena.mat(batch, config.frame_size * config.condition_frames);
         let truth = arena.mat(batch, x_size);
         let losses = arena.mat(1, LOSSES);
-        let mut b = Builder { arena, parameters, batch, training, truth, prediction: Mat::NONE };
+        let mut b = Builder { arena, parameters, batch, training, truth, prediction: Mat::NONE, updates: Vec::new() };
         let (x, c) = (Var::constant(truth), Var::constant(condition));
         let (mu, z) = (b.var(batch, latent_size), b.var(batch, latent_size));
         let (mut encoder, mut decoder): (Operations, Operations) = Default::default();
@@ -172,8 +184,9 @@ impl<T: Real> Network<T> {
             logvar = b.var(batch, latent_size);
             b.dense(&mut encoder, &name("fc1"), x, c, h1, Elu)?;
             b.dense(&mut encoder, &name("fc2"), x, h1, h2, Elu)?;
-            b.dense(&mut encoder, &name("mu"), x, h2, mu, Activation::None)?;
-            b.dense(&mut encoder, &name("logvar"), x, h2, logvar, Activation::None)?;
+            let mut layer = |n: &str, y| b.layer(&name(n), x, h2, y, Activation::None);
+            let twins = Twins::new(layer("mu", mu)?, layer("logvar", logvar)?)?;
+            encoder.push(Box::new(twins));
             eps = b.arena.mat(batch, latent_size);
             let op = Reparameterize::new(b.arena, (mu, logvar), eps, z, losses, free_bits)?;
             Latent::Gaussian(if blended { op.with_parts(parts_of_z)? } else { op })
@@ -206,6 +219,7 @@ impl<T: Real> Network<T> {
                         ["weight", "bias"].map(|part| b.parameter(&format!("decoder.gate.{i}.{part}"))).into()
                     });
                     let op = Gate::new(z, c, layers, [g1, g2], logits, gate)?;
+                    b.updates.extend(op.updates());
                     decoder.push(Box::new(if blended { op.with_parts(parts_of_gate)? } else { op }));
                     let (h1, h2) = (b.var(batch, hidden), b.var(batch, hidden));
                     for (i, (h, y, act)) in
@@ -216,6 +230,7 @@ impl<T: Real> Network<T> {
                         let (z, gate) =
                             (Var { grad: part(parts_of_z), ..z }, Var { grad: part(parts_of_gate), ..gate });
                         let layer = BlendLinear::new(b.arena, z, h, gate, w, bias, y, act)?;
+                        b.updates.push(layer.update());
                         let last = y.value == b.prediction;
                         decoder.push(Box::new(if last { layer.toward(truth)? } else { layer }));
                     }
@@ -260,6 +275,7 @@ impl<T: Real> Network<T> {
             decoder,
             loss,
             reconcile,
+            updates: b.updates,
         })
     }
 
@@ -339,6 +355,26 @@ impl<T: Real> Network<T> {
         self.encoder.iter().rev().for_each(|op| op.backward(plan));
     }
 
+    /// Appends the update of all parameters, from the gradients that `backward` has left; `squares` gets the sums of the squared
+    /// gradients of [`Network::tiles`] tiles.
+    pub fn update(&self, plan: &mut Plan, optimizer: &Optimizer<T>, squares: Mat<f64>) {
+        let (mut first, squares) = (0, squares.reshaped(squares.len(), 1));
+        for update in self.updates.iter().rev() {
+            update.push(plan, optimizer, squares.rows_at(first, update.tiles()));
+            first += update.tiles();
+        }
+    }
+
+    /// Numbers of the largest weights of a layer.
+    pub fn largest_weights(&self) -> usize {
+        self.updates.iter().map(|update| update.w.len()).max().unwrap_or(0)
+    }
+
+    /// Tiles of all weights.
+    pub fn tiles(&self) -> usize {
+        self.updates.iter().map(Update::tiles).sum()
+    }
+
     /// Appends the update of the codebook (vq; nothing otherwise).
     pub fn update_codebook(&self, plan: &mut Plan) {
         if let Latent::Codebook(op) = &self.latent {
@@ -346,7 +382,7 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// What an epoch sums up of this network; `squares` are Adam's partial sums.
+    /// What an epoch sums up of this network; `squares` are the sums of squared gradients that updates leave.
     pub fn epoch_sums(&self, squares: Mat<f64>) -> EpochSums<T> {
         let (sigma, kl, experts) = match &self.latent {
             Latent::Gaussian(op) => (op.posterior().0, op.posterior().1, self.gate.cols()),

@@ -66,22 +66,29 @@ pub struct Output {
     pub name: &'static str,
     /// Whether every element is overwritten, whatever was there before.
     pub whole: bool,
+    /// Whether only the sum of all elements counts: which part of it is where is up to a backend.
+    pub addends: bool,
 }
 
 impl Output {
     /// Every element is overwritten.
     pub fn whole(name: &'static str) -> Self {
-        Output { name, whole: true }
+        Output { name, whole: true, addends: false }
     }
 
     /// Some elements may stay, or what is there goes into what will be.
     pub fn part(name: &'static str) -> Self {
-        Output { name, whole: false }
+        Output { name, whole: false, addends: false }
+    }
+
+    /// Numbers of which only the sum counts.
+    pub fn addends(name: &'static str) -> Self {
+        Output { addends: true, ..Output::part(name) }
     }
 
     /// Added to (1) or overwritten (0), as [`Plan::accumulate`] says.
     pub fn sum(name: &'static str, add: u32) -> Self {
-        Output { name, whole: add == 0 }
+        Output { whole: add == 0, ..Output::part(name) }
     }
 }
 
@@ -141,7 +148,7 @@ pub struct Product {
     pub blended: bool,
     /// Rows and columns of a tile.
     pub tile: [usize; 2],
-    /// Columns of the weights, the field `w`, that belong to a tile; 0 where that is not what is multiplied by, or where tiles
+    /// Columns of the weights, the fields `w` and `w2`, that belong to a tile; 0 where that is not what is multiplied by, or where tiles
     /// take several passes.
     pub weights: usize,
     /// Threads of a block.
@@ -334,6 +341,8 @@ pub struct Call {
     writes: Vec<Output>,
     /// See [`Plan::in_shares`].
     in_shares: Vec<(&'static str, usize)>,
+    /// See [`Plan::stays`].
+    stays: usize,
     body: Body,
 }
 
@@ -395,6 +404,11 @@ impl Call {
     /// Into how many shares its work is cut, if it is.
     pub fn shares(&self) -> Option<u32> {
         (!self.in_shares.is_empty()).then_some(self.grids.fp32.blocks)
+    }
+
+    /// Numbers of shared memory that a share may keep: see [`Plan::stays`].
+    pub fn stays(&self) -> usize {
+        self.stays
     }
 
     /// The bytes that kernels touch which compute these shares, and whether they write them; all where there are none.
@@ -513,6 +527,7 @@ impl Plan {
             grids: grids.into(),
             writes: writes.to_vec(),
             in_shares: Vec::new(),
+            stays: 0,
             // SAFETY: the contract of `Call::run`.
             body: Box::new(move |base, team| body(unsafe { args.view(base) }, team)),
         });
@@ -529,6 +544,14 @@ impl Plan {
             assert!(shares <= call.grids.fp32.blocks as usize, "{}: {name}: a block a share", call.kernel);
         }
         call.in_shares = fields.to_vec();
+    }
+
+    /// Says of the last call, which has shares, that each may keep so many numbers in shared memory from one repetition of the plan to the
+    /// next, in one launch: what nobody else touches.
+    pub fn stays(&mut self, numbers: usize) {
+        let call = self.calls.last_mut().expect("a call has been appended");
+        assert!(call.shares().is_some(), "{}: a share has the same block every time", call.kernel);
+        call.stays = numbers;
     }
 
     /// Whether the gradient at this place has to be added to (1) or overwritten (0): the first writer overwrites.

@@ -158,7 +158,7 @@ impl<'a> Setup<'a> {
         }
 
         let mut arena = Arena::default();
-        let parameters = Parameters::new(&mut arena, Layout::of_run(c, set.frame_size), true);
+        let parameters = Parameters::updated(&mut arena, Layout::of_run(c, set.frame_size));
         let data = arena.mat(set.num_frames() + bridged.frames.len() / set.frame_size, set.frame_size);
         let options = StepOptions {
             model: &model,

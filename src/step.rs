@@ -5,15 +5,14 @@ use crate::backend::Memory;
 use crate::config::ModelConfig;
 use crate::layout::{Layout, Parameters};
 use crate::model::Network;
-use crate::ops::adam::{self, Adam};
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::epoch_sums::EpochSums;
 use crate::ops::kl_weight::{self, CONTROLLER, KlWeight, Rule};
 use crate::ops::recon_loss::LOSSES;
+use crate::ops::update::Optimizer;
 use crate::ops::window::{self, Window};
 use crate::plan::Plan;
 use crate::real::Real;
-use std::ops::Range;
 
 /// What a training step is made for.
 pub struct StepOptions<'a> {
@@ -60,7 +59,8 @@ pub struct TrainStep<T> {
 }
 
 impl<T: Real> TrainStep<T> {
-    /// Lays out a training step over `data` [frames, F] (normalised) and `parameters`. Errors: shapes that do not fit.
+    /// Lays out a training step over `data` [frames, F] (normalised) and `parameters`, which are [updated](Parameters::updated).
+    /// Errors: shapes that do not fit.
     pub fn new(arena: &mut Arena, parameters: &Parameters<T>, data: Mat<T>, o: &StepOptions) -> Result<Self> {
         let network = Network::new(arena, parameters, o.model, o.batch, o.free_bits, true)?;
         let schedule = arena.mat(1, o.minibatches * o.rollout);
@@ -68,9 +68,7 @@ impl<T: Real> TrainStep<T> {
         let starts = arena.mat(o.minibatches, o.batch);
         let controller = arena.mat(1, CONTROLLER);
         let kept = (arena.mat(1, 1), arena.mat(1, LOSSES));
-        let ranges = parameters.cut(adam::CHUNK);
-        let chunks = |range: &Range<usize>| range.len().div_ceil(adam::CHUNK);
-        let squares = arena.mat(1, ranges.iter().map(chunks).sum());
+        let squares = arena.mat(1, network.tiles());
         let epoch_sums = network.epoch_sums(squares);
         let sums = epoch_sums.place(arena);
 
@@ -95,16 +93,10 @@ impl<T: Real> TrainStep<T> {
         kl_weight::push::<T>(&mut plan, &KlWeight { state, losses, controller, kept, rule: o.kl_rule });
         network.backward(&mut plan);
         network.update_codebook(&mut plan);
-        let [beta1, beta2, eps] = o.adam;
-        // A layer at a time: it can be updated while gradients of others are missing, and the next step's first layer waits for no other.
-        let mut first = 0;
-        for range in ranges {
-            let [param, grad, m, v] = parameters.range(&range);
-            let part = squares.reshaped(squares.len(), 1).rows_at(first, chunks(&range));
-            first += part.len();
-            let update = Adam { param, grad, m, v, squares: part, state: kept.0, losses: kept.1, beta1, beta2, eps };
-            adam::push(&mut plan, &update);
-        }
+        let (values, moments) = (parameters.values, [parameters.m, parameters.v]);
+        let gradient = arena.mat(1, network.largest_weights());
+        let optimizer = Optimizer { values, moments, gradient, state: kept.0, losses: kept.1, adam: o.adam };
+        network.update(&mut plan, &optimizer, squares);
         epoch_sums.push(&mut plan, sums);
 
         let mut again = Plan::default();

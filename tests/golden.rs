@@ -399,7 +399,7 @@ impl<'c, T: Real> Training<'c, T> {
         let initial = initial.collect();
 
         let mut arena = Arena::default();
-        let parameters = Parameters::new(&mut arena, layout, true);
+        let parameters = Parameters::updated(&mut arena, layout);
         let data = arena.mat(frames, model.frame_size);
         let adam = |key: &str| case.json["adam"][key].as_f64().expect("adam in case.json");
         let batch = case.get("batch");
@@ -446,11 +446,13 @@ impl<'c, T: Real> Training<'c, T> {
         memory.read(network.losses).unwrap()
     }
 
-    /// Compares gradients with `grad.*`.
+    /// Compares the gradients of the first step, as the first moments remember them, with `grad.*`.
     fn compare_gradients(&self, memory: &Memory, report: &mut Report) {
         let trained = self.parameters.layout.tensors.iter().filter(|t| t.trainable);
         for tensor in trained {
-            let ours = read(memory, self.parameters.place(self.parameters.grads, tensor));
+            let moment = read(memory, self.parameters.place(self.parameters.m, tensor));
+            let share = 1.0 - adam_betas(self.case)[0];
+            let ours: Vec<f64> = moment.into_iter().map(|m| m / share).collect();
             let off = deviation(self.case, "grad", &tensor.name, &ours, &vec![0.0; ours.len()], |_| true);
             report.note("grad", &tensor.name, off, self.case.tolerance::<T>("grad_rel"));
         }

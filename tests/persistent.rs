@@ -4,10 +4,12 @@
 use clap::ValueEnum;
 use mvae_fast::backend::dependencies::dependencies;
 use mvae_fast::backend::persistent::THREADS;
+use mvae_fast::backend::phases::estimate::Cost;
 use mvae_fast::backend::phases::{Part, Phases, phases};
 use mvae_fast::backend::{Memory, simt::KEPT, simt::Simt};
 use mvae_fast::config::Variant;
 use mvae_fast::plan::{Call, Grid, Precision};
+use std::sync::OnceLock;
 use steps::{BATCH, MINIBATCHES, ROLLOUT, Run};
 
 mod steps;
@@ -46,68 +48,6 @@ fn one_launch_gives_the_bits_of_call_by_call() {
 /// Multiprocessors of an H100 or H200.
 const MULTIPROCESSORS: u32 = 132;
 
-/// What a block of one spends on a part, microseconds: **a model**, of numbers that others published for an H100 (docs/benchmarks.md).
-/// 0.217 to begin to load and 0.25 for what follows; products 11.3 ns a KB that all blocks load and 1.53 cycles an mma at 1.755
-/// GHz; all else 30.7 ns a KB, its share of 4.3 TB/s, and 11.3 ns for weights, which each block loads.
-fn modelled(call: &Call, part: &Part, block: u32) -> f64 {
-    let rank = (block + MULTIPROCESSORS - part.first_block) % MULTIPROCESSORS;
-    let all = call.shares().map_or(call.variant(Precision::Bf16x3).1.blocks, |_| part.shares.len() as u32);
-    let own = all.saturating_sub(rank).div_ceil(MULTIPROCESSORS);
-    let each = match call.product() {
-        Some(product) => {
-            let [rows, cols] = product.tile;
-            let panels = if product.blended { product.experts } else { 1 };
-            let kilobytes = |columns: usize| (4 * product.depth * columns) as f64 / 1024.0;
-            let mmas = 3 * (rows / 16) * (cols / 8) * panels * product.depth.div_ceil(16);
-            if part.fetches {
-                return if own == 0 { 0.0 } else { 0.0113 * kilobytes(cols * panels) };
-            }
-            // Of a first tile whose weights were fetched they are there.
-            let fetched = if part.kept.is_some() { kilobytes(cols * panels) / f64::from(own.max(1)) } else { 0.0 };
-            0.0113 * (kilobytes(rows + cols * panels) - fetched) + 1.53 / 1755.0 * mmas as f64
-        }
-        None => {
-            // What is written is read, too; nothing else is large, but weights and what is a share's own.
-            let touched = call.kernel_fields().zip(call.touched(part.shares.clone()));
-            let bytes = touched.map(|(field, (bytes, writes))| match (writes, call.bytes_of_share(field)) {
-                (true, _) => 2 * bytes.len(),
-                (false, Some(_)) => bytes.len(),
-                (false, None) => 0,
-            });
-            let weights = call.kernel_fields().filter(|field| ["w1", "w2", "w3"].contains(&field.name));
-            let weights: usize = weights.map(|field| field.bytes.len()).sum();
-            0.0307 * bytes.sum::<usize>() as f64 / 1024.0 / f64::from(all) + 0.0113 * weights as f64 / 1024.0
-        }
-    };
-    if own == 0 { 0.0 } else { 0.217 + 0.25 + f64::from(own) * each }
-}
-
-/// Modelled microseconds from one step to the next, and those of them that an average block has nothing to do. From the last
-/// block's arrival at a barrier to all going on: 0.71.
-fn modelled_step(calls: &[Call], phases: &Phases) -> (f64, f64) {
-    let mut clocks = vec![0.0; MULTIPROCESSORS as usize];
-    let (mut busy, mut arrived, mut starts) = (0.0, clocks.clone(), Vec::new());
-    for _ in 0..3 {
-        starts.push(clocks[0]);
-        busy = 0.0;
-        for part in &phases.parts {
-            for (block, clock) in clocks.iter_mut().enumerate() {
-                let time = modelled(&calls[part.call], part, block as u32);
-                (*clock, busy) = (*clock + time, busy + time);
-            }
-            if part.arrives {
-                arrived.clone_from(&clocks);
-            }
-            if part.waits {
-                let all = arrived.iter().copied().fold(0.0, f64::max) + 0.71;
-                clocks.iter_mut().for_each(|clock| *clock = clock.max(all));
-            }
-        }
-    }
-    let step = starts[2] - starts[1];
-    (step, step - busy / f64::from(MULTIPROCESSORS))
-}
-
 /// The phases of a step at full size, which docs/benchmarks.md tells: `cargo test --test persistent phases -- --nocapture`.
 #[test]
 fn phases_of_a_step() {
@@ -130,19 +70,21 @@ fn phases_of_a_step() {
             }
         }
     }
-    let (step, idle) = modelled_step(calls, &phases);
+    let [step, idle] = phases.modelled(calls, Precision::Bf16x3, MULTIPROCESSORS);
     let mut alone = phases.clone();
     alone.parts.retain(|part| part.arrives || !part.floats);
     alone.parts.iter_mut().for_each(|part| part.waits = part.arrives);
-    let (least, _) = modelled_step(calls, &alone);
+    let [least, _] = alone.modelled(calls, Precision::Bf16x3, MULTIPROCESSORS);
     println!(
         "{} rows; modelled, not measured: {step:.1} us a step, {idle:.1} of which a block waits; {least:.1} if what floats took no time",
         phases.parts.len()
     );
+    let stays = phases.parts.iter().map(|part| part.resident.iter().filter(|&&place| place > 0).count()).sum::<usize>();
+    println!("{} KB kept by a block; moments of {stays} tiles and more stay", phases.kept / 1024);
     assert_eq!(phases.count, 15);
 }
 
-/// What a graph would be, which docs/benchmarks.md tells, too: **a model**, of [`modelled`] and 1.24 us to start a node. Nodes take what
+/// What a graph would be, which docs/benchmarks.md tells, too: **a model**, of [`Cost`] and 1.24 us to start a node. Nodes take what
 /// they take as if each had the device for itself.
 #[test]
 fn the_longest_chain_of_a_graph() {
@@ -153,7 +95,11 @@ fn the_longest_chain_of_a_graph() {
         let part = alone.iter().find(|part| part.call == call).expect("each is in a part");
         Part { shares: 0..calls[call].shares().unwrap_or(0), first_block: 0, kept: None, ..part.clone() }
     };
-    let times: Vec<f64> = (0..calls.len()).map(|call| 1.24 + modelled(&calls[call], &whole(call), 0)).collect();
+    let alone = |call: usize| {
+        let part = whole(call);
+        Cost::of(&calls[call], &part, Precision::Bf16x3, 0.0).most(&part, MULTIPROCESSORS)
+    };
+    let times: Vec<f64> = (0..calls.len()).map(|call| 1.24 + alone(call)).collect();
     let (n, repetitions) = (calls.len(), 8);
     let mut ends: Vec<(f64, usize)> = Vec::new();
     for (node, waits) in dependencies(calls, repetitions).into_iter().enumerate() {
@@ -182,7 +128,8 @@ fn spoiled(seed: u64, change: &dyn Fn(&[Call], &mut Phases)) -> (Vec<u32>, Vec<u
         Run::<f32>::on(Variant::Mixture, |arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap())
     };
     let plan = on(simt(seed)).step.plan;
-    let mut phases = phases(plan.calls(), Precision::Bf16x3, 8, KEPT);
+    static FOUND: OnceLock<Phases> = OnceLock::new();
+    let mut phases = FOUND.get_or_init(|| phases(plan.calls(), Precision::Bf16x3, 8, KEPT)).clone();
     change(plan.calls(), &mut phases);
     let mut run = on(simt(seed).in_phases(phases));
     run.steps(2);
@@ -254,6 +201,7 @@ fn conflicts_keep_their_order_in_every_model() {
         let calls = run.step.plan.calls();
         for (precision, blocks) in [(Precision::Fp32, 8), (Precision::Bf16x3, 132)] {
             let phases = phases(calls, precision, blocks, KEPT);
+            assert!(phases.is_whole(), "{variant:?}: a barrier without a phase");
             let place = |part: &Part| part.phase + part.late * phases.count;
             for (i, one) in phases.parts.iter().enumerate() {
                 for (j, other) in phases.parts.iter().enumerate().filter(|(_, other)| one.conflicts(other, calls)) {
@@ -344,10 +292,11 @@ fn nothing_is_fetched_too_early() {
     let mut missed = Vec::new();
     for part in fetching {
         let earlier = |calls: &[Call], phases: &mut Phases| {
-            // To when they begin to be written, by an update that belongs to the step before; to a place where nothing else is kept.
+            // To when they begin to be written, by an update that belongs to the step before, as all else begins a step later now; to a
+            // place where nothing else is kept.
             let written = phases.parts.iter().filter(|other| other.call > part.call && other.conflicts(&part, calls));
-            let begins = written.filter_map(|other| place(phases, other).checked_sub(phases.count));
-            let place = begins.min().expect("weights are trained beside the step after");
+            let place = written.map(|other| place(phases, other)).min().expect("weights are trained");
+            phases.parts.iter_mut().for_each(|other| other.late += 1);
             let kept = Some(phases.kept / size_of::<f32>());
             phases.kept += 4 * calls[part.call].product().unwrap().kept();
             phases.parts.iter_mut().filter(|p| p.call == part.call).for_each(|p| p.kept = kept);
@@ -361,6 +310,19 @@ fn nothing_is_fetched_too_early() {
         }
     }
     assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn what_stays_has_a_place_of_its_own() {
+    let (phases, want) = unspoiled();
+    let own = |phase: &Phases| {
+        let of_block = |part: &Part| part.resident.first().copied().filter(|&place| place > 0);
+        phase.parts.iter().enumerate().filter_map(|(i, part)| Some((i, of_block(part)?))).collect::<Vec<_>>()
+    };
+    let places = own(&phases);
+    assert!(places.len() >= 5, "{places:?}");
+    let (last, first) = (places[places.len() - 1].0, places[0].1);
+    assert!(is_wrong(&want, &|_, phases| phases.parts[last].resident[0] = first), "two in one place");
 }
 
 #[test]

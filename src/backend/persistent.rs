@@ -41,6 +41,9 @@ pub struct PlanCall {
     then: u32,
     /// 1 and the place of its weights in the memory that the block keeps, in numbers; 0: not there.
     kept: u32,
+    /// Numbers of that memory which a share has from one repetition to the next, if it has any.
+    stays: u32,
+    pad: [u32; 3],
     args: [u64; 32],
 }
 
@@ -52,6 +55,8 @@ pub struct RunPlan {
     pub calls: u64,
     /// Address of the count of blocks that came to the end of a phase.
     pub arrived: u64,
+    /// Address of [`Table::resident`].
+    pub resident: u64,
     /// Calls.
     pub n: u32,
     /// Repetitions.
@@ -66,6 +71,9 @@ pub struct RunPlan {
 pub struct Table {
     /// In the order in which all blocks go through them, round after round.
     pub calls: Vec<PlanCall>,
+    /// Of each call for each block 1 and the place, in the memory that the block keeps, of what its first share has there from one
+    /// repetition to the next; 0: nothing.
+    pub resident: Vec<u32>,
     /// How often in a round all blocks wait for one another.
     pub barriers: u32,
     /// Bytes of shared memory that a block keeps.
@@ -82,17 +90,23 @@ impl Table {
         let parts = &phases.parts;
         Ok(Table {
             calls: parts.iter().map(|part| row(&calls[part.call], part, arena, blocks)).collect::<Result<_>>()?,
+            resident: parts.iter().flat_map(|part| resident(part, blocks)).collect(),
             barriers: parts.iter().filter(|part| part.waits).count() as u32,
             kept: phases.kept,
             late: parts.iter().map(|part| part.late).max().unwrap_or(0) as u32,
         })
     }
 
-    /// What the kernel is given to run this table, which lies at the address `calls`, `times` times.
-    pub fn arguments(&self, calls: u64, arrived: u64, times: usize, before: u32) -> RunPlan {
+    /// What the kernel is given to run this table, whose calls and `resident` lie at these addresses, `times` times.
+    pub fn arguments(&self, [calls, resident]: [u64; 2], arrived: u64, times: usize, before: u32) -> RunPlan {
         let times = times as u32;
-        RunPlan { calls, arrived, n: self.calls.len() as u32, times, rounds: times + self.late, before }
+        RunPlan { calls, arrived, resident, n: self.calls.len() as u32, times, rounds: times + self.late, before }
     }
+}
+
+/// Of each block 1 and the place of what its first share of the part has in its memory from one repetition to the next, or 0.
+fn resident(part: &Part, blocks: u32) -> Vec<u32> {
+    if part.resident.is_empty() { vec![0; blocks as usize] } else { part.resident.clone() }
 }
 
 /// A part of the plan, over the arena at this address.
@@ -113,6 +127,8 @@ fn row(call: &Call, part: &Part, arena: usize, blocks: u32) -> Result<PlanCall> 
             + u32::from(part.waits) * WAITS
             + u32::from(part.fetches) * FETCHES_WEIGHTS,
         kept: part.kept.map_or(0, |place| place as u32 + 1),
+        stays: call.stays() as u32,
+        pad: [0; 3],
         args: call.args_at(arena),
     })
 }

@@ -8,16 +8,23 @@
 //!
 //! Weights of a product are *fetched* while its block waits for the phase before to end, to shared memory that it keeps, if they
 //! already are what the product needs.
+pub mod estimate;
+
+use crate::philox::{Purpose, Stream, unit};
 use crate::plan::{Call, Field, Precision, Product, conflict};
-use std::cmp::Reverse;
+use estimate::Cost;
 use std::ops::Range;
 
 /// Pieces into which a call in shares is cut at most, beyond what its neighbours in the plan ask for.
 const PIECES: u32 = 24;
 /// Shares that are not worth a part of their own.
 const FEW: usize = 8;
-/// The weights of a product: see [`Product::weights`].
-const WEIGHTS: &str = "w";
+/// The weights of a product, and those of a twin: see [`Product::weights`].
+const WEIGHTS: [&str; 2] = ["w", "w2"];
+/// How often a part is moved to see whether that is better.
+const ATTEMPTS: u32 = 10_000;
+/// By how many modelled microseconds, at first, it may be worse in the mean.
+const WARM: f64 = 0.2;
 /// No way from one part to another.
 const NONE: i32 = i32::MIN / 2;
 
@@ -44,6 +51,11 @@ pub struct Part {
     pub kept: Option<usize>,
     /// Whether this is not the product but that fetching.
     pub fetches: bool,
+    /// Of each block 1 and the place, in the memory that it keeps, of what its first share has there from one repetition to the next, in
+    /// numbers, or 0; empty where there is nothing.
+    pub resident: Vec<u32>,
+    /// Its place among the parts in the order of the plan; what fetches has that of its product.
+    pub number: usize,
     /// The first part, in the order of the plan, with which it has to have the same blocks: it adds to the same tiles, or goes on
     /// with the same shares.
     pub blocks_of: Option<usize>,
@@ -68,20 +80,83 @@ pub struct Phases {
 pub fn phases(calls: &[Call], precision: Precision, blocks: u32, most_kept: usize) -> Phases {
     let mut parts: Vec<Part> = (0..calls.len()).flat_map(|call| cut(calls, call, blocks)).collect();
     for i in 0..parts.len() {
+        parts[i].number = i;
         let first = (0..i).find(|&j| goes_on(calls, &parts[i], &parts[j]));
         parts[i].blocks_of = first.map(|j| parts[j].blocks_of.unwrap_or(j));
     }
-    let tiles = |part: &Part| {
-        let call = &calls[part.call];
-        call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32)
-    };
-    let tiles: Vec<u32> = parts.iter().map(tiles).collect();
+    let tiles: Vec<u32> = parts.iter().map(|part| tiles_of(part, calls, precision)).collect();
     let fits = |i: usize| calls[parts[i].call].product().is_some_and(|p| size_of::<f32>() * p.kept() <= most_kept);
     let writers = |i| if fits(i) { who_writes_weights(calls, precision, &parts, i) } else { Vec::new() };
     let weights: Vec<Vec<usize>> = (0..parts.len()).map(writers).collect();
-    let count = place(&mut parts, calls, &tiles, blocks, &weights);
-    share_out(&mut parts, count, &tiles, blocks);
-    let kept = fetch(&mut parts, calls, count, &weights, most_kept);
+    let conflicts = conflicts(&parts, calls);
+    let count = place(&mut parts, &conflicts);
+    let (most_fetched, share) = shared_between(&parts, calls, &tiles, blocks, most_kept);
+    let costs: Vec<Cost> = parts.iter().map(|part| Cost::of(&calls[part.call], part, precision, share)).collect();
+    let finished = |parts: &[Part]| finish(parts.to_vec(), calls, count, &tiles, blocks, &weights, most_fetched);
+    let time = |parts: &[Part]| {
+        let phases = finished(parts);
+        if phases.is_whole() { phases.estimate(&costs, blocks)[0] } else { f64::INFINITY }
+    };
+    improve(&mut parts, &conflicts, count, &time);
+    let mut phases = finished(&parts);
+    assert!(phases.is_whole(), "barriers lie between phases of which each has a part");
+    stay(&mut phases, calls, &tiles, blocks, most_kept);
+    phases
+}
+
+/// Tiles, or shares, of a part.
+fn tiles_of(part: &Part, calls: &[Call], precision: Precision) -> u32 {
+    let call = &calls[part.call];
+    call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32)
+}
+
+/// How many bytes of what a block may keep are for weights that are fetched: what is left by what could stay from one repetition to the
+/// next, but enough for the largest; and which share of that has room beside them, about.
+fn shared_between(parts: &[Part], calls: &[Call], tiles: &[u32], blocks: u32, most_kept: usize) -> (usize, f64) {
+    let bytes = |part: &Part| size_of::<f32>() * calls[part.call].stays() * tiles[part.number] as usize;
+    // Some blocks have a share more than others.
+    let largest = parts.iter().map(|part| size_of::<f32>() * calls[part.call].stays()).max().unwrap_or(0);
+    let stays = parts.iter().map(bytes).sum::<usize>().div_ceil(blocks as usize) + 2 * largest;
+    let products = calls.iter().filter_map(Call::product).map(|product| size_of::<f32>() * product.kept());
+    let fetched = products.max().unwrap_or(0).min(most_kept).max(most_kept.saturating_sub(stays));
+    (fetched, ((most_kept - fetched) as f64 / stays as f64).min(1.0))
+}
+
+impl Phases {
+    /// Whether each phase has a part that does not float past it.
+    pub fn is_whole(&self) -> bool {
+        (0..self.count).all(|phase| self.parts.iter().any(|part| part.phase == phase && !part.floats))
+    }
+
+    /// Microseconds of a step and of that those in which an average block has nothing to do: **a model**, see `phases/estimate.rs`.
+    pub fn modelled(&self, calls: &[Call], precision: Precision, blocks: u32) -> [f64; 2] {
+        let share = |part: &Part| {
+            let stays = part.resident.iter().filter(|&&place| place > 0).count();
+            stays as f64 / tiles_of(part, calls, precision).min(blocks) as f64
+        };
+        let cost = |part: &Part| Cost::of(&calls[part.call], part, precision, share(part));
+        let costs: Vec<Cost> = self.parts.iter().map(cost).collect();
+        estimate::step(&self.parts.iter().zip(costs).collect::<Vec<_>>(), blocks)
+    }
+
+    /// The same with the costs of the parts before those that fetch were added, in the order that they had then.
+    fn estimate(&self, costs: &[Cost], blocks: u32) -> [f64; 2] {
+        estimate::step(&self.parts.iter().map(|part| (part, costs[part.number])).collect::<Vec<_>>(), blocks)
+    }
+}
+
+/// Parts that have their places in their order, each with its first block, with those that fetch.
+fn finish(
+    mut parts: Vec<Part>,
+    calls: &[Call],
+    count: usize,
+    tiles: &[u32],
+    blocks: u32,
+    weights: &[Vec<usize>],
+    most_fetched: usize,
+) -> Phases {
+    share_out(&mut parts, count, tiles, blocks);
+    let kept = fetch(&mut parts, calls, count, weights, most_fetched);
     for part in &mut parts {
         (part.late, part.phase) = (part.phase / count, part.phase % count);
     }
@@ -96,60 +171,85 @@ pub fn phases(calls: &[Call], precision: Precision, blocks: u32, most_kept: usiz
     Phases { count, parts, kept }
 }
 
-/// Gives each part its phase, counted from the start of its repetition, and says which float; the number of phases.
-fn place(parts: &mut [Part], calls: &[Call], tiles: &[u32], blocks: u32, weights: &[Vec<usize>]) -> usize {
-    let n = parts.len();
-    let own = |i: usize| parts[i].blocks_of.unwrap_or(i);
-    // How many phases the second of two parts comes after the first; 0 where the same blocks run one after the other.
+/// Which parts have to come after which, and how many phases later: 0 where the same blocks run one after the other.
+fn conflicts(parts: &[Part], calls: &[Call]) -> Vec<(usize, usize, i32)> {
+    let (n, own) = (parts.len(), |i: usize| parts[i].blocks_of.unwrap_or(i));
     let apart = |(i, j): (usize, usize)| {
         let together = own(i) == own(j) && goes_on(calls, &parts[i], &parts[j]);
         parts[i].conflicts(&parts[j], calls).then_some((i, j, i32::from(!together)))
     };
-    let conflicts: Vec<(usize, usize, i32)> =
-        (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter_map(apart).collect();
-    let mut order = Order::fewest_phases(parts, &conflicts);
-    let mut largest: Vec<usize> = (0..parts.len()).collect();
-    largest.sort_by_key(|&i| Reverse(tiles[i]));
-    largest.iter().for_each(|&i| parts[i].floats = order.lengthen(i));
-    for &i in largest.iter().filter(|&&i| !parts[i].floats) {
-        order.write_early(parts, &weights[i], i);
-    }
+    (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter_map(apart).collect()
+}
 
-    // What does not float runs as soon as it can, and so does what keeps few blocks busy; the rest where they have the least to do.
-    let mut busy = vec![0; order.count];
-    let (floating, mut placed): (Vec<usize>, Vec<usize>) = (0..parts.len()).partition(|&i| parts[i].floats);
-    for &i in &placed {
-        parts[i].phase = (0..parts.len()).map(|j| order.after(j, i)).fold(0, i32::max) as usize;
-        busy[parts[i].phase % order.count] += tiles[i];
+/// How many phases after part i part j runs at least, if neither floats, and one comes after the other in that many: the later one in the
+/// plan comes after; the earlier one comes after in the next repetition, and so do parts of one call, which may run side by side.
+fn way(parts: &[Part], count: usize, (i, j, apart): (usize, usize, i32)) -> i32 {
+    if i >= j || parts[i].call == parts[j].call { 1 - count as i32 } else { apart }
+}
+
+/// Moves parts, one at a time and at random, to where a step takes less, and at first also to where it takes somewhat more: simulated
+/// annealing (Kirkpatrick, Gelatt, Vecchi, "Optimization by Simulated Annealing", Science 1983).
+fn improve(parts: &mut [Part], conflicts: &[(usize, usize, i32)], count: usize, time: &dyn Fn(&[Part]) -> f64) {
+    let stream = Stream::new(0, Purpose::Check, 0);
+    let mut now = time(parts);
+    let (mut best, mut where_best) = (now, parts.to_vec());
+    for attempt in 0..ATTEMPTS {
+        let [which, to, floats, more] = stream.block(attempt);
+        let (i, floats) = (which as usize % parts.len(), floats % 2 == 1);
+        let phases = places(parts, conflicts, count, i, floats);
+        if phases.is_empty() {
+            continue;
+        }
+        let before = (parts[i].phase, parts[i].floats);
+        (parts[i].phase, parts[i].floats) = (phases.start + to as usize % phases.len(), floats);
+        let with = time(parts);
+        let temperature = WARM * (1.0 - f64::from(attempt) / f64::from(ATTEMPTS));
+        if with < now - temperature * unit(more).ln() {
+            now = with;
+        } else {
+            (parts[i].phase, parts[i].floats) = before;
+        }
+        if now < best {
+            (best, where_best) = (now, parts.to_vec());
+        }
     }
-    for i in floating {
-        let phase = |j: usize| parts[j].phase as i32;
-        let first = placed.iter().map(|&j| phase(j) + order.after(j, i)).fold(0, i32::max);
-        let last = placed.iter().map(|&j| phase(j) - order.after(i, j)).fold(i32::MAX, i32::min);
-        assert!(first <= last, "the ways between parts leave each a phase");
-        let [first, last] = [first, last].map(|phase| phase as usize);
-        let phases = first..=if tiles[i] < blocks / 4 { first } else { last.min(first + order.count - 1) };
-        let phase = phases.min_by_key(|&phase| busy[phase % order.count]).expect("there is a phase for each");
-        parts[i].phase = phase;
-        busy[phase % order.count] += tiles[i];
-        placed.push(i);
+    parts.clone_from_slice(&where_best);
+}
+
+/// The phases to which a part may go if no other does: after those that it comes after, before those that come after it.
+fn places(parts: &[Part], conflicts: &[(usize, usize, i32)], count: usize, i: usize, floats: bool) -> Range<usize> {
+    let (mut first, mut last) = (0, 2 * count as i32 - 1);
+    for &(from, to, apart) in conflicts.iter().filter(|&&(from, to, _)| from == i || to == i) {
+        let way = way(parts, count, (from, to, apart));
+        if from == to {
+            last = if way + i32::from(floats) > 0 { -1 } else { last };
+        } else if from == i {
+            last = last.min(parts[to].phase as i32 - way - i32::from(floats));
+        } else {
+            first = first.max(parts[from].phase as i32 + way + i32::from(parts[from].floats));
+        }
+    }
+    if first > last { 0..0 } else { first as usize..last as usize + 1 }
+}
+
+/// Gives each part the first phase that it may have, if none floats, counted from the start of its repetition; the number of phases, the
+/// fewest.
+fn place(parts: &mut [Part], conflicts: &[(usize, usize, i32)]) -> usize {
+    let order = Order::fewest_phases(parts, conflicts);
+    for i in 0..parts.len() {
+        parts[i].phase = (0..parts.len()).map(|j| order.after(j, i)).fold(0, i32::max) as usize;
     }
     order.count
 }
 
-/// The parts that write the weights of a product which may be fetched; none for other parts.
+/// The parts that write the weights of a product, if tiles may find them in the memory that their blocks keep; none for other parts.
 fn who_writes_weights(calls: &[Call], precision: Precision, parts: &[Part], i: usize) -> Vec<usize> {
-    let Some(weights) = weights(&calls[parts[i].call], precision) else { return Vec::new() };
-    let writes = |part: &Part| {
-        part.touched(calls).any(|(b, writes)| writes && b.start < weights.bytes.end && weights.bytes.start < b.end)
-    };
-    (0..parts.len()).filter(|&j| writes(&parts[j])).collect()
-}
-
-/// The weights of a product, if tiles may find them in the memory that their blocks keep.
-fn weights(call: &Call, precision: Precision) -> Option<&Field> {
-    let product = call.product().filter(|product| precision != Precision::Fp32 && product.weights > 0);
-    product.and_then(|_| call.kernel_fields().find(|field| field.name == WEIGHTS))
+    let call = &calls[parts[i].call];
+    if precision == Precision::Fp32 || call.product().is_none_or(|product| product.weights == 0) {
+        return Vec::new();
+    }
+    let fetching = Part { fetches: true, ..parts[i].clone() };
+    (0..parts.len()).filter(|&j| j != i && fetching.conflicts(&parts[j], calls)).collect()
 }
 
 /// How many phases at least have to be between the starts of a part that writes weights and of the product that has them fetched.
@@ -160,7 +260,7 @@ fn fetched_after(writer: &Part, product: &Part, count: usize) -> i32 {
 /// Adds what fetches the weights of products that do not float, where they are written early enough and there is room in the
 /// memory that a block keeps; how many bytes of it are used. Once a block has come to the end of a phase, it needs what it
 /// kept for that no more.
-fn fetch(parts: &mut Vec<Part>, calls: &[Call], count: usize, writers: &[Vec<usize>], most_kept: usize) -> usize {
+fn fetch(parts: &mut Vec<Part>, calls: &[Call], count: usize, writers: &[Vec<usize>], most_fetched: usize) -> usize {
     let mut used = 0;
     for phase in 0..count {
         let mut place = 0;
@@ -169,7 +269,7 @@ fn fetch(parts: &mut Vec<Part>, calls: &[Call], count: usize, writers: &[Vec<usi
             let phases_after = |j: usize| part.phase as i32 - parts[j].phase as i32;
             let early = |&j: &usize| phases_after(j) >= fetched_after(&parts[j], part, count);
             let numbers = calls[part.call].product().map_or(0, |product| product.kept());
-            let fits = size_of::<f32>() * (place + numbers) <= most_kept;
+            let fits = size_of::<f32>() * (place + numbers) <= most_fetched;
             let here = part.phase > 0 && part.phase % count == phase && !part.floats;
             if here && fits && !writers[i].is_empty() && writers[i].iter().all(early) {
                 parts[i].kept = Some(place);
@@ -181,6 +281,24 @@ fn fetch(parts: &mut Vec<Part>, calls: &[Call], count: usize, writers: &[Vec<usi
         used = used.max(size_of::<f32>() * place);
     }
     used
+}
+
+/// Gives what shares keep from one repetition to the next its places behind what is fetched, as long as there is room.
+fn stay(phases: &mut Phases, calls: &[Call], tiles: &[u32], blocks: u32, most_kept: usize) {
+    let mut used = vec![phases.kept / size_of::<f32>(); blocks as usize];
+    for part in phases.parts.iter_mut().filter(|part| calls[part.call].stays() > 0) {
+        let of_block = |block: u32| {
+            let rank = (block + blocks - part.first_block) % blocks;
+            let own = (tiles[part.number] + blocks - 1).saturating_sub(rank) / blocks;
+            let (place, numbers) = (&mut used[block as usize], own as usize * calls[part.call].stays());
+            let fits = own > 0 && size_of::<f32>() * (*place + numbers) <= most_kept;
+            let first = if fits { *place as u32 + 1 } else { 0 };
+            *place += if fits { numbers } else { 0 };
+            first
+        };
+        part.resident = (0..blocks).map(of_block).collect();
+    }
+    phases.kept = size_of::<f32>() * used.into_iter().max().unwrap_or(0);
 }
 
 /// Gives each part its first block: the next one that has nothing to do in that phase.
@@ -227,9 +345,7 @@ impl Order {
         let n = parts.len();
         let mut ways = vec![NONE; n * n];
         for &(i, j, apart) in conflicts {
-            // The later one in the plan comes after; the earlier one comes after in the next repetition, and so do parts of one call,
-            // which may run side by side.
-            ways[i * n + j] = if i >= j || parts[i].call == parts[j].call { 1 - count as i32 } else { apart };
+            ways[i * n + j] = way(parts, count, (i, j, apart));
         }
         for k in 0..n {
             for i in (0..n).filter(|&i| i != k) {
@@ -254,44 +370,6 @@ impl Order {
     fn after(&self, i: usize, j: usize) -> i32 {
         self.ways[i * self.parts + j]
     }
-
-    /// Has whoever waits for part i wait for one phase more, if there are enough phases for that; whether there are.
-    fn lengthen(&mut self, i: usize) -> bool {
-        let n = self.parts;
-        if self.after(i, i) == 0 {
-            return false;
-        }
-        let on = (0..n).map(|j| self.after(i, j)).collect();
-        self.lead(i, 1, on);
-        true
-    }
-
-    /// Has the parts that write the weights of a product do it a phase before they would have to, if there are enough phases for
-    /// that, so that they can be fetched.
-    fn write_early(&mut self, parts: &[Part], writers: &[usize], product: usize) {
-        let before = self.ways.clone();
-        for &writer in writers {
-            let way = fetched_after(&parts[writer], &parts[product], self.count);
-            if self.after(product, writer) + way > 0 {
-                self.ways = before;
-                return;
-            }
-            let on = (0..self.parts).map(|j| if j == product { 0 } else { self.after(product, j) }).collect();
-            self.lead(writer, way, on);
-        }
-    }
-
-    /// Adds the ways that lead to part i and from there, by a step of so many phases, `on` to each part.
-    fn lead(&mut self, i: usize, step: i32, on: Vec<i32>) {
-        let n = self.parts;
-        for a in 0..n {
-            let to = if a == i { 0 } else { self.after(a, i) };
-            for b in (0..n).filter(|&b| to != NONE && on[b] != NONE) {
-                let way = &mut self.ways[a * n + b];
-                *way = (*way).max(to + step + on[b]);
-            }
-        }
-    }
 }
 
 /// A call as parts each of which waits for the same calls, and gives no block much more to do than others.
@@ -307,6 +385,8 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
         waits: false,
         kept: None,
         fetches: false,
+        resident: Vec::new(),
+        number: 0,
         blocks_of: None,
     };
     let Some(shares) = calls[call].shares() else { return vec![part(0..0)] };
@@ -334,11 +414,18 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
             None => merged.push(run),
         }
     }
-    // A share a block, on those that are not busy with what does not float.
-    let most = (blocks - blocks / 4).max(shares.div_ceil(PIECES));
-    let pieces =
-        |run: Range<u32>| run.clone().step_by(most as usize).map(move |first| first..run.end.min(first + most));
-    merged.into_iter().flat_map(pieces).map(part).collect()
+    // A share a block, and few more.
+    let most = blocks.max(shares.div_ceil(PIECES));
+    let mut parts = Vec::new();
+    for run in merged {
+        let mut first = run.start;
+        while first < run.end {
+            let end = if run.end - first < most + FEW as u32 { run.end } else { first + most };
+            parts.push(part(first..end));
+            first = end;
+        }
+    }
+    parts
 }
 
 impl Part {
@@ -346,7 +433,7 @@ impl Part {
     pub fn touched<'a>(&self, calls: &'a [Call]) -> impl Iterator<Item = (Range<usize>, bool)> + 'a {
         let (call, fetches) = (&calls[self.call], self.fetches);
         let fields = call.kernel_fields().zip(call.touched(self.shares.clone()));
-        fields.filter(move |(field, _)| !fetches || field.name == WEIGHTS).map(|(_, touched)| touched)
+        fields.filter(move |(field, _)| !fetches || WEIGHTS.contains(&field.name)).map(|(_, touched)| touched)
     }
 
     /// Whether one of two parts writes what the other touches.
@@ -368,7 +455,8 @@ fn same_tiles(calls: &[Call], one: &Part, other: &Part) -> bool {
         let read = b.kernel_fields().filter(|f| b.output(f).is_none());
         read.into_iter().any(|f| a.written().any(|w| w.bytes.start < f.bytes.end && f.bytes.start < w.bytes.end))
     };
-    a.kernel() == b.kernel()
+    one.call != other.call
+        && a.kernel() == b.kernel()
         && a.product().is_some()
         && a.product().map(tiling) == b.product().map(tiling)
         && outputs(a) == outputs(b)

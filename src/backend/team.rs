@@ -229,33 +229,44 @@ pub unsafe trait Split: Sync {
     unsafe fn piece(&self, i: usize) -> Self::Piece;
 }
 
-/// A slice cut into pieces of `size` elements, the last one shorter: see [`pieces`].
+/// A slice cut into groups of `group` elements and these into pieces of `size`, the last of each shorter: see [`pieces`].
 pub struct Pieces<'a, T> {
     data: *mut T,
     len: usize,
+    group: usize,
     size: usize,
     slice: std::marker::PhantomData<&'a mut [T]>,
 }
 
 /// `data` cut into pieces of `size` (at least 1) elements; the last may be shorter.
 pub fn pieces<T>(data: &mut [T], size: usize) -> Pieces<'_, T> {
+    pieces_in(data, data.len().max(1), size)
+}
+
+/// `data` cut into groups of `group` (at least 1) elements, of which it is a multiple, and each group into pieces of `size` (at least
+/// 1); the last of each may be shorter.
+pub fn pieces_in<T>(data: &mut [T], group: usize, size: usize) -> Pieces<'_, T> {
     assert!(size > 0, "pieces of no elements");
-    Pieces { data: data.as_mut_ptr(), len: data.len(), size, slice: std::marker::PhantomData }
+    assert!(data.len().is_multiple_of(group), "groups of {group} in {} elements", data.len());
+    Pieces { data: data.as_mut_ptr(), len: data.len(), group, size, slice: std::marker::PhantomData }
 }
 
 // SAFETY: a shared `Pieces` gives out only disjoint `&mut [T]`, each to one task.
 unsafe impl<T: Send> Sync for Pieces<'_, T> {}
 
-// SAFETY: piece `i` is the elements `i * size .. min((i + 1) * size, len)`.
+// SAFETY: the pieces of a group are the elements `i * size .. min((i + 1) * size, group)` of it.
 unsafe impl<'a, T: Send> Split for Pieces<'a, T> {
     type Piece = &'a mut [T];
     fn count(&self) -> usize {
-        self.len.div_ceil(self.size)
+        self.len / self.group * self.group.div_ceil(self.size)
     }
     unsafe fn piece(&self, i: usize) -> &'a mut [T] {
-        let start = i * self.size;
+        let of_group = self.group.div_ceil(self.size);
+        let (group, start) = (i / of_group, i % of_group * self.size);
         // SAFETY: inside the slice that `self` borrows for 'a; disjoint from every other piece, and asked for once.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), self.size.min(self.len - start)) }
+        unsafe {
+            std::slice::from_raw_parts_mut(self.data.add(group * self.group + start), self.size.min(self.group - start))
+        }
     }
 }
 

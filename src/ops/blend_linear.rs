@@ -5,6 +5,7 @@
 //! will be no gradient it is not kept.
 use super::activation::Activation;
 use super::linear::{cpu::column_sums, cpu::pull_back, cpu::toward, weight_tiles};
+use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
 use crate::arena::{Arena, Mat as Place, Var};
@@ -136,6 +137,13 @@ impl<T: Real> BlendLinear<T> {
         Grids { fp32: Grid::items(rows.div_ceil(32) * cols.div_ceil(8), 256), tensor: Some(tensor) }
     }
 
+    /// How w and bias are updated, from gate times the gradient of y before the activation.
+    pub fn update(&self) -> Update<T> {
+        let (left, right) = ([self.z.value, self.h.value], [self.deach, Place::NONE]);
+        let experts = self.bias.rows();
+        Update { left, right, experts, w: self.w.value, bias: self.bias.value, bias_of_left: false }
+    }
+
     fn args(&self) -> Args<T> {
         Args {
             z: self.z.value.into(),
@@ -203,14 +211,15 @@ impl<T: Real> Operation for BlendLinear<T> {
         let act_h = plan.pull_back(self.h, self.y.value) as u32;
         let to_inputs = Args { y: none, each: none, dgate: none, dw: none, dbias: none, ..args };
         let to_h = Args { act_h, z: none, dz: none, ..to_inputs };
-        let to_z = Args { h: none, dh: none, ..to_inputs };
+        let to_z = Args { z: none, h: none, dh: none, ..to_inputs };
         let to_weights = Args { y: none, each: none, dy: none, dz: none, dh: none, dgate: none, ..args };
         let (experts, inputs) = (self.bias.rows(), self.z.cols() + self.h.cols());
         let outputs = [Output::part("dy"), Output::whole("deach"), Output::sum("dgate", args.add_dgate)];
-        plan.push(
+        plan.push_apart(
             "blend_linear_backward_gate",
             Grid::items(self.y.rows(), 256),
             &outputs[usize::from(act == Activation::None)..],
+            Args { z: none, h: none, w: none, ..to_gate },
             to_gate,
             cpu::backward_gate::<T>,
         );
@@ -228,13 +237,15 @@ impl<T: Real> Operation for BlendLinear<T> {
                 );
             }
         }
-        plan.push(
-            "blend_linear_backward_w",
-            weight_tiles(experts, inputs, self.y.cols(), self.y.rows()),
-            &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
-            to_weights,
-            cpu::backward_w::<T>,
-        );
+        if !self.w.grad.is_none() {
+            plan.push(
+                "blend_linear_backward_w",
+                weight_tiles(experts, inputs, self.y.cols(), self.y.rows(), 128),
+                &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
+                to_weights,
+                cpu::backward_w::<T>,
+            );
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::blend_linear::BlendLinear;
 use super::epoch_sums::EpochSums;
 use super::gate::Gate;
 use super::kl_weight::{self, CONTROLLER, KlWeight, Rule};
-use super::linear::Linear;
+use super::linear::{Linear, Twins};
 use super::noise::{normal, pick};
 use super::quantize::Quantize;
 use super::recon_loss::{LOSSES, ReconLoss, slot};
@@ -17,6 +17,7 @@ use super::reconcile::Reconcile;
 use super::reparameterize::Reparameterize;
 use super::softmax::Softmax;
 use super::specialist_loss::SpecialistLoss;
+use super::update::{Optimizer, Update};
 use super::window::{self, Window};
 use crate::Result;
 use crate::arena::{Arena, Mat, Var};
@@ -166,6 +167,7 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
     }
     cases.push(linear(3, 5, 2, 7, Elu, true));
     cases.push(toward(5, 7, 11, Relu, None));
+    cases.extend([(5, 3, 4, 7, Elu), (64, 267, 256, 32, Identity)].map(|(b, x, h, o, act)| twins(b, x, h, o, act)));
     for (b, l, h, o, e, act) in [
         (1, 1, 1, 1, 1, Identity),
         (3, 2, 3, 5, 2, Elu),
@@ -196,6 +198,15 @@ pub fn cases<T: Real>() -> Vec<Case<T>> {
     cases.extend([(1, 1, 1, 1), (3, 2, 3, 3), (64, 1, 1, 22)].map(|(b, k, c, joints)| reconcile(b, k, c, joints)));
     cases.extend([(1, 1, 1), (3, 5, 2), (17, 3, 7), (64, 32, 12)].map(|(b, l, n)| quantize(b, l, n)));
     cases.extend([window(64, 267, 1, 1), noise(64, 32, 0.7), pick_expert(64, 6), adam(1_696_072)]);
+    for (b, r, c, e, of_left) in [
+        (1, [1, 0], [1, 0], 1, true),
+        (5, [33, 0], [3, 37], 1, true),
+        (7, [2, 35], [11, 0], 3, false),
+        (64, [256, 0], [267, 256], 1, true),
+        (64, [32, 256], [267, 0], 6, false),
+    ] {
+        cases.push(update(b, r, c, e, of_left));
+    }
     cases.extend([kl(), sums(64, 32, 6), begin()]);
     cases.extend(control::cases());
     cases
@@ -225,6 +236,25 @@ fn linear<T: Real>(b: usize, x: usize, h: usize, o: usize, act: Activation, twic
             Ok(Built::new(&[&first, &second], inputs, vec![y, again], Mat::NONE))
         }),
     }
+}
+
+/// Two layers on the same input.
+fn twins<T: Real>(b: usize, x: usize, h: usize, o: usize, act: Activation) -> Case<T> {
+    let case = linear(b, x, h, o, act, false);
+    let build: Build<T> = Box::new(move |arena| {
+        let (xs, hs) = (arena.var(b, x), arena.var(b, h));
+        let (mut inputs, mut outputs) = (vec![input("x", xs, 1.0), input("h", hs, 1.0)], vec![]);
+        let mut layer = |of_w, of_bias| {
+            let [w, bias, y] = [(o, x + h), (1, o), (b, o)].map(|(r, c)| arena.var(r, c));
+            inputs.extend([input(of_w, w, ((x + h) as f64).powf(-0.5)), input(of_bias, bias, 1.0)]);
+            outputs.push(y);
+            Linear::new(xs, hs, w, bias, y, act)
+        };
+        let op = Twins::new(layer("w", "bias")?, layer("w2", "bias2")?)?;
+        Ok(Built::new(&[&op], inputs, outputs, Mat::NONE))
+    });
+    let flops = case.flops.map(|flops| 2.0 * flops);
+    Case { sizes: format!("{} twins", case.sizes), flops, terms: case.terms.max(2 * o), build, ..case }
 }
 
 fn blend_linear<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize, act: Activation, twice: bool) -> Case<T> {
@@ -499,6 +529,35 @@ fn pick_expert<T: Real>(b: usize, e: usize) -> Case<T> {
         let inputs = vec![Input { name: "gate", var: Var::constant(gate), fill: Fill::Simplex }];
         Ok(Built::step(plan, inputs, vec![]).prepared(move |memory| memory.write(state, &first_step())))
     })
+}
+
+fn update<T: Real>(b: usize, r: [usize; 2], c: [usize; 2], e: usize, bias_of_left: bool) -> Case<T> {
+    let [rows, cols] = [r, c].map(|parts| parts.iter().sum::<usize>());
+    let sizes = format!("b={b} r={}+{} c={}+{} e={e}", r[0], r[1], c[0], c[1]);
+    let case = step_case("update", sizes, move |arena| {
+        let part = |arena: &mut Arena, cols| if cols > 0 { arena.mat(b, cols) } else { Mat::NONE };
+        let left = r.map(|cols| part(arena, cols));
+        let right = [part(arena, e * c[0]), part(arena, c[1])];
+        let (weights, biases) = (e * rows * cols, if bias_of_left { r[0] } else { e * c[0] });
+        let [values, m, v] = [(); 3].map(|()| arena.mat(weights + biases, 1));
+        let (w, bias) = (values.rows_at(0, weights), values.rows_at(weights, biases));
+        let op = Update { left, right, experts: e, w, bias, bias_of_left };
+        let squares = arena.mat(1, op.tiles());
+        let (state, losses) = (arena.mat(1, 1), arena.mat(1, LOSSES));
+        let mut plan = Plan::default();
+        let (adam, gradient) = ([0.9, 0.999, 1e-8], arena.mat(1, weights));
+        op.push(&mut plan, &Optimizer { values, moments: [m, v], state, losses, adam, gradient }, squares);
+        let inputs = ["left", "left2", "right", "right2"].into_iter().zip(left.into_iter().chain(right));
+        let mut inputs: Vec<_> =
+            inputs.filter(|(_, mat)| !mat.is_none()).map(|(name, mat)| constant(name, mat)).collect();
+        inputs.extend([constant("values", values), constant("m", m)]);
+        let built = Built::step(plan, inputs, [values, m, v].map(Var::constant).to_vec());
+        Ok(built.prepared(move |memory| {
+            memory.write(v, &vec![T::one(); v.len()])?;
+            memory.write(state, &first_step())
+        }))
+    });
+    Case { full: b == 64, flops: [(2 * b * e * rows * cols) as f64, 0.0], terms: b, ..case }
 }
 
 fn adam<T: Real>(n: usize) -> Case<T> {

@@ -2,6 +2,7 @@
 //! call forward and one backward, each sample one block's from end to end, instead of a call a layer.
 use super::activation::Activation::{Elu, None as Identity};
 use super::linear::{Linear, cpu::layer, cpu::pull_back};
+use super::update::Update;
 use super::{Operation, expect, softmax};
 use crate::Result;
 use crate::arena::{Mat as Place, Var};
@@ -114,6 +115,11 @@ impl<T: Real> Gate<T> {
         expect("gate", "columns of parts", parts.cols(), self.y.cols(), "one an expert")?;
         expect("gate", "rows of parts", parts.rows() % self.y.rows(), 0, "a multiple of the samples")?;
         Ok(Gate { dgate: parts, ..self })
+    }
+
+    /// How the weights and biases of its layers are updated.
+    pub fn updates(&self) -> [Update<T>; 3] {
+        [0, 1, 2].map(|i| self.dense[i].update())
     }
 
     fn args(&self) -> Args<T> {

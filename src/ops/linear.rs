@@ -1,6 +1,7 @@
 //! A dense layer on `[x | h]`, which is never stored, with the activation fused:
 //! y = act(x Wxᵀ + h Whᵀ + bias), W = [Wx | Wh] stored [outputs, inputs].
 use super::activation::Activation;
+use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
 use crate::arena::{Mat as Place, Var};
@@ -22,6 +23,10 @@ crate::kernel_args! {
         bias: T [o],
         /// [B, O]; absent unless the loss is the mean squared error to it.
         target: T [b * o],
+        /// [B, O] dy of a twin, in `backward_x`; absent when there is none.
+        dy2: T [b * o],
+        /// [O, X + H] w of the twin.
+        w2: T [o * (xc + hc)],
     }
     writes {
         /// [B, O] after the activation.
@@ -71,9 +76,8 @@ fn tiles(rows: usize, cols: usize, depth: usize) -> Grids {
 }
 
 /// A block a tile of 32 by 32 weights of each expert, whose gradient sums over the samples: enough for any GPU.
-pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: usize) -> Grids {
-    let tensor =
-        Product { rows, cols, depth: samples, experts, blended: false, tile: [32, 32], weights: 0, threads: 128 };
+pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: usize, threads: u32) -> Grids {
+    let tensor = Product { rows, cols, depth: samples, experts, blended: false, tile: [32, 32], weights: 0, threads };
     Grids { fp32: Grid { threads: 256, ..tensor.grid() }, tensor: Some(tensor) }
 }
 
@@ -115,6 +119,8 @@ impl<T: Real> Linear<T> {
             w: self.w.value.into(),
             bias: self.bias.value.into(),
             target: self.target.into(),
+            dy2: Ptr::NONE,
+            w2: Ptr::NONE,
             y: self.y.value.into(),
             dy: self.y.grad.into(),
             dx: self.x.grad.into(),
@@ -135,13 +141,22 @@ impl<T: Real> Linear<T> {
         }
     }
 
-    /// Appends the gradients of w and bias, from that of y before the activation.
+    /// How w and bias are updated, from the gradient of y before the activation.
+    pub fn update(&self) -> Update<T> {
+        let (left, right) = ([self.y.grad, Place::NONE], [self.x.value, self.h.value]);
+        Update { left, right, experts: 1, w: self.w.value, bias: self.bias.value, bias_of_left: true }
+    }
+
+    /// Appends the gradients of w and bias, from that of y before the activation, where they are kept.
     pub(super) fn weight_gradients(&self, plan: &mut Plan) {
+        if self.w.grad.is_none() {
+            return;
+        }
         let add_dw = plan.accumulate(self.w.grad);
         let none = Ptr::NONE;
         plan.push(
             "linear_backward_w",
-            weight_tiles(1, self.w.rows(), self.w.cols(), self.y.rows()),
+            weight_tiles(1, self.w.rows(), self.w.cols(), self.y.rows(), 128),
             &[Output::sum("dw", add_dw), Output::sum("dbias", add_dw)],
             Args { target: none, y: none, dx: none, dh: none, add_dw, ..self.args() },
             cpu::backward_w::<T>,
@@ -167,6 +182,42 @@ impl<T: Real> Operation for Linear<T> {
     }
 
     fn backward(&self, plan: &mut Plan) {
+        self.activation_gradient(plan);
+        self.input_gradients(plan, None);
+        self.weight_gradients(plan);
+    }
+}
+
+/// Two layers of as many outputs on the same input, whose parts of its gradient one call adds up.
+pub struct Twins<T>([Linear<T>; 2]);
+
+impl<T: Real> Twins<T> {
+    /// Errors: other inputs, or another number of outputs.
+    pub fn new(first: Linear<T>, second: Linear<T>) -> Result<Self> {
+        expect("linear", "outputs of a twin", second.y.cols(), first.y.cols(), "as many")?;
+        for (a, b) in [(first.x, second.x), (first.h, second.h)] {
+            expect("linear", "input of a twin", b.value.offset(), a.value.offset(), "the same place")?;
+        }
+        Ok(Twins([first, second]))
+    }
+}
+
+impl<T: Real> Operation for Twins<T> {
+    fn forward(&self, plan: &mut Plan) {
+        self.0.iter().for_each(|layer| layer.forward(plan));
+    }
+
+    fn backward(&self, plan: &mut Plan) {
+        let [first, second] = &self.0;
+        self.0.iter().rev().for_each(|layer| layer.activation_gradient(plan));
+        first.input_gradients(plan, Some(second));
+        self.0.iter().rev().for_each(|layer| layer.weight_gradients(plan));
+    }
+}
+
+impl<T: Real> Linear<T> {
+    /// Appends what turns the gradient of y to that before the activation, unless who wrote it has.
+    fn activation_gradient(&self, plan: &mut Plan) {
         // What a call does not touch is left out, so that it does not wait for who writes that.
         let (all, none) = (self.args(), Ptr::NONE);
         let to_inputs = Args { target: none, y: none, dw: none, dbias: none, ..all };
@@ -179,6 +230,13 @@ impl<T: Real> Operation for Linear<T> {
                 cpu::backward_act::<T>,
             );
         }
+    }
+
+    /// Appends the gradients of the inputs, from that of y before the activation, with those from a twin if there is one.
+    fn input_gradients(&self, plan: &mut Plan, twin: Option<&Linear<T>>) {
+        let (all, none) = (self.args(), Ptr::NONE);
+        let [dy2, w2] = twin.map_or([none; 2], |twin| [twin.y.grad, twin.w.value].map(Ptr::from));
+        let to_inputs = Args { target: none, y: none, dw: none, dbias: none, dy2, w2, ..all };
         if !(self.x.grad.is_none() && self.h.grad.is_none()) {
             let (add_dx, add_dh) = (plan.accumulate(self.x.grad), plan.accumulate(self.h.grad));
             let [act_x, act_h] = [self.x, self.h].map(|input| plan.pull_back(input, self.y.value) as u32);
@@ -186,13 +244,12 @@ impl<T: Real> Operation for Linear<T> {
             let columns = self.x.grad.cols() + self.h.grad.cols();
             plan.push(
                 "linear_backward_x",
-                tiles(self.y.rows(), columns, self.y.cols()),
+                tiles(self.y.rows(), columns, if twin.is_some() { 2 } else { 1 } * self.y.cols()),
                 &[Output::sum("dx", args.add_dx), Output::sum("dh", args.add_dh)],
                 args,
                 cpu::backward_x::<T>,
             );
         }
-        self.weight_gradients(plan);
     }
 }
 
@@ -245,18 +302,24 @@ pub mod cpu {
         pull_back(Activation::of(v.act), v.y, v.dy, v.o, team);
     }
 
-    /// dx = dy Wx, dh = dy Wh, each before its activation
+    /// dx = dy Wx, dh = dy Wh, with those of a twin, each before its activation
     pub fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, xc, hc, o, .. } = v;
         let inputs = xc + hc;
+        let layers = [(&*v.dy, v.w), (v.dy2, v.w2)];
+        let terms = if v.dy2.is_empty() { 1 } else { 2 };
+        let factors = |first: usize, cols: usize| {
+            move |_: usize, term: usize| {
+                let (dy, w) = layers[term];
+                (Mat::new(dy, b, o, o), Mat::new(&w[first..], o, cols, inputs))
+            }
+        };
         if !v.dx.is_empty() {
-            let factors = (Mat::new(v.dy, b, o, o), Mat::new(v.w, o, xc, inputs));
-            product(team, MatsMut::one(v.dx, b, xc, xc), v.add_dx == 1, factors.0, factors.1);
+            products(team, MatsMut::one(v.dx, b, xc, xc), v.add_dx == 1, terms, factors(0, xc));
             pull_back(Activation::of(v.act_x), v.x, v.dx, xc, team);
         }
         if !v.dh.is_empty() {
-            let factors = (Mat::new(v.dy, b, o, o), Mat::new(&v.w[xc..], o, hc, inputs));
-            product(team, MatsMut::one(v.dh, b, hc, hc), v.add_dh == 1, factors.0, factors.1);
+            products(team, MatsMut::one(v.dh, b, hc, hc), v.add_dh == 1, terms, factors(xc, hc));
             pull_back(Activation::of(v.act_h), v.h, v.dh, hc, team);
         }
     }

@@ -162,7 +162,7 @@ void execute(const Launch& launch) {
   task.args = launch.args.data();
   task.shared = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(shared.data()) + 255) / 256 * 256);
   for (u32 block = 0; block < launch.blocks; block += at_once) {
-    task.at = Where{block, launch.blocks, 0, launch.threads, STREAM, 0};
+    task.at = Where{block, launch.blocks, 0, launch.threads, STREAM, 0, 0, 0};
     run_blocks(at_once);
   }
 }

@@ -50,7 +50,7 @@ impl<T: Real> Run<T> {
     pub fn of_batch(model: &ModelConfig, batch: usize, memory: impl FnOnce(Arena) -> Memory<'static>) -> Self {
         let mut arena = Arena::default();
         let layout = Layout::of(model, ExpertInit::FanIn, CodebookInit::Fixed);
-        let parameters = Parameters::new(&mut arena, layout, true);
+        let parameters = Parameters::updated(&mut arena, layout);
         let data = arena.mat(FRAMES, model.frame_size);
         let options = StepOptions {
             model,

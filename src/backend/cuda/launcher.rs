@@ -103,7 +103,9 @@ impl Cuda {
                 self.table(plan, arena, launcher.blocks, launcher.most_kept)?
             }
         };
-        let args = table.table.arguments(table.calls.address, launcher.arrived.address, times, launcher.count);
+        let calls = table.calls.address;
+        let resident = calls + size_of_val(&table.table.calls[..]) as u64;
+        let args = table.table.arguments([calls, resident], launcher.arrived.address, times, launcher.count);
         let kept = table.table.kept as u32;
         let barriers = table.table.barriers.wrapping_mul(args.rounds);
         tables.push(table);
@@ -119,10 +121,10 @@ impl Cuda {
     fn table(&self, plan: &Plan, arena: usize, blocks: u32, most_kept: usize) -> Result<Table> {
         let phases = phases(plan.calls(), self.precision, blocks, most_kept);
         let table = persistent::Table::new(&phases, plan.calls(), arena, blocks)?;
-        let bytes: &[u8] = bytemuck::cast_slice(&table.calls);
+        let bytes = [bytemuck::cast_slice(&table.calls), bytemuck::cast_slice::<u32, u8>(&table.resident)].concat();
         let calls = self.block(bytes.len())?;
         // SAFETY: as long as the allocation; the copy is over before `bytes` goes.
-        unsafe { result::memcpy_htod_async(calls.address, bytes, self.stream) }
+        unsafe { result::memcpy_htod_async(calls.address, &bytes, self.stream) }
             .map_err(|e| self.fault("copying a table of calls", e))?;
         self.wait("copying a table of calls")?;
         Ok(Table { plan: plan.id(), arena, calls, table })

@@ -32,6 +32,8 @@ pub struct Where {
     threads: u32,
     weights: u32,
     kept: u32,
+    resident: u32,
+    repetition: u32,
 }
 
 /// What a suspended thread waits for, at this line.
@@ -291,7 +293,7 @@ impl Launch {
                 let (run, args) = (self.kernel.run, self.args as usize);
                 let (block, thread) = (blocks[i / size], (i % size) as u32);
                 let (blocks, threads) = (self.grid.blocks, self.grid.threads);
-                let at = Where { block, blocks, thread, threads, weights: 0, kept: 0 };
+                let at = Where { block, blocks, thread, threads, weights: 0, kept: 0, resident: 0, repetition: 0 };
                 let shared = shared[i / size].contents().as_mut_ptr() as usize;
                 Coroutine::with_stack(stack, move |yielder: &Yielder<(), Wait>, ()| {
                     running_thread(i, yielder);

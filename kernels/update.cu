@@ -1,0 +1,123 @@
+// The gradient of a layer's weights and Adam on it (Kingma and Ba, 2015), tile by tile; the gradient is kept nowhere.
+//   g[e,r,c] = sum_b [left|left2][b,r] [right_e|right2][b,c]       bias: g[i] = sum_b of left[b,i], or of right[b,i]
+//   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2     param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
+//   squares[i] = the sum of g^2 over tile i and its share of the biases, in double precision
+// Nothing is updated once a loss was not finite. Moments of the weights may stay in shared memory from one repetition to the next.
+#pragma once
+#include "reduce.cuh"
+#include "state.cuh"
+#include "tile_fma.cuh"
+#include "tile_tensor.cuh"
+
+struct Update {                                // field for field: src/ops/update.rs
+  const float *left, *left2;                   // [B, R1]   [B, R2] or absent
+  const float *right, *right2;                 // [B, E C1]   [B, C2] or absent
+  const StepState* state;                      // [1]
+  const double* losses;                        // [LOSSES]
+  float *w, *m, *v;                            // [E, R1 + R2, C1 + C2] updated
+  float *bias, *bias_m, *bias_v;               // [R1] or, of right, [E C1]; updated
+  float* gradient;                             // absent
+  double* squares;                             // [tiles]
+  double beta1, beta2, eps;
+  u32 b, r1, r2, c1, c2, e;                    // samples, rows and columns of both parts, experts
+  u32 bias_of_left, pad;                       // 1: of left, 0: of right
+};
+
+// Weights, moments and gradients of a tile; what a thread has in hand.
+template <class Tile>
+struct UpdateShared {
+  Tile tile;
+  float w[Tile::ROWS * Tile::COLS * Tile::PANELS], m[Tile::ROWS * Tile::COLS * Tile::PANELS];
+  float v[Tile::ROWS * Tile::COLS * Tile::PANELS];
+  double parts[WARPS];
+};
+typedef UpdateShared<FmaTile<4>> UpdateTile;
+typedef UpdateShared<TensorTile<2, 2, 4, 1, 4, 1>> UpdateTile_bf16x3;
+
+struct AdamStep {
+  float beta1, beta2, rest1, rest2, size, scale, eps;
+  DEVICE_MEMBER explicit AdamStep(const Update& a)
+      : beta1(float(a.beta1)), beta2(float(a.beta2)), rest1(float(1.0 - a.beta1)), rest2(float(1.0 - a.beta2)),
+        size(float(a.state->step_size)), scale(float(a.state->inv_sqrt_bias2)), eps(float(a.eps)) {}
+  DEVICE_MEMBER void operator()(float g, float& param, float& m, float& v) const {
+    m = beta1 * m + rest1 * g, v = beta2 * v + rest2 * (g * g);
+    param = param - size * m / (sqrtf(v) * scale + eps);
+  }
+};
+
+template <class Tile>
+DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
+  const AdamStep adam(a);
+  const bool still = stands_still(a.losses);
+  const u32 rows = a.r1 + a.r2, cols = a.c1 + a.c2, wide = Tile::COLS * Tile::PANELS, tall = Tile::ROWS;
+  const u32 down = blocks_of(rows, tall), across = blocks_of(cols, wide), tiles = a.e * down * across;
+  const u32 biases = a.bias_of_left ? a.r1 : a.e * a.c1, share = blocks_of(biases, tiles);
+  const float* of_bias = a.bias_of_left ? a.left : a.right;
+  const bool left_fours = fours(a.left, a.r1) && fours(a.left2, a.r2);
+  const bool right_fours = fours(a.right, a.c1) && fours(a.right2, a.c2);
+  for (u32 tile = at.block; tile < tiles; tile += at.blocks) {
+    const u32 e = tile / (down * across), first_row = tile / across % down * tall, first_col = tile % across * wide;
+    const u64 first = (u64(e) * rows + first_row) * cols + first_col;
+    // Moments that stay in the block's memory come from there, and go back, but at the ends of a launch.
+    const bool stays = at.resident != 0, come = !stays || at.repetition & FIRST, go = !stays || at.repetition & LAST;
+    float *m_here = stays ? kept_memory() + (at.resident - 1) : shared.m, *v_here = stays ? m_here + tall * wide : shared.v;
+    if (still && !stays) continue;
+    // Each thread copies what it will update; they come while the tile is multiplied.
+    for (u32 i = at.thread; i < tall * Tile::COLS; i += at.threads)
+      UNROLL for (u32 p = 0; p < Tile::PANELS; ++p) {
+        const u32 r = i / Tile::COLS, c = p * Tile::COLS + i % Tile::COLS, to = p * tall * Tile::COLS + i;
+        const bool inside = first_row + r < rows && first_col + c < cols;
+        const u64 from = inside ? first + u64(r) * cols + c : 0;
+        copy_start<4>(shared.w + to, a.w + from, inside);
+        if (come) {
+          copy_start<4>(m_here + to, a.m + from, inside);
+          copy_start<4>(v_here + to, a.v + from, inside);
+        }
+      }
+    copies_close();
+    double sum = 0;
+    shared.tile.multiply(
+        streaming(at), a.b,
+        matrix<OUTER>(left_fours,
+                      [&](u32 r, u32 b) {
+                        return Place{beside(a.left, a.r1, a.left2, a.r2, b, first_row + r), first_row + r < rows && b < a.b};
+                      }),
+        matrix<OUTER>(right_fours,
+                      [&](u32 c, u32 b) {
+                        const u32 col = first_col + c;
+                        const float* from = col < a.c1 ? a.right + (u64(b) * a.e + e) * a.c1 + col
+                                                       : a.right2 + (u64(b) * a.c2 + col - a.c1);
+                        return Place{from, col < cols && b < a.b};
+                      }),
+        [&](u32 r, u32 c, const float* sums) {
+          copies_wait<0>();
+          UNROLL for (u32 p = 0; p < Tile::PANELS; ++p) {
+            const u32 col = first_col + p * Tile::COLS + c, i = (p * tall + r) * Tile::COLS + c;
+            if (first_row + r >= rows || col >= cols) continue;
+            const u64 to = first + u64(r) * cols + p * Tile::COLS + c;
+            if (!still) {
+              adam(sums[p], shared.w[i], m_here[i], v_here[i]);
+              a.w[to] = shared.w[i];
+              sum += double(sums[p]) * sums[p];
+            }
+            if (go) a.m[to] = m_here[i], a.v[to] = v_here[i];
+          }
+        });
+    if (still) continue;
+    // A bias is one warp's.
+    const u32 end = min_of((tile + 1) * share, biases);
+    for (u32 i = tile * share + at.thread / 32; i < end; i += at.threads / 32) {
+      float g = 0;
+      for (u32 b = at.thread % 32; b < a.b; b += 32) g += of_bias[u64(b) * biases + i];
+      g = warp_sum(g);
+      if (at.thread % 32 == 0) {
+        adam(g, a.bias[i], a.bias_m[i], a.bias_v[i]);
+        sum += double(g) * g;
+      }
+    }
+    sum = block_sum(at, sum, shared.parts);
+    if (at.thread == 0) a.squares[tile] = sum;
+  }
+}
+KERNEL(update, Update, UpdateTile, 256)
+VARIANT(update, bf16x3, Update, UpdateTile_bf16x3, 256)

@@ -1,0 +1,116 @@
+//! What a step of one launch would take: **a model**, not a measurement, of numbers that others published for an H100
+//! (docs/benchmarks.md). It decides where parts run, and no number depends on that.
+use super::{Part, WEIGHTS};
+use crate::plan::{Call, Precision};
+
+/// Microseconds to begin to load, and for what follows a tile.
+const START: f64 = 0.217 + 0.25;
+/// From the last block's arrival at a barrier to all going on.
+const BARRIER: f64 = 0.71;
+/// A KB that all blocks load, each for itself.
+const LOADED: f64 = 0.0113;
+/// A KB that goes through memory, of which a block has its share: 4.3 TB/s in all.
+const MOVED: f64 = 0.0307;
+/// A product of tensor cores, 16 by 8 by 16: 1.53 cycles at 1.755 GHz.
+const MMA: f64 = 1.53 / 1755.0;
+
+/// What a part costs a block.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Tiles, or shares.
+    tiles: u32,
+    /// Microseconds a tile.
+    each: f64,
+    /// Of them those for its weights, in a product that may find them fetched.
+    weights: f64,
+}
+
+impl Cost {
+    /// That of a part of this call, of whose shares so many, from 0 to 1, find here what stays from one repetition to the next.
+    pub fn of(call: &Call, part: &Part, precision: Precision, stays: f64) -> Self {
+        let tiles = call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32);
+        let kilobytes = |bytes: usize| bytes as f64 / 1024.0;
+        let Some(product) = call.product() else {
+            // What is written is read, too; nothing else is large, but weights and what is a share's own.
+            let touched = call.kernel_fields().zip(call.touched(part.shares.clone()));
+            let bytes = touched.map(|(field, (bytes, writes))| match (writes, call.bytes_of_share(field)) {
+                (true, _) => 2 * bytes.len(),
+                (false, Some(_)) => bytes.len(),
+                (false, None) => 0,
+            });
+            let weights = call.kernel_fields().filter(|field| field.name.starts_with('w'));
+            let weights: usize = weights.map(|field| field.bytes.len()).sum();
+            let each = MOVED * kilobytes(bytes.sum()) / f64::from(tiles.max(1)) + LOADED * kilobytes(weights);
+            return Cost { tiles, each, weights: 0.0 };
+        };
+        let ([rows, cols], panels) = (product.tile, if product.blended { product.experts } else { 1 });
+        let columns = |n: usize| LOADED * kilobytes(size_of::<f32>() * product.depth * n);
+        let mmas = 3 * (rows / 16) * (cols / 8) * panels * product.depth.div_ceil(16);
+        // Weights that it writes, it reads, too, and both moments, unless they stay.
+        let updates = call.kernel_fields().any(|field| WEIGHTS.contains(&field.name) && call.output(field).is_some());
+        let updated =
+            if updates { (6.0 - 4.0 * stays) * MOVED * kilobytes(size_of::<f32>() * rows * cols) } else { 0.0 };
+        let weights = columns(cols * panels);
+        Cost { tiles, each: columns(rows) + weights + MMA * mmas as f64 + updated, weights }
+    }
+
+    /// What all blocks spend on the part.
+    pub fn work(&self) -> f64 {
+        f64::from(self.tiles) * self.each
+    }
+
+    /// What a block spends on so many tiles of the part.
+    fn of_tiles(&self, part: &Part, own: u32) -> f64 {
+        match part.kept {
+            _ if own == 0 => 0.0,
+            Some(_) if part.fetches => self.weights,
+            Some(_) => START + f64::from(own) * self.each - self.weights,
+            None => START + f64::from(own) * self.each,
+        }
+    }
+
+    /// The most that a block of so many spends on the part.
+    pub fn most(&self, part: &Part, blocks: u32) -> f64 {
+        self.of_tiles(part, self.tiles.div_ceil(blocks))
+    }
+
+    /// Adds to the clock of each block what it spends on the part; what all spend.
+    fn spend(&self, part: &Part, clocks: &mut [f64]) -> f64 {
+        let blocks = clocks.len() as u32;
+        let (all, more) = (self.tiles / blocks, self.tiles % blocks);
+        let (base, with) = (self.of_tiles(part, all), self.of_tiles(part, all + 1));
+        if base > 0.0 {
+            clocks.iter_mut().for_each(|clock| *clock += base);
+        }
+        // Blocks with one more, from the first on.
+        let (first, end) = (part.first_block as usize, (part.first_block + more) as usize);
+        let behind = end.saturating_sub(clocks.len());
+        let end = end.min(clocks.len());
+        clocks[first..end].iter_mut().for_each(|clock| *clock += with - base);
+        clocks[..behind].iter_mut().for_each(|clock| *clock += with - base);
+        f64::from(blocks) * base + f64::from(more) * (with - base)
+    }
+}
+
+/// From one step to the next, and of that what an average block has nothing to do: parts in their order, with their costs.
+pub fn step(parts: &[(&Part, Cost)], blocks: u32) -> [f64; 2] {
+    let mut clocks = vec![0.0; blocks as usize];
+    let latest = |clocks: &[f64]| clocks.iter().copied().fold(0.0, f64::max);
+    let (mut busy, mut arrived, mut starts) = (0.0, 0.0, [0.0; 3]);
+    for start in &mut starts {
+        *start = latest(&clocks);
+        busy = 0.0;
+        for (part, cost) in parts {
+            busy += cost.spend(part, &mut clocks);
+            if part.arrives {
+                arrived = latest(&clocks);
+            }
+            if part.waits {
+                clocks.iter_mut().for_each(|clock| *clock = clock.max(arrived + BARRIER));
+            }
+        }
+    }
+    // The step before the last one ended as this one does.
+    let step = latest(&clocks) - starts[2];
+    [step, step - busy / f64::from(blocks)]
+}
