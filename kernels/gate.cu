@@ -1,5 +1,5 @@
 // The gate of the mixture decoder: two ELU layers on [z | c] and a softmax. A sample is one block's, from end to end.
-//   h1[b,i] = elu(sum_k w1[i,k] [z|c][b,k] + bias1[i])        h2[b,i] = elu(sum_k w2[i,k] h1[b,k] + bias2[i])
+//   h1[b,i] = elu(sum_k w1[i,k] z[b,k] + h0[b,i]), h0 = [0|c] w1 + bias1, by a product before        h2[b,i] = elu(sum_k w2[i,k] h1[b,k] + bias2[i])
 //   gate[b] = softmax(logits[b]), logits[b,e] = sum_k w3[e,k] h2[b,k] + bias3[e]
 //   dlogits[b,e] = gate[b,e] (dgate[b,e] - sum_k gate[b,k] dgate[b,k])
 //   dh2 = dlogits w3 and dh1 = dh2 w2, each before its activation; dz = dh1 w1, its columns of z
@@ -9,7 +9,7 @@
 #include "state.cuh"
 
 struct Gate {                                   // field for field: src/ops/gate.rs
-  const float *z, *c;                           // [B, L]   [B, C]
+  const float *z, *c, *h0;                      // [B, L]   [B, C]   [B, G] or absent
   const float *w1, *bias1, *w2, *bias2;         // [G, L + C]   [G]   [G, G]   [G]
   const float *w3, *bias3, *dgate;              // [E, G]   [E]   [P, B, E] parts whose sum is the gradient
   float *h1, *h2, *logits, *gate;               // [B, G]   [B, G]   [B, E]   [B, E]
@@ -20,16 +20,17 @@ struct GateShared {
   float parts[32 * WARPS];
 };
 
-// A layer of one sample: done(o, sum over i < inputs of x(i) w[o,i]), by one lane. A warp has four outputs at a time.
+// A layer of one sample: done(o, sum over i < inputs of x(i) w[o,i]), by one lane, of rows of w that are `stride` apart. A warp has four
+// outputs at a time.
 template <class X, class Done>
-DEVICE void gate_layer(Where at, u32 inputs, u32 outputs, X x, const float* w, Done done) {
+DEVICE void gate_layer(Where at, u32 inputs, u32 outputs, X x, const float* w, u32 stride, Done done) {
   const u32 lane = at.thread % 32;
   for (u32 first = at.thread / 32 * 4; first < outputs; first += at.threads / 32 * 4) {
     float sums[4] = {0, 0, 0, 0};
     for (u32 i = lane; i < inputs; i += 32) {
       const float value = x(i);
       UNROLL for (u32 p = 0; p < 4; ++p)
-        if (first + p < outputs) sums[p] += value * w[u64(first + p) * inputs + i];
+        if (first + p < outputs) sums[p] += value * w[u64(first + p) * stride + i];
     }
     UNROLL for (u32 p = 0; p < 4; ++p) {
       const float sum = warp_sum(sums[p]);
@@ -60,16 +61,16 @@ DEVICE void gate_layer_back(Where at, u32 inputs, u32 columns, u32 outputs, cons
 
 DEVICE void gate_forward(Where at, const Gate& a, NoShared&) {
   for (u32 b = at.block; b < a.b; b += at.blocks) {
-    const float *z = a.z + u64(b) * a.l, *c = a.c + u64(b) * a.cc;
+    const float* z = a.z + u64(b) * a.l;
     float *h1 = a.h1 + u64(b) * a.g, *h2 = a.h2 + u64(b) * a.g, *logits = a.logits + u64(b) * a.e;
     gate_layer(
-        at, a.l + a.cc, a.g, [&](u32 i) { return i < a.l ? z[i] : c[i - a.l]; }, a.w1,
-        [&](u32 o, float sum) { h1[o] = activate(ELU, sum + a.bias1[o]); });
+        at, a.l, a.g, [&](u32 i) { return z[i]; }, a.w1, a.l + a.cc,
+        [&](u32 o, float sum) { h1[o] = activate(ELU, sum + (a.h0 ? a.h0[u64(b) * a.g + o] : a.bias1[o])); });
     gate_layer(
-        at, a.g, a.g, [&](u32 i) { return h1[i]; }, a.w2,
+        at, a.g, a.g, [&](u32 i) { return h1[i]; }, a.w2, a.g,
         [&](u32 o, float sum) { h2[o] = activate(ELU, sum + a.bias2[o]); });
     gate_layer(
-        at, a.g, a.e, [&](u32 i) { return h2[i]; }, a.w3, [&](u32 o, float sum) { logits[o] = sum + a.bias3[o]; });
+        at, a.g, a.e, [&](u32 i) { return h2[i]; }, a.w3, a.g, [&](u32 o, float sum) { logits[o] = sum + a.bias3[o]; });
     for (u32 e = at.thread; e < a.e; e += at.threads) {
       float top = logits[0], sum = 0;
       for (u32 i = 1; i < a.e; ++i) top = fmaxf(top, logits[i]);

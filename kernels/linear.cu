@@ -1,5 +1,5 @@
 // A dense layer on [x | h], which is never stored, with the activation fused. I = X + H inputs.
-//   y[b,o]    = act(sum_i [x|h][b,i] w[o,i] + bias[o])
+//   y[b,o]    = act(sum_i [x|h][b,i] w[o,i] + bias[o]), of h alone where x is absent
 //   dy        of the mean squared error, if there is a target: 2 (y - target) / (B O)
 //   dy        becomes the gradient before the activation (backward_act), then
 //   dx|dh     = sum_o dy[b,o] w[o,i], with that of a twin on the same input if there is one, then the gradient before the activation that made x or h, if this is its last part
@@ -33,11 +33,12 @@ DEVICE bool linear_fours(const Linear& a) { return fours(a.x, a.xc) && fours(a.h
 
 template <class Tile>
 DEVICE void linear_forward(Where at, const Linear& a, Tile& shared) {
-  const u32 inputs = a.xc + a.hc;
+  const u32 inputs = a.xc + a.hc, first = a.x ? 0 : a.xc;
   product(
-      at, shared, 1, a.b, a.o, inputs,
-      matrix<INNER>(linear_fours(a), [&](u32, u32 b, u32 i) { return linear_input(a, b, i); }),
-      matrix<INNER>(fours(a.w, inputs), [&](u32, u32 o, u32 i) { return a.w + u64(o) * inputs + i; }),
+      at, shared, 1, a.b, a.o, inputs - first,
+      matrix<INNER>(linear_fours(a), [&](u32, u32 b, u32 i) { return linear_input(a, b, first + i); }),
+      matrix<INNER>(fours(a.w + first, inputs) && fours(a.w, inputs - first),
+                    [&](u32, u32 o, u32 i) { return a.w + u64(o) * inputs + first + i; }),
       [&](u32, u32 b, u32 o, float sum) {
         put_output(a.y, a.dy, a.target, u64(a.b) * a.o, u64(b) * a.o + o, activate(a.act, sum + a.bias[o]));
       });

@@ -218,7 +218,7 @@ impl<T: Real> Network<T> {
                     let layers = [0, 2, 4].map(|i| {
                         ["weight", "bias"].map(|part| b.parameter(&format!("decoder.gate.{i}.{part}"))).into()
                     });
-                    let op = Gate::new(z, c, layers, [g1, g2], logits, gate)?;
+                    let op = Gate::new(b.arena, z, c, layers, [g1, g2], logits, gate)?;
                     b.updates.extend(op.updates());
                     decoder.push(Box::new(if blended { op.with_parts(parts_of_gate)? } else { op }));
                     let (h1, h2) = (b.var(batch, hidden), b.var(batch, hidden));

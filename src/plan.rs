@@ -343,6 +343,8 @@ pub struct Call {
     in_shares: Vec<(&'static str, usize)>,
     /// See [`Plan::stays`].
     stays: usize,
+    /// See [`Plan::loads`].
+    loads: usize,
     body: Body,
 }
 
@@ -409,6 +411,11 @@ impl Call {
     /// Numbers of shared memory that a share may keep: see [`Plan::stays`].
     pub fn stays(&self) -> usize {
         self.stays
+    }
+
+    /// Bytes that each of its shares reads, whichever it is: see [`Plan::loads`].
+    pub fn loads(&self) -> usize {
+        self.loads
     }
 
     /// The bytes that kernels touch which compute these shares, and whether they write them; all where there are none.
@@ -528,6 +535,7 @@ impl Plan {
             writes: writes.to_vec(),
             in_shares: Vec::new(),
             stays: 0,
+            loads: 0,
             // SAFETY: the contract of `Call::run`.
             body: Box::new(move |base, team| body(unsafe { args.view(base) }, team)),
         });
@@ -544,6 +552,11 @@ impl Plan {
             assert!(shares <= call.grids.fp32.blocks as usize, "{}: {name}: a block a share", call.kernel);
         }
         call.in_shares = fields.to_vec();
+    }
+
+    /// Says of the last call, which is no product, that each of its blocks reads so many bytes of weights: that decides speed alone.
+    pub fn loads(&mut self, bytes: usize) {
+        self.calls.last_mut().expect("a call has been appended").loads = bytes;
     }
 
     /// Says of the last call, which has shares, that each may keep so many numbers in shared memory from one repetition of the plan to the

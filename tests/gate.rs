@@ -27,7 +27,7 @@ fn gate(as_one: bool) -> Vec<f64> {
     let [h1, h2] = [(); 2].map(|()| arena.var(SAMPLES, hidden));
     let [logits, y] = [(); 2].map(|()| arena.var(SAMPLES, experts));
     let operations: Vec<Box<dyn Operation>> = if as_one {
-        vec![Box::new(Gate::new(z, c, layers, [h1, h2], logits, y).unwrap())]
+        vec![Box::new(Gate::new(&mut arena, z, c, layers, [h1, h2], logits, y).unwrap())]
     } else {
         let dense = |x, h, (w, bias), y, act| Box::new(Linear::new(x, h, w, bias, y, act).unwrap());
         vec![
@@ -62,6 +62,9 @@ fn a_condition_with_a_gradient_is_refused() {
     let (z, c) = (arena.var::<f64>(1, 1), arena.var(1, 1));
     let layers = [(1, 2), (1, 1), (1, 1)].map(|(o, i)| (arena.var(o, i), arena.var(1, o)));
     let [h1, h2, logits, y] = [(); 4].map(|()| arena.var(1, 1));
-    let error = Gate::new(z, c, layers, [h1, h2], logits, y).err().expect("no gradient of the condition").to_string();
+    let error = Gate::new(&mut arena, z, c, layers, [h1, h2], logits, y)
+        .err()
+        .expect("no gradient of the condition")
+        .to_string();
     assert!(error.contains("gradient of the condition"), "{error}");
 }

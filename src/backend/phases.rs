@@ -7,7 +7,9 @@
 //! beside the start of the next.
 //!
 //! Weights of a product are *fetched* while its block waits for the phase before to end, to shared memory that it keeps, if they
-//! already are what the product needs.
+//! already are what the product needs. What a share of a call keeps for itself from one repetition to the next *stays* there.
+//!
+//! Which of the orders that are right a block goes through is found by a search for the least modelled time.
 pub mod estimate;
 
 use crate::philox::{Purpose, Stream, unit};
@@ -78,6 +80,9 @@ pub struct Phases {
 /// tiles, or meet share by share, which are the same blocks'. What its argument struct holds counts as touched, so calls leave out what they do not
 /// need.
 pub fn phases(calls: &[Call], precision: Precision, blocks: u32, most_kept: usize) -> Phases {
+    if calls.is_empty() {
+        return Phases { count: 0, parts: Vec::new(), kept: 0 };
+    }
     let mut parts: Vec<Part> = (0..calls.len()).flat_map(|call| cut(calls, call, blocks)).collect();
     for i in 0..parts.len() {
         parts[i].number = i;

@@ -364,7 +364,7 @@ fn gate<T: Real>(b: usize, l: usize, c: usize, g: usize, e: usize, twice: bool) 
             }
             let mut op = || {
                 let [h1, h2, logits, y] = [g, g, e, e].map(|cols| arena.var(b, cols));
-                Ok((Gate::new(z, Var::constant(condition), layers, [h1, h2], logits, y)?, y))
+                Ok((Gate::new(&mut *arena, z, Var::constant(condition), layers, [h1, h2], logits, y)?, y))
             };
             let (first, y) = op()?;
             if !twice {

@@ -1,11 +1,12 @@
 //! The gate of the mixture decoder: two ELU layers on [z | c] and a softmax over the experts. It is small, and row by row: one
-//! call forward and one backward, each sample one block's from end to end, instead of a call a layer.
+//! call forward and one backward, each sample one block's from end to end, instead of a call a layer. What the condition adds to the first
+//! layer, most of its work, waits for no latent: that is a product before.
 use super::activation::Activation::{Elu, None as Identity};
 use super::linear::{Linear, cpu::layer, cpu::pull_back};
 use super::update::Update;
 use super::{Operation, expect, softmax};
 use crate::Result;
-use crate::arena::{Mat as Place, Var};
+use crate::arena::{Arena, Mat as Place, Var};
 use crate::backend::gemm::{Mat, MatsMut, product};
 use crate::backend::team::Team;
 use crate::backend::vector;
@@ -18,6 +19,8 @@ crate::kernel_args! {
         z: T [b * l],
         /// [B, C] condition.
         c: T [b * cc],
+        /// [B, G] what the condition and the bias add to the first layer, in `forward`; absent without a condition.
+        h0: T [b * g],
         /// [G, L + C].
         w1: T [g * (l + cc)],
         /// \[G\].
@@ -76,6 +79,8 @@ pub struct Gate<T> {
     z: Var<T>,
     c: Var<T>,
     layers: [(Var<T>, Var<T>); 3],
+    /// [B, G] what the condition adds to the first layer; absent without one.
+    h0: Place<T>,
     hidden: [Var<T>; 2],
     logits: Var<T>,
     y: Var<T>,
@@ -89,6 +94,7 @@ impl<T: Real> Gate<T> {
     /// Weights and biases of three `layers`, and places for what they make: `hidden` twice, `logits`, and y, the gate. c needs no
     /// gradient. Errors: shapes that do not fit.
     pub fn new(
+        arena: &mut Arena,
         z: Var<T>,
         c: Var<T>,
         layers: [(Var<T>, Var<T>); 3],
@@ -106,7 +112,8 @@ impl<T: Real> Gate<T> {
             Linear::new(h1, Var::none(), w2, b2, h2, Elu)?,
             Linear::new(h2, Var::none(), w3, b3, logits, Identity)?,
         ];
-        Ok(Gate { z, c, layers, hidden, logits, y, dgate: y.grad, dense })
+        let h0 = if c.value.is_none() { Place::NONE } else { arena.mat(y.rows(), h1.cols()) };
+        Ok(Gate { z, c, layers, h0, hidden, logits, y, dgate: y.grad, dense })
     }
 
     /// The same where the gradient of y is not one matrix but the sum of parts, [P B, E], each of which another operation writes: so
@@ -122,11 +129,18 @@ impl<T: Real> Gate<T> {
         [0, 1, 2].map(|i| self.dense[i].update())
     }
 
+    /// Bytes of the weights, without those for the condition.
+    fn weights_of_z(&self) -> usize {
+        let (hidden, experts) = (self.hidden[0].value.cols(), self.y.cols());
+        size_of::<T>() * hidden * (self.z.cols() + hidden + experts)
+    }
+
     fn args(&self) -> Args<T> {
         let ([(w1, bias1), (w2, bias2), (w3, bias3)], [h1, h2]) = (self.layers, self.hidden);
         Args {
             z: self.z.value.into(),
             c: self.c.value.into(),
+            h0: self.h0.into(),
             w1: w1.value.into(),
             bias1: bias1.value.into(),
             w2: w2.value.into(),
@@ -158,14 +172,18 @@ impl<T: Real> Gate<T> {
 impl<T: Real> Operation for Gate<T> {
     fn forward(&self, plan: &mut Plan) {
         let none = Ptr::NONE;
+        if !self.h0.is_none() {
+            self.dense[0].forward_of_h(plan, self.h0);
+        }
         plan.push(
             "gate_forward",
             Grid::items(self.y.rows(), 256),
             &["h1", "h2", "logits", "gate"].map(Output::whole),
-            Args { dgate: none, p: 0, dlogits: none, dh2: none, dh1: none, dz: none, ..self.args() },
+            Args { c: none, dgate: none, p: 0, dlogits: none, dh2: none, dh1: none, dz: none, ..self.args() },
             cpu::forward::<T>,
         );
         plan.in_shares(&[("z", self.z.cols())]);
+        plan.loads(self.weights_of_z());
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -177,12 +195,23 @@ impl<T: Real> Operation for Gate<T> {
             "gate_backward",
             Grid::items(self.y.rows(), 256),
             &[Output::whole("dlogits"), Output::whole("dh2"), Output::whole("dh1"), Output::sum("dz", add_dz)],
-            Args { z: none, c: none, bias1: none, bias2: none, bias3: none, logits: none, add_dz, ..self.args() },
+            Args {
+                z: none,
+                c: none,
+                h0: none,
+                bias1: none,
+                bias2: none,
+                bias3: none,
+                logits: none,
+                add_dz,
+                ..self.args()
+            },
             cpu::backward::<T>,
         );
         if !self.z.grad.is_none() {
             plan.in_shares(&[("dz", self.z.cols())]);
         }
+        plan.loads(self.weights_of_z());
         self.dense.iter().rev().for_each(|layer| layer.weight_gradients(plan));
     }
 }
@@ -191,10 +220,17 @@ impl<T: Real> Operation for Gate<T> {
 pub mod cpu {
     use super::*;
 
-    /// h1 = elu([z | c] W1ᵀ + bias1), h2 = elu(h1 W2ᵀ + bias2), gate = softmax(h2 W3ᵀ + bias3)
+    /// h1 = elu(z W1zᵀ + h0), h0 = c W1cᵀ + bias1, h2 = elu(h1 W2ᵀ + bias2), gate = softmax(h2 W3ᵀ + bias3)
     pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
         let none: (&[T], usize) = (&[], 0);
-        layer(team, [(v.z, v.l), (v.c, v.cc)], (v.w1, v.bias1), Elu, v.h1);
+        if v.h0.is_empty() {
+            layer(team, [(v.z, v.l), none], (v.w1, v.bias1), Elu, v.h1);
+        } else {
+            v.h1.copy_from_slice(v.h0);
+            let w = Mat::new(v.w1, v.g, v.l, v.l + v.cc).t();
+            product(team, MatsMut::one(v.h1, v.b, v.g, v.g), true, Mat::new(v.z, v.b, v.l, v.l), w);
+            Elu.apply(v.h1);
+        }
         layer(team, [(v.h1, v.g), none], (v.w2, v.bias2), Elu, v.h2);
         layer(team, [(v.h2, v.g), none], (v.w3, v.bias3), Identity, v.logits);
         softmax::cpu::weights(v.logits, v.e, v.gate);

@@ -13,7 +13,7 @@ use crate::real::Real;
 
 crate::kernel_args! {
     reads {
-        /// [B, X] first part of the input.
+        /// [B, X] first part of the input; `forward` goes without it where it is absent.
         x: T [b * xc],
         /// [B, H] second part; absent when H is 0.
         h: T [b * hc],
@@ -147,6 +147,19 @@ impl<T: Real> Linear<T> {
         Update { left, right, experts: 1, w: self.w.value, bias: self.bias.value, bias_of_left: true }
     }
 
+    /// Appends y [B, O] = h Whᵀ + bias, what the second part of the input gives alone.
+    pub(super) fn forward_of_h(&self, plan: &mut Plan, y: Place<T>) {
+        let none = Ptr::NONE;
+        let args = Args { x: none, target: none, y: y.into(), act: Activation::None as u32, ..self.args() };
+        plan.push(
+            "linear_forward",
+            tiles(y.rows(), y.cols(), self.h.cols()),
+            &[Output::whole("y"), Output::whole("dy")],
+            Args { dy: none, dx: none, dh: none, dw: none, dbias: none, ..args },
+            cpu::forward::<T>,
+        );
+    }
+
     /// Appends the gradients of w and bias, from that of y before the activation, where they are kept.
     pub(super) fn weight_gradients(&self, plan: &mut Plan) {
         if self.w.grad.is_none() {
@@ -274,7 +287,7 @@ pub mod cpu {
         }
     }
 
-    /// y [B, O] = act(x Wxᵀ + h Whᵀ + bias), of x and h with their columns
+    /// y [B, O] = act(x Wxᵀ + h Whᵀ + bias), of x and h with their columns; an absent x adds nothing
     pub(in crate::ops) fn layer<T: Real>(
         team: &Team,
         [(x, xc), (h, hc)]: [(&[T], usize); 2],
@@ -284,8 +297,8 @@ pub mod cpu {
     ) {
         let (o, inputs) = (bias.len(), xc + hc);
         let b = y.len() / o;
-        let terms = if hc > 0 { 2 } else { 1 };
-        products(team, MatsMut::one(y, b, o, o), false, terms, |_, part| match part {
+        let (first, end) = (usize::from(x.is_empty()), if hc > 0 { 2 } else { 1 });
+        products(team, MatsMut::one(y, b, o, o), false, end - first, |_, part| match first + part {
             0 => (Mat::new(x, b, xc, xc), Mat::new(w, o, xc, inputs).t()),
             _ => (Mat::new(h, b, hc, hc), Mat::new(&w[xc..], o, hc, inputs).t()),
         });

@@ -31,16 +31,14 @@ impl Cost {
         let tiles = call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32);
         let kilobytes = |bytes: usize| bytes as f64 / 1024.0;
         let Some(product) = call.product() else {
-            // What is written is read, too; nothing else is large, but weights and what is a share's own.
+            // What is written is read, too; nothing else is large, but what is a share's own, and weights.
             let touched = call.kernel_fields().zip(call.touched(part.shares.clone()));
             let bytes = touched.map(|(field, (bytes, writes))| match (writes, call.bytes_of_share(field)) {
                 (true, _) => 2 * bytes.len(),
                 (false, Some(_)) => bytes.len(),
                 (false, None) => 0,
             });
-            let weights = call.kernel_fields().filter(|field| field.name.starts_with('w'));
-            let weights: usize = weights.map(|field| field.bytes.len()).sum();
-            let each = MOVED * kilobytes(bytes.sum()) / f64::from(tiles.max(1)) + LOADED * kilobytes(weights);
+            let each = MOVED * kilobytes(bytes.sum()) / f64::from(tiles.max(1)) + LOADED * kilobytes(call.loads());
             return Cost { tiles, each, weights: 0.0 };
         };
         let ([rows, cols], panels) = (product.tile, if product.blended { product.experts } else { 1 });
