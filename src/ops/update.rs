@@ -32,7 +32,7 @@ crate::kernel_args! {
         m: T [e * (r1 + r2) * (c1 + c2)],
         /// Second moments of the weights.
         v: T [e * (r1 + r2) * (c1 + c2)],
-        /// [R1] or [E C1] biases.
+        /// \[R1\] or [E C1] biases.
         bias: T [if bias_of_left == 1 { r1 } else { e * c1 }],
         /// First moments of the biases.
         bias_m: T [if bias_of_left == 1 { r1 } else { e * c1 }],
