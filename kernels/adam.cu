@@ -1,10 +1,9 @@
 // Adam over a range of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
-//   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2     param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
 //   squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
 // A chunk is one block's. Nothing is updated once a loss was not finite.
 #pragma once
+#include "adam.cuh"
 #include "reduce.cuh"
-#include "state.cuh"
 
 struct Adam {                     // field for field: src/ops/adam.rs
   const float* grad;              // [n]
@@ -23,9 +22,7 @@ struct AdamShared {
 
 DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
   if (stands_still(a.losses)) return;
-  const float beta1 = float(a.beta1), beta2 = float(a.beta2), eps = float(a.eps);
-  const float rest1 = float(1.0 - a.beta1), rest2 = float(1.0 - a.beta2);
-  const float size = float(a.state->step_size), scale = float(a.state->inv_sqrt_bias2);
+  const AdamStep step(a);
   for (u32 chunk = at.block; chunk < blocks_of(a.n, ADAM_CHUNK); chunk += at.blocks) {
     const u32 first = chunk * ADAM_CHUNK, end = min_of(ADAM_CHUNK, a.n - first);
     double sum = 0;
@@ -39,10 +36,8 @@ DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
       UNROLL for (u32 k = 0; k < ADAM_BATCH; ++k)
         if (j + k * at.threads < end) {
           const u32 i = first + j + k * at.threads;
-          m[k] = beta1 * m[k] + rest1 * g[k], v[k] = beta2 * v[k] + rest2 * (g[k] * g[k]);
-          a.m[i] = m[k];
-          a.v[i] = v[k];
-          a.param[i] = param[k] - size * m[k] / (sqrtf(v[k]) * scale + eps);
+          step(g[k], param[k], m[k], v[k]);
+          a.param[i] = param[k], a.m[i] = m[k], a.v[i] = v[k];
           sum += double(g[k]) * g[k];
         }
     }

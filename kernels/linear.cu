@@ -2,7 +2,8 @@
 //   y[b,o]    = act(sum_i [x|h][b,i] w[o,i] + bias[o]), of h alone where x is absent
 //   dy        of the mean squared error, if there is a target: 2 (y - target) / (B O)
 //   dy        becomes the gradient before the activation (backward_act), then
-//   dx|dh     = sum_o dy[b,o] w[o,i], with that of a twin on the same input if there is one, then the gradient before the activation that made x or h, if this is its last part
+//   dx|dh     = sum_o dy[b,o] w[o,i], with that of a twin on the same input if there is one, then the gradient before the
+//               activation that made x or h, if this is its last part
 //   dw[o,i]   = sum_b dy[b,o] [x|h][b,i]        dbias[o] = sum_b dy[b,o]
 #pragma once
 #include "state.cuh"
@@ -30,6 +31,10 @@ DEVICE const float* linear_input(const Linear& a, u32 b, u32 i) {
   return beside(a.x, a.xc, a.h, a.hc, b, i);
 }
 DEVICE bool linear_fours(const Linear& a) { return fours(a.x, a.xc) && fours(a.h, a.hc); }
+// The same of columns first .. end of weights.
+DEVICE bool linear_fours(const Linear& a, const float* w, u32 first, u32 end) {
+  return fours(w + first, a.xc + a.hc) && fours(w, end - first);
+}
 
 template <class Tile>
 DEVICE void linear_forward(Where at, const Linear& a, Tile& shared) {
@@ -37,7 +42,7 @@ DEVICE void linear_forward(Where at, const Linear& a, Tile& shared) {
   product(
       at, shared, 1, a.b, a.o, inputs - first,
       matrix<INNER>(linear_fours(a), [&](u32, u32 b, u32 i) { return linear_input(a, b, first + i); }),
-      matrix<INNER>(fours(a.w + first, inputs) && fours(a.w, inputs - first),
+      matrix<INNER>(linear_fours(a, a.w, first, inputs),
                     [&](u32, u32 o, u32 i) { return a.w + u64(o) * inputs + first + i; }),
       [&](u32, u32 b, u32 o, float sum) {
         put_output(a.y, a.dy, a.target, u64(a.b) * a.o, u64(b) * a.o + o, activate(a.act, sum + a.bias[o]));
@@ -56,15 +61,14 @@ KERNEL(linear_backward_act, Linear, NoShared, 256)
 template <class Tile>
 DEVICE void linear_backward_x(Where at, const Linear& a, Tile& shared) {
   const u32 inputs = a.xc + a.hc, first = a.dx ? 0 : a.xc, end = a.dh ? inputs : a.xc;
-  auto of = [&](const float* own, const float* twin, u32 o) { return o < a.o ? own : twin; };
-  auto columns = [&](const float* w) { return fours(w + first, inputs) && fours(w, end - first); };
+  const float* w2 = a.w2 ? a.w2 : a.w;
   product(
       at, shared, 1, a.b, end - first, a.dy2 ? 2 * a.o : a.o,
       matrix<INNER>(fours(a.dy, a.o) && fours(a.dy2, a.o),
-                    [&](u32, u32 b, u32 o) { return of(a.dy, a.dy2, o) + u64(b) * a.o + (o < a.o ? o : o - a.o); }),
-      matrix<OUTER>(columns(a.w) && columns(a.w2 ? a.w2 : a.w),
+                    [&](u32, u32 b, u32 o) { return beside(a.dy, a.o, a.dy2, a.o, b, o); }),
+      matrix<OUTER>(linear_fours(a, a.w, first, end) && linear_fours(a, w2, first, end),
                     [&](u32, u32 i, u32 o) {
-                      return of(a.w, a.w2, o) + u64(o < a.o ? o : o - a.o) * inputs + first + i;
+                      return (o < a.o ? a.w + u64(o) * inputs : w2 + u64(o - a.o) * inputs) + first + i;
                     }),
       [&](u32, u32 b, u32 column, float sum) {
         const u32 i = first + column;

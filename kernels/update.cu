@@ -1,11 +1,10 @@
 // The gradient of a layer's weights and Adam on it (Kingma and Ba, 2015), tile by tile; the gradient is kept nowhere.
 //   g[e,r,c] = sum_b [left|left2][b,r] [right_e|right2][b,c]       bias: g[i] = sum_b of left[b,i], or of right[b,i]
-//   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2     param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
 //   squares[i] = the sum of g^2 over tile i and its share of the biases, in double precision
 // Nothing is updated once a loss was not finite. Moments of the weights may stay in shared memory from one repetition to the next.
 #pragma once
+#include "adam.cuh"
 #include "reduce.cuh"
-#include "state.cuh"
 #include "tile_fma.cuh"
 #include "tile_tensor.cuh"
 
@@ -33,17 +32,6 @@ struct UpdateShared {
 };
 typedef UpdateShared<FmaTile<4>> UpdateTile;
 typedef UpdateShared<TensorTile<2, 2, 4, 1, 4, 1>> UpdateTile_bf16x3;
-
-struct AdamStep {
-  float beta1, beta2, rest1, rest2, size, scale, eps;
-  DEVICE_MEMBER explicit AdamStep(const Update& a)
-      : beta1(float(a.beta1)), beta2(float(a.beta2)), rest1(float(1.0 - a.beta1)), rest2(float(1.0 - a.beta2)),
-        size(float(a.state->step_size)), scale(float(a.state->inv_sqrt_bias2)), eps(float(a.eps)) {}
-  DEVICE_MEMBER void operator()(float g, float& param, float& m, float& v) const {
-    m = beta1 * m + rest1 * g, v = beta2 * v + rest2 * (g * g);
-    param = param - size * m / (sqrtf(v) * scale + eps);
-  }
-};
 
 template <class Tile>
 DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {

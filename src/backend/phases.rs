@@ -89,9 +89,8 @@ pub fn phases(calls: &[Call], precision: Precision, blocks: u32, most_kept: usiz
         let first = (0..i).find(|&j| goes_on(calls, &parts[i], &parts[j]));
         parts[i].blocks_of = first.map(|j| parts[j].blocks_of.unwrap_or(j));
     }
-    let tiles: Vec<u32> = parts.iter().map(|part| tiles_of(part, calls, precision)).collect();
-    let fits = |i: usize| calls[parts[i].call].product().is_some_and(|p| size_of::<f32>() * p.kept() <= most_kept);
-    let writers = |i| if fits(i) { who_writes_weights(calls, precision, &parts, i) } else { Vec::new() };
+    let tiles: Vec<u32> = parts.iter().map(|part| tiles(&calls[part.call], part, precision)).collect();
+    let writers = |i| who_writes_weights(calls, precision, &parts, i);
     let weights: Vec<Vec<usize>> = (0..parts.len()).map(writers).collect();
     let conflicts = conflicts(&parts, calls);
     let count = place(&mut parts, &conflicts);
@@ -110,8 +109,7 @@ pub fn phases(calls: &[Call], precision: Precision, blocks: u32, most_kept: usiz
 }
 
 /// Tiles, or shares, of a part.
-fn tiles_of(part: &Part, calls: &[Call], precision: Precision) -> u32 {
-    let call = &calls[part.call];
+fn tiles(call: &Call, part: &Part, precision: Precision) -> u32 {
     call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32)
 }
 
@@ -137,7 +135,7 @@ impl Phases {
     pub fn modelled(&self, calls: &[Call], precision: Precision, blocks: u32) -> [f64; 2] {
         let share = |part: &Part| {
             let stays = part.resident.iter().filter(|&&place| place > 0).count();
-            stays as f64 / tiles_of(part, calls, precision).min(blocks) as f64
+            stays as f64 / tiles(&calls[part.call], part, precision).min(blocks) as f64
         };
         let cost = |part: &Part| Cost::of(&calls[part.call], part, precision, share(part));
         let costs: Vec<Cost> = self.parts.iter().map(cost).collect();

@@ -4,7 +4,7 @@
 //! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient. Where there
 //! will be no gradient it is not kept.
 use super::activation::Activation;
-use super::linear::{cpu::column_sums, cpu::pull_back, cpu::toward, weight_tiles};
+use super::linear::{cpu::column_sums, cpu::pull_back, cpu::toward, target_of, weight_tiles};
 use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
@@ -124,9 +124,7 @@ impl<T: Real> BlendLinear<T> {
 
     /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its gradient. Errors: shapes that do not fit.
     pub fn toward(self, target: Place<T>) -> Result<Self> {
-        expect("blend_linear", "target columns", target.cols(), self.y.cols(), "one an output")?;
-        expect("blend_linear", "target rows", target.rows(), self.y.rows(), "one a sample")?;
-        Ok(BlendLinear { target: if self.y.grad.is_none() { Place::NONE } else { target }, ..self })
+        Ok(BlendLinear { target: target_of("blend_linear", self.y, target)?, ..self })
     }
 
     /// A block a tile of 32 samples (on tensor cores: 16) by 8 columns of all experts.

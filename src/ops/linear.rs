@@ -81,6 +81,13 @@ pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: us
     Grids { fp32: Grid { threads: 256, ..tensor.grid() }, tensor: Some(tensor) }
 }
 
+/// What a layer's y [B, O] is compared with; absent where y needs no gradient. Errors: shapes that do not fit.
+pub(super) fn target_of<T: Real>(op: &'static str, y: Var<T>, target: Place<T>) -> Result<Place<T>> {
+    expect(op, "target columns", target.cols(), y.cols(), "one an output")?;
+    expect(op, "target rows", target.rows(), y.rows(), "one a sample")?;
+    Ok(if y.grad.is_none() { Place::NONE } else { target })
+}
+
 /// The layer.
 pub struct Linear<T> {
     x: Var<T>,
@@ -107,9 +114,7 @@ impl<T: Real> Linear<T> {
 
     /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its gradient. Errors: shapes that do not fit.
     pub fn toward(self, target: Place<T>) -> Result<Self> {
-        expect("linear", "target columns", target.cols(), self.y.cols(), "one an output")?;
-        expect("linear", "target rows", target.rows(), self.y.rows(), "one a sample")?;
-        Ok(Linear { target: if self.y.grad.is_none() { Place::NONE } else { target }, ..self })
+        Ok(Linear { target: target_of("linear", self.y, target)?, ..self })
     }
 
     fn args(&self) -> Args<T> {

@@ -28,7 +28,7 @@ pub struct Cost {
 impl Cost {
     /// That of a part of this call, of whose shares so many, from 0 to 1, find here what stays from one repetition to the next.
     pub fn of(call: &Call, part: &Part, precision: Precision, stays: f64) -> Self {
-        let tiles = call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32);
+        let tiles = super::tiles(call, part, precision);
         let kilobytes = |bytes: usize| bytes as f64 / 1024.0;
         let Some(product) = call.product() else {
             // What is written is read, too; nothing else is large, but what is a share's own, and weights.
@@ -50,11 +50,6 @@ impl Cost {
             if updates { (6.0 - 4.0 * stays) * MOVED * kilobytes(size_of::<f32>() * rows * cols) } else { 0.0 };
         let weights = columns(cols * panels);
         Cost { tiles, each: columns(rows) + weights + MMA * mmas as f64 + updated, weights }
-    }
-
-    /// What all blocks spend on the part.
-    pub fn work(&self) -> f64 {
-        f64::from(self.tiles) * self.each
     }
 
     /// What a block spends on so many tiles of the part.
