@@ -1,11 +1,12 @@
 //! `mvae-fast data import`: motion capture to a training set.
 use super::output::require_new_set;
-use super::print;
+use super::{print, print_and};
 use crate::data::{counted, npz};
 use crate::motion::import::{self, Imported, Options};
 use crate::motion::joint_map::JointMap;
 use crate::motion::source::expmap::ExpmapSkeleton;
 use crate::motion::units::{Unit, Up};
+use crate::progress::say;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::num::NonZeroUsize;
@@ -96,7 +97,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     };
     let Imported { mut set, assumed, refused } = import::import(&args.paths, &options)?;
     for error in &refused {
-        eprintln!("refused: {error}");
+        say(&format!("refused: {error}"));
     }
     let Some(rig) = &mut set.rig else {
         let files = counted(refused.len(), "file");
@@ -107,13 +108,13 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     npz::write(&args.output, &set)?;
 
     let (frames, clips) = (set.num_frames(), set.end_indices.len());
-    if args.json {
+    let text = if args.json {
         let refused: Vec<String> = refused.iter().map(Error::to_string).collect();
         let result = serde_json::json!({
             "file": args.output, "frames": frames, "features": set.frame_size, "clips": clips, "fps": args.fps,
             "files": read, "assumed": assumed, "refused": refused,
         });
-        print(&format!("{result}\n"))?;
+        format!("{result}\n")
     } else {
         let minutes = frames as f64 / args.fps / 60.0;
         let mut text = assumed.join("\n");
@@ -124,15 +125,15 @@ pub fn import(args: &ImportArgs) -> Result<()> {
             counted(clips, "clip"),
             args.fps
         ));
-        print(&text)?;
-    }
+        text
+    };
     if refused.is_empty() {
-        return Ok(());
+        return print(&text);
     }
     let what = format!(
         "holds {read} of {}, {} of them refused (see above)",
         counted(read + refused.len(), "file"),
         refused.len()
     );
-    Err(Error::data(&args.output, what, "mend them and import again"))
+    print_and(&text, Err(Error::data(&args.output, what, "mend them and import again")))
 }

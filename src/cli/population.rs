@@ -1,7 +1,7 @@
 //! `mvae-fast train --population`: several runs side by side in one process, in one folder.
 use super::train::stop_flag;
 use super::usage::usage;
-use super::{TrainArgs, absolute, checkpoint_file, print, run_folder};
+use super::{TrainArgs, absolute, checkpoint_file, print_and, run_folder};
 use crate::config::layers::{flag, nearest};
 use crate::config::{Config, Overrides};
 use crate::data::Dataset;
@@ -11,7 +11,7 @@ use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::setup::{Setup, Start, read_data};
 use crate::trainer::{self, Training};
-use crate::{Error, Result, population};
+use crate::{Error, Result, population, progress};
 use clap::Parser;
 use indicatif::MultiProgress;
 use serde_json::json;
@@ -127,7 +127,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     let backends = args.compute.open_for(runs)?;
     let say = |line: String| {
         if !args.quiet {
-            eprintln!("{line}");
+            progress::say(&line);
         }
     };
 
@@ -196,9 +196,9 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     }
     let rows = members.iter().zip(&folders).map(|(member, folder)| Row::new(&member.name, folder));
     let rows = rows.collect::<Result<Vec<_>>>()?;
-    if args.json {
+    let text = if args.json {
         let members: Vec<_> = rows.iter().map(Row::json).collect();
-        print(&format!("{}\n", json!({ "run": path, "finished": finished == runs, "members": members })))?;
+        format!("{}\n", json!({ "run": path, "finished": finished == runs, "members": members }))
     } else {
         let mut text = format!("{finished} of {runs} models are trained, after {}\n", minutes(elapsed(&rows)));
         text += &table(&rows);
@@ -207,9 +207,9 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
         if finished < runs {
             text += &format!("continue: mvae-fast train --resume {path}\n");
         }
-        print(&text)?;
-    }
-    failed.into_iter().next().map_or(Ok(()), Err)
+        text
+    };
+    print_and(&text, failed.into_iter().next().map_or(Ok(()), Err))
 }
 
 /// What `files` hold, which are read once for all runs.

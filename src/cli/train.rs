@@ -7,7 +7,7 @@ use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::setup::{Setup, Start};
-use crate::{Error, Result, trainer};
+use crate::{Error, Result, progress, trainer};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fmt::Write;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 pub fn train(args: &TrainArgs) -> Result<()> {
     let say = |line: String| {
         if !args.quiet {
-            eprintln!("{line}");
+            progress::say(&line);
         }
     };
     let unheard = args.unheard();

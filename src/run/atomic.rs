@@ -29,7 +29,7 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -
 /// Makes renames and new files in `folder` outlive a power cut.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
+        File::options().read(true).open(folder)?.sync_all()?;
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! The run folder `runs/<name>/`: where each file lies, who may write to it, and what the run was started with.
 use super::atomic;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+/// Largest `env.json` that is read, bytes.
+const MAX_ENV: u64 = 16 << 20;
 
 /// A run's folder.
 #[derive(Debug)]
@@ -185,7 +188,7 @@ impl RunFolder {
 
     fn read_env(&self) -> Result<EnvFile> {
         let path = self.env();
-        let text = fs::read(&path).map_err(Error::io(&path, "cannot read"))?;
+        let text = files::read(&path, MAX_ENV).map_err(Error::io(&path, "cannot read"))?;
         serde_json::from_slice(&text).map_err(|error| {
             Error::checkpoint(&path, error.to_string(), "mend the JSON by hand; nothing else reads it")
         })
@@ -310,7 +313,7 @@ struct EnvFile {
 }
 
 fn cpu_name() -> Option<String> {
-    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let text = files::text("/proc/cpuinfo".as_ref(), 16 << 20).ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }

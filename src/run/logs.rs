@@ -3,9 +3,9 @@
 use super::folder::RunFolder;
 use super::{atomic, tensorboard};
 use crate::record::Record;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl<R: Record> Logs<R> {
 
 /// The records of a `metrics.jsonl`. A torn last line, left by a run that was killed, is passed over.
 pub fn read_metrics<R: Record>(path: &Path) -> Result<Vec<R>> {
-    let text = fs::read(path).map_err(Error::io(path, "cannot read"))?;
+    let text = files::read(path, u64::MAX).map_err(Error::io(path, "cannot read"))?;
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     text[..whole]
         .split_inclusive(|byte| *byte == b'\n')
