@@ -110,6 +110,8 @@ pub struct Progress {
     pub epoch: usize,
     /// Mini-batches of that epoch that are done.
     pub minibatch: usize,
+    /// Steps of the next mini-batch's rollout that are done.
+    pub rollout_step: usize,
     /// Optimizer steps so far.
     pub step: u64,
     /// Seconds of training so far.
@@ -133,6 +135,7 @@ impl Progress {
         Progress {
             epoch: 1,
             minibatch: 0,
+            rollout_step: 0,
             step: 0,
             elapsed_seconds: 0.0,
             log_lengths,

@@ -1,6 +1,7 @@
 //! What this machine offers, found without loading anything.
 use crate::backend::{cuda, lanes};
 use crate::files;
+use crate::run::atomic::Unfinished;
 use serde::Serialize;
 use std::fmt;
 use std::fs;
@@ -181,7 +182,6 @@ fn write_problem(folder: &Path) -> Option<String> {
         Err(error) => return Some(format!("{}: {error}", folder.display())),
     };
     let existing = absolute.ancestors().find(|path| path.exists())?;
-    let probe = existing.join(format!(".mvae-fast-doctor-{}", std::process::id()));
-    let made = fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
+    let made = Unfinished::file(&existing.join("mvae-fast-doctor"));
     made.err().map(|error| format!("{}: not writable: {error}", existing.display()))
 }

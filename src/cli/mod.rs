@@ -52,7 +52,7 @@ Examples:
   mvae-fast doctor                      what this machine offers
 
 Exit codes: 0 done, 1 failure, 2 usage, 3 device, 4 data or checkpoint, 5 a quality gate not met,
-130 or 143 stopped by a signal with everything saved";
+128 and a signal's number (HUP 129, INT 130, USR1 138, TERM 143) stopped by it with everything saved";
 
 const TRAIN_EXAMPLES: &str = "\
 Examples:
