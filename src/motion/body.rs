@@ -1,4 +1,5 @@
-//! The body in a recording: which joints are hips, upper legs and toes, by what they are called and by where they are.
+//! The body in a recording: which joints are hips, upper legs and toes, by what they are called and
+//! by where they are.
 use super::Pose;
 use super::names::{self, TOES, UP_LEGS};
 use super::rig::quantile;
@@ -11,7 +12,8 @@ use std::iter::successors;
 const LOOKS: usize = 32;
 /// Upper legs are at least this part of a leg's length apart.
 const NARROWEST: f64 = 0.05;
-/// A toe is at least this part of a leg's length further down and forward than the joint it hangs on.
+/// A toe is at least this part of a leg's length further down and forward than the joint it hangs
+/// on.
 const FOOT: f64 = 0.02;
 /// Of several pairs of legs only those count that are no shorter than this part of the longest.
 const SHORTEST: f64 = 0.5;
@@ -38,7 +40,8 @@ pub struct Measures {
     pub leg: f64,
     /// From the left to the right upper leg.
     pub hip_width: f64,
-    /// Whether the upper legs are apart, and the toes further down and forward than the joints that they hang on.
+    /// Whether the upper legs are apart, and the toes below them and further down and forward than
+    /// the joints that they hang on.
     pub fits: bool,
 }
 
@@ -65,7 +68,8 @@ impl<'a> Body<'a> {
         &self.names
     }
 
-    /// Finds the joints of these roles, and all joints of the body; the error says which role cannot be found.
+    /// Finds the joints of these roles, and all joints of the body; the error says which role
+    /// cannot be found.
     pub fn find(&self) -> Result<(Roles, Vec<usize>), String> {
         let pairs = names::pairs(&self.names);
         let mutual = |left: usize| {
@@ -82,7 +86,8 @@ impl<'a> Body<'a> {
         }
         candidates.truncate(MAX_CANDIDATES);
         if candidates.is_empty() {
-            // The limbs that end furthest from where they begin: arms are stretched to the sides, or shorter.
+            // The limbs that end furthest from where they begin: arms are stretched to the sides,
+            // or shorter.
             let begins = |pair: &&[usize; 2]| self.parents[pair[0]].is_none_or(|parent| pairs[parent].is_none());
             candidates.extend(all.iter().filter(begins).take(MAX_CANDIDATES));
             candidates.sort_by_cached_key(|pair| std::cmp::Reverse((1e6 * self.stretch(*pair)) as u64));
@@ -115,7 +120,12 @@ impl<'a> Body<'a> {
             let further = |toe: usize| self.reach(axes, toe) - self.reach(axes, self.parents[toe].unwrap_or(toe));
             roles.toes.iter().all(|&toe| further(toe) > FOOT * leg)
         };
-        Measures { leg, hip_width, fits: hip_width > NARROWEST * leg && axes.as_ref().is_some_and(is_toe) }
+        let hangs = |side: usize| {
+            let above: Vec<usize> = self.ancestors(roles.toes[side]).collect();
+            above.contains(&roles.up_legs[side]) && !above.contains(&roles.up_legs[1 - side])
+        };
+        let apart = hip_width > NARROWEST * leg && hangs(0) && hangs(1);
+        Measures { leg, hip_width, fits: apart && axes.as_ref().is_some_and(is_toe) }
     }
 
     /// Where the hips are from the toes, in the mean of all poses.
@@ -124,7 +134,9 @@ impl<'a> Body<'a> {
         self.looks.iter().map(above).fold([0.0; 3], add)
     }
 
-    /// How upright the rest of a body stands on its hips: 1 straight above them, 0 to their side, -1 below, in most poses.
+    /// How upright the rest of a body stands on its hips: 1 straight above them, 0 to their side,
+    /// -1 below. Of the poses it is the 90 % quantile: a person who crawls stands up once, a dog
+    /// does not.
     pub fn stands(&self, roles: &Roles, joints: &[usize], up: Up) -> f64 {
         let legs = roles.up_legs.map(|up_leg| self.below(up_leg));
         let rest = |joint: &&usize| **joint != roles.hips && !legs.iter().any(|leg| leg[**joint]);
@@ -132,11 +144,12 @@ impl<'a> Body<'a> {
         if rest.is_empty() {
             return 1.0;
         }
-        self.median(|pose| {
+        let stands = |pose: &Pose| {
             let sum = rest.iter().map(|&joint| pose.positions[joint]).fold([0.0; 3], add);
             let trunk = sub(scale(sum, 1.0 / rest.len() as f64), pose.positions[roles.hips]);
             up.turned(trunk)[1] / length(trunk)
-        })
+        };
+        quantile(self.looks.iter().map(stands).collect(), 0.9)
     }
 
     /// A joint and those above it.
@@ -176,13 +189,15 @@ impl<'a> Body<'a> {
         joints.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(joint, _)| joint)
     }
 
-    /// How far the ends of a pair of limbs are from where the limbs begin, both in the middle between left and right.
+    /// How far the ends of a pair of limbs are from where the limbs begin, both in the middle
+    /// between left and right.
     fn stretch(&self, pair: [usize; 2]) -> f64 {
         let [Some(left), Some(right)] = pair.map(|joint| self.furthest(joint)) else { return 0.0 };
         self.median(|pose| length(sub(middle(pose, [left, right]), middle(pose, pair))))
     }
 
-    /// For each pose, the direction forward and down of legs that begin at these joints, whatever lies below them.
+    /// For each pose, the direction forward and down of legs that begin at these joints, whatever
+    /// lies below them.
     fn axes(&self, up_legs: [usize; 2]) -> Option<Vec<Vec3>> {
         let [Some(left), Some(right)] = up_legs.map(|joint| self.furthest(joint)) else { return None };
         let one = |v: Vec3| scale(v, 1.0 / length(v).max(1e-12));
@@ -192,7 +207,8 @@ impl<'a> Body<'a> {
             (one(cross(down, to_the_left)), down)
         });
         let axes: Vec<(Vec3, Vec3)> = axes.collect();
-        // The last bones, those of feet, point forward, also where left and right are named the other way round.
+        // The last bones, those of feet, point forward, also where left and right are named the
+        // other way round.
         let legs = up_legs.map(|joint| self.below(joint));
         let mut last = vec![true; self.parents.len()];
         self.parents.iter().flatten().for_each(|&parent| last[parent] = false);
@@ -213,8 +229,8 @@ impl<'a> Body<'a> {
 
     /// Legs that begin at these joints: their hips, toes and lengths, if they are legs.
     ///
-    /// A toe is the first joint that is called so and is further down and forward than the one it hangs on, else the joint that
-    /// is furthest down and forward.
+    /// A toe is the first joint that is called so and is further down and forward than the one it
+    /// hangs on, else the joint that is furthest down and forward.
     fn legs(&self, up_legs: [usize; 2], pairs: &[[usize; 2]], folded: &[String]) -> Option<(Roles, Measures)> {
         let [left, right] = up_legs.map(|joint| self.below(joint));
         let hips = self.ancestors(up_legs[0]).find(|&joint| self.below(joint)[up_legs[1]])?;
@@ -241,8 +257,9 @@ impl<'a> Body<'a> {
         found.into_iter().find(|(_, measures)| measures.fits)
     }
 
-    /// All joints of the body, in the order of the file. The hips become the joint near the legs below which all of them hang;
-    /// joints that hang on none such, as arms on a root on the floor, are taken along.
+    /// All joints of the body, in the order of the file. The hips become the joint near the legs
+    /// below which all of them hang; joints that hang on none such, as arms on a root on the floor,
+    /// are taken along.
     fn whole(&self, roles: &mut Roles, leg: f64, pairs: &[[usize; 2]]) -> Vec<usize> {
         let count = self.parents.len();
         let near = |&joint: &usize| {

@@ -66,8 +66,8 @@ impl JointMap {
         Ok(map)
     }
 
-    /// Picks a recording's joints, by their whole names, by those without name space, or by those without the prefix that all
-    /// have; the error says which one is missing.
+    /// Picks a recording's joints, by their whole names, by those without name space, or by those
+    /// without the prefix that all have; the error says which one is missing.
     fn pick(&self, recording: &Recording, body: &Body) -> Result<Picked, String> {
         let prefix = names::prefix(body.names());
         let bare = |name: &str| name.get(prefix..).unwrap_or_default().to_owned();
@@ -99,7 +99,8 @@ impl JointMap {
     }
 }
 
-/// Picks a recording's joints by the map given, else by the first built-in one that fits, else all of the body.
+/// Picks a recording's joints by the map given, else by the first built-in one that fits, else all
+/// of the body.
 pub fn pick(recording: &Recording, body: &Body, map: Option<&JointMap>) -> Result<Picked, String> {
     if let Some(map) = map {
         return map.pick(recording, body).map_err(|what| format!("{what} (by {})", map.name));
@@ -113,7 +114,8 @@ pub fn pick(recording: &Recording, body: &Body, map: Option<&JointMap>) -> Resul
     picked(recording, body, ours, sources, roles, None)
 }
 
-/// The skeleton of these joints of a recording, under these names; roles are joints of the recording.
+/// The skeleton of these joints of a recording, under these names; roles are joints of the
+/// recording.
 fn picked(
     recording: &Recording,
     body: &Body,
