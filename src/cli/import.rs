@@ -1,11 +1,12 @@
 //! `mvae-fast data import`: motion capture to a training set.
 use super::output::require_new_set;
-use super::print;
+use super::{print, print_and};
 use crate::data::{counted, npz};
 use crate::motion::import::{self, Imported, Options, Report};
 use crate::motion::joint_map::JointMap;
 use crate::motion::source::expmap::ExpmapSkeleton;
 use crate::motion::units::{Scale, Up};
+use crate::progress::say;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -111,7 +112,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     };
     let Imported { mut set, report, refused } = import::import(&args.paths, &options)?;
     for error in &refused {
-        eprintln!("refused: {error}");
+        say(&format!("refused: {error}"));
     }
     let Some(rig) = &mut set.rig else {
         let files = counted(refused.len(), "file");
@@ -122,28 +123,28 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     npz::write(&args.output, &set)?;
 
     let (frames, clips) = (set.num_frames(), set.end_indices.len());
-    if args.json {
+    let text = if args.json {
         let refused = refused.iter().map(Error::to_string).collect();
         let (file, features) = (&args.output, set.frame_size);
         let result = Json { file, frames, features, clips, files: read, report: &report, refused };
-        print(&format!("{}\n", serde_json::json!(result)))?;
+        format!("{}\n", serde_json::json!(result))
     } else {
         let minutes = frames as f64 / args.fps / 60.0;
-        print(&format!(
+        format!(
             "{report}{}: {frames} frames of {} features in {}, {minutes:.1} minutes at {} frames a second\n",
             args.output.display(),
             set.frame_size,
             counted(clips, "clip"),
             args.fps
-        ))?;
-    }
+        )
+    };
     if refused.is_empty() {
-        return Ok(());
+        return print(&text);
     }
     let what = format!(
         "holds {read} of {}, {} of them refused (see above)",
         counted(read + refused.len(), "file"),
         refused.len()
     );
-    Err(Error::data(&args.output, what, "mend them and import again"))
+    print_and(&text, Err(Error::data(&args.output, what, "mend them and import again")))
 }
