@@ -893,6 +893,36 @@ fn a_joint_without_counterpart_is_named() {
     assert!(error.contains("LeftLid has no counterpart by its name, and is 11 cm to one side of Neck"), "{error}");
 }
 
+#[test]
+fn other_files_have_the_joints_of_the_first_whatever_their_poses() {
+    // Names without a word for legs: in the second file, legs are folded and arms reach further.
+    let of_leg = |name: &str| ["UpLeg", "Leg", "Foot", "ToeBase"].iter().position(|end| name.ends_with(end));
+    let side = |side: usize, rest: &str| {
+        let rest = of_leg(rest).map_or(rest.to_owned(), |at| format!("Pata{at}"));
+        format!("{}{rest}", ["Left", "Right"][side])
+    };
+    let person = Person::new(28).named(sided(str::to_owned, side));
+    let mut folded = person.clone();
+    for side in ["Left", "Right"] {
+        let joints = [0, 1, 2, 3].map(|at| folded.find(&format!("{side}Pata{at}")));
+        for pose in &mut folded.poses {
+            let begin = pose.positions[joints[0]];
+            joints.iter().for_each(|&joint| {
+                pose.positions[joint] = add(begin, scale(sub(pose.positions[joint], begin), 0.3));
+            });
+        }
+    }
+    let folder = Folder::new();
+    let style = Style { positions: true, ..Style::default() };
+    folder.file("a.bvh", person.file(&style));
+    folder.file("b.bvh", folded.file(&style));
+    let alone = import(&[folder.path("b.bvh")], &free()).unwrap();
+    assert_ne!(alone.report.up_legs[0], "LeftPata0", "alone, it is another body: {}", alone.report);
+    let found = folder.import(&free());
+    assert_eq!(found.report.up_legs[0], "LeftPata0", "{}", found.report);
+    assert_eq!((found.set.end_indices.len(), found.refused.len()), (2, 0), "{:?}", found.refused);
+}
+
 /// A body on four legs, with a tail.
 fn animal() -> Person {
     let mut animal = Person::new(24);

@@ -6,6 +6,7 @@ use super::rig::quantile;
 use super::source::Recording;
 use super::units::Up;
 use super::vector::{Vec3, add, cross, dot, length, scale, sub};
+use std::collections::HashSet;
 use std::iter::successors;
 
 /// Poses looked at, spread over a recording.
@@ -40,8 +41,8 @@ pub struct Measures {
     pub leg: f64,
     /// From the left to the right upper leg.
     pub hip_width: f64,
-    /// Whether the upper legs are apart, and the toes below them and further down and forward than
-    /// the joints that they hang on.
+    /// Whether the upper legs are apart, and the toes below them and not at the place of the joints
+    /// that they hang on.
     pub fits: bool,
 }
 
@@ -58,12 +59,15 @@ impl<'a> Body<'a> {
         let last = recording.len() - 1;
         let looks = LOOKS.min(recording.len());
         let look = |look: usize| recording.pose((look * last / (looks - 1).max(1)) as f64);
-        let names = recording.joints.iter().map(|joint| names::plain(&joint.name)).collect();
+        let mut names: Vec<&str> = recording.joints.iter().map(|joint| names::plain(&joint.name)).collect();
+        if names.iter().collect::<HashSet<_>>().len() < names.len() {
+            names = recording.joints.iter().map(|joint| joint.name.as_str()).collect();
+        }
         let parents = recording.joints.iter().map(|joint| joint.parent).collect();
         Body { names, parents, looks: (0..looks).map(look).collect() }
     }
 
-    /// The joints' names without name spaces.
+    /// The joints' names, without name spaces unless two are then named alike.
     pub fn names(&self) -> &[&'a str] {
         &self.names
     }
@@ -93,7 +97,8 @@ impl<'a> Body<'a> {
             candidates.sort_by_cached_key(|pair| std::cmp::Reverse((1e6 * self.stretch(*pair)) as u64));
         }
         let Some(first) = candidates.first() else {
-            let some: Vec<&str> = self.names.iter().take(12).copied().collect();
+            let short = |name: &&str| name.chars().take(32).collect::<String>();
+            let some: Vec<String> = self.names.iter().take(12).map(short).collect();
             let more = if self.names.len() > some.len() { ", ..." } else { "" };
             return Err(format!("no joint is named like an upper leg, left and right: {}{more}", some.join(", ")));
         };
@@ -115,17 +120,15 @@ impl<'a> Body<'a> {
         let [left, right] = roles.up_legs;
         let leg = self.median(|pose| self.chain(pose, left, roles.toes[0]));
         let hip_width = self.median(|pose| length(sub(pose.positions[left], pose.positions[right])));
-        let axes = self.axes(roles.up_legs);
-        let is_toe = |axes: &Vec<Vec3>| {
-            let further = |toe: usize| self.reach(axes, toe) - self.reach(axes, self.parents[toe].unwrap_or(toe));
-            roles.toes.iter().all(|&toe| further(toe) > FOOT * leg)
-        };
         let hangs = |side: usize| {
             let above: Vec<usize> = self.ancestors(roles.toes[side]).collect();
             above.contains(&roles.up_legs[side]) && !above.contains(&roles.up_legs[1 - side])
         };
-        let apart = hip_width > NARROWEST * leg && hangs(0) && hangs(1);
-        Measures { leg, hip_width, fits: apart && axes.as_ref().is_some_and(is_toe) }
+        let ends = |side: usize| {
+            let bone = |pose: &Pose| self.bone(pose, roles.toes[side]);
+            hangs(side) && self.median(|pose| length(bone(pose))) > FOOT * leg
+        };
+        Measures { leg, hip_width, fits: hip_width > NARROWEST * leg && ends(0) && ends(1) }
     }
 
     /// Where the hips are from the toes, in the mean of all poses.
@@ -175,10 +178,12 @@ impl<'a> Body<'a> {
 
     /// Length of the way from a joint to one below it.
     fn chain(&self, pose: &Pose, top: usize, bottom: usize) -> f64 {
-        let bone = |joint: usize| {
-            self.parents[joint].map_or(0.0, |above| length(sub(pose.positions[joint], pose.positions[above])))
-        };
-        self.ancestors(bottom).take_while(|&joint| joint != top).map(bone).sum()
+        self.ancestors(bottom).take_while(|&joint| joint != top).map(|joint| length(self.bone(pose, joint))).sum()
+    }
+
+    /// Where a joint is from the one that it hangs on.
+    fn bone(&self, pose: &Pose, joint: usize) -> Vec3 {
+        sub(pose.positions[joint], pose.positions[self.parents[joint].unwrap_or(joint)])
     }
 
     /// The joint below this one that is furthest from it.
@@ -214,8 +219,7 @@ impl<'a> Body<'a> {
         self.parents.iter().flatten().for_each(|&parent| last[parent] = false);
         let inside = |joint: &usize| last[*joint] && (legs[0][*joint] || legs[1][*joint]);
         let forward = |(pose, (forward, _)): (&Pose, &(Vec3, Vec3))| {
-            let bone = |joint: usize| sub(pose.positions[joint], pose.positions[self.parents[joint].unwrap_or(joint)]);
-            (0..self.parents.len()).filter(inside).map(|joint| dot(bone(joint), *forward)).sum::<f64>()
+            (0..self.parents.len()).filter(inside).map(|joint| dot(self.bone(pose, joint), *forward)).sum::<f64>()
         };
         let sign = self.looks.iter().zip(&axes).map(forward).sum::<f64>().signum();
         Some(axes.into_iter().map(|(forward, down)| add(scale(forward, sign), down)).collect())
@@ -229,8 +233,8 @@ impl<'a> Body<'a> {
 
     /// Legs that begin at these joints: their hips, toes and lengths, if they are legs.
     ///
-    /// A toe is the first joint that is called so and is further down and forward than the one it
-    /// hangs on, else the joint that is furthest down and forward.
+    /// A toe is a joint that is called so, the first that is further down and forward than the one
+    /// it hangs on, else the joint that is furthest down and forward.
     fn legs(&self, up_legs: [usize; 2], pairs: &[[usize; 2]], folded: &[String]) -> Option<(Roles, Measures)> {
         let [left, right] = up_legs.map(|joint| self.below(joint));
         let hips = self.ancestors(up_legs[0]).find(|&joint| self.below(joint)[up_legs[1]])?;
@@ -253,8 +257,16 @@ impl<'a> Body<'a> {
         let mut named: Vec<[usize; 2]> = ends.iter().filter(is_toe).copied().collect();
         named.sort_by_cached_key(|[left, _]| self.ancestors(*left).count());
         let roles = |toes| Roles { up_legs, toes, hips };
-        let found = named.into_iter().chain(ends).map(roles).map(|roles| (roles, self.measures(&roles)));
-        found.into_iter().find(|(_, measures)| measures.fits)
+        let in_front = |(Roles { toes, .. }, found): &&(Roles, Measures)| {
+            let above = toes.map(|toe| self.parents[toe].unwrap_or(toe));
+            let further = |side: usize| self.reach(&axes, toes[side]) - self.reach(&axes, above[side]);
+            further(0).min(further(1)) > FOOT * found.leg
+        };
+        [named, ends].into_iter().find_map(|toes| {
+            let found = toes.into_iter().map(roles).map(|roles| (roles, self.measures(&roles)));
+            let found: Vec<(Roles, Measures)> = found.filter(|(_, found)| found.fits).collect();
+            found.iter().find(in_front).or(found.first()).copied()
+        })
     }
 
     /// All joints of the body, in the order of the file. The hips become the joint near the legs

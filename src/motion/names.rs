@@ -11,6 +11,8 @@ const LETTERS: [[char; 2]; 2] = [['L', 'R'], ['l', 'r']];
 pub const UP_LEGS: [&str; 9] = ["upleg", "upperleg", "thigh", "femur", "hip", "大腿", "足", "腿", "leg"];
 /// What toes are called.
 pub const TOES: [&str; 5] = ["toe", "ball", "つま先", "爪先", "趾"];
+/// Bytes of the longest name that is looked at for its side.
+const LONGEST: usize = 100;
 /// Words for joints that help to pose a body and are none of it.
 const HELPERS: [&str; 12] = [
     "ik",
@@ -62,8 +64,11 @@ pub fn is_helper(name: &str) -> bool {
 }
 
 /// The other names that this one may have on the other side, the surest first, each with the side
-/// that this one is on.
-fn swaps(name: &str) -> Vec<(usize, String)> {
+/// that this one is on, and how many of them are sure.
+fn swaps(name: &str) -> (Vec<(usize, String)>, usize) {
+    if name.len() > LONGEST {
+        return (Vec::new(), 0);
+    }
     let sides = [0, 1];
     let words = WORDS.iter().flat_map(|word| sides.map(|side| (side, word)));
     let words = words.filter(|(side, word)| name.contains(word[*side]));
@@ -73,6 +78,7 @@ fn swaps(name: &str) -> Vec<(usize, String)> {
     let chars: Vec<char> = name.chars().collect();
     let sign = |at: usize| chars.get(at).is_none_or(|c| !c.is_alphanumeric());
     let alone = |at: usize| at == 0 || sign(at - 1) && sign(at + 1);
+    let mut sure = swaps.len();
     for surely in [true, false] {
         for (side, letter) in LETTERS.iter().flat_map(|letter| sides.map(|side| (side, letter))) {
             let places = (0..chars.len()).filter(|&at| chars[at] == letter[side] && alone(at) == surely);
@@ -82,8 +88,11 @@ fn swaps(name: &str) -> Vec<(usize, String)> {
                 (side, other.into_iter().collect())
             }));
         }
+        if surely {
+            sure = swaps.len();
+        }
     }
-    swaps
+    (swaps, sure)
 }
 
 /// For each joint of a side, 0 for left and 1 for right, and the joint of the other side; `None`
@@ -92,10 +101,10 @@ pub fn pairs(names: &[&str]) -> Vec<Option<(usize, usize)>> {
     let exact: HashMap<&str, usize> = names.iter().enumerate().map(|(joint, &name)| (name, joint)).collect();
     let loose: HashMap<String, usize> = names.iter().enumerate().map(|(joint, name)| (folded(name), joint)).collect();
     let pair = |name: &&str| {
-        let swaps = swaps(name);
+        let (swaps, sure) = swaps(name);
         let found = |(side, other): &(usize, String)| Some((*side, *exact.get(other.as_str())?));
         let alike = |(side, other): &(usize, String)| Some((*side, *loose.get(&folded(other))?));
-        swaps.iter().find_map(found).or_else(|| swaps.iter().find_map(alike))
+        swaps.iter().find_map(found).or_else(|| swaps[..sure].iter().find_map(alike))
     };
     names.iter().map(pair).collect()
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 /// Lengths of legs, hip joint to toe joint, metres: those of grown-ups, of which a unit is sure;
 /// those of people; those of bodies of any kind; those that are not ruled out.
-const GROWN_UP: RangeInclusive<f64> = 0.78..=1.12;
+const GROWN_UP: RangeInclusive<f64> = 0.83..=1.09;
 /// See [`GROWN_UP`].
 const PERSON: RangeInclusive<f64> = 0.35..=1.2;
 /// See [`GROWN_UP`].

@@ -86,8 +86,8 @@ impl Conventions {
         if !picked.measures.fits {
             let [left, right] = picked.skeleton.up_legs.map(|joint| &picked.skeleton.names[joint]);
             warnings.push(format!(
-                "{left} and {right} are no pair of upper legs, apart from each other and with toes in front below: see \
-                 up_legs and toes of the map"
+                "{left} and {right} are no pair of upper legs, apart from each other and with toes below: see up_legs and toes \
+                 of the map"
             ));
         }
 
@@ -144,7 +144,10 @@ impl Conventions {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
         let body = Body::new(&file.recording);
-        let picked = pick(source, options, &file.recording, &body)?;
+        let picked = match self.picked.again(&file.recording, &body) {
+            Some(picked) => picked,
+            None => pick(source, options, &file.recording, &body)?,
+        };
         let (ours, theirs) = (&self.picked.skeleton, &picked.skeleton);
         if ours.names != theirs.names || ours.parents != theirs.parents {
             let what = format!("its skeleton ({} joints) is not that of the files before it", theirs.len());
