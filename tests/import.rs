@@ -726,6 +726,11 @@ fn hips_are_the_joint_below_which_the_whole_body_hangs() {
     let pelvis = plain.clone().above("Root", "Hips").hung("Spine", "Root").above("__LeftUpLeg", "LeftUpLeg");
     let pelvis = pelvis.above("__RightUpLeg", "RightUpLeg");
     let tail = pelvis.clone().with("Tail", "Root", [-0.3, 0.0, 0.0]).with("Tail1", "Tail", [-0.5, 0.0, 0.0]);
+    // Names that a built-in map has, but for a tail.
+    let mixamo = plain.clone().named(|name| if name == "Spine3" { "Head".into() } else { name.to_owned() });
+    let fox = mixamo.clone().with("Tail", "Hips", [-0.3, 0.0, 0.0]).with("Tail1", "Tail", [-0.5, 0.0, 0.0]);
+    let maps = [&mixamo, &fox].map(|person| person.found().report.map);
+    assert_eq!(maps, [Some("lafan1, mixamo".to_owned()), None]);
     // A root on the floor, with what helps to pose beside the body (Unreal), and bare roots.
     let floor = plain.clone().on("root").with("ik_foot_root", "root", [0.0; 3]);
     let floor = floor.with("ik_foot_l", "ik_foot_root", [0.0, 0.0, -0.3]).with("ik_hand_gun", "root", [0.0; 3]);
@@ -737,6 +742,7 @@ fn hips_are_the_joint_below_which_the_whole_body_hangs() {
         (&plain, false, 22, "Hips", vec![]),
         (&pelvis, false, 25, "Root", vec![]),
         (&tail, false, 27, "Root", vec![]),
+        (&fox, false, 24, "Hips", vec![]),
         (&floor, true, 22, "Hips", vec!["root", "ik_foot_root", "ik_foot_l", "ik_hand_gun"]),
         (&bare, true, 22, "Hips", vec!["World"]),
         (&above, false, 22, "Hips", vec!["Armature"]),

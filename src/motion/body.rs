@@ -155,6 +155,15 @@ impl<'a> Body<'a> {
         quantile(self.looks.iter().map(stands).collect(), 0.9)
     }
 
+    /// Whether something hangs on the hips, of two joints or more, that is not among these.
+    pub fn has_tail(&self, hips: usize, joints: &[usize]) -> bool {
+        let hangs = |&joint: &usize| self.parents[joint] == Some(hips) && !names::is_helper(self.names[joint]);
+        (0..self.parents.len()).filter(hangs).any(|branch| {
+            let below = self.below(branch);
+            below.iter().filter(|inside| **inside).count() > 1 && !joints.iter().any(|&joint| below[joint])
+        })
+    }
+
     /// A joint and those above it.
     fn ancestors(&self, joint: usize) -> impl Iterator<Item = usize> + '_ {
         successors(Some(joint), |&joint| self.parents[joint])

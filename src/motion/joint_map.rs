@@ -116,13 +116,13 @@ impl JointMap {
     }
 }
 
-/// Picks a recording's joints by the map given, else by the first built-in one that fits, else all
-/// of the body.
+/// Picks a recording's joints by the map given, else by the first built-in one that fits and leaves
+/// out no tail, else all of the body.
 pub fn pick(recording: &Recording, body: &Body, map: Option<&JointMap>) -> Result<Picked, String> {
     if let Some(map) = map {
         return map.pick(recording, body).map_err(|what| format!("{what} (by {})", map.name));
     }
-    let fits = |picked: &Picked| picked.measures.fits;
+    let fits = |picked: &Picked| picked.measures.fits && !body.has_tail(picked.roles().hips, &picked.sources);
     if let Some(picked) = BUILT_IN.iter().filter_map(|map| map.pick(recording, body).ok()).find(fits) {
         return Ok(picked);
     }
