@@ -198,12 +198,13 @@ impl<'r, 'b> Training<'r, 'b> {
         Ok((self.records, self.console))
     }
 
-    /// Writes the last checkpoint and the report.
+    /// Writes the report and the last checkpoint. The checkpoint comes last: a run that is done has its report.
     fn save(&mut self) -> Result<()> {
-        self.checkpoint(&self.folder.last_checkpoint())?;
         let unknown = Motion::of_no_skeleton();
         let motion = self.run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
-        report::write(self.folder, &summary(self.run), &self.records, motion)
+        let reported = report::write(self.folder, &summary(self.run), &self.records, motion);
+        self.checkpoint(&self.folder.last_checkpoint())?;
+        reported
     }
 
     /// Writes a checkpoint, after the logs it speaks of.

@@ -230,7 +230,8 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
     })
 }
 
-/// Writes the last checkpoint, after the logs it speaks of, and the report.
+/// Writes the report, and then the last checkpoint, after the logs it speaks of: a run that is done
+/// has its report.
 fn save(
     run: &mut Setup,
     folder: &RunFolder,
@@ -238,11 +239,12 @@ fn save(
     records: &[UpdateRecord],
     elapsed: f64,
 ) -> Result<()> {
+    let motion = run.show.make(&mut run.memory, run.at.epoch - 1)?;
+    let reported = report::write(folder, &summary(run), records, &motion);
     run.at.elapsed_seconds = elapsed;
     run.at.log_lengths = logs.sync()?;
     run.save(&folder.last_checkpoint())?;
-    let motion = run.show.make(&mut run.memory, run.at.epoch - 1)?;
-    report::write(folder, &summary(run), records, &motion)
+    reported
 }
 
 /// What is said at the start.
