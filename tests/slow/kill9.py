@@ -24,9 +24,9 @@ rng, begun = random.Random(SEED), time.time()
 work = tempfile.mkdtemp(prefix="kill9.")
 os.chdir(work)
 
-SMALL = "--mirror false --rollout 8 --batch-size 32 --hidden-size 64 --experts 2 --gate-hidden-size 16".split()
+SMALL = "--mirror false --rollout 8 --batch-size 32 --hidden-size 16 --experts 2 --gate-hidden-size 8".split()
 SMALL += "--teacher-epochs 2 --ramp-epochs 1 --student-epochs 3".split()
-CONTROL = "--characters 16 --steps 8 --updates 12 --hidden-size 64 --checkpoint-every 0".split()
+CONTROL = "--characters 16 --steps 8 --updates 12 --hidden-size 16 --checkpoint-every 0".split()
 TRAIN, RESUME = ["train", "s.npz", *SMALL], ["train", "--resume"]
 # How a run of each kind starts, how it goes on, and how often it is chosen.
 KINDS = {
