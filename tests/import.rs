@@ -986,6 +986,10 @@ fn a_unit_that_may_be_another_is_said_with_what_others_make_of_the_leg() {
     let report = of(&scaled(&animal(), 0.34 / leg), Unit::Cm);
     assert_eq!(report.units.name, "centimetres", "{report}");
     assert!(report.warnings[0].contains("as an animal") && report.warnings[0].contains("0.86 m in inches"), "{report}");
+    // A leg that ends at the ankle is no child's.
+    let ankles = Person::new(25).without("LeftToeBase").without("RightToeBase");
+    let report = of(&ankles, Unit::Cm);
+    assert!(report.warnings.is_empty() && report.toes[0] == "LeftFoot", "{report}");
     // Said, it is what was said.
     for (text, style) in [("0.1", Unit::Dm), ("dm", Unit::Dm), ("0.01", Unit::Cm), ("CM", Unit::Cm)] {
         let units: Scale = text.parse().unwrap();

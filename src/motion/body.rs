@@ -16,6 +16,11 @@ const NARROWEST: f64 = 0.05;
 /// A toe is at least this part of a leg's length further down and forward than the joint it hangs
 /// on.
 const FOOT: f64 = 0.02;
+/// The last bone of a leg is the shank when it is longer than this part of the leg; the leg with a
+/// foot is then this many times as long.
+const SHANK: f64 = 0.3;
+/// See [`SHANK`].
+const FOOT_AND_LEG: f64 = 1.2;
 /// Of several pairs of legs only those count that are no shorter than this part of the longest.
 const SHORTEST: f64 = 0.5;
 /// Pairs of joints that are looked at closely, at most.
@@ -39,6 +44,8 @@ pub struct Roles {
 pub struct Measures {
     /// From the left upper leg to the left toe, along the joints between.
     pub leg: f64,
+    /// The same to the toe where the foot has no joint of its own and the leg ends at the ankle.
+    pub with_foot: f64,
     /// From the left to the right upper leg.
     pub hip_width: f64,
     /// Whether the upper legs are apart, and the toes below them and not at the place of the joints
@@ -128,7 +135,9 @@ impl<'a> Body<'a> {
             let bone = |pose: &Pose| self.bone(pose, roles.toes[side]);
             hangs(side) && self.median(|pose| length(bone(pose))) > FOOT * leg
         };
-        Measures { leg, hip_width, fits: hip_width > NARROWEST * leg && ends(0) && ends(1) }
+        let last = self.median(|pose| length(self.bone(pose, roles.toes[0])));
+        let with_foot = if last > SHANK * leg { FOOT_AND_LEG * leg } else { leg };
+        Measures { leg, with_foot, hip_width, fits: hip_width > NARROWEST * leg && ends(0) && ends(1) }
     }
 
     /// Where the hips are from the toes, in the mean of all poses.

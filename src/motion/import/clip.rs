@@ -1,7 +1,7 @@
 //! One file to the frames of one clip.
 use super::{Alternative, By, Options, Report, Units, Upwards, rounded};
 use crate::data::counted;
-use crate::motion::body::Body;
+use crate::motion::body::{Body, Measures};
 use crate::motion::export::bvh::DECLARATION;
 use crate::motion::joint_map::{self, Picked};
 use crate::motion::rig::{METRES, quantile};
@@ -114,7 +114,7 @@ impl Conventions {
         }
 
         let (leg, upright) = (picked.measures.leg, stands(found.unwrap_or(up)) > UPRIGHT);
-        let guess = Unit::guess(leg, upright);
+        let (with_foot, guess) = (picked.measures.with_foot, Unit::guess(picked.measures.with_foot, upright));
         let (unit, unit_by) = match (options.units, guess) {
             (Some(unit), _) => (unit, By::Option),
             (None, _) if file.ours => (OURS.0.into(), By::File),
@@ -124,8 +124,8 @@ impl Conventions {
                 return Err(refuse(what, "give --units, a unit or a number of metres"));
             }
         };
-        let doubtful = guess.filter(|unit| unit_by == By::Guess && !(upright && unit.is_sure(leg)));
-        let alternatives: Vec<Unit> = doubtful.into_iter().flat_map(|unit| unit.alternatives(leg)).collect();
+        let doubtful = guess.filter(|unit| unit_by == By::Guess && !(upright && unit.is_sure(with_foot)));
+        let alternatives: Vec<Unit> = doubtful.into_iter().flat_map(|unit| unit.alternatives(with_foot)).collect();
         if let Some(unit) = doubtful {
             let of = |unit: &Unit| format!("{:.2} m in {unit}", leg * unit.metres());
             let others: Vec<String> = alternatives.iter().map(of).collect();
@@ -153,11 +153,11 @@ impl Conventions {
             let what = format!("its skeleton ({} joints) is not that of the files before it", theirs.len());
             return Err(refuse(what, "import skeletons apart, or give --map FILE.toml with joints that all have"));
         }
-        let leg = picked.measures.leg;
+        let Measures { leg, with_foot, .. } = picked.measures;
         let ratio = leg / self.picked.measures.leg;
         let differs = options.units.is_none() && !file.ours && !(1.0 / OTHER_UNIT..=OTHER_UNIT).contains(&ratio);
-        let sure = |unit: &Unit| unit.is_sure(leg) && unit.metres() != self.unit.metres;
-        if let Some(unit) = Unit::guess(leg, true).filter(|_| differs).filter(sure) {
+        let sure = |unit: &Unit| unit.is_sure(with_foot) && unit.metres() != self.unit.metres;
+        if let Some(unit) = Unit::guess(with_foot, true).filter(|_| differs).filter(sure) {
             let what = format!("its legs are {leg:.2} long: {unit}, not {} as in the files before it", self.unit);
             return Err(refuse(what, "import it apart, or give --units"));
         }
