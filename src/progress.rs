@@ -2,7 +2,7 @@
 use crate::record::Record;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// After how long a run that shows no bar says how much longer it will take, if it has not said so by then.
@@ -116,8 +116,8 @@ impl Console {
     pub fn say(&self, line: &str) {
         let name = &self.name;
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{name}{line}")),
-            None if !self.quiet => eprintln!("{name}{line}"),
+            Some(bar) => bar.suspend(|| say(&format!("{name}{line}"))),
+            None if !self.quiet => say(&format!("{name}{line}")),
             None => {}
         }
     }
@@ -150,6 +150,11 @@ impl Console {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Writes a line to standard error. One that cannot be written is dropped: nothing that is only said may end the work.
+pub fn say(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// `3m 07s`.

@@ -351,13 +351,12 @@ fn clips_of_one_name_are_told_apart_and_no_file_is_taken_twice() {
     let names = |paths: &[&str]| {
         let paths: Vec<PathBuf> = paths.iter().map(|path| folder.path(path)).collect();
         let imported = import(&paths, &options()).unwrap();
-        let said = imported.assumed.iter().find(|line| line.starts_with("files: ")).cloned();
-        (whole(imported).clip_names, said.unwrap_or_default())
+        let repeated = imported.report.repeated;
+        (whole(imported).clip_names, repeated)
     };
     assert_eq!(names(&["a/x", "b/x/walk.bvh", "b/run.bvh"]).0, ["a/x/walk", "b/x/walk", "run"]);
-    assert_eq!(names(&["a", "b"]), (["a/x/walk", "run", "b/x/walk"].map(str::to_owned).to_vec(), String::new()));
-    let (names, said) = names(&["a/x/walk.bvh", "a", "b/../a/x/walk.bvh"]);
-    assert_eq!((names, said.as_str()), (vec!["walk".into()], "files: 2 given more than once, taken once"));
+    assert_eq!(names(&["a", "b"]), (["a/x/walk", "run", "b/x/walk"].map(str::to_owned).to_vec(), 0));
+    assert_eq!(names(&["a/x/walk.bvh", "a", "b/../a/x/walk.bvh"]), (vec!["walk".into()], 2));
 }
 
 #[test]
@@ -373,7 +372,8 @@ fn clips_are_put_on_one_floor() {
     }
     let kept = whole(folder.import(&options()));
     let imported = folder.import(&Options { keep_floor: false, ..options() });
-    assert!(imported.assumed.iter().any(|line| line.contains("1 of 4 clips were moved")), "{:?}", imported.assumed);
+    assert_eq!((imported.report.floor.moved, imported.report.floor.clips), (1, 4));
+    assert!(imported.report.to_string().contains("1 of 4 clips were moved"), "{}", imported.report);
     let levelled = whole(imported);
     assert!(largest_difference(&kept.frames, &expected.frames) > 0.29);
     assert!(largest_difference(&levelled.frames, &expected.frames) < 0.06, "2 cm");
@@ -646,7 +646,7 @@ fn what_cannot_be_done_is_refused_in_one_line() {
     let folder = Folder::new();
     let input = folder.file("walk.bvh", bvh(&skeleton, &clips[0], &Style::default()));
     let sides = Skeleton {
-        names: skeleton.names.iter().map(|name| name.replace("RightToe", "OtherToe")).collect(),
+        names: skeleton.names.iter().map(|name| name.replace("RightShoulder", "OtherShoulder")).collect(),
         ..skeleton
     };
     folder.file("sides.bvh", bvh(&sides, &clips[0], &Style::default()));
@@ -706,14 +706,14 @@ fn real_motion_of_both_cmu_forms() {
     let (Some(bvh), Some(expmap)) = (shared("mocap/cmu-bvh"), shared("mocap/cmu-expmap")) else { return };
     let cmu = Options { map: None, keep_floor: false, ..options() };
     let imported = import(&[bvh], &cmu).unwrap();
-    assert!(imported.assumed.iter().any(|line| line.contains("pose in 2 files")), "{:?}", imported.assumed);
+    assert_eq!(imported.report.inserted_poses, 2);
     let set = whole(imported);
     assert_eq!((set.frame_size, set.end_indices.len()), (267, 4));
     // Frames of 120 a second less the inserted pose, every fourth, less the first: 523, 994, 1247, 2751.
     assert_eq!(set.num_frames(), 130 + 248 + 311 + 687);
     let skeleton = Some(ExpmapSkeleton::load(Path::new("cmu")).unwrap());
     let imported = import(&[expmap], &Options { skeleton, ..cmu }).unwrap();
-    assert!(imported.assumed.iter().any(|line| line.contains("pose in 76 files")), "{:?}", imported.assumed);
+    assert_eq!(imported.report.inserted_poses, 76);
     let set = whole(imported);
     assert_eq!((set.frame_size, set.end_indices.len()), (267, 76));
     let rig = set.rig.unwrap();

@@ -1,7 +1,10 @@
-//! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their definitions.
+//! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their
+//! definitions.
 use crate::backend::cuda::{self, Cuda, Loaded};
 use crate::backend::{Engine, lanes};
+use crate::files;
 use crate::plan::Precision;
+use crate::run::atomic::Unfinished;
 use crate::{Result, kernelcheck};
 use serde::Serialize;
 use std::fmt;
@@ -54,9 +57,11 @@ pub struct Gpu {
     pub name: Option<String>,
     /// Its compute capability, as `9.0`.
     pub capability: Option<String>,
-    /// What was loaded, and how long each took: machine code at once, PTX when the driver had compiled it.
+    /// What was loaded, and how long each took: machine code at once, PTX when the driver had
+    /// compiled it.
     pub loaded: Vec<Loaded>,
-    /// How long it took to run every kernel at small sizes, and one step, and to compare them with their definitions.
+    /// How long it took to run every kernel at small sizes, and one step, and to compare them with
+    /// their definitions.
     pub test_seconds: Option<f64>,
     /// What went wrong.
     pub problem: Option<String>,
@@ -159,9 +164,14 @@ impl fmt::Display for Report {
     }
 }
 
+/// The text of a file of the system.
+fn text(file: &Path) -> Option<String> {
+    files::text(file, 16 << 20).ok()
+}
+
 /// What follows `name:` in a file of the system.
 fn line_value(file: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
+    let text = text(file.as_ref())?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.split_whitespace().collect::<Vec<_>>().join(" "))
 }
@@ -175,7 +185,7 @@ fn meminfo(name: &str) -> Option<u64> {
 /// The memory limit of the container this runs in, bytes.
 fn container_limit() -> Option<u64> {
     let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    files.iter().find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+    files.iter().find_map(|file| text(file.as_ref())?.trim().parse().ok())
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -228,7 +238,7 @@ fn loader_folders() -> Vec<PathBuf> {
     };
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     files.sort();
-    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    let texts = files.iter().filter_map(|file| text(file));
     let lines = texts.flat_map(|text| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>());
     lines.filter(|line| line.starts_with('/')).map(PathBuf::from).collect()
 }
@@ -240,7 +250,6 @@ fn write_problem(folder: &Path) -> Option<String> {
         Err(error) => return Some(format!("{}: {error}", folder.display())),
     };
     let existing = absolute.ancestors().find(|path| path.exists())?;
-    let probe = existing.join(format!(".mvae-fast-doctor-{}", std::process::id()));
-    let made = fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
+    let made = Unfinished::file(&existing.join("mvae-fast-doctor"));
     made.err().map(|error| format!("{}: not writable: {error}", existing.display()))
 }
