@@ -40,10 +40,8 @@ pub struct UpdateRecord {
     /// Standard deviation of the policy, mean over the action's entries.
     pub std: f64,
     /// Mean square of the policy's mean, in that of actions whose latents are distributed as the prior; null where actions have none.
-    #[serde(default)]
     pub mean_square: Option<f64>,
     /// What the bound of the standard deviation took from the entropy before the policy explored, nats an entry.
-    #[serde(default)]
     pub entropy_cut: f64,
     /// What is wrong, each in one plain line with what to try.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
