@@ -129,8 +129,11 @@ impl Skeleton {
                 continue;
             };
             let alone = |above| (0..self.len()).filter(move |&at| self.parents[at] == Some(above));
-            let alone = |above| alone(above).filter(|&at| pairs[at] == at).collect::<Vec<_>>();
-            if let ([_], &[other]) = (&alone(parent)[..], &alone(pairs[parent])[..]) {
+            let nameless = |&at: &usize| pairs[at] == at && !says_side(names[at]);
+            let alone = |above| alone(above).filter(nameless).collect::<Vec<_>>();
+            if let (&[only], &[other]) = (&alone(parent)[..], &alone(pairs[parent])[..])
+                && only == joint
+            {
                 (pairs[joint], pairs[other]) = (other, joint);
             }
         }
