@@ -6,13 +6,12 @@ use crate::data::Dataset;
 use crate::motion::{Rig, Root};
 use crate::real::Real;
 use crate::run::{atomic, crc32c};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
@@ -107,6 +106,8 @@ pub struct Progress {
     pub epoch: usize,
     /// Mini-batches of that epoch that are done.
     pub minibatch: usize,
+    /// Steps of the next mini-batch's rollout that are done.
+    pub rollout_step: usize,
     /// Optimizer steps so far.
     pub step: u64,
     /// Seconds of training so far.
@@ -123,7 +124,16 @@ impl Progress {
     /// Before the first step.
     pub fn start(data: Fingerprint) -> Self {
         let log_lengths = BTreeMap::new();
-        Progress { epoch: 1, minibatch: 0, step: 0, elapsed_seconds: 0.0, log_lengths, best: None, data }
+        Progress {
+            epoch: 1,
+            minibatch: 0,
+            rollout_step: 0,
+            step: 0,
+            elapsed_seconds: 0.0,
+            log_lengths,
+            best: None,
+            data,
+        }
     }
 }
 
@@ -230,18 +240,13 @@ impl Checkpoint<'_> {
     /// checksum; whatever is wrong is an [`Error::Checkpoint`] that says what.
     pub fn load(path: &Path) -> Result<Checkpoint<'static>> {
         let damaged = |what: String| Error::checkpoint(path, what, "the file is damaged or no checkpoint, use another");
-        // Looked at before it is opened: opening a pipe waits for a writer.
-        let about = match std::fs::metadata(path) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Err(Error::checkpoint(path, "no such file", "check the path"));
+        let (mut file, file_len) = files::open(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => Error::checkpoint(path, "no such file", "check the path"),
+            ErrorKind::IsADirectory | ErrorKind::InvalidInput => {
+                Error::checkpoint(path, error.to_string(), "give a .safetensors file")
             }
-            about => about.map_err(Error::io(path, "cannot read"))?,
-        };
-        if !about.is_file() {
-            return Err(Error::checkpoint(path, "not a file", "give a .safetensors file"));
-        }
-        let mut file = File::open(path).map_err(Error::io(path, "cannot read"))?;
-        let file_len = file.metadata().map_err(Error::io(path, "cannot read its length"))?.len();
+            _ => Error::io(path, "cannot read")(error),
+        })?;
         let mut read = |bytes: &mut [u8]| file.read_exact(bytes).map_err(Error::io(path, "cannot read"));
 
         if file_len < 8 {

@@ -4,6 +4,10 @@
 //! network as a list of operations), [`ops`] (each operation's definition), [`plan`] and [`backend`] (how a step is
 //! written down and run), [`schedule`], [`setup`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
 #![deny(unsafe_code)]
+// A terminal that takes nothing must not end the work: see `progress::say` and `cli::print`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+// Every file is opened in `files`.
+#![deny(clippy::disallowed_methods)]
 
 pub mod arena;
 pub mod backend;
@@ -16,6 +20,7 @@ pub mod data;
 pub mod diagnose;
 pub mod error;
 pub mod evaluate;
+pub mod files;
 pub mod generate;
 pub mod gradcheck;
 pub mod kernelcheck;

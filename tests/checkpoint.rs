@@ -71,6 +71,7 @@ fn meta(learning_rate: f64, step: u64) -> Meta {
     let progress = Progress {
         epoch: 3,
         minibatch: 17,
+        rollout_step: 3,
         step,
         elapsed_seconds: learning_rate / 3.0, // finite, as in a run
         log_lengths: BTreeMap::from([("metrics.jsonl".to_owned(), step)]),

@@ -124,7 +124,7 @@ impl Desk {
     /// Everything of a run that must not depend on how often it was stopped.
     fn outcome(&self, run: &str) -> (Vec<UpdateRecord>, String, Checkpoint<'static>) {
         let folder = self.path("runs").join(run);
-        let mut records: Vec<UpdateRecord> = read_metrics(&folder.join("metrics.jsonl")).unwrap();
+        let mut records: Vec<UpdateRecord> = read_metrics(&folder.join("metrics.jsonl")).unwrap().0;
         let untimed = Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 };
         records.iter_mut().for_each(|record| record.timing = untimed.clone());
         let mut checkpoint = Checkpoint::load(&folder.join("checkpoints/last.safetensors")).unwrap();

@@ -140,7 +140,7 @@ fn one_seed_one_result_on_any_number_of_threads() {
 fn outcome(folder: &RunFolder) -> (Vec<EpochRecord>, String, u64, [Vec<Tensor<'static>>; 2]) {
     let checkpoints = [folder.last_checkpoint(), folder.best_checkpoint()].map(|path| load(path).tensors);
     let events = fs::metadata(folder.events()).unwrap().len();
-    let records = untimed(&read_metrics::<EpochRecord>(&folder.metrics()).unwrap());
+    let records = untimed(&read_metrics::<EpochRecord>(&folder.metrics()).unwrap().0);
     (records, fs::read_to_string(folder.progress()).unwrap(), events, checkpoints)
 }
 

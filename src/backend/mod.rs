@@ -188,7 +188,7 @@ impl<'b> Memory<'b> {
 /// Where to compute, as `--device` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// What needs nothing but this machine: the CPU.
+    /// The CPU, unless somebody has chosen another: the program takes a GPU that passes its test.
     Auto,
     /// This machine's processor.
     Cpu,

@@ -3,7 +3,7 @@ use super::compute::Compute;
 use super::environment::OfControl;
 use super::gate::GateArg;
 use super::train::stop_flag;
-use super::{absolute, checkpoint_file, of_kind, print, run_folder};
+use super::{absolute, checkpoint_file, of_kind, print, print_and, run_folder};
 use crate::config::layers;
 use crate::control::config::{Config, Overrides, Preset};
 use crate::control::course::path::Shape;
@@ -17,7 +17,7 @@ use crate::ops::world::Task;
 use crate::quality::gate;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
-use crate::{Error, Result};
+use crate::{Error, Result, progress};
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -177,7 +177,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     let backend = args.at.compute.open()?;
     let say = |line: String| {
         if !args.quiet {
-            eprintln!("{line}");
+            progress::say(&line);
         }
     };
     // Everything that can be wrong with decoder or checkpoint is found before a new run leaves a trace on disk.
@@ -194,7 +194,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         }
         Some(folder) => {
             if !setup.finished() {
-                folder.add_sitting(&env)?;
+                folder.add_sitting(&env)?.into_iter().for_each(say);
             }
             folder
         }
@@ -202,7 +202,9 @@ fn train(args: &TrainArgs) -> Result<()> {
     let path = folder.path().display().to_string();
     let records: Vec<UpdateRecord> = if setup.finished() {
         say(format!("run folder {path}: all {} updates are done, nothing to do", config.updates()));
-        logs::read_metrics(&folder.metrics())?
+        let (records, note) = logs::read_metrics(&folder.metrics())?;
+        note.into_iter().for_each(say);
+        records
     } else {
         say(format!("run folder {path}"));
         trainer::train(&mut setup, &folder, args.quiet, &stop)?
@@ -256,7 +258,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
     let mut play = Play::open(&folder, &config, backend.as_ref(), (characters, horizon, args.seed))?;
     let report = compare(&mut play, horizon, args.seed)?;
     let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
-    if args.at.json {
+    let text = if args.at.json {
         let named = |numbers: &[Number]| {
             let all = numbers.iter().map(|number| (number.key.to_owned(), number.value.into()));
             serde_json::Map::from_iter(all)
@@ -265,11 +267,11 @@ fn eval(args: &EvalArgs) -> Result<()> {
             "run": folder.path(), "task": config.task, "characters": characters, "horizon": horizon,
             "seconds": report.seconds, "policy": named(&report.policy), "prior": named(&report.prior), "gate": verdicts,
         });
-        print(&format!("{result}\n"))?;
+        format!("{result}\n")
     } else {
-        print(&format!("{}: {report}", folder.path().display()))?;
-    }
-    gate::verdict(&verdicts)
+        format!("{}: {report}", folder.path().display())
+    };
+    print_and(&text, gate::verdict(&verdicts))
 }
 
 fn list() -> Result<()> {

@@ -1,7 +1,7 @@
 //! `mvae-fast eval`: measures a trained model, and holds it against thresholds.
 use super::compute::Compute;
 use super::gate::GateArg;
-use super::{print, trained};
+use super::{print_and, trained};
 use crate::quality::gate::{self, Gate};
 use crate::quality::{Bench, Options};
 use crate::{Error, Result};
@@ -70,11 +70,12 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let backend = args.compute.open()?;
     let report = Bench::new(trained, source, backend.as_ref())?.measure(&Options { walks, frames, seed: args.seed })?;
     let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
-    if args.json {
-        let result = serde_json::json!({ "checkpoint": file, "report": report, "gate": verdicts });
-        print(&format!("{result:#}\n"))?;
-    } else {
-        print(&format!("{}\n{report}", file.display()))?;
-    }
-    gate::verdict(&verdicts)
+    let text = match args.json {
+        true => {
+            let result = serde_json::json!({ "checkpoint": file, "report": report, "gate": verdicts });
+            format!("{result:#}\n")
+        }
+        false => format!("{}\n{report}", file.display()),
+    };
+    print_and(&text, gate::verdict(&verdicts))
 }

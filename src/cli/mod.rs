@@ -17,9 +17,10 @@ mod population;
 mod train;
 mod usage;
 
-use crate::backend::Device;
+use crate::backend::{self, Device};
 use crate::config::{Config, Overrides, Preset, Variant, layers};
 use crate::data::{check, counted, npz, synth};
+use crate::progress::say;
 use crate::run::folder::RunFolder;
 use crate::trained::Trained;
 use crate::{Error, Result};
@@ -51,7 +52,7 @@ Examples:
   mvae-fast doctor                      what this machine offers
 
 Exit codes: 0 done, 1 failure, 2 usage, 3 device, 4 data or checkpoint, 5 a quality gate not met,
-130 or 143 stopped by a signal with everything saved";
+128 and a signal's number (HUP 129, INT 130, USR1 138, TERM 143) stopped by it with everything saved";
 
 const TRAIN_EXAMPLES: &str = "\
 Examples:
@@ -321,7 +322,7 @@ impl TrainArgs {
 /// Refuses the run of a Motion VAE where that of a controller is asked for, and the other way round; a configuration that is
 /// none is for others to refuse.
 fn of_kind(folder: &RunFolder, controller: bool, mend: &str) -> Result<()> {
-    let table = std::fs::read_to_string(folder.config()).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    let table = layers::read(&folder.config()).ok().and_then(|text| text.parse::<toml::Table>().ok());
     match table.map(|table| table.contains_key("task")) {
         Some(true) if !controller => Err(Error::checkpoint(folder.path(), "is the run of a controller", mend)),
         Some(false) if controller => Err(Error::checkpoint(folder.path(), "is the run of a Motion VAE", mend)),
@@ -391,7 +392,7 @@ fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder
 /// The model of a run, or of a checkpoint file; says so when it is of a run that has not ended.
 fn trained(runs: &Path, run: &Path) -> Result<Trained> {
     let trained = Trained::load(&checkpoint_file(runs, run)?.0)?;
-    trained.unfinished().iter().for_each(|note| eprintln!("{note}"));
+    trained.unfinished().iter().for_each(|note| say(note));
     Ok(trained)
 }
 
@@ -440,7 +441,11 @@ pub fn parse() -> Result<Cli> {
     if let Err(error) = &matches
         && (!error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
     {
-        error.exit();
+        let printed = error.print().and_then(|()| std::io::stdout().flush());
+        if !error.use_stderr() {
+            printed.map_err(cannot_print)?;
+        }
+        std::process::exit(error.exit_code());
     }
     // Of a command that is not understood, the environment is read as that of `train`.
     let control = matches.as_ref().is_ok_and(|matches| matches.subcommand_name() == Some("control"));
@@ -495,19 +500,19 @@ fn data_check(files: &[PathBuf], keys: &CheckKeys, json: bool) -> Result<()> {
         ..none.clone()
     };
     let config = Config::layered(keys.preset, None, &none, &flags)?;
-    let mut unready = Vec::new();
+    let (mut printed, mut unready) = (Ok(()), Vec::new());
     for file in files {
         let report = check::check(&npz::read_lenient(file)?, &config);
-        if json {
-            print(&format!("{}\n", serde_json::json!({ "file": file, "report": report })))?;
-        } else {
-            print(&format!("{}\n{report}\n", file.display()))?;
-        }
+        let text = match json {
+            true => format!("{}\n", serde_json::json!({ "file": file, "report": report })),
+            false => format!("{}\n{report}\n", file.display()),
+        };
+        printed = printed.and(print(&text));
         if !report.ready {
             unready.push(format!("{}: not ready to train on: {}", file.display(), report.problems.join("; ")));
         }
     }
-    if unready.is_empty() { Ok(()) } else { Err(Error::Gate(unready.join("; "))) }
+    if unready.is_empty() { printed } else { Err(Error::Gate(unready.join("; "))) }
 }
 
 /// Most frames that `data synth` makes: 93 hours.
@@ -527,23 +532,24 @@ fn data_synth(output: &Path, (frames, clip_frames): (usize, usize), seed: u64) -
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
-    let backend = args.compute.open()?;
     if matches!(args.compute.device, Device::Auto | Device::Cpu) {
+        // Differences need double precision, which kernels have not.
+        let Compute { precision, engine, .. } = args.compute;
+        let backend = backend::open(Device::Cpu, precision, engine, args.compute.threads(), 1)?;
         let report = crate::gradcheck::run(variants, backend.as_ref())?;
-        print_report(&report, args.json)?;
-        return report.verdict();
+        return print_report(&report, args.json, report.verdict());
     }
+    let backend = args.compute.open()?;
     let report = crate::kernelcheck::run(variants, backend.as_ref())?;
-    print_report(&report, args.json)?;
-    report.verdict()
+    print_report(&report, args.json, report.verdict())
 }
 
-fn print_report(report: &(impl serde::Serialize + std::fmt::Display), json: bool) -> Result<()> {
-    print(&if json {
-        format!("{}\n", serde_json::to_string(report).expect("plain values"))
-    } else {
-        report.to_string()
-    })
+fn print_report(report: &(impl serde::Serialize + std::fmt::Display), json: bool, verdict: Result<()>) -> Result<()> {
+    let text = match json {
+        true => format!("{}\n", serde_json::to_string(report).expect("plain values")),
+        false => report.to_string(),
+    };
+    print_and(&text, verdict)
 }
 
 fn doctor(args: &DoctorArgs) -> Result<()> {
@@ -576,5 +582,15 @@ fn man(dir: Option<&Path>) -> Result<()> {
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(Error::io(Path::new("standard output"), "cannot write"))
+    written.map_err(cannot_print)
+}
+
+/// Prints a result and returns its verdict, which counts more than an error of printing.
+fn print_and(text: &str, verdict: Result<()>) -> Result<()> {
+    let printed = print(text);
+    verdict.and(printed)
+}
+
+fn cannot_print(error: std::io::Error) -> Error {
+    Error::io(Path::new("standard output"), "cannot write")(error)
 }

@@ -1,8 +1,9 @@
 //! How a configuration comes about: the `keys!` table from which struct, flags, environment variables, help and known keys follow,
 //! and the layers that are put over one another, with errors that name what was given where it was given.
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::de;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Longest configuration file that is read, bytes.
@@ -145,18 +146,15 @@ pub fn variable(key: &str) -> String {
 
 /// The text of a configuration file; at most 1 MiB is read.
 pub fn read(path: &Path) -> Result<String> {
-    let usage = |what: String| Error::Usage(format!("{}: {what}", path.display()));
-    let cannot = |e: std::io::Error| usage(format!("cannot be read: {e}; check the path"));
-    if path.is_dir() {
-        return Err(usage("a folder; give a TOML file, such as the config.toml of a run".into()));
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_FILE + 1), &mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(usage("more than 1 MiB; a configuration is a few lines of TOML".into()));
-    }
-    String::from_utf8(bytes).map_err(|_| usage("not UTF-8 text; a configuration is TOML".into()))
+    files::text(path, MAX_FILE).map_err(|error| {
+        let what = match error.kind() {
+            ErrorKind::IsADirectory => "a folder; give a TOML file, such as the config.toml of a run".to_owned(),
+            ErrorKind::FileTooLarge => format!("{error}; a configuration is a few lines of TOML"),
+            ErrorKind::InvalidData => format!("{error}; a configuration is TOML"),
+            _ => format!("cannot be read: {error}; check the path"),
+        };
+        Error::Usage(format!("{}: {what}", path.display()))
+    })
 }
 
 /// Parses a file of TOML; the error names the line.

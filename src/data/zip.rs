@@ -1,6 +1,6 @@
 //! Reads zip files nobody vouches for: every offset and length is checked against the file before it is used, every
 //! entry against its checksum, and an entry that claims to inflate absurdly is refused unread.
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use flate2::{Crc, bufread::DeflateDecoder};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -45,7 +45,7 @@ impl Zip {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let refuse =
             |what: String| Error::data(path, what, "check the path, or export the file again with numpy.savez");
-        let file = File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
+        let (file, _) = files::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
         let mut file = BufReader::new(file);
         let (entries, directory) = read_directory(&mut file).map_err(refuse)?;
         Ok(Zip { path: path.to_owned(), file, entries, directory })

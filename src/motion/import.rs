@@ -1,15 +1,18 @@
 //! Files of motion to a set of clips: which joints, units and axes they are in is found or given, and said.
 mod clip;
+mod report;
 
 use super::features;
 use super::joint_map::JointMap;
 use super::rig::{self, METRES, Rig};
 use super::source::expmap::ExpmapSkeleton;
 use super::source::open::{self, Source};
-use super::units::{Unit, Up};
+use super::units::{Scale, Up};
 use crate::data::Dataset;
 use crate::{Error, Result};
 use clip::{Clip, Conventions};
+use report::rounded;
+pub use report::{Alternative, By, Floor, Report, Units, Upwards};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -22,6 +25,11 @@ const TOE_HEIGHTS: std::ops::Range<f64> = -0.01 / METRES..0.15 / METRES;
 const TOE_HEIGHT: f64 = 0.03 / METRES;
 /// A joint further than this from where the skeleton has it, feet, rms, is said.
 const LOOSE: f64 = 0.01 / METRES;
+/// Bodies of one set whose legs differ by more than this factor are said to.
+const UNLIKE: f64 = 1.4;
+/// A share of the way that is walked forwards below this is doubted. It is not known of a way
+/// shorter than a leg.
+const FORWARDS: f64 = 0.25;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -33,8 +41,8 @@ pub struct Options {
     /// What lines of numbers mean.
     pub skeleton: Option<ExpmapSkeleton>,
     /// The files' unit; guessed from the length of the legs when not given.
-    pub units: Option<Unit>,
-    /// The files' axis that points up; guessed from where the hips are above the toes.
+    pub units: Option<Scale>,
+    /// The files' direction up; guessed from where the hips are above the toes.
     pub up: Option<Up>,
     /// Frames left out at the start of each file; when not given, the first one where it is an inserted pose.
     pub skip_first: Option<usize>,
@@ -52,7 +60,7 @@ pub struct Imported {
     /// The set; empty when no file could be read.
     pub set: Dataset,
     /// What was found or assumed, for a person to agree with.
-    pub assumed: Vec<String>,
+    pub report: Report,
     /// The files that could not be used, and why.
     pub refused: Vec<Error>,
 }
@@ -75,7 +83,7 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
         }
     }
     let Some((source, (conventions, clip))) = first else {
-        return Ok(Imported { set: Dataset::default(), assumed: Vec::new(), refused });
+        return Ok(Imported { set: Dataset::default(), report: Report::default(), refused });
     };
     let mut taken = Taken::new(&conventions);
     taken.add(source, Ok(clip));
@@ -83,21 +91,27 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
     refused.extend(taken.refused);
     let (mut set, summary) = (taken.set, taken.summary);
 
-    let mut assumed = conventions.said(options);
-    if repeated > 0 {
-        assumed.push(format!("files: {repeated} given more than once, taken once"));
-    }
-    assumed.extend(summary.said(options));
-    assumed.extend(level(&mut set, &conventions, options));
+    let mut report = conventions.report(options);
+    report.repeated = repeated;
+    let keep_floor = options.keep_floor || summary.ours == set.end_indices.len();
+    report.floor = level(&mut set, &conventions, keep_floor);
     let skeleton = super::Skeleton {
         offsets: rig::offsets(&conventions.picked.skeleton.parents, &set.frames),
         ..conventions.picked.skeleton
     };
+    let sources = summary.report(&mut report);
+    report.facing_share = facing_share(&set, options.fps, report.legs[1]);
+    if let Some(share) = report.facing_share.filter(|share| *share < FORWARDS) {
+        report.warnings.push(format!(
+            "only {share:.2} of the way is walked forwards: if the body does walk forwards, its left and right are named the \
+             other way round, or up is another direction (--up)"
+        ));
+    }
     let loose = rig::looseness(&skeleton, &set.frames).into_iter().enumerate();
     if let Some((joint, off)) = loose.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, off)| *off > LOOSE) {
-        assumed.push(format!(
-            "skeleton: {} is off its usual place on its parent by {:.1} cm (rms): a joint between was left out, or bodies or \
-             axes differ between files (then import those apart)",
+        report.warnings.push(format!(
+            "{} is off its usual place on its parent by {:.1} cm (rms): a joint between was left out, or bodies or axes differ \
+             between files (then import those apart)",
             skeleton.names[joint],
             100.0 * METRES * off
         ));
@@ -109,12 +123,22 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
                  FILE.toml"
             ))
         })?;
-        assumed.extend(mirror.and_then(|mirror| mirror.doubt(&skeleton)));
+        report.warnings.extend(mirror.and_then(|mirror| mirror.doubt(&skeleton)));
     }
     let mut rig = Rig::new(skeleton, options.fps, &set.frames);
-    rig.sources = summary.sources;
+    rig.sources = sources;
     set.rig = Some(rig);
-    Ok(Imported { set, assumed, refused })
+    Ok(Imported { set, report, refused })
+}
+
+/// Share of the way that is walked forwards, where the root is faster than [`rig::MOVING`]; `None`
+/// of too short a way.
+fn facing_share(set: &Dataset, fps: f64, leg: f64) -> Option<f64> {
+    let steps = (0..set.num_frames()).map(|frame| [0, 1].map(|at| f64::from(set.frame(frame)[at]) * METRES));
+    let moving = steps.filter(|[forward, right]| forward.hypot(*right) * fps > rig::MOVING);
+    let (forward, way) =
+        moving.fold((0.0, 0.0), |(forward, way), step| (forward + step[0], way + step[0].hypot(step[1])));
+    (way > leg).then(|| rounded(forward / way))
 }
 
 /// The set as it grows, clip by clip in the order of the files.
@@ -132,10 +156,14 @@ struct Summary {
     inserted: usize,
     /// Clips whose position channels were added to the offsets.
     added: usize,
+    /// Clips of our own exports.
+    ours: usize,
     /// The files' frame rates.
     rates: Vec<f64>,
     /// Shortest and longest leg, feet.
     legs: Option<(f64, f64)>,
+    /// Joints of any of the files that are not kept.
+    left_out: Vec<String>,
 }
 
 impl Taken {
@@ -150,10 +178,16 @@ impl Taken {
             Ok(clip) => clip,
             Err(error) => return self.refused.push(error),
         };
-        let Summary { sources, inserted, added, rates, legs } = &mut self.summary;
+        let Summary { sources, inserted, added, ours, rates, legs, left_out } = &mut self.summary;
         sources.push(source.name.clone());
         *inserted += usize::from(clip.inserted);
         *added += usize::from(clip.added);
+        *ours += usize::from(clip.ours);
+        for joint in clip.left_out {
+            if !left_out.contains(&joint) {
+                left_out.push(joint);
+            }
+        }
         if !rates.contains(&clip.rate) {
             rates.push(clip.rate);
         }
@@ -191,38 +225,27 @@ fn read_in_order(sources: &[Source], options: &Options, conventions: &Convention
 }
 
 impl Summary {
-    fn said(&self, options: &Options) -> Vec<String> {
-        let mut said = Vec::new();
-        let rates: Vec<String> = self.rates.iter().map(|rate| format!("{rate:.6}")).collect();
-        let rates: Vec<&str> = rates.iter().map(|rate| rate.trim_end_matches('0').trim_end_matches('.')).collect();
-        if self.rates != [options.fps] {
-            said.push(format!("frame rate: {} in the files, resampled to {}", rates.join(", "), options.fps));
+    /// Says it, and returns the files' names.
+    fn report(self, report: &mut Report) -> Vec<String> {
+        report.source_fps = self.rates;
+        report.inserted_poses = self.inserted;
+        report.added_positions = self.added;
+        report.left_out = self.left_out;
+        let (shortest, longest) = self.legs.unwrap_or_default();
+        report.legs = [shortest, longest].map(|leg| rounded(METRES * leg));
+        if longest > UNLIKE * shortest {
+            let [shortest, longest] = report.legs;
+            report.warnings.push(format!(
+                "legs are from {shortest:.2} to {longest:.2} m long: bodies of unlike sizes, or files in several units, had better \
+                 be imported apart"
+            ));
         }
-        match (options.skip_first, self.inserted) {
-            (Some(0), _) | (None, 0) => {}
-            (Some(skipped), _) => said.push(format!("first frames: {skipped} of each file left out")),
-            (None, found) => {
-                said.push(format!("first frame: an inserted pose in {found} files, left out (--skip-first)"))
-            }
-        }
-        if self.added > 0 {
-            said.push(format!("position channels: always 0 in {} files, so added to the offsets there", self.added));
-        }
-        if let Some((shortest, longest)) = self.legs
-            && longest > 1.005 * shortest
-        {
-            let (shortest, longest) = (METRES * shortest, METRES * longest);
-            said.push(format!("bodies: legs from {shortest:.3} to {longest:.3} m, the skeleton kept is their mean"));
-        }
-        said
+        self.sources
     }
 }
 
-/// Moves clips whose floor differs from the others' up or down, and says so.
-fn level(set: &mut Dataset, conventions: &Conventions, options: &Options) -> Option<String> {
-    if options.keep_floor {
-        return Some("floor: as in the files".into());
-    }
+/// Moves clips whose floor differs from the others' up or down, unless it is kept.
+fn level(set: &mut Dataset, conventions: &Conventions, kept: bool) -> Floor {
     let skeleton = &conventions.picked.skeleton;
     let joints = skeleton.len();
     let height = |joint: usize| features::slot(features::Part::Position, joint, joints) + 1;
@@ -233,12 +256,11 @@ fn level(set: &mut Dataset, conventions: &Conventions, options: &Options) -> Opt
     };
     let levels: Vec<f64> = clips.iter().map(level).collect();
     let usual = rig::quantile(levels.clone(), 0.5);
-    let target = if TOE_HEIGHTS.contains(&usual) { usual } else { TOE_HEIGHT };
-    let centimetres = |feet: f64| 100.0 * METRES * feet;
+    let target = if kept || TOE_HEIGHTS.contains(&usual) { usual } else { TOE_HEIGHT };
     let (mut moved, mut most) = (0, 0.0);
     for (clip, level) in clips.iter().zip(levels) {
         let by = target - level;
-        if target == usual && by.abs() <= FLOOR_TOLERANCE {
+        if kept || target == usual && by.abs() <= FLOOR_TOLERANCE {
             continue;
         }
         moved += 1;
@@ -249,14 +271,6 @@ fn level(set: &mut Dataset, conventions: &Conventions, options: &Options) -> Opt
             }
         }
     }
-    let floor = format!("floor: toes come down to {:.1} cm", centimetres(target));
-    Some(if moved == 0 {
-        format!("{floor}, the same in all clips")
-    } else {
-        format!(
-            "{floor}; {moved} of {} clips were moved, by up to {:.1} cm (--floor keep leaves them)",
-            clips.len(),
-            centimetres(most)
-        )
-    })
+    let metres = |feet: f64| rounded(METRES * feet);
+    Floor { kept, toes: metres(target), moved, most: metres(most), clips: clips.len() }
 }

@@ -7,9 +7,9 @@ use crate::checkpoint::{Checkpoint, Tensor};
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
 use crate::ops::world::Task;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use path::Shape;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Largest file that is read, bytes.
@@ -64,13 +64,11 @@ pub fn kept(checkpoint: &Checkpoint, path: &Path) -> Result<Option<Vec<[f64; 2]>
 
 /// The text of a file that somebody wrote. Errors: it cannot be read, is too large, or no text.
 fn read(path: &Path, mend: &str) -> Result<String> {
-    let refuse = |what: String| Error::data(path, what, mend);
-    let cannot = |error: std::io::Error| refuse(format!("cannot be read: {error}"));
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(cannot)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(refuse("more than 16 MiB".into()));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| refuse("not UTF-8 text".into()))?;
-    Ok(text.trim_start_matches('\u{feff}').to_owned())
+    files::text(path, MAX_FILE).map_err(|error| {
+        let what = match error.kind() {
+            ErrorKind::FileTooLarge | ErrorKind::InvalidData => error.to_string(),
+            _ => format!("cannot be read: {error}"),
+        };
+        Error::data(path, what, mend)
+    })
 }

@@ -1,10 +1,10 @@
 //! Opens a file of motion, compressed or not, and tells what kind it is; finds the files of a folder.
 use crate::data::npz;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Component, Path, PathBuf};
 
@@ -55,11 +55,7 @@ pub fn no_set(path: &Path) -> Option<Error> {
 /// The first bytes of a file, decompressed, and a reader of all of them.
 fn begun(path: &Path) -> Result<(Vec<u8>, Box<dyn Read>)> {
     let refuse = |error: io::Error| Error::data(path, format!("cannot be opened: {error}"), "check the path");
-    // Looked at before it is opened: opening a pipe waits for a writer.
-    if !fs::metadata(path).map_err(refuse)?.is_file() {
-        return Err(Error::data(path, "is not a file", "give a BVH file or a folder of them"));
-    }
-    let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(refuse)?);
+    let file = BufReader::with_capacity(1 << 16, files::open(path).map_err(refuse)?.0);
     let (start, reader) = peeked(file).map_err(refuse)?;
     let reader: Box<dyn Read> = match start[..] {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(reader)),
