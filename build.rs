@@ -4,8 +4,9 @@
 //! nvcc is `$NVCC`, or in `$CUDA_HOME/bin`, `$CUDA_PATH/bin`, on the PATH, or where Python packages put it
 //! (`site-packages/nvidia/cu13/bin`). `NVCC=` (empty) means none. No GPU is looked for.
 //!
-//! Any device can take PTX, which its driver compiles. Machine code for the devices of [`READY`] is made besides in a release,
-//! or for those that `$MVAE_CUBINS` lists (`80 90a`; empty: none): it takes a processor two minutes.
+//! Any device can take PTX, which its driver compiles. Machine code for the devices of [`READY`] is
+//! made besides in a release, or for those that `$MVAE_CUBINS` lists (`80 90a`; empty: none): it
+//! takes a processor two minutes.
 use flate2::{Compression, write::ZlibEncoder};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;
@@ -14,8 +15,9 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, thread};
 
-/// PTX: the module, the lowest architecture that is served, and which kernels (`MAKE` in `kernels/simt.cuh`). Launches may
-/// start early from 9.0 on. The kernels that run all others, one a precision, take long to compile: those come first.
+/// PTX: the module, the lowest architecture that is served, and which kernels (`MAKE` in
+/// `kernels/simt.cuh`). Launches may start early from 9.0 on. The kernels that run all others, one
+/// a precision, take long to compile: those come first.
 const PTX: [(&str, u32, &str); 4] = [
     ("run_plan_bf16x3", 80, "-DMAKE=4"),
     ("run_plan", 80, "-DMAKE=2"),
@@ -133,7 +135,8 @@ struct Job {
     flags: Vec<String>,
 }
 
-/// Writes the images and a table of them, which is empty without nvcc. A kernel that does not compile fails the build.
+/// Writes the images and a table of them, which is empty without nvcc. A kernel that does not
+/// compile fails the build.
 fn compile_for_gpus(kernels: &Path, out: &Path) {
     println!("cargo::rerun-if-env-changed=MVAE_CUBINS");
     let mut images = String::new();

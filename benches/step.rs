@@ -3,8 +3,8 @@
 //! --precision bf16x3] [--json]` (see [`timer::Options`]); medians (10th .. 90th percentile) of one run. `STEPS` sets how
 //! many are timed (1600).
 //!
-//! `--soak N` takes N steps twice from the same start instead and compares every bit: a barrier or fence that is missing shows
-//! once in many steps. `--small` takes a tiny model, to rehearse.
+//! `--soak N` takes N steps twice from the same start instead and compares every bit: a barrier or
+//! fence that is missing shows once in many steps. `--small` takes a tiny model, to rehearse.
 use clap::{Parser, ValueEnum};
 use mvae_fast::Result;
 use mvae_fast::arena::Arena;
@@ -31,7 +31,8 @@ const ROLLOUT: usize = 8;
 struct Amount {
     /// Samples.
     batch: usize,
-    /// Mini-batches of an epoch; on a GPU as many as the trainer asks for at once, a tenth of a second.
+    /// Mini-batches of an epoch; on a GPU as many as the trainer asks for at once, a tenth of a
+    /// second.
     minibatches: usize,
     /// Epochs that are timed.
     epochs: usize,
@@ -134,7 +135,8 @@ impl<'b> Run<'b> {
         self.memory.write(self.step.cursor, &[0, 0])
     }
 
-    /// Seconds of the device for an epoch: one launch where the engine has that, else a launch a rollout.
+    /// Seconds of the device for an epoch: one launch where the engine has that, else a launch a
+    /// rollout.
     fn epoch(&mut self) -> Result<f64> {
         self.rewind()?;
         let (backend, memory, plan) = (self.memory.backend(), &mut self.memory, &self.step.plan);

@@ -48,8 +48,8 @@ struct RunPlan {             // field for field: src/backend/persistent.rs
 SHARED_OF_PLANS(RunPlanShared, KERNELS)
 SHARED_OF_PLANS(RunPlanShared_bf16x3, KERNELS_bf16x3)
 
-// With TIMELINE each block notes its clock in the latest rounds, for src/backend/cuda/timeline.rs: as it comes to a row, has done its
-// share, has said that it is there, and goes on.
+// With TIMELINE each block notes its clock in the latest rounds, for src/backend/cuda/timeline.rs:
+// as it comes to a row, has done its share, has said that it is there, and goes on.
 #ifdef TIMELINE
 enum { CAME, DONE, ARRIVED, WENT_ON, NOTES };
 extern "C" DEVICE_MEMORY u64 timeline[1 << 20];

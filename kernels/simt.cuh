@@ -285,8 +285,8 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 
 #endif
 
-// Which kernels are made, of a build that wants them in several images: 1 those that are launched call by call, 2 those whose
-// blocks wait for one another, 4 the same in another precision.
+// Which kernels are made, of a build that wants them in several images: 1 those that are launched
+// call by call, 2 those whose blocks wait for one another, 4 the same in another precision.
 #ifndef MAKE
 #define MAKE 7
 #endif

@@ -1,6 +1,7 @@
 // What a GPU needs for the steps that a persistent kernel or a graph is made of; one JSON line a figure.
 //   nvcc -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a benches/gpu/probes.cu -o probes && ./probes PROBE
-// Probes: roofs ramp barriers reads grids mma copies bulk multicast. Each runs in a process of its own, so that one that fails spoils no
+// Probes: roofs ramp barriers reads grids mma copies bulk multicast. Each runs in a process of its
+// own, so that one that fails spoils no
 // other; every spin has an end. Times are medians of REPEATS runs by the device's clock.
 #include <algorithm>
 #include <cooperative_groups.h>
@@ -152,8 +153,9 @@ __device__ u32 load_relaxed(const u32* p) {
   return x;
 }
 
-// One thread of each block adds to one counter and waits until all have: it looks with acquire, or relaxed and one fence at the end
-// as grid_wait in kernels/simt.cuh does. Before it each block stores so many bytes.
+// One thread of each block adds to one counter and waits until all have: it looks with acquire, or
+// relaxed and one fence at the end as grid_wait in kernels/simt.cuh does. Before it each block
+// stores so many bytes.
 template <bool RELAXED>
 __global__ void counter_barrier(u32* counter, float4* to, int bytes, int rounds, u32* failed) {
   float4* mine = to + size_t(blockIdx.x) * (bytes / 16);
@@ -231,7 +233,8 @@ static void barriers() {
   if (bad) std::fprintf(stderr, "barriers: a spin ran out\n"), std::exit(1);
 }
 
-// ---- reads: every block reads other panels than all others, from the L2 cache, as the products of a step read weights
+// ---- reads: every block reads other panels than all others, from the L2 cache, as the products of
+// a step read weights
 
 template <int BYTES>
 __global__ void __launch_bounds__(256) copy_panels(const char* from, int bytes, int panels, int rounds, float* out) {
@@ -264,7 +267,8 @@ static void panels(const char* name) {
   CHECK(cudaFree(from));
 }
 
-// ---- grids: whether two launches, whose blocks wait for one another, run side by side, each on half of the multiprocessors
+// ---- grids: whether two launches, whose blocks wait for one another, run side by side, each on
+// half of the multiprocessors
 
 __global__ void __launch_bounds__(256) meet(u32* mine, u32* other, u32* met) {
   cg::this_grid().sync();

@@ -73,8 +73,8 @@ pub fn alternate<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) 
 
 /// Times of the calls of a plan, one by one, `runs` times; `begin` is called before each run with its number.
 ///
-/// One after the other, as in a step. With several `together`, as on a GPU, all runs of a call before the next: a graph is made
-/// of each, which is kept until a few others were made.
+/// One after the other, as in a step. With several `together`, as on a GPU, all runs of a call
+/// before the next: a graph is made of each, which is kept until a few others were made.
 pub fn calls(
     plan: Plan,
     memory: &mut Memory,
@@ -205,7 +205,8 @@ impl Options {
         if self.on_gpu() && !self.small { Duration::from_millis(700) } else { Duration::ZERO }
     }
 
-    /// Whether a call by itself takes what it takes in a step: others than a graph are launched or prepared meanwhile.
+    /// Whether a call by itself takes what it takes in a step: others than a graph are launched or
+    /// prepared meanwhile.
     pub fn times_calls(&self) -> bool {
         !self.on_gpu() || matches!(self.engine, Engine::Auto | Engine::Graph)
     }

@@ -14,6 +14,7 @@ mod timeline;
 
 use super::{Backend, Buffer, Engine};
 use crate::plan::{Call, Plan, Precision};
+use crate::progress::say;
 use crate::{Error, Result};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
@@ -26,7 +27,6 @@ pub use open::{BUILT, Loaded, devices, driver_found};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A device with the kernels loaded.
@@ -196,7 +196,7 @@ impl Drop for Cuda {
                 launcher.as_ref().and_then(|launcher| Some((launcher, launcher.timeline()?)))
                 && let Err(error) = self.write_timeline(launcher, file)
             {
-                let _ = writeln!(std::io::stderr(), "{error}");
+                say(&error.to_string());
             }
         }
     }

@@ -267,7 +267,7 @@ impl Simt {
     /// Runs these calls `times` times over a copy of the arena between guard words, as one launch.
     fn run_plan(&self, table: &Table, times: usize, arena: &mut Guarded, blocks: u32) -> Result<()> {
         let name = persistent::kernel(self.precision);
-        let kernel = find(&name).expect("it is among the kernels");
+        let kernel = find(name).expect("it is among the kernels");
         let mut arrived = 0u32;
         let addresses = [table.calls.as_ptr() as u64, table.resident.as_ptr() as u64];
         let args = table.arguments(addresses, &raw mut arrived as u64, times, 0);

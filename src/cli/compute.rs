@@ -1,9 +1,9 @@
 //! Where to compute: the flags of every command that runs a network.
 use crate::backend::{self, Backend, Device, Engine, cuda};
 use crate::plan::Precision;
+use crate::progress::say;
 use crate::{Error, Result, kernelcheck};
 use clap::Args;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
@@ -14,8 +14,8 @@ const MAX_THREADS: usize = 1024;
 /// Where to compute.
 #[derive(Debug, Args)]
 pub struct Compute {
-    /// auto, cpu, cuda or cuda:N; auto is cuda where a GPU passes a short test of its kernels, else cpu; simt runs kernels on
-    /// this machine's processor, slowly, to test them
+    /// auto, cpu, cuda or cuda:N; auto is cuda where a GPU passes a short test of its kernels, else
+    /// cpu; simt runs kernels on this machine's processor, slowly, to test them
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
     /// What `auto` turned out to be.
@@ -65,13 +65,13 @@ impl Compute {
         }
     }
 
-    /// The device that is meant; of `auto` the first GPU if it passes its test, else the CPU. A line says which, where there is a
-    /// GPU to choose.
+    /// The device that is meant; of `auto` the first GPU if it passes its test, else the CPU. A
+    /// line says which, where there is a GPU to choose.
     fn chosen(&self) -> Device {
         let choose = || {
             let (chosen, why) = self.choose();
             if let Some(why) = why {
-                let _ = writeln!(std::io::stderr(), "{why}");
+                say(&why);
             }
             chosen
         };

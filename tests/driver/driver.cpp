@@ -280,7 +280,8 @@ FUNCTION(cuStreamDestroy_v2, false, void*) END
 FUNCTION(cuStreamSynchronize, false, void*) return work_off(); END
 FUNCTION(cuModuleLoadDataEx, false, void** module, const char* image, unsigned options, const int* option, void** value)
   if (!std::memcmp(image, "\x7f" "ELF", 4)) {
-    // Machine code of this kind of device, or of an earlier one of the same major number; of CUDA 13.
+    // Machine code of this kind of device, or of an earlier one of the same major number; of CUDA
+    // 13.
     const int made_for = reinterpret_cast<const unsigned char*>(image)[49], own = capability();
     if (image[18] != char(190) || made_for / 10 != own / 10 || made_for > own) return 209;
     if (own_version() < 13000) return 200;

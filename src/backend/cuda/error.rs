@@ -13,7 +13,8 @@ pub fn fault(number: usize, doing: &str, error: DriverError) -> Error {
     Error::Device(format!("cuda:{number}: {doing}: {words}{mend}"))
 }
 
-/// The driver knows CUDA up to `driver`; the kernels were compiled by the nvcc of `toolkit`, whose images it cannot read.
+/// The driver knows CUDA up to `driver`; the kernels were compiled by the nvcc of `toolkit`, whose
+/// images it cannot read.
 pub fn too_old(number: usize, driver: &str, toolkit: &str) -> Error {
     Error::Device(format!(
         "cuda:{number}: the driver (CUDA {driver}) is older than the nvcc that compiled the kernels (CUDA {toolkit}); \

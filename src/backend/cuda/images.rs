@@ -7,7 +7,8 @@ use std::io::Read;
 pub struct Image {
     /// Which kernels: `kernels`, or the name of one that runs all others.
     pub module: &'static str,
-    /// `sm_90a`, machine code that is loaded as it is; `compute_90`, PTX, which the driver compiles.
+    /// `sm_90a`, machine code that is loaded as it is; `compute_90`, PTX, which the driver
+    /// compiles.
     pub architecture: &'static str,
     /// Compressed.
     pub bytes: &'static [u8],
@@ -52,7 +53,8 @@ impl Image {
     }
 }
 
-/// The image of a module that serves a device best: machine code where there is any, the latest of its kind.
+/// The image of a module that serves a device best: machine code where there is any, the latest of
+/// its kind.
 pub fn of<'a>(images: &'a [Image], module: &str, capability: (i32, i32)) -> Option<&'a Image> {
     let serving = images.iter().filter(|image| image.module == module && image.serves(capability));
     serving.max_by_key(|image| (image.is_ready(), image.made_for()))

@@ -51,7 +51,8 @@ impl Launcher {
         self.timeline.as_deref()
     }
 
-    /// The rows of the table that was launched last, each with its kernel and how many rounds late it is; and the blocks.
+    /// The rows of the table that was launched last, each with its kernel and how many rounds late
+    /// it is; and the blocks.
     pub fn latest(&self) -> Option<(Vec<(&'static str, u32)>, usize)> {
         self.tables.last().map(|table| (table.table.rows().collect(), self.blocks as usize))
     }

@@ -1,13 +1,14 @@
-//! Finding a device and loading the kernels onto it; each way in which that fails is one line, and leaves nothing behind.
+//! Finding a device and loading the kernels onto it; each way in which that fails is one line, and
+//! leaves nothing behind.
 use super::Engine;
 use super::error;
 use super::images::{self, CUDA, IMAGES};
+use crate::progress::say;
 use crate::{Error, Result};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUjit_option};
 use serde::Serialize;
 use std::ffi::c_void;
-use std::io::Write;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -131,8 +132,8 @@ pub fn driver_found() -> bool {
     unsafe { sys::is_culib_present() }
 }
 
-/// Loads the kernels of this name into the context of this thread, for a device of this compute capability. Says so when that
-/// takes long. Errors: the driver cannot read them.
+/// Loads the kernels of this name into the context of this thread, for a device of this compute
+/// capability. Says so when that takes long. Errors: the driver cannot read them.
 pub fn load(number: usize, module: &'static str, capability: (i32, i32)) -> Result<Module> {
     let image = images::of(IMAGES, module, capability).expect("build.rs makes PTX for all that is served");
     load_image(number, module, capability, image.architecture, &image.unpacked())
@@ -184,7 +185,7 @@ fn patiently<T>(why: &str, work: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         scope.spawn(move || {
             if ended.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
-                let _ = writeln!(std::io::stderr(), "{why}");
+                say(why);
             }
         });
         let result = work();

@@ -1,8 +1,9 @@
-//! Where a plan of one launch spends its time: `MVAE_TIMELINE=IMAGE,FILE` has engine persistent run the kernel of this image, which was
-//! compiled with `-DTIMELINE` and notes the clock as it goes, and writes what it noted, a line of JSON a row. For benchmarks.
+//! Where a plan of one launch spends its time: `MVAE_TIMELINE=IMAGE,FILE` has engine persistent run
+//! the kernel of this image, which was compiled with `-DTIMELINE` and notes the clock as it goes,
+//! and writes what it noted, a line of JSON a row. For benchmarks.
 use super::Cuda;
 use super::launcher::Launcher;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use cudarc::driver::{result, sys};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use std::{env, fs};
 
 /// What a block notes of a row; as in `kernels/run_plan.cu`.
 const NOTES: usize = 4;
+/// Bytes of an image at most.
+const LARGEST: u64 = 64 << 20;
 
 /// The image, and the file that is written.
 pub struct Asked {
@@ -23,12 +26,13 @@ pub fn asked() -> Result<Option<Asked>> {
     let value = value.to_string_lossy().into_owned();
     let (image, file) =
         value.split_once(',').ok_or_else(|| Error::Usage(format!("MVAE_TIMELINE is {value}, expected IMAGE,FILE")))?;
-    let bytes = fs::read(image).map_err(Error::io(Path::new(image), "cannot read"))?;
+    let bytes = files::read(Path::new(image), LARGEST).map_err(Error::io(Path::new(image), "cannot read"))?;
     Ok(Some(Asked { image: [bytes, vec![0]].concat(), file: file.into() }))
 }
 
 impl Cuda {
-    /// Writes what the last launches noted. Errors: the image has no such memory, the file cannot be written.
+    /// Writes what the last launches noted. Errors: the image has no such memory, the file cannot
+    /// be written.
     pub(super) fn write_timeline(&self, launcher: &Launcher, file: &Path) -> Result<()> {
         let fault = |e| self.fault("reading the timeline", e);
         let (mut address, mut bytes) = (0, 0);
