@@ -214,20 +214,6 @@ fn noise_that_lasts_stays_standard_normal() {
 }
 
 #[test]
-fn a_controller_of_before_is_refused() {
-    let desk = Desk::new("");
-    desk.control("--task target --name old --updates 1");
-    let file = desk.path("runs/old/checkpoints/last.safetensors");
-    let mut checkpoint = Checkpoint::load(&file).unwrap();
-    let config = &mut checkpoint.meta.as_mut().unwrap().config;
-    config.as_object_mut().unwrap().remove("noise_correlation").unwrap();
-    checkpoint.save(&file).unwrap();
-    for arguments in ["control eval old", "control train --vae walk --task maze --lower old"] {
-        assert!(desk.refused(arguments, 4).contains("train it anew"));
-    }
-}
-
-#[test]
 fn a_policy_is_kept_near_the_prior() {
     let desk = Desk::new("");
     let [free, held] = ["0", "5"].map(|weight| {
