@@ -292,24 +292,37 @@ mod simt {
         println!("cargo::rerun-if-changed=tests/planted");
         let planted = kernels(&root.join("tests/planted"));
         let (mut declarations, mut arms) = (String::new(), String::new());
-        for Made { mut name, precision, .. } in files.iter().chain(&planted).flat_map(|file| made(file)) {
+        for Made { mut name, precision, args, .. } in files.iter().chain(&planted).flat_map(|file| made(file)) {
             if let Some(precision) = precision {
                 name = format!("{name}_{precision}");
             }
             let function = format!("fn {name}_kernel(arguments: *const u8, at: *const Where, shared: *mut u8);");
             writeln!(declarations, "    {function}\n    static {name}_layout: [u64; 4];").expect("strings grow");
-            let kernel = format!("Kernel {{ run: {name}_kernel, layout: unsafe {{ &{name}_layout }} }}");
+            let layout = format!("layout: unsafe {{ &{name}_layout }}, arguments: \"{args}\"");
+            let kernel = format!("Kernel {{ run: {name}_kernel, {layout} }}");
             writeln!(arms, "        \"{name}\" => {kernel},").expect("strings grow");
         }
+        let (mut structs, mut offsets) = (String::new(), String::from("#include <cstddef>\nextern \"C\" {\n"));
+        for (name, fields) in ["kernels", "tests/planted"].iter().flat_map(|folder| mirrored(&root.join(folder))) {
+            let list = format!("{name}_fields[{}][2]", fields.len());
+            let places = fields.iter().map(|field| format!("{{offsetof({name}, {field}), sizeof({name}::{field})}}"));
+            let places = places.collect::<Vec<_>>().join(", ");
+            writeln!(offsets, "extern const u64 {list};\nconst u64 {list} = {{{places}}};").expect("strings grow");
+            writeln!(declarations, "    static {name}_fields: [[u64; 2]; {}];", fields.len()).expect("strings grow");
+            writeln!(structs, "    (\"{name}\", &{fields:?}, || unsafe {{ &{name}_fields }}),").expect("strings grow");
+        }
+        offsets += "}\n";
         let table = format!(
             "#[allow(non_upper_case_globals)]\nunsafe extern \"C\" {{\n{declarations}}}\n\
-             fn find(name: &str) -> Option<Kernel> {{\n    Some(match name {{\n{arms}        _ => return None,\n    }})\n}}\n"
+             fn find(name: &str) -> Option<Kernel> {{\n    Some(match name {{\n{arms}        _ => return None,\n    }})\n}}\n\
+             type Struct = (&'static str, &'static [&'static str], fn() -> &'static [[u64; 2]]);\n\
+             const STRUCTS: &[Struct] = &[\n{structs}];\n"
         );
         fs::write(out.join("simt_kernels.rs"), table).expect("a writable build folder");
         let source = out.join("simt.cpp");
         let text =
             unity(files) + &planted.iter().map(|file| format!("#include \"{}\"\n", file.display())).collect::<String>();
-        fs::write(&source, text).expect("a writable build folder");
+        fs::write(&source, text + &offsets).expect("a writable build folder");
         let mut build = cc::Build::new();
         build.cpp(true).std("c++17").opt_level(2).debug(false).warnings(true).include(root.join("kernels"));
         build.flag_if_supported("-ffp-contract=off").file(source);
@@ -318,5 +331,30 @@ mod simt {
             println!("cargo::rustc-link-lib=dylib=asan");
         }
         build.compile("mvae_simt");
+    }
+
+    /// The structs of a folder that Rust has, too, field for field, and the names of their fields.
+    fn mirrored(folder: &Path) -> Vec<(String, Vec<String>)> {
+        let files = fs::read_dir(folder).into_iter().flatten().map(|file| file.expect("a readable folder").path());
+        let texts = files.map(|file| fs::read_to_string(file).expect("a readable kernel"));
+        let mut all: Vec<_> = texts.flat_map(|text| structs(&text)).collect();
+        all.sort();
+        all
+    }
+
+    fn structs(text: &str) -> Vec<(String, Vec<String>)> {
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let of_text = |text: &str| {
+            let (name, rest) = text.split_once(" {")?;
+            let (comment, rest) = rest.split_once('\n')?;
+            let code = rest.split_once("\n};")?.0.lines().map(|line| line.split("//").next().unwrap_or_default());
+            let code = code.collect::<Vec<_>>().join(" ");
+            // What stands last before a comma or the end of a declaration, without the numbers of an array.
+            let names = code.split([',', ';']).map(|one| one.split('[').next().unwrap_or_default().trim());
+            let names = names.filter(|one| !one.is_empty()).map(|one| one.rsplit(|c| !is_name(c)).next());
+            let names = names.flatten().map(str::to_owned).collect();
+            comment.contains("// field for field").then(|| (name.to_owned(), names))
+        };
+        text.split("\nstruct ").skip(1).filter_map(of_text).collect()
     }
 }

@@ -16,7 +16,7 @@ enum Weights { STREAM, FETCH, KEPT };
 enum Repetition { FIRST = 1, LAST = 2 };
 // The block and thread that runs, and how many there are; what a product does with weights, and where in kept_memory() they are;
 // where what a share keeps from one repetition to the next is there, plus 1, or 0 for nowhere, and which repetition this is.
-struct Where {
+struct Where {                     // field for field: src/backend/simt/launch.rs
   u32 block, blocks, thread, threads;
   u32 weights, kept;
   u32 resident, repetition;

@@ -142,7 +142,7 @@ fn the_kernel_that_runs_plans_fits_a_multiprocessor() {
     for architecture in ARCHITECTURES {
         // One a precision, side by side.
         std::thread::scope(|scope| {
-            RUN_PLAN.map(|name| {
+            for name in RUN_PLAN {
                 let (ptxas, cubin) = (&ptxas, folder.path().join(name));
                 scope.spawn(move || {
                     let image = format!("{name}.compute_80.ptx");
@@ -154,7 +154,7 @@ fn the_kernel_that_runs_plans_fits_a_multiprocessor() {
                     assert!(kernel.spills == 0 && kernel.stack <= 48, "{architecture}: {name}: {kernel:?}");
                     assert!(kernel.shared <= SHARED && resident(kernel, 256) > 0, "{architecture}: {name}: {kernel:?}");
                 });
-            });
+            }
         });
     }
 }

@@ -1,6 +1,6 @@
 //! Plans as one launch: what the kernel `run_plan` (`kernels/run_plan.cu`) reads.
 use super::phases::{Part, Phases};
-use crate::plan::{Call, Precision};
+use crate::plan::{Call, Place, Precision};
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 
@@ -64,6 +64,12 @@ pub struct RunPlan {
     pub rounds: u32,
     /// The count before this launch.
     pub before: u32,
+}
+
+/// The fields of the structs that the kernel is given, by the structs' names there.
+pub fn places() -> [(&'static str, Vec<Place>); 2] {
+    let call = crate::places!(PlanCall: kernel, first_block, first, end, shares, late, then, kept, stays, pad, args);
+    [("PlanCall", call), ("RunPlan", crate::places!(RunPlan: calls, arrived, resident, n, times, rounds, before))]
 }
 
 /// A plan as a table of calls.

@@ -24,7 +24,7 @@ pub struct Compute {
     /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
     #[arg(long, env = "MVAE_PRECISION")]
     pub precision: Option<Precision>,
-    /// How a CUDA device gets its calls; the result does not depend on it
+    /// How a CUDA device gets its calls; calls, graph and pdl give the same bits, persistent rounds some sums otherwise
     #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
     pub engine: Engine,
     /// Threads to use (default: as many as the machine offers); the result does not depend on it

@@ -1,11 +1,9 @@
-//! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their
-//! definitions.
+//! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their definitions.
 use crate::backend::cuda::{self, Cuda, Loaded};
 use crate::backend::{Engine, lanes};
-use crate::files;
 use crate::plan::Precision;
 use crate::run::atomic::Unfinished;
-use crate::{Result, kernelcheck};
+use crate::{Result, files, kernelcheck};
 use serde::Serialize;
 use std::fmt;
 use std::fs;
@@ -57,11 +55,9 @@ pub struct Gpu {
     pub name: Option<String>,
     /// Its compute capability, as `9.0`.
     pub capability: Option<String>,
-    /// What was loaded, and how long each took: machine code at once, PTX when the driver had
-    /// compiled it.
+    /// What was loaded, and how long each took: machine code at once, PTX when the driver had compiled it.
     pub loaded: Vec<Loaded>,
-    /// How long it took to run every kernel at small sizes, and one step, and to compare them with
-    /// their definitions.
+    /// How long it took to run every kernel at small sizes, and one step, and to compare them with their definitions.
     pub test_seconds: Option<f64>,
     /// What went wrong.
     pub problem: Option<String>,
