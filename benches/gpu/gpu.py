@@ -44,6 +44,8 @@ PROGRAM, PYTHON = "bin/mvae-fast", sys.executable
 PROBES = ("roofs", "ramp", "barriers", "reads", "grids", "mma", "copies", "bulk", "multicast")
 # What a rehearsal has smaller.
 SMALL = ["--small"] if FAKE else []
+SMALL_RUN = (" --hidden-size 16 --gate-hidden-size 8 --latent-size 4 --experts 2 --batch-size 32 --rollout 4 --mirror false"
+             " --validation 0 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 1")
 ONE_TEST = "gpu_memories_and_plans_do_not_meet" if FAKE else ""
 STEPS, SOAK = os.environ.get("STEPS", "16" if FAKE else "1600"), "16" if FAKE else "20000"
 OPS = ["rescale", "--small"] if FAKE else []
@@ -95,8 +97,10 @@ def groups():
         yield [part(f"probe-{probe}", 5, "bin/probes", probe)]
     for precision in ("fp32", "bf16x3"):
         yield [part(f"ops-{precision}", 20, "bin/ops", *OPS, *ON, "--json", "--precision", precision)]
-    yield [part("train", 15, PROGRAM, "train", *ON, "--max-minutes", "0.001" if FAKE else "0.1", "--runs", f"{WORK}/train/runs",
-                "--name", "gpu", "--quiet", "--json")]
+    run = f"{PROGRAM} train --device cuda --runs {WORK}/train/runs --name gpu --quiet --json --max-minutes {0.001 if FAKE else 0.1}"
+    motion = f"{WORK}/train/motion.npz"
+    small_run = f"{PROGRAM} data synth -o {motion} --frames 120 && {run} {motion}{SMALL_RUN}"
+    yield [part("train", 15, "sh", "-c", small_run if FAKE else run)]
     peers = lambda name, limit: part(f"peers-{name}", limit, PYTHON, "gpu/peers.py", name, "cuda", PYTHONUNBUFFERED="1",
                                      XLA_PYTHON_CLIENT_PREALLOCATE="false", PEERS="fake" if FAKE else "")
     yield [peers("jax", 35)]

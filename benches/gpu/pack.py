@@ -20,7 +20,7 @@ TARGETS = [("bin", "mvae-fast"), ("test", "cuda"), ("test", "golden"), ("bench",
 # What a rehearsal has not, and what stands for it.
 FAKES = ("nvidia-smi", "compute-sanitizer", "ncu")
 # Golden cases that a rehearsal takes.
-QUICK = ("indices", "normalisation", "schedule", "rollout_posevae")
+QUICK = ("indices", "normalisation", "schedule", "posevae", "rollout_posevae")
 FAKE_MODULES = ("torch", "jax", "torch_mvae", "jax_mvae")
 
 
