@@ -1,4 +1,5 @@
 //! Parse, run, print the error on one line, exit code; nothing else.
+use mvae_fast::shown::shown;
 use mvae_fast::{Error, cli};
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -26,5 +27,5 @@ fn chain(error: &Error) -> String {
         }
         cause = error.source();
     }
-    line.replace('\n', " ")
+    shown(&line.replace('\n', " ")).into_owned()
 }
