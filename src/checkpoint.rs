@@ -3,7 +3,6 @@
 //! JSON in one metadata value, which opens with the checksum of the file.
 use crate::config::{ModelConfig, Normalization};
 use crate::data::Dataset;
-use crate::data::windows::{self, Split};
 use crate::foreign::{self, Described};
 use crate::motion::{Rig, Root};
 use crate::real::Real;
@@ -75,13 +74,10 @@ pub struct Meta {
     /// Where training stands; `None` in a file from which training cannot go on.
     pub progress: Option<Progress>,
     /// What the features are poses of.
-    #[serde(default)]
     pub rig: Option<Rig>,
     /// Name of each clip trained on, when known.
-    #[serde(default)]
     pub clip_names: Vec<String>,
     /// Where each clip's first frame stands and faces, when known.
-    #[serde(default)]
     pub clip_roots: Vec<Root>,
 }
 
@@ -122,11 +118,7 @@ pub struct Progress {
     /// Smallest held-out error so far.
     pub best: Option<f64>,
     /// What is trained on.
-    #[serde(default)]
     pub data: Fingerprint,
-    /// Whether clips that are one motion are trained on or held out together; not so in runs from before that was looked at.
-    #[serde(default)]
-    pub motions_together: bool,
 }
 
 impl Progress {
@@ -142,15 +134,6 @@ impl Progress {
             log_lengths,
             best: None,
             data,
-            motions_together: true,
-        }
-    }
-
-    /// Clips of a set to train on and clips held out, in such a run.
-    pub fn split(&self, set: &Dataset, fraction: f64, seed: u64) -> Split {
-        match self.motions_together {
-            true => set.split(fraction, seed),
-            false => windows::split(&set.clips(), fraction, seed, windows::HELD_OUT_FRAMES),
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct State<'a> {
     statistics: &'a Statistics,
     /// What else a resumed run needs, by name.
     trainer: [(&'static str, Mat<f64>); 2],
-    /// What it needs within a rollout.
+    /// Tensors that it needs within a rollout, too, by name.
     rollout: [(&'static str, Mat<f32>); 3],
 }
 
@@ -93,7 +93,7 @@ impl<'a> State<'a> {
     }
 }
 
-/// Whether training stands between two steps of a rollout.
+/// Says if training stands between two steps of a rollout.
 fn is_within_rollout(meta: &Meta) -> bool {
     meta.progress.as_ref().is_some_and(|progress| progress.rollout_step > 0)
 }

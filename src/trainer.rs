@@ -26,7 +26,8 @@ const ACTIVE_VARIANCE: f64 = 0.01;
 /// being found late: training stands still from it on.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Most steps that are asked for at a time where calls are launched one by one: within a longer rollout training stops, too.
+/// Most steps that are asked for at a time where calls are launched one by one: within a longer
+/// rollout training stops, too.
 const STEPS: usize = 256;
 
 /// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over; returns the records of all
@@ -66,7 +67,7 @@ pub struct Training<'r, 'b> {
     begun: (Instant, f64),
     saved: Instant,
     looked: Instant,
-    /// How many times [`STEPS`] steps, or a shorter rollout, are asked for at a time.
+    /// Number of portions ([`STEPS`] steps, or a shorter rollout) that one launch of an epoch gets.
     portions: usize,
 }
 
@@ -105,8 +106,8 @@ impl<'r, 'b> Training<'r, 'b> {
         self.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
     }
 
-    /// Trains an epoch or what is left of it, at least some steps; whether there is more to do now. Errors: a loss that
-    /// is not finite, those of the disk.
+    /// Trains an epoch or what is left of it, at least some steps; whether there is more to do now.
+    /// Errors: a loss that is not finite, those of the disk.
     pub fn epoch(&mut self) -> Result<bool> {
         let (c, minibatches, epoch_begun) = (self.run.config, self.run.minibatches(), Instant::now());
         let (epoch, epochs, first_step) = (self.run.at.epoch, c.epochs(), self.run.at.step);
@@ -197,12 +198,13 @@ impl<'r, 'b> Training<'r, 'b> {
         Ok((self.records, self.console))
     }
 
-    /// Writes the last checkpoint and the report.
+    /// Writes the report and the last checkpoint. The checkpoint comes last: a run that is done has its report.
     fn save(&mut self) -> Result<()> {
-        self.checkpoint(&self.folder.last_checkpoint())?;
         let unknown = Motion::of_no_skeleton();
         let motion = self.run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
-        report::write(self.folder, &summary(self.run), &self.records, motion)
+        let reported = report::write(self.folder, &summary(self.run), &self.records, motion);
+        self.checkpoint(&self.folder.last_checkpoint())?;
+        reported
     }
 
     /// Writes a checkpoint, after the logs it speaks of.

@@ -77,7 +77,6 @@ fn meta(learning_rate: f64, step: u64) -> Meta {
         log_lengths: BTreeMap::from([("metrics.jsonl".to_owned(), step)]),
         best: Some(learning_rate / 7.0),
         data: Fingerprint { frames: 100, features: 267, crc32c: 7 },
-        motions_together: true,
     };
     Meta::new(model(), Normalization::Zscore, config, Some(progress))
 }

@@ -95,10 +95,13 @@ fn mistakes_are_found() {
     assert!(forgotten.rows[0].worst > 0.9 && forgotten.verdict().is_err(), "{forgotten}");
 }
 
+/// A mistake in the arguments of an update.
+type Spoil = fn(Update<f64>) -> Update<f64>;
+
 #[test]
 fn mistakes_of_an_update_are_found() {
     // Weights and biases go by the input in place of the gradient, or weights alone by the gradient in place of the input.
-    let spoils: [(fn(Update<f64>) -> Update<f64>, &[&str]); 3] = [
+    let spoils: [(Spoil, &[&str]); 3] = [
         (|update| update, &[]),
         (|update| Update { left: update.right, ..update }, &["w", "bias"]),
         (|update| Update { right: update.left, ..update }, &["w"]),

@@ -44,7 +44,8 @@ pub struct ImportArgs {
     /// Skeleton of exponential-map text files: a file, or cmu for the built-in one
     #[arg(long, value_name = "FILE.toml")]
     pub skeleton: Option<PathBuf>,
-    /// Unit of the files: mm, cm, dm, m, inch, ft, asf (CMU) or a number of metres (default: guessed from the length of the legs)
+    /// Unit of the files: mm, cm, dm, m, inch, ft, asf (CMU) or a number of metres (default:
+    /// guessed from the length of the legs)
     #[arg(long, value_name = "UNIT")]
     pub units: Option<Scale>,
     /// Direction of the files that is up (default: where the hips are above the toes)

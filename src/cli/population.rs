@@ -13,7 +13,6 @@ use crate::setup::{Setup, Start, read_data};
 use crate::trainer::{self, Training};
 use crate::{Error, Result, population, progress};
 use clap::Parser;
-use indicatif::MultiProgress;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -172,7 +171,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
             }
         }
     }
-    let (bars, mut trainings, mut trained) = (MultiProgress::new(), Vec::new(), Vec::new());
+    let (bars, mut trainings, mut trained) = (progress::bars(), Vec::new(), Vec::new());
     for (run, (setup, folder)) in setups.iter_mut().zip(&folders).enumerate() {
         if !setup.finished() {
             let console = |pace| Console::among(&bars, &members[run].name, pace, args.quiet);

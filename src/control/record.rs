@@ -53,10 +53,10 @@ pub struct UpdateRecord {
     #[serde(with = "number")]
     pub std: f64,
     /// Mean square of the policy's mean, in that of actions whose latents are distributed as the prior; null where actions have none.
-    #[serde(default, with = "number")]
+    #[serde(with = "number")]
     pub mean_square: Option<f64>,
     /// What the bound of the standard deviation took from the entropy before the policy explored, nats an entry.
-    #[serde(default, with = "number")]
+    #[serde(with = "number")]
     pub entropy_cut: f64,
     /// What is wrong, each in one plain line with what to try.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -41,7 +41,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     let limit = c.max_minutes.unwrap_or(f64::INFINITY);
     let stopped = || stop.load(Ordering::Relaxed) != 0 || begun.elapsed().as_secs_f64() > 60.0 * limit;
     let mut saved = Instant::now();
-    // Whether the last checkpoint is of where training stands: then an update may be given up.
+    // An update may be given up when the last checkpoint is of where training stands.
     let mut kept = true;
     while !run.finished() {
         let update_begun = Instant::now();
@@ -81,8 +81,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     Ok(records)
 }
 
-/// Lets the policy explore for the steps of a rollout, or until it is to `give_up`; whether it did not. Errors: those of the
-/// backend.
+/// Lets the policy explore for the steps of a rollout; false if it was to `give_up` before the end.
+/// Errors: those of the backend.
 pub fn rollout(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let steps = run.config.steps();
     if let Some(most) = run.config.largest_std(run.at.epoch) {
@@ -98,7 +98,7 @@ pub fn rollout(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     repeat(&mut run.memory, &run.explore, steps, run.config.characters, give_up)
 }
 
-/// Runs a plan that is of so many `samples` as often as is said, or until it is to `give_up`; whether it did not.
+/// Runs a plan of so many `samples` a number of times; false if it was to `give_up` before the end.
 fn repeat(memory: &mut Memory, plan: &Plan, times: usize, samples: usize, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let (portion, mut left) = ((LOOK / samples).max(1), times);
     while left > 0 && !give_up() {
@@ -108,8 +108,8 @@ fn repeat(memory: &mut Memory, plan: &Plan, times: usize, samples: usize, give_u
     Ok(left == 0)
 }
 
-/// Learns from the rollout, or until it is to `give_up`; whether it did not. Errors: a loss that is not finite, those of the
-/// backend.
+/// Learns from the rollout; false if it was to `give_up` before the end. Errors: a loss that is not
+/// finite, those of the backend.
 pub fn learn(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let (c, update) = (run.config, &run.update);
     let n = c.characters * c.steps();
@@ -230,7 +230,8 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
     })
 }
 
-/// Writes the last checkpoint, after the logs it speaks of, and the report.
+/// Writes the report, and then the last checkpoint, after the logs it speaks of: a run that is done
+/// has its report.
 fn save(
     run: &mut Setup,
     folder: &RunFolder,
@@ -238,11 +239,12 @@ fn save(
     records: &[UpdateRecord],
     elapsed: f64,
 ) -> Result<()> {
+    let motion = run.show.make(&mut run.memory, run.at.epoch - 1)?;
+    let reported = report::write(folder, &summary(run), records, &motion);
     run.at.elapsed_seconds = elapsed;
     run.at.log_lengths = logs.sync()?;
     run.save(&folder.last_checkpoint())?;
-    let motion = run.show.make(&mut run.memory, run.at.epoch - 1)?;
-    report::write(folder, &summary(run), records, &motion)
+    reported
 }
 
 /// What is said at the start.

@@ -27,10 +27,9 @@ const TOE_HEIGHT: f64 = 0.03 / METRES;
 const LOOSE: f64 = 0.01 / METRES;
 /// Bodies of one set whose legs differ by more than this factor are said to.
 const UNLIKE: f64 = 1.4;
-/// A share of the way that is walked forwards below this is doubted, and not known of a way shorter than [`WAY`], metres.
+/// A share of the way that is walked forwards below this is doubted. It is not known of a way
+/// shorter than a leg.
 const FORWARDS: f64 = 0.25;
-/// See [`FORWARDS`].
-const WAY: f64 = 1.0;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -101,7 +100,7 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
         ..conventions.picked.skeleton
     };
     let sources = summary.report(&mut report);
-    report.facing_share = facing_share(&set, options.fps);
+    report.facing_share = facing_share(&set, options.fps, report.legs[1]);
     if let Some(share) = report.facing_share.filter(|share| *share < FORWARDS) {
         report.warnings.push(format!(
             "only {share:.2} of the way is walked forwards: if the body does walk forwards, its left and right are named the \
@@ -132,13 +131,14 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
     Ok(Imported { set, report, refused })
 }
 
-/// Share of the way that is walked forwards, where the root is faster than [`rig::MOVING`]; `None` of too short a way.
-fn facing_share(set: &Dataset, fps: f64) -> Option<f64> {
+/// Share of the way that is walked forwards, where the root is faster than [`rig::MOVING`]; `None`
+/// of too short a way.
+fn facing_share(set: &Dataset, fps: f64, leg: f64) -> Option<f64> {
     let steps = (0..set.num_frames()).map(|frame| [0, 1].map(|at| f64::from(set.frame(frame)[at]) * METRES));
     let moving = steps.filter(|[forward, right]| forward.hypot(*right) * fps > rig::MOVING);
     let (forward, way) =
         moving.fold((0.0, 0.0), |(forward, way), step| (forward + step[0], way + step[0].hypot(step[1])));
-    (way > WAY).then(|| rounded(forward / way))
+    (way > leg).then(|| rounded(forward / way))
 }
 
 /// The set as it grows, clip by clip in the order of the files.
@@ -246,9 +246,6 @@ impl Summary {
 
 /// Moves clips whose floor differs from the others' up or down, unless it is kept.
 fn level(set: &mut Dataset, conventions: &Conventions, kept: bool) -> Floor {
-    if kept {
-        return Floor { kept, ..Floor::default() };
-    }
     let skeleton = &conventions.picked.skeleton;
     let joints = skeleton.len();
     let height = |joint: usize| features::slot(features::Part::Position, joint, joints) + 1;
@@ -259,11 +256,11 @@ fn level(set: &mut Dataset, conventions: &Conventions, kept: bool) -> Floor {
     };
     let levels: Vec<f64> = clips.iter().map(level).collect();
     let usual = rig::quantile(levels.clone(), 0.5);
-    let target = if TOE_HEIGHTS.contains(&usual) { usual } else { TOE_HEIGHT };
+    let target = if kept || TOE_HEIGHTS.contains(&usual) { usual } else { TOE_HEIGHT };
     let (mut moved, mut most) = (0, 0.0);
     for (clip, level) in clips.iter().zip(levels) {
         let by = target - level;
-        if target == usual && by.abs() <= FLOOR_TOLERANCE {
+        if kept || target == usual && by.abs() <= FLOOR_TOLERANCE {
             continue;
         }
         moved += 1;

@@ -5,6 +5,7 @@ use super::{Skeleton, names};
 use crate::Result;
 use crate::config::layers;
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -41,6 +42,8 @@ pub struct Picked {
     pub skeleton: Skeleton,
     /// The joint of the recording that each is.
     pub sources: Vec<usize>,
+    /// What each is called there.
+    pub theirs: Vec<String>,
     /// By which map; `None` for all joints of the body.
     pub map: Option<String>,
     /// The joints of the recording that are not kept, by their names there.
@@ -52,9 +55,23 @@ pub struct Picked {
 impl Picked {
     /// The roles, as joints of the recording.
     pub fn roles(&self) -> Roles {
-        let of = |joint: usize| self.sources[joint];
+        self.roles_in(&self.sources)
+    }
+
+    fn roles_in(&self, sources: &[usize]) -> Roles {
+        let of = |joint: usize| sources[joint];
         let Skeleton { hips, toes, up_legs, .. } = self.skeleton;
         Roles { hips: of(hips), toes: toes.map(of), up_legs: up_legs.map(of) }
+    }
+
+    /// The same joints of another recording that has them all, whatever its poses are.
+    pub fn again(&self, recording: &Recording, body: &Body) -> Option<Self> {
+        let names: HashMap<&str, usize> =
+            recording.joints.iter().enumerate().map(|(joint, found)| (found.name.as_str(), joint)).collect();
+        let sources: Option<Vec<usize>> = self.theirs.iter().map(|name| names.get(name.as_str()).copied()).collect();
+        let sources = sources?;
+        let (names, roles) = (self.skeleton.names.clone(), self.roles_in(&sources));
+        picked(recording, body, names, sources, roles, self.map.as_deref()).ok()
     }
 }
 
@@ -66,8 +83,8 @@ impl JointMap {
         Ok(map)
     }
 
-    /// Picks a recording's joints, by their whole names, by those without name space, or by those without the prefix that all
-    /// have; the error says which one is missing.
+    /// Picks a recording's joints, by their whole names, by those without name space, or by those
+    /// without the prefix that all have; the error says which one is missing.
     fn pick(&self, recording: &Recording, body: &Body) -> Result<Picked, String> {
         let prefix = names::prefix(body.names());
         let bare = |name: &str| name.get(prefix..).unwrap_or_default().to_owned();
@@ -99,12 +116,13 @@ impl JointMap {
     }
 }
 
-/// Picks a recording's joints by the map given, else by the first built-in one that fits, else all of the body.
+/// Picks a recording's joints by the map given, else by the first built-in one that fits and leaves
+/// out no tail, else all of the body.
 pub fn pick(recording: &Recording, body: &Body, map: Option<&JointMap>) -> Result<Picked, String> {
     if let Some(map) = map {
         return map.pick(recording, body).map_err(|what| format!("{what} (by {})", map.name));
     }
-    let fits = |picked: &Picked| picked.measures.fits;
+    let fits = |picked: &Picked| picked.measures.fits && !body.has_tail(picked.roles().hips, &picked.sources);
     if let Some(picked) = BUILT_IN.iter().filter_map(|map| map.pick(recording, body).ok()).find(fits) {
         return Ok(picked);
     }
@@ -113,7 +131,8 @@ pub fn pick(recording: &Recording, body: &Body, map: Option<&JointMap>) -> Resul
     picked(recording, body, ours, sources, roles, None)
 }
 
-/// The skeleton of these joints of a recording, under these names; roles are joints of the recording.
+/// The skeleton of these joints of a recording, under these names; roles are joints of the
+/// recording.
 fn picked(
     recording: &Recording,
     body: &Body,
@@ -145,5 +164,7 @@ fn picked(
     }
     let left_out = recording.joints.iter().enumerate().filter(|(joint, _)| !sources.contains(joint));
     let left_out = left_out.map(|(_, joint)| joint.name.clone()).collect();
-    Ok(Picked { skeleton, map: map.map(str::to_owned), left_out, measures: body.measures(&roles), sources })
+    let theirs = sources.iter().map(|&source| recording.joints[source].name.clone()).collect();
+    let (map, measures) = (map.map(str::to_owned), body.measures(&roles));
+    Ok(Picked { skeleton, sources, theirs, map, left_out, measures })
 }

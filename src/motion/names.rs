@@ -1,14 +1,18 @@
-//! What joint names tell: the side they are on, the joint that mirrors them, and what part of a body they may be.
+//! What joint names tell: the side they are on, the joint that mirrors them, and what part of a
+//! body they may be.
 use super::Skeleton;
 use std::collections::HashMap;
 
 /// Ways to write left and right within a name, the surest first.
 const WORDS: [[&str; 2]; 4] = [["Left", "Right"], ["left", "right"], ["LEFT", "RIGHT"], ["左", "右"]];
 const LETTERS: [[char; 2]; 2] = [['L', 'R'], ['l', 'r']];
-/// What upper legs are called, the surest first, as [`folded`] has it. The shorter ones are those of lower legs, too.
+/// What upper legs are called, the surest first, as [`folded`] has it. The shorter ones are those
+/// of lower legs, too.
 pub const UP_LEGS: [&str; 9] = ["upleg", "upperleg", "thigh", "femur", "hip", "大腿", "足", "腿", "leg"];
 /// What toes are called.
 pub const TOES: [&str; 5] = ["toe", "ball", "つま先", "爪先", "趾"];
+/// Bytes of the longest name that is looked at for its side.
+const LONGEST: usize = 100;
 /// Words for joints that help to pose a body and are none of it.
 const HELPERS: [&str; 12] = [
     "ik",
@@ -35,7 +39,8 @@ pub fn plain(name: &str) -> &str {
     name.rsplit([':', '|']).next().unwrap_or(name)
 }
 
-/// How many bytes all of these names begin with: those of a prefix (`mixamorigHips`, `Skeleton_Hips`), if they have one.
+/// How many bytes all of these names begin with: those of a prefix (`mixamorigHips`,
+/// `Skeleton_Hips`), if they have one.
 pub fn prefix(names: &[&str]) -> usize {
     let Some((first, others)) = names.split_first() else { return 0 };
     let same = |name: &&str| first.char_indices().zip(name.chars()).find(|((_, a), b)| a != b).map(|((at, _), _)| at);
@@ -58,16 +63,22 @@ pub fn is_helper(name: &str) -> bool {
     words.iter().any(|word| HELPERS.contains(&word.as_str()))
 }
 
-/// The other names that this one may have on the other side, the surest first, each with the side that this one is on.
-fn swaps(name: &str) -> Vec<(usize, String)> {
+/// The other names that this one may have on the other side, the surest first, each with the side
+/// that this one is on, and how many of them are sure.
+fn swaps(name: &str) -> (Vec<(usize, String)>, usize) {
+    if name.len() > LONGEST {
+        return (Vec::new(), 0);
+    }
     let sides = [0, 1];
     let words = WORDS.iter().flat_map(|word| sides.map(|side| (side, word)));
     let words = words.filter(|(side, word)| name.contains(word[*side]));
     let mut swaps: Vec<_> = words.map(|(side, word)| (side, name.replacen(word[side], word[1 - side], 1))).collect();
-    // A letter of its own: between signs, or (as in lfemur) at the start. Else any letter, as in thighL or __lthumb.
+    // A letter of its own: between signs, or (as in lfemur) at the start. Else any letter, as in
+    // thighL or __lthumb.
     let chars: Vec<char> = name.chars().collect();
     let sign = |at: usize| chars.get(at).is_none_or(|c| !c.is_alphanumeric());
     let alone = |at: usize| at == 0 || sign(at - 1) && sign(at + 1);
+    let mut sure = swaps.len();
     for surely in [true, false] {
         for (side, letter) in LETTERS.iter().flat_map(|letter| sides.map(|side| (side, letter))) {
             let places = (0..chars.len()).filter(|&at| chars[at] == letter[side] && alone(at) == surely);
@@ -77,20 +88,23 @@ fn swaps(name: &str) -> Vec<(usize, String)> {
                 (side, other.into_iter().collect())
             }));
         }
+        if surely {
+            sure = swaps.len();
+        }
     }
-    swaps
+    (swaps, sure)
 }
 
-/// For each joint of a side, 0 for left and 1 for right, and the joint of the other side; `None` for a joint of neither, and for
-/// one whose counterpart is not among the names.
+/// For each joint of a side, 0 for left and 1 for right, and the joint of the other side; `None`
+/// for a joint of neither, and for one whose counterpart is not among the names.
 pub fn pairs(names: &[&str]) -> Vec<Option<(usize, usize)>> {
     let exact: HashMap<&str, usize> = names.iter().enumerate().map(|(joint, &name)| (name, joint)).collect();
     let loose: HashMap<String, usize> = names.iter().enumerate().map(|(joint, name)| (folded(name), joint)).collect();
     let pair = |name: &&str| {
-        let swaps = swaps(name);
+        let (swaps, sure) = swaps(name);
         let found = |(side, other): &(usize, String)| Some((*side, *exact.get(other.as_str())?));
         let alike = |(side, other): &(usize, String)| Some((*side, *loose.get(&folded(other))?));
-        swaps.iter().find_map(found).or_else(|| swaps.iter().find_map(alike))
+        swaps.iter().find_map(found).or_else(|| swaps[..sure].iter().find_map(alike))
     };
     names.iter().map(pair).collect()
 }
@@ -101,8 +115,9 @@ pub fn says_side(name: &str) -> bool {
 }
 
 impl Skeleton {
-    /// The joint that mirrors each, itself when it has none: by their names, and of joints that hang on a left and a right joint, one on
-    /// each, by that. The error names a joint of one side without the other.
+    /// The joint that mirrors each, itself when it has none: by their names, and of joints that
+    /// hang on a left and a right joint, one on each, by that. The error names a joint of one side
+    /// without the other.
     pub fn counterparts(&self) -> Result<Vec<usize>, String> {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let named = pairs(&names);
@@ -114,8 +129,11 @@ impl Skeleton {
                 continue;
             };
             let alone = |above| (0..self.len()).filter(move |&at| self.parents[at] == Some(above));
-            let alone = |above| alone(above).filter(|&at| pairs[at] == at).collect::<Vec<_>>();
-            if let ([_], &[other]) = (&alone(parent)[..], &alone(pairs[parent])[..]) {
+            let nameless = |&at: &usize| pairs[at] == at && !says_side(names[at]);
+            let alone = |above| alone(above).filter(nameless).collect::<Vec<_>>();
+            if let (&[only], &[other]) = (&alone(parent)[..], &alone(pairs[parent])[..])
+                && only == joint
+            {
                 (pairs[joint], pairs[other]) = (other, joint);
             }
         }

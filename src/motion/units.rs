@@ -5,13 +5,15 @@ use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Lengths of legs, hip joint to toe joint, metres: those of grown-ups, of which a unit is sure; those of people; those of a
-/// body of any kind.
-const GROWN_UP: RangeInclusive<f64> = 0.78..=1.12;
+/// Lengths of legs, hip joint to toe joint, metres: those of grown-ups, of which a unit is sure;
+/// those of people; those of bodies of any kind; those that are not ruled out.
+const GROWN_UP: RangeInclusive<f64> = 0.83..=1.09;
 /// See [`GROWN_UP`].
 const PERSON: RangeInclusive<f64> = 0.35..=1.2;
 /// See [`GROWN_UP`].
 const BODY: RangeInclusive<f64> = 0.15..=1.6;
+/// See [`GROWN_UP`].
+const POSSIBLE: RangeInclusive<f64> = 0.2..=3.5;
 
 /// A unit of length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -52,8 +54,9 @@ impl Unit {
 
     /// The unit that a leg of that length is in; `None` when it is in none.
     ///
-    /// Of a body that stands upright it is the longest in which the leg is not longer than any person's: children there are,
-    /// giants hardly. Animals have legs of any length, and are not measured in feet: a decimal unit.
+    /// Of a body that stands upright it is the longest in which the leg is not longer than any
+    /// person's: children there are, giants hardly. Animals have legs of any length, and are not
+    /// measured in feet: a decimal unit.
     pub fn guess(leg: f64, upright: bool) -> Option<Self> {
         let metres = |unit: &Unit| leg * unit.metres();
         let fits = |range: &RangeInclusive<f64>, unit: &Unit| range.contains(&metres(unit));
@@ -61,13 +64,15 @@ impl Unit {
         person.or_else(|| [Unit::M, Unit::Cm, Unit::Mm, Unit::Dm].into_iter().find(|unit| fits(&BODY, unit)))
     }
 
-    /// The other units that a leg of that length may be in: none when this one makes it a grown-up's.
-    pub fn alternatives(self, leg: f64, upright: bool) -> Vec<Self> {
-        if upright && GROWN_UP.contains(&(leg * self.metres())) {
-            return Vec::new();
-        }
-        let possible = |unit: &Unit| *unit != self && BODY.contains(&(leg * unit.metres()));
-        Unit::BY_LENGTH.into_iter().filter(possible).collect()
+    /// Whether it makes a leg of that length a grown-up's.
+    pub fn is_sure(self, leg: f64) -> bool {
+        GROWN_UP.contains(&(leg * self.metres()))
+    }
+
+    /// The other units that a leg of that length may be in.
+    pub fn alternatives(self, leg: f64) -> impl Iterator<Item = Self> {
+        let possible = move |unit: &Unit| *unit != self && POSSIBLE.contains(&(leg * unit.metres()));
+        Unit::BY_LENGTH.into_iter().filter(possible)
     }
 }
 
@@ -144,7 +149,8 @@ pub enum Up {
 }
 
 impl Up {
-    /// The direction along which `v` points most, if that is further than `times` as far as it goes along the other axes.
+    /// The direction along which `v` points most, if that is further than `times` as far as it goes
+    /// along the other axes.
     pub fn along(v: Vec3, times: f64) -> Option<Self> {
         const UPS: [[Up; 2]; 3] = [[Up::X, Up::MinusX], [Up::Y, Up::MinusY], [Up::Z, Up::MinusZ]];
         let axis = (0..3).max_by(|&a, &b| v[a].abs().total_cmp(&v[b].abs()))?;

@@ -1,5 +1,6 @@
-//! Numbers of a record in JSON, which knows no number that is not finite: those are the strings `"NaN"`, `"Infinity"` and
-//! `"-Infinity"`, which Python's `float` and JavaScript's `Number` read. For serde's `with`.
+//! Numbers of a record in JSON, which knows no number that is not finite: those are the strings
+//! `"NaN"`, `"Infinity"` and `"-Infinity"`, which Python's `float` and JavaScript's `Number` read.
+//! For serde's `with`.
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

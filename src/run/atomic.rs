@@ -1,4 +1,5 @@
-//! Files and folders that appear whole: a reader, or a run that resumes after `kill -9`, meets the old or the new, never half.
+//! Files and folders that appear whole: a reader, or a run that resumes after `kill -9`, meets the
+//! old or the new, never half.
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
@@ -24,8 +25,9 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -
     sync_folder(folder_of(path)).map_err(Error::io(path, "cannot sync its folder"))
 }
 
-/// A file or folder that is being made, beside the place it is for: hidden, new, under a random name, and locked. The lock
-/// tells it from what a killed process left, which the next one for the same place removes. Removed when dropped.
+/// A file or folder that is being made, beside the place it is for: hidden, new, and under a random
+/// name. It is locked while its process lives. A left-over of a killed process is not, and the next
+/// process that makes something for the same place removes it. Dropping removes it, too.
 #[derive(Debug)]
 pub struct Unfinished {
     path: PathBuf,
@@ -46,7 +48,8 @@ impl Unfinished {
         Ok((unfinished, file))
     }
 
-    /// Begins a folder that is to be at `path`; left-overs of those places in the folder above are removed that are `owned`.
+    /// Begins a folder that is to be at `path`. Left-overs beside it are removed if their names are
+    /// `owned`.
     pub fn folder(path: &Path, owned: impl Fn(&OsStr) -> bool) -> io::Result<Self> {
         Unfinished::begin(path, owned, |new| fs::create_dir(new).map(|()| File::options().read(true).open(new).ok()))
     }
@@ -82,8 +85,8 @@ impl Unfinished {
         fs::rename(&self.path, path)
     }
 
-    /// Puts a folder at the first of these places that is free, and says which. Errors: the place that was free and could
-    /// not be taken, and why.
+    /// Puts a folder at the first free one of these places, and returns that. Errors: the place
+    /// that could not be taken, and why.
     pub fn finish_first(self, mut paths: impl Iterator<Item = PathBuf>) -> Result<PathBuf, (PathBuf, io::Error)> {
         loop {
             let path = paths.by_ref().find(|path| !path.exists()).expect("the places do not end");
@@ -101,7 +104,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes what killed processes left in `folder` of things whose name is `owned`.
+/// Removes left-overs of killed processes in `folder`, if the names they were to get are `owned`.
 fn remove_leftovers(folder: &Path, owned: impl Fn(&OsStr) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (name, kind) = (entry.file_name(), entry.file_type());
@@ -128,14 +131,14 @@ fn hidden(name: &OsStr) -> OsString {
     hidden
 }
 
-/// What something of that hidden name was to be called.
+/// The name that something of this hidden name was to get.
 fn of_hidden(hidden: &OsStr) -> Option<&OsStr> {
     let text = hidden.to_str()?.strip_prefix('.')?.strip_suffix(".tmp")?;
     let (name, random) = text.rsplit_once('.')?;
     (random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| name.as_ref())
 }
 
-/// Whether this file is the one at `path`.
+/// Says if this file is the one at `path`.
 fn is_at(file: Option<&File>, path: &Path) -> bool {
     let Ok(there) = fs::symlink_metadata(path) else { return false };
     #[cfg(unix)]
@@ -148,7 +151,7 @@ fn is_at(file: Option<&File>, path: &Path) -> bool {
 }
 
 fn remove(path: &Path) {
-    // What cannot be removed is in nobody's way.
+    // A left-over that cannot be removed is in nobody's way.
     let _ = match fs::symlink_metadata(path) {
         Ok(about) if about.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

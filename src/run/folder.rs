@@ -90,8 +90,9 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// Adds a sitting to the `env.json` of a run that goes on. Nothing reads that file but people: a missing one begins
-    /// with this sitting, one that cannot be read stays as it is, and what is returned says so.
+    /// Adds a sitting to the `env.json` of a run that goes on. Nothing reads that file but people:
+    /// a missing one begins with this sitting, one that cannot be read stays as it is, and what is
+    /// returned says so.
     pub fn add_sitting(&self, env: &Env) -> Result<Option<String>> {
         let path = self.env();
         let found = files::read(&path, MAX_ENV).and_then(|text| Ok(serde_json::from_slice::<EnvFile>(&text)?));
@@ -333,7 +334,7 @@ fn default_name(kind: &str, at: SystemTime) -> String {
     format!("{kind}-{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
 }
 
-/// Whether it is a name of [`default_name`], numbered or not.
+/// Says if it is a name of [`default_name`], numbered or not.
 fn is_default_name(kind: &str, name: &str) -> bool {
     let time = name.strip_prefix(kind).unwrap_or_default();
     time.starts_with('-') && time.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())

@@ -19,14 +19,15 @@ pub struct Logs<R> {
     progress: Log,
     events: Log,
     records: PhantomData<R>,
-    /// What was found wrong with the files of a run that resumes, one line each.
+    /// One line for each file of a resumed run that was changed since its checkpoint.
     pub notes: Vec<String>,
 }
 
 impl<R: Record> Logs<R> {
-    /// Opens the logs of a run that resumes from a checkpoint with these `lengths` (see [`Logs::sync`]), or with `None`
-    /// starts them anew. A longer file is cut. A missing or shorter one goes on with what is left of it, which
-    /// [`Logs::notes`] says. Errors: those of the disk, a checkpoint that does not know a log.
+    /// Opens the logs of a run that resumes from a checkpoint with these `lengths` (see
+    /// [`Logs::sync`]), or with `None` starts them anew. A longer file is cut. A missing or shorter
+    /// one goes on with what is left of it, which [`Logs::notes`] says. Errors: those of the disk,
+    /// a checkpoint that does not know a log.
     pub fn open(folder: &RunFolder, lengths: Option<&BTreeMap<String, u64>>) -> Result<Self> {
         let mut notes = Vec::new();
         let mut open = |name, path, head: &[u8], whole| {
@@ -61,8 +62,8 @@ impl<R: Record> Logs<R> {
     }
 }
 
-/// The records of a `metrics.jsonl`, and what there is to say when lines of it are none and were passed over. A torn last
-/// line, left by a run that was killed, is passed over without a word.
+/// The records of a `metrics.jsonl`, and what there is to say when lines of it are none and were
+/// passed over. A torn last line, left by a run that was killed, is passed over without a word.
 pub fn read_metrics<R: Record>(path: &Path) -> Result<(Vec<R>, Option<String>)> {
     let text = match files::read(path, u64::MAX) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -91,16 +92,17 @@ fn whole_lines(text: &[u8]) -> usize {
     text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
-/// One file, always written at its end, wherever that is: another process may have cut the file meanwhile.
+/// One file, always written at its end, wherever that is: another process may have cut the file
+/// meanwhile.
 #[derive(Debug)]
 struct Log {
     /// The checkpoint's name for it.
     name: &'static str,
     path: PathBuf,
     file: File,
-    /// What it begins with.
+    /// Bytes that the file begins with.
     head: Vec<u8>,
-    /// How many bytes of its content are whole records.
+    /// Counts the bytes of its content that are whole records.
     whole: fn(&[u8]) -> usize,
     /// Bytes in whole records.
     length: u64,

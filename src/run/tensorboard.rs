@@ -41,7 +41,7 @@ pub fn frame(payload: &[u8]) -> Vec<u8> {
     record
 }
 
-/// How many bytes at the start of a file are whole records.
+/// Number of bytes at the start of a file that are whole records.
 pub fn whole(file: &[u8]) -> usize {
     let mut end = 0;
     while let Some((length, rest)) = file[end..].split_first_chunk::<8>() {

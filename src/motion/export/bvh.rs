@@ -11,8 +11,8 @@ use std::fmt::Write;
 /// Centimetres in a foot.
 pub const CENTIMETRES: f64 = 30.48;
 
-/// How our files begin: with blanks that tell [`crate::motion::import`] that lengths are centimetres and y is up, whatever the size of
-/// the body. All readers pass over them.
+/// How our files begin: with blanks that tell [`crate::motion::import`] that lengths are
+/// centimetres and y is up, whatever the size of the body. All readers pass over them.
 pub const DECLARATION: &str = "HIERARCHY \t \t\n";
 
 /// Names as the file has them, in the skeleton's order. White space would end a name, and readers take brackets, colons and

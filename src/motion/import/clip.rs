@@ -1,7 +1,7 @@
 //! One file to the frames of one clip.
 use super::{Alternative, By, Options, Report, Units, Upwards, rounded};
 use crate::data::counted;
-use crate::motion::body::Body;
+use crate::motion::body::{Body, Measures};
 use crate::motion::export::bvh::DECLARATION;
 use crate::motion::joint_map::{self, Picked};
 use crate::motion::rig::{METRES, quantile};
@@ -23,11 +23,12 @@ const INSERTED: (f64, f64) = (5.0, 0.05);
 /// A file's up is another than that of the files before it when its hips are this many times as far above the toes as they are
 /// off to any side. (Someone who lies along that axis all the time has to be imported with `--up`.)
 const CLEARLY: f64 = 2.0;
-/// A file's unit is another than that of the files before it when its legs are this many times as long or short as theirs, and a
-/// grown-up's in that unit: sizes of people differ less.
+/// A file's unit is another than that of the files before it when its legs are this many times as
+/// long or short as theirs, and a grown-up's in that unit: sizes of people differ less.
 const OTHER_UNIT: f64 = 2.0;
-/// A body stands upright when the rest of it is in most poses above the hips by this part of its distance.
-const UPRIGHT: f64 = 0.5;
+/// A body stands upright when the rest of it is above the hips by this part of its distance in some
+/// poses.
+const UPRIGHT: f64 = 0.7;
 /// What our own exports are in.
 const OURS: (Unit, Up) = (Unit::Cm, Up::Y);
 
@@ -85,8 +86,8 @@ impl Conventions {
         if !picked.measures.fits {
             let [left, right] = picked.skeleton.up_legs.map(|joint| &picked.skeleton.names[joint]);
             warnings.push(format!(
-                "{left} and {right} are at one place, or the toes no further down and forward than the joints they hang on: see \
-                 up_legs and toes of the map"
+                "{left} and {right} are no pair of upper legs, apart from each other and with toes below: see up_legs and toes \
+                 of the map"
             ));
         }
 
@@ -101,20 +102,19 @@ impl Conventions {
                 return Err(refuse(what.into(), "say which direction is up with --up y, z, -y and so on"));
             }
         };
+        let stands = |up| body.stands(&roles, &picked.sources, up);
         if let Some(other) = clearly.filter(|other| *other != up) {
             warnings.push(format!("up is {up}, but the hips are above the toes along {other}: try --up {other}"));
         } else if clearly.is_none() && up_by == By::Guess {
             warnings.push(format!(
                 "up is {up}, but the hips are off to another side of the toes more than half as far: if it is wrong, give --up"
             ));
-        }
-        let stands = body.stands(&roles, &picked.sources, up);
-        if stands < -UPRIGHT {
+        } else if stands(up) < -UPRIGHT {
             warnings.push(format!("up is {up}, but the body hangs below its hips that way: if it is wrong, give --up"));
         }
 
-        let (leg, upright) = (picked.measures.leg, stands > UPRIGHT);
-        let guess = Unit::guess(leg, upright);
+        let (leg, upright) = (picked.measures.leg, stands(found.unwrap_or(up)) > UPRIGHT);
+        let (with_foot, guess) = (picked.measures.with_foot, Unit::guess(picked.measures.with_foot, upright));
         let (unit, unit_by) = match (options.units, guess) {
             (Some(unit), _) => (unit, By::Option),
             (None, _) if file.ours => (OURS.0.into(), By::File),
@@ -124,15 +124,15 @@ impl Conventions {
                 return Err(refuse(what, "give --units, a unit or a number of metres"));
             }
         };
-        let guess = guess.filter(|_| unit_by == By::Guess);
-        let alternatives = guess.map_or(Vec::new(), |unit| unit.alternatives(leg, upright));
-        let metres = leg * unit.metres;
-        if !alternatives.is_empty() {
-            let others: Vec<_> =
-                alternatives.iter().map(|unit| format!("{unit} {:.2} m", leg * unit.metres())).collect();
-            let who = if upright { "no grown-up's leg" } else { "the body does not stand upright, as an animal" };
-            let others = others.join(", ");
-            warnings.push(format!("units may be others than {unit}: {metres:.2} m, {who}; {others} (--units)"));
+        let doubtful = guess.filter(|unit| unit_by == By::Guess && !(upright && unit.is_sure(with_foot)));
+        let alternatives: Vec<Unit> = doubtful.into_iter().flat_map(|unit| unit.alternatives(with_foot)).collect();
+        if let Some(unit) = doubtful {
+            let of = |unit: &Unit| format!("{:.2} m in {unit}", leg * unit.metres());
+            let others: Vec<String> = alternatives.iter().map(of).collect();
+            let who = if upright { "no grown-up's" } else { "and the body does not stand upright, as an animal" };
+            let (this, others) = (of(&unit), others.join(", "));
+            let others = if others.is_empty() { others } else { format!("; it is {others}") };
+            warnings.push(format!("a leg is {this}, {who}{others}: give --units if that is wrong"));
         }
         let conventions = Conventions { picked, unit, up, by: [unit_by, up_by], alternatives, warnings };
         let clip = conventions.take(source, options, &file, &conventions.picked)?;
@@ -144,17 +144,20 @@ impl Conventions {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
         let body = Body::new(&file.recording);
-        let picked = pick(source, options, &file.recording, &body)?;
+        let picked = match self.picked.again(&file.recording, &body) {
+            Some(picked) => picked,
+            None => pick(source, options, &file.recording, &body)?,
+        };
         let (ours, theirs) = (&self.picked.skeleton, &picked.skeleton);
         if ours.names != theirs.names || ours.parents != theirs.parents {
             let what = format!("its skeleton ({} joints) is not that of the files before it", theirs.len());
             return Err(refuse(what, "import skeletons apart, or give --map FILE.toml with joints that all have"));
         }
-        let leg = picked.measures.leg;
+        let Measures { leg, with_foot, .. } = picked.measures;
         let ratio = leg / self.picked.measures.leg;
         let differs = options.units.is_none() && !file.ours && !(1.0 / OTHER_UNIT..=OTHER_UNIT).contains(&ratio);
-        let sure = |unit: &Unit| unit.alternatives(leg, true).is_empty() && unit.metres() != self.unit.metres;
-        if let Some(unit) = Unit::guess(leg, true).filter(|_| differs).filter(sure) {
+        let sure = |unit: &Unit| unit.is_sure(with_foot) && unit.metres() != self.unit.metres;
+        if let Some(unit) = Unit::guess(with_foot, true).filter(|_| differs).filter(sure) {
             let what = format!("its legs are {leg:.2} long: {unit}, not {} as in the files before it", self.unit);
             return Err(refuse(what, "import it apart, or give --units"));
         }

@@ -3,7 +3,8 @@ use crate::data::counted;
 use serde::Serialize;
 use std::fmt;
 
-/// What was found and assumed, under the names that `data import --json` has it by (docs/features.md). Lengths are metres.
+/// What was found and assumed, under the names that `data import --json` has it by
+/// (docs/features.md). Lengths are metres.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// The joint map that fits; none where all joints of the body are kept.
@@ -26,7 +27,8 @@ pub struct Report {
     pub legs: [f64; 2],
     /// Distance of the upper legs.
     pub hip_width: f64,
-    /// Share of its way that the body goes forwards; negative when it goes backwards, none when it goes less than a metre.
+    /// Share of its way that the body goes forwards; negative when it goes backwards, none when its
+    /// way is shorter than a leg.
     pub facing_share: Option<f64>,
     /// Frames a second of the files.
     pub source_fps: Vec<f64>,
@@ -101,7 +103,7 @@ pub enum By {
 pub struct Floor {
     /// Whether clips were left where they are.
     pub kept: bool,
-    /// Where toes come down to, metres.
+    /// Where toes come down to in the set, metres.
     pub toes: f64,
     /// Clips that were moved up or down.
     pub moved: usize,
@@ -169,7 +171,7 @@ impl fmt::Display for Report {
         let Floor { kept, toes, moved, most, clips } = self.floor;
         let toes = format!("toes come down to {:.1} cm", 100.0 * toes);
         match (kept, moved) {
-            (true, _) => writeln!(f, "floor: as in the files")?,
+            (true, _) => writeln!(f, "floor: as in the files, {toes}")?,
             (_, 0) => writeln!(f, "floor: {toes}, the same in all clips")?,
             (_, moved) => writeln!(
                 f,
