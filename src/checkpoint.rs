@@ -3,6 +3,7 @@
 //! JSON in one metadata value, which opens with the checksum of the file.
 use crate::config::{ModelConfig, Normalization};
 use crate::data::Dataset;
+use crate::foreign::{self, Described};
 use crate::motion::{Rig, Root};
 use crate::real::Real;
 use crate::run::{atomic, crc32c};
@@ -236,9 +237,21 @@ impl Checkpoint<'_> {
         header
     }
 
-    /// Reads a file, of ours or of others. Every length is checked before it is allocated, and our files against their
+    /// Reads the file of a Motion VAE, of ours or of others, or of a controller of ours. Every length is checked before it is allocated, and our files against their
     /// checksum; whatever is wrong is an [`Error::Checkpoint`] that says what.
     pub fn load(path: &Path) -> Result<Checkpoint<'static>> {
+        match Self::load_described(path)? {
+            (_, Some(described)) if described.is_controller() => {
+                let mend =
+                    "give it to `mvae-fast control eval` or `generate --controller`, with --vae, --task and --data";
+                Err(Error::checkpoint(path, "is a controller of the public implementation", mend))
+            }
+            (checkpoint, _) => Ok(checkpoint),
+        }
+    }
+
+    /// As [`Checkpoint::load`], with what a file of the public implementation says of itself, which may be a controller.
+    pub fn load_described(path: &Path) -> Result<(Checkpoint<'static>, Option<Described>)> {
         let damaged = |what: String| Error::checkpoint(path, what, "the file is damaged or no checkpoint, use another");
         let (mut file, file_len) = files::open(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Error::checkpoint(path, "no such file", "check the path"),
@@ -256,7 +269,13 @@ impl Checkpoint<'_> {
         read(&mut length)?;
         let header_len = u64::from_le_bytes(length);
         if header_len > MAX_HEADER_LEN {
-            return Err(damaged("not a safetensors file".to_owned()));
+            let mut begin = [0; 64];
+            let held = file_len.min(8 + begin.len() as u64) as usize - 8;
+            read(&mut begin[..held])?;
+            return Err(match is_pickle(&[&length[..], &begin[..held]].concat()) {
+                true => Error::checkpoint(path, "is a pickle of PyTorch (.pt), not safetensors", PICKLE),
+                false => damaged("not a safetensors file".to_owned()),
+            });
         }
         if header_len > file_len - 8 {
             return Err(damaged(format!("cut off: a header of {header_len} bytes in a file of {file_len}")));
@@ -292,12 +311,13 @@ impl Checkpoint<'_> {
             tensors.push(Tensor { name, shape, data });
         }
         let Some(json) = json else {
-            return Ok(Checkpoint { tensors, meta: None });
+            let described = Described::read(path, metadata.metadata().as_ref())?;
+            return Ok((foreign::adopt(path, described.as_ref(), tensors)?, described));
         };
         if !header.starts_with(PREFIX) || stamp != Some(format!("{crc:08x}").into_bytes()) {
             return Err(damaged("its checksum does not fit its content".to_owned()));
         }
-        Ok(Checkpoint { tensors, meta: Some(parse_meta(path, json)?) })
+        Ok((Checkpoint { tensors, meta: Some(parse_meta(path, json)?) }, None))
     }
 
     /// The tensor of that name.
@@ -323,6 +343,15 @@ impl Checkpoint<'_> {
         }
         Ok(())
     }
+}
+
+/// How to mend a pickle.
+const PICKLE: &str = "convert it with examples/convert_pt.py, where the public implementation's code can be imported";
+
+/// Whether a file that begins so is a pickle, bare or in the archive that PyTorch makes.
+fn is_pickle(begin: &[u8]) -> bool {
+    let archive = begin.starts_with(b"PK\x03\x04") && begin.windows(8).any(|name| name == b"data.pkl");
+    archive || matches!(begin, [0x80, 2..=5, ..])
 }
 
 fn fill<T, U: Copy>(to: &mut [T], from: &[U], round: impl Fn(U) -> T) {

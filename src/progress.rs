@@ -1,5 +1,6 @@
 //! What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere, both on standard error.
 use crate::record::Record;
+use crate::shown::shown;
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use std::collections::BTreeSet;
@@ -217,10 +218,10 @@ impl<T: TermLike> TermLike for Lenient<T> {
     }
 }
 
-/// Writes a line to standard error. One that cannot be written is dropped: nothing that is only
-/// said may end the work.
+/// Writes a line to standard error, with what cannot be seen in it [escaped](shown). One that
+/// cannot be written is dropped: nothing that is only said may end the work.
 pub fn say(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+    let _ = io::stderr().write_all(format!("{}\n", shown(line)).as_bytes());
 }
 
 /// `3m 07s`.

@@ -16,7 +16,7 @@ use crate::motion::{Rig, Root};
 use crate::ops::kl_weight::Rule;
 use crate::state::{self, State};
 use crate::step::{StepOptions, TrainStep, initialize};
-use crate::{Error, Result, trained};
+use crate::{Error, Result, foreign, trained};
 use std::path::{Path, PathBuf};
 
 /// Seed of the built-in set.
@@ -111,6 +111,9 @@ impl<'a> Setup<'a> {
         };
 
         let model = c.model(set.frame_size);
+        if let (Start::Init(path), Some((checkpoint @ Checkpoint { meta: None, .. }, _))) = (start, &given) {
+            foreign::require_known(path, checkpoint, &Layout::of_run(c, set.frame_size))?;
+        }
         let given_frames = set.num_frames();
         if let (true, Start::Resume(_), Some((Checkpoint { meta: Some(meta), .. }, _))) = (c.mirror, start, &given) {
             set.rig = meta.rig.clone(); // what the file says of left and right may have changed

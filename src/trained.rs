@@ -100,6 +100,10 @@ impl Trained {
     /// now).
     pub fn source(&self, files: &[PathBuf]) -> Result<Source> {
         let given = !files.is_empty();
+        if !given && self.meta.progress.is_none() {
+            let what = "does not say which motion it was trained on";
+            return Err(Error::checkpoint(&self.path, what, "name motion by --data"));
+        }
         let (mut set, name) =
             setup::read_data(if given { files } else { &self.config.data }).map_err(|error| match error {
                 Error::Data { path, what, mend } if !given => {
@@ -113,7 +117,7 @@ impl Trained {
             let what = format!("{} features a frame, but the model knows {want}", set.frame_size);
             return Err(Error::data(&name, what, "name the data the model was trained on by --data"));
         }
-        let own = self.meta.progress.as_ref().is_none_or(|progress| progress.data == Fingerprint::of(&set));
+        let own = self.meta.progress.as_ref().is_some_and(|progress| progress.data == Fingerprint::of(&set));
         if !own && !given {
             let mend = "put the old data back, or name this file by --data to use it all the same";
             return Err(Error::data(&name, "its clips or values are not those the model was trained on", mend));

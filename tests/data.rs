@@ -7,6 +7,8 @@ use mvae_fast::config::Normalization::{self, Minmax, None as Raw, Zscore};
 use mvae_fast::data::check::check;
 use mvae_fast::data::normalize::Statistics;
 use mvae_fast::data::{Dataset, npz, synth, windows};
+use mvae_fast::motion::features::{Part, displacement, slot};
+use mvae_fast::motion::vector::{about_y, apply_inverse};
 use mvae_fast::motion::{Rig, Root, Skeleton};
 use ndarray_npy::{NpzReader, NpzWriter};
 use proptest::prelude::*;
@@ -359,7 +361,7 @@ fn a_flawed_skeleton_is_refused() {
         ("in a circle", |s| (s.parents[16], s.parents[14]) = (Some(12), Some(16))),
         ("joint 99", |s| s.toes[1] = 99),
         ("no other joint", |s| s.parents[3] = None),
-        ("not finite", |s| s.offsets[4][1] = f64::NAN),
+        ("the offset of Neck is [", |s| s.offsets[4][1] = f64::NAN),
         ("3 joint names", |s| s.names.truncate(3)),
     ];
     for (says, flaw) in flaws {
@@ -992,6 +994,143 @@ fn check_looks_at_the_motion() {
     assert!(check(&smooth(40), &Config::default()).motion.is_none());
 }
 
+/// The frames made anew from positions and axes, as if the root moved and turned so much in each: velocities follow.
+fn with_root_motion(set: &mut Dataset, motion: impl Fn([f32; 3]) -> [f32; 3]) {
+    let joints = (set.frame_size - 3) / 12;
+    for clip in set.clips() {
+        for at in clip.clone() {
+            let size = set.frame_size;
+            let root = motion([set.frame(at)[0], set.frame(at)[1], set.frame(at)[2]]);
+            set.frames[at * size..][..3].copy_from_slice(&root);
+            if at == clip.start {
+                continue;
+            }
+            for joint in 0..joints {
+                let moved = displacement(set.frame(at - 1), set.frame(at), joint);
+                let moved = apply_inverse(&about_y(root[2].into()), moved).map(|x| x as f32);
+                set.frames[at * size + slot(Part::Velocity, joint, joints)..][..3].copy_from_slice(&moved);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_check_says_what_is_probably_wrong_with_a_motion_and_how_to_mend_it() {
+    type Change = fn(&mut Dataset);
+    fn each(set: &mut Dataset, change: impl Fn(&mut [f32])) {
+        set.frames.chunks_exact_mut(267).for_each(change);
+    }
+    fn scaled(set: &mut Dataset, by: f32) {
+        each(set, |frame| (0..135).filter(|&i| i != 2).for_each(|i| frame[i] *= by));
+    }
+    let changes: [(Change, &str); 14] = [
+        (
+            |set| scaled(set, 0.3048),
+            "lengths are probably in metres: multiply features 0, 1, positions and velocities by 3.2808",
+        ),
+        (|set| scaled(set, 30.48), "lengths are probably in centimetres"),
+        (|set| scaled(set, 12.0), "lengths are probably in inches"),
+        (|set| scaled(set, 0.01), "legs are 0.01 m long, which few bodies have: lengths are expected in feet"),
+        (
+            |set| each(set, |frame| (0..4).for_each(|part| frame[3 + 66 * part..][..66].rotate_right(9))),
+            "joints are probably not in the reference's order",
+        ),
+        (
+            |set| {
+                each(set, |frame| {
+                    let axes = frame[135..].to_vec();
+                    let axis = |i: usize| &axes[66 * (i % 2) + 3 * (i / 2)..][..3];
+                    (0..44).for_each(|i| frame[135 + 3 * i..][..3].copy_from_slice(axis(i)));
+                })
+            },
+            "the axes are probably not the joints' own (Y axes of all joints, then Z axes)",
+        ),
+        (
+            |set| each(set, |frame| frame[3..135].chunks_exact_mut(3).for_each(|v| v.swap(1, 2))),
+            "cm along y: y has to point up",
+        ),
+        (
+            |set| each(set, |frame| frame[3..69].chunks_exact_mut(3).for_each(|v| v[1] -= 3.0)),
+            "not measured from the floor",
+        ),
+        (
+            |set| each(set, |frame| frame[3..135].chunks_exact_mut(3).for_each(|v| v[2] = -v[2])),
+            "LeftUpLeg is not to the left of RightUpLeg as it faces",
+        ),
+        (
+            |set| each(set, |frame| frame.copy_within(3 + 3 * 14..6 + 3 * 14, 3 + 3 * 15)),
+            "upper legs LeftUpLeg and RightUpLeg are 0.0 cm apart, so nothing says where it faces",
+        ),
+        (
+            |set| with_root_motion(set, |[_, _, turn]| [0.0, 0.0, turn]),
+            "the root never moves in 4 of 4 clips, though feet do",
+        ),
+        (
+            |set| with_root_motion(set, |[x, z, _]| [x, z, 0.0]),
+            "the facing never turns in 4 of 4 clips, though feet move",
+        ),
+        (
+            |set| with_root_motion(set, |[x, z, turn]| [-x, z, turn]),
+            "are walked forwards: left and right, up, or which way",
+        ),
+        (
+            |set| each(set, |frame| frame[69..135].iter_mut().for_each(|x| *x *= 30.0)),
+            "a second and not a frame: divide by 30",
+        ),
+    ];
+    let synthetic = synth::locomotion(1200, 3);
+    // Without names, as others write such sets.
+    let bare = |mut set: Dataset| {
+        set.rig = Rig::bare(267, &set.frames);
+        check(&set, &Config { bridge_clips: false, mirror: false, ..Config::default() })
+    };
+    let clean = bare(synthetic.clone());
+    assert!(clean.warnings.is_empty(), "{clean}");
+    assert_eq!(check(&synthetic, &Config::default()).warnings, clean.warnings);
+    for (change, says) in changes {
+        let mut set = synthetic.clone();
+        change(&mut set);
+        let report = bare(set);
+        let found = report.warnings.iter().filter(|warning| warning.contains(says)).count();
+        assert_eq!(found, 1, "{says}: {report}");
+        assert!(report.to_string().contains(&format!("warning     {}", report.warnings[0])), "{report}");
+    }
+
+    // Bodies of two sizes in one set; and the numbers that are judged, for a program.
+    let mut two = synthetic.clone();
+    let middle = two.clips()[2].start * 267;
+    two.frames[middle..].chunks_exact_mut(267).for_each(|frame| frame[3..135].iter_mut().for_each(|x| *x *= 0.3048));
+    assert!(bare(two).warnings.iter().any(|warning| warning.contains("different units")));
+    let body = &serde_json::to_value(&clean).unwrap()["motion"]["body"];
+    let number = |key: &str| body[key].as_f64().unwrap();
+    assert!((0.15..0.25).contains(&number("hip_width")) && number("forward") > 0.9 && number("way") > 20.0, "{body}");
+    assert_eq!((number("still_roots"), number("still_facings"), body["legs"].as_array().unwrap().len()), (0.0, 0.0, 2));
+}
+
+#[test]
+fn what_no_training_could_take_is_refused_by_the_check_too() {
+    let scratch = Scratch::new();
+    let set = synth::locomotion(300, 5);
+    type Change = fn(&mut Dataset);
+    let changes: [(Change, &str); 6] = [
+        (|set| set.clip_roots[0].x = f64::NAN, "clip_roots: x of clip 0 is NaN"),
+        (|set| set.clip_roots[0].facing = f64::INFINITY, "clip_roots: facing of clip 0 is inf"),
+        (|set| set.clip_roots[0].z = -1e300, "clip_roots: z of clip 0 is -1"),
+        (|set| set.rig.as_mut().unwrap().fps = f64::NAN, "fps is NaN"),
+        (|set| set.rig.as_mut().unwrap().fps = 1e300, "fps is 1"),
+        (|set| set.rig.as_mut().unwrap().skeleton.offsets[7][2] = f64::INFINITY, "the offset of LeftArm is ["),
+    ];
+    for (change, says) in changes {
+        let mut bad = set.clone();
+        change(&mut bad);
+        npz::write(&scratch.path(), &bad).unwrap();
+        for error in [npz::read(&scratch.path()).unwrap_err(), npz::read_lenient(&scratch.path()).unwrap_err()] {
+            assert!(error.to_string().contains("motion.npz: ") && error.to_string().contains(says), "{error}");
+            assert_eq!(error.exit_code(), 4, "{error}");
+        }
+    }
+}
+
 // ---- real motion ----
 
 #[test]
@@ -1007,6 +1146,7 @@ fn real_motion_is_ready_to_train() {
     assert!(check(&dataset, &Config::default()).ready);
     let report = check(&dataset, &Config { rollout: 8, bridge_clips: false, ..Config::default() });
     assert!(report.ready && report.short_clips == 0, "{report}");
+    assert!(report.warnings.iter().all(|warning| warning.contains("jump")), "{report}");
     assert_eq!(
         (report.windows + report.held_out_windows, report.batches),
         (23302 - 153 * 8, 327),

@@ -6,6 +6,7 @@ use mvae_fast::motion::local::{Bones, LocalPose};
 use mvae_fast::motion::vector::{Axes, IDENTITY, Vec3, about_x, about_y, about_z, add, apply, chain, length, sub};
 use mvae_fast::motion::{Pose, Rig, quaternion, world};
 use mvae_fast::philox::{Purpose, Stream};
+use mvae_fast::shown::shown;
 use serde_json::Value;
 
 mod bvh_reader;
@@ -130,6 +131,7 @@ fn bones_that_stretch_in_the_data_keep_their_places() {
         world::poses(&set, 0).iter().enumerate().map(|(i, pose)| shaken(pose, i as u64, 0.02)).collect();
     let local = poses.iter().map(|pose| LocalPose::new(&rig.skeleton, pose, Bones::Given)).collect();
     let take = Take::new("stretched".into(), rig, local);
+    assert!(places_are_written_once(&bvh::text(&take)));
     let file = bvh_anim::from_str(&bvh::text(&take)).unwrap();
     for (frame, pose) in poses.iter().enumerate() {
         for (name, position) in bvh_positions(&file, frame) {
@@ -137,6 +139,41 @@ fn bones_that_stretch_in_the_data_keep_their_places() {
             assert!(length(sub(position, pose.positions[joint])) < tolerance(rig), "frame {frame}, {name}");
         }
     }
+}
+
+/// Whether a joint that has position channels has an offset, too: readers differ on whether these replace it or are added to it.
+fn places_are_written_once(text: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let placed = lines.windows(2).filter(|pair| pair[1].starts_with("CHANNELS 6"));
+    let offsets: Vec<&str> = placed.map(|pair| pair[0]).collect();
+    offsets.len() > 1 && offsets.iter().all(|offset| *offset == "OFFSET 0.000000 0.000000 0.000000")
+}
+
+#[test]
+fn names_that_a_bvh_cannot_hold_are_written_otherwise_and_stay_apart() {
+    let set = set();
+    let mut rig = rig(&set).clone();
+    let odd = ["a b", "a_b", "a:b", "\u{1b}[31mred", "", " ", "{", "\u{202e}evil", "左足", "x.001"];
+    odd.iter().enumerate().for_each(|(joint, name)| rig.skeleton.names[joint] = (*name).into());
+    let names = bvh::names(&rig.skeleton);
+    let valid = ["a_b", "a_b_2", "a_b_3", "__31mred", "joint", "joint_2", "_", "_evil", "左足", "x.001"];
+    assert_eq!(names[..odd.len()], valid);
+    assert_eq!(names[odd.len()..], rig.skeleton.names[odd.len()..], "what is valid stays");
+    let file = bvh_anim::from_str(&bvh::text(&Take::of_clip(&set, &rig, 0, Bones::Given))).unwrap();
+    let mut read: Vec<String> = file.joints().map(|joint| joint.data().name().to_string()).collect();
+    let mut names = names;
+    (read.sort(), names.sort());
+    assert_eq!(read, names);
+}
+
+#[test]
+fn what_cannot_be_seen_is_escaped_as_json_has_it() {
+    let text = "a\u{1b}[2J\u{7f}\u{9b}\u{202e}\u{e0041}\u{301}é左\"\\\n\t.";
+    let escaped = "a\\u001b[2J\\u007f\\u009b\\u202e\\udb40\\udc41\u{301}é左\"\\\n\t.";
+    assert_eq!(shown(text), escaped);
+    assert!(matches!(shown("plain, é, 左足\n"), std::borrow::Cow::Borrowed(_)));
+    let json = serde_json::json!({ "name": text }).to_string();
+    assert_eq!(serde_json::from_str::<Value>(&shown(&json)).unwrap()["name"], text);
 }
 
 /// A binary glTF in parts.
@@ -215,7 +252,10 @@ fn glb_says_where_the_joints_are_and_shows_a_body_around_them() {
     let set = set();
     let rig = rig(&set);
     let takes = [0, 2].map(|clip| Take::of_clip(&set, rig, clip, Bones::Skeleton));
-    let file = Glb::parse(&glb::bytes(&takes));
+    let mut bytes = Vec::new();
+    glb::write([0, 2].map(|clip| glb::Track::of_clip(&set, rig, clip, Bones::Skeleton)).into_iter(), &mut bytes)
+        .unwrap();
+    let file = Glb::parse(&bytes);
     let names: Vec<&str> = file.json["nodes"].as_array().unwrap().iter().map(|n| n["name"].as_str().unwrap()).collect();
     for (index, clip) in [0, 2].into_iter().enumerate() {
         let aside = [0.75 * [-1.0, 1.0][index], 0.0, 0.0];

@@ -4,6 +4,7 @@ use super::environment::OfControl;
 use super::gate::GateArg;
 use super::train::stop_flag;
 use super::{absolute, checkpoint_file, of_kind, print, print_and, run_folder};
+use crate::checkpoint::Checkpoint;
 use crate::config::layers;
 use crate::control::config::{Config, Overrides, Preset};
 use crate::control::course::path::Shape;
@@ -13,6 +14,7 @@ use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
 use crate::control::setup::Setup;
 use crate::control::trainer;
+use crate::foreign::Controller;
 use crate::ops::world::Task;
 use crate::quality::gate;
 use crate::run::folder::{Env, RunFolder};
@@ -98,9 +100,15 @@ pub struct TrainArgs {
 /// Arguments of `control eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
-    /// Run folder of a controller, or its name under --runs
-    #[arg(value_name = "RUN")]
+    /// Run folder of a controller, its name under --runs, or a controller of the public implementation
+    #[arg(value_name = "RUN|CHECKPOINT")]
     pub run: PathBuf,
+    /// What a controller of others acts in.
+    #[command(flatten)]
+    pub foreign: ForeignArgs,
+    /// npz file of motion that a controller of the public implementation starts from (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub data: Vec<PathBuf>,
     /// Characters side by side
     #[arg(long, value_name = "N", default_value = "100")]
     pub characters: NonZeroUsize,
@@ -235,17 +243,71 @@ fn train(args: &TrainArgs) -> Result<()> {
     print(&text)
 }
 
-/// The run of a controller, and how it was trained.
-pub(super) fn controller(runs: &Path, run: &Path) -> Result<(RunFolder, Config)> {
-    let folder = RunFolder::open(&run_folder(runs, run))?;
+/// What a controller of the public implementation does not say.
+#[derive(Debug, Args)]
+pub struct ForeignArgs {
+    /// Task of a controller of the public implementation
+    #[arg(long)]
+    pub task: Option<Task>,
+    /// Run or checkpoint of the Motion VAE that it acts in
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    pub vae: Option<PathBuf>,
+    /// Run or checkpoint of the target controller that a maze is walked with
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    pub lower: Option<PathBuf>,
+}
+
+impl ForeignArgs {
+    /// Whether anything is said.
+    pub(super) fn is_said(&self) -> bool {
+        self.task.is_some() || self.vae.is_some() || self.lower.is_some()
+    }
+}
+
+/// A trained controller: what it is called, its checkpoint, and how it was trained.
+pub(super) struct Trained {
+    /// The run's folder, or the file.
+    pub(super) path: PathBuf,
+    /// The checkpoint.
+    pub(super) file: PathBuf,
+    /// How it was trained.
+    pub(super) config: Config,
+}
+
+/// The controller that is named: a run of ours, or a file of the public implementation with what it does not say.
+pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &[PathBuf]) -> Result<Trained> {
+    let path = run_folder(runs, run);
+    if path.is_file() {
+        let (checkpoint, described) = Checkpoint::load_described(&path)?;
+        let described = described.ok_or_else(|| {
+            let mend = "give a run of `control train`, or a controller that the public implementation exported";
+            Error::checkpoint(&path, "is no controller of the public implementation", mend)
+        })?;
+        let Controller { frame_skip, hidden_size, .. } = Controller::of(&path, &described, &checkpoint.tensors)?;
+        let (Some(task), Some(vae), false) = (foreign.task, &foreign.vae, data.is_empty()) else {
+            let what = "a controller of the public implementation says neither task nor decoder nor motion";
+            return Err(Error::Usage(format!("{}: {what}; give --task, --vae and --data", path.display())));
+        };
+        let vae = checkpoint_file(runs, vae)?.0;
+        let lower = foreign.lower.as_deref().map(|lower| checkpoint_file(runs, lower)).transpose()?;
+        let lower = lower.map(|(lower, _)| lower).unwrap_or_default();
+        let config = Config { task, vae, lower, frame_skip, hidden_size, ..Config::preset(Preset::Reference) };
+        config.validate()?;
+        return Ok(Trained { file: path.clone(), path, config });
+    }
+    let folder = RunFolder::open(&path)?;
     of_kind(&folder, true, "give the run of a controller")?;
+    if foreign.is_said() || !data.is_empty() {
+        let what = "--task, --vae, --lower and --data are for controllers of the public implementation";
+        return Err(Error::Usage(format!("{what}; the run {} says them itself", path.display())));
+    }
     let restore = super::not_as_written(folder.path());
     let config = Config::load(&folder.config()).map_err(restore)?;
-    Ok((folder, config))
+    Ok(Trained { path: folder.path().to_owned(), file: folder.last_checkpoint(), config })
 }
 
 fn eval(args: &EvalArgs) -> Result<()> {
-    let (folder, config) = controller(&args.at.runs, &args.run)?;
+    let Trained { path, file, config } = controller(&args.at.runs, &args.run, &args.foreign, &args.data)?;
     let gate: Option<Gate> = args.gate.load("docs/controllers.md")?;
     gate.as_ref().map_or(Ok(()), |gate| gate.check(config.task))?;
     let backend = args.at.compute.open()?;
@@ -255,7 +317,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
             "episodes of {horizon} step cannot be measured; train with a longer --horizon"
         )));
     }
-    let mut play = Play::open(&folder, &config, backend.as_ref(), (characters, horizon, args.seed))?;
+    let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, horizon, args.seed))?;
     let report = compare(&mut play, horizon, args.seed)?;
     let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
     let text = if args.at.json {
@@ -264,12 +326,12 @@ fn eval(args: &EvalArgs) -> Result<()> {
             serde_json::Map::from_iter(all)
         };
         let result = serde_json::json!({
-            "run": folder.path(), "task": config.task, "characters": characters, "horizon": horizon,
+            "run": path, "task": config.task, "characters": characters, "horizon": horizon,
             "seconds": report.seconds, "policy": named(&report.policy), "prior": named(&report.prior), "gate": verdicts,
         });
         format!("{result}\n")
     } else {
-        format!("{}: {report}", folder.path().display())
+        format!("{}: {report}", path.display())
     };
     print_and(&text, gate::verdict(&verdicts))
 }

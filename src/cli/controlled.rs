@@ -1,5 +1,5 @@
 //! `mvae-fast generate --controller`: motion that a policy steers, as files.
-use super::control::controller;
+use super::control::{Trained, controller};
 use super::generate::{GenerateArgs, holds};
 use super::output::Output;
 use super::print;
@@ -20,7 +20,7 @@ const MAX_FRAMES: usize = 1 << 20;
 
 /// Generates as the arguments say, with the controller of this run.
 pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
-    let (folder, config) = controller(&args.runs, run)?;
+    let Trained { path, file, config } = controller(&args.runs, run, &args.foreign, &args.data)?;
     let characters = args.characters.map_or(1, NonZeroUsize::get);
     let frames = args.frames.map_or(DEFAULT_FRAMES, NonZeroUsize::get);
     if frames > MAX_FRAMES {
@@ -31,18 +31,18 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     let backend = args.compute.open()?;
     let begun = Instant::now();
     let steps = frames.div_ceil(config.frame_skip);
-    let mut play = Play::open(&folder, &config, backend.as_ref(), (characters, steps + 1, args.seed))?;
+    let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, steps + 1, args.seed))?;
     let mut all = record(&play.stage, &mut play.memory, frames)?;
     let seconds = begun.elapsed().as_secs_f64();
     all.retain(|one| !one.roots.is_empty());
     if all.is_empty() {
         let what = "every character's episode ends in its first step, so there is nothing to write";
-        return Err(Error::checkpoint(folder.path(), what, "give another --seed or more --characters"));
+        return Err(Error::checkpoint(&path, what, "give another --seed or more --characters"));
     }
     let rig = play.material.rig.clone();
     let latent_size = play.material.decoder.model().latent_size;
     let set = Dataset {
-        frames: all.iter().flat_map(|one| one.frames.iter().copied()).collect(),
+        frames: all.iter_mut().flat_map(|one| std::mem::take(&mut one.frames)).collect(),
         frame_size: play.material.decoder.model().frame_size,
         end_indices: ends(&all),
         clip_names: (0..all.len()).map(|c| format!("{} {c}", config.task.name())).collect(),
@@ -68,7 +68,7 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     let files = output.write(&set, Bones::Skeleton, extras)?;
     if args.json {
         let result = json!({
-            "controller": folder.path(), "task": config.task, "files": files, "characters": all.len(), "frames": rows,
+            "controller": path, "task": config.task, "files": files, "characters": all.len(), "frames": rows,
             "fps": play.material.rig.fps, "seconds": seconds,
         });
         return print(&format!("{result}\n"));

@@ -1,14 +1,18 @@
 //! `mvae-fast generate`: walks, reconstructed clips and motion of given latents, as files.
 use super::compute::Compute;
+use super::control::ForeignArgs;
 use super::controlled;
 use super::export::find_clip;
 use super::output::Output;
 use super::{print, trained};
 use crate::data::npz::Extra;
 use crate::data::{Dataset, counted, npz, windows};
-use crate::generate::{Latents, Motion, frames_to_encode};
-use crate::motion::local::Bones;
-use crate::motion::{Root, world};
+use crate::generate::{Latents, Motion, Step, frames_to_encode, stream};
+use crate::motion::export::glb::Track;
+use crate::motion::features::world_pose;
+use crate::motion::local::{Bones, LocalPose};
+use crate::motion::rig::DEFAULT_FPS;
+use crate::motion::{Rig, Root, world};
 use crate::philox::{Purpose, Stream};
 use crate::trained::{Source, Trained};
 use crate::{Error, Result};
@@ -52,8 +56,11 @@ pub struct GenerateArgs {
     #[arg(value_name = "RUN|CHECKPOINT", required_unless_present = "controller")]
     pub run: Option<PathBuf>,
     /// Let the policy of this run (a folder, or its name under --runs) steer the decoder it was trained on
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "temperature", "start", "reconstruct", "latents", "data"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "temperature", "start", "reconstruct", "latents"])]
     pub controller: Option<PathBuf>,
+    /// What a controller of others acts in.
+    #[command(flatten)]
+    pub foreign: ForeignArgs,
     /// Frames of each character [default: 300, a whole clip, or as many as there are latents]
     #[arg(long, value_name = "N")]
     pub frames: Option<NonZeroUsize>,
@@ -98,6 +105,9 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
         (Some(controller), _) => return controlled::generate(args, controller),
         (None, run) => run.as_ref().expect("clap asks for one of the two"),
     };
+    if args.foreign.is_said() {
+        return Err(Error::Usage("--task, --vae and --lower are for --controller; leave them out".into()));
+    }
     let trained = trained(&args.runs, run)?;
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
         return Err(Error::Usage(format!("--temperature is {}, expected a number of 0 or more", args.temperature)));
@@ -117,43 +127,50 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
         None => Latents::Prior { seed: args.seed, temperature: args.temperature },
     };
     let tracks = plan.tracks(&trained, &source.set, args.reconstruct.is_some());
-    let mut motion = crate::generate::generate(&trained, backend.as_ref(), &tracks, plan.frames, latents)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let lost = |c: usize| motion.first_nonfinite(c).map(|frame| (c, frame));
-    let lost: Vec<_> = (0..motion.characters).filter_map(lost).collect();
-    let set = plan.placed(args, &trained, &source.set, &mut motion);
-    let latents = Extra::f32("latents", vec![motion.characters, motion.frames, motion.latent_size], &motion.latents);
-    let files = output.write(&set, Bones::Skeleton, vec![latents])?;
+    let (characters, frames) = (plan.starts.len(), plan.frames);
+    let (files, lost, seconds) = match rig.filter(|_| output.takes_tracks()) {
+        Some(rig) => {
+            let mut walks = Walks::new(&plan, args, &trained, &source.set, rig);
+            stream(&trained, backend.as_ref(), &tracks, frames, latents, |step| walks.see(&step))?;
+            let seconds = begun.elapsed().as_secs_f64();
+            let lost = walks.lost.iter().enumerate().find(|(_, lost)| lost.is_some());
+            lost.map_or(Ok(()), |(c, lost)| output.require_finite(c, *lost))?;
+            (output.write_tracks(walks.tracks.into_iter())?, Vec::new(), seconds)
+        }
+        None => {
+            let mut motion = crate::generate::generate(&trained, backend.as_ref(), &tracks, frames, latents)?;
+            let seconds = begun.elapsed().as_secs_f64();
+            let lost = |c: usize| motion.first_nonfinite(c).map(|frame| (c, frame));
+            let lost: Vec<_> = (0..characters).filter_map(lost).collect();
+            let set = plan.placed(args, &trained, &source.set, &mut motion);
+            let latents = Extra::f32("latents", vec![characters, frames, motion.latent_size], &motion.latents);
+            (output.write(&set, Bones::Skeleton, vec![latents])?, lost, seconds)
+        }
+    };
+    let fps = rig.map_or(DEFAULT_FPS, |rig| rig.fps);
     if args.json {
         let starts = plan.starts.iter().map(|&start| {
             let (clip, frame) = plan.place(&source.set, start);
             json!({ "clip": clip_name(&source.set, clip), "frame": frame })
         });
         let result = json!({
-            "checkpoint": trained.path, "files": files, "characters": motion.characters, "frames": motion.frames,
-            "fps": set.fps(), "starts": starts.collect::<Vec<_>>(), "seconds": seconds,
+            "checkpoint": trained.path, "files": files, "characters": characters, "frames": frames,
+            "fps": fps, "starts": starts.collect::<Vec<_>>(), "seconds": seconds,
             "nonfinite": lost.iter().map(|(character, _)| character).collect::<Vec<_>>(),
         });
         return print(&format!("{result}\n"));
     }
-    print(&summary(&plan, &source, &motion, &files, &lost, set.fps()))
+    print(&summary(&plan, &source, &files, &lost, fps))
 }
 
 /// What a person wants to know at the end.
-fn summary(
-    plan: &Plan,
-    source: &Source,
-    motion: &Motion,
-    files: &[PathBuf],
-    lost: &[(usize, usize)],
-    fps: f64,
-) -> String {
+fn summary(plan: &Plan, source: &Source, files: &[PathBuf], lost: &[(usize, usize)], fps: f64) -> String {
     let names = match files {
         [first, .., last] => format!("{} to {}", first.display(), last.display()),
         _ => files[0].display().to_string(),
     };
-    let characters = counted(motion.characters, "character");
-    let mut text = format!("{names}: {characters}, {} frames ({:.1} s)\n", motion.frames, motion.frames as f64 / fps);
+    let (characters, frames) = (counted(plan.starts.len(), "character"), plan.frames);
+    let mut text = format!("{names}: {characters}, {frames} frames ({:.1} s)\n", frames as f64 / fps);
     if let &[start] = &plan.starts[..] {
         let (clip, frame) = plan.place(&source.set, start);
         text += &format!("from frame {frame} of clip {} on\n", clip_name(&source.set, clip));
@@ -231,23 +248,28 @@ impl Plan {
         self.starts.iter().map(|&start| &set.frames[start * set.frame_size..][..frames * set.frame_size]).collect()
     }
 
-    /// The motion as a set: a clip for each character. Walks set out from the origin and look along +z, as characters in
-    /// files do; a reconstruction goes where its clip does. The set takes the poses.
-    fn placed(&self, args: &GenerateArgs, trained: &Trained, set: &Dataset, motion: &mut Motion) -> Dataset {
-        let conditions = trained.model().condition_frames;
-        let reconstruct = args.reconstruct.is_some();
-        let name = |c: usize| match reconstruct {
+    /// What a character's motion is called.
+    fn name(&self, c: usize, reconstructed: bool, set: &Dataset) -> String {
+        match reconstructed {
             true => format!("{} reconstructed", clip_name(set, set.clip_of(self.starts[c]))),
             false => format!("walk {c}"),
-        };
+        }
+    }
+
+    /// Where a character is before its first frame: walks set out from the origin and look along +z, as characters in files
+    /// do; a reconstruction goes where its clip does.
+    fn before(&self, c: usize, reconstructed: bool, set: &Dataset) -> Root {
+        if !reconstructed {
+            return Root { facing: -FRAC_PI_2, ..Root::default() };
+        }
+        let (clip, frame) = self.place(set, self.starts[c]);
+        world::roots(set, clip)[frame]
+    }
+
+    /// The motion as a set: a clip for each character. The set takes the poses.
+    fn placed(&self, args: &GenerateArgs, trained: &Trained, set: &Dataset, motion: &mut Motion) -> Dataset {
         let root = |c: usize| {
-            let before = match reconstruct {
-                true => {
-                    let clip = set.clip_of(self.starts[c]);
-                    world::roots(set, clip)[self.starts[c] + conditions - 1 - set.clips()[clip].start]
-                }
-                false => Root { facing: -FRAC_PI_2, ..Root::default() },
-            };
+            let before = self.before(c, args.reconstruct.is_some(), set);
             before.advanced(world::root_motion(motion.character(c)))
         };
         let clip_roots = (0..motion.characters).map(root).collect();
@@ -255,9 +277,51 @@ impl Plan {
             frames: std::mem::take(&mut motion.poses),
             frame_size: motion.frame_size,
             end_indices: (1..=motion.characters).map(|c| c * motion.frames - 1).collect(),
-            clip_names: (0..motion.characters).map(name).collect(),
+            clip_names: (0..motion.characters).map(|c| self.name(c, args.reconstruct.is_some(), set)).collect(),
             clip_roots,
             rig: trained.meta.rig.clone().or_else(|| set.rig.clone()),
+        }
+    }
+}
+
+/// Walks as an animation holds them, made as their frames come.
+struct Walks<'a> {
+    trained: &'a Trained,
+    rig: &'a Rig,
+    tracks: Vec<Track<'a>>,
+    roots: Vec<Root>,
+    /// The first frame of each that is not finite.
+    lost: Vec<Option<usize>>,
+}
+
+impl<'a> Walks<'a> {
+    fn new(plan: &Plan, args: &GenerateArgs, trained: &'a Trained, set: &Dataset, rig: &'a Rig) -> Self {
+        let (characters, reconstructed) = (0..plan.starts.len(), args.reconstruct.is_some());
+        let track = |c| {
+            let name = plan.name(c, reconstructed, set);
+            Track::new(name, rig, plan.frames, vec![false; rig.skeleton.len()])
+        };
+        Walks {
+            trained,
+            rig,
+            tracks: characters.clone().map(track).collect(),
+            lost: vec![None; characters.len()],
+            roots: characters.map(|c| plan.before(c, reconstructed, set)).collect(),
+        }
+    }
+
+    fn see(&mut self, step: &Step) {
+        let mut rows = step.rows.to_vec();
+        self.trained.statistics.denormalize(self.trained.meta.normalization, &mut rows);
+        for (c, frame) in (step.first..).zip(rows.chunks_exact(self.trained.model().frame_size)) {
+            if self.lost[c].is_none() && frame.iter().any(|x| !x.is_finite()) {
+                self.lost[c] = Some(step.frame);
+            }
+            if self.lost[c].is_none() {
+                self.roots[c] = self.roots[c].advanced(world::root_motion(frame));
+                let pose = world_pose(frame, &self.roots[c]);
+                self.tracks[c].push(&LocalPose::new(&self.rig.skeleton, &pose, Bones::Skeleton));
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::config::Variant;
 use crate::control::record::UpdateRecord;
 use crate::data::counted;
 use crate::data::mirrored::MIRRORED;
+use crate::foreign::Controller;
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
 use crate::progress::say;
@@ -28,7 +29,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     }
     let (file, run) = checkpoint_file(&args.runs, &args.path)?;
     let metrics = run.map(|run| run.metrics()).filter(|metrics| metrics.is_file());
-    let checkpoint = Checkpoint::load(&file)?;
+    let (checkpoint, described) = Checkpoint::load_described(&file)?;
     let controls = checkpoint.meta.as_ref().is_some_and(Meta::is_controller);
     let last = match metrics {
         None => None,
@@ -43,6 +44,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
             "checkpoint": {
                 "file": file,
                 "meta": checkpoint.meta,
+                "class": described.as_ref().map(|described| &described.class),
                 "tensors": tensors.collect::<serde_json::Map<String, Value>>(),
             },
             "record": last.map(|(record, _)| record),
@@ -52,9 +54,15 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments| writeln!(text, "{args}").expect("memory takes every write");
     line(format_args!("{}", file.display()));
-    match &checkpoint.meta {
-        None => line(format_args!("a state dict without metadata, for --init")),
-        Some(meta) => describe(meta, &mut line),
+    match (&checkpoint.meta, described) {
+        (Some(meta), _) => describe(meta, &mut line),
+        (None, None) => line(format_args!("a state dict without metadata, for --init")),
+        (None, Some(described)) => {
+            let Controller { sizes: [sees, acts], hidden_size, frame_skip, .. } =
+                Controller::of(&file, &described, &checkpoint.tensors)?;
+            line(format_args!("a controller of the public implementation ({})", described.class));
+            line(format_args!("sees {sees} numbers, acts by {acts}, hidden {hidden_size}, frame skip {frame_skip}"));
+        }
     }
     let parameters = checkpoint.tensors.iter().filter(|t| !is_state(&t.name));
     let count: usize = parameters.clone().map(|t| t.shape.iter().product::<usize>()).sum();
@@ -83,11 +91,12 @@ fn is_state(name: &str) -> bool {
 fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     let m = &meta.model;
     let said = |key: &str| meta.config.get(key).and_then(Value::as_str).unwrap_or("?");
+    let by = if meta.version.starts_with(|c: char| c.is_ascii_digit()) { "version " } else { "" };
     if meta.is_controller() {
         line(format_args!("a controller: task {}, written by version {}", said("task"), meta.version));
         line(format_args!("acts in {}, model {}", said("vae"), m.variant.name()));
     } else {
-        line(format_args!("model {}, written by version {}", m.variant.name(), meta.version));
+        line(format_args!("model {}, written by {by}{}", m.variant.name(), meta.version));
     }
     let parts = match m.variant {
         Variant::Mixture => format!(", experts {}, gate hidden {}", m.experts, m.gate_hidden_size),

@@ -22,6 +22,7 @@ use crate::config::{Config, Overrides, Preset, Variant, layers};
 use crate::data::{check, counted, npz, synth};
 use crate::progress::say;
 use crate::run::folder::RunFolder;
+use crate::shown::shown;
 use crate::trained::Trained;
 use crate::{Error, Result};
 use clap::error::ErrorKind;
@@ -578,10 +579,10 @@ fn man(dir: Option<&Path>) -> Result<()> {
     print(&String::from_utf8_lossy(&page))
 }
 
-/// Writes a result to standard output. A reader that went away is an [`Error::Io`] of kind `BrokenPipe`.
+/// Writes a result to standard output, with what cannot be seen in it [escaped](shown). A reader that went away is an [`Error::Io`] of kind `BrokenPipe`.
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let written = out.write_all(shown(text).as_bytes()).and_then(|()| out.flush());
     written.map_err(cannot_print)
 }
 

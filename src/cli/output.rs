@@ -1,8 +1,12 @@
 //! Motion as the file a user asked for: the format by the name's extension, never over a file that is there.
 use crate::data::Dataset;
 use crate::data::npz::{self, Extra};
+use crate::motion::export::Take;
+use crate::motion::export::bvh;
+use crate::motion::export::glb::{self, Track};
 use crate::motion::local::Bones;
-use crate::motion::{Rig, export, world};
+use crate::motion::world;
+use crate::progress::say;
 use crate::run::atomic;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -76,35 +80,52 @@ impl Output {
         Ok(Output { files, format })
     }
 
+    /// Whether the motion is written as a [`Track`] for each clip, which needs nothing of the set.
+    pub(super) fn takes_tracks(&self) -> bool {
+        self.format == Format::Glb
+    }
+
     /// Writes the clips of a set, of which there are no more than was said; the files. An npz holds the set as it is,
     /// `extras`, and what follows from the features: `roots` and `positions` of all joints in the world.
     pub(super) fn write(&self, set: &Dataset, bones: Bones, extras: Vec<Extra>) -> Result<Vec<PathBuf>> {
-        // All of them before the first is written.
-        let takes =
-            |rig| (0..set.end_indices.len()).map(|clip| self.take(set, rig, clip, bones)).collect::<Result<Vec<_>>>();
-        match (self.format, &set.rig) {
-            (Format::Bvh, Some(rig)) => takes(rig)?
-                .iter()
-                .zip(&self.files)
-                .map(|(take, file)| atomic::write(file, export::bvh::text(take).as_bytes()).map(|()| file.clone()))
-                .collect(),
-            (Format::Glb, Some(rig)) => {
-                atomic::write(&self.files[0], &export::glb::bytes(&takes(rig)?)).map(|()| self.files.clone())
-            }
-            _ => self.write_npz(set, extras).map(|()| self.files.clone()),
+        let Some(rig) = set.rig.as_ref().filter(|_| self.format != Format::Npz) else {
+            return self.write_npz(set, extras).map(|()| self.files.clone());
+        };
+        for (clip, frames) in set.clips().into_iter().enumerate() {
+            let lost = |frame: &usize| set.frame(*frame).iter().any(|x| !x.is_finite());
+            let start = frames.start;
+            self.require_finite(clip, frames.clone().find(lost).map(|frame| frame - start))?;
         }
+        if self.takes_tracks() {
+            return self.write_tracks((0..set.end_indices.len()).map(|clip| Track::of_clip(set, rig, clip, bones)));
+        }
+        let (names, skeleton) = (bvh::names(&rig.skeleton), &rig.skeleton.names);
+        let changed = skeleton.iter().zip(&names).filter(|(ours, theirs)| ours != theirs);
+        let changed: Vec<String> = changed.map(|(ours, theirs)| format!("{ours:?} as {theirs}")).collect();
+        if !changed.is_empty() {
+            say(&format!("note: names that a BVH cannot hold are written otherwise: {}", changed.join(", ")));
+        }
+        let files = self.files.iter().take(set.end_indices.len());
+        let written = files.enumerate().map(|(clip, file)| {
+            atomic::write(file, bvh::text(&Take::of_clip(set, rig, clip, bones)).as_bytes()).map(|()| file.clone())
+        });
+        written.collect()
     }
 
-    fn take<'a>(&self, set: &Dataset, rig: &'a Rig, clip: usize, bones: Bones) -> Result<export::Take<'a>> {
-        let mut frames = set.clips()[clip].clone().enumerate();
-        if let Some((frame, _)) = frames.find(|(_, frame)| set.frame(*frame).iter().any(|x| !x.is_finite())) {
-            return Err(Error::Check(format!(
-                "{}: not written: clip {clip} is not finite from frame {frame} on; write an .npz to look at it, or try a \
-                 smaller --temperature",
-                self.files.get(clip).unwrap_or(&self.files[0]).display()
-            )));
-        }
-        Ok(export::Take::of_clip(set, rig, clip, bones))
+    /// Writes tracks, whose frames are all finite.
+    pub(super) fn write_tracks<'a>(&self, tracks: impl ExactSizeIterator<Item = Track<'a>>) -> Result<Vec<PathBuf>> {
+        atomic::write_with(&self.files[0], |file| glb::write(tracks, file))?;
+        Ok(self.files.clone())
+    }
+
+    /// Refuses a clip that is not finite from a frame on.
+    pub(super) fn require_finite(&self, clip: usize, lost: Option<usize>) -> Result<()> {
+        let Some(frame) = lost else { return Ok(()) };
+        Err(Error::Check(format!(
+            "{}: not written: clip {clip} is not finite from frame {frame} on; write an .npz to look at it, or try a smaller \
+             --temperature",
+            self.files.get(clip).unwrap_or(&self.files[0]).display()
+        )))
     }
 
     fn write_npz(&self, set: &Dataset, extras: Vec<Extra>) -> Result<()> {

@@ -3,6 +3,7 @@ use super::config::Config;
 use super::environment::action_size;
 use super::stage::misfit;
 use crate::checkpoint::{Checkpoint, Fingerprint};
+use crate::foreign::Controller;
 use crate::layout::Layout;
 use crate::ops::world::Task;
 use crate::trained::{Trained, configuration};
@@ -23,8 +24,14 @@ impl Walker {
     /// acts in another decoder.
     pub fn load(c: &Config, decoder: &Trained, acts_in: &Fingerprint, observation: usize) -> Result<Self> {
         let path = c.lower.as_path();
-        let checkpoint = Checkpoint::load(path)?;
+        let (checkpoint, described) = Checkpoint::load_described(path)?;
         let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
+        if let Some(described) = described {
+            let controller = Controller::of(path, &described, &checkpoint.tensors)?;
+            controller.require(path, Task::Target, observation, action_size(Task::Target, decoder.model()))?;
+            let (layout, values) = controller.policy();
+            return Ok(Walker { layout, values, normalized: false });
+        }
         let meta = checkpoint.meta.as_ref().filter(|meta| meta.is_controller());
         let meta = meta.ok_or_else(|| refuse("is no controller".into()))?;
         let trained: Config = configuration(meta, path)?;

@@ -5,12 +5,13 @@ use crate::Result;
 use crate::arena::{Arena, Mat};
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::Checkpoint;
+use crate::foreign::Controller;
 use crate::layout::Parameters;
 use crate::motion::Root;
 use crate::ops::advantage::OUTCOME;
 use crate::ops::world::Task;
-use crate::run::folder::RunFolder;
 use crate::state;
+use std::path::{Path, PathBuf};
 
 /// Steps that are written ahead.
 const AHEAD: usize = 256;
@@ -26,17 +27,20 @@ pub struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    /// Opens the last checkpoint of a run, trained as `config` says, for so many characters and steps of an episode. Errors: a
-    /// checkpoint that cannot be read, another decoder than it was trained with, not enough memory.
+    /// Opens the checkpoint of a controller, trained as `config` says, for so many characters and steps of an episode; one of
+    /// the public implementation starts from `data`. Errors: a checkpoint that cannot be read, another decoder than it was trained
+    /// with, or another task, not enough memory.
     pub fn open(
-        folder: &RunFolder,
+        file: &Path,
         config: &Config,
+        data: &[PathBuf],
         backend: &'a dyn Backend,
         (characters, horizon, seed): (usize, usize, u64),
     ) -> Result<Self> {
-        let file = folder.last_checkpoint();
-        let checkpoint = Checkpoint::load(&file)?;
-        let mut material = Material::load(config, Some((&checkpoint, &file)))?;
+        let (checkpoint, described) = Checkpoint::load_described(file)?;
+        let foreign = described.map(|described| Controller::of(file, &described, &checkpoint.tensors)).transpose()?;
+        let run = foreign.is_none().then_some((&checkpoint, file));
+        let mut material = Material::load(config, run, data)?;
         // The reference's joystick errs in training only.
         material.rules.literal &= config.task != Task::Joystick;
         let mut arena = Arena::default();
@@ -47,7 +51,13 @@ impl<'a> Play<'a> {
         let mut memory = Memory::new(backend, arena)?;
         material.write_frozen(&frozen, &mut memory)?;
         stage.furnish(&material, &mut memory)?;
-        state::restore_parameters(&policy, &mut memory, &checkpoint, &file)?;
+        match foreign {
+            None => state::restore_parameters(&policy, &mut memory, &checkpoint, file)?,
+            Some(controller) => {
+                controller.require(file, config.task, material.observation, stage.environment.action.cols())?;
+                memory.write(policy.values, &controller.policy().1)?;
+            }
+        }
         Ok(Play { material, stage, memory })
     }
 }

@@ -4,7 +4,7 @@ use crate::checkpoint::{Checkpoint, Tensor};
 use crate::data::windows;
 use crate::trained::Trained;
 use crate::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many, at most; spread evenly over the data.
 const POSES: usize = 1024;
@@ -12,9 +12,9 @@ const POSES: usize = 1024;
 const TENSOR: &str = "task.poses";
 
 /// Conditions to start from, newest frame first; clips shorter than one repeat their first frame. Errors: the data is not
-/// there, or not what it was.
-pub fn of(decoder: &Trained) -> Result<Vec<f32>> {
-    let source = decoder.source(&[]).map_err(|error| match error {
+/// there, or not what it was. `data` are other files to take them from.
+pub fn of(decoder: &Trained, data: &[PathBuf]) -> Result<Vec<f32>> {
+    let source = decoder.source(data).map_err(|error| match error {
         Error::Data { path, what, .. } => {
             let mend = "characters start from poses of the data that the Motion VAE was trained on; put it back";
             Error::Data { path, what, mend: mend.into() }

@@ -62,7 +62,7 @@ impl<'a> Setup<'a> {
     pub fn new(config: &'a Config, backend: &'a dyn Backend, resume: Option<&Path>) -> Result<Self> {
         let c = config;
         let given = resume.map(|path| Ok::<_, Error>((Checkpoint::load(path)?, path))).transpose()?;
-        let material = Material::load(c, given.as_ref().map(|(checkpoint, path)| (checkpoint, *path)))?;
+        let material = Material::load(c, given.as_ref().map(|(checkpoint, path)| (checkpoint, *path)), &[])?;
 
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);

@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::run::crc32c;
 use crate::trained::Trained;
 use crate::{Error, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Height of the reference skeleton's hips at rest, feet: a body unit is the data's over this.
 const REFERENCE_HIPS: f64 = 3.21;
@@ -56,13 +56,19 @@ pub struct Frozen {
 
 impl Material {
     /// Reads what a configuration names, for a new run or for the one that has this checkpoint, which keeps poses and course.
+    /// `data` is motion to start from and to take the skeleton from, where the decoder names none.
     /// Errors: a decoder that cannot do the task, a lower level that is none, a path or maze that cannot be used, another decoder
     /// than the checkpoint's.
-    pub fn load(c: &Config, run: Option<(&Checkpoint, &Path)>) -> Result<Self> {
-        let decoder = Trained::load(&c.vae)?;
+    pub fn load(c: &Config, run: Option<(&Checkpoint, &Path)>, data: &[PathBuf]) -> Result<Self> {
+        let mut decoder = Trained::load(&c.vae)?;
+        if decoder.meta.rig.is_none() && !data.is_empty() {
+            decoder.meta.rig = decoder.source(data)?.set.rig;
+        }
         let rig = decoder.meta.rig.clone().ok_or_else(|| {
             let what = "names no skeleton, so no task knows its toes and its size";
-            Error::checkpoint(&c.vae, what, "train it on data with a skeleton, such as `mvae-fast data import` makes")
+            let mend =
+                "train it (of others: `train --init`) on data with a skeleton, such as `mvae-fast data import` makes";
+            Error::checkpoint(&c.vae, what, mend)
         })?;
         let m = decoder.model();
         if c.frame_skip > m.future_predictions {
@@ -72,7 +78,7 @@ impl Material {
         let mut rules = rules(c, &rig)?;
         let row = m.frame_size * m.condition_frames;
         let kept = run.map(|(checkpoint, path)| poses::kept(checkpoint, path, row));
-        let poses = kept.unwrap_or_else(|| poses::of(&decoder))?;
+        let poses = kept.unwrap_or_else(|| poses::of(&decoder, data))?;
         let observation = row + c.task.extra(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
         let of_decoder = crc32c::crc32c(bytemuck::cast_slice(&decoder.values()?));
         let crc32c = crc32c::extend(of_decoder, bytemuck::cast_slice(&poses));

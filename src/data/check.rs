@@ -231,6 +231,7 @@ impl Report {
                 self.axes_off_length
             ));
         }
+        self.warnings.extend(self.motion.iter().flat_map(|view| view.doubts.iter().cloned()));
         if self.short_clips > 0 {
             self.warnings.push(format!(
                 "{} clips are shorter than {} frames: alone they give no window",

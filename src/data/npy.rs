@@ -16,7 +16,7 @@ const MAX_HEADER: u64 = 10_000;
 /// Byte order of what is written.
 const NATIVE: char = if cfg!(target_endian = "big") { '>' } else { '<' };
 
-/// An optional array of strings; empty when there is none of that name, or it is something else.
+/// An optional array of strings, ends of lines in them replaced; empty when there is none of that name, or it is something else.
 pub(super) fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> {
     let mut decode = || {
         let npy = Npy::open(path, zip, name).ok()?;
@@ -26,7 +26,7 @@ pub(super) fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> 
         let text = |array: Array2<u32>| -> Vec<String> {
             let code_point = |&c: &u32| char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER);
             let string = |row: ArrayView1<u32>| row.iter().map(code_point).collect::<String>();
-            array.rows().into_iter().map(|row| string(row).trim_end_matches('\0').to_owned()).collect()
+            array.rows().into_iter().map(|row| string(row).trim_end_matches('\0').replace('\n', " ")).collect()
         };
         npy.restated("u4", Some(vec![count, width])).decode(path, text).ok()
     };

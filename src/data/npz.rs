@@ -13,6 +13,9 @@ use ndarray::{Array1, ArrayD};
 use std::io;
 use std::path::Path;
 
+/// Furthest that a clip may start from the origin, feet.
+const FURTHEST: f64 = 1e9;
+
 /// Reads a motion file. `data` is f16, f32 or f64 and becomes f32; `end_indices` is of any integer type and is sorted
 /// and rid of repetitions; when it leaves out the last frame, that frame ends one more clip. Unicode arrays
 /// `clip_names`, one a clip, the clips' places and the rig (see `docs/features.md`) are read when there; 267 features
@@ -50,14 +53,19 @@ fn read_set(path: &Path) -> Result<Dataset> {
     if listed == end_indices
         && let Some(numbers) = read_numbers(path, &mut zip, "clip_roots", 3 * listed.len())?
     {
+        if let Some(at) = numbers.iter().position(|x| x.is_nan() || x.abs() > FURTHEST) {
+            let (clip, what) = (at / 3, ["x", "z", "facing"][at % 3]);
+            let mend = "save where each clip's first frame stands and faces, or leave clip_roots out";
+            return Err(Error::data(path, format!("clip_roots: {what} of clip {clip} is {}", numbers[at]), mend));
+        }
         clip_roots.extend(numbers.chunks_exact(3).map(|root| Root { x: root[0], z: root[1], facing: root[2] }));
     }
     let rig = match read_skeleton(path, &mut zip, frame_size)? {
         None => Rig::bare(frame_size, &frames),
         Some(skeleton) => {
             let fps = read_numbers(path, &mut zip, "fps", 1)?.map_or(rig::DEFAULT_FPS, |fps| fps[0]);
-            if !(fps.is_finite() && fps > 0.0) {
-                return Err(Error::data(path, format!("fps is {fps}"), "save the frames a second"));
+            if !(1.0..=10_000.0).contains(&fps) {
+                return Err(Error::data(path, format!("fps is {fps}"), "save the frames a second, 1 to 10,000"));
             }
             let mut rig = Rig::new(skeleton, fps, &frames);
             rig.sources = read_names(path, &mut zip, "sources");

@@ -97,20 +97,51 @@ fn turn(from: Vec3, to: Vec3) -> Option<Axes> {
     (sine > 1e-9 && cosine > -0.999).then(|| rotated_about(scale(axis, 1.0 / sine), sine.atan2(cosine)))
 }
 
-/// Where the bones of joints without children end, in their own axes, feet (zero for all others): half the bone above,
-/// continued the way it points on average over `poses`. Files have such ends, features do not.
-pub fn tips(skeleton: &Skeleton, poses: &[LocalPose]) -> Vec<Vec3> {
-    let mut tips = vec![[0.0; 3]; skeleton.len()];
-    for (joint, tip) in tips.iter_mut().enumerate() {
-        if skeleton.parents.contains(&Some(joint)) {
-            continue;
-        }
-        let along = |pose: &LocalPose| apply_inverse(&pose.axes[joint], pose.offsets[joint]);
-        let sum = poses.iter().map(along).fold([0.0; 3], add);
-        let bone = poses.iter().map(|pose| length(pose.offsets[joint])).sum::<f64>() / poses.len().max(1) as f64;
-        if length(sum) > SHORT {
-            *tip = scale(unit(sum), 0.5 * bone);
+/// Means over the poses of a motion, which are told one after the other.
+#[derive(Debug, Clone)]
+pub struct Means {
+    /// Joints without children.
+    last: Vec<bool>,
+    /// Sums: places on the parent; of joints without children also those places in the joint's own axes, and their lengths.
+    offsets: Vec<Vec3>,
+    along: Vec<Vec3>,
+    bones: Vec<f64>,
+    poses: usize,
+}
+
+impl Means {
+    /// Those of no pose yet.
+    pub fn new(skeleton: &Skeleton) -> Self {
+        let joints = skeleton.len();
+        let last = (0..joints).map(|joint| !skeleton.parents.contains(&Some(joint))).collect();
+        let zeros = vec![[0.0; 3]; joints];
+        Means { last, offsets: zeros.clone(), along: zeros, bones: vec![0.0; joints], poses: 0 }
+    }
+
+    /// Takes a pose in.
+    pub fn add(&mut self, pose: &LocalPose) {
+        self.poses += 1;
+        for (joint, offset) in pose.offsets.iter().enumerate() {
+            self.offsets[joint] = add(self.offsets[joint], *offset);
+            if self.last[joint] {
+                self.along[joint] = add(self.along[joint], apply_inverse(&pose.axes[joint], *offset));
+                self.bones[joint] += length(*offset);
+            }
         }
     }
-    tips
+
+    /// The mean place of each joint on its parent, feet.
+    pub fn offsets(&self) -> Vec<Vec3> {
+        self.offsets.iter().map(|sum| sum.map(|x| x / self.poses as f64)).collect()
+    }
+
+    /// Where the bones of joints without children end, in their own axes, feet (zero for all others): half the bone above,
+    /// continued the way it points on average. Files have such ends, features do not.
+    pub fn tips(&self) -> Vec<Vec3> {
+        let tip = |joint: usize| match length(self.along[joint]) > SHORT {
+            true => scale(unit(self.along[joint]), 0.5 * (self.bones[joint] / self.poses as f64)),
+            false => [0.0; 3],
+        };
+        (0..self.last.len()).map(tip).collect()
+    }
 }

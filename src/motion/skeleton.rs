@@ -3,6 +3,9 @@ use super::pose::Pose;
 use super::vector::{Axes, Vec3, add, apply};
 use serde::{Deserialize, Serialize};
 
+/// Longest bone, feet.
+const LONGEST: f64 = 1e6;
+
 /// Joints in the order of the features, which need not be that of the tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Skeleton {
@@ -82,7 +85,8 @@ impl Skeleton {
                 return Some(format!("the parents of {} run in a circle", self.names[joint]));
             }
         }
-        self.offsets.iter().flatten().any(|x| !x.is_finite()).then(|| "an offset is not finite".into())
+        let far = self.offsets.iter().position(|offset| offset.iter().any(|x| x.is_nan() || x.abs() > LONGEST));
+        far.map(|joint| format!("the offset of {} is {:?} feet", self.names[joint], self.offsets[joint]))
     }
 
     /// Forward kinematics: the pose given the place of the hips and the axes of every joint in the world.

@@ -1,8 +1,10 @@
-//! What a person would see in a set's motion: how fast it goes and turns, how feet meet the floor, whether bones and
-//! velocities hold together, and where to look.
+//! What a person would see in a set's motion: how big the body is, how fast it goes and turns, how feet meet the floor,
+//! whether bones and velocities hold together, and where to look.
+mod doubts;
+
 use super::features::{Part, displacement, slot, vector};
-use super::rig::{METRES, Rig, looseness, quantile};
-use super::vector::{Vec3, about_y, apply, length, sub};
+use super::rig::{METRES, MOVING, Rig, quantile};
+use super::vector::{Vec3, about_y, add, apply, apply_inverse, axes_from_yz, dot, length, scale, sub};
 use crate::data::Dataset;
 use serde::Serialize;
 use std::fmt;
@@ -20,10 +22,17 @@ const BELOW: f64 = 0.05;
 const MISMATCH: f64 = 0.005;
 const FAST: f64 = 15.0;
 const SPIN: f64 = 720.0;
+/// The feet of a clip move when the toes' mean speed, as seen from the root, is above this, m/s. Its root never moves, and
+/// its facing never turns, when 95 % of the frames are slower than these, m/s and degrees a second.
+const FEET_MOVE: f64 = 0.1;
+const STILL: f64 = 0.01;
+const STILL_FACING: f64 = 0.5;
 
 /// The motion of a set; `Display` writes it for a person, serde for a program. Lengths are metres.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct View {
+    /// How big the body is, and which way it goes.
+    pub body: Body,
     /// Minutes by speed of the root.
     pub speeds: Vec<SpeedRange>,
     /// Minutes by turn rate.
@@ -32,9 +41,9 @@ pub struct View {
     pub feet: [Foot; 2],
     /// Lowest and highest floor of a clip: the 2 % quantile of its lower toe's height.
     pub clip_floors: [f64; 2],
-    /// The bone whose length varies most.
+    /// The bone whose length varies most within clips.
     pub stretched_bone: Worst,
-    /// The joint that is furthest from where the skeleton has it on its parent.
+    /// The joint whose place on its parent, in the parent's axes, varies most within clips.
     pub loose_joint: Worst,
     /// Root of the mean square of the difference between velocities and the displacements of positions, m a frame.
     pub velocity_error: f64,
@@ -42,6 +51,26 @@ pub struct View {
     pub suspicious: usize,
     /// The worst of them, worst first.
     pub worst: Vec<Moment>,
+    /// What is probably not as it should be, the likely cause and the mend.
+    #[serde(skip)]
+    pub doubts: Vec<String>,
+}
+
+/// How big the body is, and which way it goes. Lengths are metres.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Body {
+    /// Shortest and longest left leg of a clip: hip joint to toe, along the bones.
+    pub legs: [f64; 2],
+    /// Distance of the upper legs from one another.
+    pub hip_width: f64,
+    /// Way that it goes while it moves.
+    pub way: f64,
+    /// Share of the way that is walked forwards, that walked backwards taken off; `None` when there is no way.
+    pub forward: Option<f64>,
+    /// Clips whose feet move while the root never does.
+    pub still_roots: usize,
+    /// Clips whose feet move while the facing never turns.
+    pub still_facings: usize,
 }
 
 /// Time spent in a range of speed.
@@ -111,18 +140,21 @@ impl View {
     pub fn of(set: &Dataset) -> Option<Self> {
         let rig = set.rig.as_ref()?;
         let mut view = View {
+            body: body(set, rig),
             speeds: Vec::new(),
             turns: Vec::new(),
             feet: [0, 1].map(|side| foot(set, rig, side)),
             clip_floors: clip_floors(set, rig),
             stretched_bone: stretched_bone(set, rig),
-            loose_joint: worst(rig, looseness(&rig.skeleton, &set.frames)),
+            loose_joint: loose_joint(set, rig),
             velocity_error: 0.0,
             suspicious: 0,
             worst: Vec::new(),
+            doubts: Vec::new(),
         };
         view.count_minutes(set, rig);
         view.look_for_oddities(set, rig);
+        view.doubts = doubts::of(set, rig, &view);
         Some(view)
     }
 
@@ -213,17 +245,82 @@ fn position(rig: &Rig, frame: &[f32], joint: usize) -> Vec3 {
     vector(frame, slot(Part::Position, joint, rig.skeleton.len()))
 }
 
+/// The length of a joint's bone, feet; 0 without parent.
+fn bone(rig: &Rig, frame: &[f32], joint: usize) -> f64 {
+    let from = |parent| length(sub(position(rig, frame, joint), position(rig, frame, parent)));
+    rig.skeleton.parents[joint].map_or(0.0, from)
+}
+
 fn stretched_bone(set: &Dataset, rig: &Rig) -> Worst {
+    let spread = |joint| within_clips(set, |frame| [bone(rig, frame, joint), 0.0, 0.0]);
+    worst(rig, (0..rig.skeleton.len()).map(spread).collect())
+}
+
+fn loose_joint(set: &Dataset, rig: &Rig) -> Worst {
+    let joints = rig.skeleton.len();
     let spread = |(joint, parent): (usize, &Option<usize>)| {
         let Some(parent) = *parent else { return 0.0 };
-        let long = |frame: &[f32]| length(sub(position(rig, frame, joint), position(rig, frame, parent)));
-        let (mut sum, mut square, mut count) = (0.0, 0.0, 0.0);
-        for length in finite_frames(set).map(long) {
-            (sum, square, count) = (sum + length, square + length * length, count + 1.0);
-        }
-        (square / f64::max(count, 1.0) - (sum / f64::max(count, 1.0)).powi(2)).max(0.0).sqrt()
+        within_clips(set, |frame| {
+            let [y, z] = [Part::AxisY, Part::AxisZ].map(|part| vector(frame, slot(part, parent, joints)));
+            apply_inverse(&axes_from_yz(y, z), sub(position(rig, frame, joint), position(rig, frame, parent)))
+        })
     };
     worst(rig, rig.skeleton.parents.iter().enumerate().map(spread).collect())
+}
+
+/// How far what is measured on a frame is from its mean over the clip: the root of the mean square over all clips.
+fn within_clips(set: &Dataset, measure: impl Fn(&[f32]) -> Vec3) -> f64 {
+    let (mut square, mut count) = (0.0, 0.0);
+    for clip in set.clips() {
+        let seen = clip.map(|at| measure(set.frame(at))).filter(|x| x.iter().all(|x| x.is_finite()));
+        let seen: Vec<Vec3> = seen.collect();
+        let mean = scale(seen.iter().fold([0.0; 3], |sum, x| add(sum, *x)), 1.0 / seen.len().max(1) as f64);
+        square += seen.iter().map(|x| sub(*x, mean)).map(|off| dot(off, off)).sum::<f64>();
+        count += seen.len() as f64;
+    }
+    (square / f64::max(count, 1.0)).sqrt()
+}
+
+fn body(set: &Dataset, rig: &Rig) -> Body {
+    let [up_leg, other] = rig.skeleton.up_legs;
+    let up = |joint: &usize| rig.skeleton.parents[*joint];
+    let leg: Vec<usize> =
+        std::iter::successors(Some(rig.skeleton.toes[0]), up).take_while(|joint| *joint != up_leg).collect();
+    let (mut still_roots, mut still_facings, mut legs) = (0, 0, [f64::INFINITY, f64::NEG_INFINITY]);
+    for clip in set.clips() {
+        let frames = || clip.clone().map(|at| set.frame(at)).filter(|frame| frame.iter().all(|x| x.is_finite()));
+        let long =
+            METRES * quantile(frames().map(|frame| leg.iter().map(|&j| bone(rig, frame, j)).sum()).collect(), 0.5);
+        legs = [legs[0].min(long), legs[1].max(long)];
+        let root = frames().map(|frame| f64::from(frame[0]).hypot(frame[1].into()));
+        let turn = frames().map(|frame| f64::from(frame[2]).abs());
+        let moved = |pair: (&[f32], &[f32])| {
+            rig.skeleton.toes.map(|toe| sub(position(rig, pair.1, toe), position(rig, pair.0, toe)))
+        };
+        let steps: Vec<f64> = frames().zip(frames().skip(1)).flat_map(moved).map(length).collect();
+        let steps = steps.iter().sum::<f64>() / steps.len().max(1) as f64;
+        if METRES * rig.fps * steps > FEET_MOVE {
+            still_roots += usize::from(METRES * rig.fps * quantile(root.collect(), 0.95) < STILL);
+            still_facings += usize::from(rig.fps * quantile(turn.collect(), 0.95).to_degrees() < STILL_FACING);
+        }
+    }
+    let width = |frame: &[f32]| length(sub(position(rig, frame, up_leg), position(rig, frame, other)));
+    let moving = MOVING / METRES / rig.fps;
+    let [mut forward, mut way] = [0.0; 2];
+    for frame in finite_frames(set) {
+        let step = f64::from(frame[0]).hypot(frame[1].into());
+        if step > moving {
+            (forward, way) = (forward + f64::from(frame[0]), way + step);
+        }
+    }
+    Body {
+        legs,
+        hip_width: METRES * quantile(finite_frames(set).map(width).collect(), 0.5),
+        way: METRES * way,
+        forward: (way > 0.0).then(|| forward / way),
+        still_roots,
+        still_facings,
+    }
 }
 
 /// The joint that is worst off, of distances in feet.
@@ -262,6 +359,12 @@ fn velocity_errors(rig: &Rig, before: &[f32], frame: &[f32]) -> Vec<f64> {
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Body { legs: [short, long], hip_width, way, forward, .. } = &self.body;
+        let range = if long - short < 0.01 { String::new() } else { format!("{short:.2} to ") };
+        let forward =
+            forward.map_or(String::new(), |share| format!(", {:.0} % of {way:.0} m walked forwards", 100.0 * share));
+        let width = 100.0 * hip_width;
+        writeln!(f, "body        legs {range}{long:.2} m, upper legs {width:.1} cm apart{forward}")?;
         let speeds: Vec<String> = self
             .speeds
             .iter()
@@ -296,7 +399,7 @@ impl fmt::Display for View {
         let (stretched, loose) = (&self.stretched_bone, &self.loose_joint);
         writeln!(
             f,
-            "bones       lengths vary by {:.2} cm at most ({}), places on the parent by {:.2} cm ({})",
+            "bones       lengths vary by {:.2} cm at most within clips ({}), places on the parent by {:.2} cm ({})",
             100.0 * stretched.off,
             stretched.joint,
             100.0 * loose.off,

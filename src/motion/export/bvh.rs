@@ -1,6 +1,11 @@
 //! BVH: the skeleton as a tree of offsets, then a line of angles a frame. Centimetres, y up, rotations Z X Y.
-use super::Take;
+//!
+//! Some readers take position channels for a joint's place, others add them to its OFFSET: where both are written, one of
+//! them is zero.
+use super::{Take, children};
+use crate::motion::Skeleton;
 use crate::motion::vector::{Axes, Vec3};
+use crate::shown::is_unseen;
 use std::fmt::Write;
 
 /// Centimetres in a foot.
@@ -10,11 +15,26 @@ pub const CENTIMETRES: f64 = 30.48;
 /// centimetres and y is up, whatever the size of the body. All readers pass over them.
 pub const DECLARATION: &str = "HIERARCHY \t \t\n";
 
+/// Names as the file has them, in the skeleton's order. White space would end a name, and readers take brackets, colons and
+/// slashes for other things: these, and what has no picture, become underscores, and a name that is there twice is numbered.
+pub fn names(skeleton: &Skeleton) -> Vec<String> {
+    let plain = |c: char| !(c.is_whitespace() || "{}[]:/".contains(c) || is_unseen(c));
+    let mut names: Vec<String> = Vec::new();
+    for name in &skeleton.names {
+        let name: String = name.trim().chars().map(|c| if plain(c) { c } else { '_' }).collect();
+        let name = if name.is_empty() { "joint".to_owned() } else { name };
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.push(free.expect("numbers do not end"));
+    }
+    names
+}
+
 /// The text of the file. The hips have six channels; other joints three, and six where their place on their parent moves.
 pub fn text(take: &Take) -> String {
     let mut text = String::from(DECLARATION);
     let mut order = Vec::new();
-    joint(&mut text, take, take.skeleton.hips, 0, &mut order);
+    joint(&mut text, take, &names(take.skeleton), take.skeleton.hips, 0, &mut order);
     let seconds = 1.0 / take.fps;
     put(&mut text, format_args!("MOTION\nFrames: {}\nFrame Time: {seconds:.7}\n", take.poses.len()));
     for pose in &take.poses {
@@ -33,20 +53,21 @@ pub fn text(take: &Take) -> String {
 }
 
 /// A joint and those below it; `order` takes them as their channels follow.
-fn joint(text: &mut String, take: &Take, index: usize, depth: usize, order: &mut Vec<usize>) {
+fn joint(text: &mut String, take: &Take, names: &[String], index: usize, depth: usize, order: &mut Vec<usize>) {
     let indent = "\t".repeat(depth);
     let is_hips = index == take.skeleton.hips;
-    let (kind, offset) = if is_hips { ("ROOT", [0.0; 3]) } else { ("JOINT", take.offsets[index]) };
-    // Spaces would end the name.
-    let name = take.skeleton.names[index].split_whitespace().collect::<Vec<_>>().join("_");
-    let channels = if is_hips || take.moving[index] { "6 Xposition Yposition Zposition" } else { "3" };
+    let (kind, name) = (if is_hips { "ROOT" } else { "JOINT" }, &names[index]);
+    let (channels, offset) = match is_hips || take.moving[index] {
+        true => ("6 Xposition Yposition Zposition", [0.0; 3]),
+        false => ("3", take.offsets[index]),
+    };
     put(text, format_args!("{indent}{kind} {name}\n{indent}{{\n{indent}\tOFFSET {}\n", spaced(offset)));
     put(text, format_args!("{indent}\tCHANNELS {channels} Zrotation Xrotation Yrotation\n"));
     order.push(index);
     let mut last = true;
-    for child in take.children(index) {
+    for child in children(take.skeleton, index) {
         last = false;
-        joint(text, take, child, depth + 1, order);
+        joint(text, take, names, child, depth + 1, order);
     }
     if last {
         let tip = spaced(take.tips[index]);

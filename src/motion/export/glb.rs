@@ -1,10 +1,14 @@
 //! Binary glTF 2.0: skeletons that move, each with a skin of one solid a bone, so that any viewer shows a body. Metres,
 //! y up, as the format asks.
-use super::Take;
+use super::{Take, children};
+use crate::data::Dataset;
+use crate::motion::local::{Bones, LocalPose, Means};
 use crate::motion::quaternion::{self, Quaternion};
 use crate::motion::rig::METRES;
 use crate::motion::vector::{Vec3, add, apply, apply_inverse, cross, length, scale, sub, unit};
+use crate::motion::{Rig, Skeleton};
 use serde_json::{Value, json};
+use std::io::{self, Write};
 
 /// Metres between characters that stand side by side.
 const APART: f64 = 1.5;
@@ -21,85 +25,78 @@ const F32: u32 = 5126;
 const VERTICES: u32 = 34962;
 const INDICES: u32 = 34963;
 
-/// The bytes of the file: all motions start together, side by side.
-pub fn bytes(takes: &[Take]) -> Vec<u8> {
-    let mut file = File::default();
-    let mut roots = Vec::new();
-    let mut channels = Vec::new();
-    let mut samplers = Vec::new();
-    for (index, take) in takes.iter().enumerate() {
-        let first = file.nodes.len();
-        roots.push(first);
-        let node = |joint: usize| first + 1 + joint;
-        let aside = APART * (index as f64 - (takes.len() - 1) as f64 / 2.0);
-        file.nodes.push(json!({
-            "name": take.name,
-            "translation": [aside, 0.0, 0.0],
-            "children": [node(take.skeleton.hips)],
-        }));
-        let times: Vec<f32> = (0..take.poses.len()).map(|i| (i as f64 / take.fps) as f32).collect();
-        let times = file.accessor(&times, "SCALAR", F32, None, true);
-        let mut animate = |file: &mut File, joint: usize, path: &str, values: &[f32], kind: &str| {
-            let output = file.accessor(values, kind, F32, None, false);
-            channels.push(json!({"sampler": samplers.len(), "target": {"node": node(joint), "path": path}}));
-            samplers.push(json!({"input": times, "output": output, "interpolation": "LINEAR"}));
-        };
-        for joint in 0..take.skeleton.len() {
-            let turned = rotations(take, joint);
-            let placed: Vec<f32> = take.poses.iter().flat_map(|pose| place(take, joint, pose)).collect();
-            let mut described = json!({
-                "name": take.skeleton.names[joint],
-                "rotation": &turned[..4],
-                "translation": &placed[..3],
-            });
-            let children: Vec<usize> = take.children(joint).map(node).collect();
-            if !children.is_empty() {
-                described["children"] = json!(children);
-            }
-            file.nodes.push(described);
-            animate(&mut file, joint, "rotation", &turned, "VEC4");
-            if joint == take.skeleton.hips || take.moving[joint] {
-                animate(&mut file, joint, "translation", &placed, "VEC3");
+/// A motion in the numbers of the file, told pose by pose: nothing else is held of it.
+pub struct Track<'a> {
+    name: String,
+    skeleton: &'a Skeleton,
+    fps: f64,
+    /// Joints, the hips among them, whose places are written for every frame.
+    moving: Vec<bool>,
+    means: Means,
+    first: Option<LocalPose>,
+    /// Of each joint, [frames, 4].
+    rotations: Vec<Vec<f32>>,
+    last: Vec<Quaternion>,
+    /// Of each joint that moves, [frames, 3], metres.
+    places: Vec<Vec<f32>>,
+}
+
+impl<'a> Track<'a> {
+    /// A motion without a frame yet, of about `frames`, in which only the hips and `moving` joints move on their parents.
+    pub fn new(name: String, rig: &'a Rig, frames: usize, mut moving: Vec<bool>) -> Self {
+        let skeleton = &rig.skeleton;
+        moving[skeleton.hips] = true;
+        Track {
+            name,
+            skeleton,
+            fps: rig.fps,
+            means: Means::new(skeleton),
+            first: None,
+            rotations: (0..skeleton.len()).map(|_| Vec::with_capacity(4 * frames)).collect(),
+            last: vec![[0.0, 0.0, 0.0, 1.0]; skeleton.len()],
+            places: moving.iter().map(|moves| Vec::with_capacity(if *moves { 3 * frames } else { 0 })).collect(),
+            moving,
+        }
+    }
+
+    /// A clip of a set of this rig's frames.
+    pub fn of_clip(set: &Dataset, rig: &'a Rig, clip: usize, bones: Bones) -> Self {
+        let Take { name, poses, moving, .. } = Take::of_clip(set, rig, clip, bones);
+        let mut track = Track::new(name, rig, poses.len(), moving);
+        poses.iter().for_each(|pose| track.push(pose));
+        track
+    }
+
+    /// The next frame. Neighbouring quaternions are in one hemisphere, so that a reader that interpolates takes the short way.
+    pub fn push(&mut self, pose: &LocalPose) {
+        self.first.get_or_insert_with(|| pose.clone());
+        self.means.add(pose);
+        for joint in 0..self.skeleton.len() {
+            let q = quaternion::from_axes(&pose.axes[joint]);
+            let along: f64 = q.iter().zip(self.last[joint]).map(|(a, b)| a * b).sum();
+            let q = if along < 0.0 { q.map(|x| -x) } else { q };
+            self.last[joint] = q;
+            self.rotations[joint].extend(q.map(|x| x as f32));
+            if self.moving[joint] {
+                let place = if joint == self.skeleton.hips { pose.hips } else { pose.offsets[joint] };
+                self.places[joint].extend(metres(place));
             }
         }
-        let joints: Vec<usize> = (0..take.skeleton.len()).map(node).collect();
-        let (mesh, inverse_bind) = file.body(take);
-        let skin = file.skins.len();
-        file.skins.push(json!({
-            "joints": joints,
-            "skeleton": node(take.skeleton.hips),
-            "inverseBindMatrices": inverse_bind,
-        }));
-        // A skin is placed by its joints alone; under another node it would only look as if that moved it.
-        roots.push(file.nodes.len());
-        file.nodes.push(json!({"name": format!("{} body", take.name), "mesh": mesh, "skin": skin}));
     }
-    let animation = json!({"name": "motion", "channels": channels, "samplers": samplers});
-    file.finish(&roots, &animation)
 }
 
-/// The quaternions of a joint, neighbours in one hemisphere, so that a reader that interpolates takes the short way.
-fn rotations(take: &Take, joint: usize) -> Vec<f32> {
-    let mut last: Quaternion = [0.0, 0.0, 0.0, 1.0];
-    let turned = take.poses.iter().flat_map(|pose| {
-        let q = quaternion::from_axes(&pose.axes[joint]);
-        let along: f64 = q.iter().zip(last).map(|(a, b)| a * b).sum();
-        last = if along < 0.0 { q.map(|x| -x) } else { q };
-        last.map(|x| x as f32)
-    });
-    turned.collect()
-}
-
-/// The translation of a joint's node, metres.
-fn place(take: &Take, joint: usize, pose: &crate::motion::local::LocalPose) -> [f32; 3] {
-    let place = if joint == take.skeleton.hips {
-        pose.hips
-    } else if take.moving[joint] {
-        pose.offsets[joint]
-    } else {
-        take.offsets[joint]
-    };
+fn metres(place: Vec3) -> [f32; 3] {
     place.map(|x| (METRES * x) as f32)
+}
+
+/// Writes the file: all motions, each of a frame at least, start together, side by side.
+pub fn write<'a>(tracks: impl ExactSizeIterator<Item = Track<'a>>, out: &mut impl Write) -> io::Result<()> {
+    let mut file = File::default();
+    let count = tracks.len();
+    for (index, track) in tracks.enumerate() {
+        file.add(track, APART * (index as f64 - (count - 1) as f64 / 2.0));
+    }
+    file.finish(out)
 }
 
 /// What is written so far.
@@ -111,9 +108,62 @@ struct File {
     nodes: Vec<Value>,
     meshes: Vec<Value>,
     skins: Vec<Value>,
+    roots: Vec<usize>,
+    channels: Vec<Value>,
+    samplers: Vec<Value>,
 }
 
 impl File {
+    /// Appends a motion, so many metres to the side.
+    fn add(&mut self, track: Track, aside: f64) {
+        let first = self.nodes.len();
+        self.roots.push(first);
+        let node = |joint: usize| first + 1 + joint;
+        let (skeleton, offsets) = (track.skeleton, track.means.offsets());
+        self.nodes.push(json!({
+            "name": track.name,
+            "translation": [aside, 0.0, 0.0],
+            "children": [node(skeleton.hips)],
+        }));
+        let frames = track.rotations[0].len() / 4;
+        let times: Vec<f32> = (0..frames).map(|i| (i as f64 / track.fps) as f32).collect();
+        let times = self.accessor(&times, "SCALAR", F32, None, true);
+        for joint in 0..skeleton.len() {
+            let (turned, placed, still) = (&track.rotations[joint], &track.places[joint], metres(offsets[joint]));
+            let mut described = json!({
+                "name": skeleton.names[joint],
+                "rotation": &turned[..4],
+                "translation": if track.moving[joint] { &placed[..3] } else { &still[..] },
+            });
+            let children: Vec<usize> = children(skeleton, joint).map(node).collect();
+            if !children.is_empty() {
+                described["children"] = json!(children);
+            }
+            self.nodes.push(described);
+            self.animate(node(joint), "rotation", times, turned, "VEC4");
+            if track.moving[joint] {
+                self.animate(node(joint), "translation", times, placed, "VEC3");
+            }
+        }
+        let (mesh, inverse_bind) = self.body(&track);
+        let joints: Vec<usize> = (0..skeleton.len()).map(node).collect();
+        let skin = self.skins.len();
+        self.skins.push(json!({
+            "joints": joints,
+            "skeleton": node(skeleton.hips),
+            "inverseBindMatrices": inverse_bind,
+        }));
+        // A skin is placed by its joints alone; under another node it would only look as if that moved it.
+        self.roots.push(self.nodes.len());
+        self.nodes.push(json!({"name": format!("{} body", track.name), "mesh": mesh, "skin": skin}));
+    }
+
+    fn animate(&mut self, node: usize, path: &str, times: usize, values: &[f32], kind: &str) {
+        let output = self.accessor(values, kind, F32, None, false);
+        self.channels.push(json!({"sampler": self.samplers.len(), "target": {"node": node, "path": path}}));
+        self.samplers.push(json!({"input": times, "output": output, "interpolation": "LINEAR"}));
+    }
+
     /// Appends numbers; the index of their accessor. `bounds` adds their least and greatest values.
     fn accessor<T: bytemuck::NoUninit + Into<f64>>(
         &mut self,
@@ -153,14 +203,15 @@ impl File {
     }
 
     /// The body of a character, bound in its first pose: its mesh, and the accessor of the inverse bind matrices.
-    fn body(&mut self, take: &Take) -> (usize, usize) {
-        let pose = take.poses[0].pose(take.skeleton);
+    fn body(&mut self, track: &Track) -> (usize, usize) {
+        let (skeleton, tips) = (track.skeleton, track.means.tips());
+        let pose = track.first.as_ref().expect("a track has a frame").pose(skeleton);
         let mut body = Body::default();
-        for joint in 0..take.skeleton.len() {
-            if let Some(parent) = take.skeleton.parents[joint] {
+        for joint in 0..skeleton.len() {
+            if let Some(parent) = skeleton.parents[joint] {
                 body.bone(parent, pose.positions[parent], pose.positions[joint]);
             }
-            let tip = apply(&pose.axes[joint], take.tips[joint]);
+            let tip = apply(&pose.axes[joint], tips[joint]);
             body.bone(joint, pose.positions[joint], add(pose.positions[joint], tip));
         }
         // A joint's inverse: world to its axes, column by column.
@@ -172,7 +223,7 @@ impl File {
             let last = [away[0], away[1], away[2], 1.0];
             columns.into_iter().chain([last]).flatten().map(|x| x as f32)
         };
-        let inverses: Vec<f32> = (0..take.skeleton.len()).flat_map(inverse).collect();
+        let inverses: Vec<f32> = (0..skeleton.len()).flat_map(inverse).collect();
         let inverses = self.accessor(&inverses, "MAT4", F32, None, false);
         let primitive = json!({
             "attributes": {
@@ -184,16 +235,16 @@ impl File {
             "indices": self.accessor(&body.indices, "SCALAR", U32, Some(INDICES), false),
             "material": 0,
         });
-        self.meshes.push(json!({"name": format!("{} body", take.name), "primitives": [primitive]}));
+        self.meshes.push(json!({"name": format!("{} body", track.name), "primitives": [primitive]}));
         (self.meshes.len() - 1, inverses)
     }
 
     /// The file: header, JSON chunk, binary chunk.
-    fn finish(self, roots: &[usize], animation: &Value) -> Vec<u8> {
+    fn finish(self, out: &mut impl Write) -> io::Result<()> {
         let document = json!({
             "asset": {"version": "2.0", "generator": concat!("mvae-fast ", env!("CARGO_PKG_VERSION"))},
             "scene": 0,
-            "scenes": [{"nodes": roots}],
+            "scenes": [{"nodes": self.roots}],
             "nodes": self.nodes,
             "meshes": self.meshes,
             "skins": self.skins,
@@ -201,7 +252,7 @@ impl File {
                 "name": "body",
                 "pbrMetallicRoughness": {"baseColorFactor": [0.85, 0.62, 0.35, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.8},
             }],
-            "animations": [animation],
+            "animations": [{"name": "motion", "channels": self.channels, "samplers": self.samplers}],
             "buffers": [{"byteLength": self.binary.len()}],
             "bufferViews": self.views,
             "accessors": self.accessors,
@@ -209,14 +260,13 @@ impl File {
         let mut text = serde_json::to_vec(&document).expect("plain values");
         text.resize(text.len().next_multiple_of(4), b' ');
         let length = 12 + 8 + text.len() + 8 + self.binary.len();
-        let mut bytes = Vec::with_capacity(length);
+        let size = u32::try_from(length).map_err(|_| io::Error::other("a .glb holds 4 GiB at most, write several"))?;
         let put = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-        bytes.extend(put(&[u32::from_le_bytes(*b"glTF"), 2, length as u32]));
-        bytes.extend(put(&[text.len() as u32, u32::from_le_bytes(*b"JSON")]));
-        bytes.extend(text);
-        bytes.extend(put(&[self.binary.len() as u32, u32::from_le_bytes(*b"BIN\0")]));
-        bytes.extend(self.binary);
-        bytes
+        out.write_all(&put(&[u32::from_le_bytes(*b"glTF"), 2, size]))?;
+        out.write_all(&put(&[text.len() as u32, u32::from_le_bytes(*b"JSON")]))?;
+        out.write_all(&text)?;
+        out.write_all(&put(&[self.binary.len() as u32, u32::from_le_bytes(*b"BIN\0")]))?;
+        out.write_all(&self.binary)
     }
 }
 

@@ -2,9 +2,9 @@
 pub mod bvh;
 pub mod glb;
 
-use super::local::{Bones, LocalPose};
+use super::local::{Bones, LocalPose, Means};
 use super::vector::{Vec3, length, sub};
-use super::{Rig, Skeleton, local, world};
+use super::{Rig, Skeleton, world};
 use crate::data::Dataset;
 
 /// A joint whose place on its parent moves by more than this over a motion is written with its places, feet (0.03 mm).
@@ -24,7 +24,7 @@ pub struct Take<'a> {
     pub offsets: Vec<Vec3>,
     /// Whether that place moves; never for the hips.
     pub moving: Vec<bool>,
-    /// Ends of the last bones, see [`local::tips`].
+    /// Ends of the last bones, see [`Means::tips`].
     pub tips: Vec<Vec3>,
 }
 
@@ -32,15 +32,11 @@ impl<'a> Take<'a> {
     /// A motion of the rig's skeleton.
     pub fn new(name: String, rig: &'a Rig, poses: Vec<LocalPose>) -> Self {
         let skeleton = &rig.skeleton;
-        let mean = |joint: usize| {
-            let sum =
-                poses.iter().fold([0.0; 3], |sum: Vec3, pose| std::array::from_fn(|i| sum[i] + pose.offsets[joint][i]));
-            sum.map(|x| x / poses.len() as f64)
-        };
-        let offsets: Vec<Vec3> = (0..skeleton.len()).map(mean).collect();
+        let mut means = Means::new(skeleton);
+        poses.iter().for_each(|pose| means.add(pose));
+        let (offsets, tips) = (means.offsets(), means.tips());
         let moves = |joint: usize| poses.iter().any(|pose| length(sub(pose.offsets[joint], offsets[joint])) > RIGID);
         let moving = (0..skeleton.len()).map(moves).collect();
-        let tips = local::tips(skeleton, &poses);
         Take { name, skeleton, fps: rig.fps, poses, offsets, moving, tips }
     }
 
@@ -51,9 +47,9 @@ impl<'a> Take<'a> {
         let name = set.clip_names.get(clip).cloned().unwrap_or_else(|| format!("clip {clip}"));
         Take::new(name, rig, local)
     }
+}
 
-    /// The children of a joint, in order.
-    fn children(&self, joint: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..self.skeleton.len()).filter(move |&child| self.skeleton.parents[child] == Some(joint))
-    }
+/// The children of a joint, in order.
+fn children(skeleton: &Skeleton, joint: usize) -> impl Iterator<Item = usize> + '_ {
+    (0..skeleton.len()).filter(move |&child| skeleton.parents[child] == Some(joint))
 }
