@@ -162,7 +162,8 @@ fn names_that_a_bvh_cannot_hold_are_written_otherwise_and_stay_apart() {
     let file = bvh_anim::from_str(&bvh::text(&Take::of_clip(&set, &rig, 0, Bones::Given))).unwrap();
     let mut read: Vec<String> = file.joints().map(|joint| joint.data().name().to_string()).collect();
     let mut names = names;
-    (read.sort(), names.sort());
+    read.sort();
+    names.sort();
     assert_eq!(read, names);
 }
 

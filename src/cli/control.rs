@@ -46,7 +46,7 @@ pub enum ControlCommand {
     #[command(after_help = EXAMPLES)]
     Train(Box<TrainArgs>),
     /// Measure a trained policy beside latents from the prior
-    Eval(EvalArgs),
+    Eval(Box<EvalArgs>),
     /// Say which tasks there are
     List,
 }

@@ -128,8 +128,8 @@ impl File {
         let frames = track.rotations[0].len() / 4;
         let times: Vec<f32> = (0..frames).map(|i| (i as f64 / track.fps) as f32).collect();
         let times = self.accessor(&times, "SCALAR", F32, None, true);
-        for joint in 0..skeleton.len() {
-            let (turned, placed, still) = (&track.rotations[joint], &track.places[joint], metres(offsets[joint]));
+        for (joint, offset) in offsets.into_iter().enumerate() {
+            let (turned, placed, still) = (&track.rotations[joint], &track.places[joint], metres(offset));
             let mut described = json!({
                 "name": skeleton.names[joint],
                 "rotation": &turned[..4],
@@ -207,11 +207,11 @@ impl File {
         let (skeleton, tips) = (track.skeleton, track.means.tips());
         let pose = track.first.as_ref().expect("a track has a frame").pose(skeleton);
         let mut body = Body::default();
-        for joint in 0..skeleton.len() {
+        for (joint, tip) in tips.into_iter().enumerate() {
             if let Some(parent) = skeleton.parents[joint] {
                 body.bone(parent, pose.positions[parent], pose.positions[joint]);
             }
-            let tip = apply(&pose.axes[joint], tips[joint]);
+            let tip = apply(&pose.axes[joint], tip);
             body.bone(joint, pose.positions[joint], add(pose.positions[joint], tip));
         }
         // A joint's inverse: world to its axes, column by column.
