@@ -4,12 +4,16 @@ mod clip;
 use super::features;
 use super::joint_map::JointMap;
 use super::rig::{self, METRES, Rig};
+use super::source::Note;
 use super::source::expmap::ExpmapSkeleton;
+pub use super::source::open::EXPANSION;
 use super::source::open::{self, Source};
 use super::units::{Unit, Up};
-use crate::data::Dataset;
+use crate::data::{Dataset, counted};
 use crate::{Error, Result};
-use clip::{Clip, Conventions};
+pub use clip::RATES;
+use clip::{About, Clip, Conventions};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -22,6 +26,10 @@ const TOE_HEIGHTS: std::ops::Range<f64> = -0.01 / METRES..0.15 / METRES;
 const TOE_HEIGHT: f64 = 0.03 / METRES;
 /// A joint further than this from where the skeleton has it, feet, rms, is said.
 const LOOSE: f64 = 0.01 / METRES;
+
+/// Faster than any walk or run, m/s: the median and the 95 % quantile of the root's speed, and the 95 % quantile of the toes'.
+/// Runners go at 4 to 5, sprinters' toes at 10.
+const TOO_FAST: [f64; 3] = [5.5, 8.0, 12.0];
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -36,8 +44,14 @@ pub struct Options {
     pub units: Option<Unit>,
     /// The files' axis that points up; guessed from where the hips are above the toes.
     pub up: Option<Up>,
-    /// Frames left out at the start of each file; when not given, the first one where it is an inserted pose.
+    /// Frames left out at the start of each file; when not given, inserted poses and what rings beside them.
     pub skip_first: Option<usize>,
+    /// The same at the end.
+    pub skip_last: Option<usize>,
+    /// Frames a second of the files, whatever they say.
+    pub source_fps: Option<f64>,
+    /// Times its size that a compressed file grows to at most ([`EXPANSION`] is usual).
+    pub expansion: u64,
     /// Whether the files' floor (y = 0) is kept as it is.
     pub keep_floor: bool,
     /// Whether to add every clip left-right mirrored.
@@ -128,12 +142,10 @@ struct Taken {
 #[derive(Default)]
 struct Summary {
     sources: Vec<String>,
-    /// Clips whose first frame was found to be an inserted pose.
-    inserted: usize,
-    /// Clips whose position channels were added to the offsets.
-    added: usize,
-    /// The files' frame rates.
-    rates: Vec<f64>,
+    /// What there is to say of each file's frames.
+    files: Vec<About>,
+    /// The speeds of each ([`Clip::speeds`]).
+    speeds: Vec<[f64; 3]>,
     /// Shortest and longest leg, feet.
     legs: Option<(f64, f64)>,
 }
@@ -150,13 +162,10 @@ impl Taken {
             Ok(clip) => clip,
             Err(error) => return self.refused.push(error),
         };
-        let Summary { sources, inserted, added, rates, legs } = &mut self.summary;
+        let Summary { sources, files, speeds, legs } = &mut self.summary;
         sources.push(source.name.clone());
-        *inserted += usize::from(clip.inserted);
-        *added += usize::from(clip.added);
-        if !rates.contains(&clip.rate) {
-            rates.push(clip.rate);
-        }
+        files.push(clip.file);
+        speeds.push(clip.speeds);
         let (shortest, longest) = legs.unwrap_or((clip.leg, clip.leg));
         *legs = Some((shortest.min(clip.leg), longest.max(clip.leg)));
         self.set.frames.extend_from_slice(&clip.frames);
@@ -193,20 +202,51 @@ fn read_in_order(sources: &[Source], options: &Options, conventions: &Convention
 impl Summary {
     fn said(&self, options: &Options) -> Vec<String> {
         let mut said = Vec::new();
-        let rates: Vec<String> = self.rates.iter().map(|rate| format!("{rate:.6}")).collect();
-        let rates: Vec<&str> = rates.iter().map(|rate| rate.trim_end_matches('0').trim_end_matches('.')).collect();
-        if self.rates != [options.fps] {
+        let mut rates: Vec<f64> = self.files.iter().map(|file| file.rate).collect();
+        rates.sort_by(f64::total_cmp);
+        rates.dedup();
+        if rates != [options.fps] {
+            let rates: Vec<String> = rates.iter().map(|rate| short(*rate)).collect();
             said.push(format!("frame rate: {} in the files, resampled to {}", rates.join(", "), options.fps));
         }
-        match (options.skip_first, self.inserted) {
-            (Some(0), _) | (None, 0) => {}
-            (Some(skipped), _) => said.push(format!("first frames: {skipped} of each file left out")),
-            (None, found) => {
-                said.push(format!("first frame: an inserted pose in {found} files, left out (--skip-first)"))
+        let taken = |file: &About| options.source_fps.is_none() && (file.frame_time * file.rate - 1.0).abs() > 5e-4;
+        let odd: BTreeMap<String, f64> =
+            self.files.iter().filter(|file| taken(file)).map(|file| (file.frame_time.to_string(), file.rate)).collect();
+        said.extend(odd.iter().map(|(time, rate)| {
+            format!("frame time: {time} s is taken for that of {} frames a second (--source-fps)", short(*rate))
+        }));
+        for (end, name, given) in [(0, "first", options.skip_first), (1, "last", options.skip_last)] {
+            let files = self.sources.iter().zip(&self.files).filter(|(_, file)| file.left_out[end] > 0);
+            let list: Vec<String> = files.map(|(name, file)| format!("{} of {name}", file.left_out[end])).collect();
+            match given {
+                _ if list.is_empty() => {}
+                Some(count) => said.push(format!("{name} frames: {count} of each file left out")),
+                None => said.push(format!(
+                    "{name} frames: not of the motion in {}, left out (--skip-{name}): {}",
+                    counted(list.len(), "file"),
+                    some(&list)
+                )),
             }
         }
-        if self.added > 0 {
-            said.push(format!("position channels: always 0 in {} files, so added to the offsets there", self.added));
+        let mut notes: BTreeMap<Note, Vec<String>> = BTreeMap::new();
+        for (name, file) in self.sources.iter().zip(&self.files) {
+            file.notes.iter().for_each(|note| notes.entry(*note).or_default().push(name.clone()));
+        }
+        for (note, files) in &notes {
+            let which = if files.len() == self.sources.len() { "all files".into() } else { some(files) };
+            said.push(format!("{note}: {which}"));
+        }
+        let fast = |speeds: &[f64; 3]| speeds.iter().zip(TOO_FAST).any(|(speed, most)| *speed > most);
+        let fast: Vec<usize> = (0..self.speeds.len()).filter(|&file| fast(&self.speeds[file])).collect();
+        if let Some(&worst) = fast.iter().max_by(|a, b| self.speeds[**a][0].total_cmp(&self.speeds[**b][0])) {
+            let [median, q95, toes] = self.speeds[worst];
+            said.push(format!(
+                "warning: {} faster than any walk or run: {} goes at {median:.1} m/s in the median, {q95:.1} in the 95 % \
+                 quantile, its toes at {toes:.1}, as its header says {} frames a second; if that is wrong give --source-fps N",
+                counted(fast.len(), "file"),
+                self.sources[worst],
+                short(self.files[worst].rate)
+            ));
         }
         if let Some((shortest, longest)) = self.legs
             && longest > 1.005 * shortest
@@ -216,6 +256,20 @@ impl Summary {
         }
         said
     }
+}
+
+/// A number without zeros at its end.
+fn short(number: f64) -> String {
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The first of a list, and how many more there are.
+fn some(list: &[String]) -> String {
+    const MOST: usize = 5;
+    let more = list.len().saturating_sub(MOST);
+    let shown = list[..list.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 /// Moves clips whose floor differs from the others' up or down, and says so.
