@@ -1,19 +1,32 @@
 //! Tells the crate which commit it was built from (`MVAE_GIT_COMMIT`), when it is built inside a git checkout; compiles the
-//! kernels to PTX when there is an nvcc; and with the feature `simt` compiles them for the host.
+//! kernels for GPUs when there is an nvcc; and with the feature `simt` compiles them for the host.
 //!
 //! nvcc is `$NVCC`, or in `$CUDA_HOME/bin`, `$CUDA_PATH/bin`, on the PATH, or where Python packages put it
 //! (`site-packages/nvidia/cu13/bin`). `NVCC=` (empty) means none. No GPU is looked for.
+//!
+//! Any device can take PTX, which its driver compiles. Machine code for the devices of [`READY`] is
+//! made besides in a release, or for those that `$MVAE_CUBINS` lists (`80 90a`; empty: none): it
+//! takes a processor two minutes.
+use flate2::{Compression, write::ZlibEncoder};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{env, fs};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, thread};
 
-/// Images for GPUs, each with its architecture and file: all kernels for the lowest architecture that is served, and for the first
-/// one on which launches may start early; and apart from them, as it takes long to compile, the kernel that runs them all.
-const IMAGES: [(&str, &str, &[&str]); 3] = [
-    ("compute_80", "kernels.ptx", &["-DNO_GRID_KERNELS"]),
-    ("compute_90", "kernels_90.ptx", &["-DNO_GRID_KERNELS"]),
-    ("compute_80", "run_plan.ptx", &["-DONLY_GRID_KERNELS"]),
+/// PTX: the module, the lowest architecture that is served, and which kernels (`MAKE` in
+/// `kernels/simt.cuh`). Launches may start early from 9.0 on. The kernels that run all others, one
+/// a precision, take long to compile: those come first.
+const PTX: [(&str, u32, &str); 4] = [
+    ("run_plan_bf16x3", 80, "-DMAKE=4"),
+    ("run_plan", 80, "-DMAKE=2"),
+    ("kernels", 90, "-DMAKE=1"),
+    ("kernels", 80, "-DMAKE=1"),
 ];
+
+/// Devices that machine code is made for: A100, consumer cards of two generations, H100 and H200.
+const READY: &str = "80 89 90a 120";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -112,43 +125,129 @@ fn numbers(files: &[PathBuf]) -> String {
     format!("&{:?}\n", names.collect::<Vec<_>>())
 }
 
-/// Writes the images, empty without nvcc; those that were made from the same before, which a new commit does not change,
-/// stay. A kernel that does not compile fails the build.
+/// Something that nvcc makes of something, both files of the build folder.
+struct Job {
+    /// Of images, `compute_80` or `sm_90a`.
+    architecture: String,
+    module: &'static str,
+    from: PathBuf,
+    to: PathBuf,
+    flags: Vec<String>,
+}
+
+/// Writes the images and a table of them, which is empty without nvcc. A kernel that does not
+/// compile fails the build.
 fn compile_for_gpus(kernels: &Path, out: &Path) {
-    let Some(nvcc) = find_nvcc() else {
-        return IMAGES.iter().for_each(|(_, ptx, _)| fs::write(out.join(ptx), "").expect("a writable build folder"));
+    println!("cargo::rerun-if-env-changed=MVAE_CUBINS");
+    let mut images = String::new();
+    if let Some(nvcc) = find_nvcc() {
+        println!("cargo::rerun-if-changed={}", nvcc.display());
+        let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
+        let ready = env::var("MVAE_CUBINS").unwrap_or(if release { READY.into() } else { String::new() });
+        let (ptx, cubins) =
+            (ptx(kernels, out), ready.split_whitespace().flat_map(|of| cubins(of, out)).collect::<Vec<_>>());
+        let sources = sources(kernels, &nvcc);
+        [&ptx, &cubins].into_iter().for_each(|jobs| all(&nvcc, jobs, &sources));
+        for Job { module, architecture, to, .. } in ptx.iter().chain(&cubins) {
+            let bytes = format!("include_bytes!({:?})", compressed(to));
+            images += &format!("Image {{ module: {module:?}, architecture: {architecture:?}, bytes: {bytes} }},\n");
+        }
+        println!("cargo::rustc-env=MVAE_NVCC={}", nvcc.display());
+        println!("cargo::rustc-env=MVAE_CUDA={}", release_of(&nvcc));
+    }
+    fs::write(out.join("images.rs"), format!("&[\n{images}]\n")).expect("a writable build folder");
+}
+
+fn ptx(kernels: &Path, out: &Path) -> Vec<Job> {
+    let job = |(module, lowest, make): (&'static str, u32, &str)| Job {
+        architecture: format!("compute_{lowest}"),
+        module,
+        from: out.join("kernels.cu"),
+        to: out.join(format!("{module}.compute_{lowest}.ptx")),
+        flags: ["-ptx", "-std=c++17", "-O3", "-Werror", "all-warnings", make, "-I", &kernels.display().to_string()]
+            .map(String::from)
+            .into(),
     };
-    println!("cargo::rerun-if-changed={}", nvcc.display());
-    let sources = sources(kernels, &nvcc);
-    for (architecture, ptx, flags) in IMAGES {
-        let mut command = Command::new(&nvcc);
-        command
-            .args(["-ptx", "-std=c++17", "-O3", "-arch", architecture, "-Werror", "all-warnings"])
-            .args(flags)
-            .arg("-I")
-            .arg(kernels)
-            .arg(out.join("kernels.cu"))
-            .arg("-o")
-            .arg(out.join(ptx));
-        let (note, from) = (out.join(ptx).with_extension("from"), format!("{command:?}\n{sources}"));
-        let there = fs::metadata(out.join(ptx)).is_ok_and(|image| image.len() > 0);
-        if there && fs::read_to_string(&note).is_ok_and(|before| before == from) {
-            continue;
+    PTX.map(job).into()
+}
+
+/// Machine code for an architecture, of the PTX that a driver would take there.
+fn cubins(of: &str, out: &Path) -> Vec<Job> {
+    let number: u32 =
+        of.trim_end_matches('a').parse().unwrap_or_else(|_| panic!("MVAE_CUBINS is {of}, expected 80 90a"));
+    let mut jobs: Vec<Job> = Vec::new();
+    for (module, lowest, _) in PTX.into_iter().filter(|(_, lowest, _)| *lowest <= number) {
+        if jobs.iter().all(|job| job.module != module) {
+            jobs.push(Job {
+                architecture: format!("sm_{of}"),
+                module,
+                from: out.join(format!("{module}.compute_{lowest}.ptx")),
+                to: out.join(format!("{module}.sm_{of}.cubin")),
+                flags: vec!["-cubin".into()],
+            });
+        }
+    }
+    jobs
+}
+
+/// Does all jobs, as many at a time as cargo allows.
+fn all(nvcc: &Path, jobs: &[Job], sources: &str) {
+    let at_once = env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(1);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            job.run(nvcc, sources);
+        }
+    };
+    thread::scope(|scope| (0..at_once.min(jobs.len())).for_each(|_| drop(scope.spawn(work))));
+}
+
+impl Job {
+    /// Makes the file, unless it was made from the same before, which a new commit does not change.
+    fn run(&self, nvcc: &Path, sources: &str) {
+        let mut command = Command::new(nvcc);
+        command.args(&self.flags).args(["-arch", &self.architecture]).arg(&self.from).arg("-o").arg(&self.to);
+        let mut hasher = DefaultHasher::new();
+        fs::read(&self.from).expect("made before").hash(&mut hasher);
+        let (note, from) = (beside(&self.to, "from"), format!("{command:?}\n{}\n{sources}", hasher.finish()));
+        if self.to.is_file() && fs::read_to_string(&note).is_ok_and(|before| before == from) {
+            return;
         }
         let _ = fs::remove_file(&note);
         match command.output() {
             Ok(output) if output.status.success() => fs::write(note, from).expect("a writable build folder"),
-            Ok(output) => {
-                let text = [output.stdout, output.stderr].concat();
+            Ok(Output { stdout, stderr, .. }) => {
+                let text = [stdout, stderr].concat();
                 panic!("{} failed; NVCC= builds without it:\n{}", nvcc.display(), String::from_utf8_lossy(&text));
             }
             Err(error) => panic!("{} does not run: {error}; NVCC= builds without it", nvcc.display()),
         }
     }
-    let ptxas = nvcc.with_file_name("ptxas");
-    if ptxas.is_file() {
-        println!("cargo::rustc-env=MVAE_PTXAS={}", ptxas.display());
+}
+
+/// The file of this name with one more extension.
+fn beside(file: &Path, extension: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{extension}", file.display()))
+}
+
+/// The file that holds a file's bytes compressed, made if it is not newer.
+fn compressed(file: &Path) -> PathBuf {
+    let to = beside(file, "z");
+    let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    if time(&to) <= time(file) {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&fs::read(file).expect("just made")).expect("memory takes every write");
+        fs::write(&to, encoder.finish().expect("memory takes every write")).expect("a writable build folder");
     }
+    to
+}
+
+/// The CUDA of an nvcc: `13.0`.
+fn release_of(nvcc: &Path) -> String {
+    let output = Command::new(nvcc).arg("--version").output().ok().map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&output).into_owned();
+    let release = text.split_once("release ").and_then(|(_, rest)| rest.split(',').next());
+    release.unwrap_or("of unknown version").to_owned()
 }
 
 /// All that an image depends on but the command: which nvcc, and the text of the folder.
@@ -193,24 +292,37 @@ mod simt {
         println!("cargo::rerun-if-changed=tests/planted");
         let planted = kernels(&root.join("tests/planted"));
         let (mut declarations, mut arms) = (String::new(), String::new());
-        for Made { mut name, precision, .. } in files.iter().chain(&planted).flat_map(|file| made(file)) {
+        for Made { mut name, precision, args, .. } in files.iter().chain(&planted).flat_map(|file| made(file)) {
             if let Some(precision) = precision {
                 name = format!("{name}_{precision}");
             }
             let function = format!("fn {name}_kernel(arguments: *const u8, at: *const Where, shared: *mut u8);");
             writeln!(declarations, "    {function}\n    static {name}_layout: [u64; 4];").expect("strings grow");
-            let kernel = format!("Kernel {{ run: {name}_kernel, layout: unsafe {{ &{name}_layout }} }}");
+            let layout = format!("layout: unsafe {{ &{name}_layout }}, arguments: \"{args}\"");
+            let kernel = format!("Kernel {{ run: {name}_kernel, {layout} }}");
             writeln!(arms, "        \"{name}\" => {kernel},").expect("strings grow");
         }
+        let (mut structs, mut offsets) = (String::new(), String::from("#include <cstddef>\nextern \"C\" {\n"));
+        for (name, fields) in ["kernels", "tests/planted"].iter().flat_map(|folder| mirrored(&root.join(folder))) {
+            let list = format!("{name}_fields[{}][2]", fields.len());
+            let places = fields.iter().map(|field| format!("{{offsetof({name}, {field}), sizeof({name}::{field})}}"));
+            let places = places.collect::<Vec<_>>().join(", ");
+            writeln!(offsets, "extern const u64 {list};\nconst u64 {list} = {{{places}}};").expect("strings grow");
+            writeln!(declarations, "    static {name}_fields: [[u64; 2]; {}];", fields.len()).expect("strings grow");
+            writeln!(structs, "    (\"{name}\", &{fields:?}, || unsafe {{ &{name}_fields }}),").expect("strings grow");
+        }
+        offsets += "}\n";
         let table = format!(
             "#[allow(non_upper_case_globals)]\nunsafe extern \"C\" {{\n{declarations}}}\n\
-             fn find(name: &str) -> Option<Kernel> {{\n    Some(match name {{\n{arms}        _ => return None,\n    }})\n}}\n"
+             fn find(name: &str) -> Option<Kernel> {{\n    Some(match name {{\n{arms}        _ => return None,\n    }})\n}}\n\
+             type Struct = (&'static str, &'static [&'static str], fn() -> &'static [[u64; 2]]);\n\
+             const STRUCTS: &[Struct] = &[\n{structs}];\n"
         );
         fs::write(out.join("simt_kernels.rs"), table).expect("a writable build folder");
         let source = out.join("simt.cpp");
         let text =
             unity(files) + &planted.iter().map(|file| format!("#include \"{}\"\n", file.display())).collect::<String>();
-        fs::write(&source, text).expect("a writable build folder");
+        fs::write(&source, text + &offsets).expect("a writable build folder");
         let mut build = cc::Build::new();
         build.cpp(true).std("c++17").opt_level(2).debug(false).warnings(true).include(root.join("kernels"));
         build.flag_if_supported("-ffp-contract=off").file(source);
@@ -219,5 +331,30 @@ mod simt {
             println!("cargo::rustc-link-lib=dylib=asan");
         }
         build.compile("mvae_simt");
+    }
+
+    /// The structs of a folder that Rust has, too, field for field, and the names of their fields.
+    fn mirrored(folder: &Path) -> Vec<(String, Vec<String>)> {
+        let files = fs::read_dir(folder).into_iter().flatten().map(|file| file.expect("a readable folder").path());
+        let texts = files.map(|file| fs::read_to_string(file).expect("a readable kernel"));
+        let mut all: Vec<_> = texts.flat_map(|text| structs(&text)).collect();
+        all.sort();
+        all
+    }
+
+    fn structs(text: &str) -> Vec<(String, Vec<String>)> {
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let of_text = |text: &str| {
+            let (name, rest) = text.split_once(" {")?;
+            let (comment, rest) = rest.split_once('\n')?;
+            let code = rest.split_once("\n};")?.0.lines().map(|line| line.split("//").next().unwrap_or_default());
+            let code = code.collect::<Vec<_>>().join(" ");
+            // What stands last before a comma or the end of a declaration, without the numbers of an array.
+            let names = code.split([',', ';']).map(|one| one.split('[').next().unwrap_or_default().trim());
+            let names = names.filter(|one| !one.is_empty()).map(|one| one.rsplit(|c| !is_name(c)).next());
+            let names = names.flatten().map(str::to_owned).collect();
+            comment.contains("// field for field").then(|| (name.to_owned(), names))
+        };
+        text.split("\nstruct ").skip(1).filter_map(of_text).collect()
     }
 }

@@ -50,9 +50,9 @@ fn bench(
     let (mut step, mut optimizer, mut update) = (Times::default(), Times::default(), Times::default());
     for number in 0..=updates {
         let begun = Instant::now();
-        rollout(&mut run)?;
+        rollout(&mut run, &|| false)?;
         if updates > 0 {
-            learn(&mut run)?;
+            learn(&mut run, &|| false)?;
         }
         if number > 0 {
             update.add(begun.elapsed().as_secs_f64() * 1e6);

@@ -1,8 +1,12 @@
 #!/bin/sh
-# Checks and measures mvae-fast on a machine with an NVIDIA GPU, in one call of under 8 minutes; no Rust, no network. Run from
-# target/gpu/, which benches/gpu-pack.sh makes. Needs Python; PyTorch, JAX, nvcc and compute-sanitizer are used where found.
-#   sh gpu.sh                            everything; results in $OUT (default: results/ beside this file)
+# Checks and measures mvae-fast on a machine with an NVIDIA GPU, in one call of at most 9 minutes; no Rust, no network. Run
+# from target/gpu/, which benches/gpu-pack.sh makes. Needs Python; PyTorch, JAX, ncu and compute-sanitizer are used where found.
+#   sh gpu.sh                            everything; three files in $OUT (default: results/ beside this file)
 #   PARTS="steps peers" sh gpu.sh        only parts whose names begin so
-#   DEVICE=cpu sh gpu.sh                 a rehearsal without a GPU: what needs one fails or is skipped, the rest runs, and may
-#                                        take longer ($BUDGET seconds in all: 465 with a GPU, 3600 without); STEPS=64 shortens it
-cd "$(dirname "$0")" && exec "${PYTHON:-python3}" gpu/gpu.py
+#   BUDGET=300 sh gpu.sh                 refused where the parts' limits add up to more seconds
+#   FAKE=1 sh gpu.sh                     a rehearsal on this machine, of a pack that was made with FAKE=1: every part, small
+set -eu
+cd "$(dirname "$0")"
+python=${PYTHON:-python3}
+[ ! -f pack.tar.xz ] || "$python" -c 'import tarfile; tarfile.open("pack.tar.xz").extractall(filter="tar")'
+exec "$python" gpu/gpu.py

@@ -10,6 +10,7 @@ use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::ops::case::{Case, cases};
 use mvae_fast::plan::Plan;
 use serde_json::json;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 use timer::{Options, Times};
 
@@ -18,8 +19,6 @@ mod timer;
 const RUNS: usize = 200;
 /// Long enough for the operating system to give each thread a core.
 const WARM_UP: Duration = Duration::from_millis(20);
-/// Runs of what takes no time.
-const MOST_WARM_UP: usize = 1_000;
 
 /// A backend, and what it is measured by.
 struct Bench<'a> {
@@ -27,6 +26,8 @@ struct Bench<'a> {
     backend: &'a dyn Backend,
     threads: usize,
     roofs: Option<(f64, f64)>,
+    /// Whether something was run yet.
+    is_warm: Cell<bool>,
 }
 
 impl Bench<'_> {
@@ -54,13 +55,11 @@ impl Bench<'_> {
     ) -> Result<()> {
         let mut times = Times::default();
         let (start, together) = (Instant::now(), self.options.together());
-        for _ in 0..MOST_WARM_UP {
-            memory.repeat(plan, together)?;
-            if start.elapsed() > WARM_UP {
-                break;
-            }
+        let warm_up = if self.is_warm.replace(true) { WARM_UP } else { WARM_UP.max(self.options.warm_up()) };
+        while start.elapsed() < warm_up {
+            self.backend.seconds(&mut || memory.repeat(plan, together))?;
         }
-        for _ in 0..RUNS {
+        for _ in 0..if self.options.small { 2 } else { RUNS } {
             times.add(self.backend.seconds(&mut || memory.repeat(plan, together))? * 1e6 / together as f64);
         }
         let (gflops, gbs) = (flops / times.median() / 1e3, bytes as f64 / times.median() / 1e3);
@@ -95,7 +94,8 @@ fn main() -> Result<()> {
         .iter()
         .map(|(threads, backend)| {
             let (threads, backend) = (*threads, backend.as_ref());
-            Bench { options: &options, backend, threads, roofs: options.roofs(threads) }
+            let is_warm = Cell::new(false);
+            Bench { options: &options, backend, threads, roofs: options.roofs(threads), is_warm }
         })
         .collect();
     for bench in benches.iter().filter(|_| !options.json) {

@@ -2,6 +2,9 @@
 //! it, and what each call of its plan takes. `cargo bench --bench step [-- VARIANT] [THREADS] [--device cuda --engine graph
 //! --precision bf16x3] [--json]` (see [`timer::Options`]); medians (10th .. 90th percentile) of one run. `STEPS` sets how
 //! many are timed (1600).
+//!
+//! `--soak N` takes N steps twice from the same start instead and compares every bit: a barrier or
+//! fence that is missing shows once in many steps. `--small` takes a tiny model, to rehearse.
 use clap::{Parser, ValueEnum};
 use mvae_fast::Result;
 use mvae_fast::arena::Arena;
@@ -19,24 +22,53 @@ use timer::{Options, Times};
 
 mod timer;
 
-const BATCH: usize = 64;
 /// As in the peers' own synthetic set, about 11 minutes.
 const FRAMES: usize = 20_000;
 const ROLLOUT: usize = 8;
-const MINIBATCHES: usize = 8;
-/// Rollouts before the first that is timed.
-const WARM_UP: usize = 5;
-/// Steps that are timed call by call.
-const RUNS: usize = 200;
 
-fn model(variant: Variant) -> ModelConfig {
+/// How much is run of what.
+#[derive(Clone, Copy)]
+struct Amount {
+    /// Samples.
+    batch: usize,
+    /// Mini-batches of an epoch; on a GPU as many as the trainer asks for at once, a tenth of a
+    /// second.
+    minibatches: usize,
+    /// Epochs that are timed.
+    epochs: usize,
+    /// Rollouts before the first that is timed, at least.
+    warm_up: usize,
+    /// Steps that are timed call by call, so many at once.
+    calls: (usize, usize),
+}
+
+impl Amount {
+    fn of(steps: usize, options: &Options) -> Self {
+        let rollouts = steps.div_ceil(ROLLOUT);
+        let together = options.together();
+        if options.small {
+            return Amount {
+                batch: 4,
+                minibatches: rollouts.min(2),
+                epochs: 1,
+                warm_up: 1,
+                calls: (1, together.min(2)),
+            };
+        }
+        let (minibatches, least) = if options.on_gpu() { (rollouts.min(128), 5) } else { (8, 1) };
+        let epochs = rollouts.div_ceil(minibatches).max(least);
+        Amount { batch: 64, minibatches, epochs, warm_up: 5, calls: (200, together) }
+    }
+}
+
+fn model(variant: Variant, small: bool) -> ModelConfig {
     ModelConfig {
         variant,
-        frame_size: 267,
-        latent_size: 32,
-        hidden_size: variant.hidden_size(),
-        gate_hidden_size: 64,
-        experts: 6,
+        frame_size: if small { 37 } else { 267 },
+        latent_size: if small { 5 } else { 32 },
+        hidden_size: if small { 70 } else { variant.hidden_size() },
+        gate_hidden_size: if small { 9 } else { 64 },
+        experts: if small { 3 } else { 6 },
         condition_frames: 1,
         future_predictions: 1,
         codes: 12,
@@ -48,73 +80,154 @@ fn name(variant: Variant) -> String {
     format!("{variant:?}").to_lowercase()
 }
 
-fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, options: &Options) -> Result<()> {
-    let device = backend.describe();
-    let (mut arena, model) = (Arena::default(), model(variant));
-    let layout = Layout::of(&model, ExpertInit::FanIn, CodebookInit::Fixed);
-    let parameters = Parameters::<f32>::updated(&mut arena, layout);
-    let data = arena.mat::<f32>(FRAMES, model.frame_size);
-    let step_options = StepOptions {
-        model: &model,
-        batch: BATCH,
-        kl_rule: Rule::Auto { units: 64.0 / 267.0, floor: 1e-4 },
-        free_bits: 0.0,
-        adam: [0.9, 0.999, 1e-8],
-        minibatches: MINIBATCHES,
-        rollout: ROLLOUT,
-        draw: true,
-    };
-    let step = TrainStep::new(&mut arena, &parameters, data, &step_options)?;
-    let megabytes = arena.bytes() as f64 / 1e6;
+/// A training run, ready for its first step.
+struct Run<'b> {
+    memory: Memory<'b>,
+    parameters: Parameters<f32>,
+    step: TrainStep<f32>,
+    megabytes: f64,
+    minibatches: usize,
+}
 
-    let mut memory = Memory::new(backend, arena)?;
-    initialize(&mut memory, &parameters, 1)?;
-    let stream = Stream::new(1, Purpose::Check, 0);
-    let frames: Vec<f32> =
-        (0..data.len().div_ceil(4)).flat_map(|i| stream.normals(i as u32)).take(data.len()).collect();
-    memory.write(data, &frames)?;
-    let starts: Vec<u32> = stream.permutation(FRAMES - ROLLOUT - 2)[..MINIBATCHES * BATCH].to_vec();
-    memory.write(step.starts, &starts)?;
-    let schedule: Vec<StepState> = (0..MINIBATCHES * ROLLOUT)
-        .map(|i| StepState {
-            seed: 1,
-            minibatch: (i / ROLLOUT) as u32,
-            rollout_step: (i % ROLLOUT) as u32,
-            student: (i % 2) as u32,
-            ..adam_state(1e-4, [0.9, 0.999], i as u64 + 1)
-        })
-        .collect();
-    memory.write(step.schedule, &schedule)?;
+impl<'b> Run<'b> {
+    fn new(model: &ModelConfig, backend: &'b dyn Backend, amount: Amount) -> Result<Self> {
+        let Amount { batch, minibatches, .. } = amount;
+        let mut arena = Arena::default();
+        let layout = Layout::of(model, ExpertInit::FanIn, CodebookInit::Fixed);
+        let parameters = Parameters::<f32>::updated(&mut arena, layout);
+        let data = arena.mat::<f32>(FRAMES, model.frame_size);
+        let step_options = StepOptions {
+            model,
+            batch,
+            kl_rule: Rule::Auto { units: 64.0 / 267.0, floor: 1e-4 },
+            free_bits: 0.0,
+            adam: [0.9, 0.999, 1e-8],
+            minibatches,
+            rollout: ROLLOUT,
+            draw: true,
+        };
+        let step = TrainStep::new(&mut arena, &parameters, data, &step_options)?;
+        let megabytes = arena.bytes() as f64 / 1e6;
+
+        let mut memory = Memory::new(backend, arena)?;
+        initialize(&mut memory, &parameters, 1)?;
+        let stream = Stream::new(1, Purpose::Check, 0);
+        let frames: Vec<f32> =
+            (0..data.len().div_ceil(4)).flat_map(|i| stream.normals(i as u32)).take(data.len()).collect();
+        memory.write(data, &frames)?;
+        let starts: Vec<u32> = stream.permutation(FRAMES - ROLLOUT - 2)[..minibatches * batch].to_vec();
+        memory.write(step.starts, &starts)?;
+        let schedule: Vec<StepState> = (0..minibatches * ROLLOUT)
+            .map(|i| StepState {
+                seed: 1,
+                minibatch: (i / ROLLOUT) as u32,
+                rollout_step: (i % ROLLOUT) as u32,
+                student: (i % 2) as u32,
+                ..adam_state(1e-4, [0.9, 0.999], i as u64 + 1)
+            })
+            .collect();
+        memory.write(step.schedule, &schedule)?;
+        Ok(Run { memory, parameters, step, megabytes, minibatches })
+    }
+
+    /// The schedule begins anew.
+    fn rewind(&mut self) -> Result<()> {
+        self.memory.write(self.step.cursor, &[0, 0])
+    }
+
+    /// Seconds of the device for an epoch: one launch where the engine has that, else a launch a
+    /// rollout.
+    fn epoch(&mut self) -> Result<f64> {
+        self.rewind()?;
+        let (backend, memory, plan) = (self.memory.backend(), &mut self.memory, &self.step.plan);
+        let (launches, steps) =
+            if backend.is_one_launch() { (1, self.minibatches * ROLLOUT) } else { (self.minibatches, ROLLOUT) };
+        backend.seconds(&mut || (0..launches).try_for_each(|_| memory.repeat(plan, steps)))
+    }
+
+    fn is_finite(&self) -> Result<bool> {
+        Ok(self.memory.read(self.step.network.losses)?[slot::NONFINITE_STEP] == 0.0)
+    }
+
+    /// Bits of all that a step changes and the next one reads.
+    fn bits(&self) -> Result<Vec<u32>> {
+        let Parameters { values, m, v, .. } = &self.parameters;
+        let parts = [*values, *m, *v].map(|mat| self.memory.read(mat));
+        Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat().into_iter().map(f32::to_bits).collect())
+    }
+}
+
+/// Takes at least so many steps twice. Fails when a bit differs.
+fn soak(variant: Variant, backend: &dyn Backend, steps: usize, options: &Options) -> Result<()> {
+    let model = model(variant, options.small);
+    let amount = Amount::of(steps, options);
+    let minibatches = amount.minibatches;
+    let epochs = steps.div_ceil(minibatches * ROLLOUT);
+    let run = || -> Result<(Vec<u32>, f64)> {
+        let mut run = Run::new(&model, backend, amount)?;
+        let seconds = (0..epochs).map(|_| run.epoch()).sum::<Result<f64>>()?;
+        assert!(run.is_finite()?, "the loss is not finite");
+        Ok((run.bits()?, seconds))
+    };
+    let [(first, _), (second, seconds)] = [run()?, run()?];
+    let different = first.iter().zip(&second).filter(|(a, b)| a != b).count();
+    let steps = epochs * minibatches * ROLLOUT;
+    let line = json!({
+        "bench": "soak", "variant": name(variant), "device": backend.describe(), "steps": steps, "different": different,
+        "of": first.len(), "us_a_step": 1e6 * seconds / steps as f64,
+    });
+    println!("{line}");
+    assert!(different == 0, "{different} of {} numbers are others after {steps} steps taken twice", first.len());
+    Ok(())
+}
+
+fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, options: &Options) -> Result<()> {
+    let (device, model) = (backend.describe(), model(variant, options.small));
+    let amount = Amount::of(steps, options);
+    let Amount { batch, minibatches, calls: (runs, together), .. } = amount;
+    let mut run = Run::new(&model, backend, amount)?;
+    let megabytes = run.megabytes;
 
     // A rollout is timed as one, as the peers do, from its launch to its end; on a GPU also by the device's clock, and
     // many in a row, as the trainer runs them.
     let (mut whole, mut on_device) = (Times::default(), Times::default());
-    for rollout in 0..WARM_UP + steps.div_ceil(ROLLOUT) {
-        if rollout % MINIBATCHES == 0 {
-            memory.write(step.cursor, &[0, 0])?;
+    let (begun, mut warm_ups, mut rollout) = (Instant::now(), 0, 0);
+    while whole.len() < steps.div_ceil(ROLLOUT) {
+        if rollout % minibatches == 0 {
+            run.rewind()?;
         }
+        rollout += 1;
         let start = Instant::now();
-        let seconds = backend.seconds(&mut || memory.repeat(&step.plan, ROLLOUT))?;
-        if rollout >= WARM_UP {
-            whole.add(start.elapsed().as_secs_f64() * 1e6);
-            on_device.add(seconds * 1e6);
+        let (memory, plan) = (&mut run.memory, &run.step.plan);
+        let seconds = backend.seconds(&mut || memory.repeat(plan, ROLLOUT))?;
+        if warm_ups < amount.warm_up || whole.len() == 0 && begun.elapsed() < options.warm_up() {
+            warm_ups += 1;
+            continue;
         }
+        whole.add(start.elapsed().as_secs_f64() * 1e6);
+        on_device.add(seconds * 1e6);
     }
     let (whole, on_device) = (whole.divided(ROLLOUT), on_device.divided(ROLLOUT));
     let mut in_a_row = Times::default();
-    for _ in 0..steps.div_ceil(MINIBATCHES * ROLLOUT) {
-        memory.write(step.cursor, &[0, 0])?;
-        in_a_row
-            .add(1e6 * backend.seconds(&mut || (0..MINIBATCHES).try_for_each(|_| memory.repeat(&step.plan, ROLLOUT)))?);
+    for epoch in 0..=amount.epochs {
+        let seconds = run.epoch()?;
+        if epoch > 0 {
+            in_a_row.add(1e6 * seconds);
+        }
     }
-    let in_a_row = in_a_row.divided(MINIBATCHES * ROLLOUT);
-    assert_eq!(memory.read(step.network.losses)?[slot::NONFINITE_STEP], 0.0, "the loss is not finite");
+    let in_a_row = in_a_row.divided(minibatches * ROLLOUT);
+    assert!(run.is_finite()?, "the loss is not finite");
 
-    let together = options.together();
-    let calls = timer::calls(step.plan, &mut memory, (RUNS, together), |memory, run| {
-        let over = together > 1 || run % schedule.len() == 0;
-        if over { memory.write(step.cursor, &[0, 0]) } else { Ok(()) }
-    })?;
+    let Run { mut memory, step, .. } = run;
+    let count = step.plan.calls().len();
+    let calls = if options.times_calls() {
+        timer::calls(step.plan, &mut memory, (runs, together), |memory, run| {
+            let over = together > 1 || run % (minibatches * ROLLOUT) == 0;
+            if over { memory.write(step.cursor, &[0, 0]) } else { Ok(()) }
+        })?
+    } else {
+        Vec::new()
+    };
     let sum: f64 = calls.iter().map(|(_, times)| times.median()).sum();
     if options.json {
         let by_kernel: Vec<_> = timer::by_kernel(&calls)
@@ -122,19 +235,22 @@ fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, 
             .map(|(kernel, calls, us)| json!({"kernel": kernel, "calls": calls, "us": us}))
             .collect();
         let report = json!({
-            "impl": "mvae-fast", "variant": name(variant), "device": device, "threads": threads, "batch": BATCH, "rollout": ROLLOUT,
+            "impl": "mvae-fast", "variant": name(variant), "device": device, "threads": threads, "batch": batch, "rollout": ROLLOUT,
             "frame": model.frame_size, "latent": model.latent_size, "experts": model.experts, "frames": FRAMES,
             "timed_steps": steps.div_ceil(ROLLOUT) * ROLLOUT, "ms_median": whole.median() / 1e3,
             "device_ms_median": on_device.median() / 1e3, "in_a_row_ms_median": in_a_row.median() / 1e3,
-            "calls": calls.len(),
+            "calls": count, "launch_steps": if backend.is_one_launch() { minibatches * ROLLOUT } else { ROLLOUT },
             "ms_min": whole.quantile(0.0) / 1e3, "ms_max": whole.quantile(1.0) / 1e3, "by_kernel": by_kernel,
         });
         println!("{report}");
         return Ok(());
     }
 
-    println!("{}, {device}: {}, {} calls, arena {megabytes:.1} MB", name(variant), whole.summary(), calls.len());
+    println!("{}, {device}: {}, {count} calls, arena {megabytes:.1} MB", name(variant), whole.summary());
     println!("  {} by the device's clock, {:.1} us with rollouts in a row", on_device.summary(), in_a_row.median());
+    if calls.is_empty() {
+        return Ok(());
+    }
     println!("  {sum:9.1} us when summed call by call:");
     for (plan, times) in &calls {
         let call = &plan.calls()[0];
@@ -165,7 +281,10 @@ fn main() -> Result<()> {
     for &variant in Variant::value_variants() {
         if names.is_empty() || names.contains(&name(variant).as_str()) {
             for (threads, backend) in &backends {
-                bench(variant, backend.as_ref(), *threads, steps, &options)?;
+                match options.soak {
+                    Some(steps) => soak(variant, backend.as_ref(), steps, &options)?,
+                    None => bench(variant, backend.as_ref(), *threads, steps, &options)?,
+                }
             }
         }
     }

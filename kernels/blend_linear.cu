@@ -5,7 +5,6 @@
 //   dy          becomes the gradient before the activation (backward_gate, unless who wrote it has done that)
 //   dgate[b,e]  = sum_o dy[b,o] (each[b,e,o] + bias[e,o])           deach[b,e,o] = gate[b,e] dy[b,o]
 //   dz|dh       = sum_e gate[b,e] sum_o dy[b,o] w[e,i,o]
-//   dw[e,i,o]   = sum_b [z|h][b,i] deach[b,e,o]                     dbias[e,o] = sum_b deach[b,e,o]
 // Per-sample weights are never formed: a tile holds the same few columns of all experts and blends their sums.
 #pragma once
 #include "reduce.cuh"
@@ -17,11 +16,10 @@ struct BlendLinear {                         // field for field: src/ops/blend_l
   const float *z, *h, *gate, *w, *bias;      // [B, L]   [B, I - L]   [B, E] rows sum to 1   [E, I, O]   [E, O]
   const float* target;                       // [B, O] or absent
   float *y, *each, *dy, *deach;              // [B, O]   [B, E, O] absent without gradients   [B, O]   [B, E, O]
-  float *dz, *dh, *dgate, *dw, *dbias;       // shapes of z, h, gate, w, bias; the first three may be absent
+  float *dz, *dh, *dgate;                    // shapes of z, h, gate; each may be absent
   u32 b, l, i, o, e, act;                    // samples, latent, inputs, outputs, experts, activation
   u32 act_h;                                 // the activation that made h: dh is the gradient before it
-  u32 add_dz, add_dh, add_dgate, add_dw;     // 1: added to, 0: overwritten (add_dw: dbias, too)
-  u32 pad;
+  u32 add_dz, add_dh, add_dgate;             // 1: added to, 0: overwritten
 };
 
 // A tile of as many panels as experts are blended at a time; with more experts, tiles take several passes.
@@ -32,8 +30,6 @@ struct BlendShared {
 };
 typedef BlendShared<FmaTile<6>> BlendTile;
 typedef BlendShared<TensorTile<2, 1, 1, 6, 4, 2>> BlendTile_bf16x3;
-typedef FmaTile<4> BlendTile_w;
-typedef TensorTile<2, 2, 4, 1, 4, 1> BlendTile_w_bf16x3;
 
 // [z|h] as a factor whose inner (or outer) index is the input.
 DEVICE const float* blend_input(const BlendLinear& a, u32 b, u32 i) {
@@ -137,15 +133,3 @@ DEVICE void blend_linear_backward_x(Where at, const BlendLinear& a, BlendShared<
 }
 KERNEL(blend_linear_backward_x, BlendLinear, BlendTile, 256)
 VARIANT(blend_linear_backward_x, bf16x3, BlendLinear, BlendTile_bf16x3, 128)
-
-template <class Tile>
-DEVICE void blend_linear_backward_w(Where at, const BlendLinear& a, Tile& shared) {
-  product(
-      streaming(at), shared, a.e, a.i, a.o, a.b,
-      matrix<OUTER>(blend_fours(a), [&](u32, u32 i, u32 b) { return blend_input(a, b, i); }),
-      matrix<OUTER>(fours(a.deach, a.o), [&](u32 e, u32 o, u32 b) { return a.deach + (u64(b) * a.e + e) * a.o + o; }),
-      [&](u32 e, u32 i, u32 o, float sum) { put(&a.dw[(u64(e) * a.i + i) * a.o + o], a.add_dw, sum); });
-  column_sums(at, a.deach, a.b, a.e * a.o, a.add_dw, a.dbias);
-}
-KERNEL(blend_linear_backward_w, BlendLinear, BlendTile_w, 256)
-VARIANT(blend_linear_backward_w, bf16x3, BlendLinear, BlendTile_w_bf16x3, 128)

@@ -48,6 +48,21 @@ struct RunPlan {             // field for field: src/backend/persistent.rs
 SHARED_OF_PLANS(RunPlanShared, KERNELS)
 SHARED_OF_PLANS(RunPlanShared_bf16x3, KERNELS_bf16x3)
 
+// With TIMELINE each block notes its clock in the latest rounds, for src/backend/cuda/timeline.rs:
+// as it comes to a row, has done its share, has said that it is there, and goes on.
+#ifdef TIMELINE
+enum { CAME, DONE, ARRIVED, WENT_ON, NOTES };
+extern "C" DEVICE_MEMORY u64 timeline[1 << 20];
+DEVICE_MEMORY u64 timeline[1 << 20];
+DEVICE void note(Where at, const RunPlan& a, u32 round, u32 row, u32 what) {
+  const u32 rounds = (1 << 20) / (NOTES * a.n * at.blocks);
+  if (at.thread == 0) timeline[((u64(round % rounds) * a.n + row) * at.blocks + at.block) * NOTES + what] = cycles();
+}
+#define NOTE(what) note(at, a, round, row, what)
+#else
+#define NOTE(what)
+#endif
+
 template <class Shared>
 DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
   auto fetch = [&](u32 row, u32 place) {
@@ -70,6 +85,7 @@ DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
   block_sync();  // the first call is there
   for (u32 round = 0; round < a.rounds; ++round) {
     for (u32 row = 0; row < a.n; ++row) {
+      NOTE(CAME);
       fetch_next();
       const PlanCall& call = shared.calls[place];
       const u32 then = call.then;
@@ -90,10 +106,13 @@ DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
           block_sync();  // shared memory is free
         }
       }
+      NOTE(DONE);
       copies_wait<1>();
       block_sync();  // the next call is there, and all threads are done
       if (then & ARRIVES) grid_arrive(at, a.arrived);
+      NOTE(ARRIVED);
       if (then & WAITS) grid_wait(at, a.arrived, arrived += at.blocks);
+      NOTE(WENT_ON);
     }
   }
 }

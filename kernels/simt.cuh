@@ -16,7 +16,7 @@ enum Weights { STREAM, FETCH, KEPT };
 enum Repetition { FIRST = 1, LAST = 2 };
 // The block and thread that runs, and how many there are; what a product does with weights, and where in kept_memory() they are;
 // where what a share keeps from one repetition to the next is there, plus 1, or 0 for nowhere, and which repetition this is.
-struct Where {
+struct Where {                     // field for field: src/backend/simt/launch.rs
   u32 block, blocks, thread, threads;
   u32 weights, kept;
   u32 resident, repetition;
@@ -61,18 +61,23 @@ DEVICE void grid_arrive(Where at, u32* arrived) {
 // seconds is a mistake: it ends the kernel with an error.
 DEVICE void grid_wait(Where at, const u32* arrived, u32 all) {
   if (at.thread == 0) {
-    u64 start, now;
+    u64 start = 0, now;
     u32 count;
-    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(start));
     for (;;) {
-      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(count) : "l"(arrived) : "memory");
+      asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(count) : "l"(arrived) : "memory");
       if (int(count - all) >= 0) break;
       asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+      if (start == 0) start = now;
       if (now - start > 4000000000ull) __trap();
     }
+    asm volatile("fence.acq_rel.gpu;" ::: "memory");
   }
   __syncthreads();
 }
+
+// The clock of the multiprocessor.
+DEVICE u64 cycles() { return clock64(); }
+#define DEVICE_MEMORY __device__
 
 // The value of the thread `offset` lanes on, of a full warp.
 DEVICE float warp_down(float x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
@@ -164,6 +169,11 @@ extern "C" float* simt_kept();
 #define grid_arrive(at, arrived) simt_arrive(arrived, (at).thread == 0, __LINE__)
 #define grid_wait(at, arrived, all) simt_wait_for(arrived, all, __LINE__)
 #define warp_sync() simt_wait(0, __LINE__)
+DEVICE u64 cycles() {
+  static u64 n;
+  return ++n;
+}
+#define DEVICE_MEMORY
 
 // Shows all lanes what each brings. The line is the caller's: lanes that come from different places are an error.
 template <class T>
@@ -275,9 +285,14 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 
 #endif
 
+// Which kernels are made, of a build that wants them in several images: 1 those that are launched
+// call by call, 2 those whose blocks wait for one another, 4 the same in another precision.
+#ifndef MAKE
+#define MAKE 7
+#endif
 // Makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a block, which are also the most; and the
 // kernel `name_precision`: the same function with products in another precision, by the type of its shared memory.
-#ifndef ONLY_GRID_KERNELS
+#if MAKE & 1
 #define KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 0)
 #define VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 0)
 #else
@@ -285,11 +300,14 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 #define VARIANT(name, precision, Args, Shared, most)
 #endif
 // The same, where blocks wait for one another: launched so that all of them run at the same time.
-#ifndef NO_GRID_KERNELS
+#if MAKE & 2
 #define GRID_KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 1)
-#define GRID_VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 1)
 #else
 #define GRID_KERNEL(name, Args, Shared, most)
+#endif
+#if MAKE & 4
+#define GRID_VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 1)
+#else
 #define GRID_VARIANT(name, precision, Args, Shared, most)
 #endif
 

@@ -3,7 +3,6 @@
 //! JSON in one metadata value, which opens with the checksum of the file.
 use crate::config::{ModelConfig, Normalization};
 use crate::data::Dataset;
-use crate::data::windows::{self, Split};
 use crate::motion::{Rig, Root};
 use crate::real::Real;
 use crate::run::{atomic, crc32c};
@@ -74,13 +73,10 @@ pub struct Meta {
     /// Where training stands; `None` in a file from which training cannot go on.
     pub progress: Option<Progress>,
     /// What the features are poses of.
-    #[serde(default)]
     pub rig: Option<Rig>,
     /// Name of each clip trained on, when known.
-    #[serde(default)]
     pub clip_names: Vec<String>,
     /// Where each clip's first frame stands and faces, when known.
-    #[serde(default)]
     pub clip_roots: Vec<Root>,
 }
 
@@ -110,6 +106,8 @@ pub struct Progress {
     pub epoch: usize,
     /// Mini-batches of that epoch that are done.
     pub minibatch: usize,
+    /// Steps of the next mini-batch's rollout that are done.
+    pub rollout_step: usize,
     /// Optimizer steps so far.
     pub step: u64,
     /// Seconds of training so far.
@@ -119,11 +117,7 @@ pub struct Progress {
     /// Smallest held-out error so far.
     pub best: Option<f64>,
     /// What is trained on.
-    #[serde(default)]
     pub data: Fingerprint,
-    /// Whether clips that are one motion are trained on or held out together; not so in runs from before that was looked at.
-    #[serde(default)]
-    pub motions_together: bool,
 }
 
 impl Progress {
@@ -133,20 +127,12 @@ impl Progress {
         Progress {
             epoch: 1,
             minibatch: 0,
+            rollout_step: 0,
             step: 0,
             elapsed_seconds: 0.0,
             log_lengths,
             best: None,
             data,
-            motions_together: true,
-        }
-    }
-
-    /// Clips of a set to train on and clips held out, in such a run.
-    pub fn split(&self, set: &Dataset, fraction: f64, seed: u64) -> Split {
-        match self.motions_together {
-            true => set.split(fraction, seed),
-            false => windows::split(&set.clips(), fraction, seed, windows::HELD_OUT_FRAMES),
         }
     }
 }

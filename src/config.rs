@@ -233,13 +233,8 @@ pub struct ModelConfig {
     pub future_predictions: usize,
     /// N: entries of the codebook (vq only).
     pub codes: usize,
-    /// Smallest share of the predicted joint positions in those of a frame (see [`crate::ops::reconcile`]); 1, or absent: all.
-    #[serde(default = "all")]
+    /// Smallest share of the predicted joint positions in those of a frame (see [`crate::ops::reconcile`]); 1: all.
     pub position_gain: f64,
-}
-
-fn all() -> f64 {
-    1.0
 }
 
 impl Config {

@@ -1,22 +1,23 @@
 //! Files that a person names, opened for reading. This is the only place that opens them.
 //!
-//! Opening never waits for another program. A reader that jumps about takes regular files alone ([`open`]); one that reads
-//! from beginning to end takes pipes, too ([`read`], [`text`]), and says how many bytes it takes at most.
+//! Opening never waits for another program. A reader that jumps about takes regular files alone
+//! ([`open`]); one that reads from beginning to end takes pipes, too ([`read`], [`text`]), and says
+//! how many bytes it takes at most.
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a pipe may have no program at its other end before the first byte.
+/// Longest time that a pipe may have no program at its other end before the first byte.
 const NO_WRITER: Duration = Duration::from_secs(1);
-/// How long a program at the other end of a pipe may be silent.
+/// Longest silence of the program at the other end of a pipe.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Time between two looks at a pipe.
 const NAP: Duration = Duration::from_millis(2);
 
-/// Opens a regular file; also returns its length in bytes. Errors: it cannot be opened, or is a folder
-/// ([`ErrorKind::IsADirectory`]), a pipe or a device ([`ErrorKind::InvalidInput`]).
+/// Opens a regular file; also returns its length in bytes. Errors: it cannot be opened, or is a
+/// folder ([`ErrorKind::IsADirectory`]), a pipe or a device ([`ErrorKind::InvalidInput`]).
 pub fn open(path: &Path) -> io::Result<(File, u64)> {
     let (file, about) = opened(path)?;
     if about.is_file() { Ok((file, about.len())) } else { Err(no_file(&about)) }
@@ -40,15 +41,16 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > limit { too_large() } else { Ok(bytes) }
 }
 
-/// The text of a regular file or of a pipe, without a byte order mark. Errors: those of [`read`], and bytes that are not
-/// UTF-8 ([`ErrorKind::InvalidData`]).
+/// The text of a regular file or of a pipe, without a byte order mark. Errors: those of [`read`],
+/// and bytes that are not UTF-8 ([`ErrorKind::InvalidData`]).
 pub fn text(path: &Path, limit: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, limit)?);
     let text = text.map_err(|_| io::Error::new(ErrorKind::InvalidData, "not UTF-8 text"))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// Opens a file of any kind without waiting: opening a pipe would wait for a program that writes to it.
+/// Opens a file of any kind without waiting: opening a pipe would wait for a program that writes to
+/// it.
 fn opened(path: &Path) -> io::Result<(File, Metadata)> {
     let mut options = File::options();
     options.read(true);
@@ -88,7 +90,7 @@ fn size(bytes: u64) -> String {
 /// A pipe that was opened without waiting.
 struct Pipe {
     file: File,
-    /// Whether a byte has come: from then on a pipe that no program writes to has ended.
+    /// A byte has come: from then on a pipe that no program writes to has ended.
     begun: bool,
 }
 

@@ -1,5 +1,8 @@
 //! Compares gradients with central differences in f64: every operation, and every parameter of whole training steps.
 //!
+//! A step is the plan that trains. It keeps no gradient of a parameter: Adam takes it where it is computed. With beta1 = 0 Adam's first
+//! moment is that gradient, and it is what is compared.
+//!
 //! The step of a difference is 1e-5 max(1, |x|); the error of an entry is |gradient - difference| over the largest of the
 //! two, the root mean square of the tensor's gradient, and a floor that the rounding of the differences needs. Cotangents
 //! are random: a plain sum would hide a mistake in a softmax, whose rows sum to one.
@@ -7,7 +10,7 @@ use crate::arena::{Arena, Mat};
 use crate::backend::{Backend, Memory};
 use crate::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use crate::layout::{Layout, Parameters};
-use crate::ops::case::{Case, cases, normals};
+use crate::ops::case::{ADAM_OF_CHECKS, Case, cases, normals};
 use crate::ops::kl_weight::Rule;
 use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
@@ -27,6 +30,9 @@ const STEP: f64 = 1e-5;
 /// Gradients of losses of order one are compared as if they were at least this large: differences of f64 numbers of
 /// order one, 1e-5 apart, carry errors of 1e-11.
 const FLOOR: f64 = 1e-4;
+/// What a gradient is before it is computed: who adds to it, or never writes it, is far off. It is a number, since Adam multiplies what
+/// was there by beta1 = 0.
+const UNWRITTEN: f64 = 1e30;
 /// Entries of a tensor that are differenced in cases of full size.
 const FEW: usize = 8;
 
@@ -150,7 +156,7 @@ pub fn operation(case: &Case<f64>, backend: &dyn Backend, seed: u64) -> Result<V
     }
     let inputs = || built.inputs.iter().filter(|input| !input.var.grad.is_none());
     for input in inputs() {
-        memory.write(input.var.grad, &vec![f64::NAN; input.var.grad.len()])?; // the first writer must overwrite
+        memory.write(input.var.grad, &vec![UNWRITTEN; input.var.grad.len()])?; // the first writer must overwrite
     }
     memory.run(&built.backward)?;
 
@@ -227,7 +233,7 @@ pub struct ModelCheck {
 
 /// A training step that has been taken.
 pub(crate) struct Stepped<'b, T> {
-    /// The parameters, with their gradients.
+    /// The parameters, whose first moments are their gradients.
     pub parameters: Parameters<T>,
     /// Its tensors.
     pub step: TrainStep<T>,
@@ -270,13 +276,13 @@ impl ModelCheck {
         ModelCheck { model, batch: 64, free_bits: 0.0, kl_weight: 0.3 }
     }
 
-    /// Takes one training step with a learning rate of 0, which leaves the gradients behind. Everything random in it is the
-    /// same in single and double precision.
+    /// Takes one training step with a learning rate of 0, which leaves the gradients as first moments. Everything random in it is
+    /// the same in single and double precision.
     pub(crate) fn step<'b, T: Real>(&self, backend: &'b dyn Backend, seed: u64) -> Result<Stepped<'b, T>> {
         let (model, batch) = (&self.model, self.batch);
         let mut arena = Arena::default();
         let layout = Layout::of(model, ExpertInit::FanIn, CodebookInit::Fixed);
-        let parameters = Parameters::<T>::new(&mut arena, layout, true);
+        let parameters = Parameters::<T>::updated(&mut arena, layout);
         let frames = batch + model.condition_frames + model.future_predictions;
         let data = arena.mat::<T>(frames, model.frame_size);
         let options = StepOptions {
@@ -284,7 +290,7 @@ impl ModelCheck {
             batch,
             kl_rule: Rule::Fixed(self.kl_weight),
             free_bits: self.free_bits,
-            adam: [0.9, 0.999, 1e-8],
+            adam: ADAM_OF_CHECKS,
             minibatches: 1,
             rollout: 1,
             draw: false,
@@ -294,13 +300,13 @@ impl ModelCheck {
         let singles: Vec<f32> = parameters.layout.initial(seed);
         let initial: Vec<T> = singles.into_iter().map(|x| T::of(f64::from(x))).collect();
         memory.write(parameters.values, &initial)?;
-        memory.write(parameters.grads, &vec![T::of(f64::NAN); parameters.grads.len()])?;
+        memory.write(parameters.m, &vec![T::of(UNWRITTEN); parameters.m.len()])?;
         for (i, mat) in [data, step.network.eps].into_iter().enumerate() {
             let values = normals(Stream::new(seed, Purpose::Check, i as u64), mat.len());
             memory.write(mat, &values.into_iter().map(T::of).collect::<Vec<T>>())?;
         }
         memory.write(step.starts, &(0..batch as u32).collect::<Vec<_>>())?;
-        memory.write(step.schedule, &[adam_state(0.0, [0.9, 0.999], 1)])?;
+        memory.write(step.schedule, &[adam_state(0.0, [ADAM_OF_CHECKS[0], ADAM_OF_CHECKS[1]], 1)])?;
         memory.repeat(&step.plan, 1)?; // as the trainer does, by the engine that was asked for
         memory.write(parameters.values, &initial)?; // a codebook has moved
         Ok(Stepped { parameters, step, memory })
@@ -342,7 +348,7 @@ impl ModelCheck {
         let at = format!("b={batch} c={c} k={k} free bits {}", self.free_bits);
         let mut rows = Vec::new();
         for tensor in parameters.layout.tensors.iter().filter(|tensor| tensor.trainable) {
-            let gradient = memory.read(parameters.place(parameters.grads, tensor))?;
+            let gradient = memory.read(parameters.place(parameters.m, tensor))?;
             let value = parameters.place(parameters.values, tensor);
             let (entries, worst) = differences(&mut memory, value, &gradient, usize::MAX, &mut loss)?;
             let (subject, tensor, at) = (subject.clone(), tensor.name.clone(), at.clone());

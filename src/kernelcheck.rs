@@ -89,9 +89,22 @@ impl fmt::Display for Report {
 /// Compares every kernel with its definition, at every size, and whole steps of these networks. Errors: those of the backend;
 /// what is wrong is in the report.
 pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
+    of(|_| true, variants, backend)
+}
+
+/// The same in a second or two: every kernel at its small sizes, and one step of the default
+/// network. Before a device is used that nobody asked for. Errors: those of the backend, and what
+/// is wrong.
+pub fn quick(backend: &dyn Backend) -> Result<Report> {
+    let report = of(|case| !case.full, &[Variant::Mixture], backend)?;
+    report.verdict()?;
+    Ok(report)
+}
+
+fn of(wanted: impl Fn(&Case<f32>) -> bool, variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     let (start, reference) = (Instant::now(), Cpu::new(0));
     let mut report = Report::default();
-    for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()) {
+    for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()).filter(|(single, _)| wanted(single)) {
         operation(single, double, backend, &reference, 1)?.into_iter().for_each(|row| report.add(row));
     }
     report.steps = stepcheck::run(variants, backend, &reference)?;

@@ -4,7 +4,7 @@
 //! network as a list of operations), [`ops`] (each operation's definition), [`plan`] and [`backend`] (how a step is
 //! written down and run), [`schedule`], [`setup`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
 #![deny(unsafe_code)]
-// What cannot be written to a terminal must not end the work: see `progress::say` and `cli::print`.
+// A terminal that takes nothing must not end the work: see `progress::say` and `cli::print`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 // Every file is opened in `files`.
 #![deny(clippy::disallowed_methods)]

@@ -93,9 +93,9 @@ impl<T: Real> Builder<'_, T> {
         if self.training { self.arena.var(rows, cols) } else { Var::constant(self.arena.mat(rows, cols)) }
     }
 
+    /// A parameter. Its gradient is kept nowhere: see [`Network::update`].
     fn parameter(&self, name: &str) -> Var<T> {
-        let var = self.parameters.var(name);
-        if self.training { var } else { Var::constant(var.value) }
+        Var::constant(self.parameters.var(name).value)
     }
 
     /// A dense layer `name.weight`, `name.bias` on [x | h] into y.

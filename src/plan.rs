@@ -59,6 +59,34 @@ pub struct Field {
     pub writable: bool,
 }
 
+/// Where a field lies in a struct that kernels and Rust share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its name, the same in both.
+    pub name: &'static str,
+    /// Bytes of the struct before it.
+    pub at: usize,
+    /// Its bytes.
+    pub bytes: usize,
+}
+
+/// Bytes of a field.
+pub fn bytes_of<S, F>(_field: impl Fn(&S) -> &F) -> usize {
+    size_of::<F>()
+}
+
+/// The [`Place`]s of all named fields of a struct.
+#[macro_export]
+macro_rules! places {
+    ($struct:ty: $($field:ident),* $(,)?) => {
+        vec![$($crate::plan::Place {
+            name: stringify!($field),
+            at: std::mem::offset_of!($struct, $field),
+            bytes: $crate::plan::bytes_of(|x: &$struct| &x.$field),
+        }),*]
+    };
+}
+
 /// What a call does to a tensor it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Output {
@@ -196,6 +224,8 @@ pub unsafe trait KernelArgs: Copy + Send + Sync + 'static {
     fn fields(&self) -> Vec<Field>;
     /// The struct as kernels see it.
     fn bytes(&self) -> Vec<u8>;
+    /// Its fields.
+    fn places() -> Vec<Place>;
     /// Slices of the arena at `base`.
     ///
     /// # Safety
@@ -259,6 +289,10 @@ macro_rules! kernel_args {
                 const { assert!(size_of::<Args<f32>>() <= 256) };
                 // SAFETY: repr(C) of u64, f64 and u32 fields without padding, as asserted.
                 unsafe { std::slice::from_raw_parts((self as *const Self).cast::<u8>(), size_of::<Self>()) }.to_vec()
+            }
+
+            fn places() -> Vec<$crate::plan::Place> {
+                $crate::places!(Args<T>: $($r,)* $($w,)* $($($n,)*)? $($s,)*)
             }
 
             unsafe fn view<'a>(&self, base: *mut u8) -> View<'a, T> {
@@ -336,6 +370,7 @@ type Body = Box<dyn Fn(*mut u8, &Team) + Send + Sync>;
 pub struct Call {
     kernel: &'static str,
     args: Vec<u8>,
+    places: fn() -> Vec<Place>,
     fields: Vec<Field>,
     grids: Grids,
     writes: Vec<Output>,
@@ -357,6 +392,11 @@ impl Call {
     /// The argument struct; its pointers are places in the arena.
     pub fn args(&self) -> &[u8] {
         &self.args
+    }
+
+    /// The fields of the argument struct.
+    pub fn places(&self) -> Vec<Place> {
+        (self.places)()
     }
 
     /// The argument struct over the arena at this address.
@@ -530,6 +570,7 @@ impl Plan {
         self.calls.push(Call {
             kernel,
             args: given.bytes(),
+            places: A::places,
             fields,
             grids: grids.into(),
             writes: writes.to_vec(),

@@ -1,6 +1,7 @@
 //! What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere, both on standard error.
 use crate::record::Record;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -82,7 +83,7 @@ impl Console {
     fn with(pace: Pace, quiet: bool, name: String, place: impl FnOnce(ProgressBar) -> ProgressBar) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let total = (pace.epochs * pace.minibatches) as u64;
-            let bar = place(ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()));
+            let bar = place(ProgressBar::with_draw_target(Some(total), terminal(Term::buffered_stderr())));
             let style = format!("{name}{{elapsed_precise}} (- {{prefix}}) {{bar:30}} {{percent:>3}}% {{msg}}");
             bar.set_style(ProgressStyle::with_template(&style).expect("the template is right"));
             bar.set_position(pace.done[0] as u64);
@@ -152,7 +153,72 @@ impl Console {
     }
 }
 
-/// Writes a line to standard error. One that cannot be written is dropped: nothing that is only said may end the work.
+/// Several bars below one another, on standard error.
+pub fn bars() -> MultiProgress {
+    MultiProgress::with_draw_target(terminal(Term::buffered_stderr()))
+}
+
+/// A place for bars on a terminal that may go away at any time.
+fn terminal(terminal: impl TermLike + 'static) -> ProgressDrawTarget {
+    ProgressDrawTarget::term_like_with_hz(Box::new(Lenient(terminal)), 20)
+}
+
+/// A terminal whose errors are dropped, as a bar among several panics at one.
+#[derive(Debug)]
+struct Lenient<T>(T);
+
+impl<T: TermLike> Lenient<T> {
+    /// Writes, whatever comes of it.
+    fn dropping(&self, write: impl FnOnce(&T) -> io::Result<()>) -> io::Result<()> {
+        let _ = write(&self.0);
+        Ok(())
+    }
+}
+
+impl<T: TermLike> TermLike for Lenient<T> {
+    fn width(&self) -> u16 {
+        self.0.width()
+    }
+
+    fn height(&self) -> u16 {
+        self.0.height()
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.dropping(|terminal| terminal.move_cursor_up(n))
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.dropping(|terminal| terminal.move_cursor_down(n))
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.dropping(|terminal| terminal.move_cursor_right(n))
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.dropping(|terminal| terminal.move_cursor_left(n))
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.dropping(|terminal| terminal.write_line(line))
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.dropping(|terminal| terminal.write_str(text))
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.dropping(T::clear_line)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.dropping(T::flush)
+    }
+}
+
+/// Writes a line to standard error. One that cannot be written is dropped: nothing that is only
+/// said may end the work.
 pub fn say(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
@@ -161,4 +227,65 @@ pub fn say(line: &str) {
 pub fn minutes(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     format!("{}m {:02}s", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A terminal that went away.
+    #[derive(Debug)]
+    struct Gone;
+
+    fn gone() -> io::Result<()> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    impl TermLike for Gone {
+        fn width(&self) -> u16 {
+            80
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            gone()
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            gone()
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            gone()
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            gone()
+        }
+
+        fn write_line(&self, _: &str) -> io::Result<()> {
+            gone()
+        }
+
+        fn write_str(&self, _: &str) -> io::Result<()> {
+            gone()
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            gone()
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            gone()
+        }
+    }
+
+    #[test]
+    fn bars_outlive_their_terminal() {
+        let bars = MultiProgress::with_draw_target(terminal(Gone));
+        let [one, _other] = [0, 1].map(|_| bars.add(ProgressBar::new(9)));
+        one.force_draw();
+        one.inc(1);
+        assert_eq!(one.suspend(|| 7), 7);
+        one.finish_and_clear();
+    }
 }

@@ -1,4 +1,6 @@
 //! What an epoch leaves behind: the one record that logs, TensorBoard, the report and the warnings are made from.
+pub mod number;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -39,30 +41,42 @@ pub struct EpochRecord {
     /// `teacher`, `ramp` or `student`.
     pub phase: String,
     /// Reconstruction loss (normalised units).
+    #[serde(with = "number")]
     pub recon_loss: f64,
     /// KL in nats a latent dimension (vq: the codebook loss).
+    #[serde(with = "number")]
     pub kl_loss: f64,
     /// Codebook perplexity (vq; else 0).
+    #[serde(with = "number")]
     pub perplexity: f64,
     /// KL weight, mean over the epoch.
+    #[serde(with = "number")]
     pub kl_weight: f64,
     /// Learning rate.
+    #[serde(with = "number")]
     pub learning_rate: f64,
     /// Probability of feeding back the prediction, at the epoch's end.
+    #[serde(with = "number")]
     pub student_probability: f64,
     /// L2 norm of the gradient, mean over the epoch's steps.
+    #[serde(with = "number")]
     pub grad_norm: f64,
     /// KL of each latent dimension, nats (empty for vq).
+    #[serde(with = "number")]
     pub kl_per_latent: Vec<f64>,
     /// Latent dimensions whose posterior mean varies over the data (variance above 0.01).
     pub active_units: usize,
     /// Mean of the aggregated posterior, per latent dimension.
+    #[serde(with = "number")]
     pub posterior_mean: Vec<f64>,
     /// Standard deviation of the aggregated posterior, per latent dimension.
+    #[serde(with = "number")]
     pub posterior_std: Vec<f64>,
     /// Mean gate weight of each expert (vq: share of samples of each code; posevae: empty).
+    #[serde(with = "number")]
     pub expert_usage: Vec<f64>,
     /// Mean entropy of the gate, nats (0 where there is no gate).
+    #[serde(with = "number")]
     pub gate_entropy: f64,
     /// Held-out quality, in epochs in which it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,15 +183,20 @@ impl EpochRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// Mean squared one-step error, true conditions, latent = posterior mean (null when no clip is held out).
+    #[serde(with = "number")]
     pub one_step_error: Option<f64>,
     /// Mean squared error at frame 30 of rollouts with encoder latents (null when no clip is long enough).
+    #[serde(with = "number")]
     pub rollout_30_error: Option<f64>,
     /// The same at frame 300.
+    #[serde(with = "number")]
     pub rollout_300_error: Option<f64>,
     /// Of rollouts with latents from N(0, I): the share that stays inside the data's range widened by a quarter for 300 frames.
+    #[serde(with = "number")]
     pub prior_inside: f64,
     /// Of those rollouts at frame 300: root mean square deviation from the data's mean, in its own
     /// standard deviations a feature (1 is the data's own).
+    #[serde(with = "number")]
     pub prior_rms: f64,
     /// The same two numbers for 1,800 frames, measured after the last epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,8 +207,10 @@ pub struct Validation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Walks {
     /// Share that stays inside the data's range widened by a quarter.
+    #[serde(with = "number")]
     pub inside: f64,
     /// Root mean square of the normalised pose in the last frame.
+    #[serde(with = "number")]
     pub rms: f64,
 }
 
@@ -197,9 +218,12 @@ pub struct Walks {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// Seconds this epoch took, evaluation included.
+    #[serde(with = "number")]
     pub seconds: f64,
     /// Training samples (poses predicted) a second, evaluation excluded.
+    #[serde(with = "number")]
     pub samples_per_second: f64,
     /// Seconds since the run began, all its sittings together.
+    #[serde(with = "number")]
     pub elapsed_seconds: f64,
 }

@@ -4,7 +4,7 @@ use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
 use crate::clips::{Clips, Shown};
-use crate::config::{Config, KlWeight, ModelConfig, Preset};
+use crate::config::{Config, KlWeight, ModelConfig};
 use crate::data::bridges::Bridged;
 use crate::data::normalize::Statistics;
 use crate::data::windows::{self, Split};
@@ -120,7 +120,7 @@ impl<'a> Setup<'a> {
             notes.extend(set.mirror_if_named());
         }
         let clips = set.clips();
-        let split = at.split(&set, c.validation, c.seed);
+        let split = set.split(c.validation, c.seed);
         let span = windows::span(c.rollout, c.condition_frames, c.future_predictions);
         let given_statistics = match &given {
             Some((checkpoint, path)) => state::statistics(checkpoint, path, set.frame_size, c.normalization)?,
@@ -243,9 +243,16 @@ fn json(config: &Config) -> serde_json::Value {
     serde_json::to_value(config).expect("a configuration is plain data")
 }
 
-/// The configuration a checkpoint carries. What keys are for that are younger than it was not there, as in the paper.
+/// The configuration that a checkpoint of a Motion VAE carries. Errors: it is a controller, or carries none that can be read.
 pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
-    trained::configuration(Config::preset(Preset::Paper), meta, path)
+    if !meta.is_controller() {
+        return trained::configuration(meta, path);
+    }
+    let acts_in = meta.config.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
+    let mend = format!(
+        "give it to `mvae-fast control eval` or `generate --controller`, or give the Motion VAE that it acts in: {acts_in}"
+    );
+    Err(Error::checkpoint(path, "is a controller", mend))
 }
 
 /// Refuses to go on with a configuration other than the one the checkpoint was trained with, but for [`Config::FREE`].

@@ -19,6 +19,8 @@ pub struct State<'a> {
     statistics: &'a Statistics,
     /// What else a resumed run needs, by name.
     trainer: [(&'static str, Mat<f64>); 2],
+    /// Tensors that it needs within a rollout, too, by name.
+    rollout: [(&'static str, Mat<f32>); 3],
 }
 
 const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];
@@ -28,7 +30,10 @@ const WEIGHT: &str = "normalization.weight";
 impl<'a> State<'a> {
     /// What outlives the steps of `step`.
     pub fn new(parameters: &'a Parameters<f32>, statistics: &'a Statistics, step: &TrainStep<f32>) -> Self {
-        State { parameters, statistics, trainer: [("sums", step.sums), ("controller", step.controller)] }
+        let n = &step.network;
+        let trainer = [("sums", step.sums), ("controller", step.controller)];
+        let rollout = [("condition", n.condition), ("prediction", n.prediction), ("truth", n.truth)];
+        State { parameters, statistics, trainer, rollout }
     }
 
     /// Writes a checkpoint of everything. Errors: those of the backend and of the disk.
@@ -54,6 +59,11 @@ impl<'a> State<'a> {
         for (name, mat) in self.trainer {
             tensors.push(Tensor::f64(format!("trainer.{name}"), &[mat.len()], memory.read(mat)?));
         }
+        if is_within_rollout(&meta) {
+            for (name, mat) in self.rollout {
+                tensors.push(Tensor::f32(format!("trainer.{name}"), &[mat.len()], memory.read(mat)?));
+            }
+        }
         Checkpoint { tensors, meta: Some(meta) }.save(path)
     }
 
@@ -73,8 +83,19 @@ impl<'a> State<'a> {
             checkpoint.copy(path, &format!("trainer.{name}"), &[mat.len()], &mut values)?;
             memory.write(mat, &values)?;
         }
+        for (name, mat) in self.rollout.into_iter().filter(|_| checkpoint.meta.as_ref().is_some_and(is_within_rollout))
+        {
+            let mut values = vec![0f32; mat.len()];
+            checkpoint.copy(path, &format!("trainer.{name}"), &[mat.len()], &mut values)?;
+            memory.write(mat, &values)?;
+        }
         Ok(())
     }
+}
+
+/// Says if training stands between two steps of a rollout.
+fn is_within_rollout(meta: &Meta) -> bool {
+    meta.progress.as_ref().is_some_and(|progress| progress.rollout_step > 0)
 }
 
 /// Reads the parameters alone, also from a bare state dict. Errors: one is missing or has another shape.

@@ -76,8 +76,8 @@ pub fn run(variants: &[Variant], backend: &dyn Backend, reference: &dyn Backend)
         let double: Stepped<f64> = check.step(reference, 1)?;
         let (mut off, mut size) = (0.0, 0.0);
         for tensor in double.parameters.layout.tensors.iter().filter(|tensor| tensor.trainable) {
-            let got = single.memory.read(single.parameters.place(single.parameters.grads, tensor))?;
-            let want = double.memory.read(double.parameters.place(double.parameters.grads, tensor))?;
+            let got = single.memory.read(single.parameters.place(single.parameters.m, tensor))?;
+            let want = double.memory.read(double.parameters.place(double.parameters.m, tensor))?;
             let squared = |of: &dyn Fn(usize) -> f64| (0..want.len()).map(|i| of(i).powi(2)).sum::<f64>();
             let (difference, length) = (squared(&|i| f64::from(got[i]) - want[i]), squared(&|i| want[i]));
             (off, size) = (off + difference, size + length);

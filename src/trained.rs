@@ -7,7 +7,6 @@ use crate::data::normalize::Statistics;
 use crate::data::{Dataset, counted};
 use crate::layout::{Layout, Parameters};
 use crate::{Error, Result, setup, state};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
@@ -129,21 +128,9 @@ impl Trained {
     }
 }
 
-/// The configuration a checkpoint carries; keys that are younger than it are those of `before`.
-pub(crate) fn configuration<C: Serialize + DeserializeOwned>(before: C, meta: &Meta, path: &Path) -> Result<C> {
-    let mut keys = serde_json::to_value(before).expect("a configuration is plain data");
-    let (Some(keys), Some(carried)) = (keys.as_object_mut(), meta.config.as_object()) else {
-        return Err(Error::checkpoint(path, "holds no configuration", "use a checkpoint of a run"));
-    };
-    if meta.is_controller() && !keys.contains_key("task") {
-        let acts_in = carried.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
-        let mend = format!(
-            "give it to `mvae-fast control eval` or `generate --controller`, or give the Motion VAE that it acts in: {acts_in}"
-        );
-        return Err(Error::checkpoint(path, "is a controller", mend));
-    }
-    keys.extend(carried.clone());
-    serde_path_to_error::deserialize(serde_json::Value::Object(keys.clone())).map_err(|error| {
+/// The configuration a checkpoint carries. Errors: it carries none that can be read.
+pub(crate) fn configuration<C: DeserializeOwned>(meta: &Meta, path: &Path) -> Result<C> {
+    serde_path_to_error::deserialize(&meta.config).map_err(|error| {
         Error::checkpoint(path, format!("configuration: {error}"), "use the version of mvae-fast that wrote it")
     })
 }

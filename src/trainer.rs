@@ -26,6 +26,10 @@ const ACTIVE_VARIANCE: f64 = 0.01;
 /// being found late: training stands still from it on.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Most steps that are asked for at a time where calls are launched one by one: within a longer
+/// rollout training stops, too.
+const STEPS: usize = 256;
+
 /// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over; returns the records of all
 /// epochs. Errors: a loss that is not finite, a stop by signal (after everything was saved), those of the disk.
 pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsize) -> Result<Vec<EpochRecord>> {
@@ -63,8 +67,8 @@ pub struct Training<'r, 'b> {
     begun: (Instant, f64),
     saved: Instant,
     looked: Instant,
-    /// Rollouts that are asked for at a time.
-    rollouts: usize,
+    /// Number of portions ([`STEPS`] steps, or a shorter rollout) that one launch of an epoch gets.
+    portions: usize,
 }
 
 impl<'r, 'b> Training<'r, 'b> {
@@ -77,13 +81,14 @@ impl<'r, 'b> Training<'r, 'b> {
     ) -> Result<Self> {
         let (c, minibatches, now) = (run.config, run.minibatches(), Instant::now());
         let logs = Logs::open(folder, (run.at.step > 0).then_some(&run.at.log_lengths))?;
-        let records = logs::read_metrics(&folder.metrics())?;
+        let (records, note) = logs::read_metrics(&folder.metrics())?;
         let interval = run.evaluation.interval(c.epochs(), minibatches * c.rollout, c.batch_size);
         let pace = Pace::new(c.epochs(), minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
         let begun = (now, run.at.elapsed_seconds);
         let console = console(pace);
-        let (saved, looked, rollouts) = (now, now, 1);
-        Ok(Training { run, folder, stop, logs, records, console, interval, begun, saved, looked, rollouts })
+        logs.notes.iter().chain(&note).for_each(|line| console.say(line));
+        let (saved, looked, portions) = (now, now, 1);
+        Ok(Training { run, folder, stop, logs, records, console, interval, begun, saved, looked, portions })
     }
 
     /// Mini-batches that are done, as a share of all.
@@ -101,18 +106,25 @@ impl<'r, 'b> Training<'r, 'b> {
         self.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
     }
 
-    /// Trains an epoch or what is left of it, at least a mini-batch; whether there is more to do now. Errors: a loss that
-    /// is not finite, those of the disk.
+    /// Trains an epoch or what is left of it, at least some steps; whether there is more to do now.
+    /// Errors: a loss that is not finite, those of the disk.
     pub fn epoch(&mut self) -> Result<bool> {
         let (c, minibatches, epoch_begun) = (self.run.config, self.run.minibatches(), Instant::now());
-        let (epoch, epochs, first_minibatch) = (self.run.at.epoch, c.epochs(), self.run.at.minibatch);
+        let (epoch, epochs, first_step) = (self.run.at.epoch, c.epochs(), self.run.at.step);
         begin_epoch(self.run)?;
         let one_launch = self.run.memory.backend().is_one_launch();
         while self.run.at.minibatch < minibatches {
-            let (rollouts, asked) = (self.rollouts.min(minibatches - self.run.at.minibatch), Instant::now());
-            self.run.memory.repeat(&self.run.step.plan, rollouts * c.rollout)?;
-            self.run.at.step += (rollouts * c.rollout) as u64;
-            self.run.at.minibatch += rollouts;
+            let (at, asked) = (&mut self.run.at, Instant::now());
+            let portion = c.rollout.min(STEPS);
+            let steps = match one_launch {
+                true => (self.portions * portion).min((minibatches - at.minibatch) * c.rollout - at.rollout_step),
+                false => portion.min(c.rollout - at.rollout_step),
+            };
+            self.run.memory.repeat(&self.run.step.plan, steps)?;
+            let rollouts = (at.rollout_step + steps) / c.rollout;
+            at.step += steps as u64;
+            at.minibatch += rollouts;
+            at.rollout_step = (at.rollout_step + steps) % c.rollout;
             self.console.step(rollouts);
             let (stop, ended) = (self.stopped(), self.run.at.minibatch == minibatches);
             if stop || ended || one_launch || self.looked.elapsed() > LOOK {
@@ -121,8 +133,9 @@ impl<'r, 'b> Training<'r, 'b> {
             }
             if one_launch {
                 // As many as make a launch that is worth a look: an epoch, where that is short.
-                self.rollouts =
-                    if asked.elapsed() < LOOK { self.rollouts.max(2 * rollouts) } else { rollouts.div_ceil(2) };
+                let asked_for = steps.div_ceil(portion);
+                self.portions =
+                    if asked.elapsed() < LOOK { self.portions.max(2 * asked_for) } else { asked_for.div_ceil(2) };
             }
             if stop && !ended {
                 return Ok(false);
@@ -130,7 +143,7 @@ impl<'r, 'b> Training<'r, 'b> {
         }
 
         let seconds = epoch_begun.elapsed().as_secs_f64();
-        let samples = ((minibatches - first_minibatch) * c.rollout * c.batch_size) as f64;
+        let samples = ((self.run.at.step - first_step) as usize * c.batch_size) as f64;
         let mut record = record(self.run)?;
         if !record.grad_norm.is_finite() {
             // A gradient too large to be squared has left moments that never recover.
@@ -156,7 +169,7 @@ impl<'r, 'b> Training<'r, 'b> {
 
         // The best model is looked for among those that were trained on their own predictions.
         let error = record.validation.as_ref().and_then(|v| v.rollout_30_error.or(v.one_step_error));
-        let error = error.filter(|_| record.phase == "student" || epoch == epochs);
+        let error = error.filter(|error| error.is_finite() && (record.phase == "student" || epoch == epochs));
         let best = self.run.at.best;
         let is_best = match error {
             Some(error) => best.is_none_or(|best| error < best),
@@ -185,12 +198,13 @@ impl<'r, 'b> Training<'r, 'b> {
         Ok((self.records, self.console))
     }
 
-    /// Writes the last checkpoint and the report.
+    /// Writes the report and the last checkpoint. The checkpoint comes last: a run that is done has its report.
     fn save(&mut self) -> Result<()> {
-        self.checkpoint(&self.folder.last_checkpoint())?;
         let unknown = Motion::of_no_skeleton();
         let motion = self.run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
-        report::write(self.folder, &summary(self.run), &self.records, motion)
+        let reported = report::write(self.folder, &summary(self.run), &self.records, motion);
+        self.checkpoint(&self.folder.last_checkpoint())?;
+        reported
     }
 
     /// Writes a checkpoint, after the logs it speaks of.
@@ -208,8 +222,8 @@ fn begin_epoch(run: &mut Setup) -> Result<()> {
     let starts: Vec<u32> = order[..step.starts.len()].iter().map(|&i| run.windows[i as usize]).collect();
     run.memory.write(step.starts, &starts)?;
     run.memory.write(step.schedule, &schedule::steps(c, at.epoch, minibatches))?;
-    run.memory.write(step.cursor, &[(at.minibatch * c.rollout) as u32, 0])?;
-    if at.minibatch == 0 {
+    run.memory.write(step.cursor, &[(at.minibatch * c.rollout + at.rollout_step) as u32, 0])?;
+    if (at.minibatch, at.rollout_step) == (0, 0) {
         run.memory.write(step.sums, &vec![0.0; step.sums.len()])?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! `MVAE_BVH_CASES=1000000 cargo test --release --test bvh` is the long mode of the last.
 use lzma_rust2::XzReader;
+use mvae_fast::motion::body::Body;
 use mvae_fast::motion::joint_map;
 use mvae_fast::motion::quaternion::to_axes;
 use mvae_fast::motion::source::bvh;
@@ -278,7 +279,7 @@ fn broken_files_do_not_break_the_reader() {
                 assert_eq!(recording.places.len(), recording.len() * recording.moving());
                 let pose = recording.pose(0.5 * recording.len() as f64);
                 assert_eq!(pose.positions.len(), recording.joints.len());
-                Some(joint_map::pick(&recording, None).is_ok())
+                Some(joint_map::pick(&recording, &Body::new(&recording), None).is_ok())
             }
             Err(fault) => {
                 let text = fault.to_string();

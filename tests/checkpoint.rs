@@ -71,12 +71,12 @@ fn meta(learning_rate: f64, step: u64) -> Meta {
     let progress = Progress {
         epoch: 3,
         minibatch: 17,
+        rollout_step: 3,
         step,
         elapsed_seconds: learning_rate / 3.0, // finite, as in a run
         log_lengths: BTreeMap::from([("metrics.jsonl".to_owned(), step)]),
         best: Some(learning_rate / 7.0),
         data: Fingerprint { frames: 100, features: 267, crc32c: 7 },
-        motions_together: true,
     };
     Meta::new(model(), Normalization::Zscore, config, Some(progress))
 }

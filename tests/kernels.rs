@@ -1,13 +1,16 @@
 //! Every kernel against the definition of its operation, on the host, on several grids (tests/cuda.rs: on a GPU).
 #![cfg(unix)]
-use mvae_fast::backend::{Backend, cpu::Cpu, simt::Simt};
+use mvae_fast::arena::Arena;
+use mvae_fast::backend::simt::{self, Simt};
+use mvae_fast::backend::{Backend, cpu::Cpu};
 use mvae_fast::kernelcheck;
 use mvae_fast::ops::case::cases;
-use mvae_fast::plan::{Grid, Precision};
+use mvae_fast::plan::{Grid, Place, Precision};
+use std::collections::BTreeSet;
 
 fn check(backend: &dyn Backend, seed: u64, wanted: impl Fn(&str, bool) -> bool) {
     let reference = Cpu::new(2);
-    let mut kernels = std::collections::BTreeSet::new();
+    let mut kernels = BTreeSet::new();
     for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()) {
         if !wanted(single.op, single.full) {
             continue;
@@ -18,6 +21,25 @@ fn check(backend: &dyn Backend, seed: u64, wanted: impl Fn(&str, bool) -> bool) 
         }
     }
     assert!(!kernels.is_empty());
+}
+
+/// Fields are compared by their names, offsets and sizes: two pointers in each other's place leave a struct its size.
+#[test]
+fn every_struct_is_the_same_in_rust_and_in_kernels() {
+    let mut met = BTreeSet::new();
+    let mut compare = |name: &'static str, ours: &[Place]| {
+        assert_eq!(simt::places(name).unwrap(), ours, "{name}");
+        met.insert(name);
+    };
+    for case in cases::<f32>() {
+        let built = (case.build)(&mut Arena::default()).unwrap();
+        for call in built.forward.calls().iter().chain(built.backward.calls()) {
+            compare(simt::arguments(call.kernel()).unwrap(), &call.places());
+        }
+    }
+    simt::shared().iter().for_each(|(name, ours)| compare(name, ours));
+    let planted = ["Planted", "Swapped"];
+    assert_eq!(met, simt::structs().filter(|name| !planted.contains(name)).collect());
 }
 
 /// Operations with matrix products, which alone differ between precisions.

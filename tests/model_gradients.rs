@@ -1,19 +1,20 @@
 //! Gradients of whole networks: what training follows is the derivative of the loss it reports.
 use clap::ValueEnum;
 use common::verdict;
-use mvae_fast::Error;
 use mvae_fast::arena::{Mat, Var};
-use mvae_fast::backend::cpu::Cpu;
+use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
 use mvae_fast::config::Variant;
 use mvae_fast::config::{CodebookInit, ExpertInit};
 use mvae_fast::gradcheck::{self, ModelCheck, Report, TOLERANCE};
 use mvae_fast::layout::Layout;
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::activation::Activation::{Elu, Relu};
-use mvae_fast::ops::case::{Built, Case, Fill, Input};
+use mvae_fast::ops::case::{Built, Case, Fill, Held, Input, Trained};
 use mvae_fast::ops::linear::Linear;
 use mvae_fast::ops::softmax::Softmax;
-use mvae_fast::plan::Plan;
+use mvae_fast::ops::update::Update;
+use mvae_fast::plan::{Call, Plan};
+use mvae_fast::{Error, Result};
 
 mod common;
 
@@ -85,11 +86,82 @@ fn mistakes_are_found() {
     let error = wrong.verdict().unwrap_err();
     assert!(matches!(error, Error::Check(_)) && error.exit_code() == 1, "{error}");
 
-    // A gradient that is never written is found as well: it is not a number to begin with.
+    // A gradient that is never written is found as well: it is far too large to begin with.
     let forgotten = report(|arena| {
         let [x, y, other] = [(); 3].map(|()| arena.var(3, 2));
         let op = Mistake(Softmax::new(x, y)?, Softmax::new(other, y)?);
         Ok(Built::new(&[&op], vec![input("x", x)], vec![y], Mat::NONE))
     });
-    assert!(forgotten.rows[0].worst.is_infinite() && forgotten.verdict().is_err(), "{forgotten}");
+    assert!(forgotten.rows[0].worst > 0.9 && forgotten.verdict().is_err(), "{forgotten}");
+}
+
+/// A mistake in the arguments of an update.
+type Spoil = fn(Update<f64>) -> Update<f64>;
+
+#[test]
+fn mistakes_of_an_update_are_found() {
+    // Weights and biases go by the input in place of the gradient, or weights alone by the gradient in place of the input.
+    let spoils: [(Spoil, &[&str]); 3] = [
+        (|update| update, &[]),
+        (|update| Update { left: update.right, ..update }, &["w", "bias"]),
+        (|update| Update { right: update.left, ..update }, &["w"]),
+    ];
+    for (spoil, wrong) in spoils {
+        let report = report(move |arena| {
+            let [x, y] = [(); 2].map(|()| arena.var(3, 4));
+            let (held, [w, bias]) = Held::new(arena, [(4, 4), (1, 4)]);
+            let [value, shift] = [w, bias].map(|parameter| Var::constant(parameter.value));
+            let layer = Linear::new(x, Var::none(), value, shift, y, Elu)?;
+            let op = Trained::new(arena, &layer, &held, vec![spoil(layer.update())]);
+            Ok(Built::new(&[&op], vec![input("x", x), input("w", w), input("bias", bias)], vec![y], Mat::NONE))
+        });
+        let found: Vec<&str> = report.failures().map(|row| &*row.tensor).collect();
+        assert_eq!(found, wrong, "{report}");
+    }
+}
+
+/// A backend that forgets one of the calls that update parameters.
+struct Forgetful(Cpu, usize);
+
+impl Backend for Forgetful {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+    fn alloc(&self, bytes: usize) -> Result<Buffer> {
+        self.0.alloc(bytes)
+    }
+    fn write(&self, to: &mut Buffer, at: usize, from: &[u8]) -> Result<()> {
+        self.0.write(to, at, from)
+    }
+    fn read(&self, from: &Buffer, at: usize, to: &mut [u8]) -> Result<()> {
+        self.0.read(from, at, to)
+    }
+    unsafe fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()> {
+        let mut updates = 0;
+        for call in calls {
+            updates += usize::from(call.kernel() == "update");
+            if call.kernel() != "update" || updates != self.1 {
+                // SAFETY: the caller's.
+                unsafe { self.0.run(std::slice::from_ref(call), arena)? };
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The step that is checked is the one that trains: it has an update of each layer, and each of them counts.
+#[test]
+fn an_update_that_a_step_forgets_is_found() {
+    let check = ModelCheck::small(Variant::Mixture, 1, 1);
+    let failures = |forgets: usize| {
+        let rows = check.run(&Forgetful(Cpu::new(1), forgets), 1).unwrap();
+        rows.into_iter().filter(|row| row.worst > TOLERANCE).map(|row| row.tensor).collect::<Vec<_>>()
+    };
+    assert_eq!(failures(0), [""; 0]);
+    let mut found: Vec<String> = (1..=10).flat_map(failures).collect();
+    found.sort();
+    let layout = Layout::of(&check.model, ExpertInit::FanIn, CodebookInit::Fixed);
+    let mut all: Vec<&str> = layout.tensors.iter().map(|tensor| &*tensor.name).collect();
+    all.sort();
+    assert_eq!(found, all);
 }

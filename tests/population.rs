@@ -48,7 +48,7 @@ impl Desk {
     fn result(&self, run: &str) -> Result {
         let folder = RunFolder::open(&self.path(run)).unwrap();
         let tensors = |path: PathBuf| Checkpoint::load(&path).unwrap().tensors;
-        let records = motion::untimed(&read_metrics(&folder.metrics()).unwrap());
+        let records = motion::untimed(&read_metrics(&folder.metrics()).unwrap().0);
         let text = |path: PathBuf| fs::read_to_string(path).unwrap();
         let checkpoints = [tensors(folder.last_checkpoint()), tensors(folder.best_checkpoint())];
         (text(folder.config()), records, text(folder.progress()), checkpoints)

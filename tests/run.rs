@@ -1,6 +1,7 @@
 //! What a run leaves on disk: files written whole, one writer a run, logs that resume, events TensorBoard reads.
 use mvae_fast::Error;
 use mvae_fast::record::{EpochRecord, Timing, Validation};
+use mvae_fast::run::atomic::Unfinished;
 use mvae_fast::run::crc32c::{crc32c, extend};
 use mvae_fast::run::folder::{Env, RunFolder};
 use mvae_fast::run::logs::{Logs, read_metrics};
@@ -173,7 +174,6 @@ fn many_experts_become_one_histogram() {
 fn a_write_is_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");
-    fs::write(folder.path().join(".report.html.tmp"), "left by a killed process, and longer").unwrap();
     atomic::write(&path, b"old").unwrap();
     let failed = atomic::write_with(&path, |file| {
         file.write_all(b"half of the new")?;
@@ -185,6 +185,45 @@ fn a_write_is_whole_or_not_at_all() {
     assert_eq!(fs::read(&path).unwrap(), b"new");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
     assert!(atomic::write(&folder.path().join("missing/report.html"), b"").is_err());
+}
+
+#[test]
+fn what_a_killed_writer_left_is_removed_and_what_others_write_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let left = ".report.html.0123456789abcdef.tmp";
+    fs::write(place(left), "left by a killed process").unwrap();
+    let others = [
+        ".report.html.tmp",
+        ".other.0123456789abcdef.tmp",
+        ".report.html.0123.tmp",
+        "report.html.0123456789abcdef.tmp",
+    ];
+    others.iter().for_each(|name| fs::write(place(name), "of others").unwrap());
+    let (at_work, _file) = Unfinished::file(&place("report.html")).unwrap();
+    assert!(!place(left).exists(), "the next writer removes it");
+    atomic::write(&place("report.html"), b"new").unwrap();
+    assert!(at_work.path().exists() && others.iter().all(|name| place(name).exists()));
+    at_work.finish(&place("report.html")).unwrap();
+    assert_eq!(fs::read(place("report.html")).unwrap(), b"", "the last that was finished");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1 + others.len());
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_through_a_link_and_files_are_as_readable_as_any() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    fs::write(place("victim"), "precious").unwrap();
+    for name in [".report.html.tmp", "report.html", ".report.html.0123456789abcdef.tmp"] {
+        symlink(place("victim"), place(name)).unwrap();
+    }
+    atomic::write(&place("report.html"), b"new").unwrap();
+    assert_eq!(fs::read(place("victim")).unwrap(), b"precious");
+    assert!(!fs::symlink_metadata(place("report.html")).unwrap().is_symlink());
+    let mode = |name: &str| fs::metadata(place(name)).unwrap().permissions().mode();
+    assert_eq!(mode("report.html"), mode("victim"));
 }
 
 #[test]
@@ -206,7 +245,7 @@ fn a_run_that_resumes_leaves_the_logs_of_one_that_never_stopped() {
     for file in &files {
         fs::File::options().append(true).open(file).unwrap().write_all(b"{\"torn").unwrap();
     }
-    assert_eq!(read_metrics::<EpochRecord>(&run.metrics()).unwrap().len(), 3, "a torn line is passed over");
+    assert_eq!(read_metrics::<EpochRecord>(&run.metrics()).unwrap().0.len(), 3, "a torn line is passed over");
     let mut logs = Logs::open(&run, Some(&checkpoint)).unwrap();
     assert_eq!(logs.sync().unwrap(), checkpoint);
     (3..=4).for_each(|epoch| logs.append(&record(epoch)).unwrap());
@@ -222,34 +261,102 @@ fn a_run_that_resumes_leaves_the_logs_of_one_that_never_stopped() {
     let mut lines = csv.lines();
     assert_eq!(lines.next(), Some("epoch,ep_recon_loss,ep_kl_loss,ep_perplexity"));
     assert_eq!(lines.next(), Some("1,0.1,0.5,0"));
-    assert_eq!(read_metrics::<EpochRecord>(&run.metrics()).unwrap(), (1..=4).map(record).collect::<Vec<_>>());
+    assert_eq!(read_metrics::<EpochRecord>(&run.metrics()).unwrap().0, (1..=4).map(record).collect::<Vec<_>>());
 }
 
 #[test]
-fn logs_that_lost_something_are_refused() {
+fn logs_that_lost_something_go_on_and_say_so() {
     let root = tempfile::tempdir().unwrap();
     let run = new_run(root.path());
     let mut logs = Logs::open(&run, None).unwrap();
-    logs.append(&record(1)).unwrap();
+    (1..=2).for_each(|epoch| logs.append(&record(epoch)).unwrap());
     let lengths = logs.sync().unwrap();
-    let refused = |lengths| {
-        let error = Logs::<EpochRecord>::open(&run, Some(lengths)).unwrap_err();
-        assert_eq!(error.exit_code(), 4, "{error}");
-        error.to_string()
-    };
-    let whole = fs::read(run.progress()).unwrap();
-    fs::write(run.progress(), &whole[1..]).unwrap();
-    let message = refused(&lengths);
-    assert!(message.contains("progress.csv: ") && message.contains("bytes, but the checkpoint"), "{message}");
+    let whole = fs::read(run.metrics()).unwrap();
+    fs::write(run.metrics(), &whole[..whole.len() - 1]).unwrap();
     fs::remove_file(run.progress()).unwrap();
-    assert!(refused(&lengths).contains("progress.csv: the log is missing"));
-    fs::write(run.progress(), &whole).unwrap();
-    assert!(refused(&[("events".to_owned(), 1)].into()).contains("does not know this log's length"));
-    Logs::<EpochRecord>::open(&run, Some(&lengths)).unwrap();
+    let events = fs::read(run.events()).unwrap();
+    fs::write(run.events(), &events[..events.len() - 1]).unwrap();
 
-    fs::write(run.metrics(), "{}\n").unwrap();
-    let error = read_metrics::<EpochRecord>(&run.metrics()).unwrap_err().to_string();
-    assert!(error.contains("metrics.jsonl: line 1 is not the record of an epoch"), "{error}");
+    let mut logs = Logs::open(&run, Some(&lengths)).unwrap();
+    assert_eq!(logs.notes.len(), 3, "{:?}", logs.notes);
+    assert!(
+        logs.notes[0].contains("metrics.jsonl was changed: ") && logs.notes[1].contains("progress.csv was changed: 0")
+    );
+    logs.append(&record(3)).unwrap();
+    let (records, note) = read_metrics::<EpochRecord>(&run.metrics()).unwrap();
+    assert_eq!((records, note), (vec![record(1), record(3)], None));
+    assert_eq!(fs::read_to_string(run.progress()).unwrap().lines().count(), 2, "a header and a row");
+    assert_eq!(payloads(&fs::read(run.events()).unwrap()).len(), 3, "the version, the first and the third");
+    assert!(Logs::<EpochRecord>::open(&run, Some(&logs.sync().unwrap())).unwrap().notes.is_empty());
+
+    let error = Logs::<EpochRecord>::open(&run, Some(&[("events".to_owned(), 1)].into())).unwrap_err();
+    assert!(error.exit_code() == 4 && error.to_string().contains("does not know this log's length"), "{error}");
+}
+
+#[test]
+fn a_log_that_is_cut_while_it_is_written_goes_on_at_its_end() {
+    let root = tempfile::tempdir().unwrap();
+    let run = new_run(root.path());
+    let files = [run.metrics(), run.progress(), run.events()];
+    let mut logs = Logs::open(&run, None).unwrap();
+    for (epoch, keep) in [(1, 0), (2, 30), (3, u64::MAX)] {
+        logs.append(&record(epoch)).unwrap();
+        for file in &files {
+            let file = fs::File::options().write(true).open(file).unwrap();
+            file.set_len(file.metadata().unwrap().len().min(keep)).unwrap();
+        }
+    }
+    let (records, note) = read_metrics::<EpochRecord>(&run.metrics()).unwrap();
+    assert_eq!((records, note), (vec![record(3)], None));
+    let csv = fs::read_to_string(run.progress()).unwrap();
+    assert!(csv.starts_with("epoch,") && csv.lines().count() == 2, "{csv:?}");
+    assert_eq!(payloads(&fs::read(run.events()).unwrap()).len(), 2, "the version and the third");
+    let lengths = logs.sync().unwrap();
+    assert_eq!(lengths["metrics.jsonl"], fs::metadata(run.metrics()).unwrap().len());
+    assert!(Logs::<EpochRecord>::open(&run, Some(&lengths)).unwrap().notes.is_empty());
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_read_as_they_were_written() {
+    let root = tempfile::tempdir().unwrap();
+    let run = new_run(root.path());
+    let mut odd = record(2);
+    odd.grad_norm = f64::INFINITY;
+    odd.kl_per_latent = vec![1.0, f64::NAN, f64::NEG_INFINITY];
+    odd.timing.samples_per_second = f64::INFINITY;
+    let validation = odd.validation.as_mut().unwrap();
+    (validation.one_step_error, validation.prior_rms) = (Some(f64::NAN), f64::INFINITY);
+    Logs::open(&run, None).unwrap().append(&odd).unwrap();
+
+    let line: serde_json::Value = serde_json::from_slice(&fs::read(run.metrics()).unwrap()).unwrap();
+    assert_eq!((&line["grad_norm"], &line["validation"]["one_step_error"]), (&"Infinity".into(), &"NaN".into()));
+    assert_eq!(line["kl_per_latent"], serde_json::json!([1.0, "NaN", "-Infinity"]));
+    assert_eq!(line["validation"]["rollout_300_error"], serde_json::Value::Null, "there is none");
+    let (records, note) = read_metrics::<EpochRecord>(&run.metrics()).unwrap();
+    assert_eq!((format!("{records:?}"), note), (format!("{:?}", [&odd]), None)); // a NaN is not equal to itself
+}
+
+#[test]
+fn a_line_that_is_no_record_is_passed_over_and_said() {
+    let root = tempfile::tempdir().unwrap();
+    let run = new_run(root.path());
+    let mut logs = Logs::open(&run, None).unwrap();
+    for epoch in 1..=3 {
+        logs.append(&record(epoch)).unwrap();
+        fs::File::options()
+            .append(true)
+            .open(run.metrics())
+            .unwrap()
+            .write_all(b"{\"epoch\": null}\n\xff\0\n")
+            .unwrap();
+    }
+    let (records, note) = read_metrics::<EpochRecord>(&run.metrics()).unwrap();
+    assert_eq!(records, (1..=3).map(record).collect::<Vec<_>>());
+    let note = note.unwrap();
+    assert!(note.contains("metrics.jsonl: 6 lines passed over") && note.contains("the first is line 2: "), "{note}");
+    fs::remove_file(run.metrics()).unwrap();
+    let (records, note) = read_metrics::<EpochRecord>(&run.metrics()).unwrap();
+    assert!(records.is_empty() && note.unwrap().contains("metrics.jsonl is missing"));
 }
 
 #[test]
@@ -273,6 +380,43 @@ fn a_run_never_overwrites_another() {
 }
 
 #[test]
+fn runs_without_a_name_that_start_together_all_get_one() {
+    let root = tempfile::tempdir().unwrap();
+    let names: Vec<String> = std::thread::scope(|scope| {
+        let start = || {
+            let env = Env::collect("cpu", 1);
+            RunFolder::create(root.path(), None, "mixture", "seed = 1\n", &env, |_| Ok(())).unwrap().name()
+        };
+        let starts: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>().len(), 8, "{names:?}");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 8);
+}
+
+#[test]
+fn a_run_that_was_killed_while_it_was_made_is_removed_and_never_adopted() {
+    let root = tempfile::tempdir().unwrap();
+    let env = Env::collect("cpu", 2);
+    let left = |name: &str| {
+        let folder = root.path().join(format!(".{name}.0123456789abcdef.tmp"));
+        fs::create_dir_all(folder.join("seed-3/checkpoints")).unwrap();
+        fs::write(folder.join("seed-3/config.toml"), "").unwrap();
+        folder
+    };
+    let [walk, dotted, run, made_up, vq] =
+        ["walk", "walk.b", "run", "mixture-20260101-000000-2", "vq-20260101-000000"].map(left);
+    let at_work = Unfinished::folder(&root.path().join("walk"), |_| false).unwrap();
+    let members = [0, 1].map(|seed| (format!("seed-{seed}"), String::new(), env.clone()));
+    let (path, _) = RunFolder::create_all(root.path(), Some("walk"), "mixture", &members, |_, _| Ok(())).unwrap();
+    assert_eq!(fs::read_dir(path).unwrap().count(), 2, "seed-0 and seed-1");
+    let there = |folders: [&Path; 6]| folders.map(Path::exists);
+    assert_eq!(there([&walk, &dotted, &run, &made_up, &vq, at_work.path()]), [false, true, true, true, true, true]);
+    RunFolder::create(root.path(), None, "mixture", "", &env, |_| Ok(())).unwrap();
+    assert_eq!(there([&walk, &dotted, &run, &made_up, &vq, at_work.path()]), [false, true, true, false, true, true]);
+}
+
+#[test]
 fn what_is_no_run_is_refused() {
     let root = tempfile::tempdir().unwrap();
     for (path, message) in [(root.path().to_owned(), "no run folder"), (root.path().join("x"), "no such run folder")] {
@@ -293,6 +437,22 @@ fn env_json_keeps_every_sitting() {
     assert_eq!((&json["resumed"][0]["device"], json["resumed"].as_array().unwrap().len()), (&"cuda:0".into(), 1));
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(json["started"].as_str().unwrap().len(), "2026-01-31T12:34:56Z".len());
+}
+
+#[test]
+fn a_run_goes_on_without_its_env_json() {
+    let root = tempfile::tempdir().unwrap();
+    let run = new_run(root.path());
+    fs::write(run.env(), "{ torn").unwrap();
+    let note = run.add_sitting(&Env::collect("cpu", 3)).unwrap().unwrap();
+    assert!(note.contains("env.json stays as it is"), "{note}");
+    assert_eq!(fs::read(run.env()).unwrap(), b"{ torn");
+    fs::remove_file(run.env()).unwrap();
+    let note = run.add_sitting(&Env::collect("cpu", 3)).unwrap().unwrap();
+    assert!(note.contains("env.json was missing"), "{note}");
+    assert_eq!(run.add_sitting(&Env::collect("cpu", 4)).unwrap(), None);
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(run.env()).unwrap()).unwrap();
+    assert_eq!((&json["threads"], &json["resumed"][0]["threads"]), (&3.into(), &4.into()));
 }
 
 /// Not a check of its own: [`a_killed_writer_does_not_block`] runs it in a process that it kills.

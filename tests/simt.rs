@@ -156,6 +156,12 @@ fn an_input_that_is_written_is_named() {
 }
 
 #[test]
+fn fields_in_each_others_place_are_named() {
+    let message = fault("planted_swapped");
+    assert!(message.contains("\"y\", at: 8, bytes: 8") && message.contains("\"y\", at: 16, bytes: 8"), "{message}");
+}
+
+#[test]
 fn a_kernel_that_is_not_there_is_named() {
     assert!(fault("planted_nowhere").contains("there is no kernel planted_nowhere"));
 }

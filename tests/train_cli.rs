@@ -44,7 +44,7 @@ impl Desk {
     }
 
     fn records(&self, run: &str) -> Vec<EpochRecord> {
-        motion::untimed(&read_metrics(&self.path(run).join("metrics.jsonl")).unwrap())
+        motion::untimed(&read_metrics(&self.path(run).join("metrics.jsonl")).unwrap().0)
     }
 
     fn checkpoint(&self, run: &str, name: &str) -> Checkpoint<'static> {
@@ -439,7 +439,8 @@ fn signals_stop_within_the_epoch_and_the_run_goes_on_as_if_never_stopped() {
         command
     };
     success(&mut train("whole"));
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    let usr1 = 128 + signal_hook::consts::SIGUSR1;
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("USR1", usr1)] {
         let mut child = train(signal).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let run = desk.path("runs").join(signal);
         wait_until(&mut child, || run.join("progress.csv").exists());
@@ -452,6 +453,9 @@ fn signals_stop_within_the_epoch_and_the_run_goes_on_as_if_never_stopped() {
         assert!(output.stdout.is_empty() && text(&output.stderr).ends_with(&said), "{output:?}");
         let progress = desk.checkpoint(&format!("runs/{signal}"), "last.safetensors").meta.unwrap().progress.unwrap();
         assert!(progress.minibatch > 0, "in the middle of an epoch: {progress:?}");
+        if ["TERM", "HUP"].contains(&signal) {
+            continue; // they save as the others do
+        }
         success(&mut desk.program(&["train", "--resume", signal, "--quiet", "--threads", "1"]));
         assert!(desk.outcome("runs/whole") == desk.outcome(&format!("runs/{signal}")), "{signal}");
         let env = fs::read(run.join("env.json")).unwrap();
@@ -468,6 +472,35 @@ fn signals_stop_within_the_epoch_and_the_run_goes_on_as_if_never_stopped() {
     assert_eq!(text(&whole.stderr), "");
     success(&mut desk.program(&["train", "--resume", "limit", "--quiet", "--max-minutes", "0"]));
     assert!(desk.outcome("runs/whole") == desk.outcome("runs/limit"));
+}
+
+#[test]
+fn a_long_rollout_stops_within_it_and_goes_on_as_if_never_stopped() {
+    let desk = Desk::new(620);
+    for student in ["0", "1"] {
+        let schedule = ["--teacher-epochs", "1", "--ramp-epochs", "0", "--student-epochs", student];
+        let others = ["--rollout", "600", "--bridge-clips", "false", "--validation", "0", "--batch-size", "32"];
+        let train = |name: &str| {
+            let mut command = desk.train(&[&schedule[..], &others].concat());
+            command.args(["motion.npz", "--quiet", "--name", name]);
+            command
+        };
+        let (whole, name) = (format!("whole-{student}"), format!("stopped-{student}"));
+        success(&mut train(&whole));
+        success(train(&name).args(["--max-minutes", "1e-9"]));
+        let at = || {
+            let checkpoint = desk.checkpoint(&format!("runs/{name}"), "last.safetensors");
+            checkpoint.meta.unwrap().progress.unwrap()
+        };
+        assert_eq!((at().minibatch, at().rollout_step, at().step), (0, 256, 256));
+        assert!(
+            text(&success(&mut desk.program(&["info", &name])).stdout).contains("and step 256 of the one behind it")
+        );
+        success(&mut desk.program(&["train", "--resume", &name, "--quiet", "--max-minutes", "1e-9"]));
+        assert_eq!((at().minibatch, at().rollout_step, at().step), (0, 512, 512));
+        success(&mut desk.program(&["train", "--resume", &name, "--quiet", "--max-minutes", "0"]));
+        assert!(desk.outcome(&format!("runs/{whole}")) == desk.outcome(&format!("runs/{name}")));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The gradient of a layer's weights and Adam on it, in one call.
-use common::{close, memory_on, numbers, run};
-use mvae_fast::arena::{Arena, Mat, Var};
+use common::{close, fill, memory_on, run};
+use mvae_fast::arena::{Arena, Var};
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::activation::Activation::None as Identity;
 use mvae_fast::ops::adam::{self, Adam, CHUNK};
@@ -20,16 +20,31 @@ const E: usize = 3;
 const ADAM: [f64; 3] = [0.9, 0.99, 1e-3];
 const STEPS: u64 = 3;
 
-/// A layer's parameters and moments after some steps, and the squared gradient's norm of each: with the gradient kept, or not; nothing
-/// happens from the step `stands_still` on.
-fn trained(blended: bool, kept: bool, threads: usize, stands_still: u64) -> (Vec<f64>, Vec<f64>) {
+/// The gradients of weights and biases as sums over samples, written out.
+fn gradients(blended: bool, [z, h, gate, dy]: [&[f64]; 4]) -> Vec<f64> {
+    let input = |b: usize, i: usize| if i < L { z[b * L + i] } else { h[b * H + i - L] };
+    let experts = if blended { E } else { 1 };
+    let deach = |b: usize, e: usize, o: usize| if blended { gate[b * E + e] } else { 1.0 } * dy[b * O + o];
+    let sum = |of: &dyn Fn(usize) -> f64| (0..B).map(of).sum::<f64>();
+    let mut all = Vec::new();
+    for row in 0..if blended { E * (L + H) } else { O } {
+        for col in 0..if blended { O } else { L + H } {
+            let (e, i, o) = if blended { (row / (L + H), row % (L + H), col) } else { (0, col, row) };
+            all.push(sum(&|b| input(b, i) * deach(b, e, o)));
+        }
+    }
+    all.extend((0..experts * O).map(|at| sum(&|b| deach(b, at / O, at % O))));
+    all
+}
+
+/// A layer's parameters and moments after some steps, and the squared gradient's norm of each: by the update, or by Adam from gradients
+/// that are written out; nothing happens from the step `stands_still` on.
+fn trained(blended: bool, written_out: bool, threads: usize, stands_still: u64) -> (Vec<f64>, Vec<f64>) {
     let mut arena = Arena::default();
     let (weights, biases) = if blended { (E * (L + H) * O, E * O) } else { (O * (L + H), O) };
     let [values, grads, m, v] = [(); 4].map(|()| arena.mat(weights + biases, 1));
-    let of = |first: usize, rows: usize, cols: usize| {
-        let part = |all: Mat<f64>| all.rows_at(first, rows * cols).reshaped(rows, cols);
-        Var { value: part(values), grad: if kept { part(grads) } else { Mat::NONE } }
-    };
+    let of =
+        |first: usize, rows: usize, cols: usize| Var::constant(values.rows_at(first, rows * cols).reshaped(rows, cols));
     let [z, h, gate, y] = [L, H, E, O].map(|cols| arena.var(B, cols));
     let (layer, update): (Box<dyn Operation>, _) = if blended {
         let (w, bias) = (of(0, E * (L + H), O), of(weights, E, O));
@@ -43,14 +58,14 @@ fn trained(blended: bool, kept: bool, threads: usize, stands_still: u64) -> (Vec
     };
     let (state, losses) = (arena.mat(1, 1), arena.mat(1, LOSSES));
     let chunks = (weights + biases).div_ceil(CHUNK);
-    let (squares, gradient) = (arena.mat(1, if kept { chunks } else { update.tiles() }), arena.mat(1, weights));
+    let (squares, gradient) = (arena.mat(1, if written_out { chunks } else { update.tiles() }), arena.mat(1, weights));
     let mut memory = memory_on(arena, threads);
-    for (i, mat) in [values, z.value, h.value, gate.value].into_iter().enumerate() {
-        memory.write(mat, &numbers(i as u64, mat.len())).unwrap();
-    }
+    let [_, zs, hs, gates] =
+        [values, z.value, h.value, gate.value].map(|mat| fill(&mut memory, mat, mat.cols() as u64));
     let mut norms = Vec::new();
     for step in 1..=STEPS {
-        memory.write(y.grad, &numbers(10 + step, B * O)).unwrap();
+        let dy = fill(&mut memory, y.grad, 100 + step);
+        memory.write(grads, &gradients(blended, [&zs, &hs, &gates, &dy])).unwrap();
         memory.write(state, &[adam_state(0.01, [ADAM[0], ADAM[1]], step)]).unwrap();
         let mut now = [0.0; LOSSES];
         now[slot::NONFINITE_STEP] = if step >= stands_still { step as f64 } else { 0.0 };
@@ -58,7 +73,7 @@ fn trained(blended: bool, kept: bool, threads: usize, stands_still: u64) -> (Vec
         run(&mut memory, |plan| {
             layer.forward(plan);
             layer.backward(plan);
-            if kept {
+            if written_out {
                 let [beta1, beta2, eps] = ADAM;
                 let [param, grad] = [values, grads];
                 adam::push(plan, &Adam { param, grad, m, v, squares, state, losses, beta1, beta2, eps });
@@ -75,7 +90,7 @@ fn trained(blended: bool, kept: bool, threads: usize, stands_still: u64) -> (Vec
 #[test]
 fn is_the_gradient_and_adam() {
     for blended in [false, true] {
-        let [(got, norms), (want, all)] = [false, true].map(|kept| trained(blended, kept, 1, u64::MAX));
+        let [(got, norms), (want, all)] = [false, true].map(|written_out| trained(blended, written_out, 1, u64::MAX));
         close(&got, &want, 1e-13);
         let ratios: Vec<f64> = norms.iter().zip(&all).map(|(norm, want)| norm / want).collect();
         close(&ratios, &[1.0; STEPS as usize], 1e-13);

@@ -1,6 +1,7 @@
 // What a GPU needs for the steps that a persistent kernel or a graph is made of; one JSON line a figure.
 //   nvcc -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a benches/gpu/probes.cu -o probes && ./probes PROBE
-// Probes: roofs ramp barriers mma copies bulk multicast. Each runs in a process of its own, so that one that fails spoils no
+// Probes: roofs ramp barriers reads grids mma copies bulk multicast. Each runs in a process of its
+// own, so that one that fails spoils no
 // other; every spin has an end. Times are medians of REPEATS runs by the device's clock.
 #include <algorithm>
 #include <cooperative_groups.h>
@@ -146,16 +147,37 @@ __global__ void cg_barrier(int rounds) {
   for (int i = 0; i < rounds; ++i) cg::this_grid().sync();
 }
 
-// One thread of each block adds to one counter and waits until all have.
-__global__ void counter_barrier(u32* counter, int rounds, u32* failed) {
+__device__ u32 load_relaxed(const u32* p) {
+  u32 x;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(x) : "l"(p) : "memory");
+  return x;
+}
+
+// One thread of each block adds to one counter and waits until all have: it looks with acquire, or
+// relaxed and one fence at the end as grid_wait in kernels/simt.cuh does. Before it each block
+// stores so many bytes.
+template <bool RELAXED>
+__global__ void counter_barrier(u32* counter, float4* to, int bytes, int rounds, u32* failed) {
+  float4* mine = to + size_t(blockIdx.x) * (bytes / 16);
   for (int i = 1; i <= rounds; ++i) {
+    for (int at = threadIdx.x; at < bytes / 16; at += blockDim.x) mine[at] = make_float4(i, i, i, i);
     __syncthreads();
     if (threadIdx.x == 0) {
       asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
       int spins = 0;
-      while (load_acquire(counter) < u32(i) * gridDim.x && ++spins < SPINS) {}
+      while ((RELAXED ? load_relaxed(counter) : load_acquire(counter)) < u32(i) * gridDim.x && ++spins < SPINS) {}
       if (spins == SPINS) *failed = 1;
+      if (RELAXED) asm volatile("fence.acq_rel.gpu;" ::: "memory");
     }
+    __syncthreads();
+  }
+}
+
+// The stores alone.
+__global__ void stores(float4* to, int bytes, int rounds) {
+  float4* mine = to + size_t(blockIdx.x) * (bytes / 16);
+  for (int i = 1; i <= rounds; ++i) {
+    for (int at = threadIdx.x; at < bytes / 16; at += blockDim.x) mine[at] = make_float4(i, i, i, i);
     __syncthreads();
   }
 }
@@ -178,16 +200,27 @@ __global__ void data_as_flag(u32* words, int rounds, u32* failed) {
 static void barriers() {
   int rounds = 1000;
   u32 *counter = zeros<u32>(1), *words = zeros<u32>(4096), *failed = zeros<u32>(1);
+  float4* to = zeros<float4>(size_t(sms) * (64 << 10) / 16);
   for (int threads : {256, 384}) {
     void* cg_args[] = {&rounds};
     double t = seconds([&] { CHECK(cudaLaunchCooperativeKernel((void*)cg_barrier, dim3(sms), dim3(threads), cg_args, 0, stream)); });
     say("barriers", "cooperative groups", sms, threads, 0, t / rounds * 1e6, "us");
-    void* counter_args[] = {&counter, &rounds, &failed};
-    t = seconds([&] {
-      CHECK(cudaMemsetAsync(counter, 0, 4, stream));
-      CHECK(cudaLaunchCooperativeKernel((void*)counter_barrier, dim3(sms), dim3(threads), counter_args, 0, stream));
-    });
-    say("barriers", "counter", sms, threads, 0, t / rounds * 1e6, "us");
+    for (int kb : {0, 64}) {
+      int bytes = kb << 10;
+      void* counter_args[] = {&counter, &to, &bytes, &rounds, &failed};
+      for (int relaxed = 0; relaxed < 2; ++relaxed) {
+        void* kernel = relaxed ? (void*)counter_barrier<true> : (void*)counter_barrier<false>;
+        t = seconds([&] {
+          CHECK(cudaMemsetAsync(counter, 0, 4, stream));
+          CHECK(cudaLaunchCooperativeKernel(kernel, dim3(sms), dim3(threads), counter_args, 0, stream));
+        });
+        say("barriers", relaxed ? "counter, relaxed and a fence, after stores" : "counter, acquire, after stores", sms, threads, kb,
+            t / rounds * 1e6, "us");
+      }
+    }
+    t = seconds([&] { stores<<<sms, threads, 0, stream>>>(to, 64 << 10, rounds); });
+    CHECK(cudaGetLastError());
+    say("barriers", "the stores alone", sms, threads, 64, t / rounds * 1e6, "us");
     void* flag_args[] = {&words, &rounds, &failed};
     t = seconds([&] {
       CHECK(cudaMemsetAsync(words, 0, 4096 * 4, stream));
@@ -198,6 +231,71 @@ static void barriers() {
   u32 bad;
   CHECK(cudaMemcpy(&bad, failed, 4, cudaMemcpyDeviceToHost));
   if (bad) std::fprintf(stderr, "barriers: a spin ran out\n"), std::exit(1);
+}
+
+// ---- reads: every block reads other panels than all others, from the L2 cache, as the products of
+// a step read weights
+
+template <int BYTES>
+__global__ void __launch_bounds__(256) copy_panels(const char* from, int bytes, int panels, int rounds, float* out) {
+  extern __shared__ __align__(128) char tile[];
+  for (int round = 0; round < rounds; ++round) {
+    const char* panel = from + size_t((blockIdx.x + u32(round) * gridDim.x) % panels) * bytes;
+    for (int i = threadIdx.x * BYTES; i < bytes; i += blockDim.x * BYTES) {
+      const u32 to = u32(__cvta_generic_to_shared(tile + i));
+      if (BYTES == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(panel + i) : "memory");
+      else asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(panel + i) : "memory");
+    }
+    asm volatile("cp.async.commit_group;\n\tcp.async.wait_group 0;" ::: "memory");
+    __syncthreads();
+  }
+  if (reinterpret_cast<float*>(tile)[threadIdx.x] == 123.0f) out[0] = 1;
+}
+
+template <int BYTES>
+static void panels(const char* name) {
+  const int rounds = 100, panels = 4 * sms;
+  char* from = zeros<char>(size_t(panels) * (64 << 10));
+  float* out = zeros<float>(1);
+  CHECK(cudaFuncSetAttribute(copy_panels<BYTES>, cudaFuncAttributeMaxDynamicSharedMemorySize, 64 << 10));
+  for (int kb : {16, 64}) {
+    double t = seconds([&] { copy_panels<BYTES><<<sms, 256, kb << 10, stream>>>(from, kb << 10, panels, rounds, out); });
+    CHECK(cudaGetLastError());
+    say("reads", name, sms, 256, kb, t / rounds * 1e6, "us");
+    say("reads", name, sms, 256, kb, double(sms) * (kb << 10) * rounds / t / 1e9, "GB/s");
+  }
+  CHECK(cudaFree(from));
+}
+
+// ---- grids: whether two launches, whose blocks wait for one another, run side by side, each on
+// half of the multiprocessors
+
+__global__ void __launch_bounds__(256) meet(u32* mine, u32* other, u32* met) {
+  cg::this_grid().sync();
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
+    asm volatile("st.release.gpu.global.u32 [%0], 1;" ::"l"(mine) : "memory");
+    int spins = 0;
+    while (!load_acquire(other) && ++spins < 1 << 20) {}
+    *met = load_acquire(other);
+  }
+  cg::this_grid().sync();
+}
+
+static void grids() {
+  cudaStream_t second;
+  CHECK(cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking));
+  u32 *flags = zeros<u32>(2), *met = zeros<u32>(2), both[2];
+  const int bytes = 160 << 10;
+  CHECK(cudaFuncSetAttribute(meet, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+  CHECK(cudaDeviceSynchronize());
+  for (int i = 0; i < 2; ++i) {
+    u32 *mine = flags + i, *other = flags + 1 - i, *says = met + i;
+    void* args[] = {&mine, &other, &says};
+    CHECK(cudaLaunchCooperativeKernel((void*)meet, dim3(sms / 2), dim3(256), args, bytes, i ? second : stream));
+  }
+  CHECK(cudaDeviceSynchronize());
+  CHECK(cudaMemcpy(both, met, 8, cudaMemcpyDeviceToHost));
+  say("grids", "two cooperative launches met", sms / 2, 256, 160, both[0] && both[1], "(1: yes)");
 }
 
 // ---- mma: a tile of 64 x 16 x 288 from shared memory, three products of bf16 parts
@@ -368,7 +466,8 @@ int main(int count, char** words) {
   const struct {
     const char* name;
     void (*run)();
-  } probes[] = {{"roofs", roofs},   {"ramp", ramp}, {"barriers", barriers}, {"mma", mma_probe}, {"copies", copies},
+  } probes[] = {{"roofs", roofs},   {"ramp", ramp}, {"barriers", barriers}, {"grids", grids}, {"mma", mma_probe}, {"copies", copies},
+                {"reads", [] { panels<4>("distinct panels, 4 bytes a copy"); panels<16>("distinct panels, 16 bytes a copy"); }},
                 {"bulk", [] { bulk<1>("bulk copy"); }},
                 {"multicast", [] { bulk<2>("bulk copy, multicast to 2"); bulk<4>("bulk copy, multicast to 4"); }}};
   for (auto& probe : probes)
@@ -377,6 +476,6 @@ int main(int count, char** words) {
       CHECK(cudaStreamSynchronize(stream));
       return 0;
     }
-  std::fprintf(stderr, "probes: roofs ramp barriers mma copies bulk multicast\n");
+  std::fprintf(stderr, "probes: roofs ramp barriers reads grids mma copies bulk multicast\n");
   return 2;
 }

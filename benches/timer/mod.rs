@@ -7,7 +7,7 @@ use mvae_fast::backend::team::{Team, pieces};
 use mvae_fast::backend::vector::{self, AdamStep};
 use mvae_fast::backend::{self, Backend, Device, Engine, Memory};
 use mvae_fast::plan::{Plan, Precision};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Runs before the first that counts.
 pub const WARM_UP: usize = 5;
@@ -27,6 +27,12 @@ impl Times {
     /// Adds a time that was measured otherwise.
     pub fn add(&mut self, us: f64) {
         self.0.push(us);
+    }
+
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The time that this share of the runs stayed below: 0.5 is the median, 0 the least.
@@ -66,6 +72,9 @@ pub fn alternate<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) 
 }
 
 /// Times of the calls of a plan, one by one, `runs` times; `begin` is called before each run with its number.
+///
+/// One after the other, as in a step. With several `together`, as on a GPU, all runs of a call
+/// before the next: a graph is made of each, which is kept until a few others were made.
 pub fn calls(
     plan: Plan,
     memory: &mut Memory,
@@ -73,11 +82,25 @@ pub fn calls(
     mut begin: impl FnMut(&mut Memory, usize) -> Result<()>,
 ) -> Result<Vec<(Plan, Times)>> {
     let mut calls: Vec<(Plan, Times)> = plan.one_by_one().map(|call| (call, Times::default())).collect();
-    for run in 0..runs {
-        begin(memory, run)?;
-        for (call, times) in &mut calls {
-            let backend = memory.backend();
-            times.add(backend.seconds(&mut || memory.repeat(call, together))? * 1e6 / together as f64);
+    let us = |memory: &mut Memory, call: &Plan| -> Result<f64> {
+        let backend = memory.backend();
+        Ok(backend.seconds(&mut || memory.repeat(call, together))? * 1e6 / together as f64)
+    };
+    if together == 1 {
+        for run in 0..runs {
+            begin(memory, run)?;
+            for (call, times) in &mut calls {
+                times.add(us(memory, call)?);
+            }
+        }
+        return Ok(calls);
+    }
+    for (call, times) in &mut calls {
+        begin(memory, 0)?;
+        us(memory, call)?; // makes the graph
+        for run in 0..runs {
+            begin(memory, run)?;
+            times.add(us(memory, call)?);
         }
     }
     Ok(calls)
@@ -138,6 +161,12 @@ pub struct Options {
     /// One line of JSON a result.
     #[arg(long)]
     pub json: bool,
+    /// So many steps twice, compared bit by bit, instead of times.
+    #[arg(long)]
+    pub soak: Option<usize>,
+    /// A tiny model, to rehearse.
+    #[arg(long)]
+    pub small: bool,
     /// Cargo says so.
     #[arg(long, hide = true)]
     bench: bool,
@@ -163,7 +192,23 @@ impl Options {
 
     /// Runs that are timed as one: on a GPU a launch alone takes longer than most operations.
     pub fn together(&self) -> usize {
-        if matches!(self.device, Device::Cuda(_)) { 20 } else { 1 }
+        if self.on_gpu() { 20 } else { 1 }
+    }
+
+    /// Whether the device is one whose clock is low until it has had something to do for a while.
+    pub fn on_gpu(&self) -> bool {
+        matches!(self.device, Device::Cuda(_))
+    }
+
+    /// How long to run before the first that counts, at least.
+    pub fn warm_up(&self) -> Duration {
+        if self.on_gpu() && !self.small { Duration::from_millis(700) } else { Duration::ZERO }
+    }
+
+    /// Whether a call by itself takes what it takes in a step: others than a graph are launched or
+    /// prepared meanwhile.
+    pub fn times_calls(&self) -> bool {
+        !self.on_gpu() || matches!(self.engine, Engine::Auto | Engine::Graph)
     }
 
     /// The roofs, GFLOP/s and GB/s, where they are known.

@@ -7,19 +7,23 @@
 #![allow(unsafe_code)]
 mod error;
 mod graph;
+mod images;
 mod launcher;
 mod open;
+mod timeline;
 
 use super::{Backend, Buffer, Engine};
 use crate::plan::{Call, Plan, Precision};
+use crate::progress::say;
 use crate::{Error, Result};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use graph::Graph;
 use launcher::Launcher;
-use open::{Device, Event, Opened};
+use open::{Device, Event, Module, Opened, Stream};
 
-pub use open::{BUILT, driver_found};
+pub use images::CUDA;
+pub use open::{BUILT, Loaded, devices, driver_found};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
@@ -29,9 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Cuda {
     number: usize,
     name: String,
-    device: Arc<Device>,
-    stream: sys::CUstream,
-    module: sys::CUmodule,
+    capability: (i32, i32),
     functions: Mutex<HashMap<Cow<'static, str>, sys::CUfunction>>,
     /// Of matrix products.
     precision: Precision,
@@ -41,6 +43,10 @@ pub struct Cuda {
     launcher: Option<Mutex<Launcher>>,
     /// Wait after every call.
     sync: bool,
+    module: Module,
+    stream: Stream,
+    /// The last, as it outlives the others.
+    device: Arc<Device>,
 }
 
 // SAFETY: handles of the driver may be used from any thread that has made the context current.
@@ -68,12 +74,24 @@ impl Cuda {
     /// kernels, an engine that the device has not.
     pub fn new(number: usize, precision: Precision, engine: Engine) -> Result<Self> {
         let engine = if engine == Engine::Auto { Engine::Graph } else { engine };
-        let Opened { device, name, module, stream } = open::open(number, engine)?;
+        let Opened { device, name, capability, module, stream } = open::open(number, engine)?;
         let sync = std::env::var_os("MVAE_SYNC").is_some_and(|value| value == "1");
         let (device, functions, graphs) = (Arc::new(device), Mutex::default(), Mutex::default());
         let launcher = None;
-        let mut cuda =
-            Cuda { number, name, device, stream, module, functions, precision, engine, graphs, launcher, sync };
+        let mut cuda = Cuda {
+            number,
+            name,
+            capability,
+            functions,
+            precision,
+            engine,
+            graphs,
+            launcher,
+            sync,
+            module,
+            stream,
+            device,
+        };
         if engine == Engine::Persistent {
             cuda.launcher = Some(Mutex::new(cuda.launcher()?));
         }
@@ -87,6 +105,18 @@ impl Cuda {
             launcher.get_mut().unwrap_or_else(PoisonError::into_inner).share(runs);
         }
         self
+    }
+
+    /// Which images were loaded, and how long each took.
+    pub fn loaded(&self) -> Vec<Loaded> {
+        let launcher = self.launcher.as_ref().map(|launcher| launcher.lock().unwrap_or_else(PoisonError::into_inner));
+        let launcher = launcher.map(|launcher| launcher.module().loaded.clone());
+        [self.module.loaded.clone()].into_iter().chain(launcher).collect()
+    }
+
+    /// The device's name and compute capability.
+    pub fn device(&self) -> (&str, (i32, i32)) {
+        (&self.name, self.capability)
     }
 
     fn fault(&self, what: &str, error: DriverError) -> Error {
@@ -103,16 +133,16 @@ impl Cuda {
         if let Some(function) = functions.get(&name) {
             return Ok(*function);
         }
-        let function = self.function_of(self.module, &name)?;
+        let function = self.function_of(&self.module, &name)?;
         functions.insert(name, function);
         Ok(function)
     }
 
-    /// The kernel of this name in a module, which is loaded.
-    fn function_of(&self, module: sys::CUmodule, name: &str) -> Result<sys::CUfunction> {
+    /// The kernel of this name in a module.
+    fn function_of(&self, module: &Module, name: &str) -> Result<sys::CUfunction> {
         let symbol = CString::new(format!("{name}_kernel")).expect("names have no zeros");
-        // SAFETY: the module is loaded for as long as this lives.
-        let function = unsafe { result::module::get_function(module, symbol) };
+        // SAFETY: the module is loaded.
+        let function = unsafe { result::module::get_function(module.handle, symbol) };
         function.map_err(|e| self.fault(&format!("no kernel {name}"), e))
     }
 
@@ -125,10 +155,10 @@ impl Cuda {
         // arena (`Plan::check`), and the stream runs calls in order.
         let launched = unsafe {
             if self.engine == Engine::Pdl {
-                graph::launch_early(function, grid, self.stream, parameters)
+                graph::launch_early(function, grid, self.stream.0, parameters)
             } else {
                 let (blocks, threads) = ((grid.blocks, 1, 1), (grid.threads, 1, 1));
-                result::launch_kernel(function, blocks, threads, 0, self.stream, parameters)
+                result::launch_kernel(function, blocks, threads, 0, self.stream.0, parameters)
             }
         };
         launched.map_err(|e| self.fault(&format!("launching {}", call.kernel()), e))?;
@@ -143,7 +173,7 @@ impl Cuda {
         let address = unsafe { result::malloc_sync(bytes.max(1)) }.map_err(fault)?;
         let block = Block { address, device: self.device.clone() };
         // SAFETY: inside the allocation.
-        unsafe { result::memset_d8_async(address, 0, bytes.max(1), self.stream) }.map_err(fault)?;
+        unsafe { result::memset_d8_async(address, 0, bytes.max(1), self.stream.0) }.map_err(fault)?;
         self.wait(&what)?;
         Ok(block)
     }
@@ -151,20 +181,22 @@ impl Cuda {
     /// Waits for everything that was asked for. Errors: what went wrong since the last wait.
     fn wait(&self, what: &str) -> Result<()> {
         // SAFETY: the stream lives as long as this.
-        unsafe { result::stream::synchronize(self.stream) }.map_err(|e| self.fault(what, e))
+        unsafe { result::stream::synchronize(self.stream.0) }.map_err(|e| self.fault(what, e))
     }
 }
 
 impl Drop for Cuda {
     fn drop(&mut self) {
         if self.device.make_current().is_ok() {
-            // SAFETY: made in `new`; a device that was lost has nothing to give back.
-            unsafe {
-                let _ = result::stream::synchronize(self.stream);
-                self.graphs.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-                self.launcher = None;
-                let _ = result::module::unload(self.module);
-                let _ = result::stream::destroy(self.stream);
+            // SAFETY: the stream lives. All else goes after this, when nothing runs any more.
+            let _ = unsafe { result::stream::synchronize(self.stream.0) };
+            let launcher =
+                self.launcher.as_ref().map(|launcher| launcher.lock().unwrap_or_else(PoisonError::into_inner));
+            if let Some((launcher, file)) =
+                launcher.as_ref().and_then(|launcher| Some((launcher, launcher.timeline()?)))
+                && let Err(error) = self.write_timeline(launcher, file)
+            {
+                say(&error.to_string());
             }
         }
     }
@@ -189,7 +221,7 @@ impl Backend for Cuda {
         let start = to.range(at, from.len());
         self.current()?;
         // SAFETY: inside the allocation; the copy is over before `from` may change.
-        unsafe { result::memcpy_htod_async(start as u64, from, self.stream) }
+        unsafe { result::memcpy_htod_async(start as u64, from, self.stream.0) }
             .map_err(|e| self.fault("copying in", e))?;
         self.wait("copying in")
     }
@@ -198,7 +230,7 @@ impl Backend for Cuda {
         let start = from.range(at, to.len());
         self.current()?;
         // SAFETY: inside the allocation; the copy is over before `to` is looked at.
-        unsafe { result::memcpy_dtoh_async(to, start as u64, self.stream) }
+        unsafe { result::memcpy_dtoh_async(to, start as u64, self.stream.0) }
             .map_err(|e| self.fault("copying out", e))?;
         self.wait("copying out")
     }
@@ -229,9 +261,9 @@ impl Backend for Cuda {
         self.current()?;
         let fault = |e| self.fault("timing", e);
         let [start, end] = [Event::new().map_err(fault)?, Event::new().map_err(fault)?];
-        start.record(self.stream).map_err(fault)?;
+        start.record(self.stream.0).map_err(fault)?;
         work()?;
-        end.record(self.stream).map_err(fault)?;
+        end.record(self.stream.0).map_err(fault)?;
         self.wait("timing")?;
         start.seconds_until(&end).map_err(fault)
     }

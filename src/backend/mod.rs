@@ -188,7 +188,7 @@ impl<'b> Memory<'b> {
 /// Where to compute, as `--device` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// What needs nothing but this machine: the CPU.
+    /// The CPU, unless somebody has chosen another: the program takes a GPU that passes its test.
     Auto,
     /// This machine's processor.
     Cpu,
@@ -215,8 +215,9 @@ impl FromStr for Device {
     }
 }
 
-/// How a CUDA device gets its calls, as `--engine` says. The bits are the same, but for `persistent`, whose sums over a block
-/// may have another order.
+/// How a CUDA device gets its calls, as `--engine` says. With each of them a run repeats bit for bit. The bits of `calls`, `graph` and
+/// `pdl` are the same. `persistent` runs all kernels with 256 threads a block, whatever their own number, and so adds up losses and
+/// norms in another order: its results are the others' but for rounding, and the same on any number of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Engine {
     /// What is fastest where it has been measured: graph on CUDA

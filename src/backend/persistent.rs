@@ -1,9 +1,8 @@
 //! Plans as one launch: what the kernel `run_plan` (`kernels/run_plan.cu`) reads.
 use super::phases::{Part, Phases};
-use crate::plan::{Call, Precision};
+use crate::plan::{Call, Place, Precision};
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
-use std::borrow::Cow;
 
 /// The kernels that `run_plan` runs; the place of one is its number.
 const KERNELS: &[&str] = include!(concat!(env!("OUT_DIR"), "/kernel_numbers.rs"));
@@ -11,11 +10,11 @@ const KERNELS: &[&str] = include!(concat!(env!("OUT_DIR"), "/kernel_numbers.rs")
 /// Threads of a block.
 pub const THREADS: u32 = 256;
 
-/// The kernel that runs plans in this precision.
-pub fn kernel(precision: Precision) -> Cow<'static, str> {
+/// The kernel that runs plans in this precision; so is its module called.
+pub fn kernel(precision: Precision) -> &'static str {
     match precision {
-        Precision::Fp32 => "run_plan".into(),
-        _ => format!("run_plan_{precision}").into(),
+        Precision::Fp32 => "run_plan",
+        Precision::Bf16x3 => "run_plan_bf16x3",
     }
 }
 
@@ -67,6 +66,12 @@ pub struct RunPlan {
     pub before: u32,
 }
 
+/// The fields of the structs that the kernel is given, by the structs' names there.
+pub fn places() -> [(&'static str, Vec<Place>); 2] {
+    let call = crate::places!(PlanCall: kernel, first_block, first, end, shares, late, then, kept, stays, pad, args);
+    [("PlanCall", call), ("RunPlan", crate::places!(RunPlan: calls, arrived, resident, n, times, rounds, before))]
+}
+
 /// A plan as a table of calls.
 pub struct Table {
     /// In the order in which all blocks go through them, round after round.
@@ -95,6 +100,11 @@ impl Table {
             kept: phases.kept,
             late: parts.iter().map(|part| part.late).max().unwrap_or(0) as u32,
         })
+    }
+
+    /// The kernel of each row, and how many rounds late it is.
+    pub fn rows(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.calls.iter().map(|call| (KERNELS[call.kernel as usize], call.late))
     }
 
     /// What the kernel is given to run this table, whose calls and `resident` lie at these addresses, `times` times.

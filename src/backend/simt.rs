@@ -12,8 +12,9 @@ use super::cpu::Cpu;
 use super::persistent::{self, RunPlan, Table};
 use super::phases::{Phases, phases};
 use super::{Backend, Buffer};
+use crate::ops::begin_step::StepState;
 use crate::philox::{Purpose, Stream};
-use crate::plan::{Call, Grid, Plan, Precision};
+use crate::plan::{Call, Grid, Place, Plan, Precision};
 use crate::{Error, Result};
 use launch::{Launch, Slab, WARP, Where};
 use std::sync::Mutex;
@@ -24,6 +25,8 @@ struct Kernel {
     run: unsafe extern "C" fn(*const u8, *const Where, *mut u8),
     /// Bytes of its arguments, bytes of its shared memory, most threads of a block, whether its blocks wait for one another.
     layout: &'static [u64; 4],
+    /// The name of its argument struct.
+    arguments: &'static str,
 }
 
 include!(concat!(env!("OUT_DIR"), "/simt_kernels.rs"));
@@ -37,6 +40,32 @@ const POISON: u32 = 0x7FED_5EED;
 
 /// What a block of the engine `persistent` keeps at most if nobody says otherwise: as on an H100 or H200, beside 48 KB.
 pub const KEPT: usize = 179 << 10;
+
+/// The fields that a struct of this name has in the kernels' sources, if it is one that Rust has, too.
+pub fn places(name: &str) -> Option<Vec<Place>> {
+    let (_, names, places) = STRUCTS.iter().find(|(of, ..)| *of == name)?;
+    let field =
+        |(name, [at, bytes]): (&&'static str, &[u64; 2])| Place { name, at: *at as usize, bytes: *bytes as usize };
+    Some(names.iter().zip(places()).map(field).collect())
+}
+
+/// The names of these structs.
+pub fn structs() -> impl Iterator<Item = &'static str> {
+    STRUCTS.iter().map(|(name, ..)| *name)
+}
+
+/// The name of a kernel's argument struct.
+pub fn arguments(kernel: &str) -> Option<&'static str> {
+    Some(find(kernel)?.arguments)
+}
+
+/// The structs that are no arguments of an operation's kernels, and their fields in Rust.
+pub fn shared() -> Vec<(&'static str, Vec<Place>)> {
+    let state = crate::places!(
+        StepState: step_size, inv_sqrt_bias2, kl_scale, seed, step, minibatch, rollout_step, student, pad
+    );
+    [("StepState", state), ("Where", Where::places())].into_iter().chain(persistent::places()).collect()
+}
 
 /// Memory of words with guard words around it.
 struct Guarded {
@@ -170,10 +199,10 @@ impl Simt {
         let (name, own_grid) = call.variant(self.precision);
         let kernel = find(&name).ok_or_else(|| Error::Device(format!("simt: there is no kernel {name} yet")))?;
         let fault = |what: String| Error::Device(format!("simt: {name}: {what}"));
-        let [arguments, _, most, _] = *kernel.layout;
-        if arguments as usize != call.args().len() {
-            let size = call.args().len();
-            return Err(fault(format!("its arguments have {arguments} bytes, those of its operation {size}")));
+        let [_, _, most, _] = *kernel.layout;
+        let (theirs, ours) = (places(kernel.arguments).unwrap_or_default(), call.places());
+        if let Some(field) = ours.iter().find(|field| !theirs.contains(field)) {
+            return Err(fault(format!("{field:?} of its operation is not in its arguments, {theirs:?}")));
         }
         let mut grid = self.grid.unwrap_or(own_grid);
         grid.threads = grid.threads.min(most as u32);
@@ -238,7 +267,7 @@ impl Simt {
     /// Runs these calls `times` times over a copy of the arena between guard words, as one launch.
     fn run_plan(&self, table: &Table, times: usize, arena: &mut Guarded, blocks: u32) -> Result<()> {
         let name = persistent::kernel(self.precision);
-        let kernel = find(&name).expect("it is among the kernels");
+        let kernel = find(name).expect("it is among the kernels");
         let mut arrived = 0u32;
         let addresses = [table.calls.as_ptr() as u64, table.resident.as_ptr() as u64];
         let args = table.arguments(addresses, &raw mut arrived as u64, times, 0);

@@ -1,9 +1,11 @@
 //! Where to compute: the flags of every command that runs a network.
-use crate::backend::{self, Backend, Device, Engine};
+use crate::backend::{self, Backend, Device, Engine, cuda};
 use crate::plan::Precision;
-use crate::{Error, Result};
+use crate::progress::say;
+use crate::{Error, Result, kernelcheck};
 use clap::Args;
 use std::num::NonZeroUsize;
+use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
 /// More threads than any machine this was made for has cores.
@@ -12,13 +14,17 @@ const MAX_THREADS: usize = 1024;
 /// Where to compute.
 #[derive(Debug, Args)]
 pub struct Compute {
-    /// auto, cpu, cuda or cuda:N; simt runs kernels on this machine's processor, slowly, to test them
+    /// auto, cpu, cuda or cuda:N; auto is cuda where a GPU passes a short test of its kernels, else
+    /// cpu; simt runs kernels on this machine's processor, slowly, to test them
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
+    /// What `auto` turned out to be.
+    #[arg(skip)]
+    chosen: OnceLock<Device>,
     /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
     #[arg(long, env = "MVAE_PRECISION")]
     pub precision: Option<Precision>,
-    /// How a CUDA device gets its calls; the result does not depend on it
+    /// How a CUDA device gets its calls; calls, graph and pdl give the same bits, persistent rounds some sums otherwise
     #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
     pub engine: Engine,
     /// Threads to use (default: as many as the machine offers); the result does not depend on it
@@ -40,7 +46,8 @@ impl Compute {
         if threads > MAX_THREADS {
             return Err(Error::Usage(format!("--threads is {threads}, expected at most {MAX_THREADS}")));
         }
-        let open = |run| backend::open(self.device, self.precision, self.engine, self.share(run, runs), runs);
+        let device = self.chosen();
+        let open = |run| backend::open(device, self.precision, self.engine, self.share(run, runs), runs);
         (0..runs).map(open).collect()
     }
 
@@ -52,9 +59,48 @@ impl Compute {
 
     /// Threads that so many runs side by side are driven by: on a CUDA device, which they only wait for, one each.
     pub fn drivers(&self, runs: usize) -> usize {
-        match self.device {
+        match self.chosen() {
             Device::Cuda(_) => runs,
             _ => self.threads().min(runs),
+        }
+    }
+
+    /// The device that is meant; of `auto` the first GPU if it passes its test, else the CPU. A
+    /// line says which, where there is a GPU to choose.
+    fn chosen(&self) -> Device {
+        let choose = || {
+            let (chosen, why) = self.choose();
+            if let Some(why) = why {
+                say(&why);
+            }
+            chosen
+        };
+        if self.device == Device::Auto { *self.chosen.get_or_init(choose) } else { self.device }
+    }
+
+    fn choose(&self) -> (Device, Option<String>) {
+        let gpu = Device::Cuda(0);
+        if cuda::devices() == 0 {
+            return (Device::Cpu, None);
+        }
+        if !cuda::BUILT {
+            let why =
+                "this build has no kernels for the GPU, as nvcc was not found when it was made; computing on the cpu";
+            return (Device::Cpu, Some(why.into()));
+        }
+        let tested = backend::open(gpu, self.precision, self.engine, 1, 1)
+            .and_then(|backend| Ok((backend.describe(), kernelcheck::quick(backend.as_ref())?.seconds)));
+        match tested {
+            Ok((name, seconds)) => {
+                let why = format!(
+                    "computing on {name}, which passed its test in {seconds:.1} s; --device cpu does not use it"
+                );
+                (gpu, Some(why))
+            }
+            Err(error) => {
+                let why = format!("computing on the cpu, as the GPU is not fit: {error} (--device cuda insists on it)");
+                (Device::Cpu, Some(why))
+            }
         }
     }
 

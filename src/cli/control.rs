@@ -194,7 +194,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         }
         Some(folder) => {
             if !setup.finished() {
-                folder.add_sitting(&env)?;
+                folder.add_sitting(&env)?.into_iter().for_each(say);
             }
             folder
         }
@@ -202,7 +202,9 @@ fn train(args: &TrainArgs) -> Result<()> {
     let path = folder.path().display().to_string();
     let records: Vec<UpdateRecord> = if setup.finished() {
         say(format!("run folder {path}: all {} updates are done, nothing to do", config.updates()));
-        logs::read_metrics(&folder.metrics())?
+        let (records, note) = logs::read_metrics(&folder.metrics())?;
+        note.into_iter().for_each(say);
+        records
     } else {
         say(format!("run folder {path}"));
         trainer::train(&mut setup, &folder, args.quiet, &stop)?

@@ -1,6 +1,9 @@
-//! What this machine offers, found without loading anything.
-use crate::backend::{cuda, lanes};
-use crate::files;
+//! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their definitions.
+use crate::backend::cuda::{self, Cuda, Loaded};
+use crate::backend::{Engine, lanes};
+use crate::plan::Precision;
+use crate::run::atomic::Unfinished;
+use crate::{Result, files, kernelcheck};
 use serde::Serialize;
 use std::fmt;
 use std::fs;
@@ -33,10 +36,67 @@ pub struct Report {
     pub cuda_driver_version: Option<String>,
     /// Whether this program has kernels for such a device: nvcc was there when it was built.
     pub cuda_kernels: bool,
+    /// The CUDA of that nvcc.
+    pub cuda_kernels_version: Option<&'static str>,
+    /// What came of each device.
+    pub gpus: Vec<Gpu>,
     /// Folder that holds the run folders.
     pub runs: PathBuf,
     /// Why run folders cannot be made there; none when they can.
     pub runs_problem: Option<String>,
+}
+
+/// A device, and what came of its kernels.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Gpu {
+    /// Its number: `--device cuda:N`.
+    pub number: usize,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its compute capability, as `9.0`.
+    pub capability: Option<String>,
+    /// What was loaded, and how long each took: machine code at once, PTX when the driver had compiled it.
+    pub loaded: Vec<Loaded>,
+    /// How long it took to run every kernel at small sizes, and one step, and to compare them with their definitions.
+    pub test_seconds: Option<f64>,
+    /// What went wrong.
+    pub problem: Option<String>,
+}
+
+impl Gpu {
+    fn new(number: usize) -> Self {
+        let mut gpu = Gpu { number, ..Gpu::default() };
+        gpu.problem = gpu.tried().err().map(|error| error.to_string());
+        gpu
+    }
+
+    fn tried(&mut self) -> Result<()> {
+        // The engine that needs most; not every device has it.
+        let open = |engine| Cuda::new(self.number, Precision::Bf16x3, engine);
+        let cuda = open(Engine::Persistent).or_else(|_| open(Engine::Graph))?;
+        let (name, (major, minor)) = cuda.device();
+        (self.name, self.capability) = (Some(name.into()), Some(format!("{major}.{minor}")));
+        self.loaded = cuda.loaded();
+        self.test_seconds = Some(kernelcheck::quick(&cuda)?.seconds);
+        Ok(())
+    }
+}
+
+impl fmt::Display for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cuda:{}", self.number)?;
+        if let (Some(name), Some(capability)) = (&self.name, &self.capability) {
+            write!(f, " {name}, compute capability {capability}")?;
+        }
+        for Loaded { module, architecture, ready, seconds } in &self.loaded {
+            let how = if *ready { "ready to run" } else { "compiled by the driver" };
+            write!(f, "; {module} loaded in {seconds:.2} s ({architecture}, {how})")?;
+        }
+        match (&self.problem, self.test_seconds) {
+            (Some(problem), _) => write!(f, "; FAILED: {problem}"),
+            (None, seconds) => write!(f, "; its kernels pass their test, {:.1} s", seconds.unwrap_or_default()),
+        }
+    }
 }
 
 impl Report {
@@ -55,6 +115,8 @@ impl Report {
             cuda_driver: find_library("libcuda.so.1"),
             cuda_driver_version: line_value("/proc/driver/nvidia/version", "NVRM version"),
             cuda_kernels: cuda::BUILT,
+            cuda_kernels_version: cuda::BUILT.then_some(cuda::CUDA),
+            gpus: (0..if cuda::BUILT { cuda::devices() } else { 0 }).map(Gpu::new).collect(),
             runs: runs.to_owned(),
             runs_problem: write_problem(runs),
         }
@@ -85,8 +147,11 @@ impl fmt::Display for Report {
             }
         }
         match self.cuda_kernels {
-            true => writeln!(f, "kernels   built in, for --device cuda")?,
+            true => writeln!(f, "kernels   built in, by nvcc of CUDA {}", cuda::CUDA)?,
             false => writeln!(f, "kernels   not in this build: nvcc was not found when it was made")?,
+        }
+        for gpu in &self.gpus {
+            writeln!(f, "gpu       {gpu}")?;
         }
         match &self.runs_problem {
             None => writeln!(f, "runs      {}, writable", self.runs.display()),
@@ -181,7 +246,6 @@ fn write_problem(folder: &Path) -> Option<String> {
         Err(error) => return Some(format!("{}: {error}", folder.display())),
     };
     let existing = absolute.ancestors().find(|path| path.exists())?;
-    let probe = existing.join(format!(".mvae-fast-doctor-{}", std::process::id()));
-    let made = fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
+    let made = Unfinished::file(&existing.join("mvae-fast-doctor"));
     made.err().map(|error| format!("{}: not writable: {error}", existing.display()))
 }

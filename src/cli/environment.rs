@@ -13,7 +13,16 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Variables of builds, tests and benchmarks, which are none of this program's.
-const OTHERS: &[&str] = &["MVAE_GIT_COMMIT", "MVAE_GOLDEN_DIR", "MVAE_PTXAS", "MVAE_SYNC", "MVAE_TEST_WRITER"];
+const OTHERS: &[&str] = &[
+    "MVAE_CUBINS",
+    "MVAE_CUDA",
+    "MVAE_GIT_COMMIT",
+    "MVAE_GOLDEN_DIR",
+    "MVAE_NVCC",
+    "MVAE_SYNC",
+    "MVAE_TEST_WRITER",
+    "MVAE_TIMELINE",
+];
 
 /// The environment as `train` reads it.
 pub type OfTrain = Environment<config::Preset, config::Overrides>;

@@ -2,15 +2,16 @@
 use super::output::require_new_set;
 use super::{print, print_and};
 use crate::data::{counted, npz};
-use crate::motion::import::{self, Imported, Options};
+use crate::motion::import::{self, Imported, Options, Report};
 use crate::motion::joint_map::JointMap;
 use crate::motion::source::expmap::ExpmapSkeleton;
-use crate::motion::units::{Unit, Up};
+use crate::motion::units::{Scale, Up};
 use crate::progress::say;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -43,11 +44,12 @@ pub struct ImportArgs {
     /// Skeleton of exponential-map text files: a file, or cmu for the built-in one
     #[arg(long, value_name = "FILE.toml")]
     pub skeleton: Option<PathBuf>,
-    /// Unit of the files (default: guessed from the length of the legs)
-    #[arg(long)]
-    pub units: Option<Unit>,
-    /// Axis of the files that points up (default: where the hips are above the toes)
-    #[arg(long)]
+    /// Unit of the files: mm, cm, dm, m, inch, ft, asf (CMU) or a number of metres (default:
+    /// guessed from the length of the legs)
+    #[arg(long, value_name = "UNIT")]
+    pub units: Option<Scale>,
+    /// Direction of the files that is up (default: where the hips are above the toes)
+    #[arg(long, allow_hyphen_values = true)]
     pub up: Option<Up>,
     /// Frames a second of the files, where their headers are wrong
     #[arg(long, value_name = "N")]
@@ -76,6 +78,19 @@ pub struct ImportArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `--json` prints: see docs/features.md.
+#[derive(Serialize)]
+struct Json<'a> {
+    file: &'a Path,
+    frames: usize,
+    features: usize,
+    clips: usize,
+    files: usize,
+    #[serde(flatten)]
+    report: &'a Report,
+    refused: Vec<String>,
 }
 
 /// What is done about the floor.
@@ -114,7 +129,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
         mirror: args.mirror,
         threads: args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get),
     };
-    let Imported { mut set, assumed, refused } = import::import(&args.paths, &options)?;
+    let Imported { mut set, report, refused } = import::import(&args.paths, &options)?;
     for error in &refused {
         say(&format!("refused: {error}"));
     }
@@ -128,23 +143,19 @@ pub fn import(args: &ImportArgs) -> Result<()> {
 
     let (frames, clips) = (set.num_frames(), set.end_indices.len());
     let text = if args.json {
-        let refused: Vec<String> = refused.iter().map(Error::to_string).collect();
-        let result = serde_json::json!({
-            "file": args.output, "frames": frames, "features": set.frame_size, "clips": clips, "fps": args.fps,
-            "files": read, "assumed": assumed, "refused": refused,
-        });
-        format!("{result}\n")
+        let refused = refused.iter().map(Error::to_string).collect();
+        let (file, features) = (&args.output, set.frame_size);
+        let result = Json { file, frames, features, clips, files: read, report: &report, refused };
+        format!("{}\n", serde_json::json!(result))
     } else {
         let minutes = frames as f64 / args.fps / 60.0;
-        let mut text = assumed.join("\n");
-        text.push_str(&format!(
-            "\n{}: {frames} frames of {} features in {}, {minutes:.1} minutes at {} frames a second\n",
+        format!(
+            "{report}{}: {frames} frames of {} features in {}, {minutes:.1} minutes at {} frames a second\n",
             args.output.display(),
             set.frame_size,
             counted(clips, "clip"),
             args.fps
-        ));
-        text
+        )
     };
     if refused.is_empty() {
         return print(&text);

@@ -8,6 +8,7 @@ use crate::data::counted;
 use crate::data::mirrored::MIRRORED;
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
+use crate::progress::say;
 use crate::record::{EpochRecord, Record};
 use crate::run::logs;
 use serde_json::{Value, json};
@@ -65,7 +66,9 @@ pub fn info(args: &InfoArgs) -> Result<()> {
 
 /// The last record of a run, and what it says: `words`, then its warnings.
 fn last<R: Record>(metrics: &Path, words: impl Fn(&R) -> String) -> Result<Option<(Value, Vec<String>)>> {
-    Ok(logs::read_metrics::<R>(metrics)?.last().map(|record| {
+    let (records, note) = logs::read_metrics::<R>(metrics)?;
+    note.iter().for_each(|note| say(note));
+    Ok(records.last().map(|record| {
         let warnings = record.warnings().iter().map(|warning| format!("warning: {warning}"));
         let lines = [format!("last record: {}", words(record))].into_iter().chain(warnings).collect();
         (json!(record), lines)
@@ -103,8 +106,11 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     match &meta.progress {
         Some(p) if meta.is_controller() => line(format_args!("trained {} updates, {} steps", p.epoch - 1, p.step)),
         Some(p) => {
-            let next =
-                if p.minibatch == 0 { String::new() } else { format!(", the next to mini-batch {}", p.minibatch) };
+            let next = match (p.minibatch, p.rollout_step) {
+                (0, 0) => String::new(),
+                (done, 0) => format!(", the next to mini-batch {done}"),
+                (done, step) => format!(", the next to mini-batch {done} and step {step} of the one behind it"),
+            };
             line(format_args!("trained {}{next}: {}", counted(p.epoch - 1, "epoch"), counted(p.step as usize, "step")))
         }
         None => {}

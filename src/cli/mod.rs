@@ -17,7 +17,7 @@ mod population;
 mod train;
 mod usage;
 
-use crate::backend::Device;
+use crate::backend::{self, Device};
 use crate::config::{Config, Overrides, Preset, Variant, layers};
 use crate::data::{check, counted, npz, synth};
 use crate::progress::say;
@@ -52,7 +52,7 @@ Examples:
   mvae-fast doctor                      what this machine offers
 
 Exit codes: 0 done, 1 failure, 2 usage, 3 device, 4 data or checkpoint, 5 a quality gate not met,
-130 or 143 stopped by a signal with everything saved";
+128 and a signal's number (HUP 129, INT 130, USR1 138, TERM 143) stopped by it with everything saved";
 
 const TRAIN_EXAMPLES: &str = "\
 Examples:
@@ -532,11 +532,14 @@ fn data_synth(output: &Path, (frames, clip_frames): (usize, usize), seed: u64) -
 fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
-    let backend = args.compute.open()?;
     if matches!(args.compute.device, Device::Auto | Device::Cpu) {
+        // Differences need double precision, which kernels have not.
+        let Compute { precision, engine, .. } = args.compute;
+        let backend = backend::open(Device::Cpu, precision, engine, args.compute.threads(), 1)?;
         let report = crate::gradcheck::run(variants, backend.as_ref())?;
         return print_report(&report, args.json, report.verdict());
     }
+    let backend = args.compute.open()?;
     let report = crate::kernelcheck::run(variants, backend.as_ref())?;
     print_report(&report, args.json, report.verdict())
 }

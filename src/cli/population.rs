@@ -13,7 +13,6 @@ use crate::setup::{Setup, Start, read_data};
 use crate::trainer::{self, Training};
 use crate::{Error, Result, population, progress};
 use clap::Parser;
-use indicatif::MultiProgress;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -144,8 +143,9 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     let env = |run: usize| Env::collect(&backends[run].describe(), args.compute.share(run, runs));
     let (path, folders) = match &args.resume {
         Some(run) => {
-            let mut unfinished = (0..runs).filter(|&run| !setups[run].finished());
-            unfinished.try_for_each(|run| resumed[run].add_sitting(&env(run)))?;
+            for run in (0..runs).filter(|&run| !setups[run].finished()) {
+                resumed[run].add_sitting(&env(run))?.into_iter().for_each(say);
+            }
             (run_folder(&args.runs, run), resumed)
         }
         None => {
@@ -171,7 +171,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
             }
         }
     }
-    let (bars, mut trainings, mut trained) = (MultiProgress::new(), Vec::new(), Vec::new());
+    let (bars, mut trainings, mut trained) = (progress::bars(), Vec::new(), Vec::new());
     for (run, (setup, folder)) in setups.iter_mut().zip(&folders).enumerate() {
         if !setup.finished() {
             let console = |pace| Console::among(&bars, &members[run].name, pace, args.quiet);
@@ -231,12 +231,21 @@ pub struct Row {
 impl Row {
     fn new(name: &str, folder: &RunFolder) -> Result<Self> {
         let epochs = Config::load(&folder.config())?.epochs();
-        let records = if folder.metrics().is_file() { logs::read_metrics(&folder.metrics())? } else { Vec::new() };
+        let (records, note) = match folder.metrics().exists() {
+            true => logs::read_metrics(&folder.metrics())?,
+            false => (Vec::new(), None),
+        };
+        note.iter().for_each(|note| progress::say(note));
         Ok(Row { name: name.to_owned(), path: folder.path().to_owned(), records, epochs })
     }
 
+    /// Epochs that are done.
+    fn done(&self) -> usize {
+        self.records.last().map_or(0, |record| record.epoch)
+    }
+
     fn json(&self) -> serde_json::Value {
-        json!({ "run": self.path, "finished": self.records.len() == self.epochs, "record": self.records.last() })
+        json!({ "run": self.path, "finished": self.done() == self.epochs, "record": self.records.last() })
     }
 }
 
@@ -264,13 +273,14 @@ fn elapsed(rows: &[Row]) -> f64 {
 pub fn table(rows: &[Row]) -> String {
     let head = ["model", "epochs", "reconstruction", "KL", "active", "one-step error", "walks inside"];
     let mut lines = vec![head.map(str::to_owned)];
-    for Row { name, records, epochs, .. } in rows {
+    for row in rows {
+        let Row { name, records, epochs, .. } = row;
         let none = || "-".to_owned();
         let measured = records.iter().rev().find_map(|record| record.validation.as_ref());
         let of_last = |say: &dyn Fn(&EpochRecord) -> String| records.last().map_or_else(none, say);
         lines.push([
             name.clone(),
-            format!("{}/{epochs}", records.len()),
+            format!("{}/{epochs}", row.done()),
             of_last(&|r| format!("{:.4}", r.recon_loss)),
             of_last(&|r| format!("{:.3}", r.kl_loss)),
             of_last(&|r| match r.kl_per_latent.len() {

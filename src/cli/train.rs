@@ -7,7 +7,7 @@ use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::setup::{Setup, Start};
-use crate::{Error, Result, progress, trainer};
+use crate::{Error, Result, files, progress, trainer};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fmt::Write;
@@ -52,7 +52,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
         }
         Some(folder) => {
             if !setup.finished() {
-                folder.add_sitting(&env)?;
+                folder.add_sitting(&env)?.into_iter().for_each(say);
             }
             folder
         }
@@ -60,7 +60,9 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let path = folder.path().display().to_string();
     let records = if setup.finished() {
         say(format!("run folder {path}: all {} epochs are done, nothing to do", config.epochs()));
-        logs::read_metrics(&folder.metrics())?
+        let (records, note) = logs::read_metrics(&folder.metrics())?;
+        note.into_iter().for_each(say);
+        records
     } else {
         say(format!("run folder {path}"));
         trainer::train(&mut setup, &folder, args.quiet, &stop)?
@@ -106,14 +108,28 @@ fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> St
     text
 }
 
-/// A flag that becomes the number of the signal (interrupt or terminate) that asked to stop; a second one kills.
+/// A flag that becomes the number of the signal that asked to stop; a second one kills.
 pub fn stop_flag() -> Result<Arc<AtomicUsize>> {
     let (stop, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in signals() {
         flag::register_conditional_shutdown(signal, 128 + signal, asked.clone())
             .and_then(|_| flag::register(signal, asked.clone()))
             .and_then(|_| flag::register_usize(signal, stop.clone(), signal as usize))
             .map_err(|e| Error::Device(format!("cannot listen for signal {signal}: {e}")))?;
     }
     Ok(stop)
+}
+
+/// The signals that ask to stop. A terminal that goes away is none under `nohup`.
+fn signals() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    #[cfg(unix)]
+    {
+        use signal_hook::consts::{SIGHUP, SIGUSR1};
+        let about = files::text("/proc/self/status".as_ref(), 1 << 20).unwrap_or_default();
+        let ignored = about.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+        let asks = |signal: &i32| ignored.unwrap_or(0) >> (signal - 1) & 1 == 0;
+        signals.extend([SIGHUP, SIGUSR1].iter().filter(|signal| asks(signal)));
+    }
+    signals
 }

@@ -1,7 +1,7 @@
 //! The controller that a maze is walked with: a policy of the target task, on the same decoder.
 use super::config::Config;
 use super::environment::action_size;
-use super::stage::{misfit, sees_as_now};
+use super::stage::misfit;
 use crate::checkpoint::{Checkpoint, Fingerprint};
 use crate::layout::Layout;
 use crate::ops::world::Task;
@@ -27,8 +27,7 @@ impl Walker {
         let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
         let meta = checkpoint.meta.as_ref().filter(|meta| meta.is_controller());
         let meta = meta.ok_or_else(|| refuse("is no controller".into()))?;
-        sees_as_now(meta, path)?;
-        let trained = configuration(Config::default(), meta, path)?;
+        let trained: Config = configuration(meta, path)?;
         if trained.task != Task::Target {
             return Err(refuse(format!("its task is {}", trained.task.name())));
         }

@@ -38,13 +38,10 @@ pub fn tensor(poses: &[f32], row: usize) -> Tensor<'_> {
     Tensor::f32(TENSOR, &[poses.len() / row, row], poses)
 }
 
-/// The conditions of `row` numbers that a checkpoint keeps; none in one that is older than they. Errors: of another size.
-pub fn kept(checkpoint: &Checkpoint, path: &Path, row: usize) -> Result<Option<Vec<f32>>> {
-    let Some(tensor) = checkpoint.get(TENSOR) else {
-        return Ok(None);
-    };
-    let count = tensor.shape.first().copied().unwrap_or_default();
+/// The conditions of `row` numbers that a checkpoint keeps. Errors: there are none, or of another size.
+pub fn kept(checkpoint: &Checkpoint, path: &Path, row: usize) -> Result<Vec<f32>> {
+    let count = checkpoint.get(TENSOR).and_then(|tensor| tensor.shape.first().copied()).unwrap_or_default();
     let mut poses = vec![0.0; count * row];
     checkpoint.copy(path, TENSOR, &[count, row], &mut poses)?;
-    Ok(Some(poses))
+    Ok(poses)
 }

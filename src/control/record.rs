@@ -1,6 +1,6 @@
 //! What an update of a policy leaves behind.
-use crate::record::{Record, Timing};
-use crate::run::report::{Reported, duration, number};
+use crate::record::{Record, Timing, number};
+use crate::run::report::{self, Reported, duration};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -14,36 +14,49 @@ pub struct UpdateRecord {
     /// Environment steps so far, of all characters together.
     pub num_steps: u64,
     /// Entropy of the policy, nats.
+    #[serde(with = "number")]
     pub dist_entropy: f64,
     /// Squared error of the critic.
+    #[serde(with = "number")]
     pub value_loss: f64,
     /// Clipped loss of the actor.
+    #[serde(with = "number")]
     pub action_loss: f64,
     /// Reward of a step, mean over the rollout.
+    #[serde(with = "number")]
     pub step_reward: f64,
     /// Rewards of the episodes that ended in this rollout, and whose beginning was seen: mean; null when there are none.
+    #[serde(with = "number")]
     pub mean_rew: Option<f64>,
     /// Their median.
+    #[serde(with = "number")]
     pub median_rew: Option<f64>,
     /// The smallest.
+    #[serde(with = "number")]
     pub min_rew: Option<f64>,
     /// The largest.
+    #[serde(with = "number")]
     pub max_rew: Option<f64>,
     /// KL of the policy from the one that acted, nats, mean over the mini-batches.
+    #[serde(with = "number")]
     pub kl: f64,
     /// Share of samples whose ratio was clipped.
+    #[serde(with = "number")]
     pub clip_fraction: f64,
     /// L2 norm of the gradient before it was clipped, mean over the mini-batches.
+    #[serde(with = "number")]
     pub grad_norm: f64,
     /// Learning rate.
+    #[serde(with = "number")]
     pub learning_rate: f64,
     /// Standard deviation of the policy, mean over the action's entries.
+    #[serde(with = "number")]
     pub std: f64,
     /// Mean square of the policy's mean, in that of actions whose latents are distributed as the prior; null where actions have none.
-    #[serde(default)]
+    #[serde(with = "number")]
     pub mean_square: Option<f64>,
     /// What the bound of the standard deviation took from the entropy before the policy explored, nats an entry.
-    #[serde(default)]
+    #[serde(with = "number")]
     pub entropy_cut: f64,
     /// What is wrong, each in one plain line with what to try.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -152,13 +165,16 @@ impl Reported for UpdateRecord {
         };
         let episode = records.iter().rev().find_map(|record| record.mean_rew);
         vec![
-            ("Reward of a step, last update", number(last.step_reward)),
-            ("Reward of an episode, mean of the last that ended", episode.map_or("none ended yet".into(), number)),
+            ("Reward of a step, last update", report::number(last.step_reward)),
+            (
+                "Reward of an episode, mean of the last that ended",
+                episode.map_or("none ended yet".into(), report::number),
+            ),
             ("Environment steps", last.num_steps.to_string()),
-            ("Value loss", number(last.value_loss)),
-            ("Entropy (nats)", number(last.dist_entropy)),
-            ("Share of ratios clipped", number(last.clip_fraction)),
-            ("Speed (environment steps a second, learning included)", number(last.timing.samples_per_second)),
+            ("Value loss", report::number(last.value_loss)),
+            ("Entropy (nats)", report::number(last.dist_entropy)),
+            ("Share of ratios clipped", report::number(last.clip_fraction)),
+            ("Speed (environment steps a second, learning included)", report::number(last.timing.samples_per_second)),
             ("Training time", duration(last.timing.elapsed_seconds)),
         ]
     }

@@ -59,9 +59,6 @@ impl Material {
     /// Errors: a decoder that cannot do the task, a lower level that is none, a path or maze that cannot be used, another decoder
     /// than the checkpoint's.
     pub fn load(c: &Config, run: Option<(&Checkpoint, &Path)>) -> Result<Self> {
-        if let Some((meta, path)) = run.and_then(|(checkpoint, path)| Some((checkpoint.meta.as_ref()?, path))) {
-            sees_as_now(meta, path)?;
-        }
         let decoder = Trained::load(&c.vae)?;
         let rig = decoder.meta.rig.clone().ok_or_else(|| {
             let what = "names no skeleton, so no task knows its toes and its size";
@@ -74,8 +71,8 @@ impl Material {
         }
         let mut rules = rules(c, &rig)?;
         let row = m.frame_size * m.condition_frames;
-        let kept = run.map(|(checkpoint, path)| poses::kept(checkpoint, path, row)).transpose()?.flatten();
-        let poses = kept.map_or_else(|| poses::of(&decoder), Ok)?;
+        let kept = run.map(|(checkpoint, path)| poses::kept(checkpoint, path, row));
+        let poses = kept.unwrap_or_else(|| poses::of(&decoder))?;
         let observation = row + c.task.extra(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
         let of_decoder = crc32c::crc32c(bytemuck::cast_slice(&decoder.values()?));
         let crc32c = crc32c::extend(of_decoder, bytemuck::cast_slice(&poses));
@@ -324,15 +321,6 @@ fn rules(c: &Config, rig: &Rig) -> Result<Rules> {
     let floors = if c.literal { [0.0; 2] } else { rig.toe_floors };
     let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
     Ok(Rules { task, body, speed, toes, floors, arena: [0.0; 2], horizon, literal, staggered: false })
-}
-
-/// Refuses a controller from before the task counted more in normalised observations. Errors: it is one.
-pub fn sees_as_now(controller: &Meta, path: &Path) -> Result<()> {
-    let of = |key| controller.config.get(key);
-    if of("noise_correlation").is_some() || of("normalize_observations") != Some(&true.into()) {
-        return Ok(());
-    }
-    Err(Error::checkpoint(path, "is of an earlier version, whose policies saw the task otherwise", "train it anew"))
 }
 
 /// What makes a controller one of another decoder, or of other poses to start from, if anything.

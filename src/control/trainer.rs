@@ -3,11 +3,13 @@ use super::config::Decay;
 use super::ppo::GRAD_NORM;
 use super::record::{UpdateRecord, warnings};
 use super::setup::{Setup, UNSEEN};
+use crate::backend::Memory;
 use crate::motion::rig::METRES;
 use crate::ops::advantage::OUTCOME;
 use crate::ops::begin_step::StepState;
 use crate::ops::ppo_loss::slot;
 use crate::philox::{Purpose, Stream};
+use crate::plan::Plan;
 use crate::progress::{Console, Pace};
 use crate::record::Timing;
 use crate::run::folder::RunFolder;
@@ -17,7 +19,12 @@ use crate::step::adam_state;
 use crate::trainer::stopped_by;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// An update that takes longer is followed by a checkpoint, so that the next one may be given up.
+const LONG: Duration = Duration::from_secs(5);
+/// About as many samples pass between two looks at whether to stop.
+const LOOK: usize = 1 << 16;
 
 /// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over; returns the records of all
 /// updates. Errors: a loss that is not finite, a stop by signal (after everything was saved), those of the disk.
@@ -25,19 +32,27 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     let begun = Instant::now();
     let c = run.config;
     let mut logs = Logs::open(folder, (run.at.epoch > 1).then_some(&run.at.log_lengths))?;
-    let mut records = logs::read_metrics(&folder.metrics())?;
+    let (mut records, note) = logs::read_metrics(&folder.metrics())?;
     let mut console = Console::new(Pace::new(c.updates(), 1, c.updates(), run.at.epoch - 1), quiet);
     console.say(&opening(run));
+    logs.notes.iter().chain(&note).for_each(|line| console.say(line));
     let before = run.at.elapsed_seconds;
     let elapsed = || before + begun.elapsed().as_secs_f64();
     let limit = c.max_minutes.unwrap_or(f64::INFINITY);
     let stopped = || stop.load(Ordering::Relaxed) != 0 || begun.elapsed().as_secs_f64() > 60.0 * limit;
     let mut saved = Instant::now();
+    // An update may be given up when the last checkpoint is of where training stands.
+    let mut kept = true;
     while !run.finished() {
         let update_begun = Instant::now();
-        rollout(run)?;
-        learn(run)?;
+        let give_up = || kept && update_begun.elapsed() > LONG && stopped();
+        if !rollout(run, &give_up)? || !learn(run, &give_up)? {
+            console.finish();
+            console.say(&stopped_by(stop, c.max_minutes, folder.path())?);
+            return Ok(records);
+        }
         let mut record = record(run)?;
+        finite(&record)?;
         let seconds = update_begun.elapsed().as_secs_f64();
         let samples = (c.characters * c.steps()) as f64;
         record.timing = Timing { seconds, samples_per_second: samples / seconds, elapsed_seconds: elapsed() };
@@ -52,7 +67,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
         if run.finished() || stopped() {
             break;
         }
-        if saved.elapsed().as_secs() >= c.checkpoint_every {
+        kept = saved.elapsed().as_secs() >= c.checkpoint_every || update_begun.elapsed() > LONG;
+        if kept {
             save(run, folder, &logs, &records, elapsed())?;
             saved = Instant::now();
         }
@@ -65,8 +81,9 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     Ok(records)
 }
 
-/// Lets the policy explore for the steps of a rollout. Errors: those of the backend.
-pub fn rollout(run: &mut Setup) -> Result<()> {
+/// Lets the policy explore for the steps of a rollout; false if it was to `give_up` before the end.
+/// Errors: those of the backend.
+pub fn rollout(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let steps = run.config.steps();
     if let Some(most) = run.config.largest_std(run.at.epoch) {
         let (logstd, most) = (run.policy.var("dist.logstd._bias").value, most.ln() as f32);
@@ -78,11 +95,22 @@ pub fn rollout(run: &mut Setup) -> Result<()> {
     let done = ((run.at.epoch - 1) * steps) as u64;
     run.stage.write_steps(&mut run.memory, done, steps)?;
     run.memory.run(&run.begin)?;
-    run.memory.repeat(&run.explore, steps)
+    repeat(&mut run.memory, &run.explore, steps, run.config.characters, give_up)
 }
 
-/// Learns from the rollout. Errors: a loss that is not finite, those of the backend.
-pub fn learn(run: &mut Setup) -> Result<()> {
+/// Runs a plan of so many `samples` a number of times; false if it was to `give_up` before the end.
+fn repeat(memory: &mut Memory, plan: &Plan, times: usize, samples: usize, give_up: &dyn Fn() -> bool) -> Result<bool> {
+    let (portion, mut left) = ((LOOK / samples).max(1), times);
+    while left > 0 && !give_up() {
+        memory.repeat(plan, portion.min(left))?;
+        left -= portion.min(left);
+    }
+    Ok(left == 0)
+}
+
+/// Learns from the rollout; false if it was to `give_up` before the end. Errors: a loss that is not
+/// finite, those of the backend.
+pub fn learn(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let (c, update) = (run.config, &run.update);
     let n = c.characters * c.steps();
     let minibatch = n / c.minibatches;
@@ -107,7 +135,9 @@ pub fn learn(run: &mut Setup) -> Result<()> {
     run.memory.write(update.sums, &vec![0.0; update.sums.len()])?;
     run.memory.run(&update.estimate)?;
     for _ in 0..c.ppo_epochs {
-        run.memory.repeat(&update.step, n / minibatch)?;
+        if !repeat(&mut run.memory, &update.step, n / minibatch, minibatch, give_up)? {
+            return Ok(false);
+        }
         if let Some(rest) = &update.rest {
             run.memory.run(rest)?;
         }
@@ -115,12 +145,31 @@ pub fn learn(run: &mut Setup) -> Result<()> {
     run.at.step += update.schedule.len() as u64;
     let bad = run.memory.read(update.losses)?[slot::NONFINITE_STEP] as u64;
     if bad == 0 {
-        return Ok(());
+        return Ok(true);
     }
     let finite = run.memory.read(update.rollout.observations)?.iter().all(|x| x.is_finite());
     let operation = if finite { "the policy" } else { "the decoder (observations are not finite)" }.to_owned();
     let mend = "the last checkpoint is intact; try a smaller --critic-learning-rate or --learning-rate".to_owned();
     Err(Error::NonFinite { epoch: run.at.epoch, step: bad, operation, mend })
+}
+
+/// Errors: a number of the policy or of its losses is not finite, from which it does not recover.
+fn finite(record: &UpdateRecord) -> Result<()> {
+    let numbers = [
+        ("the entropy", record.dist_entropy),
+        ("the critic's loss", record.value_loss),
+        ("the actor's loss", record.action_loss),
+        ("the KL of the update", record.kl),
+        ("the gradient", record.grad_norm),
+        ("the standard deviation", record.std),
+    ];
+    match numbers.iter().find(|(_, number)| !number.is_finite()) {
+        None => Ok(()),
+        Some((what, _)) => {
+            let mend = "the last checkpoint is intact; try a smaller --learning-rate or --entropy-weight".into();
+            Err(Error::NonFinite { epoch: record.update, step: record.step, operation: (*what).into(), mend })
+        }
+    }
 }
 
 fn learning_rate(run: &Setup) -> f64 {
@@ -181,7 +230,8 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
     })
 }
 
-/// Writes the last checkpoint, after the logs it speaks of, and the report.
+/// Writes the report, and then the last checkpoint, after the logs it speaks of: a run that is done
+/// has its report.
 fn save(
     run: &mut Setup,
     folder: &RunFolder,
@@ -189,11 +239,12 @@ fn save(
     records: &[UpdateRecord],
     elapsed: f64,
 ) -> Result<()> {
+    let motion = run.show.make(&mut run.memory, run.at.epoch - 1)?;
+    let reported = report::write(folder, &summary(run), records, &motion);
     run.at.elapsed_seconds = elapsed;
     run.at.log_lengths = logs.sync()?;
     run.save(&folder.last_checkpoint())?;
-    let motion = run.show.make(&mut run.memory, run.at.epoch - 1)?;
-    report::write(folder, &summary(run), records, &motion)
+    reported
 }
 
 /// What is said at the start.

@@ -1,5 +1,6 @@
 //! Files of motion to a set of clips: which joints, units and axes they are in is found or given, and said.
 mod clip;
+mod report;
 
 use super::features;
 use super::joint_map::JointMap;
@@ -8,11 +9,13 @@ use super::source::Note;
 use super::source::expmap::ExpmapSkeleton;
 pub use super::source::open::EXPANSION;
 use super::source::open::{self, Source};
-use super::units::{Unit, Up};
+use super::units::{Scale, Up};
 use crate::data::{Dataset, counted};
 use crate::{Error, Result};
 pub use clip::RATES;
 use clip::{About, Clip, Conventions};
+pub use report::{Alternative, By, Floor, FrameTime, LeftOut, OddFiles, Report, Units, Upwards};
+use report::{rounded, short};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +29,14 @@ const TOE_HEIGHTS: std::ops::Range<f64> = -0.01 / METRES..0.15 / METRES;
 const TOE_HEIGHT: f64 = 0.03 / METRES;
 /// A joint further than this from where the skeleton has it, feet, rms, is said.
 const LOOSE: f64 = 0.01 / METRES;
+/// Bodies of one set whose legs differ by more than this factor are said to.
+const UNLIKE: f64 = 1.4;
+/// A share of the way that is walked forwards below this is doubted. It is not known of a way
+/// shorter than a leg.
+const FORWARDS: f64 = 0.25;
 
+/// A frame time that is off a rate's by more than this, relative, was not just rounded.
+const SAME_TIME: f64 = 5e-4;
 /// Faster than any walk or run, m/s: the median and the 95 % quantile of the root's speed, and the 95 % quantile of the toes'.
 /// Runners go at 4 to 5, sprinters' toes at 10.
 const TOO_FAST: [f64; 3] = [5.5, 8.0, 12.0];
@@ -41,8 +51,8 @@ pub struct Options {
     /// What lines of numbers mean.
     pub skeleton: Option<ExpmapSkeleton>,
     /// The files' unit; guessed from the length of the legs when not given.
-    pub units: Option<Unit>,
-    /// The files' axis that points up; guessed from where the hips are above the toes.
+    pub units: Option<Scale>,
+    /// The files' direction up; guessed from where the hips are above the toes.
     pub up: Option<Up>,
     /// Frames left out at the start of each file; when not given, inserted poses and what rings beside them.
     pub skip_first: Option<usize>,
@@ -66,7 +76,7 @@ pub struct Imported {
     /// The set; empty when no file could be read.
     pub set: Dataset,
     /// What was found or assumed, for a person to agree with.
-    pub assumed: Vec<String>,
+    pub report: Report,
     /// The files that could not be used, and why.
     pub refused: Vec<Error>,
 }
@@ -89,7 +99,7 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
         }
     }
     let Some((source, (conventions, clip))) = first else {
-        return Ok(Imported { set: Dataset::default(), assumed: Vec::new(), refused });
+        return Ok(Imported { set: Dataset::default(), report: Report::default(), refused });
     };
     let mut taken = Taken::new(&conventions);
     taken.add(source, Ok(clip));
@@ -97,21 +107,27 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
     refused.extend(taken.refused);
     let (mut set, summary) = (taken.set, taken.summary);
 
-    let mut assumed = conventions.said(options);
-    if repeated > 0 {
-        assumed.push(format!("files: {repeated} given more than once, taken once"));
-    }
-    assumed.extend(summary.said(options));
-    assumed.extend(level(&mut set, &conventions, options));
+    let mut report = conventions.report(options);
+    report.repeated = repeated;
+    let keep_floor = options.keep_floor || summary.ours == set.end_indices.len();
+    report.floor = level(&mut set, &conventions, keep_floor);
     let skeleton = super::Skeleton {
         offsets: rig::offsets(&conventions.picked.skeleton.parents, &set.frames),
         ..conventions.picked.skeleton
     };
+    let sources = summary.report(options, &mut report);
+    report.facing_share = facing_share(&set, options.fps, report.legs[1]);
+    if let Some(share) = report.facing_share.filter(|share| *share < FORWARDS) {
+        report.warnings.push(format!(
+            "only {share:.2} of the way is walked forwards: if the body does walk forwards, its left and right are named the \
+             other way round, or up is another direction (--up)"
+        ));
+    }
     let loose = rig::looseness(&skeleton, &set.frames).into_iter().enumerate();
     if let Some((joint, off)) = loose.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, off)| *off > LOOSE) {
-        assumed.push(format!(
-            "skeleton: {} is off its usual place on its parent by {:.1} cm (rms): a joint between was left out, or bodies or \
-             axes differ between files (then import those apart)",
+        report.warnings.push(format!(
+            "{} is off its usual place on its parent by {:.1} cm (rms): a joint between was left out, or bodies or axes differ \
+             between files (then import those apart)",
             skeleton.names[joint],
             100.0 * METRES * off
         ));
@@ -123,12 +139,22 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
                  FILE.toml"
             ))
         })?;
-        assumed.extend(mirror.and_then(|mirror| mirror.doubt(&skeleton)));
+        report.warnings.extend(mirror.and_then(|mirror| mirror.doubt(&skeleton)));
     }
     let mut rig = Rig::new(skeleton, options.fps, &set.frames);
-    rig.sources = summary.sources;
+    rig.sources = sources;
     set.rig = Some(rig);
-    Ok(Imported { set, assumed, refused })
+    Ok(Imported { set, report, refused })
+}
+
+/// Share of the way that is walked forwards, where the root is faster than [`rig::MOVING`]; `None`
+/// of too short a way.
+fn facing_share(set: &Dataset, fps: f64, leg: f64) -> Option<f64> {
+    let steps = (0..set.num_frames()).map(|frame| [0, 1].map(|at| f64::from(set.frame(frame)[at]) * METRES));
+    let moving = steps.filter(|[forward, right]| forward.hypot(*right) * fps > rig::MOVING);
+    let (forward, way) =
+        moving.fold((0.0, 0.0), |(forward, way), step| (forward + step[0], way + step[0].hypot(step[1])));
+    (way > leg).then(|| rounded(forward / way))
 }
 
 /// The set as it grows, clip by clip in the order of the files.
@@ -146,8 +172,12 @@ struct Summary {
     files: Vec<About>,
     /// The speeds of each ([`Clip::speeds`]).
     speeds: Vec<[f64; 3]>,
+    /// Clips of our own exports.
+    ours: usize,
     /// Shortest and longest leg, feet.
     legs: Option<(f64, f64)>,
+    /// Joints of any of the files that are not kept.
+    left_out: Vec<String>,
 }
 
 impl Taken {
@@ -162,10 +192,16 @@ impl Taken {
             Ok(clip) => clip,
             Err(error) => return self.refused.push(error),
         };
-        let Summary { sources, files, speeds, legs } = &mut self.summary;
+        let Summary { sources, files, speeds, ours, legs, left_out } = &mut self.summary;
         sources.push(source.name.clone());
         files.push(clip.file);
         speeds.push(clip.speeds);
+        *ours += usize::from(clip.ours);
+        for joint in clip.left_out {
+            if !left_out.contains(&joint) {
+                left_out.push(joint);
+            }
+        }
         let (shortest, longest) = legs.unwrap_or((clip.leg, clip.leg));
         *legs = Some((shortest.min(clip.leg), longest.max(clip.leg)));
         self.set.frames.extend_from_slice(&clip.frames);
@@ -200,83 +236,55 @@ fn read_in_order(sources: &[Source], options: &Options, conventions: &Convention
 }
 
 impl Summary {
-    fn said(&self, options: &Options) -> Vec<String> {
-        let mut said = Vec::new();
-        let mut rates: Vec<f64> = self.files.iter().map(|file| file.rate).collect();
-        rates.sort_by(f64::total_cmp);
-        rates.dedup();
-        if rates != [options.fps] {
-            let rates: Vec<String> = rates.iter().map(|rate| short(*rate)).collect();
-            said.push(format!("frame rate: {} in the files, resampled to {}", rates.join(", "), options.fps));
-        }
-        let taken = |file: &About| options.source_fps.is_none() && (file.frame_time * file.rate - 1.0).abs() > 5e-4;
-        let odd: BTreeMap<String, f64> =
-            self.files.iter().filter(|file| taken(file)).map(|file| (file.frame_time.to_string(), file.rate)).collect();
-        said.extend(odd.iter().map(|(time, rate)| {
-            format!("frame time: {time} s is taken for that of {} frames a second (--source-fps)", short(*rate))
-        }));
-        for (end, name, given) in [(0, "first", options.skip_first), (1, "last", options.skip_last)] {
-            let files = self.sources.iter().zip(&self.files).filter(|(_, file)| file.left_out[end] > 0);
-            let list: Vec<String> = files.map(|(name, file)| format!("{} of {name}", file.left_out[end])).collect();
-            match given {
-                _ if list.is_empty() => {}
-                Some(count) => said.push(format!("{name} frames: {count} of each file left out")),
-                None => said.push(format!(
-                    "{name} frames: not of the motion in {}, left out (--skip-{name}): {}",
-                    counted(list.len(), "file"),
-                    some(&list)
-                )),
+    /// Says it, and returns the files' names.
+    fn report(self, options: &Options, report: &mut Report) -> Vec<String> {
+        for (name, file) in self.sources.iter().zip(&self.files) {
+            if !report.source_fps.contains(&file.rate) {
+                report.source_fps.push(file.rate);
+            }
+            let time = FrameTime { seconds: file.frame_time, fps: file.rate };
+            let rounded = options.source_fps.is_none() && (time.seconds * time.fps - 1.0).abs() > SAME_TIME;
+            if rounded && !report.frame_times.contains(&time) {
+                report.frame_times.push(time);
+            }
+            let [first, last] = file.left_out;
+            if first + last > 0 {
+                report.frames_left_out.push(LeftOut { file: name.clone(), first, last });
             }
         }
         let mut notes: BTreeMap<Note, Vec<String>> = BTreeMap::new();
         for (name, file) in self.sources.iter().zip(&self.files) {
             file.notes.iter().for_each(|note| notes.entry(*note).or_default().push(name.clone()));
         }
-        for (note, files) in &notes {
-            let which = if files.len() == self.sources.len() { "all files".into() } else { some(files) };
-            said.push(format!("{note}: {which}"));
-        }
+        report.odd_files = notes.into_iter().map(|(note, files)| OddFiles { note, files }).collect();
         let fast = |speeds: &[f64; 3]| speeds.iter().zip(TOO_FAST).any(|(speed, most)| *speed > most);
         let fast: Vec<usize> = (0..self.speeds.len()).filter(|&file| fast(&self.speeds[file])).collect();
         if let Some(&worst) = fast.iter().max_by(|a, b| self.speeds[**a][0].total_cmp(&self.speeds[**b][0])) {
             let [median, q95, toes] = self.speeds[worst];
-            said.push(format!(
-                "warning: {} faster than any walk or run: {} goes at {median:.1} m/s in the median, {q95:.1} in the 95 % \
-                 quantile, its toes at {toes:.1}, as its header says {} frames a second; if that is wrong give --source-fps N",
+            report.warnings.push(format!(
+                "{} faster than any walk or run: {} goes at {median:.1} m/s in the median, {q95:.1} in the 95 % quantile, its toes \
+                 at {toes:.1}, as its header says {} frames a second; if that is wrong give --source-fps N",
                 counted(fast.len(), "file"),
                 self.sources[worst],
                 short(self.files[worst].rate)
             ));
         }
-        if let Some((shortest, longest)) = self.legs
-            && longest > 1.005 * shortest
-        {
-            let (shortest, longest) = (METRES * shortest, METRES * longest);
-            said.push(format!("bodies: legs from {shortest:.3} to {longest:.3} m, the skeleton kept is their mean"));
+        report.left_out = self.left_out;
+        let (shortest, longest) = self.legs.unwrap_or_default();
+        report.legs = [shortest, longest].map(|leg| rounded(METRES * leg));
+        if longest > UNLIKE * shortest {
+            let [shortest, longest] = report.legs;
+            report.warnings.push(format!(
+                "legs are from {shortest:.2} to {longest:.2} m long: bodies of unlike sizes, or files in several units, had better \
+                 be imported apart"
+            ));
         }
-        said
+        self.sources
     }
 }
 
-/// A number without zeros at its end.
-fn short(number: f64) -> String {
-    let text = format!("{number:.6}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// The first of a list, and how many more there are.
-fn some(list: &[String]) -> String {
-    const MOST: usize = 5;
-    let more = list.len().saturating_sub(MOST);
-    let shown = list[..list.len() - more].join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
-}
-
-/// Moves clips whose floor differs from the others' up or down, and says so.
-fn level(set: &mut Dataset, conventions: &Conventions, options: &Options) -> Option<String> {
-    if options.keep_floor {
-        return Some("floor: as in the files".into());
-    }
+/// Moves clips whose floor differs from the others' up or down, unless it is kept.
+fn level(set: &mut Dataset, conventions: &Conventions, kept: bool) -> Floor {
     let skeleton = &conventions.picked.skeleton;
     let joints = skeleton.len();
     let height = |joint: usize| features::slot(features::Part::Position, joint, joints) + 1;
@@ -287,12 +295,11 @@ fn level(set: &mut Dataset, conventions: &Conventions, options: &Options) -> Opt
     };
     let levels: Vec<f64> = clips.iter().map(level).collect();
     let usual = rig::quantile(levels.clone(), 0.5);
-    let target = if TOE_HEIGHTS.contains(&usual) { usual } else { TOE_HEIGHT };
-    let centimetres = |feet: f64| 100.0 * METRES * feet;
+    let target = if kept || TOE_HEIGHTS.contains(&usual) { usual } else { TOE_HEIGHT };
     let (mut moved, mut most) = (0, 0.0);
     for (clip, level) in clips.iter().zip(levels) {
         let by = target - level;
-        if target == usual && by.abs() <= FLOOR_TOLERANCE {
+        if kept || target == usual && by.abs() <= FLOOR_TOLERANCE {
             continue;
         }
         moved += 1;
@@ -303,14 +310,6 @@ fn level(set: &mut Dataset, conventions: &Conventions, options: &Options) -> Opt
             }
         }
     }
-    let floor = format!("floor: toes come down to {:.1} cm", centimetres(target));
-    Some(if moved == 0 {
-        format!("{floor}, the same in all clips")
-    } else {
-        format!(
-            "{floor}; {moved} of {} clips were moved, by up to {:.1} cm (--floor keep leaves them)",
-            clips.len(),
-            centimetres(most)
-        )
-    })
+    let metres = |feet: f64| rounded(METRES * feet);
+    Floor { kept, toes: metres(target), moved, most: metres(most), clips: clips.len() }
 }

@@ -1,10 +1,11 @@
 //! Joint maps: which joints of a file are kept, in which order, under which names, and which of them are hips and toes.
-use super::names::Roles;
+use super::body::{Body, Measures, Roles};
 use super::source::Recording;
 use super::{Skeleton, names};
 use crate::Result;
 use crate::config::layers;
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -41,8 +42,37 @@ pub struct Picked {
     pub skeleton: Skeleton,
     /// The joint of the recording that each is.
     pub sources: Vec<usize>,
-    /// By which map.
-    pub map: String,
+    /// What each is called there.
+    pub theirs: Vec<String>,
+    /// By which map; `None` for all joints of the body.
+    pub map: Option<String>,
+    /// The joints of the recording that are not kept, by their names there.
+    pub left_out: Vec<String>,
+    /// Lengths of the body.
+    pub measures: Measures,
+}
+
+impl Picked {
+    /// The roles, as joints of the recording.
+    pub fn roles(&self) -> Roles {
+        self.roles_in(&self.sources)
+    }
+
+    fn roles_in(&self, sources: &[usize]) -> Roles {
+        let of = |joint: usize| sources[joint];
+        let Skeleton { hips, toes, up_legs, .. } = self.skeleton;
+        Roles { hips: of(hips), toes: toes.map(of), up_legs: up_legs.map(of) }
+    }
+
+    /// The same joints of another recording that has them all, whatever its poses are.
+    pub fn again(&self, recording: &Recording, body: &Body) -> Option<Self> {
+        let names: HashMap<&str, usize> =
+            recording.joints.iter().enumerate().map(|(joint, found)| (found.name.as_str(), joint)).collect();
+        let sources: Option<Vec<usize>> = self.theirs.iter().map(|name| names.get(name.as_str()).copied()).collect();
+        let sources = sources?;
+        let (names, roles) = (self.skeleton.names.clone(), self.roles_in(&sources));
+        picked(recording, body, names, sources, roles, self.map.as_deref()).ok()
+    }
 }
 
 impl JointMap {
@@ -53,13 +83,21 @@ impl JointMap {
         Ok(map)
     }
 
-    /// Picks a recording's joints; the error says which one is missing.
-    pub fn pick(&self, recording: &Recording) -> Result<Picked, String> {
-        let theirs: Vec<&str> = recording.joints.iter().map(|joint| plain(&joint.name)).collect();
+    /// Picks a recording's joints, by their whole names, by those without name space, or by those
+    /// without the prefix that all have; the error says which one is missing.
+    fn pick(&self, recording: &Recording, body: &Body) -> Result<Picked, String> {
+        let prefix = names::prefix(body.names());
+        let bare = |name: &str| name.get(prefix..).unwrap_or_default().to_owned();
+        let ways: [Vec<String>; 3] = [
+            recording.joints.iter().map(|joint| joint.name.clone()).collect(),
+            body.names().iter().map(|name| (*name).to_owned()).collect(),
+            body.names().iter().map(|name| bare(name)).collect(),
+        ];
+        let find = |name: &str| ways.iter().find_map(|names| names.iter().position(|their| their == name.trim()));
         let (mut ours, mut sources) = (Vec::new(), Vec::new());
         for entry in &self.joints {
             let (our, their) = entry.split_once('=').unwrap_or((entry, entry));
-            let found = their.split('|').find_map(|name| theirs.iter().position(|their| *their == name.trim()));
+            let found = their.split('|').find_map(find);
             sources.push(found.ok_or_else(|| format!("there is no joint {}", their.trim()))?);
             ours.push(our.trim().to_owned());
         }
@@ -70,59 +108,63 @@ impl JointMap {
         let [left_toe, right_toe] = &self.toes;
         let [left_leg, right_leg] = &self.up_legs;
         let roles = Roles {
-            hips: index(&self.hips)?,
-            toes: [index(left_toe)?, index(right_toe)?],
-            up_legs: [index(left_leg)?, index(right_leg)?],
+            hips: sources[index(&self.hips)?],
+            toes: [sources[index(left_toe)?], sources[index(right_toe)?]],
+            up_legs: [sources[index(left_leg)?], sources[index(right_leg)?]],
         };
-        picked(recording, ours, sources, roles, self.name.clone())
+        picked(recording, body, ours, sources, roles, Some(&self.name))
     }
 }
 
-/// Picks a recording's joints by the map given, else by the first built-in one that fits, else all of the hips and below.
-pub fn pick(recording: &Recording, map: Option<&JointMap>) -> Result<Picked, String> {
+/// Picks a recording's joints by the map given, else by the first built-in one that fits and leaves
+/// out no tail, else all of the body.
+pub fn pick(recording: &Recording, body: &Body, map: Option<&JointMap>) -> Result<Picked, String> {
     if let Some(map) = map {
-        return map.pick(recording);
+        return map.pick(recording, body).map_err(|what| format!("{what} (by {})", map.name));
     }
-    if let Some(picked) = BUILT_IN.iter().find_map(|map| map.pick(recording).ok()) {
+    let fits = |picked: &Picked| picked.measures.fits && !body.has_tail(picked.roles().hips, &picked.sources);
+    if let Some(picked) = BUILT_IN.iter().filter_map(|map| map.pick(recording, body).ok()).find(fits) {
         return Ok(picked);
     }
-    let theirs: Vec<&str> = recording.joints.iter().map(|joint| plain(&joint.name)).collect();
-    let parents: Vec<Option<usize>> = recording.joints.iter().map(|joint| joint.parent).collect();
-    let roles = Roles::find(&theirs, &parents).map_err(|what| format!("{what}; name them with --map FILE.toml"))?;
-    let ancestors = |joint: usize| std::iter::successors(Some(joint), |&joint| parents[joint]);
-    let sources: Vec<usize> = (0..theirs.len()).filter(|&j| ancestors(j).any(|joint| joint == roles.hips)).collect();
-    let ours = sources.iter().map(|&joint| theirs[joint].to_owned()).collect();
-    let index = |joint| sources.iter().position(|&source| source == joint).unwrap_or_default();
-    let roles = Roles { hips: index(roles.hips), toes: roles.toes.map(index), up_legs: roles.up_legs.map(index) };
-    picked(recording, ours, sources, roles, "none, so the hips and all joints below".into())
+    let (roles, sources) = body.find()?;
+    let ours = sources.iter().map(|&joint| body.names()[joint].to_owned()).collect();
+    picked(recording, body, ours, sources, roles, None)
 }
 
+/// The skeleton of these joints of a recording, under these names; roles are joints of the
+/// recording.
 fn picked(
     recording: &Recording,
+    body: &Body,
     names: Vec<String>,
     sources: Vec<usize>,
-    roles: names::Roles,
-    map: String,
+    roles: Roles,
+    map: Option<&str>,
 ) -> Result<Picked, String> {
     let parent_of = |source: usize| recording.joints[source].parent;
     let ours = |source: usize| sources.iter().position(|&kept| kept == source);
+    let index = |source: usize| ours(source).unwrap_or_default();
+    let hips = index(roles.hips);
     // The nearest ancestor that is kept.
     let parents = sources.iter().map(|&s| std::iter::successors(parent_of(s), |&up| parent_of(up)).find_map(ours));
     let mut parents: Vec<Option<usize>> = parents.collect();
-    parents[roles.hips] = None;
-    let names::Roles { up_legs, toes, hips } = roles;
-    let offsets = vec![[0.0; 3]; names.len()];
-    let skeleton = Skeleton { names, parents, offsets, hips, toes, up_legs };
-    match skeleton.parents.iter().enumerate().find(|(joint, parent)| parent.is_none() && *joint != hips) {
-        Some((joint, _)) => Err(format!("{} does not hang on the hips", skeleton.names[joint])),
-        None => match skeleton.flaw() {
-            Some(flaw) => Err(flaw),
-            None => Ok(Picked { skeleton, sources, map }),
-        },
+    parents[hips] = None;
+    for (joint, parent) in parents.iter_mut().enumerate().filter(|(joint, parent)| parent.is_none() && *joint != hips) {
+        if map.is_some() {
+            let [joint, hips] = [joint, hips].map(|joint| &names[joint]);
+            return Err(format!("{joint} does not hang on the hips, {hips}"));
+        }
+        *parent = Some(hips);
     }
-}
-
-/// A name without the name space that some programs put before it (`mixamorig:Hips`).
-fn plain(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or(name)
+    let offsets = vec![[0.0; 3]; names.len()];
+    let (toes, up_legs) = (roles.toes.map(index), roles.up_legs.map(index));
+    let skeleton = Skeleton { names, parents, offsets, hips, toes, up_legs };
+    if let Some(flaw) = skeleton.flaw() {
+        return Err(flaw);
+    }
+    let left_out = recording.joints.iter().enumerate().filter(|(joint, _)| !sources.contains(joint));
+    let left_out = left_out.map(|(_, joint)| joint.name.clone()).collect();
+    let theirs = sources.iter().map(|&source| recording.joints[source].name.clone()).collect();
+    let (map, measures) = (map.map(str::to_owned), body.measures(&roles));
+    Ok(Picked { skeleton, sources, theirs, map, left_out, measures })
 }

@@ -1,9 +1,9 @@
 //! Left-right mirrored motion: positions and velocities reflected, names swapped, and each joint's axes changed by a constant
 //! so that they stay right-handed and mean what they mean in the motion as it was.
-use super::Skeleton;
 use super::features::{Part, slot, vector};
 use super::rig::METRES;
 use super::vector::{Axes, Vec3, add, axes_from_yz, cross, dot, length, scale};
+use super::{Skeleton, names};
 
 /// Mirrored mean axes further than this from the motion's own are said, rad.
 const DOUBTFUL: f64 = 0.6;
@@ -30,6 +30,8 @@ pub struct Mirror {
     changes: Vec<Change>,
     /// The joint whose mean axes are changed most by mirroring, and by how much, rad.
     worst: (usize, f64),
+    /// Joints that are named as of one side, are alone in that, and lie in the middle.
+    alone: Vec<usize>,
 }
 
 impl Mirror {
@@ -75,19 +77,22 @@ impl Mirror {
             (0..3).map(|k| cosine(k).clamp(-1.0, 1.0).acos()).fold(0.0, f64::max)
         };
         let worst = (0..joints).map(|joint| (joint, off(joint))).max_by(|a, b| a.1.total_cmp(&b.1));
-        Ok(Mirror { pairs, changes, worst: worst.unwrap_or_default() })
+        let alone = (0..joints).filter(|&joint| pairs[joint] == joint && names::says_side(&skeleton.names[joint]));
+        Ok(Mirror { alone: alone.collect(), pairs, changes, worst: worst.unwrap_or_default() })
     }
 
     /// What had better be looked at, of motion of this skeleton.
     pub fn doubt(&self, skeleton: &Skeleton) -> Option<String> {
         let (joint, angle) = self.worst;
-        (angle > DOUBTFUL).then(|| {
-            let name = &skeleton.names[joint];
-            format!(
-                "mirrored: the mean axes of {name} lie {:.0} degrees from where they were, look at them",
-                angle.to_degrees()
-            )
-        })
+        let turned = (angle > DOUBTFUL).then(|| {
+            let (name, angle) = (&skeleton.names[joint], angle.to_degrees());
+            format!("the mean axes of {name} lie {angle:.0} degrees from where they were, look at them")
+        });
+        let alone = |&joint: &usize| {
+            format!("{} has no counterpart, lies in the middle and is its own image", skeleton.names[joint])
+        };
+        let said: Vec<String> = turned.into_iter().chain(self.alone.iter().map(alone)).collect();
+        (!said.is_empty()).then(|| format!("mirrored: {}", said.join("; ")))
     }
 
     /// Appends the mirrored frame.

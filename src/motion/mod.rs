@@ -3,6 +3,7 @@
 //! what there is to see in a set ([`view`]). [`import`] makes a set of files of motion ([`source`]).
 //!
 //! Everywhere here: right-handed, y up, lengths in feet. A character that faces 0 looks along +x, its right along +z.
+pub mod body;
 pub mod export;
 pub mod features;
 pub mod import;

@@ -1,11 +1,19 @@
 //! Units of length and directions that motion files come in.
+use super::vector::Vec3;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
-/// Length of a grown-up's leg from the hip joint to the toe joint, metres, by which a unit is guessed.
-const LEG: f64 = 0.95;
-/// How far off that a leg may be for the guess to hold: children and giants are between.
-const PLAUSIBLE: f64 = 1.7;
+/// Lengths of legs, hip joint to toe joint, metres: those of grown-ups, of which a unit is sure;
+/// those of people; those of bodies of any kind; those that are not ruled out.
+const GROWN_UP: RangeInclusive<f64> = 0.83..=1.09;
+/// See [`GROWN_UP`].
+const PERSON: RangeInclusive<f64> = 0.35..=1.2;
+/// See [`GROWN_UP`].
+const BODY: RangeInclusive<f64> = 0.15..=1.6;
+/// See [`GROWN_UP`].
+const POSSIBLE: RangeInclusive<f64> = 0.2..=3.5;
 
 /// A unit of length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -15,6 +23,8 @@ pub enum Unit {
     Mm,
     /// Centimetres
     Cm,
+    /// Decimetres
+    Dm,
     /// Metres
     M,
     /// Inches
@@ -26,11 +36,15 @@ pub enum Unit {
 }
 
 impl Unit {
+    /// From the longest to the shortest.
+    const BY_LENGTH: [Unit; 7] = [Unit::M, Unit::Ft, Unit::Dm, Unit::Asf, Unit::Inch, Unit::Cm, Unit::Mm];
+
     /// Metres in one.
     pub fn metres(self) -> f64 {
         match self {
             Unit::Mm => 0.001,
             Unit::Cm => 0.01,
+            Unit::Dm => 0.1,
             Unit::M => 1.0,
             Unit::Inch => 0.0254,
             Unit::Ft => 0.3048,
@@ -38,11 +52,27 @@ impl Unit {
         }
     }
 
-    /// The unit in which a leg of that length is nearest a person's; `None` when none comes near.
-    pub fn guess(leg: f64) -> Option<Self> {
-        let off = |unit: &Unit| (leg * unit.metres() / LEG).ln().abs();
-        let nearest = Unit::value_variants().iter().copied().min_by(|a, b| off(a).total_cmp(&off(b)))?;
-        (off(&nearest) < PLAUSIBLE.ln()).then_some(nearest)
+    /// The unit that a leg of that length is in; `None` when it is in none.
+    ///
+    /// Of a body that stands upright it is the longest in which the leg is not longer than any
+    /// person's: children there are, giants hardly. Animals have legs of any length, and are not
+    /// measured in feet: a decimal unit.
+    pub fn guess(leg: f64, upright: bool) -> Option<Self> {
+        let metres = |unit: &Unit| leg * unit.metres();
+        let fits = |range: &RangeInclusive<f64>, unit: &Unit| range.contains(&metres(unit));
+        let person = Unit::BY_LENGTH.into_iter().filter(|_| upright).find(|unit| fits(&PERSON, unit));
+        person.or_else(|| [Unit::M, Unit::Cm, Unit::Mm, Unit::Dm].into_iter().find(|unit| fits(&BODY, unit)))
+    }
+
+    /// Whether it makes a leg of that length a grown-up's.
+    pub fn is_sure(self, leg: f64) -> bool {
+        GROWN_UP.contains(&(leg * self.metres()))
+    }
+
+    /// The other units that a leg of that length may be in.
+    pub fn alternatives(self, leg: f64) -> impl Iterator<Item = Self> {
+        let possible = move |unit: &Unit| *unit != self && POSSIBLE.contains(&(leg * unit.metres()));
+        Unit::BY_LENGTH.into_iter().filter(possible)
     }
 }
 
@@ -51,6 +81,7 @@ impl std::fmt::Display for Unit {
         f.write_str(match self {
             Unit::Mm => "millimetres",
             Unit::Cm => "centimetres",
+            Unit::Dm => "decimetres",
             Unit::M => "metres",
             Unit::Inch => "inches",
             Unit::Ft => "feet",
@@ -59,20 +90,89 @@ impl std::fmt::Display for Unit {
     }
 }
 
-/// The axis that points up.
+/// The length that a file's numbers are in: a unit, or any number of metres.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// Metres in one.
+    pub metres: f64,
+}
+
+impl From<Unit> for Scale {
+    fn from(unit: Unit) -> Self {
+        Scale { metres: unit.metres() }
+    }
+}
+
+impl FromStr for Scale {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const METRES: RangeInclusive<f64> = 1e-6..=1e6;
+        if let Ok(unit) = Unit::from_str(text, true) {
+            return Ok(unit.into());
+        }
+        let names: Vec<_> = Unit::value_variants().iter().filter_map(Unit::to_possible_value).collect();
+        let names: Vec<&str> = names.iter().map(|value| value.get_name()).collect();
+        let metres = text.parse().ok().filter(|metres| METRES.contains(metres));
+        let expected = || format!("expected one of {}, or a number of metres, such as 0.1", names.join(", "));
+        metres.map(|metres| Scale { metres }).ok_or_else(expected)
+    }
+}
+
+impl std::fmt::Display for Scale {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match Unit::BY_LENGTH.iter().find(|unit| unit.metres() == self.metres) {
+            Some(unit) => unit.fmt(f),
+            None => write!(f, "{} m", self.metres),
+        }
+    }
+}
+
+/// The direction that points up, along an axis or against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Up {
-    /// y
+    /// Along x
+    X,
+    /// Along y
     Y,
-    /// z
+    /// Along z
     Z,
+    /// Against x
+    #[value(name = "-x")]
+    MinusX,
+    /// Against y
+    #[value(name = "-y")]
+    MinusY,
+    /// Against z
+    #[value(name = "-z")]
+    MinusZ,
+}
+
+impl Up {
+    /// The direction along which `v` points most, if that is further than `times` as far as it goes
+    /// along the other axes.
+    pub fn along(v: Vec3, times: f64) -> Option<Self> {
+        const UPS: [[Up; 2]; 3] = [[Up::X, Up::MinusX], [Up::Y, Up::MinusY], [Up::Z, Up::MinusZ]];
+        let axis = (0..3).max_by(|&a, &b| v[a].abs().total_cmp(&v[b].abs()))?;
+        let others = f64::max(v[(axis + 1) % 3].abs(), v[(axis + 2) % 3].abs());
+        (v[axis].abs() > times * others).then_some(UPS[axis][usize::from(v[axis] < 0.0)])
+    }
+
+    /// Turns what is up to y.
+    pub fn turned(self, [x, y, z]: Vec3) -> Vec3 {
+        match self {
+            Up::X => [-y, x, z],
+            Up::Y => [x, y, z],
+            Up::Z => [x, z, -y],
+            Up::MinusX => [y, -x, z],
+            Up::MinusY => [x, -y, -z],
+            Up::MinusZ => [x, -z, y],
+        }
+    }
 }
 
 impl std::fmt::Display for Up {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(match self {
-            Up::Y => "y",
-            Up::Z => "z",
-        })
+        f.write_str(self.to_possible_value().expect("none is skipped").get_name())
     }
 }

@@ -4,7 +4,7 @@
 //! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient. Where there
 //! will be no gradient it is not kept.
 use super::activation::Activation;
-use super::linear::{cpu::column_sums, cpu::pull_back, cpu::toward, target_of, weight_tiles};
+use super::linear::{cpu::pull_back, cpu::toward, target_of};
 use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
@@ -46,10 +46,6 @@ crate::kernel_args! {
         dh: T [b * (i - l)],
         /// [B, E]; absent when nobody needs it.
         dgate: T [b * e],
-        /// [E, I, O].
-        dw: T [e * i * o],
-        /// [E, O].
-        dbias: T [e * o],
     }
     sizes {
         /// Samples.
@@ -72,10 +68,6 @@ crate::kernel_args! {
         add_dh,
         /// 1: dgate is added to.
         add_dgate,
-        /// 1: dw and dbias are added to.
-        add_dw,
-        /// Keeps the number of sizes even.
-        pad,
     }
 }
 
@@ -157,8 +149,6 @@ impl<T: Real> BlendLinear<T> {
             dz: self.z.grad.into(),
             dh: self.h.grad.into(),
             dgate: self.gate.grad.into(),
-            dw: self.w.grad.into(),
-            dbias: self.bias.grad.into(),
             b: size(self.y.rows()),
             l: size(self.z.cols()),
             i: size(self.z.cols() + self.h.cols()),
@@ -169,8 +159,6 @@ impl<T: Real> BlendLinear<T> {
             add_dz: 0,
             add_dh: 0,
             add_dgate: 0,
-            add_dw: 0,
-            pad: 0,
             scalar: Default::default(),
         }
     }
@@ -184,7 +172,7 @@ impl<T: Real> Operation for BlendLinear<T> {
             "blend_linear_forward",
             self.tiles(self.y.cols(), self.z.cols() + self.h.cols()),
             &["y", "each", "dy"].map(Output::whole),
-            Args { dy, deach: none, dz: none, dh: none, dgate: none, dw: none, dbias: none, ..all },
+            Args { dy, deach: none, dz: none, dh: none, dgate: none, ..all },
             cpu::forward::<T>,
         );
         if !self.target.is_none() {
@@ -198,20 +186,17 @@ impl<T: Real> Operation for BlendLinear<T> {
             add_dz: plan.accumulate(self.z.grad),
             add_dh: plan.accumulate(self.h.grad),
             add_dgate: plan.accumulate(self.gate.grad),
-            add_dw: plan.accumulate(self.w.grad),
             target: Ptr::NONE,
             ..self.args()
         };
         // What a call does not touch is left out, so that it does not wait for who writes that.
         let none = Ptr::NONE;
         let act = if plan.is_pulled_back(self.y.grad) { Activation::None } else { self.act };
-        let to_gate = Args { act: act as u32, dz: none, dh: none, dw: none, dbias: none, ..args };
+        let to_gate = Args { act: act as u32, dz: none, dh: none, ..args };
         let act_h = plan.pull_back(self.h, self.y.value) as u32;
-        let to_inputs = Args { y: none, each: none, dgate: none, dw: none, dbias: none, ..args };
+        let to_inputs = Args { y: none, each: none, dgate: none, ..args };
         let to_h = Args { act_h, z: none, dz: none, ..to_inputs };
         let to_z = Args { z: none, h: none, dh: none, ..to_inputs };
-        let to_weights = Args { y: none, each: none, dy: none, dz: none, dh: none, dgate: none, ..args };
-        let (experts, inputs) = (self.bias.rows(), self.z.cols() + self.h.cols());
         let outputs = [Output::part("dy"), Output::whole("deach"), Output::sum("dgate", args.add_dgate)];
         plan.push_apart(
             "blend_linear_backward_gate",
@@ -234,15 +219,6 @@ impl<T: Real> Operation for BlendLinear<T> {
                     cpu::backward_x::<T>,
                 );
             }
-        }
-        if !self.w.grad.is_none() {
-            plan.push(
-                "blend_linear_backward_w",
-                weight_tiles(experts, inputs, self.y.cols(), self.y.rows(), 128),
-                &[Output::sum("dw", args.add_dw), Output::sum("dbias", args.add_dw)],
-                to_weights,
-                cpu::backward_w::<T>,
-            );
         }
     }
 }
@@ -332,19 +308,5 @@ pub mod cpu {
             products(team, MatsMut::one(v.dh, b, i - l, i - l), v.add_dh == 1, e, factors(l, i - l));
             pull_back(Activation::of(v.act_h), v.h, v.dh, i - l, team);
         }
-    }
-
-    /// dW_e = [z | h]ᵀ deach_e, dbias_e = the sum of deach_e's rows
-    pub fn backward_w<T: Real>(v: View<'_, T>, team: &Team) {
-        let View { b, l, i, o, e, .. } = v;
-        let (c, add) = (i - l, v.add_dw == 1);
-        let deach = |expert: usize| Mat::new(&v.deach[expert * o..], b, o, e * o);
-        products(team, MatsMut::many(v.dw, e, i * o, l, o, o), add, 1, |expert, _| {
-            (Mat::new(v.z, b, l, l).t(), deach(expert))
-        });
-        products(team, MatsMut::many(&mut v.dw[l * o..], e, i * o, c, o, o), add, 1, |expert, _| {
-            (Mat::new(v.h, b, c, c).t(), deach(expert))
-        });
-        column_sums(v.deach, e * o, add, v.dbias, team);
     }
 }

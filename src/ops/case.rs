@@ -29,6 +29,9 @@ use crate::real::Real;
 /// The KL weight under which losses are checked.
 pub const WEIGHT: f64 = 0.37;
 
+/// Adam whose first moments are the gradients of its last step: beta1 is 0.
+pub const ADAM_OF_CHECKS: [f64; 3] = [0.0, 0.999, 1e-8];
+
 /// One operation at one size.
 pub struct Case<T> {
     /// The operation's file.
@@ -151,6 +154,59 @@ fn constant<T>(name: &'static str, mat: Mat<T>) -> Input<T> {
     input(name, Var::constant(mat), 1.0)
 }
 
+/// A layer and the updates of its parameters, as a step of training has them. Adam has a step size of 0 and forgets the first moments of
+/// before, so that they become the gradients.
+pub struct Trained<'a, T> {
+    layer: &'a dyn Operation,
+    updates: Vec<(Update<T>, Mat<f64>)>,
+    optimizer: Optimizer<T>,
+}
+
+impl<'a, T: Real> Trained<'a, T> {
+    /// A layer whose parameters `held` are updated like this.
+    pub fn new(arena: &mut Arena, layer: &'a dyn Operation, held: &Held<T>, updates: Vec<Update<T>>) -> Self {
+        let gradient = updates.iter().map(|update| update.w.len()).max().expect("a layer has weights");
+        let updates = updates.into_iter().map(|update| (arena.mat(1, update.tiles()), update));
+        let updates = updates.map(|(squares, update)| (update, squares)).collect();
+        let (state, losses, gradient) = (arena.mat(1, 1), arena.mat(1, LOSSES), arena.mat(1, gradient));
+        let [values, moments @ ..] = held.0;
+        Trained {
+            layer,
+            updates,
+            optimizer: Optimizer { values, moments, state, losses, adam: ADAM_OF_CHECKS, gradient },
+        }
+    }
+}
+
+impl<T: Real> Operation for Trained<'_, T> {
+    fn forward(&self, plan: &mut Plan) {
+        self.layer.forward(plan);
+    }
+
+    fn backward(&self, plan: &mut Plan) {
+        self.layer.backward(plan);
+        self.updates.iter().for_each(|(update, squares)| update.push(plan, &self.optimizer, *squares));
+    }
+}
+
+/// Parameters side by side: values, first and second moments.
+pub struct Held<T>([Mat<T>; 3]);
+
+impl<T: Real> Held<T> {
+    /// Places for parameters of these rows and columns. The gradient of each is where its first moments are.
+    pub fn new<const N: usize>(arena: &mut Arena, shapes: [(usize, usize); N]) -> (Self, [Var<T>; N]) {
+        let all = shapes.iter().map(|(rows, cols)| rows * cols).sum();
+        let held = [(); 3].map(|()| arena.mat(all, 1));
+        let mut first = 0;
+        let parameters = shapes.map(|(rows, cols)| {
+            let [value, grad] = [held[0], held[1]].map(|all| all.rows_at(first, rows * cols).reshaped(rows, cols));
+            first += rows * cols;
+            Var { value, grad }
+        });
+        (Held(held), parameters)
+    }
+}
+
 /// All cases of all operations.
 pub fn cases<T: Real>() -> Vec<Case<T>> {
     let mut cases = Vec::new();
@@ -267,18 +323,19 @@ fn blend_linear<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize, act: 
         terms: (e * (l + h)).max(e * o).max(b),
         build: Box::new(move |arena| {
             let [z, hs, gate, y, again] = [l, h, e, o, o].map(|cols| arena.var(b, cols));
-            let [w, bias] = [e * (l + h), e].map(|rows| arena.var(rows, o));
-            let inputs = vec![
-                input("z", z, 1.0),
-                input("h", hs, 1.0),
-                Input { name: "gate", var: gate, fill: Fill::Simplex },
-                input("w", w, ((l + h) as f64).powf(-0.5)),
-                input("bias", bias, 1.0),
-            ];
+            let (held, [w, bias]) = Held::new(arena, [(e * (l + h), o), (e, o)]);
+            let mut inputs =
+                vec![input("z", z, 1.0), input("h", hs, 1.0), Input { name: "gate", var: gate, fill: Fill::Simplex }];
+            let mut parameters = [input("w", w, ((l + h) as f64).powf(-0.5)), input("bias", bias, 1.0)];
+            let [w, bias] = [w, bias].map(|parameter| Var::constant(parameter.value));
             let first = BlendLinear::new(arena, z, hs, gate, w, bias, y, act)?;
             if !twice {
-                return Ok(Built::new(&[&first], inputs, vec![y], Mat::NONE));
+                inputs.extend(parameters);
+                let updates = vec![first.update()];
+                return Ok(Built::new(&[&Trained::new(arena, &first, &held, updates)], inputs, vec![y], Mat::NONE));
             }
+            parameters.iter_mut().for_each(|parameter| parameter.var.grad = Mat::NONE);
+            inputs.extend(parameters);
             let second = BlendLinear::new(arena, z, hs, gate, w, bias, again, Identity)?;
             Ok(Built::new(&[&first, &second], inputs, vec![y, again], Mat::NONE))
         }),
@@ -303,7 +360,8 @@ fn toward<T: Real>(b: usize, i: usize, o: usize, act: Activation, blended: Optio
             inputs.extend([input("x", z, 1.0), input("w", w, scale), input("bias", bias, 1.0)]);
             Box::new(Linear::new(z, Var::none(), w, bias, y, act)?.toward(target)?)
         } else {
-            let (h, gate, w, bias) = (arena.var(b, i - l), arena.var(b, e), arena.var(e * i, o), arena.var(e, o));
+            let (h, gate) = (arena.var(b, i - l), arena.var(b, e));
+            let [w, bias] = [(e * i, o), (e, o)].map(|(rows, cols)| Var::constant(arena.mat(rows, cols)));
             inputs.extend([input("z", z, 1.0), input("h", h, 1.0), input("w", w, scale), input("bias", bias, 1.0)]);
             inputs.push(Input { name: "gate", var: gate, fill: Fill::Simplex });
             Box::new(BlendLinear::new(arena, z, h, gate, w, bias, y, act)?.toward(target)?)
@@ -354,22 +412,32 @@ fn gate<T: Real>(b: usize, l: usize, c: usize, g: usize, e: usize, twice: bool) 
         build: Box::new(move |arena| {
             let z = arena.var(b, l);
             let condition = if c > 0 { arena.mat(b, c) } else { Mat::NONE };
-            let layers = [(g, l + c), (g, g), (e, g)].map(|(o, i)| (arena.var(o, i), arena.var(1, o)));
+            let (held, [w1, bias1, w2, bias2, w3, bias3]) =
+                Held::new(arena, [(g, l + c), (1, g), (g, g), (1, g), (e, g), (1, e)]);
+            let scale = |w: Var<T>| 2.0 * (w.cols() as f64).powf(-0.5);
             let mut inputs = vec![input("z", z, 1.0), constant("c", condition)];
-            for ((w, bias), [of_w, of_bias]) in
-                layers.into_iter().zip([["w1", "bias1"], ["w2", "bias2"], ["w3", "bias3"]])
-            {
-                inputs.push(input(of_w, w, 2.0 * (w.cols() as f64).powf(-0.5)));
-                inputs.push(input(of_bias, bias, 1.0));
-            }
+            let mut parameters = [
+                input("w1", w1, scale(w1)),
+                input("bias1", bias1, 1.0),
+                input("w2", w2, scale(w2)),
+                input("bias2", bias2, 1.0),
+                input("w3", w3, scale(w3)),
+                input("bias3", bias3, 1.0),
+            ];
+            let layers = [(w1, bias1), (w2, bias2), (w3, bias3)]
+                .map(|(w, bias)| (Var::constant(w.value), Var::constant(bias.value)));
             let mut op = || {
                 let [h1, h2, logits, y] = [g, g, e, e].map(|cols| arena.var(b, cols));
                 Ok((Gate::new(&mut *arena, z, Var::constant(condition), layers, [h1, h2], logits, y)?, y))
             };
             let (first, y) = op()?;
             if !twice {
-                return Ok(Built::new(&[&first], inputs, vec![y], Mat::NONE));
+                inputs.extend(parameters);
+                let updates = first.updates().into();
+                return Ok(Built::new(&[&Trained::new(arena, &first, &held, updates)], inputs, vec![y], Mat::NONE));
             }
+            parameters.iter_mut().for_each(|parameter| parameter.var.grad = Mat::NONE);
+            inputs.extend(parameters);
             // The gradient of the second one's gate in parts.
             let (second, again) = op()?;
             let parts = arena.mat(2 * b, e);

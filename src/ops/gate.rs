@@ -86,7 +86,7 @@ pub struct Gate<T> {
     y: Var<T>,
     /// [P B, E] parts of the gradient of y.
     dgate: Place<T>,
-    /// For the gradients of the weights.
+    /// For the product with the condition, and how the weights are updated.
     dense: [Linear<T>; 3],
 }
 
@@ -212,7 +212,6 @@ impl<T: Real> Operation for Gate<T> {
             plan.in_shares(&[("dz", self.z.cols())]);
         }
         plan.loads(self.weights_of_z());
-        self.dense.iter().rev().for_each(|layer| layer.weight_gradients(plan));
     }
 }
 

@@ -166,7 +166,7 @@ impl<T: Real> Linear<T> {
     }
 
     /// Appends the gradients of w and bias, from that of y before the activation, where they are kept.
-    pub(super) fn weight_gradients(&self, plan: &mut Plan) {
+    fn weight_gradients(&self, plan: &mut Plan) {
         if self.w.grad.is_none() {
             return;
         }

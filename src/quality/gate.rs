@@ -69,10 +69,18 @@ impl Verdict {
     }
 }
 
-/// Reads thresholds: TOML, the keys those of `G`, which `docs` lists. Errors: no such file, no TOML, a key that is not known.
+/// Reads thresholds: TOML, the keys those of `G`, which `docs` lists. Errors: no such file, no
+/// TOML, a key that is not known, no key at all.
 pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
-    // A file means what it says: a key that it leaves out bounds nothing.
-    layers::parse(path, &layers::read(path)?).map_err(|error| Error::Usage(format!("{error}; see {docs} for the keys")))
+    let text = layers::read(path)?;
+    let usage = |error: String| Error::Usage(format!("{error}; see {docs} for the keys"));
+    // A file means what it says: a key that it leaves out bounds nothing. Without any, every model
+    // would pass.
+    let gate = layers::parse(path, &text).map_err(|error| usage(error.to_string()))?;
+    match layers::parse::<toml::Table>(path, &text)?.is_empty() {
+        true => Err(usage(format!("{}: holds no threshold", path.display()))),
+        false => Ok(gate),
+    }
 }
 
 impl Gate {

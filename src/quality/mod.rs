@@ -91,8 +91,7 @@ impl<'a> Bench<'a> {
         let (config, model) = (&trained.config, trained.model());
         let clips = set.clips();
         let (train, held_out) = if own {
-            let (progress, part, seed) = (trained.meta.progress.as_ref(), config.validation, config.seed);
-            let split = progress.map_or_else(|| set.split(part, seed), |progress| progress.split(&set, part, seed));
+            let split = set.split(config.validation, config.seed);
             (split.train, split.validation)
         } else {
             (clips.clone(), clips)

@@ -1,7 +1,10 @@
-//! Files written whole: a reader, or a run that resumes after `kill -9`, meets the old file or the new one, never half.
+//! Files and folders that appear whole: a reader, or a run that resumes after `kill -9`, meets the
+//! old or the new, never half.
 use crate::{Error, Result};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Replaces the file at `path` by `bytes`; after an error the old file is still there.
@@ -12,18 +15,148 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Replaces the file at `path` by what `fill` writes: temporary file beside it, fsync, rename, fsync of the folder.
 /// After an error the old file is still there and the temporary one is not.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
-    let temporary = temporary(path);
     let written = (|| {
-        let mut file = File::create(&temporary)?;
+        let (unfinished, mut file) = Unfinished::file(path)?;
         fill(&mut file)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        unfinished.finish(path)
     })();
-    if let Err(source) = written {
-        let _ = fs::remove_file(&temporary);
-        return Err(Error::io(path, "cannot write")(source));
-    }
+    written.map_err(Error::io(path, "cannot write"))?;
     sync_folder(folder_of(path)).map_err(Error::io(path, "cannot sync its folder"))
+}
+
+/// A file or folder that is being made, beside the place it is for: hidden, new, and under a random
+/// name. It is locked while its process lives. A left-over of a killed process is not, and the next
+/// process that makes something for the same place removes it. Dropping removes it, too.
+#[derive(Debug)]
+pub struct Unfinished {
+    path: PathBuf,
+    /// Holds the lock; absent where the system has none for folders.
+    lock: Option<File>,
+}
+
+impl Unfinished {
+    /// Begins a file that is to be at `path`.
+    pub fn file(path: &Path) -> io::Result<(Self, File)> {
+        let owned = path.file_name();
+        let unfinished = Unfinished::begin(
+            path,
+            |name| Some(name) == owned,
+            |new| File::options().write(true).create_new(true).open(new).map(Some),
+        )?;
+        let file = unfinished.lock.as_ref().expect("a file was opened").try_clone()?;
+        Ok((unfinished, file))
+    }
+
+    /// Begins a folder that is to be at `path`. Left-overs beside it are removed if their names are
+    /// `owned`.
+    pub fn folder(path: &Path, owned: impl Fn(&OsStr) -> bool) -> io::Result<Self> {
+        Unfinished::begin(path, owned, |new| fs::create_dir(new).map(|()| File::options().read(true).open(new).ok()))
+    }
+
+    fn begin(
+        path: &Path,
+        owned: impl Fn(&OsStr) -> bool,
+        make: impl Fn(&Path) -> io::Result<Option<File>>,
+    ) -> io::Result<Self> {
+        let folder = folder_of(path);
+        remove_leftovers(folder, owned);
+        loop {
+            let new = folder.join(hidden(path.file_name().unwrap_or_default()));
+            let lock = match make(&new) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                made => made?,
+            };
+            // Until it was locked another process may have taken it for a left-over.
+            let taken = lock.as_ref().is_some_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+            if !taken && is_at(lock.as_ref(), &new) {
+                return Ok(Unfinished { path: new, lock });
+            }
+        }
+    }
+
+    /// Where it is until it is finished.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts it where it belongs; whatever happens, nothing is left here.
+    pub fn finish(self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)
+    }
+
+    /// Puts a folder at the first free one of these places, and returns that. Errors: the place
+    /// that could not be taken, and why.
+    pub fn finish_first(self, mut paths: impl Iterator<Item = PathBuf>) -> Result<PathBuf, (PathBuf, io::Error)> {
+        loop {
+            let path = paths.by_ref().find(|path| !path.exists()).expect("the places do not end");
+            match fs::rename(&self.path, &path) {
+                Err(_) if path.exists() => {} // taken in between
+                renamed => return renamed.map(|()| path.clone()).map_err(|error| (path, error)),
+            }
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        remove(&self.path); // not there once it was renamed
+    }
+}
+
+/// Removes left-overs of killed processes in `folder`, if the names they were to get are `owned`.
+fn remove_leftovers(folder: &Path, owned: impl Fn(&OsStr) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (name, kind) = (entry.file_name(), entry.file_type());
+        let mut options = File::options();
+        match kind {
+            Ok(kind) if kind.is_dir() => options.read(true),
+            Ok(kind) if kind.is_file() => options.write(true),
+            _ => continue,
+        };
+        if of_hidden(&name).is_some_and(&owned) {
+            let lock = options.open(entry.path());
+            if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+                remove(&entry.path());
+            }
+        }
+    }
+}
+
+/// A hidden name for something that is to be called `name`: `.NAME.0123456789abcdef.tmp`.
+fn hidden(name: &OsStr) -> OsString {
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{:016x}.tmp", RandomState::new().hash_one(0)));
+    hidden
+}
+
+/// The name that something of this hidden name was to get.
+fn of_hidden(hidden: &OsStr) -> Option<&OsStr> {
+    let text = hidden.to_str()?.strip_prefix('.')?.strip_suffix(".tmp")?;
+    let (name, random) = text.rsplit_once('.')?;
+    (random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| name.as_ref())
+}
+
+/// Says if this file is the one at `path`.
+fn is_at(file: Option<&File>, path: &Path) -> bool {
+    let Ok(there) = fs::symlink_metadata(path) else { return false };
+    #[cfg(unix)]
+    if let Some(here) = file.and_then(|file| file.metadata().ok()) {
+        use std::os::unix::fs::MetadataExt;
+        return (here.dev(), here.ino()) == (there.dev(), there.ino());
+    }
+    let _ = (file, there);
+    true
+}
+
+fn remove(path: &Path) {
+    // A left-over that cannot be removed is in nobody's way.
+    let _ = match fs::symlink_metadata(path) {
+        Ok(about) if about.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    };
 }
 
 /// Makes renames and new files in `folder` outlive a power cut.
@@ -40,14 +173,6 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     fs::create_dir_all(folder)?;
     missing.into_iter().try_for_each(|made| sync_folder(folder_of(made)))
-}
-
-/// One fixed name for each path, so that what a killed process left is overwritten by the next write.
-fn temporary(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".tmp");
-    folder_of(path).join(name)
 }
 
 /// The folder that a file lies in.

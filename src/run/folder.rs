@@ -1,9 +1,11 @@
 //! The run folder `runs/<name>/`: where each file lies, who may write to it, and what the run was started with.
-use super::atomic;
+use super::atomic::{self, Unfinished};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -88,11 +90,27 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// Adds a sitting to the `env.json` of a run that goes on.
-    pub fn add_sitting(&self, env: &Env) -> Result<()> {
-        let mut file = self.read_env()?;
-        file.resumed.push(env.clone());
-        self.write_env(&file)
+    /// Adds a sitting to the `env.json` of a run that goes on. Nothing reads that file but people:
+    /// a missing one begins with this sitting, one that cannot be read stays as it is, and what is
+    /// returned says so.
+    pub fn add_sitting(&self, env: &Env) -> Result<Option<String>> {
+        let path = self.env();
+        let found = files::read(&path, MAX_ENV).and_then(|text| Ok(serde_json::from_slice::<EnvFile>(&text)?));
+        let (file, note) = match found {
+            Ok(mut file) => {
+                file.resumed.push(env.clone());
+                (file, None)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let note = format!("note: {} was missing; it now begins with this sitting", path.display());
+                (EnvFile { start: env.clone(), resumed: Vec::new() }, Some(note))
+            }
+            Err(error) => {
+                return Ok(Some(format!("note: {} stays as it is, as it cannot be read: {error}", path.display())));
+            }
+        };
+        self.write_env(&file)?;
+        Ok(note)
     }
 
     /// Opens a run to read it, also while another process writes to it. A folder that is no run is an error.
@@ -186,14 +204,6 @@ impl RunFolder {
         }
     }
 
-    fn read_env(&self) -> Result<EnvFile> {
-        let path = self.env();
-        let text = files::read(&path, MAX_ENV).map_err(Error::io(&path, "cannot read"))?;
-        serde_json::from_slice(&text).map_err(|error| {
-            Error::checkpoint(&path, error.to_string(), "mend the JSON by hand; nothing else reads it")
-        })
-    }
-
     fn write_env(&self, file: &EnvFile) -> Result<()> {
         let text = serde_json::to_string_pretty(file).expect("an environment is plain data");
         atomic::write(&self.env(), (text + "\n").as_bytes())
@@ -202,40 +212,41 @@ impl RunFolder {
 
 /// Makes `root/name/` of what `make` puts into a hidden folder, which then gets its name; after an error nothing is left.
 fn born<T>(root: &Path, name: Option<&str>, kind: &str, make: impl FnOnce(&Path) -> Result<T>) -> Result<(PathBuf, T)> {
-    let name = match name {
-        Some(name) => name.to_owned(),
-        None => free_name(root, &default_name(kind, SystemTime::now())),
-    };
-    let plain = !name.starts_with(['.', '-']) && !name.contains(['/', '\\', '\0']);
-    if name.is_empty() || !plain {
+    let wanted = name.map_or_else(|| default_name(kind, SystemTime::now()), str::to_owned);
+    let plain = !wanted.starts_with(['.', '-']) && !wanted.contains(['/', '\\', '\0']);
+    if wanted.is_empty() || !plain {
         return Err(Error::Usage(format!(
-            "--name {name:?} is no folder name; use letters, digits, `-`, `_` and `.`, starting with a letter or digit"
+            "--name {wanted:?} is no folder name; use letters, digits, `-`, `_` and `.`, starting with a letter or digit"
         )));
     }
-    let path = root.join(&name);
-    let taken = || {
+    let taken = |path: &Path| {
         Error::Usage(format!(
             "{} exists; continue it with --resume {} or give another --name",
             path.display(),
             path.display()
         ))
     };
-    if path.exists() {
-        return Err(taken());
+    let path = root.join(&wanted);
+    if name.is_some() && path.exists() {
+        return Err(taken(&path));
     }
     let refused = |source| Error::io(root, "cannot hold run folders, choose another with --runs")(source);
     atomic::create_folder(root).map_err(refused)?;
-    let unborn = root.join(format!(".{name}.{}.tmp", std::process::id()));
-    let made = (|| {
-        fs::create_dir_all(&unborn).map_err(refused)?;
-        let made = make(&unborn)?;
-        let born = fs::rename(&unborn, &path);
-        born.map_err(|source| if path.exists() { taken() } else { Error::io(&path, "cannot create")(source) })?;
-        Ok(made)
-    })();
-    let made = made.inspect_err(|_| {
-        let _ = fs::remove_dir_all(&unborn); // the first error is the one to report
-    })?;
+    let owned = |other: &OsStr| match name {
+        Some(name) => other == name,
+        None => other.to_str().is_some_and(|other| is_default_name(kind, other)),
+    };
+    let unborn = Unfinished::folder(&path, owned).map_err(refused)?;
+    let made = make(unborn.path())?;
+    let path = match name {
+        Some(_) => unborn.finish(&path).map(|()| path.clone()).map_err(|source| (path, source)),
+        None => unborn.finish_first((1..).map(|n| root.join(numbered(&wanted, n)))),
+    };
+    let path = path.map_err(
+        |(path, source)| {
+            if path.exists() { taken(&path) } else { Error::io(&path, "cannot create")(source) }
+        },
+    )?;
     atomic::sync_folder(root).map_err(Error::io(root, "cannot sync"))?;
     Ok((path, made))
 }
@@ -323,12 +334,15 @@ fn default_name(kind: &str, at: SystemTime) -> String {
     format!("{kind}-{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
 }
 
-/// `name`, or with `-2`, `-3`, ... behind it the first that is free.
-fn free_name(root: &Path, name: &str) -> String {
-    std::iter::once(name.to_owned())
-        .chain((2..).map(|n| format!("{name}-{n}")))
-        .find(|name| !root.join(name).exists())
-        .expect("the numbers do not end")
+/// Says if it is a name of [`default_name`], numbered or not.
+fn is_default_name(kind: &str, name: &str) -> bool {
+    let time = name.strip_prefix(kind).unwrap_or_default();
+    time.starts_with('-') && time.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
+}
+
+/// `name`, and from the second on `name-2`, `name-3`, ...
+fn numbered(name: &str, n: usize) -> String {
+    if n == 1 { name.to_owned() } else { format!("{name}-{n}") }
 }
 
 /// Year, month, day, hour, minute, second of a time, UTC.

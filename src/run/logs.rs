@@ -2,11 +2,12 @@
 //! lengths; a run that resumes cuts them back to these, so they read as if it had never been stopped.
 use super::folder::RunFolder;
 use super::{atomic, tensorboard};
+use crate::data::counted;
 use crate::record::Record;
 use crate::{Error, Result, files};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -18,22 +19,26 @@ pub struct Logs<R> {
     progress: Log,
     events: Log,
     records: PhantomData<R>,
+    /// One line for each file of a resumed run that was changed since its checkpoint.
+    pub notes: Vec<String>,
 }
 
 impl<R: Record> Logs<R> {
-    /// Opens the logs of a run that resumes from a checkpoint with these `lengths` (see [`Logs::sync`]), or with `None`
-    /// starts them anew. A longer file is cut; a missing or shorter one is an error.
+    /// Opens the logs of a run that resumes from a checkpoint with these `lengths` (see
+    /// [`Logs::sync`]), or with `None` starts them anew. A longer file is cut. A missing or shorter
+    /// one goes on with what is left of it, which [`Logs::notes`] says. Errors: those of the disk,
+    /// a checkpoint that does not know a log.
     pub fn open(folder: &RunFolder, lengths: Option<&BTreeMap<String, u64>>) -> Result<Self> {
-        let open = |name, path: PathBuf, head: &[u8]| match lengths {
-            None => Log::start(name, path, head),
-            Some(lengths) => Log::resume(name, path, lengths),
+        let mut notes = Vec::new();
+        let mut open = |name, path, head: &[u8], whole| {
+            let (log, note) = Log::open(name, path, head, whole, lengths)?;
+            notes.extend(note);
+            Ok::<_, Error>(log)
         };
-        Ok(Logs {
-            metrics: open("metrics.jsonl", folder.metrics(), b"")?,
-            progress: open("progress.csv", folder.progress(), R::PROGRESS_HEADER.as_bytes())?,
-            events: open("events", folder.events(), &tensorboard::file_version(wall_time()))?,
-            records: PhantomData,
-        })
+        let metrics = open("metrics.jsonl", folder.metrics(), b"", whole_lines)?;
+        let progress = open("progress.csv", folder.progress(), R::PROGRESS_HEADER.as_bytes(), whole_lines)?;
+        let events = open("events", folder.events(), &tensorboard::file_version(wall_time()), tensorboard::whole)?;
+        Ok(Logs { metrics, progress, events, records: PhantomData, notes })
     }
 
     /// Adds a record to every log; readers see it at once.
@@ -51,72 +56,120 @@ impl<R: Record> Logs<R> {
             .into_iter()
             .map(|log| {
                 log.file.sync_data().map_err(Error::io(&log.path, "cannot sync"))?;
-                Ok((log.name.to_owned(), log.length))
+                Ok((log.name.to_owned(), log.length.min(log.found()?)))
             })
             .collect()
     }
 }
 
-/// The records of a `metrics.jsonl`. A torn last line, left by a run that was killed, is passed over.
-pub fn read_metrics<R: Record>(path: &Path) -> Result<Vec<R>> {
-    let text = files::read(path, u64::MAX).map_err(Error::io(path, "cannot read"))?;
-    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    text[..whole]
-        .split_inclusive(|byte| *byte == b'\n')
-        .enumerate()
-        .map(|(line, record)| {
-            serde_json::from_slice(record).map_err(|error| {
-                let what = format!("line {} is not the record of an {}: {error}", line + 1, R::UNIT);
-                let mend = "resume the run, which cuts the logs back, or if it is finished remove the line";
-                Error::checkpoint(path, what, mend)
-            })
-        })
-        .collect()
+/// The records of a `metrics.jsonl`, and what there is to say when lines of it are none and were
+/// passed over. A torn last line, left by a run that was killed, is passed over without a word.
+pub fn read_metrics<R: Record>(path: &Path) -> Result<(Vec<R>, Option<String>)> {
+    let text = match files::read(path, u64::MAX) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok((Vec::new(), Some(format!("note: {} is missing", path.display()))));
+        }
+        read => read.map_err(Error::io(path, "cannot read"))?,
+    };
+    let (mut records, mut bad) = (Vec::new(), Vec::new());
+    let lines = text[..whole_lines(&text)].split_inclusive(|byte| *byte == b'\n');
+    for (line, record) in lines.enumerate() {
+        match serde_json::from_slice(record) {
+            Ok(record) => records.push(record),
+            Err(error) => bad.push((line + 1, error)),
+        }
+    }
+    let note = bad.first().map(|(line, error)| {
+        let lines = counted(bad.len(), "line");
+        let what = format!("{lines} passed over, which hold no record of an {}", R::UNIT);
+        format!("note: {}: {what}; the first is line {line}: {error}", path.display())
+    });
+    Ok((records, note))
 }
 
-/// One file, always written at its end.
+/// Bytes of the lines that are whole.
+fn whole_lines(text: &[u8]) -> usize {
+    text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+}
+
+/// One file, always written at its end, wherever that is: another process may have cut the file
+/// meanwhile.
 #[derive(Debug)]
 struct Log {
     /// The checkpoint's name for it.
     name: &'static str,
     path: PathBuf,
     file: File,
+    /// Bytes that the file begins with.
+    head: Vec<u8>,
+    /// Counts the bytes of its content that are whole records.
+    whole: fn(&[u8]) -> usize,
     /// Bytes in whole records.
     length: u64,
 }
 
 impl Log {
-    fn start(name: &'static str, path: PathBuf, head: &[u8]) -> Result<Self> {
-        let file = File::create(&path).map_err(Error::io(&path, "cannot create"))?;
+    /// Opens the log, and says what is wrong with it.
+    fn open(
+        name: &'static str,
+        path: PathBuf,
+        head: &[u8],
+        whole: fn(&[u8]) -> usize,
+        lengths: Option<&BTreeMap<String, u64>>,
+    ) -> Result<(Self, Option<String>)> {
+        let wanted = lengths.map_or(Ok(0), |lengths| {
+            let mend = "start a new run, with --init to keep what was learned";
+            let unknown = || Error::checkpoint(&path, "the checkpoint does not know this log's length", mend);
+            lengths.get(name).copied().ok_or_else(unknown)
+        })?;
+        let file = File::options().read(true).append(true).create(true).open(&path);
+        let file = file.map_err(Error::io(&path, "cannot open"))?;
         atomic::sync_folder(atomic::folder_of(&path)).map_err(Error::io(&path, "cannot sync its folder"))?;
-        let mut log = Log { name, path, file, length: 0 };
-        log.append(head)?;
-        Ok(log)
+        let mut log = Log { name, path, file, head: head.to_owned(), whole, length: wanted };
+        let found = log.found()?;
+        log.cut(wanted)?;
+        let note = (log.length < wanted).then(|| {
+            format!(
+                "note: {} was changed: {found} bytes, of which {} are whole records of the {wanted} that the checkpoint \
+                 was written after; it goes on from there",
+                log.path.display(),
+                log.length
+            )
+        });
+        log.begin()?;
+        Ok((log, note))
     }
 
-    fn resume(name: &'static str, path: PathBuf, lengths: &BTreeMap<String, u64>) -> Result<Self> {
-        let mend = "the log was changed or lost since; start a new run, with --init to keep what was learned";
-        let length = *lengths
-            .get(name)
-            .ok_or_else(|| Error::checkpoint(&path, "the checkpoint does not know this log's length", mend))?;
-        let mut file = match File::options().write(true).open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::checkpoint(&path, "the log is missing", mend));
-            }
-            opened => opened.map_err(Error::io(&path, "cannot open"))?,
-        };
-        let found = file.metadata().map_err(Error::io(&path, "cannot read its length"))?.len();
-        if found < length {
-            let what = format!("{found} bytes, but the checkpoint was written after {length}");
-            return Err(Error::checkpoint(&path, what, mend));
+    /// Bytes of the file.
+    fn found(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(Error::io(&self.path, "cannot read its length"))?.len())
+    }
+
+    /// Cuts the file back to the whole records in its first `length` bytes.
+    fn cut(&mut self, length: u64) -> Result<()> {
+        let mut bytes = Vec::new();
+        (&self.file)
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| (&self.file).take(length).read_to_end(&mut bytes))
+            .map_err(Error::io(&self.path, "cannot read"))?;
+        self.length = (self.whole)(&bytes) as u64;
+        self.file.set_len(self.length).map_err(Error::io(&self.path, "cannot cut back"))
+    }
+
+    /// Gives an empty file its head.
+    fn begin(&mut self) -> Result<()> {
+        if self.length == 0 {
+            self.file.write_all(&self.head).map_err(Error::io(&self.path, "cannot append"))?;
+            self.length = self.head.len() as u64;
         }
-        file.set_len(length)
-            .and_then(|()| file.seek(SeekFrom::Start(length)))
-            .map_err(Error::io(&path, "cannot cut back"))?;
-        Ok(Log { name, path, file, length })
+        Ok(())
     }
 
     fn append(&mut self, record: &[u8]) -> Result<()> {
+        if self.found()? != self.length {
+            self.cut(u64::MAX)?;
+            self.begin()?;
+        }
         self.file.write_all(record).map_err(Error::io(&self.path, "cannot append"))?;
         self.length += record.len() as u64;
         Ok(())

@@ -41,6 +41,20 @@ pub fn frame(payload: &[u8]) -> Vec<u8> {
     record
 }
 
+/// Number of bytes at the start of a file that are whole records.
+pub fn whole(file: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some((length, rest)) = file[end..].split_first_chunk::<8>() {
+        let payload = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let size = payload.saturating_add(16);
+        if !rest.starts_with(&masked(length).to_le_bytes()) || file.len() - end < size {
+            break;
+        }
+        end += size;
+    }
+    end
+}
+
 /// TFRecord's checksum: a CRC-32C rotated and shifted, so that a file of such records can itself be checksummed.
 pub fn masked(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)

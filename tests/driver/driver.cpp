@@ -4,9 +4,11 @@
 // As on a device nothing happens before it is waited for: launches and copies join a queue that cuStreamSynchronize works
 // off, so whoever does not wait reads old numbers. While a stream is captured, anything but a launch is an error.
 //   FAIL=NAME:CODE:N   call N (from 0) of this function fails with this code; NAME `kernel` fails when it runs, for good
+//   BAD_IMAGE=WHY      no image can be loaded, as the log of it says
+//   WRONG=NAME         the last block of this kernel does nothing
 //   CAPABILITY=75      compute capability 7.5 instead of 9.0
 //   TOGETHER=0         the device cannot run blocks that wait for one another
-//   CUDA=12040         a driver of CUDA 12.4, which reads no PTX that a newer nvcc wrote, instead of any
+//   CUDA=12040         a driver of CUDA 12.4, which reads no PTX that a newer nvcc wrote and no machine code, instead of any
 //   COUNTS=FILE        how often each function was called, at exit
 #include <csetjmp>
 #include <cstdint>
@@ -161,7 +163,9 @@ void execute(const Launch& launch) {
   std::vector<char> shared(at_once * task.stride + 256, char(0xFF));
   task.args = launch.args.data();
   task.shared = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(shared.data()) + 255) / 256 * 256);
-  for (u32 block = 0; block < launch.blocks; block += at_once) {
+  const char* wrong = std::getenv("WRONG");
+  const bool right = !wrong || stem != std::string(wrong) + "_";
+  for (u32 block = 0; block < launch.blocks - !right; block += at_once) {
     task.at = Where{block, launch.blocks, 0, launch.threads, STREAM, 0, 0, 0};
     run_blocks(at_once);
   }
@@ -214,6 +218,11 @@ int own_version() {
   return version ? std::atoi(version) : 99000;
 }
 
+int capability() {
+  const char* both = std::getenv("CAPABILITY");
+  return both ? std::atoi(both) : 90;
+}
+
 double now_ms() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -260,8 +269,7 @@ FUNCTION(cuDeviceGetCount, true, int* count) *count = 1; END
 FUNCTION(cuDeviceGet, true, int* device, int number) *device = number; END
 FUNCTION(cuDeviceGetName, true, char* name, int size, int) std::snprintf(name, size, "this machine"); END
 FUNCTION(cuDeviceGetAttribute, true, int* value, int what, int)
-  const char* capability = std::getenv("CAPABILITY");
-  int both = capability ? std::atoi(capability) : 90;
+  const int both = capability();
   *value = what == 75 ? both / 10 : what == 76 ? both % 10 : what == 16 ? MULTIPROCESSORS : what == 95 ? !std::getenv("TOGETHER") : what == 97 ? SHARED : 0;
 END
 FUNCTION(cuDevicePrimaryCtxRetain, false, void** context, int) *context = &queue; END
@@ -270,13 +278,32 @@ FUNCTION(cuCtxSetCurrent, true, void*) END
 FUNCTION(cuStreamCreate, false, void** stream, unsigned) *stream = &queue; END
 FUNCTION(cuStreamDestroy_v2, false, void*) END
 FUNCTION(cuStreamSynchronize, false, void*) return work_off(); END
-FUNCTION(cuModuleLoadData, false, void** module, const char* image)
-  const char* release = std::strstr(image, "release ");
-  int major, minor;
-  if (!release || std::sscanf(release, "release %d.%d", &major, &minor) != 2) return 218;
-  if (1000 * major + 10 * minor > own_version()) return 222;
+FUNCTION(cuModuleLoadDataEx, false, void** module, const char* image, unsigned options, const int* option, void** value)
+  if (!std::memcmp(image, "\x7f" "ELF", 4)) {
+    // Machine code of this kind of device, or of an earlier one of the same major number; of CUDA
+    // 13.
+    const int made_for = reinterpret_cast<const unsigned char*>(image)[49], own = capability();
+    if (image[18] != char(190) || made_for / 10 != own / 10 || made_for > own) return 209;
+    if (own_version() < 13000) return 200;
+  } else {
+    const char* release = std::strstr(image, "release ");
+    int major, minor;
+    if (!release || std::sscanf(release, "release %d.%d", &major, &minor) != 2) return 218;
+    if (1000 * major + 10 * minor > own_version()) return 222;
+  }
+  if (std::getenv("BAD_IMAGE") && options == 2 && option[0] == 5 && option[1] == 6) {
+    std::snprintf(static_cast<char*>(value[0]), reinterpret_cast<size_t>(value[1]), "ptxas application ptx input, line 9\n  ; fatal   : %s\n",
+                  std::getenv("BAD_IMAGE"));
+    return 218;
+  }
   *module = &counts;
 END
+#ifdef TIMELINE
+FUNCTION(cuModuleGetGlobal_v2, true, uint64_t* address, size_t* bytes, void*, const char* name)
+  if (std::strcmp(name, "timeline")) return 500;
+  *address = reinterpret_cast<uint64_t>(timeline), *bytes = sizeof timeline;
+END
+#endif
 FUNCTION(cuModuleUnload, false, void*) END
 FUNCTION(cuModuleGetFunction, false, void** function, void*, const char* name)
   if (!own_symbol(name)) return 500;

@@ -3,7 +3,7 @@
 #pragma once
 #include "reduce.cuh"
 
-struct Planted {
+struct Planted {  // field for field: tests/simt.rs
   const float* x;  // [n]
   float* y;        // [n]
   u32* arrived;    // [2] the first is how many blocks came to a barrier of the grid
@@ -12,6 +12,17 @@ struct Planted {
 struct Row {
   float x[64];
 };
+struct Swapped {  // field for field: tests/simt.rs, but for two in each other's place
+  const float* x;
+  u32* arrived;
+  float* y;
+  u32 n, pad;
+};
+DEVICE void planted_swapped(Where at, const Swapped& a, NoShared&) {
+  const u32 i = at.block * at.threads + at.thread;
+  a.y[i] = a.x[i];
+}
+KERNEL(planted_swapped, Swapped, NoShared, 64)
 
 DEVICE void reverse(Where at, const Planted& a, Row& row, bool barrier) {
   row.x[at.thread] = a.x[at.block * at.threads + at.thread];

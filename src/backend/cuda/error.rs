@@ -13,8 +13,9 @@ pub fn fault(number: usize, doing: &str, error: DriverError) -> Error {
     Error::Device(format!("cuda:{number}: {doing}: {words}{mend}"))
 }
 
-/// The driver knows CUDA up to `driver`; the kernels were compiled by the nvcc of `toolkit`, whose PTX it cannot read.
-pub fn too_old(number: usize, driver: String, toolkit: &str) -> Error {
+/// The driver knows CUDA up to `driver`; the kernels were compiled by the nvcc of `toolkit`, whose
+/// images it cannot read.
+pub fn too_old(number: usize, driver: &str, toolkit: &str) -> Error {
     Error::Device(format!(
         "cuda:{number}: the driver (CUDA {driver}) is older than the nvcc that compiled the kernels (CUDA {toolkit}); \
          update the driver, or build with NVCC naming an nvcc of CUDA {driver} or older"

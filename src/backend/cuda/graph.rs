@@ -61,7 +61,7 @@ impl Cuda {
             }
         };
         // SAFETY: graph and stream live, and so does the arena, which the caller holds.
-        let launched = unsafe { result::graph::launch(graph.executable, self.stream) };
+        let launched = unsafe { result::graph::launch(graph.executable, self.stream.0) };
         graphs.push(graph);
         launched.map_err(|e| self.fault("launching a graph", e))
     }
@@ -122,10 +122,10 @@ impl Cuda {
         // SAFETY: the stream lives, and nothing but launches is asked of it until the capture ends, which it does in
         // any case; launches are those of `Backend::run`.
         unsafe {
-            result::stream::begin_capture(self.stream, mode).map_err(fault)?;
+            result::stream::begin_capture(self.stream.0, mode).map_err(fault)?;
             let mut calls = (0..key.times).flat_map(|_| plan.calls());
             let launched = calls.try_for_each(|call| self.launch(call, key.arena));
-            let graph = result::stream::end_capture(self.stream);
+            let graph = result::stream::end_capture(self.stream.0);
             launched?;
             graph.map_err(fault)
         }

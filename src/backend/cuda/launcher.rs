@@ -1,6 +1,8 @@
 //! Plans that repeat, as one launch of the kernel `run_plan` (`kernels/run_plan.cu`): a block on each multiprocessor, all of
 //! which run at the same time and wait for one another between the phases of a step.
-use super::{Block, Cuda, open};
+use super::open::{self, Module};
+use super::timeline::{self, Asked};
+use super::{Block, Cuda};
 use crate::backend::persistent;
 use crate::backend::phases::phases;
 use crate::plan::Plan;
@@ -8,9 +10,8 @@ use crate::{Error, Result};
 use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUfunction_attribute_enum as Of};
 use std::ffi::c_void;
+use std::path::{Path, PathBuf};
 
-/// The kernel, compiled by build.rs for every device that is served; empty when it found no nvcc.
-const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/run_plan.ptx"));
 /// Tables that are kept, as many as graphs.
 const MOST: usize = super::graph::MOST;
 
@@ -24,7 +25,7 @@ struct Table {
 
 /// What launches need.
 pub struct Launcher {
-    module: sys::CUmodule,
+    module: Module,
     function: sys::CUfunction,
     /// Of a launch: one a multiprocessor, or of a share of them.
     blocks: u32,
@@ -36,9 +37,26 @@ pub struct Launcher {
     count: u32,
     /// The latest last.
     tables: Vec<Table>,
+    timeline: Option<PathBuf>,
 }
 
 impl Launcher {
+    /// Its kernel.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// Where what the kernel notes of its time is to be written.
+    pub fn timeline(&self) -> Option<&Path> {
+        self.timeline.as_deref()
+    }
+
+    /// The rows of the table that was launched last, each with its kernel and how many rounds late
+    /// it is; and the blocks.
+    pub fn latest(&self) -> Option<(Vec<(&'static str, u32)>, usize)> {
+        self.tables.last().map(|table| (table.table.rows().collect(), self.blocks as usize))
+    }
+
     /// From now on launches take one of so many equal parts of the multiprocessors.
     pub fn share(&mut self, parts: usize) {
         self.blocks = (self.blocks / parts as u32).max(1);
@@ -48,21 +66,20 @@ impl Launcher {
 // SAFETY: as for `Cuda`, which owns it.
 unsafe impl Send for Launcher {}
 
-impl Drop for Launcher {
-    fn drop(&mut self) {
-        // SAFETY: loaded in `launcher`; nothing of it runs any more.
-        let _ = unsafe { result::module::unload(self.module) };
-    }
-}
-
 impl Cuda {
     /// Errors ([`Error::Device`]): the device cannot run that many blocks at the same time.
     pub(super) fn launcher(&self) -> Result<Launcher> {
         let fault = |e| self.fault("looking at the device", e);
         let blocks = self.device.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).map_err(fault)? as u32;
         let together = self.device.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH).map_err(fault)? != 0;
-        let module = open::load(self.number, PTX)?;
-        let function = self.function_of(module, &persistent::kernel(self.precision))?;
+        let kernel = persistent::kernel(self.precision);
+        let (module, timeline) = match timeline::asked()? {
+            None => (open::load(self.number, kernel, self.capability)?, None),
+            Some(Asked { image, file }) => {
+                (open::load_image(self.number, kernel, self.capability, "sm_timeline", &image)?, Some(file))
+            }
+        };
+        let function = self.function_of(&module, kernel)?;
         let most =
             self.device.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN).map_err(fault)?;
         // SAFETY: the function exists.
@@ -87,7 +104,7 @@ impl Cuda {
             )));
         }
         let (arrived, most_kept) = (self.block(size_of::<u32>())?, kept as usize);
-        Ok(Launcher { module, function, blocks, most_kept, arrived, count: 0, tables: Vec::new() })
+        Ok(Launcher { module, function, blocks, most_kept, arrived, count: 0, tables: Vec::new(), timeline })
     }
 
     /// Launches a plan that runs `times` times over the arena at this address.
@@ -112,8 +129,10 @@ impl Cuda {
         let parameters = &mut [(&raw const args).cast_mut().cast::<c_void>()];
         let (blocks, threads) = ((launcher.blocks, 1, 1), (persistent::THREADS, 1, 1));
         // SAFETY: the kernel takes one such struct; calls, count and arena outlive the launch, as they are freed in order.
-        unsafe { result::launch_cooperative_kernel(launcher.function, blocks, threads, kept, self.stream, parameters) }
-            .map_err(|e| self.fault("launching a plan", e))?;
+        unsafe {
+            result::launch_cooperative_kernel(launcher.function, blocks, threads, kept, self.stream.0, parameters)
+        }
+        .map_err(|e| self.fault("launching a plan", e))?;
         launcher.count = launcher.count.wrapping_add(barriers.wrapping_mul(launcher.blocks));
         Ok(())
     }
@@ -124,7 +143,7 @@ impl Cuda {
         let bytes = [bytemuck::cast_slice(&table.calls), bytemuck::cast_slice::<u32, u8>(&table.resident)].concat();
         let calls = self.block(bytes.len())?;
         // SAFETY: as long as the allocation; the copy is over before `bytes` goes.
-        unsafe { result::memcpy_htod_async(calls.address, &bytes, self.stream) }
+        unsafe { result::memcpy_htod_async(calls.address, &bytes, self.stream.0) }
             .map_err(|e| self.fault("copying a table of calls", e))?;
         self.wait("copying a table of calls")?;
         Ok(Table { plan: plan.id(), arena, calls, table })

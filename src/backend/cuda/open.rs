@@ -1,19 +1,24 @@
-//! Finding a device and loading the kernels onto it; each way in which that fails is one line.
+//! Finding a device and loading the kernels onto it; each way in which that fails is one line, and
+//! leaves nothing behind.
 use super::Engine;
 use super::error;
+use super::images::{self, CUDA, IMAGES};
+use crate::progress::say;
 use crate::{Error, Result};
 use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
-use std::ffi::CString;
+use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUjit_option};
+use serde::Serialize;
+use std::ffi::c_void;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// The kernels, compiled by build.rs for every device that is served; empty when it found no nvcc.
-const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 /// Whether this build has kernels: nvcc was there.
-pub const BUILT: bool = !PTX.is_empty();
-/// The same for compute capability 9.0 and up, where launches may start early.
-const PTX_90: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels_90.ptx"));
+pub const BUILT: bool = !IMAGES.is_empty();
 /// Lowest compute capability that build.rs compiles for.
 const LOWEST: (i32, i32) = (8, 0);
+/// After how long somebody who waits is told what for.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A device's primary context, which outlives all that was made in it.
 pub struct Device {
@@ -75,12 +80,50 @@ impl Drop for Event {
     }
 }
 
+/// A stream of a context that is current.
+pub struct Stream(pub sys::CUstream);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // SAFETY: created in `open`. A device that was lost has nothing to give back.
+        let _ = unsafe { result::stream::destroy(self.0) };
+    }
+}
+
+/// Kernels that are loaded, in a context that is current.
+pub struct Module {
+    pub handle: sys::CUmodule,
+    pub loaded: Loaded,
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        // SAFETY: loaded in `load`; nothing of it runs any more, as the stream was waited for.
+        let _ = unsafe { result::module::unload(self.handle) };
+    }
+}
+
+/// How kernels were loaded.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Loaded {
+    /// Which kernels.
+    pub module: &'static str,
+    /// What they were compiled to: machine code, `sm_90a`, or PTX, `compute_90`.
+    pub architecture: &'static str,
+    /// Whether that was machine code, so that the driver had nothing to compile.
+    pub ready: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
 /// What `open` gives.
 pub struct Opened {
-    pub device: Device,
     pub name: String,
-    pub module: sys::CUmodule,
-    pub stream: sys::CUstream,
+    pub capability: (i32, i32),
+    pub module: Module,
+    pub stream: Stream,
+    /// The last, as it outlives the others.
+    pub device: Device,
 }
 
 /// Whether a driver is installed.
@@ -89,32 +132,93 @@ pub fn driver_found() -> bool {
     unsafe { sys::is_culib_present() }
 }
 
-/// Loads an image into the context of this thread. Errors: the driver cannot read it.
-pub fn load(number: usize, image: &str) -> Result<sys::CUmodule> {
-    let text = CString::new(image).expect("PTX is text");
-    // SAFETY: the image is a text that ends in a zero.
-    unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(|e| match e.0 {
-        sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
-            error::too_old(number, driver_version(), toolkit_of(image))
+/// Loads the kernels of this name into the context of this thread, for a device of this compute
+/// capability. Says so when that takes long. Errors: the driver cannot read them.
+pub fn load(number: usize, module: &'static str, capability: (i32, i32)) -> Result<Module> {
+    let image = images::of(IMAGES, module, capability).expect("build.rs makes PTX for all that is served");
+    load_image(number, module, capability, image.architecture, &image.unpacked())
+}
+
+/// The same of an image that ends in a zero.
+pub fn load_image(
+    number: usize,
+    module: &'static str,
+    (major, minor): (i32, i32),
+    architecture: &'static str,
+    image: &[u8],
+) -> Result<Module> {
+    let (begun, mut log) = (Instant::now(), vec![0u8; 4096]);
+    let mut options = [CUjit_option::CU_JIT_ERROR_LOG_BUFFER, CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+    let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), log.len() as *mut c_void];
+    let why =
+        format!("cuda:{number}: the driver compiles {module} for compute capability {major}.{minor}, and keeps it");
+    let mut handle = std::ptr::null_mut();
+    let loading = || {
+        // SAFETY: the image ends in a zero, and the log is as long as is said.
+        unsafe {
+            sys::cuModuleLoadDataEx(&mut handle, image.as_ptr().cast(), 2, options.as_mut_ptr(), values.as_mut_ptr())
         }
-        _ => error::fault(number, "loading the kernels", e),
+        .result()
+    };
+    let ready = architecture.starts_with("sm_");
+    if let Err(error) = patiently(&why, loading) {
+        if driver_version().is_some_and(|driver| driver < version(CUDA)) {
+            return Err(error::too_old(number, &words(driver_version()), CUDA));
+        }
+        let said = String::from_utf8_lossy(&log);
+        let said: Vec<&str> = said
+            .trim_end_matches('\0')
+            .lines()
+            .map(|line| line.trim_matches([';', ' ']))
+            .filter(|line| !line.is_empty())
+            .collect();
+        let said = said.into_iter().take(3).map(|line| format!(": {line}")).collect::<String>();
+        return Err(error::fault(number, &format!("loading {module} ({architecture}){said}"), error));
+    }
+    let loaded = Loaded { module, architecture, ready, seconds: begun.elapsed().as_secs_f64() };
+    Ok(Module { handle, loaded })
+}
+
+/// Does some work; says what takes so long, on standard error, when it takes long.
+fn patiently<T>(why: &str, work: impl FnOnce() -> T) -> T {
+    let (done, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if ended.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
+                say(why);
+            }
+        });
+        let result = work();
+        drop(done);
+        result
     })
 }
 
-/// The newest CUDA that the driver knows, as `12.4`.
-fn driver_version() -> String {
+/// The newest CUDA that the driver knows.
+fn driver_version() -> Option<(i32, i32)> {
     let mut version = 0;
     // SAFETY: the driver's library is loaded.
-    match unsafe { sys::cuDriverGetVersion(&mut version) }.result() {
-        Ok(()) => format!("{}.{}", version / 1000, version % 1000 / 10),
-        Err(_) => "of unknown version".into(),
-    }
+    let told = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
+    told.ok().map(|()| (version / 1000, version % 1000 / 10))
 }
 
-/// The CUDA whose nvcc compiled an image, as the image's first lines say: `release 13.0`.
-fn toolkit_of(image: &str) -> &str {
-    let release = image.split_once("compilation tools, release ").map(|(_, rest)| rest);
-    release.and_then(|rest| rest.split([',', '\n']).next()).unwrap_or("of unknown version")
+/// `12.4`.
+fn words(version: Option<(i32, i32)>) -> String {
+    version.map_or("of unknown version".into(), |(major, minor)| format!("{major}.{minor}"))
+}
+
+/// The numbers of `12.4`; zeros where there are none.
+fn version(words: &str) -> (i32, i32) {
+    let numbers = words.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    numbers.unwrap_or_default()
+}
+
+/// How many devices there are; none where there is no driver, or it does not start.
+pub fn devices() -> usize {
+    if !driver_found() || result::init().is_err() {
+        return 0;
+    }
+    result::device::get_count().map_or(0, |count| count.max(0) as usize)
 }
 
 /// Opens the device of this number and loads the kernels. Errors ([`Error::Device`]): see [`super::Cuda::new`].
@@ -157,6 +261,7 @@ pub fn open(number: usize, engine: Engine) -> Result<Opened> {
     let device = Device { device, context };
     device.make_current().map_err(told("no context"))?;
     let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(told("no stream"))?;
-    let module = load(number, if capability < (9, 0) { PTX } else { PTX_90 })?;
-    Ok(Opened { device, name, module, stream })
+    let stream = Stream(stream);
+    let module = load(number, "kernels", capability)?;
+    Ok(Opened { name, capability, module, stream, device })
 }

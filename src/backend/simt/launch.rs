@@ -1,7 +1,7 @@
 //! One launch on this machine: a coroutine a thread, which the kernel leaves where it waits, and who goes on when.
 use super::{GUARD_BYTE, Guarded, Kernel};
 use crate::philox::{Purpose, Stream};
-use crate::plan::Grid;
+use crate::plan::{Grid, Place};
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::cell::{Cell, RefCell};
@@ -34,6 +34,13 @@ pub struct Where {
     kept: u32,
     resident: u32,
     repetition: u32,
+}
+
+impl Where {
+    /// Its fields.
+    pub fn places() -> Vec<Place> {
+        crate::places!(Where: block, blocks, thread, threads, weights, kept, resident, repetition)
+    }
 }
 
 /// What a suspended thread waits for, at this line.

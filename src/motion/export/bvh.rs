@@ -6,9 +6,13 @@ use std::fmt::Write;
 /// Centimetres in a foot.
 pub const CENTIMETRES: f64 = 30.48;
 
+/// How our files begin: with blanks that tell [`crate::motion::import`] that lengths are
+/// centimetres and y is up, whatever the size of the body. All readers pass over them.
+pub const DECLARATION: &str = "HIERARCHY \t \t\n";
+
 /// The text of the file. The hips have six channels; other joints three, and six where their place on their parent moves.
 pub fn text(take: &Take) -> String {
-    let mut text = String::from("HIERARCHY\n");
+    let mut text = String::from(DECLARATION);
     let mut order = Vec::new();
     joint(&mut text, take, take.skeleton.hips, 0, &mut order);
     let seconds = 1.0 / take.fps;

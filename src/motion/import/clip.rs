@@ -1,30 +1,45 @@
 //! One file to the frames of one clip.
-use super::Options;
+use super::{Alternative, By, Options, Report, Units, Upwards, rounded};
 use crate::data::counted;
+use crate::motion::body::{Body, Measures};
+use crate::motion::export::bvh::DECLARATION;
 use crate::motion::features::Part;
 use crate::motion::joint_map::{self, Picked};
 use crate::motion::rig::{METRES, quantile};
 use crate::motion::source::open::{self, Kind, Source};
 use crate::motion::source::{Note, Recording, bvh, inserted, rate};
-use crate::motion::units::{Unit, Up};
-use crate::motion::vector::{Vec3, add, length, scale, sub};
+use crate::motion::units::{Scale, Unit, Up};
+use crate::motion::vector::{length, scale};
 use crate::motion::{Pose, Root, Skeleton, features};
 use crate::{Error, Result};
+use std::io::BufRead;
 
 /// Frame rates of motion, a second.
 pub const RATES: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
 /// A file's up is another than that of the files before it when its hips are this many times as far above the toes as they are
 /// off to any side. (Someone who lies along that axis all the time has to be imported with `--up`.)
 const CLEARLY: f64 = 2.0;
+/// A file's unit is another than that of the files before it when its legs are this many times as
+/// long or short as theirs, and a grown-up's in that unit: sizes of people differ less.
+const OTHER_UNIT: f64 = 2.0;
+/// A body stands upright when the rest of it is above the hips by this part of its distance in some
+/// poses.
+const UPRIGHT: f64 = 0.7;
+/// What our own exports are in.
+const OURS: (Unit, Up) = (Unit::Cm, Up::Y);
 
 /// What the files of a set have in common, found in the first.
 pub(super) struct Conventions {
     /// The joints kept.
     pub(super) picked: Picked,
-    unit: Unit,
+    unit: Scale,
     up: Up,
-    /// Length of the first file's left leg, in its unit.
-    leg: f64,
+    /// How unit and up are known.
+    by: [By; 2],
+    /// Units that it may be in, too.
+    alternatives: Vec<Unit>,
+    /// What may be wrong with all that.
+    warnings: Vec<String>,
 }
 
 /// The frames of one file.
@@ -36,15 +51,21 @@ pub(super) struct Clip {
     pub(super) file: About,
     /// Speed of the root, m/s: median and 95 % quantile; and the 95 % quantile of the toes'.
     pub(super) speeds: [f64; 3],
+    /// Whether the file is one of our own exports.
+    pub(super) ours: bool,
     /// Length of the left leg, feet.
     pub(super) leg: f64,
+    /// The joints that are not kept.
+    pub(super) left_out: Vec<String>,
 }
 
 /// A file as it was read.
-pub(super) struct Read {
+struct Read {
     /// The frames that are of the motion.
     recording: Recording,
     about: About,
+    /// Whether it is one of our own exports.
+    ours: bool,
 }
 
 /// What there is to say of the frames of a file.
@@ -65,17 +86,62 @@ impl Conventions {
     pub(super) fn of_first(source: &Source, options: &Options) -> Result<(Self, Clip)> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
-        let recording = &file.recording;
-        let picked = pick(source, options, recording)?;
-        let leg = leg(recording, &picked);
-        let unit = match options.units.or_else(|| Unit::guess(leg)) {
-            Some(unit) => unit,
-            None => return Err(refuse(format!("its legs are {leg:.4} long, in no unit known"), "give --units")),
+        let body = Body::new(&file.recording);
+        let picked = pick(source, options, &file.recording, &body)?;
+        let roles = picked.roles();
+        let mut warnings = Vec::new();
+        if !picked.measures.fits {
+            let [left, right] = picked.skeleton.up_legs.map(|joint| &picked.skeleton.names[joint]);
+            warnings.push(format!(
+                "{left} and {right} are no pair of upper legs, apart from each other and with toes below: see up_legs and toes \
+                 of the map"
+            ));
+        }
+
+        let above = body.hips_above_toes(&roles);
+        let (clearly, found) = (Up::along(above, CLEARLY), Up::along(above, 1.0));
+        let (up, up_by) = match (options.up, found) {
+            (Some(up), _) => (up, By::Option),
+            (None, _) if file.ours => (OURS.1, By::File),
+            (None, Some(up)) => (up, By::Guess),
+            (None, None) => {
+                let what = "the hips are above the toes along no axis";
+                return Err(refuse(what.into(), "say which direction is up with --up y, z, -y and so on"));
+            }
         };
-        let Some(up) = options.up.or_else(|| upright(recording, &picked, 1.0)) else {
-            return Err(refuse("the hips are above the toes along neither y nor z".into(), "give --up"));
+        let stands = |up| body.stands(&roles, &picked.sources, up);
+        if let Some(other) = clearly.filter(|other| *other != up) {
+            warnings.push(format!("up is {up}, but the hips are above the toes along {other}: try --up {other}"));
+        } else if clearly.is_none() && up_by == By::Guess {
+            warnings.push(format!(
+                "up is {up}, but the hips are off to another side of the toes more than half as far: if it is wrong, give --up"
+            ));
+        } else if stands(up) < -UPRIGHT {
+            warnings.push(format!("up is {up}, but the body hangs below its hips that way: if it is wrong, give --up"));
+        }
+
+        let (leg, upright) = (picked.measures.leg, stands(found.unwrap_or(up)) > UPRIGHT);
+        let (with_foot, guess) = (picked.measures.with_foot, Unit::guess(picked.measures.with_foot, upright));
+        let (unit, unit_by) = match (options.units, guess) {
+            (Some(unit), _) => (unit, By::Option),
+            (None, _) if file.ours => (OURS.0.into(), By::File),
+            (None, Some(unit)) => (unit.into(), By::Guess),
+            (None, None) => {
+                let what = format!("its legs are {leg:.4} long, a person's in no unit");
+                return Err(refuse(what, "give --units, a unit or a number of metres"));
+            }
         };
-        let conventions = Conventions { picked, unit, up, leg };
+        let doubtful = guess.filter(|unit| unit_by == By::Guess && !(upright && unit.is_sure(with_foot)));
+        let alternatives: Vec<Unit> = doubtful.into_iter().flat_map(|unit| unit.alternatives(with_foot)).collect();
+        if let Some(unit) = doubtful {
+            let of = |unit: &Unit| format!("{:.2} m in {unit}", leg * unit.metres());
+            let others: Vec<String> = alternatives.iter().map(of).collect();
+            let who = if upright { "no grown-up's" } else { "and the body does not stand upright, as an animal" };
+            let (this, others) = (of(&unit), others.join(", "));
+            let others = if others.is_empty() { others } else { format!("; it is {others}") };
+            warnings.push(format!("a leg is {this}, {who}{others}: give --units if that is wrong"));
+        }
+        let conventions = Conventions { picked, unit, up, by: [unit_by, up_by], alternatives, warnings };
         let clip = conventions.take(source, options, &file, &conventions.picked)?;
         Ok((conventions, clip))
     }
@@ -84,20 +150,26 @@ impl Conventions {
     pub(super) fn clip(&self, source: &Source, options: &Options) -> Result<Clip> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
-        let recording = &file.recording;
-        let picked = pick(source, options, recording)?;
+        let body = Body::new(&file.recording);
+        let picked = match self.picked.again(&file.recording, &body) {
+            Some(picked) => picked,
+            None => pick(source, options, &file.recording, &body)?,
+        };
         let (ours, theirs) = (&self.picked.skeleton, &picked.skeleton);
         if ours.names != theirs.names || ours.parents != theirs.parents {
             let what = format!("its skeleton ({} joints) is not that of the files before it", theirs.len());
             return Err(refuse(what, "import skeletons apart, or give --map FILE.toml with joints that all have"));
         }
-        let leg = leg(recording, &picked);
-        if let Some(unit) = Unit::guess(leg).filter(|unit| options.units.is_none() && *unit != self.unit) {
+        let Measures { leg, with_foot, .. } = picked.measures;
+        let ratio = leg / self.picked.measures.leg;
+        let differs = options.units.is_none() && !file.ours && !(1.0 / OTHER_UNIT..=OTHER_UNIT).contains(&ratio);
+        let sure = |unit: &Unit| unit.is_sure(with_foot) && unit.metres() != self.unit.metres;
+        if let Some(unit) = Unit::guess(with_foot, true).filter(|_| differs).filter(sure) {
             let what = format!("its legs are {leg:.2} long: {unit}, not {} as in the files before it", self.unit);
             return Err(refuse(what, "import it apart, or give --units"));
         }
-        let up = upright(recording, &picked, CLEARLY).filter(|up| options.up.is_none() && *up != self.up);
-        if let Some(up) = up {
+        let up = Up::along(body.hips_above_toes(&picked.roles()), CLEARLY);
+        if let Some(up) = up.filter(|up| options.up.is_none() && !file.ours && *up != self.up) {
             let what = format!("its hips are above the toes along {up}, not {} as in the files before it", self.up);
             return Err(refuse(what, &format!("import it apart, or give --up {} if the person lies", self.up)));
         }
@@ -105,10 +177,12 @@ impl Conventions {
     }
 
     fn take(&self, source: &Source, options: &Options, file: &Read, picked: &Picked) -> Result<Clip> {
-        let Read { recording, about } = file;
+        let &Read { ref recording, ref about, ours } = file;
         let joints = &picked.sources;
+        let unit = if ours && options.units.is_none() { OURS.0.into() } else { self.unit };
+        let up = if ours && options.up.is_none() { OURS.1 } else { self.up };
+        let pose = |moment| pose(recording, moment, joints, unit, up);
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
-        let leg = leg(recording, picked);
         let step = about.rate / options.fps;
         let span = (recording.len() - 1) as f64;
         let poses = (span / step + 1e-6) as usize + 1;
@@ -123,14 +197,14 @@ impl Conventions {
         }
         let skeleton = &self.picked.skeleton;
         let mut frames = Vec::with_capacity((poses - 1) * features::frame_size(skeleton.len()));
-        let mut previous = self.pose(recording, 0.0, joints);
+        let mut previous = pose(0.0);
         let mut root = Root::default();
         for frame in 1..poses {
             let moment = frame as f64 * step;
             // What is a frame of the file but for rounding is that frame.
             let nearest = moment.round();
             let moment = if (moment - nearest).abs() < 1e-6 { nearest } else { moment };
-            let pose = self.pose(recording, moment.min((recording.len() - 1) as f64), joints);
+            let pose = pose(moment.min((recording.len() - 1) as f64));
             features::push(&mut frames, skeleton, &previous, &pose);
             if frame == 1 {
                 root = Root::of(skeleton, &pose);
@@ -141,50 +215,61 @@ impl Conventions {
             let seconds = (at / features::frame_size(skeleton.len())) as f64 / options.fps;
             return Err(refuse(format!("its numbers at {seconds:.2} s are too large"), "mend or cut the file"));
         }
-        let (leg, speeds) = (leg * self.unit.metres() / METRES, speeds(&frames, skeleton, options.fps));
-        Ok(Clip { frames, root, file: about.clone(), speeds, leg })
+        let leg = picked.measures.leg * unit.metres / METRES;
+        let (speeds, left_out) = (speeds(&frames, skeleton, options.fps), picked.left_out.clone());
+        Ok(Clip { frames, root, file: about.clone(), speeds, ours, leg, left_out })
     }
 
-    /// The joints kept, in feet and y up.
-    fn pose(&self, recording: &Recording, moment: f64, joints: &[usize]) -> Pose {
-        let feet = self.unit.metres() / METRES;
-        let upright = |[x, y, z]: Vec3| match self.up {
-            Up::Y => [x, y, z],
-            Up::Z => [x, z, -y],
-        };
-        let pose = recording.pose(moment);
-        Pose {
-            positions: joints.iter().map(|&joint| scale(upright(pose.positions[joint]), feet)).collect(),
-            axes: joints.iter().map(|&joint| pose.axes[joint].map(upright)).collect(),
-        }
-    }
-
-    /// What was found, for a person.
-    pub(super) fn said(&self, options: &Options) -> Vec<String> {
+    /// What was found, before anything is known of all clips together.
+    pub(super) fn report(&self, options: &Options) -> Report {
         let skeleton = &self.picked.skeleton;
-        let [left, right] = skeleton.toes.map(|toe| &skeleton.names[toe]);
-        let hips = &skeleton.names[skeleton.hips];
-        let mut said = vec![format!(
-            "joint map: {} ({} joints, hips {hips}, toes {left} and {right})",
-            self.picked.map,
-            skeleton.len()
-        )];
-        let length = self.leg * self.unit.metres();
-        said.push(match options.units {
-            Some(unit) => format!("units: {unit}, which make a leg {length:.2} m"),
-            None => format!("units: {}, guessed from a leg of {:.4}: {length:.2} m (--units)", self.unit, self.leg),
-        });
-        if options.up.is_none() {
-            said.push(format!("up: {}, as the hips are above the toes that way (--up)", self.up));
+        let name = |joint: usize| skeleton.names[joint].clone();
+        let leg = self.picked.measures.leg;
+        let alternative = |unit: &Unit| Alternative {
+            name: unit.to_string(),
+            metres: unit.metres(),
+            leg: rounded(leg * unit.metres()),
+        };
+        let [unit_by, up_by] = self.by;
+        Report {
+            map: self.picked.map.clone(),
+            joints: skeleton.names.clone(),
+            hips: name(skeleton.hips),
+            up_legs: skeleton.up_legs.map(name),
+            toes: skeleton.toes.map(name),
+            units: Units {
+                name: self.unit.to_string(),
+                metres: self.unit.metres,
+                by: unit_by,
+                leg: rounded(leg),
+                alternatives: self.alternatives.iter().map(alternative).collect(),
+            },
+            up: Upwards { axis: self.up.to_string(), by: up_by },
+            hip_width: rounded(self.picked.measures.hip_width * self.unit.metres),
+            fps: options.fps,
+            skip_first: options.skip_first,
+            skip_last: options.skip_last,
+            warnings: self.warnings.clone(),
+            ..Report::default()
         }
-        said
+    }
+}
+
+/// The joints kept, in feet and y up.
+fn pose(recording: &Recording, moment: f64, joints: &[usize], unit: Scale, up: Up) -> Pose {
+    let feet = unit.metres / METRES;
+    let pose = recording.pose(moment);
+    Pose {
+        positions: joints.iter().map(|&joint| scale(up.turned(pose.positions[joint]), feet)).collect(),
+        axes: joints.iter().map(|&joint| pose.axes[joint].map(|axis| up.turned(axis))).collect(),
     }
 }
 
 /// Reads a file, and leaves out the frames that are not of its motion.
 fn read(source: &Source, options: &Options) -> Result<Read> {
     let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
-    let (kind, reader) = open::open(&source.path, options.expansion)?;
+    let (kind, mut reader) = open::open(&source.path, options.expansion)?;
+    let ours = reader.fill_buf().is_ok_and(|start| start.starts_with(DECLARATION.as_bytes()));
     let recording = match (kind, &options.skeleton) {
         (Kind::Bvh, _) => bvh::read(reader),
         (Kind::Numbers, Some(skeleton)) => skeleton.read(reader),
@@ -214,12 +299,16 @@ fn read(source: &Source, options: &Options) -> Result<Read> {
         return Err(refuse(format!("has {has}{of_them}; a clip needs two"), "leave it out"));
     }
     let about = About { left_out, frame_time, rate, notes: std::mem::take(&mut recording.notes) };
-    Ok(Read { recording, about })
+    Ok(Read { recording, about, ours })
 }
 
-fn pick(source: &Source, options: &Options, recording: &Recording) -> Result<Picked> {
-    joint_map::pick(recording, options.map.as_ref())
-        .map_err(|what| Error::data(&source.path, what, "check the joints' names against the map"))
+fn pick(source: &Source, options: &Options, recording: &Recording, body: &Body) -> Result<Picked> {
+    let mend = if options.map.is_some() {
+        "check the joints' names against the map"
+    } else {
+        "name hips, upper legs and toes with --map FILE.toml (docs/features.md)"
+    };
+    joint_map::pick(recording, body, options.map.as_ref()).map_err(|what| Error::data(&source.path, what, mend))
 }
 
 /// See [`Clip::speeds`].
@@ -230,35 +319,4 @@ fn speeds(frames: &[f32], skeleton: &Skeleton, fps: f64) -> [f64; 3] {
     let toe = |row, toe| length(features::vector(row, features::slot(Part::Velocity, toe, joints)));
     let toes = rows().flat_map(|row| skeleton.toes.map(|at| toe(row, at))).collect();
     [quantile(root.clone(), 0.5), quantile(root, 0.95), quantile(toes, 0.95)].map(|feet| feet * METRES * fps)
-}
-
-/// Length of the left leg in the first frame, hip joint to toe, along its joints.
-fn leg(recording: &Recording, picked: &Picked) -> f64 {
-    let pose = recording.pose(0.0);
-    let [up_leg, toe] = [picked.skeleton.up_legs[0], picked.skeleton.toes[0]].map(|joint| picked.sources[joint]);
-    let up = |joint: &usize| recording.joints[*joint].parent;
-    let joints: Vec<usize> = std::iter::successors(Some(toe), up).take_while(|joint| *joint != up_leg).collect();
-    let bone = |&joint: &usize| up(&joint).map_or(0.0, |up| length(sub(pose.positions[joint], pose.positions[up])));
-    joints.iter().map(bone).sum()
-}
-
-/// The axis along which the hips are above the toes, over the file, this many times as far as along the others.
-fn upright(recording: &Recording, picked: &Picked, times: f64) -> Option<Up> {
-    const LOOKS: usize = 32;
-    let [left, right] = picked.skeleton.toes.map(|joint| picked.sources[joint]);
-    let hips = picked.sources[picked.skeleton.hips];
-    let mut sum = [0.0; 3];
-    for look in 0..LOOKS {
-        let pose = recording.pose((look * (recording.len() - 1) / (LOOKS - 1)) as f64);
-        let toes = scale(add(pose.positions[left], pose.positions[right]), 0.5);
-        sum = add(sum, sub(pose.positions[hips], toes));
-    }
-    let [x, y, z] = sum;
-    if y > times * x.abs().max(z.abs()) {
-        Some(Up::Y)
-    } else if z > times * x.abs().max(y.abs()) {
-        Some(Up::Z)
-    } else {
-        None
-    }
 }
