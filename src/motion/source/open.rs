@@ -135,9 +135,8 @@ fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
 
 /// The same for motion of a kind that nothing here reads.
 fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
-    const SMPL: &str =
-        "make BVH of it with the SMPL body model and smpl2bvh (docs/features.md has the steps), then import that";
-    const IK: &str = "make BVH of it by inverse kinematics (docs/features.md has the steps), then import that";
+    const SMPL: &str = "make BVH of it with the SMPL body model and smpl2bvh, then import that";
+    const IK: &str = "make BVH of it by inverse kinematics, then import that";
     const ACCLAIM: &str =
         "make BVH of skeleton and motion together (amc2bvh WHO.asf WALK.amc -o walk.bvh), then import that";
     const BLENDER: &str = "export the motion as BVH (Blender reads it and writes BVH), then import that";
