@@ -5,8 +5,8 @@ use lzma_rust2::XzReader;
 use mvae_fast::motion::body::Body;
 use mvae_fast::motion::joint_map;
 use mvae_fast::motion::quaternion::to_axes;
-use mvae_fast::motion::source::Recording;
 use mvae_fast::motion::source::bvh;
+use mvae_fast::motion::source::{Note, Recording};
 use mvae_fast::motion::vector::{Axes, about_x, about_y, about_z, chain};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -56,6 +56,36 @@ fn a_file_of_oddities_is_read() {
     assert_eq!(pose.positions[1], [0.5, 91.0, -0.15]);
     let hips = chain([about_z(10.0_f64.to_radians()), about_y(20.0_f64.to_radians()), about_x(30.0_f64.to_radians())]);
     assert_close(&pose.axes[1], &hips, 1e-12);
+}
+
+/// A root and four joints with position channels, whose values are given for three frames.
+fn with_positions(places: [[[f64; 3]; 4]; 3]) -> Recording {
+    let mut text = String::from("HIERARCHY\nROOT r\n{\nOFFSET 0 9 0\nCHANNELS 3 Xposition Yposition Zposition\n");
+    for joint in 0..4 {
+        text += &format!("JOINT j{joint}\n{{\nOFFSET 0 {} 3\nCHANNELS 3 Xposition Yposition Zposition\n", 4 + joint);
+    }
+    text += "End Site\n{\nOFFSET 0 0 1\n}\n}\n}\n}\n}\n}\nMOTION\nFrames: 3\nFrame Time: 0.1\n";
+    for frame in places {
+        let values: Vec<String> = frame.as_flattened().iter().map(f64::to_string).collect();
+        text += &format!("0 9 0 {}\n", values.join(" "));
+    }
+    bvh::read(text.as_bytes()).unwrap()
+}
+
+/// One joint that moves, or that rests at 0, does not make its channels another kind than the others'.
+#[test]
+fn position_channels_are_displacements_or_places_in_a_whole_file() {
+    let (still, moves) = ([[0.0; 3]; 4], [[0.0; 3], [0.0, 0.1, 0.3], [0.0; 3], [0.0; 3]]);
+    let recording = with_positions([still, moves, still]);
+    assert_eq!(recording.notes, [Note::Displacements]);
+    let place = |frame: usize, joint: usize| recording.places[frame * recording.moving() + joint];
+    assert_eq!([place(0, 0), place(0, 1), place(0, 2)], [[0.0, 9.0, 0.0], [0.0, 4.0, 3.0], [0.0, 5.0, 3.0]]);
+    assert_eq!([place(1, 2), place(1, 4), place(2, 2)], [[0.0, 5.1, 3.3], [0.0, 7.0, 3.0], [0.0, 5.0, 3.0]]);
+
+    let places = [[4.0, 0.0, 3.0], [0.0, 5.0, -3.0], [0.0; 3], [0.0, 7.0, 3.0]];
+    let recording = with_positions([places; 3]);
+    assert_eq!(recording.notes, [Note::Places]);
+    assert_eq!(recording.places[1..5], places);
 }
 
 /// Turning at constant speed about any axis, a joint is half-way after half the time.

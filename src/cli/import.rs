@@ -51,9 +51,18 @@ pub struct ImportArgs {
     /// Direction of the files that is up (default: where the hips are above the toes)
     #[arg(long, allow_hyphen_values = true)]
     pub up: Option<Up>,
-    /// Frames to leave out at the start of each file (default: the first, where it is an inserted T-pose)
+    /// Frames a second of the files, where their headers are wrong
+    #[arg(long, value_name = "N")]
+    pub source_fps: Option<f64>,
+    /// Frames to leave out at the start of each file (default: inserted T-poses, and what a filter made of the jump beside them)
     #[arg(long, value_name = "N")]
     pub skip_first: Option<usize>,
+    /// Frames to leave out at the end of each file (default: as at the start)
+    #[arg(long, value_name = "N")]
+    pub skip_last: Option<usize>,
+    /// Times its size that a compressed file may grow to
+    #[arg(long, value_name = "N", default_value_t = import::EXPANSION)]
+    pub max_expansion: u64,
     /// Whether clips whose floor differs from the others' are moved up or down
     #[arg(long, default_value = "level")]
     pub floor: Floor,
@@ -99,6 +108,13 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     if !FPS.contains(&args.fps) {
         return Err(Error::Usage(format!("--fps is {}, expected {} to {}", args.fps, FPS.start(), FPS.end())));
     }
+    if let Some(fps) = args.source_fps.filter(|fps| !import::RATES.contains(fps)) {
+        return Err(Error::Usage(format!(
+            "--source-fps is {fps}, expected {} to {}",
+            import::RATES.start(),
+            import::RATES.end()
+        )));
+    }
     let options = Options {
         fps: args.fps,
         map: args.map.as_deref().map(JointMap::load).transpose()?,
@@ -106,6 +122,9 @@ pub fn import(args: &ImportArgs) -> Result<()> {
         units: args.units,
         up: args.up,
         skip_first: args.skip_first,
+        skip_last: args.skip_last,
+        source_fps: args.source_fps,
+        expansion: args.max_expansion,
         keep_floor: args.floor == Floor::Keep,
         mirror: args.mirror,
         threads: args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get),

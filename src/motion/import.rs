@@ -5,14 +5,18 @@ mod report;
 use super::features;
 use super::joint_map::JointMap;
 use super::rig::{self, METRES, Rig};
+use super::source::Note;
 use super::source::expmap::ExpmapSkeleton;
+pub use super::source::open::EXPANSION;
 use super::source::open::{self, Source};
 use super::units::{Scale, Up};
-use crate::data::Dataset;
+use crate::data::{Dataset, counted};
 use crate::{Error, Result};
-use clip::{Clip, Conventions};
-use report::rounded;
-pub use report::{Alternative, By, Floor, Report, Units, Upwards};
+pub use clip::RATES;
+use clip::{About, Clip, Conventions};
+pub use report::{Alternative, By, Floor, FrameTime, LeftOut, OddFiles, Report, Units, Upwards};
+use report::{rounded, short};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -31,6 +35,12 @@ const UNLIKE: f64 = 1.4;
 /// shorter than a leg.
 const FORWARDS: f64 = 0.25;
 
+/// A frame time that is off a rate's by more than this, relative, was not just rounded.
+const SAME_TIME: f64 = 5e-4;
+/// Faster than any walk or run, m/s: the median and the 95 % quantile of the root's speed, and the 95 % quantile of the toes'.
+/// Runners go at 4 to 5, sprinters' toes at 10.
+const TOO_FAST: [f64; 3] = [5.5, 8.0, 12.0];
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -44,8 +54,14 @@ pub struct Options {
     pub units: Option<Scale>,
     /// The files' direction up; guessed from where the hips are above the toes.
     pub up: Option<Up>,
-    /// Frames left out at the start of each file; when not given, the first one where it is an inserted pose.
+    /// Frames left out at the start of each file; when not given, inserted poses and what rings beside them.
     pub skip_first: Option<usize>,
+    /// The same at the end.
+    pub skip_last: Option<usize>,
+    /// Frames a second of the files, whatever they say.
+    pub source_fps: Option<f64>,
+    /// Times its size that a compressed file grows to at most ([`EXPANSION`] is usual).
+    pub expansion: u64,
     /// Whether the files' floor (y = 0) is kept as it is.
     pub keep_floor: bool,
     /// Whether to add every clip left-right mirrored.
@@ -99,7 +115,7 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
         offsets: rig::offsets(&conventions.picked.skeleton.parents, &set.frames),
         ..conventions.picked.skeleton
     };
-    let sources = summary.report(&mut report);
+    let sources = summary.report(options, &mut report);
     report.facing_share = facing_share(&set, options.fps, report.legs[1]);
     if let Some(share) = report.facing_share.filter(|share| *share < FORWARDS) {
         report.warnings.push(format!(
@@ -152,14 +168,12 @@ struct Taken {
 #[derive(Default)]
 struct Summary {
     sources: Vec<String>,
-    /// Clips whose first frame was found to be an inserted pose.
-    inserted: usize,
-    /// Clips whose position channels were added to the offsets.
-    added: usize,
+    /// What there is to say of each file's frames.
+    files: Vec<About>,
+    /// The speeds of each ([`Clip::speeds`]).
+    speeds: Vec<[f64; 3]>,
     /// Clips of our own exports.
     ours: usize,
-    /// The files' frame rates.
-    rates: Vec<f64>,
     /// Shortest and longest leg, feet.
     legs: Option<(f64, f64)>,
     /// Joints of any of the files that are not kept.
@@ -178,18 +192,15 @@ impl Taken {
             Ok(clip) => clip,
             Err(error) => return self.refused.push(error),
         };
-        let Summary { sources, inserted, added, ours, rates, legs, left_out } = &mut self.summary;
+        let Summary { sources, files, speeds, ours, legs, left_out } = &mut self.summary;
         sources.push(source.name.clone());
-        *inserted += usize::from(clip.inserted);
-        *added += usize::from(clip.added);
+        files.push(clip.file);
+        speeds.push(clip.speeds);
         *ours += usize::from(clip.ours);
         for joint in clip.left_out {
             if !left_out.contains(&joint) {
                 left_out.push(joint);
             }
-        }
-        if !rates.contains(&clip.rate) {
-            rates.push(clip.rate);
         }
         let (shortest, longest) = legs.unwrap_or((clip.leg, clip.leg));
         *legs = Some((shortest.min(clip.leg), longest.max(clip.leg)));
@@ -226,10 +237,38 @@ fn read_in_order(sources: &[Source], options: &Options, conventions: &Convention
 
 impl Summary {
     /// Says it, and returns the files' names.
-    fn report(self, report: &mut Report) -> Vec<String> {
-        report.source_fps = self.rates;
-        report.inserted_poses = self.inserted;
-        report.added_positions = self.added;
+    fn report(self, options: &Options, report: &mut Report) -> Vec<String> {
+        for (name, file) in self.sources.iter().zip(&self.files) {
+            if !report.source_fps.contains(&file.rate) {
+                report.source_fps.push(file.rate);
+            }
+            let time = FrameTime { seconds: file.frame_time, fps: file.rate };
+            let rounded = options.source_fps.is_none() && (time.seconds * time.fps - 1.0).abs() > SAME_TIME;
+            if rounded && !report.frame_times.contains(&time) {
+                report.frame_times.push(time);
+            }
+            let [first, last] = file.left_out;
+            if first + last > 0 {
+                report.frames_left_out.push(LeftOut { file: name.clone(), first, last });
+            }
+        }
+        let mut notes: BTreeMap<Note, Vec<String>> = BTreeMap::new();
+        for (name, file) in self.sources.iter().zip(&self.files) {
+            file.notes.iter().for_each(|note| notes.entry(*note).or_default().push(name.clone()));
+        }
+        report.odd_files = notes.into_iter().map(|(note, files)| OddFiles { note, files }).collect();
+        let fast = |speeds: &[f64; 3]| speeds.iter().zip(TOO_FAST).any(|(speed, most)| *speed > most);
+        let fast: Vec<usize> = (0..self.speeds.len()).filter(|&file| fast(&self.speeds[file])).collect();
+        if let Some(&worst) = fast.iter().max_by(|a, b| self.speeds[**a][0].total_cmp(&self.speeds[**b][0])) {
+            let [median, q95, toes] = self.speeds[worst];
+            report.warnings.push(format!(
+                "{} faster than any walk or run: {} goes at {median:.1} m/s in the median, {q95:.1} in the 95 % quantile, its toes \
+                 at {toes:.1}, as its header says {} frames a second; if that is wrong give --source-fps N",
+                counted(fast.len(), "file"),
+                self.sources[worst],
+                short(self.files[worst].rate)
+            ));
+        }
         report.left_out = self.left_out;
         let (shortest, longest) = self.legs.unwrap_or_default();
         report.legs = [shortest, longest].map(|leg| rounded(METRES * leg));

@@ -3,23 +3,19 @@ use super::{Alternative, By, Options, Report, Units, Upwards, rounded};
 use crate::data::counted;
 use crate::motion::body::{Body, Measures};
 use crate::motion::export::bvh::DECLARATION;
+use crate::motion::features::Part;
 use crate::motion::joint_map::{self, Picked};
 use crate::motion::rig::{METRES, quantile};
 use crate::motion::source::open::{self, Kind, Source};
-use crate::motion::source::{Recording, bvh};
+use crate::motion::source::{Note, Recording, bvh, inserted, rate};
 use crate::motion::units::{Scale, Unit, Up};
-use crate::motion::vector::{length, scale, sub};
-use crate::motion::{Pose, Root, features};
+use crate::motion::vector::{length, scale};
+use crate::motion::{Pose, Root, Skeleton, features};
 use crate::{Error, Result};
 use std::io::BufRead;
 
 /// Frame rates of motion, a second.
-const RATES: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
-/// A frame rate this near a whole number, relative, is that number.
-const RATE_TOLERANCE: f64 = 0.002;
-/// The first frame is an inserted pose when joints go from it to the second this many times as far as usually (the
-/// median) from frame to frame after it, and this part of a leg's length, in the mean.
-const INSERTED: (f64, f64) = (5.0, 0.05);
+pub const RATES: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
 /// A file's up is another than that of the files before it when its hips are this many times as far above the toes as they are
 /// off to any side. (Someone who lies along that axis all the time has to be imported with `--up`.)
 const CLEARLY: f64 = 2.0;
@@ -51,14 +47,12 @@ pub(super) struct Clip {
     pub(super) frames: Vec<f32>,
     /// Where the first frame stands and faces.
     pub(super) root: Root,
-    /// Whether the first frame was found to be an inserted pose.
-    pub(super) inserted: bool,
-    /// Whether position channels were added to the offsets.
-    pub(super) added: bool,
+    /// What else there is to say of the file.
+    pub(super) file: About,
+    /// Speed of the root, m/s: median and 95 % quantile; and the 95 % quantile of the toes'.
+    pub(super) speeds: [f64; 3],
     /// Whether the file is one of our own exports.
     pub(super) ours: bool,
-    /// Frames a second of the file.
-    pub(super) rate: f64,
     /// Length of the left leg, feet.
     pub(super) leg: f64,
     /// The joints that are not kept.
@@ -67,11 +61,24 @@ pub(super) struct Clip {
 
 /// A file as it was read.
 struct Read {
+    /// The frames that are of the motion.
     recording: Recording,
-    /// Whether position channels were added to the offsets.
-    added: bool,
+    about: About,
     /// Whether it is one of our own exports.
     ours: bool,
+}
+
+/// What there is to say of the frames of a file.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    /// Frames left out at the start and at the end.
+    pub(super) left_out: [usize; 2],
+    /// Seconds between frames, as the file says.
+    pub(super) frame_time: f64,
+    /// Frames a second.
+    pub(super) rate: f64,
+    /// What is odd about it.
+    pub(super) notes: Vec<Note>,
 }
 
 impl Conventions {
@@ -169,44 +176,31 @@ impl Conventions {
         self.take(source, options, &file, &picked)
     }
 
-    fn take(
-        &self,
-        source: &Source,
-        options: &Options,
-        &Read { ref recording, added, ours }: &Read,
-        picked: &Picked,
-    ) -> Result<Clip> {
+    fn take(&self, source: &Source, options: &Options, file: &Read, picked: &Picked) -> Result<Clip> {
+        let &Read { ref recording, ref about, ours } = file;
         let joints = &picked.sources;
         let unit = if ours && options.units.is_none() { OURS.0.into() } else { self.unit };
         let up = if ours && options.up.is_none() { OURS.1 } else { self.up };
         let pose = |moment| pose(recording, moment, joints, unit, up);
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
-        let rate = rate(recording.frame_time);
-        if !RATES.contains(&rate) {
-            let what = format!("its frame time is {}, {rate} frames a second", recording.frame_time);
-            return Err(refuse(what, "expected 1 to 10,000 frames a second"));
-        }
-        let leg = picked.measures.leg;
-        let inserted = options.skip_first.is_none() && begins_with_inserted_pose(recording, joints, leg);
-        let skipped = options.skip_first.unwrap_or(usize::from(inserted));
-        let step = rate / options.fps;
-        let span = recording.len().saturating_sub(skipped + 1) as f64;
+        let step = about.rate / options.fps;
+        let span = (recording.len() - 1) as f64;
         let poses = (span / step + 1e-6) as usize + 1;
-        if recording.len() <= skipped || poses < 2 {
+        if poses < 2 {
             let what = format!(
-                "its {}, {skipped} of them left out, last {:.3} s, and one frame of the set {:.3} s",
+                "its {} last {:.3} s, and one frame of the set {:.3} s",
                 counted(recording.len(), "frame"),
-                span / rate,
+                span / about.rate,
                 1.0 / options.fps
             );
             return Err(refuse(what, "leave it out, or give a higher --fps"));
         }
         let skeleton = &self.picked.skeleton;
         let mut frames = Vec::with_capacity((poses - 1) * features::frame_size(skeleton.len()));
-        let mut previous = pose(skipped as f64);
+        let mut previous = pose(0.0);
         let mut root = Root::default();
         for frame in 1..poses {
-            let moment = skipped as f64 + frame as f64 * step;
+            let moment = frame as f64 * step;
             // What is a frame of the file but for rounding is that frame.
             let nearest = moment.round();
             let moment = if (moment - nearest).abs() < 1e-6 { nearest } else { moment };
@@ -221,8 +215,9 @@ impl Conventions {
             let seconds = (at / features::frame_size(skeleton.len())) as f64 / options.fps;
             return Err(refuse(format!("its numbers at {seconds:.2} s are too large"), "mend or cut the file"));
         }
-        let (leg, left_out) = (leg * unit.metres / METRES, picked.left_out.clone());
-        Ok(Clip { frames, root, inserted, added, ours, rate, leg, left_out })
+        let leg = picked.measures.leg * unit.metres / METRES;
+        let (speeds, left_out) = (speeds(&frames, skeleton, options.fps), picked.left_out.clone());
+        Ok(Clip { frames, root, file: about.clone(), speeds, ours, leg, left_out })
     }
 
     /// What was found, before anything is known of all clips together.
@@ -253,6 +248,7 @@ impl Conventions {
             hip_width: rounded(self.picked.measures.hip_width * self.unit.metres),
             fps: options.fps,
             skip_first: options.skip_first,
+            skip_last: options.skip_last,
             warnings: self.warnings.clone(),
             ..Report::default()
         }
@@ -269,21 +265,41 @@ fn pose(recording: &Recording, moment: f64, joints: &[usize], unit: Scale, up: U
     }
 }
 
+/// Reads a file, and leaves out the frames that are not of its motion.
 fn read(source: &Source, options: &Options) -> Result<Read> {
-    let (kind, mut reader) = open::open(&source.path)?;
+    let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
+    let (kind, mut reader) = open::open(&source.path, options.expansion)?;
     let ours = reader.fill_buf().is_ok_and(|start| start.starts_with(DECLARATION.as_bytes()));
     let recording = match (kind, &options.skeleton) {
         (Kind::Bvh, _) => bvh::read(reader),
         (Kind::Numbers, Some(skeleton)) => skeleton.read(reader),
         (Kind::Numbers, None) => {
             let mend = "give --skeleton FILE.toml, which names the joints (--skeleton cmu for the CMU database's)";
-            return Err(Error::data(&source.path, "holds lines of numbers without a skeleton", mend));
+            return Err(refuse("holds lines of numbers without a skeleton".into(), mend));
         }
     };
-    let mend = "mend the file or leave it out";
-    let mut recording = recording.map_err(|fault| Error::data(&source.path, fault.to_string(), mend))?;
-    let added = recording.add_offsets_to_still_places();
-    Ok(Read { recording, added, ours })
+    let mut recording = recording.map_err(|fault| refuse(fault.to_string(), "mend the file or leave it out"))?;
+    let frame_time = recording.frame_time;
+    let rate = options.source_fps.unwrap_or_else(|| rate(frame_time));
+    if !RATES.contains(&rate) {
+        let what = format!("its frame time is {frame_time}, expected seconds, for 1 to 10,000 frames a second");
+        return Err(refuse(what, "give --source-fps, frames a second of the file"));
+    }
+    let found = match (options.skip_first, options.skip_last) {
+        (Some(_), Some(_)) => [0; 2],
+        _ => inserted(&recording, rate),
+    };
+    let left_out = [options.skip_first.unwrap_or(found[0]), options.skip_last.unwrap_or(found[1])];
+    let frames = recording.len();
+    recording.leave_out(left_out);
+    if recording.len() < 2 {
+        let has = if frames == 1 { "one frame".into() } else { counted(frames, "frame") };
+        let out = frames - recording.len();
+        let of_them = if out > 0 { format!(", {out} of them left out") } else { String::new() };
+        return Err(refuse(format!("has {has}{of_them}; a clip needs two"), "leave it out"));
+    }
+    let about = About { left_out, frame_time, rate, notes: std::mem::take(&mut recording.notes) };
+    Ok(Read { recording, about, ours })
 }
 
 fn pick(source: &Source, options: &Options, recording: &Recording, body: &Body) -> Result<Picked> {
@@ -295,21 +311,12 @@ fn pick(source: &Source, options: &Options, recording: &Recording, body: &Body) 
     joint_map::pick(recording, body, options.map.as_ref()).map_err(|what| Error::data(&source.path, what, mend))
 }
 
-fn rate(frame_time: f64) -> f64 {
-    let rate = 1.0 / frame_time;
-    let whole = rate.round();
-    if (rate - whole).abs() < RATE_TOLERANCE * whole { whole } else { rate }
-}
-
-fn begins_with_inserted_pose(recording: &Recording, joints: &[usize], leg: f64) -> bool {
-    const LOOKS: usize = 10;
-    let poses: Vec<Pose> = (0..recording.len().min(LOOKS)).map(|frame| recording.pose(frame as f64)).collect();
-    let step = |pair: &[Pose]| {
-        let far = |&joint: &usize| length(sub(pair[1].positions[joint], pair[0].positions[joint]));
-        joints.iter().map(far).sum::<f64>() / joints.len() as f64
-    };
-    let steps: Vec<f64> = poses.windows(2).map(step).collect();
-    let [first, others @ ..] = &steps[..] else { return false };
-    let usual = quantile(others.to_vec(), 0.5);
-    !others.is_empty() && *first > INSERTED.0 * usual && *first > INSERTED.1 * leg
+/// See [`Clip::speeds`].
+fn speeds(frames: &[f32], skeleton: &Skeleton, fps: f64) -> [f64; 3] {
+    let joints = skeleton.len();
+    let rows = || frames.chunks_exact(features::frame_size(joints));
+    let root: Vec<f64> = rows().map(|row| f64::from(row[0]).hypot(row[1].into())).collect();
+    let toe = |row, toe| length(features::vector(row, features::slot(Part::Velocity, toe, joints)));
+    let toes = rows().flat_map(|row| skeleton.toes.map(|at| toe(row, at))).collect();
+    [quantile(root.clone(), 0.5), quantile(root, 0.95), quantile(toes, 0.95)].map(|feet| feet * METRES * fps)
 }

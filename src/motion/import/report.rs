@@ -1,5 +1,6 @@
 //! What an import says: text for a person and JSON for a program, from one structure.
 use crate::data::counted;
+use crate::motion::source::Note;
 use serde::Serialize;
 use std::fmt;
 
@@ -34,12 +35,16 @@ pub struct Report {
     pub source_fps: Vec<f64>,
     /// Frames a second of the set.
     pub fps: f64,
-    /// Frames left out at the start of each file, as asked for.
+    /// Frame times of files that are rounded forms of another rate's, and the rates taken.
+    pub frame_times: Vec<FrameTime>,
+    /// Frames left out at the start of each file, as asked for; none where they were looked for.
     pub skip_first: Option<usize>,
-    /// Files whose first frame was an inserted pose, and left out.
-    pub inserted_poses: usize,
-    /// Files whose position channels were added to the offsets.
-    pub added_positions: usize,
+    /// The same at the end.
+    pub skip_last: Option<usize>,
+    /// The files of which frames were left out.
+    pub frames_left_out: Vec<LeftOut>,
+    /// What is odd about files that were read all the same.
+    pub odd_files: Vec<OddFiles>,
     /// Files that were given more than once.
     pub repeated: usize,
     /// What was done about the floor.
@@ -98,6 +103,35 @@ pub enum By {
     File,
 }
 
+/// A frame time that was taken for that of another rate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct FrameTime {
+    /// Seconds between frames, as files say.
+    pub seconds: f64,
+    /// Frames a second that it was taken for.
+    pub fps: f64,
+}
+
+/// Frames of a file that are not in the set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Name of the file.
+    pub file: String,
+    /// Frames left out at its start.
+    pub first: usize,
+    /// Frames left out at its end.
+    pub last: usize,
+}
+
+/// Files that are odd in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OddFiles {
+    /// What is odd.
+    pub note: Note,
+    /// Names of the files.
+    pub files: Vec<String>,
+}
+
 /// What was done about the floor.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Floor {
@@ -116,6 +150,20 @@ pub struct Floor {
 /// Rounds to a tenth of a millimetre, or to what else a report has to say of a number.
 pub(super) fn rounded(x: f64) -> f64 {
     (x * 1e4).round() / 1e4
+}
+
+/// A number without zeros at its end.
+pub(super) fn short(number: f64) -> String {
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The first of a list, and how many more there are.
+fn some(list: &[String]) -> String {
+    const MOST: usize = 5;
+    let more = list.len().saturating_sub(MOST);
+    let shown = list[..list.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 /// The lines of the text, findings first, each warning on a line that says so.
@@ -155,18 +203,17 @@ impl fmt::Display for Report {
             writeln!(f, "files: {} given more than once, taken once", self.repeated)?;
         }
         if self.source_fps != [self.fps] {
-            let rates: Vec<String> = self.source_fps.iter().map(|rate| format!("{rate:.6}")).collect();
-            let rates: Vec<&str> = rates.iter().map(|rate| rate.trim_end_matches('0').trim_end_matches('.')).collect();
+            let rates: Vec<String> = self.source_fps.iter().map(|rate| short(*rate)).collect();
             writeln!(f, "frame rate: {} in the files, resampled to {}", rates.join(", "), self.fps)?;
         }
-        match (self.skip_first, self.inserted_poses) {
-            (Some(0), _) | (None, 0) => {}
-            (Some(skipped), _) => writeln!(f, "first frames: {skipped} of each file left out")?,
-            (None, found) => writeln!(f, "first frame: an inserted pose in {found} files, left out (--skip-first)")?,
+        for FrameTime { seconds, fps } in &self.frame_times {
+            let fps = short(*fps);
+            writeln!(f, "frame time: {seconds} s is taken for that of {fps} frames a second (--source-fps)")?;
         }
-        if self.added_positions > 0 {
-            let files = self.added_positions;
-            writeln!(f, "position channels: always 0 in {files} files, so added to the offsets there")?;
+        self.left_out_at(f, "first", self.skip_first, |file| file.first)?;
+        self.left_out_at(f, "last", self.skip_last, |file| file.last)?;
+        for OddFiles { note, files } in &self.odd_files {
+            writeln!(f, "{note}: {}", some(files))?;
         }
         let Floor { kept, toes, moved, most, clips } = self.floor;
         let toes = format!("toes come down to {:.1} cm", 100.0 * toes);
@@ -183,5 +230,28 @@ impl fmt::Display for Report {
             writeln!(f, "{note}")?;
         }
         self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))
+    }
+}
+
+impl Report {
+    /// The line about frames left out at one end.
+    fn left_out_at(
+        &self,
+        f: &mut fmt::Formatter,
+        end: &str,
+        asked: Option<usize>,
+        count: fn(&LeftOut) -> usize,
+    ) -> fmt::Result {
+        let files = self.frames_left_out.iter().filter(|file| count(file) > 0);
+        let list: Vec<String> = files.map(|file| format!("{} of {}", count(file), file.file)).collect();
+        match asked {
+            _ if list.is_empty() => Ok(()),
+            Some(frames) => writeln!(f, "{end} frames: {frames} of each file left out"),
+            None => {
+                let files = counted(list.len(), "file");
+                let list = some(&list);
+                writeln!(f, "{end} frames: not of the motion in {files}, left out (--skip-{end}): {list}")
+            }
+        }
     }
 }

@@ -1,14 +1,18 @@
 //! Reads Biovision hierarchies (BVH) as they are found: any rotation order per joint, position channels on any joint, any
 //! line ends, any space; anything else is refused with its line and what was expected there.
-use super::lines::{Fault, Lines, number, shown};
-use super::{Recording, SourceJoint};
+use super::lines::{Fault, Frame, Lines, frame, number, shown};
+use super::{Note, Recording, SourceJoint};
 use crate::motion::quaternion::{Quaternion, product};
-use crate::motion::vector::Vec3;
-use std::collections::{HashSet, VecDeque};
+use crate::motion::rig::quantile;
+use crate::motion::vector::{Vec3, add, length};
+use std::collections::HashSet;
 use std::io::BufRead;
 
 /// More joints than any skeleton has.
 const MAX_JOINTS: usize = 10_000;
+/// Position channels are displacements when joints are usually nearer to 0 than this part of their offsets' lengths: places
+/// are as long as the offsets.
+const DISPLACED: f64 = 0.5;
 
 /// A channel of a joint: which axis, and whether it turns or moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,41 +21,53 @@ struct Channel {
     turns: bool,
 }
 
-/// Reads a file; position channels replace the offset.
+/// Reads a file.
 pub fn read(reader: impl BufRead) -> Result<Recording, Fault> {
-    let mut words = Words { lines: Lines::new(reader), line: VecDeque::new() };
+    let mut words = Words { lines: Lines::new(reader), line: Vec::new(), at: 0 };
     let (mut recording, channels) = read_hierarchy(&mut words)?;
     let frames = read_motion_header(&mut words, &mut recording)?;
     read_frames(&mut words.lines, frames, &channels, &mut recording)?;
+    let places = settle_places(&channels, &mut recording);
+    recording.notes.extend(places);
     Ok(recording)
 }
 
-/// The words of the hierarchy, and those left of the line.
+/// The words of the hierarchy.
 struct Words<R> {
     lines: Lines<R>,
-    line: VecDeque<Vec<u8>>,
+    /// The line that is being read, and how much of it was.
+    line: Vec<u8>,
+    at: usize,
 }
 
 impl<R: BufRead> Words<R> {
+    /// The next word of the line.
+    fn in_line(&mut self) -> Option<&[u8]> {
+        let left = &self.line[self.at..];
+        let start = self.at + left.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        let left = &self.line[start..];
+        let mut length = left.iter().position(u8::is_ascii_whitespace).unwrap_or(left.len());
+        // A brace is a word of its own, also without space before it.
+        if length > 1 && matches!(left[length - 1], b'{' | b'}') {
+            length -= 1;
+        }
+        self.at = start + length;
+        Some(&self.line[start..self.at])
+    }
+
     /// The next word; `expected` is for the fault at the end of the file.
     fn next(&mut self, expected: &str) -> Result<Vec<u8>, Fault> {
-        while self.line.is_empty() {
+        loop {
+            if let Some(word) = self.in_line() {
+                return Ok(word.to_vec());
+            }
+            self.line.clear();
+            self.at = 0;
             match self.lines.next_line()? {
+                Some(line) => self.line.extend_from_slice(line),
                 None => return Err(self.lines.fault(format!("the file ends, expected {expected}"))),
-                Some(line) => {
-                    // A brace is a word of its own, also without space around it.
-                    for word in line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty()) {
-                        match word {
-                            [name @ .., brace @ (b'{' | b'}')] if !name.is_empty() => {
-                                self.line.extend([name.to_vec(), vec![*brace]]);
-                            }
-                            word => self.line.push_back(word.to_vec()),
-                        }
-                    }
-                }
             }
         }
-        Ok(self.line.pop_front().unwrap_or_default())
     }
 
     fn expect(&mut self, keyword: &str) -> Result<(), Fault> {
@@ -72,10 +88,19 @@ impl<R: BufRead> Words<R> {
     /// The rest of the line up to a brace: names may hold spaces.
     fn name(&mut self) -> String {
         let mut name = Vec::new();
-        while self.line.front().is_some_and(|word| word != b"{") {
-            name.extend(self.line.pop_front());
+        loop {
+            let before = self.at;
+            match self.in_line() {
+                Some(b"{") => self.at = before,
+                Some(word) => {
+                    name.extend_from_slice(word);
+                    name.push(b' ');
+                    continue;
+                }
+                None => {}
+            }
+            return String::from_utf8_lossy(name.trim_ascii_end()).into_owned();
         }
-        String::from_utf8_lossy(&name.join(&b' ')).into_owned()
     }
 
     fn unexpected(&self, word: &[u8], expected: &str) -> Fault {
@@ -108,6 +133,12 @@ fn read_hierarchy<R: BufRead>(words: &mut Words<R>) -> Result<(Recording, Vec<Ve
             }
             _ => return Err(words.unexpected(&word, EXPECTED)),
         }
+    }
+    let (joints, width) = (channels.len(), channels.iter().map(Vec::len).sum::<usize>());
+    if joints > width {
+        // Joints without channels take memory in every frame, and no byte of the file.
+        let what = format!("{joints} joints have {width} channels in all, expected as many at least");
+        return Err(words.lines.fault(what));
     }
     Ok((recording, channels))
 }
@@ -174,7 +205,8 @@ fn read_motion_header<R: BufRead>(words: &mut Words<R>, recording: &mut Recordin
     words.expect("MOTION")?;
     let whole = |frames: f64| (1.0..1e15).contains(&frames) && frames.fract() == 0.0;
     let frames = labelled(words, "frames", "Frames: and how many, at least 1", whole)?;
-    recording.frame_time = labelled(words, "frame time", "Frame Time: and seconds, more than 0", |time| time > 0.0)?;
+    // Whether it can be the time between frames is judged where another can be given.
+    recording.frame_time = labelled(words, "frame time", "Frame Time: and seconds", |_| true)?;
     Ok(frames as usize)
 }
 
@@ -186,9 +218,9 @@ fn labelled<R: BufRead>(
     fits: impl Fn(f64) -> bool,
 ) -> Result<f64, Fault> {
     let mut line = words.next(expected)?;
-    for word in words.line.drain(..) {
+    while let Some(word) = words.in_line() {
         line.push(b' ');
-        line.extend(word);
+        line.extend_from_slice(word);
     }
     let text = String::from_utf8_lossy(&line).to_ascii_lowercase();
     let (found, value) = text.split_once(':').unwrap_or_default();
@@ -196,46 +228,83 @@ fn labelled<R: BufRead>(
     value.ok_or_else(|| words.unexpected(&line, expected))
 }
 
-/// Reads the frames, one a line.
+/// Reads the frames, one a line: as many as the file says, or one more or less. A last line that is cut short is no frame.
 fn read_frames<R: BufRead>(
     lines: &mut Lines<R>,
-    frames: usize,
+    said: usize,
     channels: &[Vec<Channel>],
     recording: &mut Recording,
 ) -> Result<(), Fault> {
     let width: usize = channels.iter().map(Vec::len).sum();
-    let mut values = Vec::with_capacity(width);
-    for frame in 0..frames {
-        let Some(line) = lines.next_line()? else {
-            return Err(lines.fault(format!("the file ends after {frame} frames, expected {frames} as it says")));
-        };
-        values.clear();
-        let mut bad = None;
-        for word in line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
-            match number(word) {
-                Some(value) if values.len() < width => values.push(value),
-                Some(_) => bad = Some(format!("more than the {width} numbers of a frame")),
-                None => bad = Some(format!("found {}, expected a finite number", shown(word))),
-            }
-            if bad.is_some() {
-                break;
-            }
+    let (mut values, mut found, mut short) = (Vec::with_capacity(width), 0, None);
+    while let Some(line) = lines.next_line()? {
+        if let Some(fault) = short {
+            return Err(fault);
         }
-        if let Some(what) = bad {
-            return Err(lines.fault(what));
-        }
-        if values.len() < width {
-            let found = values.len();
+        found += 1;
+        if found > said + 1 {
+            while lines.next_line()?.is_some() {
+                found += 1;
+            }
             return Err(
-                lines.fault(format!("{found} numbers, expected {width}: one frame a line, one number a channel"))
+                lines.fault(format!("Frames: says {said}, but {found} lines follow; correct the one or the other"))
             );
         }
-        push_frame(&values, channels, recording);
+        let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        match frame(words, width, &mut values) {
+            Frame::Whole => push_frame(&values, channels, recording),
+            Frame::Short => {
+                let less =
+                    format!("{} numbers, expected {width}: one frame a line, one number a channel", values.len());
+                short = Some(lines.fault(less));
+            }
+            Frame::Bad(what) => return Err(lines.fault(what)),
+        }
     }
-    if lines.next_line()?.is_some() {
-        return Err(lines.fault(format!("a line behind the last frame, expected the {frames} the file says")));
+    if found + 1 < said {
+        return Err(lines.fault(format!("the file ends after {found} frames, expected {said} as it says")));
     }
+    match short {
+        Some(fault) if recording.is_empty() => return Err(fault),
+        Some(_) => recording.notes.push(Note::CutShort),
+        None if recording.is_empty() => return Err(lines.fault("the file ends, expected a line of numbers")),
+        None => {}
+    }
+    let count = recording.len();
+    recording.notes.extend((count > said).then_some(Note::FrameMore));
+    recording.notes.extend((found < said).then_some(Note::FrameLess));
+    recording.notes.extend(lines.marked().then_some(Note::EndMark));
     Ok(())
+}
+
+/// Decides for a whole file whether the position channels below the root are places of joints or displacements from their
+/// offsets, which are then added: each joint says which of the two its usual position is like. Returns what they are, if there
+/// are any. Those of the root are places.
+fn settle_places(channels: &[Vec<Channel>], recording: &mut Recording) -> Option<Note> {
+    const LOOKS: usize = 64;
+    let moving = recording.moving();
+    // Joints' places among those of a frame, and their offsets along the axes that have a channel.
+    let (mut joints, mut displaced) = (Vec::new(), 0);
+    for (joint, channels) in recording.joints.iter().zip(channels) {
+        let (Some(at), Some(_)) = (joint.moves, joint.parent) else { continue };
+        let (mut offset, mut usual) = ([0.0; 3], [0.0; 3]);
+        for axis in channels.iter().filter(|channel| !channel.turns).map(|channel| channel.axis) {
+            offset[axis] = joint.offset[axis];
+            let frames = recording.some_frames(LOOKS);
+            usual[axis] = quantile(frames.map(|frame| recording.places[frame * moving + at][axis]).collect(), 0.5);
+        }
+        if offset != [0.0; 3] {
+            joints.push((at, offset));
+            displaced += usize::from(length(usual) < DISPLACED * length(offset));
+        }
+    }
+    if 2 * displaced <= joints.len() {
+        return (!joints.is_empty()).then_some(Note::Places);
+    }
+    for places in recording.places.chunks_exact_mut(moving) {
+        joints.iter().for_each(|&(at, offset)| places[at] = add(places[at], offset));
+    }
+    Some(Note::Displacements)
 }
 
 fn push_frame(mut values: &[f64], channels: &[Vec<Channel>], recording: &mut Recording) {

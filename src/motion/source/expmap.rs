@@ -1,7 +1,7 @@
 //! Reads exponential maps: a line of numbers a frame, the root's place and three numbers a joint (axis times angle), whose
 //! joints a skeleton file names. The CMU database is spread in this form.
-use super::lines::{Fault, Lines, number, shown};
-use super::{Recording, SourceJoint};
+use super::lines::{Fault, Frame, Lines, frame};
+use super::{Note, Recording, SourceJoint};
 use crate::config::layers;
 use crate::motion::quaternion::Quaternion;
 use crate::motion::vector::{Vec3, length};
@@ -76,34 +76,33 @@ impl ExpmapSkeleton {
         let width = 3 + 3 * self.joints.len();
         let mut lines = Lines::new(reader);
         let mut values = Vec::with_capacity(width);
+        let mut short = None;
         while let Some(line) = lines.next_line()? {
-            values.clear();
-            let words = line.split(|&byte| byte == b',' || byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
-            let bad = words.map(|word| number(word).ok_or(word)).find_map(|word| match word {
-                Ok(value) if values.len() < width => {
-                    values.push(value);
-                    None
-                }
-                Ok(_) => Some(format!("more than {width} numbers, expected 3 and 3 for each joint of the skeleton")),
-                Err(word) => Some(format!("found {}, expected a finite number", shown(word))),
-            });
-            if let Some(what) = bad {
-                return Err(lines.fault(what));
+            if let Some(fault) = short {
+                return Err(fault);
             }
-            if values.len() < width {
-                let found = values.len();
-                return Err(
-                    lines.fault(format!("{found} numbers, expected {width}: 3 and 3 for each joint of the skeleton"))
-                );
+            let words = line.split(|&byte| byte == b',' || byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+            match frame(words, width, &mut values) {
+                Frame::Whole => {}
+                Frame::Short => {
+                    let expected = "3 and 3 for each joint of the skeleton";
+                    short = Some(lines.fault(format!("{} numbers, expected {width}: {expected}", values.len())));
+                    continue;
+                }
+                Frame::Bad(what) => return Err(lines.fault(what)),
             }
             recording.places.push([values[0], values[1], values[2]]);
             let sign = if self.row_vectors { -1.0 } else { 1.0 };
             let turns = values[3..].chunks_exact(3);
             recording.rotations.extend(turns.map(|r| exponential([sign * r[0], sign * r[1], sign * r[2]])));
         }
-        if recording.is_empty() {
-            return Err(lines.fault("no frame, expected a line of numbers"));
+        match short {
+            Some(fault) if recording.is_empty() => return Err(fault),
+            Some(_) => recording.notes.push(Note::CutShort),
+            None if recording.is_empty() => return Err(lines.fault("no frame, expected a line of numbers")),
+            None => {}
         }
+        recording.notes.extend(lines.marked().then_some(Note::EndMark));
         Ok(recording)
     }
 }

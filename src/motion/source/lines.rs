@@ -19,27 +19,43 @@ impl std::fmt::Display for Fault {
     }
 }
 
+/// Bytes that some programs put behind the last line: NULs, and the end mark of DOS.
+const END_MARKS: [u8; 2] = [0, 0x1a];
+
 /// Lines that end in LF, CRLF or CR, also within one file.
 pub struct Lines<R> {
     reader: R,
     line: Vec<u8>,
     number: usize,
-    /// The line before ended in CR: an LF that follows belongs to it.
-    after_cr: bool,
+    /// The byte that ended the line before. An LF belongs to a CR before it.
+    ended: u8,
+    /// Whether an end mark was met.
+    marked: bool,
 }
 
 impl<R: BufRead> Lines<R> {
     /// The lines of a file.
     pub fn new(reader: R) -> Self {
-        Lines { reader, line: Vec::new(), number: 0, after_cr: false }
+        Lines { reader, line: Vec::new(), number: 0, ended: b'\n', marked: false }
     }
 
-    /// The next line that is not blank, without the space around it; `None` at the end of the file.
+    /// Whether an end mark (0x1A) or NULs are behind the lines read so far.
+    pub fn marked(&self) -> bool {
+        self.marked
+    }
+
+    /// The next line that is not blank, without the space around it; `None` at the end of the file, before which there may be
+    /// end marks.
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, Fault> {
+        let mut marked = self.marked;
         while self.advance()? {
             if !self.line.trim_ascii().is_empty() {
+                if marked {
+                    return Err(self.fault("text behind a NUL or an end mark (0x1A), expected the end of the file"));
+                }
                 return Ok(Some(self.line.trim_ascii()));
             }
+            marked = self.marked;
         }
         self.line.clear();
         Ok(None)
@@ -52,7 +68,7 @@ impl<R: BufRead> Lines<R> {
 
     fn advance(&mut self) -> Result<bool, Fault> {
         self.line.clear();
-        self.number += 1;
+        self.number += usize::from(!END_MARKS.contains(&self.ended));
         loop {
             let found = match self.reader.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -62,11 +78,11 @@ impl<R: BufRead> Lines<R> {
             if found.is_empty() {
                 return Ok(!self.line.is_empty());
             }
-            if std::mem::take(&mut self.after_cr) && found[0] == b'\n' {
+            if std::mem::replace(&mut self.ended, b'\n') == b'\r' && found[0] == b'\n' {
                 self.reader.consume(1);
                 continue;
             }
-            let end = found.iter().position(|&byte| byte == b'\n' || byte == b'\r');
+            let end = found.iter().position(|byte| b"\n\r".contains(byte) || END_MARKS.contains(byte));
             let length = end.unwrap_or(found.len());
             if self.line.len() + length > MAX_LINE {
                 return Err(self.fault("is longer than 2 MiB, which no line of motion is"));
@@ -75,7 +91,8 @@ impl<R: BufRead> Lines<R> {
             let ended = end.map(|end| found[end]);
             self.reader.consume(length + usize::from(ended.is_some()));
             if let Some(byte) = ended {
-                self.after_cr = byte == b'\r';
+                self.ended = byte;
+                self.marked |= END_MARKS.contains(&byte);
                 return Ok(true);
             }
         }
@@ -85,6 +102,36 @@ impl<R: BufRead> Lines<R> {
 /// A finite number.
 pub(super) fn number(word: &[u8]) -> Option<f64> {
     std::str::from_utf8(word).ok()?.parse().ok().filter(|x: &f64| x.is_finite())
+}
+
+/// What a line is that should hold the numbers of a frame.
+pub(super) enum Frame {
+    /// All of them.
+    Whole,
+    /// Fewer, the last of which may be cut, too.
+    Short,
+    /// What is wrong with it.
+    Bad(String),
+}
+
+/// Reads the `width` numbers of a frame into `values`.
+pub(super) fn frame<'a>(words: impl Iterator<Item = &'a [u8]>, width: usize, values: &mut Vec<f64>) -> Frame {
+    values.clear();
+    let mut words = words.peekable();
+    while let Some(word) = words.next() {
+        match number(word) {
+            _ if values.len() == width => return Frame::Bad(format!("more than the {width} numbers of a frame")),
+            Some(value) => values.push(value),
+            None if words.peek().is_none() && is_cut(word) => return Frame::Short,
+            None => return Frame::Bad(format!("found {}, expected a finite number", shown(word))),
+        }
+    }
+    if values.len() < width { Frame::Short } else { Frame::Whole }
+}
+
+/// Whether a word is the beginning of a number but none itself.
+fn is_cut(word: &[u8]) -> bool {
+    number(&[word, b"0"].concat()).is_some()
 }
 
 /// A word as it may be shown in a message.

@@ -1,9 +1,14 @@
 //! Motion as files hold it: a [`Recording`] read from BVH ([`bvh`]) or from exponential maps ([`expmap`]).
 pub mod bvh;
+mod ends;
 pub mod expmap;
 mod lines;
 pub mod open;
+mod rate;
 mod recording;
+mod utf16;
 
+pub use ends::inserted;
 pub use lines::{Fault, Lines};
-pub use recording::{Recording, SourceJoint};
+pub use rate::rate;
+pub use recording::{Note, Recording, SourceJoint};

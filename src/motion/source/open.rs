@@ -1,4 +1,5 @@
 //! Opens a file of motion, compressed or not, and tells what kind it is; finds the files of a folder.
+use super::utf16::{self, Utf16};
 use crate::data::npz;
 use crate::{Error, Result, files};
 use flate2::read::MultiGzDecoder;
@@ -10,6 +11,11 @@ use std::path::{Component, Path, PathBuf};
 
 /// Most memory an xz file may ask for, KiB: enough for `xz -9`.
 const XZ_MEMORY: u32 = 100 << 10;
+/// Times its size that a compressed file of motion grows to when it's decompressed, at most, unless another bound is given: real
+/// ones grow to some 4 to 10 times.
+pub const EXPANSION: u64 = 100;
+/// Bytes that any compressed file may grow to.
+const SMALL: u64 = 1 << 20;
 /// What a name may end in behind its kind.
 const COMPRESSIONS: [&str; 2] = ["gz", "xz"];
 /// How a BVH, a zip file and a numpy array begin.
@@ -26,10 +32,10 @@ pub enum Kind {
     Numbers,
 }
 
-/// Opens a file, decompressing it by what it begins with. Errors ([`Error::Data`]): no such file, and a file of a kind that
-/// is known not to be readable here, with what to do about it.
-pub fn open(path: &Path) -> Result<(Kind, Box<dyn BufRead>)> {
-    let (start, reader) = begun(path)?;
+/// Opens a file, decompressing it by what it begins with, to at most `expansion` times its size; UTF-16 becomes UTF-8. Errors
+/// ([`Error::Data`]): no such file, and a file of a kind that is known not to be readable here, with what to do about it.
+pub fn open(path: &Path, expansion: u64) -> Result<(Kind, Box<dyn BufRead>)> {
+    let (start, reader) = begun(path, expansion)?;
     if let Some(error) = foreign(path, &start) {
         return Err(error);
     }
@@ -44,27 +50,34 @@ pub fn no_set(path: &Path) -> Option<Error> {
         let mend = "give the .npz files in it, or make one of its BVH files: mvae-fast data import FOLDER -o set.npz";
         return Some(Error::data(path, "is a folder", mend));
     }
-    let (start, _) = begun(path).ok()?;
-    if start.trim_ascii_start().get(..HIERARCHY.len()).is_some_and(|word| word.eq_ignore_ascii_case(HIERARCHY)) {
+    let (start, _) = begun(path, EXPANSION).ok()?;
+    if is_hierarchy(&start) {
         let mend = "make a set to train on of it: mvae-fast data import FILE -o set.npz";
         return Some(Error::data(path, "is a BVH file", mend));
     }
     unreadable(path, &start)
 }
 
-/// The first bytes of a file, decompressed, and a reader of all of them.
-fn begun(path: &Path) -> Result<(Vec<u8>, Box<dyn Read>)> {
+/// The first bytes of a file, decompressed and in UTF-8, and a reader of all of them.
+fn begun(path: &Path, expansion: u64) -> Result<(Vec<u8>, Box<dyn Read>)> {
     let refuse = |error: io::Error| Error::data(path, format!("cannot be opened: {error}"), "check the path");
-    let file = BufReader::with_capacity(1 << 16, files::open(path).map_err(refuse)?.0);
-    let (start, reader) = peeked(file).map_err(refuse)?;
+    let (file, size) = files::open(path).map_err(refuse)?;
+    let (start, reader) = peeked(BufReader::with_capacity(1 << 16, file)).map_err(refuse)?;
+    let left = size.saturating_mul(expansion).max(SMALL);
     let reader: Box<dyn Read> = match start[..] {
-        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(reader)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(XzReader::new_mem_limit(reader, true, XZ_MEMORY)),
+        [0x1f, 0x8b, ..] => Box::new(Bounded { reader: MultiGzDecoder::new(reader), left, expansion }),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+            Box::new(Bounded { reader: XzReader::new_mem_limit(reader, true, XZ_MEMORY), left, expansion })
+        }
         _ => reader,
     };
     let refuse =
         |error: io::Error| Error::data(path, format!("cannot be decompressed: {error}"), "the file is damaged");
-    peeked(reader).map_err(refuse)
+    let (start, reader) = peeked(reader).map_err(refuse)?;
+    match utf16::order(&start) {
+        Some(order) => peeked(Utf16::new(reader, order)).map_err(refuse),
+        None => Ok((start, reader)),
+    }
 }
 
 /// The first bytes, and a reader that still has them, both without UTF-8's byte order mark.
@@ -73,6 +86,29 @@ fn peeked(mut reader: impl Read + 'static) -> io::Result<(Vec<u8>, Box<dyn Read>
     reader.by_ref().take(512).read_to_end(&mut start)?;
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).to_vec();
     Ok((start.clone(), Box::new(Cursor::new(start).chain(reader))))
+}
+
+/// What is decompressed, up to a bound.
+struct Bounded<R> {
+    reader: R,
+    /// Bytes that may still come.
+    left: u64,
+    expansion: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        match self.left.checked_sub(count as u64) {
+            Some(left) => self.left = left,
+            None => {
+                let what =
+                    format!("it grows to more than {} times its size (--max-expansion allows more)", self.expansion);
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+            }
+        }
+        Ok(count)
+    }
 }
 
 /// The error for a file that is known not to be motion to import: what it is, and what to do with it.
@@ -99,25 +135,65 @@ fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
 
 /// The same for motion of a kind that nothing here reads.
 fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
-    const SMPL: &str = "write the motion as BVH first (smpl2bvh does, given the SMPL body model), then import that";
-    const CONVERT: &str = "export the motion as BVH (Blender reads it and writes BVH), then import that";
+    const SMPL: &str = "make BVH of it with the SMPL body model and smpl2bvh, then import that";
+    const IK: &str = "make BVH of it by inverse kinematics, then import that";
+    const ACCLAIM: &str =
+        "make BVH of skeleton and motion together (amc2bvh WHO.asf WALK.amc -o walk.bvh), then import that";
+    const BLENDER: &str = "export the motion as BVH (Blender reads it and writes BVH), then import that";
+    const MMD: &str = "export the motion as BVH (Blender's MMD Tools read it), then import that";
+    const SOLVE: &str =
+        "have the program that captured or edits it export BVH, with joints that turn, then import that";
     const UNPACK: &str = "unpack it, then import the folder: mvae-fast data import FOLDER -o set.npz";
-    const AMASS: &str = "is an AMASS file: parameters of the SMPL body model, without the body";
-    const HUMANML: &str =
-        "is a HumanML3D file: features of another layout, which leave out how joints turn about their bones";
+    /// How files begin, what they are and how to make BVH of them.
+    const KNOWN: [(&[u8], &str, &str); 16] = [
+        (b"Kaydara", "an FBX file", BLENDER),
+        (b"; FBX", "an FBX file", BLENDER),
+        (b"glTF", "a glTF file", BLENDER),
+        (b"PXR-USDC", "a USD file", BLENDER),
+        (b"#usda", "a USD file", BLENDER),
+        (b"Ogawa", "an Alembic file: surfaces without joints", SOLVE),
+        (b"#!OML:ASF", "an Acclaim motion file (AMC)", ACCLAIM),
+        (b":FULLY-SPECIFIED", "an Acclaim motion file (AMC)", ACCLAIM),
+        (b":version", "an Acclaim skeleton file (ASF)", ACCLAIM),
+        (b"# AST/ASF", "an Acclaim skeleton file (ASF)", ACCLAIM),
+        (b"Vocaloid Motion Data", "an MMD motion file (VMD)", MMD),
+        (b"PathFileType", "a TRC file: markers without a skeleton", SOLVE),
+        (b"[Header]", "an HTR file", SOLVE),
+        (b"\x80\x02", "a Python pickle", SMPL),
+        (b"\x80\x03", "a Python pickle", SMPL),
+        (b"\x80\x04", "a Python pickle", SMPL),
+    ];
     let entries = entries(path, start);
     let has = |name: &str| entries.iter().any(|entry| entry == name);
     let of_shape = |end: &str| start.starts_with(NUMPY) && String::from_utf8_lossy(start).contains(end);
-    let (what, mend) = match start {
-        _ if has("poses") && has("trans") => (AMASS, SMPL),
-        _ if entries.iter().any(|entry| has_extension(entry.as_ref(), "bvh")) => ("is a zip file of BVH files", UNPACK),
-        _ if of_shape(", 263)") || of_shape(", 251)") => (HUMANML, SMPL),
-        [b'K', b'a', b'y', b'd', b'a', b'r', b'a', ..] => ("is an FBX file, no BVH", CONVERT),
-        [b'g', b'l', b'T', b'F', ..] => ("is a glTF file, no BVH", CONVERT),
-        [_, 0x50, ..] if has_extension(path, "c3d") => ("is a C3D file: markers without a skeleton", CONVERT),
-        _ => return None,
+    let text = start.trim_ascii_start();
+    let named = |extension: &str| has_extension(path, extension) && !is_hierarchy(start);
+    let known = KNOWN.iter().find(|(begins, ..)| text.starts_with(begins));
+    let (what, mend) = if has("poses") && has("trans") {
+        ("an AMASS file: parameters of the SMPL body model, without the body", SMPL)
+    } else if entries.iter().any(|entry| has_extension(entry.as_ref(), "bvh")) {
+        ("a zip file of BVH files", UNPACK)
+    } else if of_shape(", 263)") || of_shape(", 251)") {
+        ("a HumanML3D file: features of another layout, which leave out how joints turn about their bones", IK)
+    } else if of_shape(", 22, 3)") || of_shape(", 21, 3)") {
+        ("an array of joints' places, as HumanML3D has them: without how joints turn", IK)
+    } else if let Some((_, what, mend)) = known {
+        (*what, *mend)
+    } else if text.starts_with(b"<") && start.windows(7).any(|word| word == b"COLLADA") {
+        ("a COLLADA file", BLENDER)
+    } else if named("amc") || named("asf") {
+        ("an Acclaim file (ASF/AMC)", ACCLAIM)
+    } else if matches!(start, [_, 0x50, ..]) && has_extension(path, "c3d") {
+        ("a C3D file: markers without a skeleton", SOLVE)
+    } else {
+        return None;
     };
-    Some(Error::data(path, what, mend))
+    Some(Error::data(path, format!("is {what}"), mend))
+}
+
+/// Whether a file begins as a BVH does.
+fn is_hierarchy(start: &[u8]) -> bool {
+    start.trim_ascii_start().get(..HIERARCHY.len()).is_some_and(|word| word.eq_ignore_ascii_case(HIERARCHY))
 }
 
 /// What a zip file holds; of another file nothing.
@@ -174,7 +250,7 @@ pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
         if found.len() == before {
             let mend =
                 if numbers { "it has to end in .bvh or .txt" } else { "it has to end in .bvh (.txt wants --skeleton)" };
-            let known = others.iter().find_map(|file| unreadable(file, &begun(file).ok()?.0));
+            let known = others.iter().find_map(|file| unreadable(file, &begun(file, EXPANSION).ok()?.0));
             return Err(known.unwrap_or_else(|| Error::data(path, "holds no file of motion", mend)));
         }
     }

@@ -2,6 +2,7 @@
 use crate::motion::Pose;
 use crate::motion::quaternion::{Quaternion, slerp, to_axes};
 use crate::motion::vector::{Vec3, add, apply, scale};
+use serde::Serialize;
 
 /// A joint of a recording; parents come before children.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,37 @@ pub struct SourceJoint {
     pub offset: Vec3,
     /// Which of its places a frame lists, if any, instead of the offset.
     pub moves: Option<usize>,
+}
+
+/// What is odd about a file that was read all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Note {
+    /// It has one frame more than it says.
+    FrameMore,
+    /// It has one frame less than it says.
+    FrameLess,
+    /// Its last line is cut short. That frame is left out.
+    CutShort,
+    /// NULs or an end mark (0x1A) are behind its last line.
+    EndMark,
+    /// Position channels below the root are displacements from the offsets.
+    Displacements,
+    /// Position channels below the root are places, which replace the offsets.
+    Places,
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Note::FrameMore => "frames: one more than Frames: says",
+            Note::FrameLess => "frames: one less than Frames: says",
+            Note::CutShort => "last line: cut short, that frame is left out",
+            Note::EndMark => "end of file: NULs or an end mark (0x1A) behind the last line",
+            Note::Displacements => "position channels: displacements of joints, added to the offsets",
+            Note::Places => "position channels: places of joints, instead of the offsets",
+        })
+    }
 }
 
 /// The frames of one file, in its own units and axes.
@@ -29,6 +61,8 @@ pub struct Recording {
     pub rotations: Vec<Quaternion>,
     /// Local places [frames, joints that move].
     pub places: Vec<Vec3>,
+    /// What is odd about the file.
+    pub notes: Vec<Note>,
 }
 
 impl Recording {
@@ -52,20 +86,21 @@ impl Recording {
         self.joints.iter().position(|joint| joint.name == name)
     }
 
-    /// Adds the offset to the places of joints that are at 0 in every frame though their offset is not: their file takes
-    /// positions for displacements. The root's places are left alone. Returns whether there is such a joint.
-    pub fn add_offsets_to_still_places(&mut self) -> bool {
-        let moving = self.moving();
-        let mut found = false;
-        for joint in self.joints.iter().filter(|joint| joint.parent.is_some() && joint.offset != [0.0; 3]) {
-            let Some(at) = joint.moves else { continue };
-            let places = || (at..self.places.len()).step_by(moving);
-            if places().all(|place| self.places[place] == [0.0; 3]) {
-                places().for_each(|place| self.places[place] = joint.offset);
-                found = true;
-            }
-        }
-        found
+    /// Some frames, spread evenly from the first to the last; all of them where there are no more than `most`.
+    pub fn some_frames(&self, most: usize) -> impl Iterator<Item = usize> + Clone {
+        let (count, last) = (self.len().min(most), self.len().saturating_sub(1));
+        (0..count).map(move |nth| nth * last / (count - 1).max(1))
+    }
+
+    /// Leaves frames out at the start and at the end.
+    pub fn leave_out(&mut self, [first, last]: [usize; 2]) {
+        let (joints, moving, frames) = (self.joints.len(), self.moving(), self.len());
+        let end = frames.saturating_sub(last);
+        let start = first.min(end);
+        self.rotations.truncate(end * joints);
+        self.rotations.drain(..start * joints);
+        self.places.truncate(end * moving);
+        self.places.drain(..start * moving);
     }
 
     /// The pose at a moment, in frames from the first; rotations between frames are interpolated on the shortest arc.

@@ -1,0 +1,52 @@
+//! UTF-16, in which some editors save text, read as UTF-8.
+use std::io::{self, Read};
+
+/// Bytes read at once.
+const PIECE: u64 = 1 << 13;
+
+/// Which of the two bytes of a unit comes first, if a text that begins so is UTF-16: it says so by a mark, or every other of its
+/// bytes is 0.
+pub(super) fn order(start: &[u8]) -> Option<fn([u8; 2]) -> u16> {
+    match start {
+        [0xff, 0xfe, ..] | [1..=0x7f, 0, 1..=0x7f, 0, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] | [0, 1..=0x7f, 0, 1..=0x7f, ..] => Some(u16::from_be_bytes),
+        _ => None,
+    }
+}
+
+/// A reader of UTF-16 that gives UTF-8.
+pub(super) struct Utf16<R> {
+    reader: R,
+    order: fn([u8; 2]) -> u16,
+    /// What was read and is not given out yet.
+    text: io::Cursor<String>,
+    /// The first half of a character whose second half is to come.
+    half: Option<u16>,
+}
+
+impl<R> Utf16<R> {
+    pub(super) fn new(reader: R, order: fn([u8; 2]) -> u16) -> Self {
+        Utf16 { reader, order, text: io::Cursor::default(), half: None }
+    }
+}
+
+impl<R: Read> Read for Utf16<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.text.position() == self.text.get_ref().len() as u64 {
+            let mut bytes = Vec::new();
+            self.reader.by_ref().take(PIECE).read_to_end(&mut bytes)?;
+            if bytes.is_empty() && self.half.is_none() {
+                return Ok(0);
+            }
+            // A byte too many at the end of the file is none of a character.
+            let mut units: Vec<u16> = self.half.take().into_iter().collect();
+            units.extend(bytes.chunks_exact(2).map(|pair| (self.order)([pair[0], pair[1]])));
+            if !bytes.is_empty() {
+                self.half = units.pop_if(|unit| (0xd800..0xdc00).contains(unit));
+            }
+            let text = char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER));
+            self.text = io::Cursor::new(text.collect());
+        }
+        self.text.read(buffer)
+    }
+}
