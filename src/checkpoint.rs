@@ -237,8 +237,9 @@ impl Checkpoint<'_> {
         header
     }
 
-    /// Reads the file of a Motion VAE, of ours or of others, or of a controller of ours. Every length is checked before it is allocated, and our files against their
-    /// checksum; whatever is wrong is an [`Error::Checkpoint`] that says what.
+    /// Reads a Motion VAE, ours or of the public implementation, or a controller of ours. Every length
+    /// is checked before it is allocated, and our files against their checksum. Errors: an
+    /// [`Error::Checkpoint`] that says what is wrong.
     pub fn load(path: &Path) -> Result<Checkpoint<'static>> {
         match Self::load_described(path)? {
             (_, Some(described)) if described.is_controller() => {

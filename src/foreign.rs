@@ -15,7 +15,7 @@ const VERSION: &str = "cmv_format_version";
 const CONFIG: &str = "config";
 /// The version that is read.
 const FORMAT: &str = "1";
-/// What the names of their statistics begin with, and ours.
+/// Prefixes of the names of statistics, in their files and in ours.
 const THEIRS: &str = "data_";
 const OURS: &str = "normalization.";
 const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];

@@ -30,8 +30,8 @@ const STEP: f64 = 1e-5;
 /// Gradients of losses of order one are compared as if they were at least this large: differences of f64 numbers of
 /// order one, 1e-5 apart, carry errors of 1e-11.
 const FLOOR: f64 = 1e-4;
-/// What a gradient is before it is computed: who adds to it, or never writes it, is far off. It is a number, since Adam multiplies what
-/// was there by beta1 = 0.
+/// Value of a gradient before it is computed. A call that adds to it, or never writes it, is far off.
+/// It is finite, since Adam multiplies the old value by beta1 = 0.
 const UNWRITTEN: f64 = 1e30;
 /// Entries of a tensor that are differenced in cases of full size.
 const FEW: usize = 8;

@@ -92,9 +92,9 @@ pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     of(|_| true, variants, backend)
 }
 
-/// The same in a second or two: every kernel at its small sizes, and one step of the default
-/// network. Before a device is used that nobody asked for. Errors: those of the backend, and what
-/// is wrong.
+/// Tests a device in a second or two: every kernel at its small sizes, and one step of the default
+/// network. It runs before a device is used that nobody asked for. Errors: those of the backend,
+/// and a kernel or a step that is wrong.
 pub fn quick(backend: &dyn Backend) -> Result<Report> {
     let report = of(|case| !case.full, &[Variant::Mixture], backend)?;
     report.verdict()?;

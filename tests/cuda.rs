@@ -97,8 +97,8 @@ fn gpu_plans_of_one_launch_follow_double_precision() {
     steps_follow_double_precision(Engine::Persistent);
 }
 
-/// What `--engine` promises. Each engine repeats its own bits, all but one give the same, and that one, whose sums over a block have
-/// another order, is off by rounding.
+/// Checks the promise of `--engine`. Each engine repeats its own bits. All but `persistent` give the
+/// same bits; `persistent` sums over a block in another order and is off by rounding.
 fn engines_keep_their_promise(model: &ModelConfig, precision: Precision) {
     let start = run(model, Cpu::new(1)).state().0;
     let calls = the_bits_of_one(model, precision, engines().chain([Engine::Calls]));

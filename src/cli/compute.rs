@@ -18,7 +18,7 @@ pub struct Compute {
     /// cpu; simt runs kernels on this machine's processor, slowly, to test them
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
-    /// What `auto` turned out to be.
+    /// Device that `auto` stands for, once it was chosen.
     #[arg(skip)]
     chosen: OnceLock<Device>,
     /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone

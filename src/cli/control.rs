@@ -103,7 +103,7 @@ pub struct EvalArgs {
     /// Run folder of a controller, its name under --runs, or a controller of the public implementation
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub run: PathBuf,
-    /// What a controller of others acts in.
+    /// Task and decoder of a controller of the public implementation.
     #[command(flatten)]
     pub foreign: ForeignArgs,
     /// npz file of motion that a controller of the public implementation starts from (may be repeated)
@@ -243,7 +243,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     print(&text)
 }
 
-/// What a controller of the public implementation does not say.
+/// Flags that say of a controller of the public implementation what its file does not.
 #[derive(Debug, Args)]
 pub struct ForeignArgs {
     /// Task of a controller of the public implementation

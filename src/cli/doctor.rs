@@ -38,7 +38,7 @@ pub struct Report {
     pub cuda_kernels: bool,
     /// The CUDA of that nvcc.
     pub cuda_kernels_version: Option<&'static str>,
-    /// What came of each device.
+    /// GPUs, and the result of trying each.
     pub gpus: Vec<Gpu>,
     /// Folder that holds the run folders.
     pub runs: PathBuf,
@@ -55,11 +55,12 @@ pub struct Gpu {
     pub name: Option<String>,
     /// Its compute capability, as `9.0`.
     pub capability: Option<String>,
-    /// What was loaded, and how long each took: machine code at once, PTX when the driver had compiled it.
+    /// Images that were loaded, and the time of each. Machine code loads at once; the driver compiles
+    /// PTX first.
     pub loaded: Vec<Loaded>,
     /// How long it took to run every kernel at small sizes, and one step, and to compare them with their definitions.
     pub test_seconds: Option<f64>,
-    /// What went wrong.
+    /// Error that ended the test; none when it passed.
     pub problem: Option<String>,
 }
 

@@ -58,7 +58,7 @@ pub struct GenerateArgs {
     /// Let the policy of this run (a folder, or its name under --runs) steer the decoder it was trained on
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "temperature", "start", "reconstruct", "latents"])]
     pub controller: Option<PathBuf>,
-    /// What a controller of others acts in.
+    /// Task and decoder of a controller of the public implementation.
     #[command(flatten)]
     pub foreign: ForeignArgs,
     /// Frames of each character [default: 300, a whole clip, or as many as there are latents]
@@ -248,7 +248,7 @@ impl Plan {
         self.starts.iter().map(|&start| &set.frames[start * set.frame_size..][..frames * set.frame_size]).collect()
     }
 
-    /// What a character's motion is called.
+    /// Name of a character's motion in the file that is written.
     fn name(&self, c: usize, reconstructed: bool, set: &Dataset) -> String {
         match reconstructed {
             true => format!("{} reconstructed", clip_name(set, set.clip_of(self.starts[c]))),

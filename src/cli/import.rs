@@ -80,7 +80,7 @@ pub struct ImportArgs {
     pub json: bool,
 }
 
-/// What `--json` prints: see docs/features.md.
+/// Object that `--json` prints; docs/features.md explains its names.
 #[derive(Serialize)]
 struct Json<'a> {
     file: &'a Path,

@@ -579,7 +579,8 @@ fn man(dir: Option<&Path>) -> Result<()> {
     print(&String::from_utf8_lossy(&page))
 }
 
-/// Writes a result to standard output, with what cannot be seen in it [escaped](shown). A reader that went away is an [`Error::Io`] of kind `BrokenPipe`.
+/// Writes a result to standard output; characters that cannot be seen are [escaped](shown). A reader
+/// that went away is an [`Error::Io`] of kind `BrokenPipe`.
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(shown(text).as_bytes()).and_then(|()| out.flush());

@@ -44,7 +44,8 @@ pub struct Roles {
 pub struct Measures {
     /// From the left upper leg to the left toe, along the joints between.
     pub leg: f64,
-    /// The same to the toe where the foot has no joint of its own and the leg ends at the ankle.
+    /// Length of the leg to the toe, estimated where the foot has no joint and the leg ends at the
+    /// ankle; else `leg`.
     pub with_foot: f64,
     /// From the left to the right upper leg.
     pub hip_width: f64,

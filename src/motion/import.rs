@@ -56,7 +56,8 @@ pub struct Options {
     pub up: Option<Up>,
     /// Frames left out at the start of each file; when not given, inserted poses and what rings beside them.
     pub skip_first: Option<usize>,
-    /// The same at the end.
+    /// Frames left out at the end of each file; when not given, inserted poses and what rings beside
+    /// them.
     pub skip_last: Option<usize>,
     /// Frames a second of the files, whatever they say.
     pub source_fps: Option<f64>,
@@ -168,7 +169,7 @@ struct Taken {
 #[derive(Default)]
 struct Summary {
     sources: Vec<String>,
-    /// What there is to say of each file's frames.
+    /// Findings about the frames of each file.
     files: Vec<About>,
     /// The speeds of each ([`Clip::speeds`]).
     speeds: Vec<[f64; 3]>,

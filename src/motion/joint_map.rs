@@ -42,7 +42,7 @@ pub struct Picked {
     pub skeleton: Skeleton,
     /// The joint of the recording that each is.
     pub sources: Vec<usize>,
-    /// What each is called there.
+    /// Name of each joint in the recording.
     pub theirs: Vec<String>,
     /// By which map; `None` for all joints of the body.
     pub map: Option<String>,
@@ -64,7 +64,7 @@ impl Picked {
         Roles { hips: of(hips), toes: toes.map(of), up_legs: up_legs.map(of) }
     }
 
-    /// The same joints of another recording that has them all, whatever its poses are.
+    /// Picks these joints from another recording that has them all, whatever its poses are.
     pub fn again(&self, recording: &Recording, body: &Body) -> Option<Self> {
         let names: HashMap<&str, usize> =
             recording.joints.iter().enumerate().map(|(joint, found)| (found.name.as_str(), joint)).collect();

@@ -110,7 +110,7 @@ pub struct Means {
 }
 
 impl Means {
-    /// Those of no pose yet.
+    /// Means of no pose yet.
     pub fn new(skeleton: &Skeleton) -> Self {
         let joints = skeleton.len();
         let last = (0..joints).map(|joint| !skeleton.parents.contains(&Some(joint))).collect();

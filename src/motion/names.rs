@@ -1,15 +1,15 @@
-//! What joint names tell: the side they are on, the joint that mirrors them, and what part of a
-//! body they may be.
+//! Names of joints: the side that a name tells, its counterpart on the other side, and the part of
+//! the body that it may be.
 use super::Skeleton;
 use std::collections::HashMap;
 
 /// Ways to write left and right within a name, the surest first.
 const WORDS: [[&str; 2]; 4] = [["Left", "Right"], ["left", "right"], ["LEFT", "RIGHT"], ["左", "右"]];
 const LETTERS: [[char; 2]; 2] = [['L', 'R'], ['l', 'r']];
-/// What upper legs are called, the surest first, as [`folded`] has it. The shorter ones are those
-/// of lower legs, too.
+/// Words in the names of upper legs as [`folded`] writes them, the surest first. Lower legs have the
+/// shorter words, too.
 pub const UP_LEGS: [&str; 9] = ["upleg", "upperleg", "thigh", "femur", "hip", "大腿", "足", "腿", "leg"];
-/// What toes are called.
+/// Words in the names of toes.
 pub const TOES: [&str; 5] = ["toe", "ball", "つま先", "爪先", "趾"];
 /// Bytes of the longest name that is looked at for its side.
 const LONGEST: usize = 100;

@@ -51,7 +51,7 @@ pub struct View {
     pub suspicious: usize,
     /// The worst of them, worst first.
     pub worst: Vec<Moment>,
-    /// What is probably not as it should be, the likely cause and the mend.
+    /// Warnings: each names a likely mistake in the data, its cause and the mend.
     #[serde(skip)]
     pub doubts: Vec<String>,
 }

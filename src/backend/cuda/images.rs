@@ -44,7 +44,7 @@ impl Image {
         if alone { made_for == capability } else { major && made_for <= capability }
     }
 
-    /// What it holds, with a zero at its end.
+    /// Bytes of the image, with a zero at the end.
     pub fn unpacked(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         ZlibDecoder::new(self.bytes).read_to_end(&mut bytes).expect("build.rs has compressed it");

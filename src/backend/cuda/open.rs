@@ -108,7 +108,7 @@ impl Drop for Module {
 pub struct Loaded {
     /// Which kernels.
     pub module: &'static str,
-    /// What they were compiled to: machine code, `sm_90a`, or PTX, `compute_90`.
+    /// Target of the compiler: machine code (`sm_90a`) or PTX (`compute_90`).
     pub architecture: &'static str,
     /// Whether that was machine code, so that the driver had nothing to compile.
     pub ready: bool,
@@ -139,7 +139,7 @@ pub fn load(number: usize, module: &'static str, capability: (i32, i32)) -> Resu
     load_image(number, module, capability, image.architecture, &image.unpacked())
 }
 
-/// The same of an image that ends in a zero.
+/// Loads an image that ends in a zero; see [`load`].
 pub fn load_image(
     number: usize,
     module: &'static str,

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// What a block notes of a row; as in `kernels/run_plan.cu`.
+/// Number of times that a block notes for a row; as in `kernels/run_plan.cu`.
 const NOTES: usize = 4;
 /// Bytes of an image at most.
 const LARGEST: u64 = 64 << 20;
@@ -20,7 +20,7 @@ pub struct Asked {
     pub file: PathBuf,
 }
 
-/// What the environment asks for. Errors: it names no file, or one that cannot be read.
+/// Reads `MVAE_TIMELINE`. Errors: it names no file, or one that cannot be read.
 pub fn asked() -> Result<Option<Asked>> {
     let Some(value) = env::var_os("MVAE_TIMELINE") else { return Ok(None) };
     let value = value.to_string_lossy().into_owned();

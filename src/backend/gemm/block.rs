@@ -216,7 +216,7 @@ mod tests {
     use super::super::Mat;
     use super::*;
 
-    /// The same task in every instruction set this processor has.
+    /// Runs one task in every instruction set that this processor has.
     #[test]
     fn widths_of_vectors_change_no_bit() {
         // Of 16 lanes part of the second register; two whole ones and part of a third, deeper than a scaled piece.

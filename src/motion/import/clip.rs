@@ -25,7 +25,7 @@ const OTHER_UNIT: f64 = 2.0;
 /// A body stands upright when the rest of it is above the hips by this part of its distance in some
 /// poses.
 const UPRIGHT: f64 = 0.7;
-/// What our own exports are in.
+/// Unit and up direction of our own exports.
 const OURS: (Unit, Up) = (Unit::Cm, Up::Y);
 
 /// What the files of a set have in common, found in the first.
@@ -38,7 +38,7 @@ pub(super) struct Conventions {
     by: [By; 2],
     /// Units that it may be in, too.
     alternatives: Vec<Unit>,
-    /// What may be wrong with all that.
+    /// Doubts about joints, unit and up direction.
     warnings: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Clip {
     pub(super) frames: Vec<f32>,
     /// Where the first frame stands and faces.
     pub(super) root: Root,
-    /// What else there is to say of the file.
+    /// Findings about the file's frames.
     pub(super) file: About,
     /// Speed of the root, m/s: median and 95 % quantile; and the 95 % quantile of the toes'.
     pub(super) speeds: [f64; 3],
@@ -68,7 +68,7 @@ struct Read {
     ours: bool,
 }
 
-/// What there is to say of the frames of a file.
+/// Findings about the frames of a file.
 #[derive(Debug, Clone)]
 pub(super) struct About {
     /// Frames left out at the start and at the end.
@@ -77,7 +77,7 @@ pub(super) struct About {
     pub(super) frame_time: f64,
     /// Frames a second.
     pub(super) rate: f64,
-    /// What is odd about it.
+    /// Oddities of the file.
     pub(super) notes: Vec<Note>,
 }
 
@@ -220,7 +220,7 @@ impl Conventions {
         Ok(Clip { frames, root, file: about.clone(), speeds, ours, leg, left_out })
     }
 
-    /// What was found, before anything is known of all clips together.
+    /// Report of the findings in the first file, before all clips are known.
     pub(super) fn report(&self, options: &Options) -> Report {
         let skeleton = &self.picked.skeleton;
         let name = |joint: usize| skeleton.names[joint].clone();

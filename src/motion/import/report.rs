@@ -1,10 +1,10 @@
-//! What an import says: text for a person and JSON for a program, from one structure.
+//! Report of an import: text for a person and JSON for a program, from one structure.
 use crate::data::counted;
 use crate::motion::source::Note;
 use serde::Serialize;
 use std::fmt;
 
-/// What was found and assumed, under the names that `data import --json` has it by
+/// Findings and assumptions of an import, under their names in `data import --json`
 /// (docs/features.md). Lengths are metres.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
@@ -39,26 +39,26 @@ pub struct Report {
     pub frame_times: Vec<FrameTime>,
     /// Frames left out at the start of each file, as asked for; none where they were looked for.
     pub skip_first: Option<usize>,
-    /// The same at the end.
+    /// Frames left out at the end of each file, as asked for.
     pub skip_last: Option<usize>,
     /// The files of which frames were left out.
     pub frames_left_out: Vec<LeftOut>,
-    /// What is odd about files that were read all the same.
+    /// Oddities, and the files that have each.
     pub odd_files: Vec<OddFiles>,
     /// Files that were given more than once.
     pub repeated: usize,
-    /// What was done about the floor.
+    /// Height of the floor, and clips that were moved to it.
     pub floor: Floor,
-    /// What else there is to say.
+    /// Other findings, one line each.
     pub notes: Vec<String>,
-    /// What may be wrong, and how to mend it.
+    /// Possible mistakes, each with its mend.
     pub warnings: Vec<String>,
 }
 
 /// A unit, and how it is known.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Units {
-    /// What it is called.
+    /// Name of the unit.
     pub name: String,
     /// Metres in one.
     pub metres: f64,
@@ -73,11 +73,11 @@ pub struct Units {
 /// A unit that files may be in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Alternative {
-    /// What it is called.
+    /// Name of the unit.
     pub name: String,
     /// Metres in one.
     pub metres: f64,
-    /// What it makes of the leg, metres.
+    /// Length of the leg in this unit, metres.
     pub leg: f64,
 }
 
@@ -126,13 +126,13 @@ pub struct LeftOut {
 /// Files that are odd in one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OddFiles {
-    /// What is odd.
+    /// Oddity.
     pub note: Note,
     /// Names of the files.
     pub files: Vec<String>,
 }
 
-/// What was done about the floor.
+/// Height of the floor, and clips that were moved to it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Floor {
     /// Whether clips were left where they are.

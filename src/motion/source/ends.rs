@@ -36,8 +36,8 @@ pub fn inserted(recording: &Recording, rate: f64) -> [usize; 2] {
     if first + last + 2 <= frames { [first, last] } else { [0; 2] }
 }
 
-/// What each joint's way between two frames counts in the mean speed, m/s: as much as the bone that it ends is long. Bones
-/// whose lengths vary are none. Empty when there is no bone.
+/// Weight of each joint's way between two frames in the mean speed, m/s: the length of the bone
+/// that ends at it. A bone whose length varies does not count. Empty when there is no bone.
 fn weights(recording: &Recording, rate: f64) -> Vec<f64> {
     const STEADY: f64 = 0.05;
     let poses: Vec<Vec<Vec3>> = recording.some_frames(LOOKS).map(|frame| places(recording, frame)).collect();

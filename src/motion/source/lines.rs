@@ -104,7 +104,7 @@ pub(super) fn number(word: &[u8]) -> Option<f64> {
     std::str::from_utf8(word).ok()?.parse().ok().filter(|x: &f64| x.is_finite())
 }
 
-/// What a line is that should hold the numbers of a frame.
+/// Content of a line that should hold the numbers of a frame.
 pub(super) enum Frame {
     /// All of them.
     Whole,

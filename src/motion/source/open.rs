@@ -88,7 +88,7 @@ fn peeked(mut reader: impl Read + 'static) -> io::Result<(Vec<u8>, Box<dyn Read>
     Ok((start.clone(), Box::new(Cursor::new(start).chain(reader))))
 }
 
-/// What is decompressed, up to a bound.
+/// Reader of decompressed bytes that stops at a bound.
 struct Bounded<R> {
     reader: R,
     /// Bytes that may still come.

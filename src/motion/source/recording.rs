@@ -17,7 +17,7 @@ pub struct SourceJoint {
     pub moves: Option<usize>,
 }
 
-/// What is odd about a file that was read all the same.
+/// Oddity of a file that was read all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
@@ -61,7 +61,7 @@ pub struct Recording {
     pub rotations: Vec<Quaternion>,
     /// Local places [frames, joints that move].
     pub places: Vec<Vec3>,
-    /// What is odd about the file.
+    /// Oddities of the file.
     pub notes: Vec<Note>,
 }
 

@@ -18,7 +18,7 @@ pub(super) fn order(start: &[u8]) -> Option<fn([u8; 2]) -> u16> {
 pub(super) struct Utf16<R> {
     reader: R,
     order: fn([u8; 2]) -> u16,
-    /// What was read and is not given out yet.
+    /// Text that was decoded and not yet given out.
     text: io::Cursor<String>,
     /// The first half of a character whose second half is to come.
     half: Option<u16>,

@@ -1,4 +1,4 @@
-//! What in a set's motion is probably not as its maker thinks: a likely cause and the mend for each.
+//! Warnings about a set's motion: each names a likely mistake, its cause and the mend.
 use super::{View, finite_frames, height, position};
 use crate::data::{Dataset, counted};
 use crate::motion::features::{Part, displacement, slot, vector};
@@ -38,7 +38,7 @@ const FACES: f64 = 0.7;
 const FORWARD: f64 = 0.3;
 const WAY: f64 = 1.0;
 
-/// What is doubtful about a set, of which `view` is what was seen.
+/// Warnings about a set; `view` holds what was measured on it.
 pub(super) fn of(set: &Dataset, rig: &Rig, view: &View) -> Vec<String> {
     let [short, long] = view.body.legs;
     let leg = (short + long) / 2.0;
