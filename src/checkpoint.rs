@@ -1,9 +1,12 @@
 //! Checkpoints: one safetensors file with parameters under the reference's state-dict names (`decoder.w0`), statistics
 //! (`normalization.avg`), optimizer state (`adam.m.decoder.w0`), trainer state (`trainer.*`), and what they belong to as
 //! JSON in one metadata value, which opens with the checksum of the file.
+mod flaw;
+
 use crate::config::{ModelConfig, Normalization};
 use crate::data::Dataset;
 use crate::foreign::{self, Described};
+use crate::layout::Layout;
 use crate::motion::{Rig, Root};
 use crate::real::Real;
 use crate::run::{atomic, crc32c};
@@ -329,20 +332,39 @@ impl Checkpoint<'_> {
     /// Copies the tensor of that name and shape, rounded to `T`, into `to`. `path`, from which the checkpoint was
     /// loaded, is named in the error when there is no such tensor or its shape is another.
     pub fn copy<T: Real>(&self, path: &Path, name: &str, shape: &[usize], to: &mut [T]) -> Result<()> {
-        let mend = "it belongs to another model, see `mvae-fast info` on it";
-        let Some(tensor) = self.get(name) else {
-            return Err(Error::checkpoint(path, format!("tensor {name} is missing"), mend));
-        };
-        if tensor.shape != shape || shape.iter().product::<usize>() != to.len() {
-            let what = format!("tensor {name} has shape {:?}, expected {shape:?}", tensor.shape);
-            return Err(Error::checkpoint(path, what, mend));
-        }
+        let tensor = self.shaped(path, name, shape)?;
+        assert_eq!(shape.iter().product::<usize>(), to.len(), "elements of {name}");
         match &tensor.data {
             Data::F32(data) => fill(to, data, |x| T::of(x.into())),
             Data::F64(data) => fill(to, data, T::of),
             Data::I64(data) => fill(to, data, |x| T::of(x as f64)),
         }
         Ok(())
+    }
+
+    /// The numbers of the tensor of that name and shape. Errors as [`Checkpoint::copy`].
+    pub fn numbers<T: Real>(&self, path: &Path, name: &str, shape: &[usize]) -> Result<Vec<T>> {
+        let elements = self.shaped(path, name, shape)?.shape.iter().product();
+        let mut numbers = vec![T::zero(); elements];
+        self.copy(path, name, shape, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// Finds all tensors of a network, before room is made for them. Errors as [`Checkpoint::copy`].
+    pub fn holds(&self, path: &Path, layout: &Layout) -> Result<()> {
+        layout.tensors.iter().try_for_each(|tensor| self.shaped(path, &tensor.name, &tensor.shape).map(drop))
+    }
+
+    fn shaped(&self, path: &Path, name: &str, shape: &[usize]) -> Result<&Tensor<'_>> {
+        let mend = "it belongs to another model, see `mvae-fast info` on it";
+        let Some(tensor) = self.get(name) else {
+            return Err(Error::checkpoint(path, format!("tensor {name} is missing"), mend));
+        };
+        if tensor.shape != shape {
+            let what = format!("tensor {name} has shape {:?}, expected {shape:?}", tensor.shape);
+            return Err(Error::checkpoint(path, what, mend));
+        }
+        Ok(tensor)
     }
 }
 
@@ -400,6 +422,7 @@ fn parse_meta(path: &Path, json: &str) -> Result<Meta> {
         let what = format!("written in format {format}, this is a reader of format {FORMAT}");
         return Err(Error::checkpoint(path, what, "use a newer mvae-fast"));
     }
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json))
-        .map_err(|error| wrong(error.to_string()))
+    let meta: Meta = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json))
+        .map_err(|error| wrong(error.to_string()))?;
+    meta.flaw().map_or(Ok(meta), |flaw| Err(wrong(flaw)))
 }

@@ -4,6 +4,7 @@
 //! over preset ([`Config::layered`]).
 pub mod layers;
 
+use crate::layout::Layout;
 use crate::motion::features::joints;
 use crate::{Error, Result};
 use layers::{keys, zero_is_none};
@@ -12,8 +13,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Upper bound of every size and count, so that no product of two of them overflows and a slip of the pen is refused here.
-const MAX_SIZE: usize = 1 << 16;
+/// Upper bound of every size and count, so that a slip of the pen is refused here.
+pub(crate) const MAX_SIZE: usize = 1 << 16;
+/// Most decoders of a specialist, each of which has operations of its own.
+const MAX_SPECIALISTS: usize = 256;
+/// Most numbers of a window's condition, or of what is predicted at once.
+const MAX_ROW: usize = 1 << 24;
+/// Most numbers of one matrix, which kernels count in 32 bits.
+pub(crate) const MAX_MATRIX: usize = 1 << 31;
 /// Upper bound of all epochs together.
 const MAX_EPOCHS: usize = 1_000_000;
 /// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of it the encoder strays
@@ -237,6 +244,67 @@ pub struct ModelConfig {
     pub position_gain: f64,
 }
 
+impl ModelConfig {
+    /// Why no network has these sizes, if that is so, with the keys as `name` calls them: a bound of each size, of rows, and of the
+    /// weights of a layer.
+    pub fn flaw(&self, name: &dyn Fn(&str) -> String) -> Option<String> {
+        for (key, value) in [
+            ("frame_size", self.frame_size),
+            ("latent_size", self.latent_size),
+            ("hidden_size", self.hidden_size),
+            ("gate_hidden_size", self.gate_hidden_size),
+            ("experts", self.experts),
+            ("codes", self.codes),
+            ("condition_frames", self.condition_frames),
+            ("future_predictions", self.future_predictions),
+        ] {
+            if !(1..=MAX_SIZE).contains(&value) {
+                return Some(format!("{} is {value}, expected 1 to {MAX_SIZE}", name(key)));
+            }
+        }
+        if !(self.position_gain > 0.0 && self.position_gain <= 1.0) {
+            let (name, gain) = (name("position_gain"), self.position_gain);
+            return Some(format!("{name} is {gain}, expected a number above 0 and at most 1"));
+        }
+        if self.variant == Variant::Specialist && self.experts > MAX_SPECIALISTS {
+            return Some(format!("{} is {}, expected 1 to {MAX_SPECIALISTS}", name("experts"), self.experts));
+        }
+        let features = self.frame_size;
+        for (key, frames) in
+            [("condition_frames", self.condition_frames), ("future_predictions", self.future_predictions)]
+        {
+            if frames * features > MAX_ROW {
+                let name = name(key);
+                return Some(format!(
+                    "{name} is {frames}, which with {features} features is more than {MAX_ROW} numbers"
+                ));
+            }
+        }
+        let layout = Layout::of(self, ExpertInit::Reference, CodebookInit::Fixed);
+        layout.too_large().map(|what| {
+            let keys = ["hidden_size", "experts", "condition_frames", "future_predictions", "latent_size"].map(name);
+            format!("{what}; make {} or {} smaller", keys[..4].join(", "), keys[4])
+        })
+    }
+
+    /// The most numbers of an activation for one sample, and the keys that make them.
+    pub(crate) fn widest(&self) -> (&'static [&'static str], usize) {
+        let f = self.frame_size;
+        let of_experts = if self.variant == Variant::Specialist { self.experts } else { 1 };
+        let blended = if self.variant == Variant::Mixture { self.experts } else { 1 };
+        let all: [(&'static [&'static str], usize); 7] = [
+            (&["latent_size"], 3 * self.latent_size),
+            (&["hidden_size", "experts"], self.hidden_size * of_experts.max(blended)),
+            (&["gate_hidden_size"], self.gate_hidden_size),
+            (&["experts"], 3 * self.experts),
+            (&["codes"], self.codes),
+            (&["condition_frames"], self.condition_frames * f),
+            (&["future_predictions", "experts"], self.future_predictions * f * of_experts.max(blended)),
+        ];
+        all.into_iter().max_by_key(|(_, numbers)| *numbers).expect("there are some")
+    }
+}
+
 impl Config {
     /// The numbers of a preset.
     pub fn preset(preset: Preset) -> Self {
@@ -307,21 +375,12 @@ impl Config {
     /// As [`Config::validate`], with the keys as `name` calls them.
     fn check(&self, name: &dyn Fn(&str) -> String) -> Result<()> {
         let refuse = |message: String| Err(Error::Usage(message));
-        for (key, value) in [
-            ("latent_size", self.latent_size),
-            ("gate_hidden_size", self.gate_hidden_size),
-            ("experts", self.experts),
-            ("codes", self.codes),
-            ("condition_frames", self.condition_frames),
-            ("future_predictions", self.future_predictions),
-            ("rollout", self.rollout),
-            ("batch_size", self.batch_size),
-            ("hidden_size", self.hidden_size.max(1)),
-        ] {
+        for (key, value) in [("rollout", self.rollout), ("batch_size", self.batch_size)] {
             if !(1..=MAX_SIZE).contains(&value) {
                 return refuse(format!("{} is {value}, expected 1 to {MAX_SIZE}", name(key)));
             }
         }
+        self.fits(1, name)?;
         let phases = [self.teacher_epochs, self.ramp_epochs, self.student_epochs];
         let epochs = phases.iter().fold(0usize, |sum, &phase| sum.saturating_add(phase));
         if !(1..=MAX_EPOCHS).contains(&epochs) {
@@ -381,6 +440,25 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Refuses products of sizes that no plan can hold, for data of `frame_size` features; those are known once data has been read.
+    pub fn fits(&self, frame_size: usize, name: &dyn Fn(&str) -> String) -> Result<()> {
+        let model = self.model(frame_size);
+        if let Some(flaw) = model.flaw(name) {
+            return Err(Error::Usage(flaw));
+        }
+        let (keys, widest) = model.widest();
+        match self.batch_size.saturating_mul(widest) {
+            ..=MAX_MATRIX => Ok(()),
+            all => {
+                let keys = [&["batch_size"], keys].concat().into_iter().map(name).collect::<Vec<_>>().join(" * ");
+                let of = if keys.contains("frames") { format!(" of {frame_size} features") } else { String::new() };
+                Err(Error::Usage(format!(
+                    "{keys}{of} is {all}, expected at most {MAX_MATRIX}; make one of them smaller"
+                )))
+            }
+        }
     }
 
     /// The sizes of the network for data of `frame_size` features.

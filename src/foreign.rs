@@ -87,6 +87,9 @@ pub(crate) fn adopt<'a>(
         return Err(Error::checkpoint(path, format!("holds no {THEIRS}{missing}"), mend));
     }
     let normalization = normalization(path, described, &checkpoint, model.frame_size)?;
+    if let Some(flaw) = model.flaw(&str::to_owned) {
+        return Err(Error::checkpoint(path, flaw, "its config and its tensors do not fit: export it again"));
+    }
     let layout = Layout::of(&model, ExpertInit::Reference, CodebookInit::Fixed);
     for tensor in &layout.tensors {
         let theirs = checkpoint.get(&tensor.name).map(|theirs| theirs.shape.as_slice());

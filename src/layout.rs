@@ -4,8 +4,10 @@ use crate::arena::{Arena, Mat, Var};
 use crate::backend::Memory;
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Variant};
 use crate::data::normalize::Statistics;
+use crate::ops::adam::CHUNK;
+use crate::ops::update::TILE;
 use crate::philox::{Purpose, Stream};
-use crate::plan::Call;
+use crate::plan::{Call, MAX_BLOCKS};
 use crate::real::Real;
 use std::ops::Range;
 
@@ -191,6 +193,23 @@ impl Layout {
         self.dense(&format!("{prefix}fc4"), latent + c, hidden);
         self.dense(&format!("{prefix}fc5"), latent + hidden, hidden);
         self.dense(&format!("{prefix}out"), latent + hidden, x);
+    }
+
+    /// What makes them too large for a plan, if anything does: a layer of more tiles than kernels have blocks, or more numbers in all
+    /// than kernels count.
+    pub fn too_large(&self) -> Option<String> {
+        let tiles = |tensor: &Tensor| match tensor.shape[..] {
+            [.., rows, cols] => tensor.len() / (rows * cols) * rows.div_ceil(TILE) * cols.div_ceil(TILE),
+            _ => 1,
+        };
+        if let Some(large) = self.tensors.iter().find(|tensor| tiles(tensor) > MAX_BLOCKS) {
+            let shape: Vec<String> = large.shape.iter().map(usize::to_string).collect();
+            let most = MAX_BLOCKS * TILE * TILE;
+            return Some(format!("{} would have {} weights, expected at most {most}", large.name, shape.join(" * ")));
+        }
+        let all = self.tensors.iter().map(Tensor::len).sum::<usize>();
+        let most = MAX_BLOCKS * CHUNK;
+        (all > most).then(|| format!("{all} parameters, expected at most {most}"))
     }
 
     /// Numbers that Adam trains.

@@ -26,6 +26,7 @@ pub mod generate;
 pub mod gradcheck;
 pub mod kernelcheck;
 pub mod layout;
+pub mod memory;
 pub mod model;
 pub mod motion;
 pub mod ops;

@@ -120,6 +120,9 @@ impl Output {
     }
 }
 
+/// Most blocks that a kernel runs on.
+pub const MAX_BLOCKS: usize = 1 << 20;
+
 /// How many blocks of how many threads run a kernel. It decides speed alone: kernels are right on any grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
@@ -142,7 +145,7 @@ impl Grid {
 
     /// A block an item.
     pub fn items(n: usize, threads: u32) -> Self {
-        Grid { blocks: n.clamp(1, 1 << 20) as u32, threads }
+        Grid { blocks: n.clamp(1, MAX_BLOCKS) as u32, threads }
     }
 }
 

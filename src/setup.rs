@@ -4,8 +4,8 @@ use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
 use crate::clips::{Clips, Shown};
-use crate::config::{Config, KlWeight, ModelConfig};
-use crate::data::bridges::Bridged;
+use crate::config::{Config, KlWeight, MAX_MATRIX, ModelConfig};
+use crate::data::bridges::{Bridged, Means};
 use crate::data::normalize::Statistics;
 use crate::data::windows::{self, Split};
 use crate::data::{Dataset, synth};
@@ -85,15 +85,16 @@ impl<'a> Setup<'a> {
     /// Reads the data and lays out everything. Errors: data that cannot be used, a checkpoint that does not fit, data
     /// other than what the resumed run was trained on, not enough memory.
     pub fn new(config: &'a Config, backend: &'a dyn Backend, start: Start) -> Result<Self> {
-        Setup::on(config, backend, start, read_data)
+        Setup::on(config, backend, start, read_data, &|_| ())
     }
 
-    /// The same, with the data as `read` reads it.
+    /// The same, with the data as `read` reads it; `say` is told what takes long.
     pub fn on(
         config: &'a Config,
         backend: &'a dyn Backend,
         start: Start,
         read: impl FnOnce(&[PathBuf]) -> Result<(Dataset, PathBuf)>,
+        say: &dyn Fn(String),
     ) -> Result<Self> {
         let c = config;
         let given = match start {
@@ -110,10 +111,13 @@ impl<'a> Setup<'a> {
             _ => Progress::start(fingerprint),
         };
 
+        c.fits(set.frame_size, &str::to_owned)?;
         let model = c.model(set.frame_size);
+        let layout = Layout::of_run(c, set.frame_size);
         if let (Start::Init(path), Some((checkpoint @ Checkpoint { meta: None, .. }, _))) = (start, &given) {
-            foreign::require_known(path, checkpoint, &Layout::of_run(c, set.frame_size))?;
+            foreign::require_known(path, checkpoint, &layout)?;
         }
+        given.iter().try_for_each(|(checkpoint, path)| checkpoint.holds(path, &layout))?;
         let given_frames = set.num_frames();
         if let (true, Start::Resume(_), Some((Checkpoint { meta: Some(meta), .. }, _))) = (c.mirror, start, &given) {
             set.rig = meta.rig.clone(); // what the file says of left and right may have changed
@@ -135,8 +139,18 @@ impl<'a> Setup<'a> {
             toes.for_each(|feature| statistics.weight[feature] = c.toe_weight);
             statistics
         });
-        let mut bridged = Bridged::new(&set, &split.train, c.bridge_clips, &statistics.std, span);
+        let means = Means { threads: backend.threads(), beside: c.data.first().map(PathBuf::as_path), say };
+        let mut bridged = Bridged::new(&set, &split.train, c.bridge_clips, &statistics.std, span, means);
         let windows = windows::training_starts(&source, &bridged.stretches(), &split.validation, span, c.batch_size)?;
+        let minibatches = windows.len() / c.batch_size;
+        if minibatches * c.rollout > MAX_MATRIX {
+            let said = format!("rollout is {} and batch_size {}", c.rollout, c.batch_size);
+            let what = format!("an epoch of {} steps, expected at most {MAX_MATRIX}", minibatches * c.rollout);
+            return Err(Error::Usage(format!("{said}: {what}; make the batch larger or the rollout shorter")));
+        }
+        if let Start::Resume(path) = start {
+            possible(&at, c, minibatches, path)?;
+        }
         statistics.normalize(c.normalization, &mut set.frames);
         statistics.normalize(c.normalization, &mut bridged.frames);
 
@@ -161,7 +175,7 @@ impl<'a> Setup<'a> {
         }
 
         let mut arena = Arena::default();
-        let parameters = Parameters::updated(&mut arena, Layout::of_run(c, set.frame_size));
+        let parameters = Parameters::updated(&mut arena, layout);
         let data = arena.mat(set.num_frames() + bridged.frames.len() / set.frame_size, set.frame_size);
         let options = StepOptions {
             model: &model,
@@ -169,7 +183,7 @@ impl<'a> Setup<'a> {
             kl_rule: kl_rule(c, &model),
             free_bits: c.free_bits,
             adam: [c.adam_beta1, c.adam_beta2, c.adam_eps],
-            minibatches: windows.len() / c.batch_size,
+            minibatches,
             rollout: c.rollout,
             draw: true,
         };
@@ -248,14 +262,20 @@ fn json(config: &Config) -> serde_json::Value {
 
 /// The configuration that a checkpoint of a Motion VAE carries. Errors: it is a controller, or carries none that can be read.
 pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
-    if !meta.is_controller() {
-        return trained::configuration(meta, path);
+    if meta.is_controller() {
+        let acts_in = meta.config.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
+        let mend = format!(
+            "give it to `mvae-fast control eval` or `generate --controller`, or give the Motion VAE that it acts in: {acts_in}"
+        );
+        return Err(Error::checkpoint(path, "is a controller", mend));
     }
-    let acts_in = meta.config.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
-    let mend = format!(
-        "give it to `mvae-fast control eval` or `generate --controller`, or give the Motion VAE that it acts in: {acts_in}"
-    );
-    Err(Error::checkpoint(path, "is a controller", mend))
+    let config: Config = trained::configuration(meta, path)?;
+    let refuse = |what: String| Error::checkpoint(path, what, "use the checkpoint as the run wrote it");
+    config.validate().map_err(|error| refuse(format!("configuration: {error}")))?;
+    if config.model(meta.model.frame_size) != meta.model {
+        return Err(refuse("its sizes are not those of its configuration".into()));
+    }
+    Ok(config)
 }
 
 /// Refuses to go on with a configuration other than the one the checkpoint was trained with, but for [`Config::FREE`].
@@ -291,6 +311,20 @@ fn stand(checkpoint: &Checkpoint, path: &Path, data: &Fingerprint, source: &Path
     };
     let mend = format!("put the old data back, or start a new run with --init {}", path.display());
     Err(Error::data(source, what, mend))
+}
+
+/// Refuses to go on where no run of this configuration stands.
+fn possible(at: &Progress, c: &Config, minibatches: usize, path: &Path) -> Result<()> {
+    let done = (at.epoch - 1) as u64 * minibatches as u64 + at.minibatch as u64;
+    let ended = at.epoch == c.epochs() + 1 && (at.minibatch, at.rollout_step) == (0, 0);
+    let under_way = at.epoch <= c.epochs() && at.minibatch < minibatches && at.rollout_step < c.rollout;
+    if (under_way || ended) && at.step == done * c.rollout as u64 + at.rollout_step as u64 {
+        return Ok(());
+    }
+    let Progress { epoch, minibatch, rollout_step, step, .. } = at;
+    let at = format!("epoch {epoch}, mini-batch {minibatch}, step {rollout_step} of its rollout, step {step} in all");
+    let what = format!("{at}: no run of its configuration stands there");
+    Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"))
 }
 
 /// How the KL weight is found. A calibrated decoder weighs the mean KL by 2 v L / (K F), v the residual variance; that is

@@ -72,16 +72,13 @@ impl<'a> State<'a> {
         let p = self.parameters;
         restore_parameters(p, memory, checkpoint, path)?;
         for tensor in p.layout.tensors.iter().filter(|tensor| tensor.trainable) {
-            let mut values = vec![0f32; tensor.len()];
             for (moment, of) in [("m", p.m), ("v", p.v)] {
-                checkpoint.copy(path, &format!("adam.{moment}.{}", tensor.name), &tensor.shape, &mut values)?;
+                let values = checkpoint.numbers(path, &format!("adam.{moment}.{}", tensor.name), &tensor.shape)?;
                 memory.write(p.place(of, tensor), &values)?;
             }
         }
         for (name, mat) in self.trainer {
-            let mut values = vec![0f64; mat.len()];
-            checkpoint.copy(path, &format!("trainer.{name}"), &[mat.len()], &mut values)?;
-            memory.write(mat, &values)?;
+            memory.write(mat, &checkpoint.numbers(path, &format!("trainer.{name}"), &[mat.len()])?)?;
         }
         for (name, mat) in self.rollout.into_iter().filter(|_| checkpoint.meta.as_ref().is_some_and(is_within_rollout))
         {
@@ -106,8 +103,7 @@ pub fn restore_parameters(
     path: &Path,
 ) -> Result<()> {
     for tensor in &parameters.layout.tensors {
-        let mut values = vec![0f32; tensor.len()];
-        checkpoint.copy(path, &tensor.name, &tensor.shape, &mut values)?;
+        let values = checkpoint.numbers(path, &tensor.name, &tensor.shape)?;
         memory.write(parameters.place(parameters.values, tensor), &values)?;
     }
     Ok(())
@@ -139,11 +135,7 @@ pub fn statistics(
         let what = format!("its model expects {} data, this run makes {}", name(trained), name(mode));
         return Err(Error::checkpoint(path, what, format!("pass --normalization {}", name(trained))));
     }
-    let read = |name: &str| {
-        let mut values = vec![0f64; frame_size];
-        checkpoint.copy(path, name, &[frame_size], &mut values)?;
-        Ok::<_, Error>(values)
-    };
+    let read = |name: &str| checkpoint.numbers(path, name, &[frame_size]);
     let [max, min, avg, std] = names.each_ref().map(|name| read(name));
     let weight = if checkpoint.get(WEIGHT).is_some() { read(WEIGHT) } else { Ok(vec![1.0; frame_size]) };
     let statistics = Statistics { max: max?, min: min?, avg: avg?, std: std?, weight: weight? };

@@ -44,6 +44,8 @@ impl Trained {
             return Err(Error::checkpoint(path, "a state dict without metadata: its sizes are not known", mend));
         };
         let config = setup::configuration(&meta, path)?;
+        let layout = Layout::of(&meta.model, ExpertInit::Reference, CodebookInit::Fixed); // how they start is no matter
+        checkpoint.holds(path, &layout)?;
         let statistics = state::statistics(&checkpoint, path, meta.model.frame_size, meta.normalization)?
             .ok_or_else(|| Error::checkpoint(path, "holds no normalisation statistics", "use a checkpoint of a run"))?;
         Ok(Trained { path: path.to_owned(), meta, config, statistics, checkpoint })

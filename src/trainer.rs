@@ -14,7 +14,7 @@ use crate::run::logs::{self, Logs};
 use crate::run::player::Motion;
 use crate::run::report;
 use crate::setup::Setup;
-use crate::{Error, Result, diagnose, schedule};
+use crate::{Error, Result, diagnose, memory, schedule};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -278,7 +278,7 @@ fn not_finite(run: &Setup, step: u64, operation: String) -> Error {
 pub fn opening(run: &Setup) -> Vec<String> {
     let mut lines = vec![match run.at.step {
         0 => format!(
-            "{} parameters, {} windows in {} clips{} ({} held out), {} of {} steps, {}",
+            "{} parameters, {} windows in {} clips{} ({} held out), {} of {} steps, {} of memory, {}",
             run.parameters.layout.num_parameters(),
             run.windows.len(),
             run.split.train.len(),
@@ -286,6 +286,7 @@ pub fn opening(run: &Setup) -> Vec<String> {
             run.split.validation.len(),
             counted(run.config.epochs(), "epoch"),
             run.minibatches() * run.config.rollout,
+            memory::said(run.memory.bytes()),
             run.memory.backend().describe()
         ),
         step => format!("resuming at epoch {}, step {step}", run.at.epoch),

@@ -4,8 +4,9 @@ use super::team::Team;
 use super::{Backend, Buffer};
 use crate::arena::ALIGN;
 use crate::plan::Call;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Runs calls on this machine's cores.
 pub struct Cpu {
@@ -20,6 +21,9 @@ impl Cpu {
     }
 }
 
+/// Bytes of all blocks; few of them may have been touched, and so be held, yet.
+static PROMISED: AtomicU64 = AtomicU64::new(0);
+
 /// Aligned memory that frees itself.
 struct Block {
     address: *mut u8,
@@ -31,6 +35,7 @@ unsafe impl Send for Block {}
 
 impl Drop for Block {
     fn drop(&mut self) {
+        PROMISED.fetch_sub(self.layout.size() as u64, Ordering::Relaxed);
         // SAFETY: allocated with this layout in `alloc`.
         unsafe { dealloc(self.address, self.layout) }
     }
@@ -42,15 +47,25 @@ impl Backend for Cpu {
         format!("cpu ({n} thread{})", if n == 1 { "" } else { "s" })
     }
 
+    fn threads(&self) -> usize {
+        self.team.threads()
+    }
+
     fn alloc(&self, bytes: usize) -> Result<Buffer> {
         let short =
             || Error::Device(format!("cpu: cannot allocate {bytes} bytes; use a smaller model, batch or data set"));
         let layout = Layout::from_size_align(bytes.max(1), ALIGN).map_err(|_| short())?;
+        let promised = PROMISED.load(Ordering::Relaxed);
+        let untouched = promised.saturating_sub(memory::held());
+        memory::require(untouched + layout.size() as u64, |words| {
+            Error::Usage(format!("this takes {words}; use a smaller model, batch or data set"))
+        })?;
         // SAFETY: the layout has a size above zero.
         let address = unsafe { alloc_zeroed(layout) };
         if address.is_null() {
             return Err(short());
         }
+        PROMISED.fetch_add(layout.size() as u64, Ordering::Relaxed);
         Ok(Buffer { address: address as usize, bytes, _owner: Box::new(Block { address, layout }) })
     }
 

@@ -52,6 +52,10 @@ pub trait Backend: Send + Sync {
     fn precision(&self) -> Precision {
         Precision::Fp32
     }
+    /// Threads of this machine that may work for it.
+    fn threads(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, |n| n.get())
+    }
     /// Zeroed memory.
     fn alloc(&self, bytes: usize) -> Result<Buffer>;
     /// Copies bytes in, from byte `at` on.
@@ -100,6 +104,11 @@ impl<'b> Memory<'b> {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let buffer = backend.alloc(layout.bytes())?;
         Ok(Memory { backend, id: MADE.fetch_add(1, Ordering::Relaxed) + 1, layout, buffer })
+    }
+
+    /// Bytes of it.
+    pub fn bytes(&self) -> u64 {
+        self.layout.bytes() as u64
     }
 
     /// The backend it lives on.

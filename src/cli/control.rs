@@ -6,7 +6,7 @@ use super::train::stop_flag;
 use super::{absolute, checkpoint_file, of_kind, print, print_and, run_folder};
 use crate::checkpoint::Checkpoint;
 use crate::config::layers;
-use crate::control::config::{Config, Overrides, Preset};
+use crate::control::config::{Config, MAX_CHARACTERS, Overrides, Preset};
 use crate::control::course::path::Shape;
 use crate::control::evaluate::{Number, compare};
 use crate::control::gate::Gate;
@@ -243,6 +243,14 @@ fn train(args: &TrainArgs) -> Result<()> {
     print(&text)
 }
 
+/// Refuses more characters than are side by side anywhere.
+pub(super) fn few_enough(characters: usize) -> Result<()> {
+    if characters > MAX_CHARACTERS {
+        return Err(Error::Usage(format!("--characters is {characters}, expected at most {MAX_CHARACTERS}")));
+    }
+    Ok(())
+}
+
 /// Flags that say of a controller of the public implementation what its file does not.
 #[derive(Debug, Args)]
 pub struct ForeignArgs {
@@ -312,6 +320,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
     gate.as_ref().map_or(Ok(()), |gate| gate.check(config.task))?;
     let backend = args.at.compute.open()?;
     let (characters, horizon) = (args.characters.get(), config.horizon());
+    few_enough(characters)?;
     if horizon < 2 {
         return Err(Error::Usage(format!(
             "episodes of {horizon} step cannot be measured; train with a longer --horizon"

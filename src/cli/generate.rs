@@ -15,7 +15,7 @@ use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::{Rig, Root, world};
 use crate::philox::{Purpose, Stream};
 use crate::trained::{Source, Trained};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use serde_json::json;
 use std::f64::consts::FRAC_PI_2;
 use std::num::NonZeroUsize;
@@ -47,6 +47,15 @@ pub(super) fn holds(characters: usize, frames: usize, frame_size: usize) -> Resu
         return Err(Error::Usage(format!("{said}; take fewer --characters or --frames, with several --seed")));
     }
     Ok(())
+}
+
+/// Refuses motion that memory does not hold twice, once while it is made and once as it is written: frames of so many numbers.
+pub(super) fn there_is_room(characters: usize, frames: usize, numbers: usize) -> Result<()> {
+    let bytes = 2 * size_of::<f32>() as u64 * characters as u64 * frames as u64 * numbers as u64;
+    memory::require(bytes, |words| {
+        let said = format!("{characters} characters of {frames} frames take {words}");
+        Error::Usage(format!("{said}; take fewer --characters or --frames, with several --seed"))
+    })
 }
 
 /// Arguments of `generate`.
@@ -116,6 +125,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     let rig = trained.meta.rig.as_ref().or(source.set.rig.as_ref());
     let given = args.latents.as_deref().map(|file| Given::read(file, trained.model().latent_size)).transpose()?;
     let plan = Plan::new(args, &trained, &source, given.as_ref())?;
+    there_is_room(plan.starts.len(), plan.frames, trained.model().frame_size + trained.model().latent_size)?;
     let output = Output::new(args.output.as_deref(), run, rig.is_some(), plan.starts.len())?;
     let backend = args.compute.open()?;
 

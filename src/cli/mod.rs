@@ -19,12 +19,13 @@ mod usage;
 
 use crate::backend::{self, Device};
 use crate::config::{Config, Overrides, Preset, Variant, layers};
+use crate::data::bridges::Means;
 use crate::data::{check, counted, npz, synth};
 use crate::progress::say;
 use crate::run::folder::RunFolder;
 use crate::shown::shown;
 use crate::trained::Trained;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use compute::Compute;
@@ -503,7 +504,8 @@ fn data_check(files: &[PathBuf], keys: &CheckKeys, json: bool) -> Result<()> {
     let config = Config::layered(keys.preset, None, &none, &flags)?;
     let (mut printed, mut unready) = (Ok(()), Vec::new());
     for file in files {
-        let report = check::check(&npz::read_lenient(file)?, &config);
+        let means = Means { beside: Some(file), say: &|line| say(&line), ..Means::quiet() };
+        let report = check::check_by(&npz::read_lenient(file)?, &config, means);
         let text = match json {
             true => format!("{}\n", serde_json::json!({ "file": file, "report": report })),
             false => format!("{}\n{report}\n", file.display()),
@@ -524,6 +526,11 @@ fn data_synth(output: &Path, (frames, clip_frames): (usize, usize), seed: u64) -
     if frames > MAX_FRAMES {
         return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }
+    // The frames, and the poses of a clip.
+    let numbers = frames.saturating_add(4 * clip_frames.min(frames)) * synth::FRAME_SIZE;
+    memory::require((numbers * size_of::<f32>()) as u64, |words| {
+        Error::Usage(format!("--frames {frames} in clips of {clip_frames} takes {words}; make several smaller sets"))
+    })?;
     let set = synth::locomotion_in_clips(frames, clip_frames, seed);
     npz::write(output, &set)?;
     let (frames, clips) = (set.num_frames(), counted(set.end_indices.len(), "clip"));

@@ -136,7 +136,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     for (run, (member, backend)) in members.iter().zip(&backends).enumerate() {
         let last = resumed.get(run).map(RunFolder::last_checkpoint);
         let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));
-        setups.push(Setup::on(&member.config, backend.as_ref(), start, |files| read_once(&mut motion, files))?);
+        setups.push(Setup::on(&member.config, backend.as_ref(), start, |files| read_once(&mut motion, files), &say)?);
     }
     drop(motion);
     let stop = stop_flag()?;

@@ -6,7 +6,7 @@ use crate::quality::text::fixed;
 use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
-use crate::setup::{Setup, Start};
+use crate::setup::{Setup, Start, read_data};
 use crate::{Error, Result, files, progress, trainer};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -42,7 +42,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
     let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));
-    let mut setup = Setup::new(&config, backend.as_ref(), start)?;
+    let mut setup = Setup::on(&config, backend.as_ref(), start, read_data, &say)?;
     let stop = stop_flag()?;
     let env = Env::collect(&backend.describe(), args.compute.threads());
     let folder = match resumed {

@@ -9,6 +9,10 @@ use std::path::PathBuf;
 
 /// Upper bound of every size and count.
 const MAX_SIZE: usize = 1 << 20;
+/// Most characters side by side.
+pub const MAX_CHARACTERS: usize = MAX_SIZE;
+/// Widest hidden layers: wider ones take minutes to start.
+const MAX_HIDDEN: usize = 4096;
 /// Samples of a rollout that fit into the places of an order.
 const MAX_SAMPLES: usize = 1 << 28;
 
@@ -240,19 +244,32 @@ impl Config {
     /// Refuses values that no run can have, with the keys as `name` calls them.
     fn check(&self, name: &dyn Fn(&str) -> String) -> Result<()> {
         let refuse = |message: String| Err(Error::Usage(message));
-        for (key, value) in [
-            ("frame_skip", self.frame_skip),
-            ("hidden_size", self.hidden_size),
-            ("characters", self.characters),
-            ("updates", self.updates.max(1)),
-            ("minibatches", self.minibatches),
-            ("ppo_epochs", self.ppo_epochs),
-            ("steps", self.steps.max(1)),
-            ("horizon", self.horizon.max(1)),
+        for (key, value, most) in [
+            ("frame_skip", self.frame_skip, MAX_SIZE),
+            ("hidden_size", self.hidden_size, MAX_HIDDEN),
+            ("characters", self.characters, MAX_CHARACTERS),
+            ("updates", self.updates.max(1), MAX_SIZE),
+            ("minibatches", self.minibatches, MAX_SIZE),
+            ("ppo_epochs", self.ppo_epochs, MAX_SIZE),
+            ("steps", self.steps.max(1), MAX_SIZE),
+            ("horizon", self.horizon.max(1), MAX_SIZE),
         ] {
-            if !(1..=MAX_SIZE).contains(&value) {
-                return refuse(format!("{} is {value}, expected 1 to {MAX_SIZE}", name(key)));
+            if !(1..=most).contains(&value) {
+                return refuse(format!("{} is {value}, expected 1 to {most}", name(key)));
             }
+        }
+        if self.horizon() == 0 {
+            let (skip, horizon) = (name("frame_skip"), name("horizon"));
+            return refuse(format!(
+                "{skip} is {}, more than the frames of an episode; give {horizon}",
+                self.frame_skip
+            ));
+        }
+        let fastest = MAX_LEARNING_RATE.max(self.learning_rate);
+        if self.decay == Decay::Adaptive && self.final_learning_rate > fastest {
+            let (key, rate) = (name("final_learning_rate"), self.final_learning_rate);
+            let largest = format!("expected at most {fastest}, the largest that {} adaptive comes to", name("decay"));
+            return refuse(format!("{key} is {rate}, {largest}"));
         }
         let samples = self.characters.saturating_mul(self.steps());
         if samples.saturating_mul(self.ppo_epochs) > MAX_SAMPLES {

@@ -35,6 +35,7 @@ impl Walker {
         let meta = checkpoint.meta.as_ref().filter(|meta| meta.is_controller());
         let meta = meta.ok_or_else(|| refuse("is no controller".into()))?;
         let trained: Config = configuration(meta, path)?;
+        trained.validate().map_err(|error| refuse(format!("configuration: {error}")))?;
         if trained.task != Task::Target {
             return Err(refuse(format!("its task is {}", trained.task.name())));
         }
@@ -44,7 +45,8 @@ impl Walker {
         }
         let actions = action_size(Task::Target, decoder.model());
         let layout = Layout::of_policy(observation, actions, trained.hidden_size, trained.actor_gain);
-        let mut values = layout.initial::<f32>(0);
+        checkpoint.holds(path, &layout)?;
+        let mut values = vec![0.0; layout.len];
         for tensor in layout.tensors.iter().filter(|tensor| tensor.name.starts_with("actor.")) {
             checkpoint.copy(path, &tensor.name, &tensor.shape, &mut values[tensor.first()..][..tensor.len()])?;
         }

@@ -45,7 +45,11 @@ impl<'a> Play<'a> {
         material.rules.literal &= config.task != Task::Joystick;
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
-        let policy = Parameters::<f32>::new(&mut arena, material.layout(), false);
+        let layout = material.layout();
+        if foreign.is_none() {
+            checkpoint.holds(file, &layout)?;
+        }
+        let policy = Parameters::<f32>::new(&mut arena, layout, false);
         let cast = Cast { characters, horizon, ahead: AHEAD, seed, staggered: false };
         let stage = Stage::new(&mut arena, &material, &frozen, &policy, cast)?;
         let mut memory = Memory::new(backend, arena)?;

@@ -38,10 +38,13 @@ pub fn tensor(poses: &[f32], row: usize) -> Tensor<'_> {
     Tensor::f32(TENSOR, &[poses.len() / row, row], poses)
 }
 
-/// The conditions of `row` numbers that a checkpoint keeps. Errors: there are none, or of another size.
+/// The conditions of `row` numbers that a checkpoint keeps. Errors: there are none, of another size, or not finite.
 pub fn kept(checkpoint: &Checkpoint, path: &Path, row: usize) -> Result<Vec<f32>> {
     let count = checkpoint.get(TENSOR).and_then(|tensor| tensor.shape.first().copied()).unwrap_or_default();
-    let mut poses = vec![0.0; count * row];
-    checkpoint.copy(path, TENSOR, &[count, row], &mut poses)?;
+    let poses: Vec<f32> = checkpoint.numbers(path, TENSOR, &[count, row])?;
+    if poses.is_empty() || poses.iter().any(|x| !x.is_finite()) {
+        let what = "its poses to start from are none, or hold a number that is not finite";
+        return Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"));
+    }
     Ok(poses)
 }

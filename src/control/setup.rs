@@ -64,9 +64,13 @@ impl<'a> Setup<'a> {
         let given = resume.map(|path| Ok::<_, Error>((Checkpoint::load(path)?, path))).transpose()?;
         let material = Material::load(c, given.as_ref().map(|(checkpoint, path)| (checkpoint, *path)), &[])?;
 
-        let mut arena = Arena::default();
+        let (mut arena, layout) = (Arena::default(), material.layout());
+        if let Some(what) = layout.too_large() {
+            return Err(Error::Usage(format!("{what}; make hidden_size smaller")));
+        }
+        given.iter().try_for_each(|(checkpoint, path)| checkpoint.holds(path, &layout))?;
         let frozen = material.frozen(&mut arena);
-        let policy = Parameters::<f32>::new(&mut arena, material.layout(), true);
+        let policy = Parameters::<f32>::new(&mut arena, layout, true);
         let (characters, horizon, seed) = (c.characters, c.horizon(), c.seed);
         let cast = Cast { characters, horizon, ahead: c.steps(), seed, staggered: c.stagger_episodes };
         let stage = Stage::new(&mut arena, &material, &frozen, &policy, cast)?;
@@ -190,25 +194,38 @@ impl<'a> Setup<'a> {
         for tensor in &p.layout.tensors {
             let names = [tensor.name.clone(), format!("adam.m.{}", tensor.name), format!("adam.v.{}", tensor.name)];
             for (name, of) in names.into_iter().zip([p.values, p.m, p.v]) {
-                let mut values = vec![0f32; tensor.len()];
-                checkpoint.copy(path, &name, &tensor.shape, &mut values)?;
+                let values = checkpoint.numbers(path, &name, &tensor.shape)?;
                 self.memory.write(p.place(of, tensor), &values)?;
             }
         }
         for (name, mat) in self.state() {
-            let mut values = vec![0f32; mat.len()];
-            checkpoint.copy(path, name, &[mat.rows(), mat.cols()], &mut values)?;
-            self.memory.write(mat, &values)?;
+            self.memory.write(mat, &checkpoint.numbers(path, name, &[mat.rows(), mat.cols()])?)?;
         }
         for (name, mat) in self.counts() {
-            let mut values = vec![0f64; mat.len()];
-            checkpoint.copy(path, name, &[mat.len()], &mut values)?;
-            self.memory.write(mat, &values.into_iter().map(|x| x as u32).collect::<Vec<u32>>())?;
+            let values: Vec<u32> =
+                checkpoint.numbers::<f64>(path, name, &[mat.len()])?.iter().map(|&x| x as u32).collect();
+            let points = self.material.course().len();
+            if name == "world.offset" && values.iter().any(|&place| place as usize >= points) {
+                let what = format!("a character is past the {points} points of its path");
+                return Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"));
+            }
+            self.memory.write(mat, &values)?;
         }
-        let mut episodes = vec![0f64; self.episodes.len()];
-        checkpoint.copy(path, "trainer.episodes", &[episodes.len()], &mut episodes)?;
+        self.episodes = checkpoint.numbers(path, "trainer.episodes", &[self.episodes.len()])?;
         checkpoint.copy(path, "trainer.learning_rate", &[1], std::slice::from_mut(&mut self.rate))?;
-        (self.episodes, self.at) = (episodes, progress);
+        let (done, steps) = (progress.epoch - 1, self.update.schedule.len() as u64);
+        if done > self.config.updates()
+            || progress.minibatch + progress.rollout_step > 0
+            || progress.step != done as u64 * steps
+        {
+            let what = format!("{done} updates and {} steps, which no run of its configuration has", progress.step);
+            return Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"));
+        }
+        if !(self.rate.is_finite() && self.rate >= 0.0) {
+            let what = format!("its learning rate is {}", self.rate);
+            return Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"));
+        }
+        self.at = progress;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use super::poses;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Tensor};
-use crate::config::Variant;
+use crate::config::{MAX_MATRIX, Variant};
 use crate::layout::{Layout, Parameters};
 use crate::motion::Rig;
 use crate::ops::begin_step::{self, StepState};
@@ -90,7 +90,7 @@ impl Material {
         }
         let walked = (c.task == Task::Maze).then(|| Walker::load(c, &decoder, &fingerprint, row + 2));
         let lower = walked.transpose()?;
-        let kept = run.map(|(checkpoint, path)| course::kept(checkpoint, path)).transpose()?.flatten();
+        let kept = run.map(|(checkpoint, path)| course::kept(checkpoint, path, c.task)).transpose()?.flatten();
         let course = kept.map_or_else(|| course::configured(c, &rig, rules.body), Ok)?;
         rules.arena = course::arena(&course);
         Ok(Material {
@@ -200,6 +200,11 @@ impl Stage {
     ) -> Result<Self> {
         let Cast { characters, horizon, ahead, seed, staggered } = cast;
         let m = material.decoder.model();
+        let widest = material.observation.max(m.widest().1);
+        if characters.saturating_mul(widest) > MAX_MATRIX {
+            let what = format!("{characters} characters of {widest} numbers each");
+            return Err(Error::Usage(format!("{what}: expected at most {MAX_MATRIX} in all; take fewer characters")));
+        }
         let state = arena.mat(1, 1);
         let (schedule, cursor) = (arena.mat(1, ahead), arena.mat(1, 2));
         let options = Options {

@@ -17,7 +17,7 @@ use crate::run::logs::{self, Logs};
 use crate::run::report;
 use crate::step::adam_state;
 use crate::trainer::stopped_by;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -254,12 +254,13 @@ fn opening(run: &Setup) -> String {
         return format!("resuming at update {}, step {}", run.at.epoch, run.at.step);
     }
     format!(
-        "{} parameters, {} characters, {} steps an update, {} mini-batches of {}, {}",
+        "{} parameters, {} characters, {} steps an update, {} mini-batches of {}, {} of memory, {}",
         run.policy.layout.num_parameters(),
         c.characters,
         c.characters * c.steps(),
         c.ppo_epochs * (c.characters * c.steps()).div_ceil(c.characters * c.steps() / c.minibatches),
         c.characters * c.steps() / c.minibatches,
+        memory::said(run.memory.bytes()),
         run.memory.backend().describe()
     )
 }

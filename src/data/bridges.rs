@@ -3,12 +3,18 @@
 //!
 //! Recordings end in ways that nothing follows: a runner brakes at the wall. Trained on the clips alone, a model learns the
 //! braking and nothing of what comes after, and sooner or later every walk ends there.
+mod cache;
+mod search;
+
 use crate::data::Dataset;
 use crate::data::mirrored::motion;
 use crate::motion::features::{Part, displacement, joints, slot};
 use crate::motion::vector::{about_y, apply_inverse};
-use nalgebra::DMatrix;
+use cache::Cache;
+use search::{Bridge, Field};
 use std::ops::Range;
+use std::path::Path;
+use std::time::Instant;
 
 /// A clip is left within so many seconds before its end.
 const LEAVE: f64 = 0.75;
@@ -20,16 +26,29 @@ const BLEND: f64 = 0.25;
 /// Root mean square difference of normalised features up to which frames count as alike. (Two frames of any motion differ
 /// by the root of 2, or nearly.)
 const ALIKE: f64 = 0.7;
-/// Directions in which frames are compared first: those in which they differ most, so that few have to be looked at in full.
-const PROBED: usize = 16;
-/// Of these, the ones that come before the others.
-const FIRST: usize = 4;
-/// Rounds of the search for them.
-const ROUNDS: usize = 4;
-/// More than rounding can make of a square distance along them than of the whole, as a share and at least.
-const LOOSE: [f32; 2] = [1.01, 1e-6];
-/// Frames, spread over all, that these directions are found from.
-const SAMPLED: usize = 2000;
+/// Seconds of a search after which it says how far it is; a search that takes as long is remembered.
+const LONG: f64 = 1.0;
+/// Seconds after which it says so again.
+const AGAIN: f64 = 10.0;
+
+/// How a search for bridges is done.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Threads.
+    pub threads: usize,
+    /// The first file of the data, beside which the bridges are kept.
+    pub beside: Option<&'a Path>,
+    /// What is told how far the search is, when it takes long.
+    pub say: &'a dyn Fn(String),
+}
+
+impl Means<'_> {
+    /// All threads of the machine, no word, and nothing kept.
+    pub fn quiet() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Means { threads, beside: None, say: &|_| () }
+    }
+}
 
 /// What to train on.
 #[derive(Debug, Default, PartialEq)]
@@ -46,9 +65,9 @@ pub struct Bridged {
 impl Bridged {
     /// The clips `train` of a set, bridged or as they are; `scale` is that of each feature, `span` the frames of a window. Every
     /// window of a piece then crosses its bridge.
-    pub fn new(set: &Dataset, train: &[Range<usize>], bridge: bool, scale: &[f64], span: usize) -> Self {
+    pub fn new(set: &Dataset, train: &[Range<usize>], bridge: bool, scale: &[f64], span: usize, means: Means) -> Self {
         match bridge {
-            true => Bridges::new(&set.frames, train, scale, set.fps()).bridged(span - 1),
+            true => Bridges::new(&set.frames, train, scale, set.fps(), means).bridged(span - 1),
             false => Bridged { clips: train.to_vec(), ..Bridged::default() },
         }
     }
@@ -68,57 +87,33 @@ pub struct Bridges<'a> {
     blend: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Bridge {
-    /// The last frame before it.
-    from: usize,
-    /// The frame in whose stead it stands, and the clip of that.
-    to: usize,
-    clip: usize,
-}
-
 impl<'a> Bridges<'a> {
     /// Finds the bridges of `clips` among the frames [N, F] of `clips`, at `fps` frames a second; `scale` is that of each of
     /// the F features.
-    pub fn new(frames: &'a [f32], clips: &'a [Range<usize>], scale: &[f64], fps: f64) -> Self {
+    pub fn new(frames: &'a [f32], clips: &'a [Range<usize>], scale: &[f64], fps: f64, means: Means) -> Self {
         let frame_size = scale.len();
         let count = |seconds: f64| (seconds * fps).round().max(1.0) as usize;
         let (leave, arrive, blend) = (count(LEAVE), count(ARRIVE).max(count(LEAVE) + 2), count(BLEND));
-        let normalized = normalized(frames, scale);
-        let frame = |i: usize| &normalized[i * frame_size..][..frame_size];
-        let sampled: Vec<usize> = clips.iter().cloned().flatten().collect();
-        let sampled = sampled.iter().step_by(sampled.len().div_ceil(SAMPLED).max(1)).map(|&i| frame(i));
-        let directions = directions(&sampled.collect::<Vec<_>>(), frame_size);
-        let probes: Vec<[f32; PROBED]> = normalized.chunks_exact(frame_size).map(|x| probe(x, &directions)).collect();
-        let first = |probe: &[f32; PROBED]| -> [f32; FIRST] { std::array::from_fn(|i| probe[i]) };
-        let firsts: Vec<[f32; FIRST]> = probes.iter().map(first).collect();
-        let row = |clip: &Range<usize>| &frames[clip.start * frame_size..clip.end * frame_size];
-        let motions: Vec<u64> = clips.iter().map(|clip| motion(row(clip), frame_size)).collect();
-        let find = |(own, clip): (usize, &Range<usize>)| {
-            let mut bridge = None;
-            let mut least = (ALIKE * ALIKE * frame_size as f64) as f32;
-            for from in clip.end.saturating_sub(leave + 1).max(clip.start)..clip.end {
-                for (number, other) in clips.iter().enumerate() {
-                    let near = |to: usize| {
-                        motions[number] == motions[own] && (to - other.start).abs_diff(from - clip.start) < arrive
-                    };
-                    for to in other.start..other.end.saturating_sub(arrive) {
-                        let most = LOOSE[0] * least + LOOSE[1];
-                        let far = square_distance(&firsts[from], &firsts[to]) > most
-                            || square_distance(&probes[from], &probes[to]) > most;
-                        if far || near(to) {
-                            continue;
-                        }
-                        let square = square_distance(frame(from), frame(to));
-                        if square < least {
-                            (least, bridge) = (square, Some(Bridge { from, to, clip: number }));
-                        }
-                    }
+        let cache = means.beside.map(|file| Cache::new(file, frames, clips, scale, [leave, arrive]));
+        let bridges = cache.as_ref().and_then(|cache| cache.read(clips)).unwrap_or_else(|| {
+            let begun = Instant::now();
+            let rows = |clip: &Range<usize>| &frames[clip.start * frame_size..clip.end * frame_size];
+            let motions: Vec<u64> = clips.iter().map(|clip| motion(rows(clip), frame_size)).collect();
+            let frames = normalized(frames, scale);
+            let alike = (ALIKE * ALIKE * frame_size as f64) as f32;
+            let field = Field { frames: &frames, frame_size, clips, motions: &motions, leave, arrive, alike };
+            let mut next = LONG;
+            let bridges = field.search(means.threads, |done| {
+                if begun.elapsed().as_secs_f64() > next {
+                    (means.say)(format!("looking for where {} clips go on: {:.0} %", clips.len(), 100.0 * done));
+                    next += AGAIN;
                 }
+            });
+            if let Some(cache) = cache.filter(|_| begun.elapsed().as_secs_f64() > LONG) {
+                cache.write(&bridges);
             }
-            bridge
-        };
-        let bridges = clips.iter().enumerate().map(find).collect();
+            bridges
+        });
         Bridges { frames, clips, bridges, frame_size, blend }
     }
 
@@ -189,36 +184,6 @@ fn normalized(frames: &[f32], scale: &[f64]) -> Vec<f32> {
     frames.iter().zip(center).map(|(x, (mean, s))| ((f64::from(*x) - mean) / s) as f32).collect()
 }
 
-/// About the directions in which frames of F features, with a mean near 0, differ most: of unit length and at right angles, the most
-/// telling first. (By orthogonal iteration: they need not be exact, as what they are used for holds for any such directions.)
-fn directions(frames: &[&[f32]], frame_size: usize) -> Vec<Vec<f32>> {
-    let count = PROBED.min(frames.len());
-    let rows = DMatrix::from_fn(frames.len(), frame_size, |i, j| f64::from(frames[i][j]));
-    let mut basis = DMatrix::from_fn(frame_size, count, |j, i| rows[(i * frames.len() / count, j)]);
-    for _ in 0..ROUNDS {
-        basis = rows.tr_mul(&(&rows * basis)).qr().q();
-    }
-    basis.column_iter().map(|direction| direction.iter().map(|&x| x as f32).collect()).collect()
-}
-
-/// How far a frame goes in each direction; zeros where there are fewer.
-fn probe(frame: &[f32], directions: &[Vec<f32>]) -> [f32; PROBED] {
-    let along = |direction: &Vec<f32>| frame.iter().zip(direction).map(|(x, d)| x * d).sum();
-    std::array::from_fn(|i| directions.get(i).map_or(0.0, along))
-}
-
-/// The squared distance of two frames.
-fn square_distance(a: &[f32], b: &[f32]) -> f32 {
-    // As many sums as there are in a register, so that the compiler takes one.
-    let mut sums = [0f32; 4];
-    let (fours, rest) = a.as_chunks::<4>();
-    let (others, other_rest) = b.as_chunks::<4>();
-    for (a, b) in fours.iter().zip(others) {
-        (0..4).for_each(|i| sums[i] += (a[i] - b[i]) * (a[i] - b[i]));
-    }
-    sums.iter().sum::<f32>() + rest.iter().zip(other_rest).map(|(a, b)| (a - b) * (a - b)).sum::<f32>()
-}
-
 /// Makes a frame's velocities those of its positions and of the positions of the frame before. (Its axes, means of axes that are
 /// nearly the same, stay as they are: what is constant in the data is constant in them.) Features that are not those of
 /// joints have no velocities.
@@ -258,7 +223,7 @@ mod tests {
     #[test]
     fn motion_goes_on_around_the_circle() {
         let (frames, clips) = halves(3, 0.01);
-        let bridges = Bridges::new(&frames, &clips, &[1.0; 3], 30.0);
+        let bridges = Bridges::new(&frames, &clips, &[1.0; 3], 30.0, Means::quiet());
         assert_eq!(bridges.count(), 3);
         let all = bridges.bridged(200);
         for (piece, clip) in all.pieces.iter().zip(&clips) {
@@ -276,7 +241,7 @@ mod tests {
     #[test]
     fn a_recording_cut_in_two_goes_on_where_it_was_cut() {
         let (frames, clips) = ((0..120).map(|i| i as f32).collect::<Vec<_>>(), [0..60, 60..120]);
-        let bridges = Bridges::new(&frames, &clips, &[2.0], 30.0);
+        let bridges = Bridges::new(&frames, &clips, &[2.0], 30.0, Means::quiet());
         let bridge = bridges.bridges[0].unwrap();
         assert_eq!((bridge.from, bridge.to, bridge.clip), (59, 60, 1));
         assert!(bridges.bridges[1].is_none(), "nothing is like the end, but what is near it");
@@ -296,7 +261,7 @@ mod tests {
         let scale = crate::data::normalize::Statistics::of(&frames, size).std;
         let rows = normalized(&frames, &scale);
         let rows: Vec<_> = rows.chunks_exact(size).collect();
-        let found = Bridges::new(&frames, &clips, &scale, 30.0);
+        let found = Bridges::new(&frames, &clips, &scale, 30.0, Means::quiet());
         let (leave, arrive) = (23, 30);
         let (mut to_others, mut to_own) = (0, 0);
         for (own, clip) in clips.iter().enumerate() {
@@ -309,7 +274,7 @@ mod tests {
                         let near = one[0] == one[1]
                             && clip.len() == other.len()
                             && (to - other.start).abs_diff(from - clip.start) < arrive;
-                        let square = square_distance(rows[from], rows[to]);
+                        let square = search::square_distance(rows[from], rows[to], f32::INFINITY);
                         if !near && square < least {
                             (least, best) = (square, Some((from, to, number)));
                             if one[0] == one[1] { to_own += 1 } else { to_others += 1 }
@@ -328,10 +293,10 @@ mod tests {
         let end = frames.len() / 3;
         frames.extend((0..60).flat_map(|i| [i as f32, 9.0, 9.0]));
         clips.push(end..end + 60);
-        let bridges = Bridges::new(&frames, &clips, &[1.0; 3], 30.0);
+        let bridges = Bridges::new(&frames, &clips, &[1.0; 3], 30.0, Means::quiet());
         assert_eq!(bridges.count(), 2);
         assert_eq!(bridges.bridged(10).pieces.len(), 2);
-        let alone = Bridges::new(&frames, &clips[2..], &[1.0; 3], 30.0).bridged(10);
+        let alone = Bridges::new(&frames, &clips[2..], &[1.0; 3], 30.0, Means::quiet()).bridged(10);
         assert_eq!(alone, Bridged { clips: clips[2..].to_vec(), ..Bridged::default() });
     }
 
@@ -342,7 +307,7 @@ mod tests {
         assert_eq!(set.frame_size, frame_size(joints));
         let clips = set.clips();
         let scale = crate::data::normalize::Statistics::of(&set.frames, set.frame_size).std;
-        let bridges = Bridges::new(&set.frames, &clips, &scale, 30.0);
+        let bridges = Bridges::new(&set.frames, &clips, &scale, 30.0, Means::quiet());
         assert!(bridges.count() > 0);
         let all = bridges.bridged(40);
         for piece in &all.pieces {

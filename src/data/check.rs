@@ -1,5 +1,5 @@
 //! What a person wants to know about a motion file before training on it.
-use super::bridges::Bridged;
+use super::bridges::{Bridged, Means};
 use super::normalize::Statistics;
 use super::{Dataset, counted, windows};
 use crate::config::Config;
@@ -135,13 +135,18 @@ pub struct Jump {
 /// Looks at a set, which may hold values that are not finite (see [`super::npz::read_lenient`]), as what a run of this
 /// configuration would be trained on.
 pub fn check(dataset: &Dataset, config: &Config) -> Report {
+    check_by(dataset, config, Means::quiet())
+}
+
+/// As [`check`], with bridges looked for by these means.
+pub fn check_by(dataset: &Dataset, config: &Config, means: Means) -> Report {
     let clips = dataset.clips();
     let span = windows::span(config.rollout, config.condition_frames, config.future_predictions);
     let mut trained_on = Cow::Borrowed(dataset);
     let mirror_note = if config.mirror { trained_on.to_mut().mirror_if_named() } else { None };
     let split = trained_on.split(config.validation, config.seed);
     let statistics = Statistics::of_clips(&trained_on, &split.train);
-    let bridged = Bridged::new(&trained_on, &split.train, config.bridge_clips, &statistics.std, span);
+    let bridged = Bridged::new(&trained_on, &split.train, config.bridge_clips, &statistics.std, span, means);
     let [windows, held_out_windows] =
         [&bridged.stretches(), &split.validation].map(|clips| windows::starts(clips, span).len());
     let batches = windows / config.batch_size;

@@ -1,7 +1,7 @@
 //! Single arrays of an npz file. Sizes are checked against the file before anything is allocated; ndarray-npy decodes the
 //! numbers.
 use super::zip::{EntryReader, Zip};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use half::f16;
 use ndarray::{Array, Array2, ArrayD, ArrayView1, Dimension};
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
@@ -133,6 +133,11 @@ impl<'a> Npy<'a> {
         make: impl Fn(Array<A, D>) -> R,
     ) -> Result<R> {
         let Npy { name, descr, fortran_order, shape, body } = self;
+        let numbers = shape.iter().product::<usize>() as u64;
+        let bytes = numbers.saturating_mul(element_size(&descr).unwrap_or(0) + size_of::<f32>() as u64);
+        memory::require(bytes, |words| {
+            Error::data(path, format!("{name} takes {words}"), "split the file, or leave out other programs")
+        })?;
         let header = header(&descr, fortran_order, &shape);
         let array: Result<Array<A, D>, ReadNpyError> = ReadNpyExt::read_npy(header.chain(body));
         array.map(make).map_err(|e| Error::data(path, format!("{name}: {e}"), "the file is damaged: export it again"))

@@ -3,6 +3,7 @@
 use super::Dataset;
 use super::npy::{self, Npy, NpzWriter, array_name, read_names, read_numbers};
 use super::zip::Zip;
+use crate::config::MAX_SIZE;
 use crate::motion::rig::{self, Rig};
 use crate::motion::source::open;
 use crate::motion::{Root, Skeleton, features};
@@ -64,10 +65,10 @@ fn read_set(path: &Path) -> Result<Dataset> {
         None => Rig::bare(frame_size, &frames),
         Some(skeleton) => {
             let fps = read_numbers(path, &mut zip, "fps", 1)?.map_or(rig::DEFAULT_FPS, |fps| fps[0]);
-            if !(1.0..=10_000.0).contains(&fps) {
-                return Err(Error::data(path, format!("fps is {fps}"), "save the frames a second, 1 to 10,000"));
-            }
             let mut rig = Rig::new(skeleton, fps, &frames);
+            if let Some(flaw) = rig.flaw(frame_size) {
+                return Err(Error::data(path, flaw, "import the motion again"));
+            }
             rig.sources = read_names(path, &mut zip, "sources");
             rig.terms = read_names(path, &mut zip, "terms");
             Some(rig)
@@ -187,6 +188,9 @@ fn read_frames(path: &Path, zip: &mut Zip) -> Result<(Vec<f32>, usize)> {
     };
     if num_frames == 0 || frame_size == 0 {
         return Err(npy.refuse(path, "export at least one clip"));
+    }
+    if frame_size > MAX_SIZE {
+        return Err(npy.refuse(path, &format!("a frame has at most {MAX_SIZE} features")));
     }
     if u32::try_from(num_frames).is_err() {
         return Err(npy.refuse(path, "frames are counted in 32 bits: split the file"));

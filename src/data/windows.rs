@@ -146,7 +146,7 @@ pub fn split(clips: &[Range<usize>], fraction: f64, seed: u64, min_clip_len: usi
 }
 
 /// Scrambles 64 bits (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-pub(super) fn splitmix64(seed: u64) -> u64 {
+pub(in crate::data) fn splitmix64(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -62,7 +62,7 @@ impl Zip {
         let entry = &entries[index];
         let reader = entry
             .open(file, *directory)
-            .map_err(|what| Error::data(path, format!("{}: {what}", entry.name), "export the file again"))?;
+            .map_err(|what| Error::data(path, format!("{}: {what}", entry.name), "export it again with numpy.savez"))?;
         Ok((entry.size, reader))
     }
 }
@@ -169,29 +169,34 @@ fn read_directory(file: &mut BufReader<File>) -> Result<(Vec<Entry>, u64), Strin
     if start.checked_add(size).is_none_or(|directory_end| directory_end > limit) || count > size / 46 {
         return Err("its zip directory does not fit into the file: the file is damaged".into());
     }
-    let directory = read_at(file, start, size)?;
-    let mut rest = &directory[..];
-    let entries = (0..count).map(|_| parse_entry(&mut rest)).collect::<Option<_>>();
+    // Entry by entry: a directory that is none ends at the first, however long it says it is.
+    file.seek(SeekFrom::Start(start)).map_err(text)?;
+    let mut directory = file.take(size);
+    let entries = (0..count).map(|_| parse_entry(&mut directory)).collect::<Option<_>>();
     Ok((entries.ok_or("its zip directory is damaged")?, start))
 }
 
-/// Takes one entry off the front of the directory; `None` when it is not one.
-fn parse_entry(rest: &mut &[u8]) -> Option<Entry> {
-    let fixed = take(rest, 46)?;
+/// Reads the next entry of the directory; `None` when it is none.
+fn parse_entry(directory: &mut impl Read) -> Option<Entry> {
+    let mut next = |length: u64| {
+        let mut bytes = vec![0; length as usize]; // a length of two bytes
+        directory.read_exact(&mut bytes).ok().map(|()| bytes)
+    };
+    let fixed = next(46)?;
     if !fixed.starts_with(b"PK\x01\x02") {
         return None;
     }
-    let name = take(rest, number(fixed, 28, 2))?;
-    let mut extra = take(rest, number(fixed, 30, 2))?;
-    take(rest, number(fixed, 32, 2))?; // the comment
+    let (name, extra) = (next(number(&fixed, 28, 2))?, next(number(&fixed, 30, 2))?);
+    next(number(&fixed, 32, 2))?; // the comment
+    let mut extra = &extra[..];
     let mut entry = Entry {
-        name: String::from_utf8_lossy(name).into_owned(),
-        flags: number(fixed, 8, 2) as u16,
-        method: number(fixed, 10, 2) as u16,
-        crc: number(fixed, 16, 4) as u32,
-        compressed: number(fixed, 20, 4),
-        size: number(fixed, 24, 4),
-        header: number(fixed, 42, 4),
+        name: String::from_utf8_lossy(&name).into_owned(),
+        flags: number(&fixed, 8, 2) as u16,
+        method: number(&fixed, 10, 2) as u16,
+        crc: number(&fixed, 16, 4) as u32,
+        compressed: number(&fixed, 20, 4),
+        size: number(&fixed, 24, 4),
+        header: number(&fixed, 42, 4),
     };
     // Extra fields: a kind and a length of two bytes each. Kind 1 (zip64) lists the numbers that need eight bytes.
     while extra.len() >= 4 {

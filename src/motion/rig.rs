@@ -14,6 +14,10 @@ pub const MOVING: f64 = 0.3;
 /// A toe is in contact within this of its floor, m, and when it is slower than this, m/s.
 const CONTACT_HEIGHT: f64 = 0.03;
 const CONTACT_SPEED: f64 = 0.2;
+/// Frames a second that motion has.
+const FPS: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
+/// Largest height or speed that is believed, feet.
+const FARTHEST: f64 = 1e9;
 /// The quantile of a toe's height that is its floor.
 const FLOOR_QUANTILE: f64 = 0.01;
 
@@ -71,6 +75,24 @@ impl Rig {
             skeleton.offsets = offsets(&skeleton.parents, frames);
             Rig::new(skeleton, DEFAULT_FPS, frames)
         })
+    }
+
+    /// What makes it no rig of frames of `frame_size` features, if anything does: its skeleton, see [`Skeleton::flaw`], or a number.
+    pub fn flaw(&self, frame_size: usize) -> Option<String> {
+        let joints = self.skeleton.len();
+        if let Some(flaw) = self.skeleton.flaw() {
+            return Some(flaw);
+        }
+        if super::features::joints(frame_size) != Some(joints) {
+            return Some(format!("{joints} joints, which {frame_size} features a frame are not of"));
+        }
+        if !FPS.contains(&self.fps) {
+            return Some(format!("fps is {}, expected {} to {}", self.fps, FPS.start(), FPS.end()));
+        }
+        let Speeds { median, q75, q95 } = self.speeds;
+        let measured = [median, q75, q95, self.hip_height].into_iter().chain(self.toe_floors);
+        let odd = measured.into_iter().find(|x| x.is_nan() || x.abs() > FARTHEST);
+        odd.map(|x| format!("a height or speed of {x} feet, expected at most {FARTHEST}"))
     }
 
     /// Measures floor, size and speed again, on these frames.

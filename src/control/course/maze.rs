@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::path::Path;
 
 /// Most walls; every joint is held against each of them.
-const MAX_WALLS: usize = 1024;
+pub const MAX_WALLS: usize = 1024;
 /// Smallest way across an arena, body units.
 const NARROWEST: f64 = 10.0;
 /// Largest, body units.

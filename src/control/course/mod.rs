@@ -14,6 +14,8 @@ use std::path::Path;
 
 /// Largest file that is read, bytes.
 const MAX_FILE: u64 = 16 << 20;
+/// Farthest coordinate of a file that is believed, body units.
+const FARTHEST: f64 = 1e6;
 /// Name of the course in a checkpoint.
 const TENSOR: &str = "task.course";
 
@@ -51,15 +53,24 @@ pub fn tensor(course: &[[f64; 2]]) -> Tensor<'_> {
     Tensor::f64(TENSOR, &[course.len(), 2], course.as_flattened())
 }
 
-/// The course that a checkpoint keeps, if any. Errors: it is none.
-pub fn kept(checkpoint: &Checkpoint, path: &Path) -> Result<Option<Vec<[f64; 2]>>> {
+/// The course of a task that a checkpoint keeps, if any. Errors: it is none.
+pub fn kept(checkpoint: &Checkpoint, path: &Path, task: Task) -> Result<Option<Vec<[f64; 2]>>> {
     let Some(tensor) = checkpoint.get(TENSOR) else {
         return Ok(None);
     };
     let points = tensor.shape.first().copied().unwrap_or_default();
-    let mut course = vec![[0.0; 2]; points];
-    checkpoint.copy(path, TENSOR, &[points, 2], course.as_flattened_mut())?;
-    Ok(Some(course))
+    let numbers: Vec<f64> = checkpoint.numbers(path, TENSOR, &[points, 2])?;
+    let near = numbers.iter().all(|x| x.abs() <= FARTHEST);
+    let counts = match task {
+        Task::Path => (1..=path::MAX_POINTS).contains(&points),
+        Task::Maze => (2..=2 * maze::MAX_WALLS).contains(&points) && points.is_multiple_of(2),
+        _ => points == 0,
+    };
+    if !(near && counts) {
+        let what = format!("its course of {points} points is none of task {}", task.name());
+        return Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"));
+    }
+    Ok(Some(numbers.as_chunks().0.to_vec()))
 }
 
 /// The text of a file that somebody wrote. Errors: it cannot be read, is too large, or no text.

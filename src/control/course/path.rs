@@ -1,5 +1,5 @@
 //! Closed paths to follow: shapes by name, or the points of a CSV file; walked at equal distances.
-use super::read;
+use super::{FARTHEST, read};
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::f64::consts::TAU;
@@ -7,10 +7,8 @@ use std::path::Path;
 
 /// Points of a shape before it is paced.
 const FINE: usize = 1 << 14;
-/// Farthest coordinate of a file that is believed, body units.
-const FARTHEST: f64 = 1e6;
 /// Most points of a paced path.
-const MAX_POINTS: f64 = (1 << 20) as f64;
+pub const MAX_POINTS: usize = 1 << 20;
 
 /// A path that has a name; sizes are in body units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -129,7 +127,7 @@ pub fn paced(path: &[[f64; 2]], pace: f64) -> Result<Vec<[f64; 2]>> {
     let lengths: Vec<f64> = closed().map(|(a, b)| apart(*a, *b)).collect();
     let whole: f64 = lengths.iter().sum();
     let points = (whole / pace).round().max(1.0);
-    if points > MAX_POINTS {
+    if points > MAX_POINTS as f64 {
         let what = format!("--path-pace is {pace} a step: a path of {whole:.1} would have {points:.0} points");
         return Err(Error::Usage(format!("{what}, expected at most {MAX_POINTS}")));
     }

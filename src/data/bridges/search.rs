@@ -1,0 +1,534 @@
+//! The search for the frame that is most alike, among all of a set: exact, and near linear in the frames.
+//!
+//! Frames are points; a few directions in which they differ most give a lower bound of their distance. By these coordinates they lie
+//! in a tree of boxes, of which a search looks only into those that may hold a nearer frame than was found. Clips that are copies are
+//! searched from once, and equal frames are one point, so that copies and standing still cost no more than anything else.
+use nalgebra::DMatrix;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+/// Directions in which frames are compared first: those in which they differ most, the most telling first.
+const PROBED: usize = 32;
+/// Rounds of the search for them.
+const ROUNDS: usize = 4;
+/// Frames, spread over all, that they are found from.
+const SAMPLED: usize = 2000;
+/// Points of a leaf of the tree.
+const LEAF: usize = 64;
+/// Farthest coordinate. (Points that are moved to here are no farther apart than they were.)
+const FARTHEST: f32 = 1e9;
+/// Products that are summed at a time, for small rounding errors.
+const SUMMED: usize = 16;
+/// Parts that the clips of a thread are searched in.
+const PARTS: usize = 8;
+/// Coordinates after which the distances of points are looked at before they are whole.
+const PART_OF_POINT: usize = 4;
+/// Numbers after which the distance of two frames is looked at before it is whole.
+const PART: usize = 64;
+
+/// Coordinates of a frame along the directions.
+type Point = [f32; PROBED];
+
+/// Where a clip is left, and where motion goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bridge {
+    /// The last frame before it.
+    pub from: usize,
+    /// The frame in whose stead it stands, and the clip of that.
+    pub to: usize,
+    /// That clip's number.
+    pub clip: usize,
+}
+
+/// What is searched.
+pub struct Field<'a> {
+    /// All frames, normalised, [N, F].
+    pub frames: &'a [f32],
+    /// F.
+    pub frame_size: usize,
+    /// The clips.
+    pub clips: &'a [Range<usize>],
+    /// A key of each clip that it shares with its copies and mirror images.
+    pub motions: &'a [u64],
+    /// A clip is left within so many frames before its last.
+    pub leave: usize,
+    /// Frames between the one that is gone to and its clip's end, at least; and in the same motion from where it comes.
+    pub arrive: usize,
+    /// Square distance below which frames are alike.
+    pub alike: f32,
+}
+
+/// The best found of a clip so far.
+#[derive(Clone, Copy)]
+struct Best {
+    square: f32,
+    bridge: Option<Bridge>,
+    /// Square distance of points beyond which frames are farther apart than `square`.
+    reach: f32,
+}
+
+/// A frame that a clip may be left after.
+#[derive(Clone, Copy)]
+struct Query {
+    /// Which of the clips that are searched from.
+    slot: usize,
+    /// The clip.
+    own: usize,
+    from: usize,
+}
+
+/// A box of points: a leaf, or two more boxes.
+struct Node {
+    low: Point,
+    high: Point,
+    below: Below,
+}
+
+enum Below {
+    Leaf(usize),
+    Nodes([usize; 2]),
+}
+
+/// Points side by side, coordinate by coordinate, and the number of each; places that are left over are infinitely far away. Its frames
+/// lie one after another in [`Search::rows`], from the first on.
+struct Leaf {
+    points: [[f32; LEAF]; PROBED],
+    numbers: [usize; LEAF],
+    first: usize,
+}
+
+/// A frame that can be gone to: every place where it occurs, as clip and frame, in order.
+type Places = [(usize, usize)];
+
+struct Search<'a> {
+    field: &'a Field<'a>,
+    points: Vec<Point>,
+    /// Places of each different frame one after another, and where those of each begin.
+    places: Vec<(usize, usize)>,
+    starts: Vec<usize>,
+    nodes: Vec<Node>,
+    leaves: Vec<Leaf>,
+    /// The frames that can be gone to, leaf by leaf.
+    rows: Vec<f32>,
+    /// What rounding makes of the distance of two points, at most.
+    slack: f32,
+}
+
+impl Field<'_> {
+    /// The bridge of each clip: of all pairs of frames that it may go over the nearest, of equally near ones the first. `done` is told
+    /// now and then which share of the work is done.
+    pub fn search(&self, threads: usize, mut done: impl FnMut(f64)) -> Vec<Option<Bridge>> {
+        let firsts = self.firsts();
+        let own: Vec<usize> = (0..firsts.len()).filter(|&clip| firsts[clip] == clip).collect();
+        let search = Search::new(self, &own, threads);
+        let mut found = vec![None; self.clips.len()];
+        let threads = threads.clamp(1, own.len().max(1));
+        let parts: Vec<&[usize]> = own.chunks(own.len().div_ceil(PARTS * threads).max(1)).collect();
+        let (next, (send, receive)) = (AtomicUsize::new(0), mpsc::channel());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let (send, search, next, parts) = (send.clone(), &search, &next, &parts);
+                scope.spawn(move || {
+                    while let Some(&part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let _ = send.send((part, search.bridges(part)));
+                    }
+                });
+            }
+            drop(send);
+            for (count, (part, bridges)) in receive.iter().enumerate() {
+                part.iter().zip(bridges).for_each(|(&clip, bridge)| found[clip] = bridge);
+                done((count + 1) as f64 / parts.len() as f64);
+            }
+        });
+        // A copy is as far into its clip.
+        let copied = |(clip, &first): (usize, &usize)| {
+            let shifted = |bridge: Bridge| Bridge {
+                from: bridge.from - self.clips[first].start + self.clips[clip].start,
+                ..bridge
+            };
+            found[first].map(shifted)
+        };
+        firsts.iter().enumerate().map(copied).collect()
+    }
+
+    /// The first clip that each is a copy of: itself, mostly.
+    fn firsts(&self) -> Vec<usize> {
+        let rows = |clip: usize| {
+            &self.frames[self.clips[clip].start * self.frame_size..self.clips[clip].end * self.frame_size]
+        };
+        let mut of_motion: HashMap<u64, Vec<usize>> = HashMap::new();
+        let first = |clip: usize| {
+            let others = of_motion.entry(self.motions[clip]).or_default();
+            let first = others.iter().copied().find(|&other| rows(other) == rows(clip));
+            first.unwrap_or_else(|| (others.push(clip), clip).1)
+        };
+        (0..self.clips.len()).map(first).collect()
+    }
+
+    fn frame(&self, index: usize) -> &[f32] {
+        &self.frames[index * self.frame_size..][..self.frame_size]
+    }
+
+    /// Whether a place is so near in the same motion that going there would be going nowhere.
+    fn is_near(&self, own: usize, from: usize, (clip, to): (usize, usize)) -> bool {
+        let since = |clip: usize, frame: usize| frame - self.clips[clip].start;
+        self.motions[clip] == self.motions[own] && since(clip, to).abs_diff(since(own, from)) < self.arrive
+    }
+}
+
+impl<'a> Search<'a> {
+    fn new(field: &'a Field, own: &[usize], threads: usize) -> Self {
+        let frames = field.frames.chunks_exact(field.frame_size);
+        let sampled: Vec<&[f32]> = field.clips.iter().cloned().flatten().map(|i| field.frame(i)).collect();
+        let sampled = sampled.iter().step_by(sampled.len().div_ceil(SAMPLED).max(1)).copied();
+        let sampled: Vec<&[f32]> = sampled.filter(|frame| frame.iter().all(|x| x.is_finite())).collect();
+        let directions = directions(&sampled, field.frame_size);
+        let mut points = vec![[0.0; PROBED]; frames.len()];
+        let share = points.len().div_ceil(threads).max(1);
+        std::thread::scope(|scope| {
+            for (points, frames) in points.chunks_mut(share).zip(field.frames.chunks(share * field.frame_size)) {
+                let directions = &directions;
+                scope.spawn(move || {
+                    for (point, frame) in points.iter_mut().zip(frames.chunks_exact(field.frame_size)) {
+                        *point = project(frame, directions);
+                    }
+                });
+            }
+        });
+        // A coordinate is a sum of sums of products, each rounded, of numbers that are together no longer than the longest frame.
+        let nothing = vec![0.0; field.frame_size];
+        let squares = frames.map(|frame| square_distance(frame, &nothing, f32::INFINITY));
+        let longest = squares.filter(|square| square.is_finite()).fold(0.0, f32::max).sqrt().min(FARTHEST);
+        let sums = (SUMMED + field.frame_size.div_ceil(SUMMED)) as f32;
+        let slack = 2.0 * (PROBED as f32).sqrt() * f32::EPSILON * sums * longest;
+
+        let targets = own.iter().flat_map(|&clip| {
+            let Range { start, end } = field.clips[clip];
+            (start..end.saturating_sub(field.arrive)).map(move |to| (clip, to))
+        });
+        let mut kinds: HashMap<[u32; PROBED], Vec<(usize, usize)>> = HashMap::new();
+        let mut count = 0;
+        let mut places: Vec<(usize, (usize, usize))> = Vec::new();
+        for (clip, to) in targets.filter(|&(_, to)| points[to].iter().all(|x| x.is_finite())) {
+            let new = (count, to);
+            let kind = match kinds.entry(points[to].map(f32::to_bits)) {
+                Entry::Vacant(none) => none.insert(vec![new])[0],
+                Entry::Occupied(mut alike) => {
+                    let equal = alike.get().iter().find(|(_, other)| field.frame(*other) == field.frame(to)).copied();
+                    equal.unwrap_or_else(|| (alike.get_mut().push(new), new).1)
+                }
+            };
+            count += usize::from(kind == new);
+            places.push((kind.0, (clip, to)));
+        }
+        drop(kinds);
+        places.sort_by_key(|(kind, _)| *kind); // stable: in order among equal frames
+        let starts = (0..=count).map(|kind| places.partition_point(|(other, _)| *other < kind)).collect();
+        let places = places.into_iter().map(|(_, place)| place).collect();
+        let (nodes, leaves, rows) = (Vec::new(), Vec::new(), Vec::with_capacity(count * field.frame_size));
+        let mut search = Search { field, points, places, starts, nodes, leaves, rows, slack };
+        let mut all: Vec<(Point, usize)> =
+            (0..count).map(|kind| (search.points[search.places_of(kind)[0].1], kind)).collect();
+        if !all.is_empty() {
+            search.grow(&mut all);
+        }
+        search
+    }
+
+    fn places_of(&self, kind: usize) -> &Places {
+        &self.places[self.starts[kind]..self.starts[kind + 1]]
+    }
+
+    /// The tree of these points: the number of its root.
+    fn grow(&mut self, points: &mut [(Point, usize)]) -> usize {
+        let (mut low, mut high) = ([f32::INFINITY; PROBED], [f32::NEG_INFINITY; PROBED]);
+        for (point, _) in points.iter() {
+            for (axis, &x) in point.iter().enumerate() {
+                (low[axis], high[axis]) = (low[axis].min(x), high[axis].max(x));
+            }
+        }
+        let below = if points.len() <= LEAF {
+            let mut leaf =
+                Leaf { points: [[f32::INFINITY; LEAF]; PROBED], numbers: [usize::MAX; LEAF], first: self.rows.len() };
+            for (i, (point, number)) in points.iter().enumerate() {
+                leaf.numbers[i] = *number;
+                self.rows.extend_from_slice(self.field.frame(self.places_of(*number)[0].1));
+                point.iter().enumerate().for_each(|(axis, &x)| leaf.points[axis][i] = x);
+            }
+            self.leaves.push(leaf);
+            Below::Leaf(self.leaves.len() - 1)
+        } else {
+            let width = |axis: &usize| high[*axis] - low[*axis];
+            let widest = (0..PROBED).max_by(|a, b| width(a).total_cmp(&width(b))).expect("there are some");
+            let middle = points.len() / 2;
+            points.select_nth_unstable_by(middle, |(a, _), (b, _)| a[widest].total_cmp(&b[widest]));
+            let (before, after) = points.split_at_mut(middle);
+            Below::Nodes([self.grow(before), self.grow(after)])
+        };
+        self.nodes.push(Node { low, high, below });
+        self.nodes.len() - 1
+    }
+
+    /// The bridges of some clips. Their last frames go through the tree together, so that what one is compared with is in a near cache
+    /// for the next.
+    fn bridges(&self, clips: &[usize]) -> Vec<Option<Bridge>> {
+        let mut best = vec![self.best(self.field.alike, None); clips.len()];
+        let Some(root) = self.nodes.len().checked_sub(1) else { return vec![None; clips.len()] };
+        let mut all = Vec::new();
+        for (slot, &own) in clips.iter().enumerate() {
+            let Range { start, end } = self.field.clips[own];
+            let last = end.saturating_sub(self.field.leave + 1).max(start)..end;
+            let last = last.filter(|&from| self.points[from].iter().all(|x| x.is_finite()));
+            all.extend(last.map(|from| Query { slot, own, from }));
+        }
+        // First only where each frame itself would be, so that what is found there leaves less to look into.
+        for only in [true, false] {
+            self.look(root, &all, only, &mut best);
+        }
+        best.into_iter().map(|best| best.bridge).collect()
+    }
+
+    fn best(&self, square: f32, bridge: Option<Bridge>) -> Best {
+        // What rounding makes of a sum of F squares.
+        let more = 1.0 + f32::EPSILON * self.field.frame_size as f32;
+        let reach = square.sqrt() * more + self.slack;
+        Best { square, bridge, reach: reach * reach * more }
+    }
+
+    /// Looks for nearer frames in the boxes within reach, the nearer box first, or `only` in that.
+    fn look(&self, node: usize, queries: &[Query], only: bool, best: &mut [Best]) {
+        let nodes = match self.nodes[node].below {
+            Below::Leaf(leaf) => {
+                return queries.iter().for_each(|query| self.compare(&self.leaves[leaf], query, &mut best[query.slot]));
+            }
+            Below::Nodes(nodes) => nodes,
+        };
+        // Those that are nearer to one box, and to the other; and how far those are from their farther box that have it in reach.
+        let (mut nearer, mut farther) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
+        for query in queries {
+            let squares = nodes.map(|node| self.nodes[node].square_distance(&self.points[query.from]));
+            let near = usize::from(squares[1] < squares[0]);
+            let reach = best[query.slot].reach;
+            if squares[near] <= reach {
+                nearer[near].push(*query);
+            }
+            if squares[1 - near] <= reach {
+                farther[1 - near].push((squares[1 - near], *query));
+            }
+        }
+        for (node, queries) in nodes.into_iter().zip(&nearer).filter(|(_, queries)| !queries.is_empty()) {
+            self.look(node, queries, only, best);
+        }
+        for (node, queries) in nodes.into_iter().zip(farther).filter(|_| !only) {
+            let still = queries.into_iter().filter(|(square, query)| *square <= best[query.slot].reach);
+            let still: Vec<Query> = still.map(|(_, query)| query).collect();
+            if !still.is_empty() {
+                self.look(node, &still, only, best);
+            }
+        }
+    }
+
+    fn compare(&self, leaf: &Leaf, query: &Query, best: &mut Best) {
+        let (point, reach) = (&self.points[query.from], best.reach);
+        let Some(squares) = leaf.square_distances(point, reach) else { return };
+        for (i, square) in squares.into_iter().enumerate() {
+            if square <= best.reach {
+                let row = &self.rows[leaf.first + i * self.field.frame_size..][..self.field.frame_size];
+                self.compare_one(row, leaf.numbers[i], query, best);
+            }
+        }
+    }
+
+    fn compare_one(&self, row: &[f32], kind: usize, query: &Query, best: &mut Best) {
+        let (field, &Query { own, from, .. }) = (self.field, query);
+        let square = square_distance(field.frame(from), row, best.square);
+        if square > best.square || square.is_nan() {
+            return;
+        }
+        // The order of the definition: by frame that is left, then by clip and frame that is gone to.
+        let earlier =
+            |(clip, to): (usize, usize)| best.bridge.is_some_and(|b| (from, clip, to) < (b.from, b.clip, b.to));
+        let places = self.places_of(kind);
+        let Some(&(clip, to)) = places.iter().find(|&&place| !field.is_near(own, from, place)) else { return };
+        if square < best.square || earlier((clip, to)) {
+            *best = self.best(square, Some(Bridge { from, to, clip }));
+        }
+    }
+}
+
+impl Leaf {
+    /// The squared distances of a point from all of the leaf, unless all are beyond reach.
+    fn square_distances(&self, point: &Point, reach: f32) -> Option<[f32; LEAF]> {
+        let mut squares = [0f32; LEAF];
+        let (parts, coordinates) = (self.points.as_chunks::<PART_OF_POINT>().0, point.as_chunks::<PART_OF_POINT>().0);
+        for (axes, coordinates) in parts.iter().zip(coordinates) {
+            for (places, x) in axes.iter().zip(coordinates) {
+                for (square, place) in squares.iter_mut().zip(places) {
+                    *square += (place - x) * (place - x);
+                }
+            }
+            if !squares.iter().fold(false, |any, &square| any | (square <= reach)) {
+                return None;
+            }
+        }
+        Some(squares)
+    }
+}
+
+impl Node {
+    /// The squared distance of a point from the box.
+    fn square_distance(&self, point: &Point) -> f32 {
+        let mut sums = [0f32; 8];
+        let larger = |a: f32, b: f32| if a > b { a } else { b };
+        let [low, high, point] = [&self.low, &self.high, point].map(|point| point.as_chunks::<8>().0);
+        for ((low, high), point) in low.iter().zip(high).zip(point) {
+            for (sum, ((low, high), x)) in sums.iter_mut().zip(low.iter().zip(high).zip(point)) {
+                let off = larger(larger(low - x, x - high), 0.0);
+                *sum += off * off;
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+/// About the directions in which frames of F features, with a mean near 0, differ most: of unit length and at right angles, the most
+/// telling first, [F, PROBED]; zeros where there are fewer. (By orthogonal iteration: they need not be exact, as what they are used
+/// for holds for any such directions.)
+fn directions(frames: &[&[f32]], frame_size: usize) -> Vec<Point> {
+    let count = PROBED.min(frames.len()).min(frame_size);
+    let mut all = vec![[0.0; PROBED]; frame_size];
+    if count == 0 {
+        return all;
+    }
+    let rows = DMatrix::from_fn(frames.len(), frame_size, |i, j| f64::from(frames[i][j]));
+    let mut basis = DMatrix::from_fn(frame_size, count, |j, i| rows[(i * frames.len() / count, j)]);
+    for _ in 0..ROUNDS {
+        basis = rows.tr_mul(&(&rows * basis)).qr().q();
+    }
+    for (i, direction) in basis.column_iter().enumerate().filter(|(_, d)| d.iter().all(|x| x.is_finite())) {
+        all.iter_mut().zip(direction.iter()).for_each(|(all, &x)| all[i] = x as f32);
+    }
+    all
+}
+
+/// How far a frame goes in each direction.
+fn project(frame: &[f32], directions: &[Point]) -> Point {
+    let mut point = [0f32; PROBED];
+    for (frame, directions) in frame.chunks(SUMMED).zip(directions.chunks(SUMMED)) {
+        let mut sums = [0f32; PROBED];
+        for (x, direction) in frame.iter().zip(directions) {
+            (0..PROBED).for_each(|i| sums[i] += x * direction[i]);
+        }
+        (0..PROBED).for_each(|i| point[i] += sums[i]);
+    }
+    point.map(|x| x.clamp(-FARTHEST, FARTHEST))
+}
+
+/// The squared distance of two frames; where it is more than `most`, that or anything between the two.
+pub fn square_distance(a: &[f32], b: &[f32], most: f32) -> f32 {
+    // As many sums as there are in a register, so that the compiler takes one.
+    let mut sums = [0f32; 4];
+    let (fours, rest) = a.as_chunks::<4>();
+    let (others, other_rest) = b.as_chunks::<4>();
+    for (fours, others) in fours.chunks(PART / 4).zip(others.chunks(PART / 4)) {
+        for (a, b) in fours.iter().zip(others) {
+            (0..4).for_each(|i| sums[i] += (a[i] - b[i]) * (a[i] - b[i]));
+        }
+        let so_far = sums.iter().sum::<f32>();
+        if so_far > most {
+            return so_far;
+        }
+    }
+    sums.iter().sum::<f32>() + rest.iter().zip(other_rest).map(|(a, b)| (a - b) * (a - b)).sum::<f32>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::philox::{Purpose, Stream};
+
+    /// The definition: every pair, one after another.
+    fn one_by_one(field: &Field) -> Vec<Option<Bridge>> {
+        let of = |own: usize| {
+            let (mut bridge, mut least, clip) = (None, field.alike, &field.clips[own]);
+            for from in clip.end.saturating_sub(field.leave + 1).max(clip.start)..clip.end {
+                for (clip, other) in field.clips.iter().enumerate() {
+                    for to in other.start..other.end.saturating_sub(field.arrive) {
+                        let square = square_distance(field.frame(from), field.frame(to), f32::INFINITY);
+                        if square < least && !field.is_near(own, from, (clip, to)) {
+                            (least, bridge) = (square, Some(Bridge { from, to, clip }));
+                        }
+                    }
+                }
+            }
+            bridge
+        };
+        (0..field.clips.len()).map(of).collect()
+    }
+
+    /// Clips of `lengths` frames of `values` different numbers, of which many a one is a copy of another.
+    fn drawn(seed: u64, lengths: &[usize], frame_size: usize, values: f64) -> (Vec<f32>, Vec<Range<usize>>, Vec<u64>) {
+        let stream = Stream::new(seed, Purpose::Check, 0);
+        let (mut frames, mut clips, mut motions): (Vec<f32>, Vec<Range<usize>>, Vec<u64>) = Default::default();
+        for (clip, &length) in lengths.iter().enumerate() {
+            let start = frames.len() / frame_size;
+            let copied = (clip % 3 == 2).then(|| clips[(stream.uniform(clip) * clip as f64) as usize].clone());
+            let drawn = |i: usize| (stream.uniform(1000 + frames.len() + i) * values).floor() as f32;
+            let rows: Vec<f32> = match copied {
+                Some(clip) => frames[clip.start * frame_size..clip.end * frame_size].to_vec(),
+                None => (0..length * frame_size).map(drawn).collect(),
+            };
+            // Clips as long are one motion now and then, though they differ: mirror images are.
+            motions.push((rows.len() as u64) << 1 | u64::from(stream.uniform(500 + clip) < 0.5));
+            frames.extend(rows);
+            clips.push(start..frames.len() / frame_size);
+        }
+        (frames, clips, motions)
+    }
+
+    #[test]
+    fn a_search_finds_what_looking_at_every_pair_finds() {
+        let mut found = [0; 2];
+        for seed in 0..60 {
+            let lengths: Vec<usize> = (0..12).map(|i| [40, 1, 25, 60, 7, 90][(i + seed as usize) % 6]).collect();
+            let (frame_size, values) = [(3, 2.0), (7, 3.0), (70, 2.0), (40, 1.0), (2, 1e4)][seed as usize % 5];
+            let (frames, clips, motions) = drawn(seed, &lengths, frame_size, values);
+            let (clips, motions) = (&clips[..], &motions[..]);
+            let alike = 0.4 * frame_size as f32 * (values as f32 * values as f32).min(9.0);
+            let field = Field { frames: &frames, frame_size, clips, motions, leave: 5, arrive: 7, alike };
+            let bridges = field.search(1 + seed as usize % 3, |_| ());
+            assert_eq!(bridges, one_by_one(&field), "seed {seed}");
+            bridges.iter().for_each(|bridge| found[usize::from(bridge.is_some())] += 1);
+        }
+        assert!(found.iter().all(|&count| count > 50), "{found:?}");
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_or_huge_are_compared_as_ever() {
+        let (mut frames, clips, motions) = drawn(3, &[50; 9], 5, 40.0);
+        for (place, x) in [(11, f32::NAN), (700, f32::INFINITY), (1001, f32::MAX), (1301, -1e30), (1806, 1e30)] {
+            frames[place] = x;
+        }
+        let field =
+            Field { frames: &frames, frame_size: 5, clips: &clips, motions: &motions, leave: 5, arrive: 7, alike: 1e3 };
+        assert_eq!(field.search(2, |_| ()), one_by_one(&field));
+    }
+
+    #[test]
+    fn copies_and_standing_still_are_no_more_to_look_at() {
+        let (frame_size, count) = (4, 400);
+        let still: Vec<f32> = [0.5; 4].repeat(count * 50);
+        let clips: Vec<Range<usize>> = (0..count).map(|clip| clip * 50..(clip + 1) * 50 - clip % 9).collect();
+        let motions: Vec<u64> = clips.iter().map(|clip| clip.len() as u64).collect();
+        let field =
+            Field { frames: &still, frame_size, clips: &clips, motions: &motions, leave: 5, arrive: 7, alike: 1.0 };
+        let own: Vec<usize> = (0..count).filter(|&clip| field.firsts()[clip] == clip).collect();
+        assert_eq!(own.len(), 9, "clips of nine lengths");
+        let search = Search::new(&field, &own, 1);
+        assert_eq!((search.leaves.len(), search.rows.len()), (1, frame_size), "one point for all equal frames");
+        assert_eq!(field.search(2, |_| ()), one_by_one(&field));
+    }
+}
