@@ -10,7 +10,7 @@ use crate::layout::Layout;
 use crate::motion::{Rig, Root};
 use crate::real::Real;
 use crate::run::{atomic, crc32c};
-use crate::{Error, Result, files};
+use crate::{Error, Result, files, memory};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
@@ -288,6 +288,9 @@ impl Checkpoint<'_> {
         read(&mut header)?;
         let metadata = parse_header(&header, file_len - 8 - header_len).map_err(damaged)?;
         let json = own_metadata(&metadata);
+        memory::require(metadata.data_len() as u64, |words| {
+            Error::checkpoint(path, format!("its tensors take {words}"), "use a machine with more memory")
+        })?;
         let stamp = header.get_mut(PREFIX.len()..PREFIX.len() + CHECKSUM_LEN);
         let stamp = stamp.map(|digits| (digits.to_vec(), digits.fill(b'0')).0);
         let mut crc = crc32c::extend(crc32c::crc32c(&length), &header);

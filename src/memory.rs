@@ -2,23 +2,21 @@
 use crate::{Error, Result, files};
 use std::path::{Path, PathBuf};
 
-/// Bytes that can still be had: what the machine has free, or less where a control group or a limit of the process (`ulimit -v`) says
-/// so. `None` where the system does not tell.
+/// Bytes that can still be had: what the machine has free, swap included, or less where a control
+/// group or a limit of the process (`ulimit -v`) says so. `None` where the system does not tell.
 pub fn available() -> Option<u64> {
     let system = |name: &str| text(&Path::new("/proc").join(name));
     let (status, limits, groups) = (system("self/status"), system("self/limits"), system("self/cgroup"));
-    let machine = line(&system("meminfo"), "MemAvailable:").map(|kib| kib << 10);
+    let meminfo = system("meminfo");
+    let swap = line(&meminfo, "SwapFree:").unwrap_or(0);
+    let machine = line(&meminfo, "MemAvailable:").map(|kib| (kib + swap) << 10);
     let limit =
         line(&limits, "Max address space").map(|most| most.saturating_sub(line(&status, "VmSize:").unwrap_or(0) << 10));
     [machine, limit, free_in_groups(&groups, Path::new("/sys/fs/cgroup"))].into_iter().flatten().min()
 }
 
-/// Bytes that this process holds.
-pub fn held() -> u64 {
-    line(&text(Path::new("/proc/self/status")), "VmRSS:").unwrap_or(0) << 10
-}
-
-/// Refuses what takes more memory than can be had: `refuse` makes an error of words such as "4.1 GB of memory, and 2.0 GB are free".
+/// Refuses what takes more memory than can be had: `refuse` makes an error of words such as
+/// "4.1 GB of memory, and 2.0 GB are free".
 pub fn require(bytes: u64, refuse: impl FnOnce(String) -> Error) -> Result<()> {
     match available() {
         Some(free) if bytes > free => Err(refuse(format!("{} of memory, and {} are free", said(bytes), said(free)))),
@@ -47,13 +45,14 @@ fn line(text: &str, words: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(words))?.split_whitespace().next()?.parse().ok()
 }
 
-/// What is free in the control groups, and those above them, that `/proc/self/cgroup` lists, where they have a bound. Both versions
-/// are mounted below `root`. What files take in the page cache can be had.
+/// Bytes free in the control groups, and in those above them, that `/proc/self/cgroup` lists, where
+/// they have a bound. Both versions are mounted below `root`. The page cache of files can be had.
 fn free_in_groups(groups: &str, root: &Path) -> Option<u64> {
-    let free = |folder: &Path, most: &str, used: &str, files: &str| {
+    let free = |folder: &Path, [most, used]: [&str; 2], files: [&str; 2]| {
         let number = |name: &str| text(&folder.join(name)).trim().parse::<u64>().ok();
         let stat = text(&folder.join("memory.stat"));
-        let used = number(used)?.saturating_sub(line(&stat, files).unwrap_or(0));
+        let cached = files.iter().filter_map(|name| line(&stat, name)).sum();
+        let used = number(used)?.saturating_sub(cached);
         Some(number(most)?.saturating_sub(used))
     };
     let within = |group: &str, mount: PathBuf| {
@@ -63,13 +62,17 @@ fn free_in_groups(groups: &str, root: &Path) -> Option<u64> {
     let all = groups.lines().flat_map(|group| {
         let mut parts = group.splitn(3, ':').skip(1);
         let (kinds, path) = (parts.next().unwrap_or(""), parts.next().unwrap_or("/"));
-        let (mount, names) = match kinds {
-            "" => (root.to_owned(), ["memory.max", "memory.current", "inactive_file"]),
-            _ => (root.join("memory"), ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"]),
+        let (mount, names, files) = match kinds {
+            "" => (root.to_owned(), ["memory.max", "memory.current"], ["inactive_file", "active_file"]),
+            _ => (
+                root.join("memory"),
+                ["memory.limit_in_bytes", "memory.usage_in_bytes"],
+                ["total_inactive_file", "total_active_file"],
+            ),
         };
         let of_memory = kinds.is_empty() || kinds.split(',').any(|kind| kind == "memory");
         let folders = if of_memory { within(path, mount) } else { Vec::new() };
-        folders.into_iter().filter_map(move |folder| free(&folder, names[0], names[1], names[2]))
+        folders.into_iter().filter_map(move |folder| free(&folder, names, files))
     });
     all.min()
 }
@@ -92,7 +95,11 @@ mod tests {
         assert_eq!(free_in_groups("0::/a/b\n", root.path()), None);
         put(
             "a",
-            &[("memory.max", "1000\n"), ("memory.current", "900\n"), ("memory.stat", "anon 1\ninactive_file 300\n")],
+            &[
+                ("memory.max", "1000\n"),
+                ("memory.current", "900\n"),
+                ("memory.stat", "anon 1\ninactive_file 200\nactive_file 100\n"),
+            ],
         );
         assert_eq!(free_in_groups("0::/a/b\n", root.path()), Some(400));
         put("memory/c", &[("memory.limit_in_bytes", "50"), ("memory.usage_in_bytes", "20")]);

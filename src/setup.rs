@@ -5,7 +5,7 @@ use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
 use crate::clips::{Clips, Shown};
 use crate::config::{Config, KlWeight, MAX_MATRIX, ModelConfig};
-use crate::data::bridges::{Bridged, Means};
+use crate::data::bridges::{self, Bridged, Means};
 use crate::data::normalize::Statistics;
 use crate::data::windows::{self, Split};
 use crate::data::{Dataset, synth};
@@ -16,7 +16,7 @@ use crate::motion::{Rig, Root};
 use crate::ops::kl_weight::Rule;
 use crate::state::{self, State};
 use crate::step::{StepOptions, TrainStep, initialize};
-use crate::{Error, Result, foreign, trained};
+use crate::{Error, Result, foreign, memory, trained};
 use std::path::{Path, PathBuf};
 
 /// Seed of the built-in set.
@@ -88,7 +88,7 @@ impl<'a> Setup<'a> {
         Setup::on(config, backend, start, read_data, &|_| ())
     }
 
-    /// The same, with the data as `read` reads it; `say` is told what takes long.
+    /// As [`Setup::new`], with the data as `read` reads it; `say` is told what takes long.
     pub fn on(
         config: &'a Config,
         backend: &'a dyn Backend,
@@ -122,6 +122,7 @@ impl<'a> Setup<'a> {
         if let (true, Start::Resume(_), Some((Checkpoint { meta: Some(meta), .. }, _))) = (c.mirror, start, &given) {
             set.rig = meta.rig.clone(); // what the file says of left and right may have changed
         }
+        require_room(c, &set, &source)?;
         let mut notes = Vec::new();
         if c.mirror {
             notes.extend(set.mirror_if_named());
@@ -141,6 +142,11 @@ impl<'a> Setup<'a> {
         });
         let means = Means { threads: backend.threads(), beside: c.data.first().map(PathBuf::as_path), say };
         let mut bridged = Bridged::new(&set, &split.train, c.bridge_clips, &statistics.std, span, means);
+        let frames = set.num_frames() + bridged.frames.len() / set.frame_size;
+        if u32::try_from(frames).is_err() {
+            let what = format!("{frames} frames with mirror images and bridges, expected at most {}", u32::MAX);
+            return Err(Error::data(&source, what, "train on fewer files"));
+        }
         let windows = windows::training_starts(&source, &bridged.stretches(), &split.validation, span, c.batch_size)?;
         let minibatches = windows.len() / c.batch_size;
         if minibatches * c.rollout > MAX_MATRIX {
@@ -176,7 +182,7 @@ impl<'a> Setup<'a> {
 
         let mut arena = Arena::default();
         let parameters = Parameters::updated(&mut arena, layout);
-        let data = arena.mat(set.num_frames() + bridged.frames.len() / set.frame_size, set.frame_size);
+        let data = arena.mat(frames, set.frame_size);
         let options = StepOptions {
             model: &model,
             batch: c.batch_size,
@@ -258,6 +264,17 @@ pub fn read_data(files: &[PathBuf]) -> Result<(Dataset, PathBuf)> {
 
 fn json(config: &Config) -> serde_json::Value {
     serde_json::to_value(config).expect("a configuration is plain data")
+}
+
+/// Refuses data of which memory does not hold the mirror images, or the search for bridges.
+pub fn require_room(c: &Config, set: &Dataset, source: &Path) -> Result<()> {
+    let given = size_of_val(&set.frames[..]) as u64;
+    let (images, all) = if c.mirror { (given, 2 * given) } else { (0, given) };
+    let search = if c.bridge_clips { bridges::bytes(all, set.frame_size) } else { 0 };
+    memory::require(images + search, |words| {
+        let mend = "train on fewer files, or with --mirror false or --bridge-clips false";
+        Error::data(source, format!("its mirror images and bridges take {words}"), mend)
+    })
 }
 
 /// The configuration that a checkpoint of a Motion VAE carries. Errors: it is a controller, or carries none that can be read.

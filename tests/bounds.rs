@@ -244,3 +244,28 @@ fn a_sparse_file_takes_no_memory_before_it_is_refused() {
     let output = confined(root.path(), 300 << 10, "data check sparse.npz");
     assert!(refusal(&output, 4).contains("zip directory is damaged"));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_checkpoint_that_memory_does_not_hold_is_refused_before_it_is_read() {
+    use std::io::Write;
+    let root = tempfile::tempdir().unwrap();
+    let bytes = 1u64 << 40;
+    let header = format!("{{\"w\":{{\"dtype\":\"F32\",\"shape\":[{}],\"data_offsets\":[0,{bytes}]}}}}", bytes / 4);
+    let mut file = fs::File::create(root.path().join("sparse.safetensors")).unwrap();
+    file.write_all(&[&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()).unwrap();
+    file.set_len(8 + header.len() as u64 + bytes).unwrap();
+    let text = refusal(&program(root.path(), &["info", "sparse.safetensors"]), 4);
+    assert!(text.contains("its tensors take 1.1 TB of memory"), "{text}");
+}
+
+#[test]
+fn numbers_that_are_no_body_are_trained_on_without_a_rig() {
+    let root = tempfile::tempdir().unwrap();
+    let mut set = synth::locomotion_in_clips(240, 80, 3);
+    set.frames.iter_mut().for_each(|x| *x *= 1e9);
+    set.rig = None;
+    let path = root.path().join("numbers.npz");
+    npz::write(&path, &set).unwrap();
+    assert!(npz::read(&path).unwrap().rig.is_none());
+}

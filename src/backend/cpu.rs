@@ -5,8 +5,7 @@ use super::{Backend, Buffer};
 use crate::arena::ALIGN;
 use crate::plan::Call;
 use crate::{Error, Result, memory};
-use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::alloc::{Layout, alloc, dealloc};
 
 /// Runs calls on this machine's cores.
 pub struct Cpu {
@@ -21,9 +20,6 @@ impl Cpu {
     }
 }
 
-/// Bytes of all blocks; few of them may have been touched, and so be held, yet.
-static PROMISED: AtomicU64 = AtomicU64::new(0);
-
 /// Aligned memory that frees itself.
 struct Block {
     address: *mut u8,
@@ -35,7 +31,6 @@ unsafe impl Send for Block {}
 
 impl Drop for Block {
     fn drop(&mut self) {
-        PROMISED.fetch_sub(self.layout.size() as u64, Ordering::Relaxed);
         // SAFETY: allocated with this layout in `alloc`.
         unsafe { dealloc(self.address, self.layout) }
     }
@@ -55,17 +50,17 @@ impl Backend for Cpu {
         let short =
             || Error::Device(format!("cpu: cannot allocate {bytes} bytes; use a smaller model, batch or data set"));
         let layout = Layout::from_size_align(bytes.max(1), ALIGN).map_err(|_| short())?;
-        let promised = PROMISED.load(Ordering::Relaxed);
-        let untouched = promised.saturating_sub(memory::held());
-        memory::require(untouched + layout.size() as u64, |words| {
+        memory::require(layout.size() as u64, |words| {
             Error::Usage(format!("this takes {words}; use a smaller model, batch or data set"))
         })?;
         // SAFETY: the layout has a size above zero.
-        let address = unsafe { alloc_zeroed(layout) };
+        let address = unsafe { alloc(layout) };
         if address.is_null() {
             return Err(short());
         }
-        PROMISED.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // Written at once: memory that no one has written to yet still counts as free.
+        // SAFETY: as many bytes as were had.
+        unsafe { address.write_bytes(0, layout.size()) };
         Ok(Buffer { address: address as usize, bytes, _owner: Box::new(Block { address, layout }) })
     }
 

@@ -1,6 +1,6 @@
 //! `mvae-fast generate --controller`: motion that a policy steers, as files.
 use super::control::{Trained, controller, few_enough};
-use super::generate::{GenerateArgs, holds, there_is_room};
+use super::generate::{GenerateArgs, frame_bytes, holds, there_is_room};
 use super::output::Output;
 use super::print;
 use crate::control::play::{Performance, Play, record};
@@ -33,8 +33,7 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     let begun = Instant::now();
     let steps = frames.div_ceil(config.frame_skip);
     let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, steps + 1, args.seed))?;
-    let model = play.material.decoder.model();
-    there_is_room(characters, frames, model.frame_size + model.latent_size)?;
+    there_is_room(characters, frames, frame_bytes(play.material.decoder.model()))?;
     let mut all = record(&play.stage, &mut play.memory, frames)?;
     let seconds = begun.elapsed().as_secs_f64();
     all.retain(|one| !one.roots.is_empty());

@@ -5,6 +5,7 @@ use super::controlled;
 use super::export::find_clip;
 use super::output::Output;
 use super::{print, trained};
+use crate::config::ModelConfig;
 use crate::data::npz::Extra;
 use crate::data::{Dataset, counted, npz, windows};
 use crate::generate::{Latents, Motion, Step, frames_to_encode, stream};
@@ -49,9 +50,14 @@ pub(super) fn holds(characters: usize, frames: usize, frame_size: usize) -> Resu
     Ok(())
 }
 
-/// Refuses motion that memory does not hold twice, once while it is made and once as it is written: frames of so many numbers.
-pub(super) fn there_is_room(characters: usize, frames: usize, numbers: usize) -> Result<()> {
-    let bytes = 2 * size_of::<f32>() as u64 * characters as u64 * frames as u64 * numbers as u64;
+/// Bytes of a frame that is held twice: once while it is made, once as it is written.
+pub(super) fn frame_bytes(model: &ModelConfig) -> usize {
+    2 * size_of::<f32>() * (model.frame_size + model.latent_size)
+}
+
+/// Refuses motion whose frames, of so many bytes each, memory does not hold.
+pub(super) fn there_is_room(characters: usize, frames: usize, bytes: usize) -> Result<()> {
+    let bytes = characters as u64 * frames as u64 * bytes as u64;
     memory::require(bytes, |words| {
         let said = format!("{characters} characters of {frames} frames take {words}");
         Error::Usage(format!("{said}; take fewer --characters or --frames, with several --seed"))
@@ -125,8 +131,12 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     let rig = trained.meta.rig.as_ref().or(source.set.rig.as_ref());
     let given = args.latents.as_deref().map(|file| Given::read(file, trained.model().latent_size)).transpose()?;
     let plan = Plan::new(args, &trained, &source, given.as_ref())?;
-    there_is_room(plan.starts.len(), plan.frames, trained.model().frame_size + trained.model().latent_size)?;
     let output = Output::new(args.output.as_deref(), run, rig.is_some(), plan.starts.len())?;
+    let bytes = match rig.filter(|_| output.takes_tracks()) {
+        Some(rig) => Track::frame_bytes(rig),
+        None => frame_bytes(trained.model()),
+    };
+    there_is_room(plan.starts.len(), plan.frames, bytes)?;
     let backend = args.compute.open()?;
 
     let begun = Instant::now();

@@ -23,6 +23,7 @@ use crate::data::bridges::Means;
 use crate::data::{check, counted, npz, synth};
 use crate::progress::say;
 use crate::run::folder::RunFolder;
+use crate::setup::require_room;
 use crate::shown::shown;
 use crate::trained::Trained;
 use crate::{Error, Result, memory};
@@ -505,7 +506,9 @@ fn data_check(files: &[PathBuf], keys: &CheckKeys, json: bool) -> Result<()> {
     let (mut printed, mut unready) = (Ok(()), Vec::new());
     for file in files {
         let means = Means { beside: Some(file), say: &|line| say(&line), ..Means::quiet() };
-        let report = check::check_by(&npz::read_lenient(file)?, &config, means);
+        let set = npz::read_lenient(file)?;
+        require_room(&config, &set, file)?;
+        let report = check::check_by(&set, &config, means);
         let text = match json {
             true => format!("{}\n", serde_json::json!({ "file": file, "report": report })),
             false => format!("{}\n{report}\n", file.display()),

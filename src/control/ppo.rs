@@ -3,6 +3,7 @@ use super::policy::Perceptron;
 use crate::Result;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::Memory;
+use crate::config::MAX_MATRIX;
 use crate::layout::Parameters;
 use crate::ops::adam::{self, Adam};
 use crate::ops::advantage::{self, Advantage, OUTCOME};
@@ -221,7 +222,7 @@ fn estimate<T: Real>(
 ) -> Result<Plan> {
     let mut plan = Plan::default();
     let all = values.rows();
-    let rows = CRITIC_ROWS.min(all);
+    let rows = CRITIC_ROWS.min(all).min((MAX_MATRIX / rollout.observations.cols()).max(1));
     let piece = arena.mat(rows, rollout.observations.cols());
     for (rows, pieces) in [(rows, all / rows), (all % rows, 1)].into_iter().filter(|(rows, _)| *rows > 0) {
         let critic = Perceptron::critic(arena, parameters, Var::constant(piece.rows_at(0, rows)), false)?;

@@ -134,7 +134,9 @@ impl<'a> Npy<'a> {
     ) -> Result<R> {
         let Npy { name, descr, fortran_order, shape, body } = self;
         let numbers = shape.iter().product::<usize>() as u64;
-        let bytes = numbers.saturating_mul(element_size(&descr).unwrap_or(0) + size_of::<f32>() as u64);
+        // Numbers of another type or order are copied as f32.
+        let copy = if fortran_order || !descr.ends_with("f4") { size_of::<f32>() as u64 } else { 0 };
+        let bytes = numbers.saturating_mul(element_size(&descr).unwrap_or(0) + copy);
         memory::require(bytes, |words| {
             Error::data(path, format!("{name} takes {words}"), "split the file, or leave out other programs")
         })?;

@@ -68,16 +68,18 @@ impl Rig {
         rig
     }
 
-    /// The rig of frames without any description: the reference's when they have 267 features.
+    /// The rig of frames without any description: the reference's when they have 267 features that
+    /// can be a body's.
     pub fn bare(frame_size: usize, frames: &[f32]) -> Option<Self> {
         let mut skeleton = reference::skeleton();
-        (joints(frame_size)? == skeleton.len()).then(|| {
-            skeleton.offsets = offsets(&skeleton.parents, frames);
-            Rig::new(skeleton, DEFAULT_FPS, frames)
-        })
+        (joints(frame_size)? == skeleton.len()).then_some(())?;
+        skeleton.offsets = offsets(&skeleton.parents, frames);
+        let rig = Rig::new(skeleton, DEFAULT_FPS, frames);
+        rig.flaw(frame_size).is_none().then_some(rig)
     }
 
-    /// What makes it no rig of frames of `frame_size` features, if anything does: its skeleton, see [`Skeleton::flaw`], or a number.
+    /// What makes it no rig of frames of `frame_size` features, if anything does: its skeleton, see
+    /// [`Skeleton::flaw`], or a number.
     pub fn flaw(&self, frame_size: usize) -> Option<String> {
         let joints = self.skeleton.len();
         if let Some(flaw) = self.skeleton.flaw() {

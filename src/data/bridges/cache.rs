@@ -13,10 +13,9 @@ use std::path::{Path, PathBuf};
 pub const ENDING: &str = ".bridges";
 /// Changes whenever a search may find something else.
 const VERSION: u64 = 1;
-/// Searches of other clips or scales that are kept with the last one, for runs of other seeds.
-const KEPT: usize = 16;
-/// Longest file that is read, bytes.
-const MAX_FILE: u64 = 64 << 20;
+/// Longest file, bytes: searches of other clips or scales, for runs of other seeds, are kept as far
+/// as they fit into it.
+const MAX_FILE: u64 = 16 << 20;
 
 /// Where the bridges of some clips are kept, and by which key.
 pub struct Cache {
@@ -72,8 +71,14 @@ impl Cache {
         entries.retain(|entry| entry.key != self.name());
         let bridges = bridges.iter().map(|bridge| bridge.map(|Bridge { from, to, clip }| [from, to, clip])).collect();
         entries.push_front(Entry { key: self.name(), bridges });
-        entries.truncate(KEPT);
-        let json = serde_json::to_string(&entries).expect("entries are plain data");
+        let mut room = MAX_FILE - 32; // for the checksum and brackets
+        let of = |entry: &Entry| serde_json::to_string(entry).expect("entries are plain data");
+        let fits = |json: &String| {
+            room = room.saturating_sub(json.len() as u64 + 1);
+            room > 0
+        };
+        let kept: Vec<String> = entries.iter().map(of).take_while(fits).collect();
+        let json = format!("[{}]", kept.join(","));
         let _ = atomic::write(&self.path, format!("{:08x}\n{json}\n", crc32c::crc32c(json.as_bytes())).as_bytes());
     }
 

@@ -29,6 +29,9 @@ const PART_OF_POINT: usize = 4;
 /// Numbers after which the distance of two frames is looked at before it is whole.
 const PART: usize = 64;
 
+/// Bytes of a frame's points, places and share of the tree and its making, at most.
+pub const FRAME_BYTES: u64 = 1100;
+
 /// Coordinates of a frame along the directions.
 type Point = [f32; PROBED];
 
@@ -121,6 +124,7 @@ impl Field<'_> {
     /// The bridge of each clip: of all pairs of frames that it may go over the nearest, of equally near ones the first. `done` is told
     /// now and then which share of the work is done.
     pub fn search(&self, threads: usize, mut done: impl FnMut(f64)) -> Vec<Option<Bridge>> {
+        let threads = threads.max(1);
         let firsts = self.firsts();
         let own: Vec<usize> = (0..firsts.len()).filter(|&clip| firsts[clip] == clip).collect();
         let search = Search::new(self, &own, threads);
@@ -199,9 +203,8 @@ impl<'a> Search<'a> {
             }
         });
         // A coordinate is a sum of sums of products, each rounded, of numbers that are together no longer than the longest frame.
-        let nothing = vec![0.0; field.frame_size];
-        let squares = frames.map(|frame| square_distance(frame, &nothing, f32::INFINITY));
-        let longest = squares.filter(|square| square.is_finite()).fold(0.0, f32::max).sqrt().min(FARTHEST);
+        let squares = frames.map(|frame| frame.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>());
+        let longest = squares.filter(|square| square.is_finite()).fold(0.0, f64::max).sqrt() as f32;
         let sums = (SUMMED + field.frame_size.div_ceil(SUMMED)) as f32;
         let slack = 2.0 * (PROBED as f32).sqrt() * f32::EPSILON * sums * longest;
 
@@ -295,7 +298,8 @@ impl<'a> Search<'a> {
         // What rounding makes of a sum of F squares.
         let more = 1.0 + f32::EPSILON * self.field.frame_size as f32;
         let reach = square.sqrt() * more + self.slack;
-        Best { square, bridge, reach: reach * reach * more }
+        // Finite, as the places that are left over in a leaf are infinitely far away.
+        Best { square, bridge, reach: (reach * reach * more).min(f32::MAX) }
     }
 
     /// Looks for nearer frames in the boxes within reach, the nearer box first, or `only` in that.

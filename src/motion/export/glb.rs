@@ -42,6 +42,11 @@ pub struct Track<'a> {
 }
 
 impl<'a> Track<'a> {
+    /// Bytes that a frame of a generated walk takes: a rotation of each joint, the place of the hips.
+    pub fn frame_bytes(rig: &Rig) -> usize {
+        size_of::<f32>() * (4 * rig.skeleton.len() + 3)
+    }
+
     /// A motion without a frame yet, of about `frames`, in which only the hips and `moving` joints move on their parents.
     pub fn new(name: String, rig: &'a Rig, frames: usize, mut moving: Vec<bool>) -> Self {
         let skeleton = &rig.skeleton;
