@@ -455,8 +455,8 @@ fn small_faults_at_the_end_of_a_file_are_passed_over_and_said() {
     let said = |frames: usize| good.replace("Frames: 21", &format!("Frames: {frames}"));
     let cut = |bytes: usize| good[..good.trim_end().len() - bytes].to_owned();
     let cases = [
-        (said(20), 20, "frames: one more than Frames: says"),
-        (said(22), 20, "frames: one less than Frames: says"),
+        (said(20), 20, "frames: one more than the header says"),
+        (said(22), 20, "frames: one less than the header says"),
         (format!("{good}\u{1a}"), 20, "end of file: NULs or an end mark (0x1A)"),
         (format!("{good}\r\n\u{1a}\u{1a}\r\n"), 20, "end of file: NULs or an end mark (0x1A)"),
         (format!("{good}{}", "\0".repeat(5 << 20)), 20, "end of file: NULs or an end mark (0x1A)"),
@@ -677,7 +677,7 @@ fn motion_of_other_kinds_is_refused_with_a_way_out() {
     zip.finish().unwrap();
     let cases = [
         (folder.path("bvh.zip"), "a zip file of BVH files", "unpack it"),
-        (write("amass.npz", &["poses", "trans", "betas"]), "AMASS file", "smpl2bvh"),
+        (write("amass.npz", &["poses", "trans", "betas"]), "AMASS file", "amass.py"),
         (write("set.npz", &["data", "end_indices"]), "a motion file already", "mvae-fast train"),
         (write("other.npz", &["x"]), "holds x", "docs/features.md"),
         (folder.file("000001.npy", humanml), "HumanML3D", "inverse kinematics"),
@@ -706,9 +706,9 @@ fn motion_of_other_kinds_is_refused_with_a_way_out() {
     let amass = folder.file("amass/1.npz", fs::read(folder.path("amass.npz")).unwrap());
     let folder_of_amass = amass.parent().unwrap();
     let error = import(&[folder_of_amass.to_owned()], &options()).unwrap_err().to_string();
-    assert!(error.contains("amass/1.npz: is an AMASS file") && error.contains("smpl2bvh"), "{error}");
+    assert!(error.contains("amass/1.npz: is an AMASS file") && error.contains("amass.py"), "{error}");
     for (path, what, mend) in [
-        (amass.as_path(), "AMASS file", "smpl2bvh"),
+        (amass.as_path(), "AMASS file", "amass.py"),
         (folder_of_amass, "is a folder", "mvae-fast data import FOLDER"),
         (&folder.path("000001.npy"), "HumanML3D", "inverse kinematics"),
         (&folder.path("bvh.zip"), "a zip file of BVH files", "unpack it"),
@@ -1482,4 +1482,37 @@ fn bodies_from_the_field_are_found() {
             found(name, &Options { mirror: true, ..free() });
         }
     }
+}
+
+/// The kinds of files in `../shared/data/field` that are read with a word, or refused with one.
+#[test]
+fn files_from_the_field_are_read_or_refused_with_a_word() {
+    let Some(folder) = shared("field") else { return };
+    for (name, fps, clip, said) in [
+        ("k06_tpose_2_frames", 30.0, 39, "(--skip-first): 2 of"),
+        ("k06_cmu_daz_tpose_ringing", 120.0, 7, "(--skip-first): 5 of"),
+        ("k07_walk_header_120_is_30", 120.0, 19, "faster than any walk or run"),
+        ("k08_one_frame_more", 100.0, 17, "frames: one more than the header says"),
+        ("k08_nul_padding", 30.0, 39, "NULs or an end mark"),
+        ("k10_displacements_one_moves", 30.0, 39, "displacements of joints, added to the offsets"),
+        ("k11_frame_time_0.033", 30.0, 39, "0.033 s is taken for that of 30 frames a second"),
+        ("k15_joint_left_out_moves", 30.0, 39, "Neck is off its usual place on its parent"),
+        ("k16_zero_row_first", 30.0, 39, "(--skip-first): 1 of"),
+    ] {
+        let imported = import(&[folder.join(format!("{name}.bvh"))], &free()).unwrap();
+        let report = imported.report.to_string();
+        assert!(imported.refused.is_empty() && report.contains(said), "{name}: {report}");
+        assert_eq!((imported.report.source_fps[0], imported.set.num_frames()), (fps, clip), "{name}");
+    }
+    for (name, said) in [
+        ("k13_one_frame.bvh", "has one frame; a clip needs two"),
+        ("k13_acclaim.amc", "is an Acclaim motion file (AMC)"),
+    ] {
+        let imported = import(&[folder.join(name)], &free()).unwrap();
+        assert!(imported.refused[0].to_string().contains(said), "{:?}", imported.refused);
+    }
+    let files = [folder.join("k07_walk_header_120_is_30.bvh")];
+    let set = whole(import(&files, &Options { source_fps: Some(30.0), ..free() }).unwrap());
+    let speed = set.rig.unwrap().speeds.median * METRES * 30.0;
+    assert!((speed - 1.7).abs() < 0.1, "{speed} m/s");
 }

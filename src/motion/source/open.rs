@@ -133,12 +133,13 @@ fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
     Some(Error::data(path, what, mend))
 }
 
-/// The same for motion of a kind that nothing here reads.
+/// The error for motion of a kind that nothing here reads.
 fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
+    const AMASS: &str = "give it to examples/amass.py with the body model, then import what that writes (docs/features.md)";
     const SMPL: &str = "make BVH of it with the SMPL body model and smpl2bvh, then import that";
-    const IK: &str = "make BVH of it by inverse kinematics, then import that";
-    const ACCLAIM: &str =
-        "make BVH of skeleton and motion together (amc2bvh WHO.asf WALK.amc -o walk.bvh), then import that";
+    const IK: &str = "make BVH of it by inverse kinematics, then import that (docs/features.md)";
+    const ACCLAIM: &str = "make BVH of skeleton and motion together (amc2bvh WHO.asf WALK.amc -o walk.bvh), then import that \
+                           (docs/features.md)";
     const BLENDER: &str = "export the motion as BVH (Blender reads it and writes BVH), then import that";
     const MMD: &str = "export the motion as BVH (Blender's MMD Tools read it), then import that";
     const SOLVE: &str =
@@ -170,7 +171,7 @@ fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
     let named = |extension: &str| has_extension(path, extension) && !is_hierarchy(start);
     let known = KNOWN.iter().find(|(begins, ..)| text.starts_with(begins));
     let (what, mend) = if has("poses") && has("trans") {
-        ("an AMASS file: parameters of the SMPL body model, without the body", SMPL)
+        ("an AMASS file: parameters of the SMPL body model, without the body", AMASS)
     } else if entries.iter().any(|entry| has_extension(entry.as_ref(), "bvh")) {
         ("a zip file of BVH files", UNPACK)
     } else if of_shape(", 263)") || of_shape(", 251)") {

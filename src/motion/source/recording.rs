@@ -38,8 +38,8 @@ pub enum Note {
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.write_str(match self {
-            Note::FrameMore => "frames: one more than Frames: says",
-            Note::FrameLess => "frames: one less than Frames: says",
+            Note::FrameMore => "frames: one more than the header says",
+            Note::FrameLess => "frames: one less than the header says",
             Note::CutShort => "last line: cut short, that frame is left out",
             Note::EndMark => "end of file: NULs or an end mark (0x1A) behind the last line",
             Note::Displacements => "position channels: displacements of joints, added to the offsets",
