@@ -1,8 +1,9 @@
-//! Tells the crate which commit it was built from (`MVAE_GIT_COMMIT`), when it is built inside a git checkout; compiles the
-//! kernels for GPUs when there is an nvcc; and with the feature `simt` compiles them for the host.
+//! Tells the crate which commit it was built from (`MVAE_GIT_COMMIT`), when it is built inside a
+//! git checkout; compiles the kernels for GPUs when there is an nvcc; and with the feature `simt`
+//! compiles them for the host.
 //!
-//! nvcc is `$NVCC`, or in `$CUDA_HOME/bin`, `$CUDA_PATH/bin`, on the PATH, or where Python packages put it
-//! (`site-packages/nvidia/cu13/bin`). `NVCC=` (empty) means none. No GPU is looked for.
+//! nvcc is `$NVCC`, or in `$CUDA_HOME/bin`, `$CUDA_PATH/bin`, on the PATH, or where Python packages
+//! put it (`site-packages/nvidia/cu13/bin`). `NVCC=` (empty) means none. No GPU is looked for.
 //!
 //! Any device can take PTX, which its driver compiles. Machine code for the devices of [`READY`] is
 //! made besides in a release, or for those that `$MVAE_CUBINS` lists (`80 90a`; empty: none): it
@@ -70,7 +71,8 @@ fn runs_others(file: &Path) -> bool {
     file.ends_with("run_plan.cu")
 }
 
-/// What a line says that makes a kernel: `KERNEL(name, Args, Shared, most)`, or `VARIANT(name, precision, Args, ...)`.
+/// What a line says that makes a kernel: `KERNEL(name, Args, Shared, most)`, or `VARIANT(name,
+/// precision, Args, ...)`.
 struct Made {
     name: String,
     precision: Option<String>,
@@ -288,7 +290,8 @@ mod simt {
     use std::fmt::Write;
 
     pub fn compile(root: &Path, out: &Path, files: &[PathBuf]) {
-        // Kernels with planted mistakes, which show that the backend finds them; the published crate has no tests.
+        // Kernels with planted mistakes, which show that the backend finds them; the published
+        // crate has no tests.
         println!("cargo::rerun-if-changed=tests/planted");
         let planted = kernels(&root.join("tests/planted"));
         let (mut declarations, mut arms) = (String::new(), String::new());
@@ -349,7 +352,8 @@ mod simt {
             let (comment, rest) = rest.split_once('\n')?;
             let code = rest.split_once("\n};")?.0.lines().map(|line| line.split("//").next().unwrap_or_default());
             let code = code.collect::<Vec<_>>().join(" ");
-            // What stands last before a comma or the end of a declaration, without the numbers of an array.
+            // What stands last before a comma or the end of a declaration, without the numbers of
+            // an array.
             let names = code.split([',', ';']).map(|one| one.split('[').next().unwrap_or_default().trim());
             let names = names.filter(|one| !one.is_empty()).map(|one| one.rsplit(|c| !is_name(c)).next());
             let names = names.flatten().map(str::to_owned).collect();

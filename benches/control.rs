@@ -1,7 +1,8 @@
-//! Training a controller at full size (267 features, 32 latent entries, 6 experts), the Target task as the public
-//! implementation sets it: rollouts of 120 steps, mini-batches of 1000, 10 epochs. `cargo bench --bench control [-- THREADS]
-//! [--device cuda --engine graph] [--json]`; medians (10th .. 90th percentile) of one run. The decoder is as it was
-//! initialised: one that was trained costs the same. `CHARACTERS` (100, 4096) are side by side, `UPDATES` (3) are timed; 0: the
+//! Training a controller at full size (267 features, 32 latent entries, 6 experts), the Target task
+//! as the public implementation sets it: rollouts of 120 steps, mini-batches of 1000, 10 epochs.
+//! `cargo bench --bench control [-- THREADS] [--device cuda --engine graph] [--json]`; medians
+//! (10th .. 90th percentile) of one run. The decoder is as it was initialised: one that was trained
+//! costs the same. `CHARACTERS` (100, 4096) are side by side, `UPDATES` (3) are timed; 0: the
 //! environment step alone.
 use clap::Parser;
 use mvae_fast::backend::Backend;

@@ -1,7 +1,7 @@
-//! What no f32 training step can do without on this machine: its multiplications at the rate of a large matrix product,
-//! and one vectorised pass of Adam; the same of a controller's steps (see `benches/control.rs`). And how fast multiply-adds
-//! are by themselves, with nothing to read: no product gets there.
-//! `cargo bench --bench floor [-- THREADS] [--json]`; medians of one run.
+//! What no f32 training step can do without on this machine: its multiplications at the rate of a
+//! large matrix product, and one vectorised pass of Adam; the same of a controller's steps (see
+//! `benches/control.rs`). And how fast multiply-adds are by themselves, with nothing to read: no
+//! product gets there. `cargo bench --bench floor [-- THREADS] [--json]`; medians of one run.
 use mvae_fast::backend::gemm::{Mat, MatsMut, product};
 use mvae_fast::backend::team::{Team, pieces};
 use pulp::{Arch, Simd, WithSimd};
@@ -10,11 +10,12 @@ use std::hint::black_box;
 
 mod timer;
 
-/// Multiplications and additions of a step of the full-size mixture model at 64 samples: 217 million forward, 217 for
-/// the gradients of the weights, 133 for those of the activations (none for the data).
+/// Multiplications and additions of a step of the full-size mixture model at 64 samples: 217
+/// million forward, 217 for the gradients of the weights, 133 for those of the activations (none
+/// for the data).
 const STEP_GFLOP: f64 = 0.567;
-/// Weights of a full-size decoder (gate 23,616; 6 experts of 227,168), of an actor and of a critic on 269 numbers; each is
-/// multiplied and added once a row.
+/// Weights of a full-size decoder (gate 23,616; 6 experts of 227,168), of an actor and of a critic
+/// on 269 numbers; each is multiplied and added once a row.
 const DECODER: f64 = 1_386_624.0;
 const ACTOR: f64 = 208_128.0;
 const CRITIC: f64 = 200_192.0;
@@ -22,7 +23,8 @@ const CRITIC: f64 = 200_192.0;
 const FIRST: f64 = 2.0 * 269.0 * 256.0;
 /// Actor and critic with biases and standard deviations.
 const POLICY_PARAMETERS: f64 = 409_921.0;
-/// Characters and steps of a rollout, samples of a mini-batch, and times that each rollout is learned from.
+/// Characters and steps of a rollout, samples of a mini-batch, and times that each rollout is
+/// learned from.
 const CHARACTERS: f64 = 100.0;
 const STEPS: f64 = 120.0;
 const SAMPLES: f64 = 1000.0;
@@ -33,7 +35,8 @@ const RUNS: usize = 12;
 const ADAM_RUNS: usize = 100;
 /// Turns of the loop of multiply-adds, each over all sums.
 const TURNS: usize = 5_000_000;
-/// Sums that wait for nothing but themselves: more than a processor has under way, and with two factors within 16 registers.
+/// Sums that wait for nothing but themselves: more than a processor has under way, and with two
+/// factors within 16 registers.
 const SUMS: usize = 12;
 
 fn numbers(n: usize) -> Vec<f32> {
@@ -102,8 +105,8 @@ fn main() {
     let adam_ms = adam.median() / 1e3;
     let floor = STEP_GFLOP / rate * 1e3 + adam_ms;
 
-    // A controller: stepping asks decoder and actor, learning takes both networks forward and back, and the critic looks at
-    // all that was seen.
+    // A controller: stepping asks decoder and actor, learning takes both networks forward and back,
+    // and the critic looks at all that was seen.
     let ms_at = |rate: f64, multiplications: f64| 2.0 * multiplications / rate / 1e6;
     let ms = |multiplications| ms_at(rate, multiplications);
     let step = ms(CHARACTERS * (DECODER + ACTOR));

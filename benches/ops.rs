@@ -1,8 +1,9 @@
-//! Any operation by name: `cargo bench --bench ops [-- NAME] [THREADS] [--device cuda ...]`; all sizes of its cases, f32, on
-//! any backend (see [`timer::Options`]).
+//! Any operation by name: `cargo bench --bench ops [-- NAME] [THREADS] [--device cuda ...]`; all
+//! sizes of its cases, f32, on any backend (see [`timer::Options`]).
 //!
-//! Medians (10th .. 90th percentile), by the device's own clock; GFLOP/s of the matrix products; GB/s if each tensor were
-//! moved once; the larger share of the two roofs, above 100 % where a cache feeds what a large copy cannot.
+//! Medians (10th .. 90th percentile), by the device's own clock; GFLOP/s of the matrix products;
+//! GB/s if each tensor were moved once; the larger share of the two roofs, above 100 % where a
+//! cache feeds what a large copy cannot.
 use clap::Parser;
 use mvae_fast::Result;
 use mvae_fast::arena::Arena;

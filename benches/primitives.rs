@@ -1,5 +1,6 @@
-//! The CPU's primitives at the shapes of a training step: matrix products beside the `gemm` crate, the thread team,
-//! the elementwise loops. `cargo bench --bench primitives [-- NAME]`; medians (and minima) of many, in one run.
+//! The CPU's primitives at the shapes of a training step: matrix products beside the `gemm` crate,
+//! the thread team, the elementwise loops. `cargo bench --bench primitives [-- NAME]`; medians (and
+//! minima) of many, in one run.
 use mvae_fast::backend::gemm::{Mat, MatsMut, blend, products};
 use mvae_fast::backend::team::{Team, pieces};
 use mvae_fast::backend::vector;
@@ -7,7 +8,8 @@ use mvae_fast::backend::vector;
 mod timer;
 
 const BATCH: usize = 64;
-/// Characters side by side in the stepping loop of a controller, and samples of a mini-batch that it learns from.
+/// Characters side by side in the stepping loop of a controller, and samples of a mini-batch that
+/// it learns from.
 const CHARACTERS: usize = 100;
 const SAMPLES: usize = 1000;
 
@@ -127,7 +129,8 @@ impl Case {
     }
 }
 
-/// A layer of six experts and their blend, as it is with a gradient to come (the experts' outputs are kept) and without.
+/// A layer of six experts and their blend, as it is with a gradient to come (the experts' outputs
+/// are kept) and without.
 fn bench_blend(teams: &[Team], rows: usize, cols: usize, depths: [usize; 2]) {
     const EXPERTS: usize = 6;
     let inputs: usize = depths.iter().sum();

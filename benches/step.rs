@@ -1,7 +1,8 @@
-//! The whole training step at full size (267 features, 32 latent entries, 6 experts, 64 samples), as the trainer runs
-//! it, and what each call of its plan takes. `cargo bench --bench step [-- VARIANT] [THREADS] [--device cuda --engine graph
-//! --precision bf16x3] [--json]` (see [`timer::Options`]); medians (10th .. 90th percentile) of one run. `STEPS` sets how
-//! many are timed (1600).
+//! The whole training step at full size (267 features, 32 latent entries, 6 experts, 64 samples),
+//! as the trainer runs it, and what each call of its plan takes. `cargo bench --bench step [--
+//! VARIANT] [THREADS] [--device cuda --engine graph --precision bf16x3] [--json]` (see
+//! [`timer::Options`]); medians (10th .. 90th percentile) of one run. `STEPS` sets how many are
+//! timed (1600).
 //!
 //! `--soak N` takes N steps twice from the same start instead and compares every bit: a barrier or
 //! fence that is missing shows once in many steps. `--small` takes a tiny model, to rehearse.
@@ -188,8 +189,8 @@ fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, 
     let mut run = Run::new(&model, backend, amount)?;
     let megabytes = run.megabytes;
 
-    // A rollout is timed as one, as the peers do, from its launch to its end; on a GPU also by the device's clock, and
-    // many in a row, as the trainer runs them.
+    // A rollout is timed as one, as the peers do, from its launch to its end; on a GPU also by the
+    // device's clock, and many in a row, as the trainer runs them.
     let (mut whole, mut on_device) = (Times::default(), Times::default());
     let (begun, mut warm_ups, mut rollout) = (Instant::now(), 0, 0);
     while whole.len() < steps.div_ceil(ROLLOUT) {

@@ -1,5 +1,7 @@
-// The gradient's norm over all parameters, and the gradient scaled down where that is above a limit.
-//   squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision        norm = sqrt(sum squares)
+// The gradient's norm over all parameters, and the gradient scaled down where that is above a
+// limit.
+//   squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
+//   norm = sqrt(sum squares)
 //   g          = g min(1, limit / (norm + 1e-6))
 // A chunk is one block's.
 #pragma once

@@ -1,4 +1,5 @@
-// What characters met, kept for learning: a step is written into its row of a rollout, a mini-batch is picked from all rows.
+// What characters met, kept for learning: a step is written into its row of a rollout, a mini-batch
+// is picked from all rows.
 #pragma once
 #include "state.cuh"
 

@@ -1,4 +1,5 @@
-// The gate of the mixture decoder: two ELU layers on [z | c] and a softmax. A sample is one block's, from end to end.
+// The gate of the mixture decoder: two ELU layers on [z | c] and a softmax. A sample is one
+// block's, from end to end.
 //   h1[b,i] = elu(sum_k w1[i,k] z[b,k] + h0[b,i]), h0 = [0|c] w1 + bias1, by a product before
 //   h2[b,i] = elu(sum_k w2[i,k] h1[b,k] + bias2[i])
 //   gate[b] = softmax(logits[b]), logits[b,e] = sum_k w3[e,k] h2[b,k] + bias3[e]
@@ -21,8 +22,8 @@ struct GateShared {
   float parts[32 * WARPS];
 };
 
-// A layer of one sample: done(o, sum over i < inputs of x(i) w[o,i]), by one lane, of rows of w that are `stride` apart. A
-// warp has four outputs at a time.
+// A layer of one sample: done(o, sum over i < inputs of x(i) w[o,i]), by one lane, of rows of w
+// that are `stride` apart. A warp has four outputs at a time.
 template <class X, class Done>
 DEVICE void gate_layer(Where at, u32 inputs, u32 outputs, X x, const float* w, u32 stride, Done done) {
   const u32 lane = at.thread % 32;
@@ -41,7 +42,8 @@ DEVICE void gate_layer(Where at, u32 inputs, u32 outputs, X x, const float* w, u
   block_sync();  // what done wrote is there for all
 }
 
-// The way back: done(i, sum over o < outputs of dy[o] w[o,i]) for i < columns of a layer's inputs, by one thread each.
+// The way back: done(i, sum over o < outputs of dy[o] w[o,i]) for i < columns of a layer's inputs,
+// by one thread each.
 template <class Done>
 DEVICE void gate_layer_back(Where at, u32 inputs, u32 columns, u32 outputs, const float* dy, const float* w,
                             GateShared& shared, Done done) {

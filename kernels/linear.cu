@@ -2,7 +2,9 @@
 //   y[b,o]    = act(sum_i [x|h][b,i] w[o,i] + bias[o]), of h alone where x is absent
 //   dy        of the mean squared error, if there is a target: 2 (y - target) / (B O)
 //   dy        becomes the gradient before the activation (backward_act), then
-//   dx|dh     = sum_o dy[b,o] w[o,i], with that of a twin on the same input if there is one, then the gradient before the
+//   dx|dh
+//   = sum_o dy[b,o] w[o,i], with that of a twin on the same input if there is one, then the
+//     gradient before the
 //               activation that made x or h, if this is its last part
 //   dw[o,i]   = sum_b dy[b,o] [x|h][b,i]        dbias[o] = sum_b dy[b,o]
 #pragma once
@@ -21,7 +23,8 @@ struct Linear {                          // field for field: src/ops/linear.rs
   u32 add_dx, add_dh, add_dw;            // 1: added to, 0: overwritten (add_dw: dbias, too)
 };
 
-// Tiles in single precision; on tensor cores narrow ones, so that 64 samples fill a GPU, and for weights square ones.
+// Tiles in single precision; on tensor cores narrow ones, so that 64 samples fill a GPU, and for
+// weights square ones.
 typedef FmaTile<4> LinearTile;
 typedef TensorTile<2, 1, 1, 1, 8, 3> LinearTile_bf16x3;
 typedef TensorTile<2, 2, 4, 1, 4, 1> LinearTile_w_bf16x3;

@@ -1,4 +1,5 @@
-// Pairs of numbers keep their direction, and a length r becomes gain ln(1 + r): x <- gain x ln(1 + |x|) / |x|.
+// Pairs of numbers keep their direction, and a length r becomes gain ln(1 + r): x <- gain x ln(1 +
+// |x|) / |x|.
 #pragma once
 #include "simt.cuh"
 

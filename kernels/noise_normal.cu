@@ -1,4 +1,5 @@
-// Normal numbers of the current step: out[i] is scale times number i of the stream (seed, purpose, step).
+// Normal numbers of the current step: out[i] is scale times number i of the stream (seed, purpose,
+// step).
 #pragma once
 #include "philox.cuh"
 #include "state.cuh"

@@ -1,4 +1,5 @@
-// Uniform numbers of the current step in [0, 1): out[i] is number i of the stream (seed, purpose, step).
+// Uniform numbers of the current step in [0, 1): out[i] is number i of the stream (seed, purpose,
+// step).
 #pragma once
 #include "philox.cuh"
 #include "state.cuh"

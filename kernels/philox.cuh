@@ -1,4 +1,5 @@
-// Counter-based random numbers: Philox4x32-10 of Salmon et al., SC 2011; the same bits as src/philox.rs.
+// Counter-based random numbers: Philox4x32-10 of Salmon et al., SC 2011; the same bits as
+// src/philox.rs.
 #pragma once
 #include "simt.cuh"
 
@@ -21,7 +22,8 @@ DEVICE Four random_bits(u64 seed, u32 purpose, u64 step, u32 block) {
   return philox4x32(Four{{block, u32(step), u32(step >> 32), purpose}}, u32(seed), u32(seed >> 32));
 }
 
-// Two standard normal numbers from 64 random bits (Box and Muller); the radius' uniform number is in (0, 1].
+// Two standard normal numbers from 64 random bits (Box and Muller); the radius' uniform number is
+// in (0, 1].
 DEVICE void box_muller(u32 a, u32 b, float* first, float* second) {
   const float unit = 1.0f / 4294967296.0f;
   float radius = sqrtf(-2.0f * logf(fminf((float(a) + 1.0f) * unit, 1.0f)));

@@ -1,8 +1,9 @@
-// Products of matrices, in tiles that are shared out over the blocks. What multiplies a tile is its type: plain single
-// precision (tile_fma.cuh) or tensor cores (tile_tensor.cuh).
+// Products of matrices, in tiles that are shared out over the blocks. What multiplies a tile is its
+// type: plain single precision (tile_fma.cuh) or tensor cores (tile_tensor.cuh).
 //
-// A tile is ROWS rows by PANELS panels of COLS columns. Panels are what the caller makes of them: neighbouring columns of one
-// matrix, or the same columns of several experts, so that one thread holds what all experts say about one output.
+// A tile is ROWS rows by PANELS panels of COLS columns. Panels are what the caller makes of them:
+// neighbouring columns of one matrix, or the same columns of several experts, so that one thread
+// holds what all experts say about one output.
 #pragma once
 #include "simt.cuh"
 
@@ -14,8 +15,8 @@ struct Place {
   const float* at;
   bool inside;
 };
-// A factor by the addresses of its numbers, at(..., outer, inner). With `vectors`, four neighbours along memory from a multiple
-// of four on are all inside or all outside, and start on 16 bytes.
+// A factor by the addresses of its numbers, at(..., outer, inner). With `vectors`, four neighbours
+// along memory from a multiple of four on are all inside or all outside, and start on 16 bytes.
 template <Along ALONG, class At>
 struct Matrix {
   bool vectors;
@@ -33,7 +34,8 @@ DEVICE const float* beside(const float* x, u32 xc, const float* h, u32 hc, u32 r
 // Whether rows of n numbers, one after another from here on, are made of such fours.
 DEVICE bool fours(const float* rows, u32 n) { return n % 4 == 0 && reinterpret_cast<u64>(rows) % 16 == 0; }
 
-// store(batch, row, col, c): c[row, col] of [rows, cols] = sum over k < depth of a(row, k) b(col, k), for each batch.
+// store(batch, row, col, c): c[row, col] of [rows, cols] = sum over k < depth of a(row, k) b(col,
+// k), for each batch.
 template <class Tile, Along A_ALONG, Along B_ALONG, class A, class B, class Store>
 DEVICE void product(Where at, Tile& shared, u32 batches, u32 rows, u32 cols, u32 depth, const Matrix<A_ALONG, A>& a,
                     const Matrix<B_ALONG, B>& b, Store store) {
@@ -64,7 +66,8 @@ DEVICE void product(Where at, Tile& shared, u32 batches, u32 rows, u32 cols, u32
 // to = value, or added to what is there.
 DEVICE void put(float* to, u32 add, float value) { *to = add ? *to + value : value; }
 
-// sums[col] = the sum over rows of x [rows, cols], or added to what is there; a column is one thread's.
+// sums[col] = the sum over rows of x [rows, cols], or added to what is there; a column is one
+// thread's.
 DEVICE void column_sums(Where at, const float* x, u32 rows, u32 cols, u32 add, float* sums) {
   for (u32 col = at.block * at.threads + at.thread; col < cols; col += at.blocks * at.threads) {
     float sum = 0;

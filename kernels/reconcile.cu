@@ -1,6 +1,8 @@
-// Places of joints that follow the velocities from frame to frame, and the predicted places in the long run.
-// With R(a) (x, z) = (x cos a - z sin a, x sin a + z cos a), in the units of the data, for each joint of each frame
-//   y = x, but for places: share place + (1 - share) (R(turn) (place before - root motion) + velocity)
+// Places of joints that follow the velocities from frame to frame, and the predicted places in the
+// long run. With R(a) (x, z) = (x cos a - z sin a, x sin a + z cos a), in the units of the data,
+// for each joint of each frame
+//   y = x, but for places: share place + (1 - share) (R(turn) (place before - root motion) +
+//     velocity)
 // where share = max(gain, v^2 / (v^2 + p^2)), v and p the scales of the velocity and of the place.
 // A sample is one block's: its frames one after the other, a joint a thread.
 #pragma once

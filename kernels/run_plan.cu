@@ -1,9 +1,11 @@
-// A plan's calls `times` times over in one launch: a loop and a switch over the functions of all kernels. The blocks of the
-// grid run at the same time; calls of a phase share them, and at its end all blocks wait for one another. A block says first that
-// it has arrived, begins to fetch the weights of its next product, does what floats, and then waits (src/backend/phases.rs).
+// A plan's calls `times` times over in one launch: a loop and a switch over the functions of all
+// kernels. The blocks of the grid run at the same time; calls of a phase share them, and at its end
+// all blocks wait for one another. A block says first that it has arrived, begins to fetch the
+// weights of its next product, does what floats, and then waits (src/backend/phases.rs).
 //
-// build.rs defines KERNELS(CALL) as CALL(number, function, Args, Shared) for every other kernel, numbered by name, and
-// KERNELS_bf16x3(CALL) with the variants of products; it includes this file last.
+// build.rs defines KERNELS(CALL) as CALL(number, function, Args, Shared) for every other kernel,
+// numbered by name, and KERNELS_bf16x3(CALL) with the variants of products; it includes this file
+// last.
 #pragma once
 #include "simt.cuh"
 

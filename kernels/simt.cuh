@@ -1,21 +1,25 @@
-// The only words kernels use for threads, barriers, shared memory, shuffles, copies and tensor cores. nvcc makes them CUDA's
-// own; a host C++ compiler makes them calls into a scheduler that runs one coroutine a thread (src/backend/simt/launch.rs).
+// The only words kernels use for threads, barriers, shared memory, shuffles, copies and tensor
+// cores. nvcc makes them CUDA's own; a host C++ compiler makes them calls into a scheduler that
+// runs one coroutine a thread (src/backend/simt/launch.rs).
 //
-// A kernel is a device function over `Where`, its argument struct and its shared memory. It never reads blockIdx, never
-// assumes a grid or a block size beyond a multiple of 32 threads, and works through its data in block and thread strides.
+// A kernel is a device function over `Where`, its argument struct and its shared memory. It never
+// reads blockIdx, never assumes a grid or a block size beyond a multiple of 32 threads, and works
+// through its data in block and thread strides.
 #pragma once
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
 static_assert(sizeof(u32) == 4 && sizeof(u64) == 8, "sizes as in Rust");
 
-// What a product does with the weights of its first tile: it streams them from memory, only begins to fetch them to the memory that
-// its block keeps, or has them there.
+// What a product does with the weights of its first tile: it streams them from memory, only begins
+// to fetch them to the memory that its block keeps, or has them there.
 enum Weights { STREAM, FETCH, KEPT };
-// Which repetition of a launch this is: what stays in kept_memory() is in memory before the first and after the last.
+// Which repetition of a launch this is: what stays in kept_memory() is in memory before the first
+// and after the last.
 enum Repetition { FIRST = 1, LAST = 2 };
-// The block and thread that runs, and how many there are; what a product does with weights, and where in kept_memory() they are;
-// where what a share keeps from one repetition to the next is there, plus 1, or 0 for nowhere, and which repetition this is.
+// The block and thread that runs, and how many there are; what a product does with weights, and
+// where in kept_memory() they are; where what a share keeps from one repetition to the next is
+// there, plus 1, or 0 for nowhere, and which repetition this is.
 struct Where {                     // field for field: src/backend/simt/launch.rs
   u32 block, blocks, thread, threads;
   u32 weights, kept;
@@ -30,8 +34,9 @@ struct NoShared {};
 #define DEVICE __device__ __forceinline__
 #define DEVICE_MEMBER DEVICE
 #define UNROLL _Pragma("unroll")
-// A multiprocessor holds at least two blocks of up to 256 threads, so that some load while others multiply.
-// A kernel may be launched before the one before it has ended: it waits for that, and lets the next one start.
+// A multiprocessor holds at least two blocks of up to 256 threads, so that some load while others
+// multiply. A kernel may be launched before the one before it has ended: it waits for that, and
+// lets the next one start.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #define START() asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory")
 #else
@@ -52,13 +57,13 @@ DEVICE float* kept_memory() {
 // Waits for all threads of the block; what they wrote to shared memory is seen by all after it.
 #define block_sync() __syncthreads()
 
-// A barrier of all blocks of a grid, all of which run at the same time, in two halves. Says that this block is there: all that
-// its threads wrote before their last barrier.
+// A barrier of all blocks of a grid, all of which run at the same time, in two halves. Says that
+// this block is there: all that its threads wrote before their last barrier.
 DEVICE void grid_arrive(Where at, u32* arrived) {
   if (at.thread == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
 }
-// Waits until `arrived` is `all`; what so many blocks wrote before they said that they were there is seen by all after it. A wait of
-// seconds is a mistake: it ends the kernel with an error.
+// Waits until `arrived` is `all`; what so many blocks wrote before they said that they were there
+// is seen by all after it. A wait of seconds is a mistake: it ends the kernel with an error.
 DEVICE void grid_wait(Where at, const u32* arrived, u32 all) {
   if (at.thread == 0) {
     u64 start = 0, now;
@@ -87,7 +92,8 @@ DEVICE u32 warp_down(u32 x, u32 offset) { return __shfl_down_sync(0xffffffffu, x
 // Waits for all lanes of the warp; what they wrote to shared memory is seen by all after it.
 #define warp_sync() __syncwarp()
 
-// Starts to copy BYTES (4 or 16, and both places a multiple of it) to shared memory; zeros where there is nothing `inside`.
+// Starts to copy BYTES (4 or 16, and both places a multiple of it) to shared memory; zeros where
+// there is nothing `inside`.
 template <int BYTES>
 DEVICE void copy_start(float* to, const float* from, bool inside) {
   const u32 place = u32(__cvta_generic_to_shared(to)), bytes = inside ? BYTES : 0;
@@ -123,9 +129,9 @@ DEVICE u32 bf16_pair(float first, float second) {
 }
 DEVICE float bits_float(u32 bits) { return __uint_as_float(bits); }
 
-// c [16, 8] += a [16, 16] b [16, 8] by the whole warp, c in single precision. Of lane 4 g + t: c = rows g, g, g + 8, g + 8 by
-// columns 2 t, 2 t + 1, 2 t, 2 t + 1; a = pairs of columns 2 t, 2 t, 2 t + 8, 2 t + 8 in rows g, g + 8, g, g + 8; b = pairs of
-// rows 2 t, 2 t + 8 in column g.
+// c [16, 8] += a [16, 16] b [16, 8] by the whole warp, c in single precision. Of lane 4 g + t: c =
+// rows g, g, g + 8, g + 8 by columns 2 t, 2 t + 1, 2 t, 2 t + 1; a = pairs of columns 2 t, 2 t, 2 t
+// + 8, 2 t + 8 in rows g, g + 8, g, g + 8; b = pairs of rows 2 t, 2 t + 8 in column g.
 DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
@@ -152,12 +158,13 @@ using std::isfinite;
 
 // Suspends the running thread until all of its warp (0) or block (1) wait at the same line.
 extern "C" void simt_wait(u32 what, u32 line);
-// Adds one for the running thread's block, if it says so for it, and suspends the block for a while, as slow as any can be.
+// Adds one for the running thread's block, if it says so for it, and suspends the block for a
+// while, as slow as any can be.
 extern "C" void simt_arrive(u32* arrived, u32 for_block, u32 line);
 // Suspends the running thread until the count is reached.
 extern "C" void simt_wait_for(const u32* arrived, u32 all, u32 line);
-// Places of LANE_WORDS words for each lane of the running thread's warp, others than at its last exchange: nobody
-// overwrites what a lane that is late has yet to read.
+// Places of LANE_WORDS words for each lane of the running thread's warp, others than at its last
+// exchange: nobody overwrites what a lane that is late has yet to read.
 extern "C" u64* simt_lanes();
 #define LANE_WORDS 3
 // The lane of the running thread in its warp.
@@ -175,7 +182,8 @@ DEVICE u64 cycles() {
 }
 #define DEVICE_MEMORY
 
-// Shows all lanes what each brings. The line is the caller's: lanes that come from different places are an error.
+// Shows all lanes what each brings. The line is the caller's: lanes that come from different places
+// are an error.
 template <class T>
 static inline const u64* warp_show(const T& mine, u32 line) {
   static_assert(sizeof(T) <= 8 * LANE_WORDS, "fits");
@@ -200,7 +208,8 @@ DEVICE u32 warp_down(u32 x, u32 offset, u32 line = __builtin_LINE()) {
   return warp_exchange(x, simt_lane() + offset, line);
 }
 
-// A copy to shared memory, of zeros where `from` is null. It may happen at any time from its start to the wait for it: the backend says when.
+// A copy to shared memory, of zeros where `from` is null. It may happen at any time from its start
+// to the wait for it: the backend says when.
 struct Copy {
   float* to;
   const float* from;
@@ -209,7 +218,8 @@ struct Copy {
 // Notes a copy of the running thread; 1: it happens now.
 extern "C" u32 simt_copy(const Copy*);
 extern "C" void simt_close();
-// The next copy of the running thread that happens now, as all but its newest groups are waited for; 0: none.
+// The next copy of the running thread that happens now, as all but its newest groups are waited
+// for; 0: none.
 extern "C" u32 simt_due(u32 newest, Copy*);
 // Stops the running thread: an address is no multiple of what it has to be a multiple of.
 extern "C" void simt_misaligned(u64 bytes);
@@ -290,8 +300,9 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 #ifndef MAKE
 #define MAKE 7
 #endif
-// Makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a block, which are also the most; and the
-// kernel `name_precision`: the same function with products in another precision, by the type of its shared memory.
+// Makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a block,
+// which are also the most; and the kernel `name_precision`: the same function with products in
+// another precision, by the type of its shared memory.
 #if MAKE & 1
 #define KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 0)
 #define VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 0)

@@ -1,7 +1,9 @@
-// Products of matrices in single precision, tile by tile: the reference that the faster tiles are compared with.
+// Products of matrices in single precision, tile by tile: the reference that the faster tiles are
+// compared with.
 //
-// The inner dimension is cut into GROUPS parts that different threads sum, added up in order at the end: layers of 64 samples
-// have too few outputs to fill a GPU otherwise. No sum depends on the grid or the block size.
+// The inner dimension is cut into GROUPS parts that different threads sum, added up in order at the
+// end: layers of 64 samples have too few outputs to fill a GPU otherwise. No sum depends on the
+// grid or the block size.
 #pragma once
 #include "product.cuh"
 

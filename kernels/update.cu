@@ -1,7 +1,10 @@
-// The gradient of a layer's weights and Adam on it (Kingma and Ba, 2015), tile by tile; the gradient is kept nowhere.
-//   g[e,r,c] = sum_b [left|left2][b,r] [right_e|right2][b,c]       bias: g[i] = sum_b of left[b,i], or of right[b,i]
+// The gradient of a layer's weights and Adam on it (Kingma and Ba, 2015), tile by tile; the
+// gradient is kept nowhere.
+//   g[e,r,c] = sum_b [left|left2][b,r] [right_e|right2][b,c]
+//   bias: g[i] = sum_b of left[b,i], or of right[b,i]
 //   squares[i] = the sum of g^2 over tile i and its share of the biases, in double precision
-// Nothing is updated once a loss was not finite. Moments of the weights may stay in shared memory from one repetition to the next.
+// Nothing is updated once a loss was not finite. Moments of the weights may stay in shared memory
+// from one repetition to the next.
 #pragma once
 #include "adam.cuh"
 #include "reduce.cuh"
@@ -46,7 +49,8 @@ DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
   for (u32 tile = at.block; tile < tiles; tile += at.blocks) {
     const u32 e = tile / (down * across), first_row = tile / across % down * tall, first_col = tile % across * wide;
     const u64 first = (u64(e) * rows + first_row) * cols + first_col;
-    // Moments that stay in the block's memory come from there, and go back, but at the ends of a launch.
+    // Moments that stay in the block's memory come from there, and go back, but at the ends of a
+    // launch.
     const bool stays = at.resident != 0, come = !stays || at.repetition & FIRST, go = !stays || at.repetition & LAST;
     float *m_here = stays ? kept_memory() + (at.resident - 1) : shared.m, *v_here = stays ? m_here + tall * wide : shared.v;
     if (still && !stays) continue;

@@ -1,6 +1,8 @@
-// Condition and truth of the schedule's next entry, before begin_step makes it current. At the start of a rollout the condition is the C frames before it, newest
-// first; later the last condition shifted by one frame, with the last prediction (student) or true frame (teacher) in front.
-// Once a loss was not finite both stay. Beyond the data stands its last frame. A column of features is one thread's, who reads before it writes: no barrier.
+// Condition and truth of the schedule's next entry, before begin_step makes it current. At the
+// start of a rollout the condition is the C frames before it, newest first; later the last
+// condition shifted by one frame, with the last prediction (student) or true frame (teacher) in
+// front. Once a loss was not finite both stay. Beyond the data stands its last frame. A column of
+// features is one thread's, who reads before it writes: no barrier.
 #pragma once
 #include "state.cuh"
 

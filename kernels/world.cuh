@@ -1,5 +1,6 @@
-// Characters in a world: what all tasks share. A character is one warp's: its lanes share out rows of features, lane 0
-// does the rest, and what one lane writes no other reads in the same kernel. Distances of the rules are in body units.
+// Characters in a world: what all tasks share. A character is one warp's: its lanes share out rows
+// of features, lane 0 does the rest, and what one lane writes no other reads in the same kernel.
+// Distances of the rules are in body units.
 #pragma once
 #include "philox.cuh"
 #include "reduce.cuh"
@@ -47,7 +48,8 @@ DEVICE Vec to_local(float facing, Vec v) {
 }
 DEVICE float wrapped(float angle) { return angle - floorf(angle / TURN) * TURN; }
 
-// A character's clock while the current frame is applied: up to the horizon, with the last frame of a step.
+// A character's clock while the current frame is applied: up to the horizon, with the last frame of
+// a step.
 DEVICE u32 time_of(const World& a, u32 p) {
   const u32 ahead = a.staggered ? u32(u64(p) * a.horizon / a.p) : 0;
   return (a.state->rollout_step + a.horizon - 1 + ahead) % a.horizon + a.last;
@@ -103,7 +105,8 @@ DEVICE void advance(const World& a, u32 p, u32 lane) {
   }
 }
 
-// -0.8 (root displacement^2 + turn^2 + mean of squared joint velocities), in lane 0; called by all lanes.
+// -0.8 (root displacement^2 + turn^2 + mean of squared joint velocities), in lane 0; called by all
+// lanes.
 DEVICE float energy(const World& a, u32 p, u32 lane) {
   const float* frame = frame_of(a, p);
   const u32 joints = (a.f - 3) / 12;
@@ -114,7 +117,8 @@ DEVICE float energy(const World& a, u32 p, u32 lane) {
   return -0.8f * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / body + frame[2] * frame[2]);
 }
 
-// Whether a frame is no pose any more: a joint is farther than 10 from the root, or not a number. The reference does not look.
+// Whether a frame is no pose any more: a joint is farther than 10 from the root, or not a number.
+// The reference does not look.
 DEVICE bool no_pose(const World& a, const float* frame) {
   const float most = float(10 * a.body);
   const u32 joints = (a.f - 3) / 12;
@@ -124,7 +128,8 @@ DEVICE bool no_pose(const World& a, const float* frame) {
   return false;
 }
 
-// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says who is done.
+// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says
+// who is done.
 DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed) {
   const bool out = time_of(a, p) >= a.horizon;
   if (no_pose(a, frame_of(a, p))) {
@@ -138,7 +143,8 @@ DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed)
   outcome[2] = out ? 0 : 1;
 }
 
-// Four uniform numbers for a character that starts anew; the first chooses the pose. `again`: for another try.
+// Four uniform numbers for a character that starts anew; the first chooses the pose. `again`: for
+// another try.
 struct Draws {
   float u[4];
 };
@@ -152,7 +158,8 @@ DEVICE const float* pose_of(const World& a, Draws draws) {
   return a.poses + u64(double(draws.u[0]) * a.m) * a.c * a.f;
 }
 
-// Puts a character at the origin, with a new pose when `pose` or it was lost; the pose is all lanes', the rest lane 0's.
+// Puts a character at the origin, with a new pose when `pose` or it was lost; the pose is all
+// lanes', the rest lane 0's.
 DEVICE Draws restart(const World& a, u32 p, u32 lane, bool pose) {
   const Draws draws = reset_draws(a, p, 0);
   const bool again = pose || no_pose(a, a.history + u64(p) * a.c * a.f);

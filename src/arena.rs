@@ -1,5 +1,5 @@
-//! One allocation a lifetime, laid out before it is made: [`Mat`] and [`Var`] are places in it, not addresses, so that
-//! one plan can run over several arenas (and on any device).
+//! One allocation a lifetime, laid out before it is made: [`Mat`] and [`Var`] are places in it, not
+//! addresses, so that one plan can run over several arenas (and on any device).
 use crate::real::Real;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -7,7 +7,8 @@ use std::ops::Range;
 /// Every tensor starts on a multiple of this many bytes.
 pub const ALIGN: usize = 256;
 
-/// A row-major matrix [rows, cols] of `T` at a place in an arena. The one at place 0 is the absent matrix.
+/// A row-major matrix [rows, cols] of `T` at a place in an arena. The one at place 0 is the absent
+/// matrix.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mat<T> {
     offset: usize,

@@ -1,6 +1,7 @@
-//! Checkpoints: one safetensors file with parameters under the reference's state-dict names (`decoder.w0`), statistics
-//! (`normalization.avg`), optimizer state (`adam.m.decoder.w0`), trainer state (`trainer.*`), and what they belong to as
-//! JSON in one metadata value, which opens with the checksum of the file.
+//! Checkpoints: one safetensors file with parameters under the reference's state-dict names
+//! (`decoder.w0`), statistics (`normalization.avg`), optimizer state (`adam.m.decoder.w0`), trainer
+//! state (`trainer.*`), and what they belong to as JSON in one metadata value, which opens with the
+//! checksum of the file.
 mod flaw;
 
 use crate::config::{ModelConfig, Normalization};
@@ -23,13 +24,15 @@ use std::path::Path;
 pub const FORMAT: u32 = 1;
 /// Metadata key of our JSON.
 const KEY: &str = "mvae-fast";
-/// Header of our files up to the checksum: eight hexadecimal digits, taken as zeros while the file is summed.
+/// Header of our files up to the checksum: eight hexadecimal digits, taken as zeros while the file
+/// is summed.
 const PREFIX: &[u8] = br#"{"__metadata__":{"mvae-fast":"{\"crc32c\":\""#;
 const CHECKSUM_LEN: usize = 8;
 /// Longest header read; ours have some ten thousand bytes.
 const MAX_HEADER_LEN: u64 = 64 << 20;
 
-/// The content of a checkpoint. Tensors may borrow what they are saved from; loaded ones own their data.
+/// The content of a checkpoint. Tensors may borrow what they are saved from; loaded ones own their
+/// data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint<'a> {
     /// Tensors with distinct names, in any order.
@@ -69,8 +72,8 @@ pub struct Meta {
     pub version: String,
     /// Sizes of the network.
     pub model: ModelConfig,
-    /// How features are normalised, by the statistics `normalization.{max,min,avg,std}`, and `.weight` where features count
-    /// differently.
+    /// How features are normalised, by the statistics `normalization.{max,min,avg,std}`, and
+    /// `.weight` where features count differently.
     pub normalization: Normalization,
     /// The whole configuration of the training run.
     pub config: serde_json::Value,
@@ -103,7 +106,8 @@ impl Meta {
     }
 }
 
-/// Where training stands: all that is needed, with the tensors, to go on as if it had never stopped.
+/// Where training stands: all that is needed, with the tensors, to go on as if it had never
+/// stopped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Epoch that is under way, from 1.
@@ -190,9 +194,9 @@ impl<'a> Tensor<'a> {
 }
 
 impl Checkpoint<'_> {
-    /// Writes the file whole ([`atomic::write_with`]), streaming the tensors: no copy of them is made. What
-    /// [`Checkpoint::load`] would refuse is an error, and nothing is written.
-    /// Panics when a shape does not fit its data, or two tensors have one name.
+    /// Writes the file whole ([`atomic::write_with`]), streaming the tensors: no copy of them is
+    /// made. What [`Checkpoint::load`] would refuse is an error, and nothing is written. Panics
+    /// when a shape does not fit its data, or two tensors have one name.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut tensors: Vec<_> = self.tensors.iter().collect();
         tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().bitsize()));
@@ -219,7 +223,8 @@ impl Checkpoint<'_> {
         })
     }
 
-    /// The header, its checksum zeros, padded so that the tensors, wide elements first, are aligned.
+    /// The header, its checksum zeros, padded so that the tensors, wide elements first, are
+    /// aligned.
     fn header(&self, tensors: &[&Tensor]) -> Vec<u8> {
         let mut end = 0;
         let tensors = tensors.iter().map(|tensor| {
@@ -240,8 +245,8 @@ impl Checkpoint<'_> {
         header
     }
 
-    /// Reads a Motion VAE, ours or of the public implementation, or a controller of ours. Every length
-    /// is checked before it is allocated, and our files against their checksum. Errors: an
+    /// Reads a Motion VAE, ours or of the public implementation, or a controller of ours. Every
+    /// length is checked before it is allocated, and our files against their checksum. Errors: an
     /// [`Error::Checkpoint`] that says what is wrong.
     pub fn load(path: &Path) -> Result<Checkpoint<'static>> {
         match Self::load_described(path)? {
@@ -254,7 +259,8 @@ impl Checkpoint<'_> {
         }
     }
 
-    /// As [`Checkpoint::load`], with what a file of the public implementation says of itself, which may be a controller.
+    /// As [`Checkpoint::load`], with what a file of the public implementation says of itself, which
+    /// may be a controller.
     pub fn load_described(path: &Path) -> Result<(Checkpoint<'static>, Option<Described>)> {
         let damaged = |what: String| Error::checkpoint(path, what, "the file is damaged or no checkpoint, use another");
         let (mut file, file_len) = files::open(path).map_err(|error| match error.kind() {
@@ -332,8 +338,9 @@ impl Checkpoint<'_> {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
-    /// Copies the tensor of that name and shape, rounded to `T`, into `to`. `path`, from which the checkpoint was
-    /// loaded, is named in the error when there is no such tensor or its shape is another.
+    /// Copies the tensor of that name and shape, rounded to `T`, into `to`. `path`, from which the
+    /// checkpoint was loaded, is named in the error when there is no such tensor or its shape is
+    /// another.
     pub fn copy<T: Real>(&self, path: &Path, name: &str, shape: &[usize], to: &mut [T]) -> Result<()> {
         let tensor = self.shaped(path, name, shape)?;
         assert_eq!(shape.iter().product::<usize>(), to.len(), "elements of {name}");
@@ -353,7 +360,8 @@ impl Checkpoint<'_> {
         Ok(numbers)
     }
 
-    /// Finds all tensors of a network, before room is made for them. Errors as [`Checkpoint::copy`].
+    /// Finds all tensors of a network, before room is made for them. Errors as
+    /// [`Checkpoint::copy`].
     pub fn holds(&self, path: &Path, layout: &Layout) -> Result<()> {
         layout.tensors.iter().try_for_each(|tensor| self.shaped(path, &tensor.name, &tensor.shape).map(drop))
     }

@@ -1,5 +1,5 @@
-//! Motion to look at: a few clips of the data, their reconstruction, and random walks from where they begin, for the
-//! report's player.
+//! Motion to look at: a few clips of the data, their reconstruction, and random walks from where
+//! they begin, for the report's player.
 use crate::Result;
 use crate::arena::{Arena, Mat};
 use crate::backend::Memory;
@@ -59,8 +59,8 @@ pub struct Shown<'a> {
 }
 
 impl Clips {
-    /// Chooses clips and lays out a decoder for them; `None` when it is not known what the features are poses of.
-    /// Errors: shapes that do not fit.
+    /// Chooses clips and lays out a decoder for them; `None` when it is not known what the features
+    /// are poses of. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         parameters: &Parameters<f32>,
@@ -82,7 +82,8 @@ impl Clips {
         Ok(Some(clips))
     }
 
-    /// Asks the model, as it is after an epoch, for reconstructions and walks. Errors: those of the backend.
+    /// Asks the model, as it is after an epoch, for reconstructions and walks. Errors: those of the
+    /// backend.
     pub fn make(&mut self, memory: &mut Memory, epoch: usize) -> Result<()> {
         let mut tracks = self.data();
         let starts: Vec<&Start> = self.starts.iter().collect();

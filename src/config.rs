@@ -1,7 +1,8 @@
-//! Everything that decides a training run: one flat, checked [`Config`], saved as `config.toml` in the run folder.
+//! Everything that decides a training run: one flat, checked [`Config`], saved as `config.toml` in
+//! the run folder.
 //!
-//! Every key is written once, in the `keys!` table below; what follows from it is in [`layers`]. Flags go over environment over file
-//! over preset ([`Config::layered`]).
+//! Every key is written once, in the `keys!` table below; what follows from it is in [`layers`].
+//! Flags go over environment over file over preset ([`Config::layered`]).
 pub mod layers;
 
 use crate::layout::Layout;
@@ -23,8 +24,8 @@ const MAX_ROW: usize = 1 << 24;
 pub(crate) const MAX_MATRIX: usize = 1 << 31;
 /// Upper bound of all epochs together.
 const MAX_EPOCHS: usize = 1_000_000;
-/// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of it the encoder strays
-/// from its codes.
+/// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of
+/// it the encoder strays from its codes.
 const VQ_WEIGHT: f64 = 1.0;
 
 keys! {
@@ -35,10 +36,11 @@ keys! {
         data: Vec<PathBuf> = Vec::new();
         /// How features are normalised
         normalization: Normalization = Normalization::Zscore;
-        /// Whether motion goes on near the end of a clip, in the clip where it is most alike, so that no walk ends there
+        /// Whether motion goes on near the end of a clip, in the clip where it is most alike, so
+        /// that no walk ends there
         bridge_clips: bool = true;
-        /// Whether to train on every clip's left-right mirror image, too, where names and skeleton tell left from right (built-in
-        /// motion: false)
+        /// Whether to train on every clip's left-right mirror image, too, where names and skeleton
+        /// tell left from right (built-in motion: false)
         mirror: bool = true;
         /// How many times errors of toes count, for feet that stand firm; 1 = like all others
         toe_weight: f64 = 16.0;
@@ -62,8 +64,8 @@ keys! {
         condition_frames: usize = 1;
         /// K: frames predicted at once
         future_predictions: usize = 1;
-        /// Smallest share of the predicted joint positions in those of a frame, whose rest follows the predicted velocities;
-        /// 1 = as predicted
+        /// Smallest share of the predicted joint positions in those of a frame, whose rest follows
+        /// the predicted velocities; 1 = as predicted
         position_gain: f64 = 0.07;
         /// How the weights of blended experts start (mixture)
         expert_init: ExpertInit = ExpertInit::Reference;
@@ -97,15 +99,16 @@ keys! {
         adam_eps: f64 = 1e-8;
     }
     "Latent" {
-        /// Weight of the KL loss, which stays, or auto: follows the reconstruction error; beside target_kl where the weight
-        /// starts, auto = 0.003 (vq: weight of the codebook loss, 1 by default)
+        /// Weight of the KL loss, which stays, or auto: follows the reconstruction error; beside
+        /// target_kl where the weight starts, auto = 0.003 (vq: weight of the codebook loss, 1 by
+        /// default)
         kl_weight: KlWeight = KlWeight::Auto;
         /// Epochs over which the KL weight rises from 0
         kl_warmup_epochs: usize = 0;
         /// KL that costs nothing, nats a latent dimension; 0 = off
         free_bits: f64 = 0.0;
-        /// KL to steer for, nats a latent dimension; the weight starts at kl_weight and follows; 0, or kl_weight given
-        /// alone = off
+        /// KL to steer for, nats a latent dimension; the weight starts at kl_weight and follows; 0,
+        /// or kl_weight given alone = off
         #[serde(with = "zero_is_none")]
         target_kl: f64 => Option<f64> = Some(0.75);
     }
@@ -124,10 +127,12 @@ keys! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// The paper's architecture, trained so that the latent lives, feet stand and running lasts (docs/quality.md).
+    /// The paper's architecture, trained so that the latent lives, feet stand and running lasts
+    /// (docs/quality.md).
     #[default]
     Default,
-    /// The same with a fraction of the steps, a ninth where there are mirror images: for a first look at a character.
+    /// The same with a fraction of the steps, a ninth where there are mirror images: for a first
+    /// look at a character.
     Short,
     /// As published in the paper: 20/20/140 epochs, KL weight 0.2.
     Paper,
@@ -218,7 +223,8 @@ pub enum Normalization {
     None,
 }
 
-/// The sizes of a network. Two models with equal `ModelConfig` have the same parameters, name for name.
+/// The sizes of a network. Two models with equal `ModelConfig` have the same parameters, name for
+/// name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -240,13 +246,14 @@ pub struct ModelConfig {
     pub future_predictions: usize,
     /// N: entries of the codebook (vq only).
     pub codes: usize,
-    /// Smallest share of the predicted joint positions in those of a frame (see [`crate::ops::reconcile`]); 1: all.
+    /// Smallest share of the predicted joint positions in those of a frame (see
+    /// [`crate::ops::reconcile`]); 1: all.
     pub position_gain: f64,
 }
 
 impl ModelConfig {
-    /// Why no network has these sizes, if that is so, with the keys as `name` calls them: a bound of each size, of rows, and of the
-    /// weights of a layer.
+    /// Why no network has these sizes, if that is so, with the keys as `name` calls them: a bound
+    /// of each size, of rows, and of the weights of a layer.
     pub fn flaw(&self, name: &dyn Fn(&str) -> String) -> Option<String> {
         for (key, value) in [
             ("frame_size", self.frame_size),
@@ -335,7 +342,8 @@ impl Config {
         }
     }
 
-    /// Lays a layer over those below it. A KL weight that it gives is what it says, and no start for a target from below.
+    /// Lays a layer over those below it. A KL weight that it gives is what it says, and no start
+    /// for a target from below.
     fn lay_over(given: &mut toml::Table, layer: &toml::Table) {
         if layer.contains_key("kl_weight") {
             given.insert("target_kl".to_owned(), 0.0.into());
@@ -346,8 +354,8 @@ impl Config {
     /// The preset's values, some of which depend on what is laid over them.
     fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let mut table = Config::preset(preset).table();
-        // Epochs of each phase without mirrored clips, which has half the steps an epoch, and on the built-in motion, which has an
-        // eighth of the frames that the schedule is for.
+        // Epochs of each phase without mirrored clips, which has half the steps an epoch, and on
+        // the built-in motion, which has an eighth of the frames that the schedule is for.
         let epochs: [[i64; 3]; 2] = match preset {
             Preset::Default => [[5, 5, 35], [2, 2, 18]],
             Preset::Short => [[1, 1, 4]; 2],
@@ -368,8 +376,8 @@ impl Config {
         table
     }
 
-    /// Keys that may change while a run goes on: its numbers do not depend on them, and of `data` on the content alone,
-    /// which is compared.
+    /// Keys that may change while a run goes on: its numbers do not depend on them, and of `data`
+    /// on the content alone, which is compared.
     pub const FREE: [&str; 3] = ["data", "checkpoint_every", "max_minutes"];
 
     /// As [`Config::validate`], with the keys as `name` calls them.
@@ -442,7 +450,8 @@ impl Config {
         Ok(())
     }
 
-    /// Refuses products of sizes that no plan can hold, for data of `frame_size` features; those are known once data has been read.
+    /// Refuses products of sizes that no plan can hold, for data of `frame_size` features; those
+    /// are known once data has been read.
     pub fn fits(&self, frame_size: usize, name: &dyn Fn(&str) -> String) -> Result<()> {
         let model = self.model(frame_size);
         if let Some(flaw) = model.flaw(name) {

@@ -1,13 +1,15 @@
-//! What is wrong with a model, from an epoch's record alone: each finding is one plain line with what to try.
+//! What is wrong with a model, from an epoch's record alone: each finding is one plain line with
+//! what to try.
 use crate::config::{CodebookInit, Config, KlWeight, Variant};
 use crate::record::EpochRecord;
 
 /// A gate weight below this share of an even split is a dead expert.
 const DEAD_SHARE: f64 = 0.02;
-/// Walks from the prior that must stay inside the data's range once the model trains on its own predictions.
+/// Walks from the prior that must stay inside the data's range once the model trains on its own
+/// predictions.
 const INSIDE: f64 = 0.9;
-/// Spread of the walks' last poses, of the data's, below which they stand still in a mean pose (a healthy model has 0.7
-/// to 1).
+/// Spread of the walks' last poses, of the data's, below which they stand still in a mean pose (a
+/// healthy model has 0.7 to 1).
 const FROZEN: f64 = 0.3;
 
 /// The findings.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, grouped by what the user can do about it (see [`Error::exit_code`]).
+/// Everything that can go wrong, grouped by what the user can do about it (see
+/// [`Error::exit_code`]).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Flags, environment or configuration file ask for something impossible.
@@ -110,8 +111,8 @@ impl Error {
         move |source| Error::Io { path, what, source }
     }
 
-    /// The process exit code, as in the README's table: 1 failure, 2 usage, 3 device, 4 data or checkpoint,
-    /// 5 quality gate, 128 + signal when stopped.
+    /// The process exit code, as in the README's table: 1 failure, 2 usage, 3 device, 4 data or
+    /// checkpoint, 5 quality gate, 128 + signal when stopped.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => 2,

@@ -1,4 +1,5 @@
-//! Held-out quality: one-step error, rollouts with encoder latents, walks with latents from the prior.
+//! Held-out quality: one-step error, rollouts with encoder latents, walks with latents from the
+//! prior.
 use crate::Result;
 use crate::arena::{Arena, Mat};
 use crate::backend::Memory;
@@ -22,8 +23,8 @@ const LONG_WALK: usize = 1800;
 const MARGIN: f32 = 0.25;
 /// Errors are capped here, so that a record holds no infinity.
 const CAP: f64 = 1e30;
-/// Share of a run's training steps that evaluation may cost; with the report's clips, which take a third of an
-/// evaluation, that is less than a tenth.
+/// Share of a run's training steps that evaluation may cost; with the report's clips, which take a
+/// third of an evaluation, that is less than a tenth.
 const BUDGET: f64 = 0.07;
 /// Cost of a network's forward pass over a batch of 64, in training steps of that batch.
 const FORWARD: f64 = 0.4;
@@ -40,8 +41,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Lays out an evaluation. `data` is normalised; walks start anywhere in `all` clips, errors are those on
-    /// `held_out` ones. Errors: shapes that do not fit.
+    /// Lays out an evaluation. `data` is normalised; walks start anywhere in `all` clips, errors
+    /// are those on `held_out` ones. Errors: shapes that do not fit.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         arena: &mut Arena,
@@ -61,8 +62,9 @@ impl Evaluation {
         Ok(Evaluation { decoder, model, held_out, walk_starts, features, seed })
     }
 
-    /// Epochs between evaluations, so that with the long walk at the end they cost at most a tenth of a run of `epochs`
-    /// epochs of `steps` training steps of `batch` samples; where that walk alone costs more, only the last is made.
+    /// Epochs between evaluations, so that with the long walk at the end they cost at most a tenth
+    /// of a run of `epochs` epochs of `steps` training steps of `batch` samples; where that walk
+    /// alone costs more, only the last is made.
     pub fn interval(&self, epochs: usize, steps: usize, batch: usize) -> usize {
         let cost = |forwards: usize| FORWARD * forwards as f64 * (BATCH as f64 / batch as f64).min(4.0);
         let each = cost(ONE_STEP_WINDOWS / BATCH + 2 * HORIZONS[1] + HORIZONS[0]);
@@ -84,7 +86,8 @@ impl Evaluation {
         })
     }
 
-    /// Windows of held-out clips in which `horizon` frames are predicted, at most `most`, spread evenly.
+    /// Windows of held-out clips in which `horizon` frames are predicted, at most `most`, spread
+    /// evenly.
     fn windows(&self, horizon: usize, most: usize) -> Vec<u32> {
         let span = windows::span(horizon, self.model.condition_frames, self.model.future_predictions);
         let all = windows::starts(&self.held_out, span);
@@ -179,7 +182,8 @@ impl Feature {
         features
     }
 
-    /// Whether a walk stays near the data; a constant feature has no range and must only stay finite.
+    /// Whether a walk stays near the data; a constant feature has no range and must only stay
+    /// finite.
     pub fn inside(&self, x: f32) -> bool {
         let margin = MARGIN * (self.max - self.min);
         if margin > 0.0 { (self.min - margin..=self.max + margin).contains(&x) } else { x.is_finite() }

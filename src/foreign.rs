@@ -1,6 +1,7 @@
-//! Checkpoints of the public implementation: safetensors whose statistics are buffers `data_max`, `data_min`, `data_avg` and
-//! `data_std`, and whose metadata has a `config`. A Motion VAE becomes a checkpoint as ours are; a controller is read by
-//! [`Controller::of`]. What cannot be represented exactly is refused.
+//! Checkpoints of the public implementation: safetensors whose statistics are buffers `data_max`,
+//! `data_min`, `data_avg` and `data_std`, and whose metadata has a `config`. A Motion VAE becomes a
+//! checkpoint as ours are; a controller is read by [`Controller::of`]. What cannot be represented
+//! exactly is refused.
 use crate::checkpoint::{Checkpoint, Meta, Tensor};
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Preset, Variant};
 use crate::layout::Layout;
@@ -44,7 +45,8 @@ pub struct Described {
 }
 
 impl Described {
-    /// The configuration in a file's metadata; `None` in other files than theirs. Errors: another version, none in one of theirs.
+    /// The configuration in a file's metadata; `None` in other files than theirs. Errors: another
+    /// version, none in one of theirs.
     pub fn read(path: &Path, metadata: Option<&HashMap<String, String>>) -> Result<Option<Self>> {
         let Some(metadata) = metadata else { return Ok(None) };
         let Some(version) = metadata.get(VERSION) else { return Ok(None) };
@@ -62,8 +64,9 @@ impl Described {
     }
 }
 
-/// The tensors under our names, and what they belong to when the file says so and it is a Motion VAE. Errors: a class or a
-/// value that is not known, tensors that are not those of the class, statistics that are incomplete or in another layout.
+/// The tensors under our names, and what they belong to when the file says so and it is a Motion
+/// VAE. Errors: a class or a value that is not known, tensors that are not those of the class,
+/// statistics that are incomplete or in another layout.
 pub(crate) fn adopt<'a>(
     path: &Path,
     described: Option<&Described>,
@@ -120,8 +123,8 @@ pub(crate) fn adopt<'a>(
     Ok(Checkpoint { meta: Some(Meta { version, ..Meta::new(model, normalization, config, None) }), ..checkpoint })
 }
 
-/// Refuses a file of others that holds what is neither a parameter of the model nor statistics in a layout that is known: it
-/// might be statistics in another.
+/// Refuses a file of others that holds what is neither a parameter of the model nor statistics in a
+/// layout that is known: it might be statistics in another.
 pub(crate) fn require_known(path: &Path, checkpoint: &Checkpoint, layout: &Layout) -> Result<()> {
     let known = |name: &str| {
         let statistic = name.strip_prefix(OURS).is_some_and(|name| name == "weight" || STATISTICS.contains(&name));
@@ -229,7 +232,8 @@ pub struct Controller<'a> {
 }
 
 impl<'a> Controller<'a> {
-    /// That of a file's tensors. Errors: no controller, sizes that are not said or not those of its layers.
+    /// That of a file's tensors. Errors: no controller, sizes that are not said or not those of its
+    /// layers.
     pub fn of(path: &Path, d: &Described, tensors: &[Tensor<'a>]) -> Result<Self> {
         let refuse = |what: String| {
             Error::checkpoint(

@@ -1,4 +1,5 @@
-//! Motion from a trained model: walks with latents from the prior or of one's own, and clips put through the encoder.
+//! Motion from a trained model: walks with latents from the prior or of one's own, and clips put
+//! through the encoder.
 use crate::Result;
 use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
@@ -11,7 +12,8 @@ const GROUP: usize = 128;
 /// Where the latents of a motion come from.
 #[derive(Debug, Clone, Copy)]
 pub enum Latents<'a> {
-    /// Drawn from the prior, of standard deviation `temperature` (vq: codes with equal probabilities).
+    /// Drawn from the prior, of standard deviation `temperature` (vq: codes with equal
+    /// probabilities).
     Prior {
         /// Seed of the draws.
         seed: u64,
@@ -94,12 +96,14 @@ pub fn generate(
     Ok(Motion { characters, frames, frame_size: f, latent_size: l, poses, latents: zs })
 }
 
-/// Predicts `frames` frames for each track, a character's frames [at least C, F] in the units of the data: its first C are
-/// the conditions, and those behind them what [`Latents::Encoder`] encodes. `see` is shown every frame, group by group.
-/// Errors: not enough memory, those of the backend.
+/// Predicts `frames` frames for each track, a character's frames [at least C, F] in the units of
+/// the data: its first C are the conditions, and those behind them what [`Latents::Encoder`]
+/// encodes. `see` is shown every frame, group by group. Errors: not enough memory, those of the
+/// backend.
 ///
 /// # Panics
-/// When a track is too short (see [`frames_to_encode`]), or latents that are given are not [characters, frames, L].
+/// When a track is too short (see [`frames_to_encode`]), or latents that are given are not
+/// [characters, frames, L].
 pub fn stream(
     trained: &Trained,
     backend: &dyn Backend,

@@ -1,11 +1,13 @@
-//! Compares gradients with central differences in f64: every operation, and every parameter of whole training steps.
+//! Compares gradients with central differences in f64: every operation, and every parameter of
+//! whole training steps.
 //!
-//! A step is the plan that trains. It keeps no gradient of a parameter: Adam takes it where it is computed. With beta1 = 0 Adam's first
-//! moment is that gradient, and it is what is compared.
+//! A step is the plan that trains. It keeps no gradient of a parameter: Adam takes it where it is
+//! computed. With beta1 = 0 Adam's first moment is that gradient, and it is what is compared.
 //!
-//! The step of a difference is 1e-5 max(1, |x|); the error of an entry is |gradient - difference| over the largest of the
-//! two, the root mean square of the tensor's gradient, and a floor that the rounding of the differences needs. Cotangents
-//! are random: a plain sum would hide a mistake in a softmax, whose rows sum to one.
+//! The step of a difference is 1e-5 max(1, |x|); the error of an entry is |gradient - difference|
+//! over the largest of the two, the root mean square of the tensor's gradient, and a floor that the
+//! rounding of the differences needs. Cotangents are random: a plain sum would hide a mistake in a
+//! softmax, whose rows sum to one.
 use crate::arena::{Arena, Mat};
 use crate::backend::{Backend, Memory};
 use crate::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
@@ -27,11 +29,11 @@ use std::time::Instant;
 pub const TOLERANCE: f64 = 1e-6;
 /// Step of a difference, relative to max(1, |x|).
 const STEP: f64 = 1e-5;
-/// Gradients of losses of order one are compared as if they were at least this large: differences of f64 numbers of
-/// order one, 1e-5 apart, carry errors of 1e-11.
+/// Gradients of losses of order one are compared as if they were at least this large: differences
+/// of f64 numbers of order one, 1e-5 apart, carry errors of 1e-11.
 const FLOOR: f64 = 1e-4;
-/// Value of a gradient before it is computed. A call that adds to it, or never writes it, is far off.
-/// It is finite, since Adam multiplies the old value by beta1 = 0.
+/// Value of a gradient before it is computed. A call that adds to it, or never writes it, is far
+/// off. It is finite, since Adam multiplies the old value by beta1 = 0.
 const UNWRITTEN: f64 = 1e30;
 /// Entries of a tensor that are differenced in cases of full size.
 const FEW: usize = 8;
@@ -118,7 +120,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Checks all operations and these networks. Errors: those of the backend; a gradient that is wrong is in the report.
+/// Checks all operations and these networks. Errors: those of the backend; a gradient that is wrong
+/// is in the report.
 pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     let start = Instant::now();
     let mut report = Report::default();
@@ -137,7 +140,8 @@ pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     Ok(report)
 }
 
-/// Checks the gradients of one operation at one size; nothing when it has none. Errors: those of the backend.
+/// Checks the gradients of one operation at one size; nothing when it has none. Errors: those of
+/// the backend.
 pub fn operation(case: &Case<f64>, backend: &dyn Backend, seed: u64) -> Result<Vec<Row>> {
     let mut arena = Arena::default();
     let built = (case.build)(&mut arena)?;
@@ -183,7 +187,8 @@ pub fn operation(case: &Case<f64>, backend: &dyn Backend, seed: u64) -> Result<V
     Ok(rows)
 }
 
-/// Number of entries differenced (at most about `limit`, evenly spread), and the largest relative error.
+/// Number of entries differenced (at most about `limit`, evenly spread), and the largest relative
+/// error.
 fn differences(
     memory: &mut Memory,
     value: Mat<f64>,
@@ -198,7 +203,8 @@ fn differences(
     for i in (0..n).step_by(n.div_ceil(limit)) {
         let (x, entry) = (values[i], value.reshaped(n, 1).rows_at(i, 1));
         let mut error = f64::INFINITY; // and stays so when something is not a number
-        // Where a rectifier bends inside the step, a shorter step sees one side of it; a wrong gradient fails both.
+        // Where a rectifier bends inside the step, a shorter step sees one side of it; a wrong
+        // gradient fails both.
         for h in [STEP, STEP / 16.0].map(|h| h * x.abs().max(1.0)) {
             let (above, below) = (x + h, x - h);
             memory.write(entry, &[above])?;
@@ -242,7 +248,8 @@ pub(crate) struct Stepped<'b, T> {
 }
 
 impl ModelCheck {
-    /// A network of odd sizes with `c` condition frames and `k` future predictions, small enough for every entry.
+    /// A network of odd sizes with `c` condition frames and `k` future predictions, small enough
+    /// for every entry.
     pub fn small(variant: Variant, c: usize, k: usize) -> Self {
         let model = ModelConfig {
             variant,
@@ -276,8 +283,8 @@ impl ModelCheck {
         ModelCheck { model, batch: 64, free_bits: 0.0, kl_weight: 0.3 }
     }
 
-    /// Takes one training step with a learning rate of 0, which leaves the gradients as first moments. Everything random in it is
-    /// the same in single and double precision.
+    /// Takes one training step with a learning rate of 0, which leaves the gradients as first
+    /// moments. Everything random in it is the same in single and double precision.
     pub(crate) fn step<'b, T: Real>(&self, backend: &'b dyn Backend, seed: u64) -> Result<Stepped<'b, T>> {
         let (model, batch) = (&self.model, self.batch);
         let mut arena = Arena::default();
@@ -312,10 +319,12 @@ impl ModelCheck {
         Ok(Stepped { parameters, step, memory })
     }
 
-    /// Compares the gradient of recon + weight * regularizer with respect to every parameter. Errors: the backend's.
+    /// Compares the gradient of recon + weight * regularizer with respect to every parameter.
+    /// Errors: the backend's.
     ///
-    /// A codebook has no derivative that is worth having; what training follows is that of a surrogate: the decoder sees the
-    /// encoder's output plus a constant, code - output at the point where the gradient is taken, and the codes stay.
+    /// A codebook has no derivative that is worth having; what training follows is that of a
+    /// surrogate: the decoder sees the encoder's output plus a constant, code - output at the point
+    /// where the gradient is taken, and the codes stay.
     pub fn run(&self, backend: &dyn Backend, seed: u64) -> Result<Vec<Row>> {
         let (model, batch) = (&self.model, self.batch);
         let (c, k) = (model.condition_frames, model.future_predictions);

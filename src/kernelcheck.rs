@@ -1,10 +1,13 @@
-//! Compares kernels, in single precision on any backend, with the definitions of their operations in double precision.
+//! Compares kernels, in single precision on any backend, with the definitions of their operations
+//! in double precision.
 //!
-//! Call by call: the definition starts from what the kernel starts from, so that errors do not add up. A sum of n terms in
-//! single precision, in any order, is off by at most about n 2^-24 times the sum of its terms' sizes (Higham, "Accuracy and
-//! Stability of Numerical Algorithms", section 4.2); terms of random sign add up to less than their sizes do, so (n + 16)
-//! 2^-24 of a tensor's largest number, where 16 pays for the functions around the sum, is within reach of all of them. A
-//! tensor of few numbers may have cancelled altogether: there the numbers it is made of count, too.
+//! Call by call: the definition starts from what the kernel starts from, so that errors do not add
+//! up. A sum of n terms in single precision, in any order, is off by at most about n 2^-24 times
+//! the sum of its terms' sizes (Higham, "Accuracy and Stability of Numerical Algorithms", section
+//! 4.2); terms of random sign add up to less than their sizes do, so (n + 16) 2^-24 of a tensor's
+//! largest number, where 16 pays for the functions around the sum, is within reach of all of them.
+//! A tensor of few numbers may have cancelled altogether: there the numbers it is made of count,
+//! too.
 use crate::arena::Arena;
 use crate::backend::{Backend, Memory, cpu::Cpu};
 use crate::config::Variant;
@@ -30,7 +33,8 @@ pub struct Row {
     pub sizes: String,
     /// Numbers compared.
     pub entries: usize,
-    /// Largest error in units of what is allowed: at most 1 is right. Infinite where a number should be one and is not.
+    /// Largest error in units of what is allowed: at most 1 is right. Infinite where a number
+    /// should be one and is not.
     pub worst: f64,
 }
 
@@ -86,8 +90,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Compares every kernel with its definition, at every size, and whole steps of these networks. Errors: those of the backend;
-/// what is wrong is in the report.
+/// Compares every kernel with its definition, at every size, and whole steps of these networks.
+/// Errors: those of the backend; what is wrong is in the report.
 pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     of(|_| true, variants, backend)
 }
@@ -118,7 +122,8 @@ struct Pair<'b> {
     definition: Memory<'b>,
 }
 
-/// Compares every call of a case; `single` and `double` are the same one. Errors: those of the backends.
+/// Compares every call of a case; `single` and `double` are the same one. Errors: those of the
+/// backends.
 pub fn operation(
     single: &Case<f32>,
     double: &Case<f64>,
@@ -150,7 +155,8 @@ pub fn operation(
 }
 
 impl Pair<'_> {
-    /// Runs both; of each tensor written, its name, its length and its error over `tolerance` of its largest number.
+    /// Runs both; of each tensor written, its name, its length and its error over `tolerance` of
+    /// its largest number.
     fn call(&mut self, plan: &Plan, twin: &Plan, tolerance: f64) -> Result<Vec<(&'static str, usize, f64)>> {
         let (call, twin_call) = (&plan.calls()[0], &twin.calls()[0]);
         let fields = || call.fields().iter().zip(twin_call.fields()).filter(|(field, _)| !field.bytes.is_empty());
@@ -195,8 +201,9 @@ impl Pair<'_> {
 
 /// Largest relative error of a product whose factors are rounded as this says.
 ///
-/// bf16 has 8 significant bits: hi is off by at most 2^-8 |x|, what is left is exact, and lo is off by 2^-8 of it. The rests of
-/// two factors and lo times lo make up to 3 2^-16 |x y|. Such errors have random signs, as the terms do.
+/// bf16 has 8 significant bits: hi is off by at most 2^-8 |x|, what is left is exact, and lo is off
+/// by 2^-8 of it. The rests of two factors and lo times lo make up to 3 2^-16 |x y|. Such errors
+/// have random signs, as the terms do.
 fn rounding(precision: Precision) -> f64 {
     match precision {
         Precision::Fp32 => 0.0,
@@ -224,7 +231,8 @@ fn largest(values: &[f64], at_least: f64) -> f64 {
     values.iter().filter(|x| x.is_finite()).fold(at_least, |max, x| max.max(x.abs()))
 }
 
-/// The largest difference over `tolerance` of the largest number; numbers that are not finite have to be the same.
+/// The largest difference over `tolerance` of the largest number; numbers that are not finite have
+/// to be the same.
 fn error(got: &[f64], want: &[f64], tolerance: f64, at_least: f64) -> f64 {
     let largest = largest(want, at_least.max(f64::MIN_POSITIVE));
     let off = |(got, want): (&f64, &f64)| match (got - want).abs() {

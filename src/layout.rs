@@ -1,4 +1,5 @@
-//! The one list of parameters: name, shape, initialiser, place. Checkpoints, Adam and gradient checks follow it.
+//! The one list of parameters: name, shape, initialiser, place. Checkpoints, Adam and gradient
+//! checks follow it.
 use crate::Result;
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::Memory;
@@ -77,7 +78,8 @@ pub struct Layout {
     frame_size: usize,
 }
 
-/// Tensors start on multiples of this many elements, so that vectors and cache lines do not straddle them.
+/// Tensors start on multiples of this many elements, so that vectors and cache lines do not
+/// straddle them.
 const ELEMENTS: usize = 64;
 
 impl Layout {
@@ -151,8 +153,8 @@ impl Layout {
         Layout::of(&config.model(frame_size), config.expert_init, config.codebook_init)
     }
 
-    /// The tensors of a policy: actor, log standard deviations and critic, each network with three hidden layers; `gain` is that of
-    /// the actor's last one.
+    /// The tensors of a policy: actor, log standard deviations and critic, each network with three
+    /// hidden layers; `gain` is that of the actor's last one.
     pub fn of_policy(observation: usize, action: usize, hidden: usize, gain: f64) -> Self {
         let mut layout = Layout { tensors: Vec::new(), trainable: 0, len: 0, frame_size: 0 };
         layout.perceptron("actor.actor.", [observation, hidden, hidden, hidden, action], gain);
@@ -195,8 +197,8 @@ impl Layout {
         self.dense(&format!("{prefix}out"), latent + hidden, x);
     }
 
-    /// What makes them too large for a plan, if anything does: a layer of more tiles than kernels have blocks, or more numbers in all
-    /// than kernels count.
+    /// What makes them too large for a plan, if anything does: a layer of more tiles than kernels
+    /// have blocks, or more numbers in all than kernels count.
     pub fn too_large(&self) -> Option<String> {
         let tiles = |tensor: &Tensor| match tensor.shape[..] {
             [.., rows, cols] => tensor.len() / (rows * cols) * rows.div_ceil(TILE) * cols.div_ceil(TILE),
@@ -245,8 +247,8 @@ impl Layout {
     }
 }
 
-/// A matrix whose rows (or columns, where those are fewer) are orthonormal: normal numbers, each vector less its parts along
-/// those before it (Gram and Schmidt, twice against rounding).
+/// A matrix whose rows (or columns, where those are fewer) are orthonormal: normal numbers, each
+/// vector less its parts along those before it (Gram and Schmidt, twice against rounding).
 fn orthogonal(stream: &Stream, rows: usize, cols: usize) -> Vec<f64> {
     let (few, many) = (rows.min(cols), rows.max(cols));
     let normal = |i: usize| f64::from(stream.normals((i / 4) as u32)[i % 4]);
@@ -277,7 +279,8 @@ pub struct Parameters<T> {
     pub m: Mat<T>,
     /// Adam's second moments, or absent.
     pub v: Mat<T>,
-    /// Scale and shift of each feature, \[F\], that take normalisation back. They follow from the statistics.
+    /// Scale and shift of each feature, \[F\], that take normalisation back. They follow from the
+    /// statistics.
     pub normalization: [Mat<T>; 2],
 }
 
@@ -288,7 +291,8 @@ impl<T: Real> Parameters<T> {
         Parameters { grads, ..Self::places(arena, layout, training) }
     }
 
-    /// Places for values and moments, to be updated where their gradients are computed: those are kept nowhere.
+    /// Places for values and moments, to be updated where their gradients are computed: those are
+    /// kept nowhere.
     pub fn updated(arena: &mut Arena, layout: Layout) -> Self {
         Self::places(arena, layout, true)
     }
@@ -348,8 +352,8 @@ impl<T: Real> Parameters<T> {
         Var { value: self.part(self.values, tensor.first, rows, cols), grad }
     }
 
-    /// The layer that a call computes, by the first tensor it is given: `encoder.fc1`; of several layers what their names begin with:
-    /// `decoder.gate`.
+    /// The layer that a call computes, by the first tensor it is given: `encoder.fc1`; of several
+    /// layers what their names begin with: `decoder.gate`.
     pub fn layer(&self, call: &Call) -> Option<&str> {
         let starts = |place: Mat<T>| call.fields().iter().any(|field| field.bytes.start == place.offset());
         let given = self.layout.tensors.iter().filter(|tensor| starts(self.place(self.values, tensor)));

@@ -1,8 +1,10 @@
-//! Trains Motion VAEs (Ling, Zinno, Cheng, van de Panne, "Character Controllers Using Motion VAEs", SIGGRAPH 2020).
+//! Trains Motion VAEs (Ling, Zinno, Cheng, van de Panne, "Character Controllers Using Motion VAEs",
+//! SIGGRAPH 2020).
 //!
-//! Reading order: [`config`] (what can be asked for), [`motion`] and [`data`] (motion to train on), [`layout`] and [`model`] (the
-//! network as a list of operations), [`ops`] (each operation's definition), [`plan`] and [`backend`] (how a step is
-//! written down and run), [`schedule`], [`setup`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
+//! Reading order: [`config`] (what can be asked for), [`motion`] and [`data`] (motion to train on),
+//! [`layout`] and [`model`] (the network as a list of operations), [`ops`] (each operation's
+//! definition), [`plan`] and [`backend`] (how a step is written down and run), [`schedule`],
+//! [`setup`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
 #![deny(unsafe_code)]
 // A terminal that takes nothing must not end the work: see `progress::say` and `cli::print`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -121,7 +121,8 @@ impl<T: Real> Builder<'_, T> {
         if y.value == self.prediction { layer.toward(self.truth) } else { Ok(layer) }
     }
 
-    /// Three dense layers of `names` on [skip | .]: [skip | first], then [skip | hidden] twice, into y.
+    /// Three dense layers of `names` on [skip | .]: [skip | first], then [skip | hidden] twice,
+    /// into y.
     fn skip_layers(
         &mut self,
         to: &mut Operations,
@@ -139,8 +140,8 @@ impl<T: Real> Builder<'_, T> {
 }
 
 impl<T: Real> Network<T> {
-    /// A network over `batch` samples; with `training`, gradients get places too. `free_bits` is the KL of a latent
-    /// dimension that costs nothing, in nats. Errors: shapes that do not fit.
+    /// A network over `batch` samples; with `training`, gradients get places too. `free_bits` is
+    /// the KL of a latent dimension that costs nothing, in nats. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         parameters: &Parameters<T>,
@@ -159,7 +160,8 @@ impl<T: Real> Network<T> {
         let (mu, z) = (b.var(batch, latent_size), b.var(batch, latent_size));
         let (mut encoder, mut decoder): (Operations, Operations) = Default::default();
 
-        // What each blended layer adds to the gradients of latent and gate, so that they need not wait for one another.
+        // What each blended layer adds to the gradients of latent and gate, so that they need not
+        // wait for one another.
         let blended = training && config.variant == Variant::Mixture;
         let mut parts = |cols| if blended { b.arena.mat(3 * batch, cols) } else { Mat::NONE };
         let (parts_of_z, parts_of_gate) = (parts(latent_size), parts(experts));
@@ -295,8 +297,8 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// Appends a latent from the prior: normal with standard deviation `temperature`, or (whatever the temperature) a code
-    /// with equal probabilities.
+    /// Appends a latent from the prior: normal with standard deviation `temperature`, or (whatever
+    /// the temperature) a code with equal probabilities.
     pub fn sample_prior(&self, plan: &mut Plan, state: Mat<StepState>, temperature: f64) {
         match &self.latent {
             Latent::Gaussian(_) => normal::push(plan, state, self.z.value, Purpose::Prior, temperature),
@@ -305,8 +307,8 @@ impl<T: Real> Network<T> {
         self.choose(plan);
     }
 
-    /// Appends the latent that an action stands for: vq's code of the largest entry of `action`. Elsewhere an action is
-    /// z itself and there is nothing to do.
+    /// Appends the latent that an action stands for: vq's code of the largest entry of `action`.
+    /// Elsewhere an action is z itself and there is nothing to do.
     pub fn choose(&self, plan: &mut Plan) {
         if let Latent::Codebook(op) = &self.latent {
             op.choose(plan);
@@ -318,7 +320,8 @@ impl<T: Real> Network<T> {
         self.decoder.iter().for_each(|op| op.forward(plan));
     }
 
-    /// Appends which expert predicts: drawn with the step's random numbers, or with no `state` the likeliest.
+    /// Appends which expert predicts: drawn with the step's random numbers, or with no `state` the
+    /// likeliest.
     pub fn draw_pick(&self, plan: &mut Plan, state: Mat<StepState>) {
         if !self.pick.is_none() {
             pick::push(plan, state, self.gate.value, self.pick);
@@ -355,8 +358,8 @@ impl<T: Real> Network<T> {
         self.encoder.iter().rev().for_each(|op| op.backward(plan));
     }
 
-    /// Appends the update of all parameters, from the gradients that `backward` has left; `squares` gets the sums of the squared
-    /// gradients of [`Network::tiles`] tiles.
+    /// Appends the update of all parameters, from the gradients that `backward` has left; `squares`
+    /// gets the sums of the squared gradients of [`Network::tiles`] tiles.
     pub fn update(&self, plan: &mut Plan, optimizer: &Optimizer<T>, squares: Mat<f64>) {
         let (mut first, squares) = (0, squares.reshaped(squares.len(), 1));
         for update in self.updates.iter().rev() {
@@ -382,7 +385,8 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// What an epoch sums up of this network; `squares` are the sums of squared gradients that updates leave.
+    /// What an epoch sums up of this network; `squares` are the sums of squared gradients that
+    /// updates leave.
     pub fn epoch_sums(&self, squares: Mat<f64>) -> EpochSums<T> {
         let (sigma, kl, experts) = match &self.latent {
             Latent::Gaussian(op) => (op.posterior().0, op.posterior().1, self.gate.cols()),

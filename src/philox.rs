@@ -1,5 +1,6 @@
-//! Counter-based random numbers: the same (seed, purpose, step, element) gives the same number on every backend, in any
-//! order, on any number of threads. Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+//! Counter-based random numbers: the same (seed, purpose, step, element) gives the same number on
+//! every backend, in any order, on any number of threads. Philox4x32-10 of Salmon et al., "Parallel
+//! random numbers: as easy as 1, 2, 3", SC 2011.
 
 /// What a random number is for; numbers of different purposes are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,8 @@ impl Stream {
         f64::from(self.bits(element)) / 4294967296.0
     }
 
-    /// Standard normal numbers `4 block .. 4 block + 4`, by Box and Muller, from two pairs of uniform ones.
+    /// Standard normal numbers `4 block .. 4 block + 4`, by Box and Muller, from two pairs of
+    /// uniform ones.
     pub fn normals(&self, block: u32) -> [f32; 4] {
         let b = self.block(block);
         let (x, y) = box_muller(b[0], b[1]);
@@ -134,7 +136,8 @@ mod tests {
         let x: Vec<f64> = (0..50_000).flat_map(|i| stream.normals(i)).map(f64::from).collect();
         let n = x.len() as f64;
         let moment = |k: i32| x.iter().map(|v| v.powi(k)).sum::<f64>() / n;
-        // Standard errors of the moments of 200,000 normal numbers are 0.0022, 0.0032, 0.0087 and 0.022; five of them.
+        // Standard errors of the moments of 200,000 normal numbers are 0.0022, 0.0032, 0.0087 and
+        // 0.022; five of them.
         for (k, want, tolerance) in [(1, 0.0, 0.011), (2, 1.0, 0.016), (3, 0.0, 0.044), (4, 3.0, 0.11)] {
             assert!((moment(k) - want).abs() < tolerance, "moment {k} is {}", moment(k));
         }

@@ -1,7 +1,9 @@
-//! A training step written down: a [`Plan`] is a list of [`Call`]s, each a kernel's name, its arguments and its CPU body.
+//! A training step written down: a [`Plan`] is a list of [`Call`]s, each a kernel's name, its
+//! arguments and its CPU body.
 //!
-//! Operations append calls; a backend runs them and knows no operation by name. Addresses and shapes are fixed when the
-//! plan is built; what changes from step to step is read from the arena (see [`crate::ops::begin_step::StepState`]).
+//! Operations append calls; a backend runs them and knows no operation by name. Addresses and
+//! shapes are fixed when the plan is built; what changes from step to step is read from the arena
+//! (see [`crate::ops::begin_step::StepState`]).
 use crate::arena::{Arena, Mat, Var};
 use crate::backend::team::Team;
 use crate::ops::activation::Activation;
@@ -123,7 +125,8 @@ impl Output {
 /// Most blocks that a kernel runs on.
 pub const MAX_BLOCKS: usize = 1 << 20;
 
-/// How many blocks of how many threads run a kernel. It decides speed alone: kernels are right on any grid.
+/// How many blocks of how many threads run a kernel. It decides speed alone: kernels are right on
+/// any grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
     /// Blocks.
@@ -149,12 +152,14 @@ impl Grid {
     }
 }
 
-/// In what kernels compute matrix products, as `--precision` says. All sums are in single precision, and so is all else.
+/// In what kernels compute matrix products, as `--precision` says. All sums are in single
+/// precision, and so is all else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
     /// Single precision: the reference.
     Fp32,
-    /// On tensor cores, each factor as the sum of two bf16 numbers: three products, nearly single precision.
+    /// On tensor cores, each factor as the sum of two bf16 numbers: three products, nearly single
+    /// precision.
     Bf16x3,
 }
 
@@ -179,8 +184,8 @@ pub struct Product {
     pub blended: bool,
     /// Rows and columns of a tile.
     pub tile: [usize; 2],
-    /// Columns of the weights, the fields `w` and `w2`, that belong to a tile; 0 where that is not what is multiplied by, or where tiles
-    /// take several passes.
+    /// Columns of the weights, the fields `w` and `w2`, that belong to a tile; 0 where that is not
+    /// what is multiplied by, or where tiles take several passes.
     pub weights: usize,
     /// Threads of a block.
     pub threads: u32,
@@ -232,14 +237,17 @@ pub unsafe trait KernelArgs: Copy + Send + Sync + 'static {
     /// Slices of the arena at `base`.
     ///
     /// # Safety
-    /// `base` must be an arena that holds every field, used by nobody else; [`Plan::check`] has seen these fields.
+    /// `base` must be an arena that holds every field, used by nobody else; [`Plan::check`] has
+    /// seen these fields.
     unsafe fn view<'a>(&self, base: *mut u8) -> Self::View<'a>;
 }
 
-/// Declares the argument struct of an operation's kernels, `Args<T>`, and its CPU twin of slices, `View<'a, T>`.
+/// Declares the argument struct of an operation's kernels, `Args<T>`, and its CPU twin of slices,
+/// `View<'a, T>`.
 ///
-/// Each tensor is `name: element type [number of elements]`, where the number may use the sizes. In memory: pointers
-/// (`reads`, then `writes`), then `numbers` (f64), then `sizes` (u32, an even number of them), without padding.
+/// Each tensor is `name: element type [number of elements]`, where the number may use the sizes. In
+/// memory: pointers (`reads`, then `writes`), then `numbers` (f64), then `sizes` (u32, an even
+/// number of them), without padding.
 #[macro_export]
 macro_rules! kernel_args {
     (
@@ -423,8 +431,8 @@ impl Call {
         self.fields.iter().zip(given).filter_map(|(field, given)| given.then_some(field))
     }
 
-    /// The name and grid of the kernel that computes this call's products, if it has any, in this precision:
-    /// `linear_forward` or `linear_forward_bf16x3`.
+    /// The name and grid of the kernel that computes this call's products, if it has any, in this
+    /// precision: `linear_forward` or `linear_forward_bf16x3`.
     pub fn variant(&self, precision: Precision) -> (Cow<'static, str>, Grid) {
         match (precision, self.grids.tensor) {
             (Precision::Fp32, _) | (_, None) => (self.kernel.into(), self.grids.fp32),
@@ -440,7 +448,8 @@ impl Call {
     /// Does in Rust what the kernel does.
     ///
     /// # Safety
-    /// `arena` is one that [`Plan::check`] compared this call with, and nobody else uses it meanwhile.
+    /// `arena` is one that [`Plan::check`] compared this call with, and nobody else uses it
+    /// meanwhile.
     #[allow(unsafe_code)]
     pub unsafe fn run(&self, arena: *mut u8, team: &Team) {
         (self.body)(arena, team)
@@ -461,7 +470,8 @@ impl Call {
         self.loads
     }
 
-    /// The bytes that kernels touch which compute these shares, and whether they write them; all where there are none.
+    /// The bytes that kernels touch which compute these shares, and whether they write them; all
+    /// where there are none.
     pub fn touched(&self, shares: Range<u32>) -> impl Iterator<Item = (Range<usize>, bool)> {
         self.kernel_fields().map(move |field| {
             let bytes = self.bytes_of_share(field).map_or(field.bytes.clone(), |bytes| {
@@ -495,7 +505,8 @@ impl Call {
     }
 }
 
-/// Whether of bytes that one and another touch, and whether they write them, some are touched by both and written by either.
+/// Whether of bytes that one and another touch, and whether they write them, some are touched by
+/// both and written by either.
 pub(crate) fn conflict<I: Iterator<Item = (Range<usize>, bool)>>(
     mut one: impl Iterator<Item = (Range<usize>, bool)>,
     other: impl Fn() -> I,
@@ -541,7 +552,8 @@ impl Plan {
         self.calls.into_iter().map(|call| Plan { calls: vec![call], id: new_id(), ..Plan::default() })
     }
 
-    /// Appends a kernel: its name, its grid or grids, the tensors it writes, its arguments and its CPU body.
+    /// Appends a kernel: its name, its grid or grids, the tensors it writes, its arguments and its
+    /// CPU body.
     pub fn push<A: KernelArgs>(
         &mut self,
         kernel: &'static str,
@@ -553,7 +565,8 @@ impl Plan {
         self.push_apart(kernel, grids, writes, args, args, body);
     }
 
-    /// The same, where kernels go without some tensors that the CPU body needs: absent in `given`, which is what they get.
+    /// The same, where kernels go without some tensors that the CPU body needs: absent in `given`,
+    /// which is what they get.
     #[allow(unsafe_code)]
     pub fn push_apart<A: KernelArgs>(
         &mut self,
@@ -585,9 +598,10 @@ impl Plan {
         });
     }
 
-    /// Says of the last call that its work is shares, the blocks of its grid, of which share i touches no more than the
-    /// elements `i * n .. (i + 1) * n` of each field `(name, n)` that is named: so one may run long before another, and after the
-    /// same share of another call without waiting for the rest.
+    /// Says of the last call that its work is shares, the blocks of its grid, of which share i
+    /// touches no more than the elements `i * n .. (i + 1) * n` of each field `(name, n)` that is
+    /// named: so one may run long before another, and after the same share of another call without
+    /// waiting for the rest.
     pub fn in_shares(&mut self, fields: &[(&'static str, usize)]) {
         let call = self.calls.last_mut().expect("a call has been appended");
         for (name, elements) in fields {
@@ -598,24 +612,26 @@ impl Plan {
         call.in_shares = fields.to_vec();
     }
 
-    /// Says of the last call, which is no product, that each of its blocks reads so many bytes of weights: that decides speed alone.
+    /// Says of the last call, which is no product, that each of its blocks reads so many bytes of
+    /// weights: that decides speed alone.
     pub fn loads(&mut self, bytes: usize) {
         self.calls.last_mut().expect("a call has been appended").loads = bytes;
     }
 
-    /// Says of the last call, which has shares, that each may keep so many numbers in shared memory from one repetition of the plan to the
-    /// next, in one launch: what nobody else touches.
+    /// Says of the last call, which has shares, that each may keep so many numbers in shared memory
+    /// from one repetition of the plan to the next, in one launch: what nobody else touches.
     pub fn stays(&mut self, numbers: usize) {
         let call = self.calls.last_mut().expect("a call has been appended");
         assert!(call.shares().is_some(), "{}: a share has the same block every time", call.kernel);
         call.stays = numbers;
     }
 
-    /// Whether the gradient at this place has to be added to (1) or overwritten (0): the first writer overwrites.
+    /// Whether the gradient at this place has to be added to (1) or overwritten (0): the first
+    /// writer overwrites.
     ///
     /// # Panics
-    /// When it is not that of the value any more, but that before its activation: calls go backward in another order than
-    /// that in which they went forward.
+    /// When it is not that of the value any more, but that before its activation: calls go backward
+    /// in another order than that in which they went forward.
     pub fn accumulate<T>(&mut self, grad: Mat<T>) -> u32 {
         assert!(!self.is_pulled_back(grad), "a gradient was finished before all its parts were there");
         u32::from(!grad.is_none() && !self.written_grads.insert(grad.offset()))
@@ -628,8 +644,9 @@ impl Plan {
         }
     }
 
-    /// The activation by whose derivative the writer of a gradient multiplies it when all its parts are there: that of
-    /// `input`, if the layer that makes `output` is the last to write the gradient, as it was the first to read the value.
+    /// The activation by whose derivative the writer of a gradient multiplies it when all its parts
+    /// are there: that of `input`, if the layer that makes `output` is the last to write the
+    /// gradient, as it was the first to read the value.
     pub fn pull_back<T>(&mut self, input: Var<T>, output: Mat<T>) -> Activation {
         let overlaps = |field: &Field, mat: Mat<T>| {
             field.bytes.start < mat.offset() + mat.len() * size_of::<T>() && mat.offset() < field.bytes.end
@@ -650,7 +667,8 @@ impl Plan {
         self.pulled_back.contains(&(grad.offset(), grad.len()))
     }
 
-    /// Checks the calls against the arena of this memory, unless that has been done. Panics as [`Plan::check`].
+    /// Checks the calls against the arena of this memory, unless that has been done. Panics as
+    /// [`Plan::check`].
     pub(crate) fn check_once(&self, memory: u64, arena: &Arena) {
         if self.checked.load(Ordering::Relaxed) != memory {
             self.check(arena);
@@ -658,7 +676,8 @@ impl Plan {
         }
     }
 
-    /// Checks that every argument lies inside one tensor of the arena and that none that may be written overlaps another.
+    /// Checks that every argument lies inside one tensor of the arena and that none that may be
+    /// written overlaps another.
     ///
     /// # Panics
     /// When one does not: a bug of the operation that made the call.

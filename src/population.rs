@@ -1,4 +1,5 @@
-//! Runs side by side in one process. They share its threads and nothing else, so each is bit for bit what it is alone.
+//! Runs side by side in one process. They share its threads and nothing else, so each is bit for
+//! bit what it is alone.
 use crate::Result;
 use crate::progress::Console;
 use crate::record::EpochRecord;
@@ -9,9 +10,9 @@ use std::thread;
 /// What becomes of a run: the records of all its epochs, and its console.
 pub type Outcome = Result<(Vec<EpochRecord>, Console)>;
 
-/// Trains runs on `threads` threads, each of which takes the run that is furthest behind, trains an epoch of it and puts it
-/// back: all get on side by side, and no thread is left without work until the last epochs. One that fails does not stop the
-/// others. What became of each, in their order.
+/// Trains runs on `threads` threads, each of which takes the run that is furthest behind, trains an
+/// epoch of it and puts it back: all get on side by side, and no thread is left without work until
+/// the last epochs. One that fails does not stop the others. What became of each, in their order.
 pub fn train(runs: Vec<Training>, threads: usize) -> Vec<Outcome> {
     let outcomes: Mutex<Vec<Option<Outcome>>> = Mutex::new(runs.iter().map(|_| None).collect());
     let waiting = Mutex::new(runs.into_iter().enumerate().collect::<Vec<_>>());

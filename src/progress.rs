@@ -1,4 +1,5 @@
-//! What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere, both on standard error.
+//! What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere, both on
+//! standard error.
 use crate::record::Record;
 use crate::shown::shown;
 use console::Term;
@@ -7,7 +8,8 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// After how long a run that shows no bar says how much longer it will take, if it has not said so by then.
+/// After how long a run that shows no bar says how much longer it will take, if it has not said so
+/// by then.
 const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// How fast a run goes in this sitting, and so how long it still takes.
@@ -22,8 +24,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The pace of `epochs` epochs of `minibatches` mini-batches, of which `done` are done, with an evaluation every
-    /// `interval` epochs and after the last.
+    /// The pace of `epochs` epochs of `minibatches` mini-batches, of which `done` are done, with an
+    /// evaluation every `interval` epochs and after the last.
     pub fn new(epochs: usize, minibatches: usize, interval: usize, done: usize) -> Self {
         Pace { epochs, minibatches, interval, done: [done, 0], evaluations: (0, 0.0) }
     }
@@ -44,8 +46,8 @@ impl Pace {
         self.evaluations = (count + 1, sum + seconds);
     }
 
-    /// Seconds that are left, by the mean times of a mini-batch and of an evaluation in the `elapsed` seconds of this
-    /// sitting; evaluations count once one was measured.
+    /// Seconds that are left, by the mean times of a mini-batch and of an evaluation in the
+    /// `elapsed` seconds of this sitting; evaluations count once one was measured.
     pub fn remaining(&self, elapsed: f64) -> f64 {
         let ([all, here], (count, evaluation)) = (self.done, self.evaluations);
         let mean = |seconds: f64, count: usize| if count == 0 { 0.0 } else { seconds / count as f64 };
@@ -76,7 +78,8 @@ impl Console {
         Console::with(pace, quiet, String::new(), |bar| bar)
     }
 
-    /// A console for a run among others, whose bars stand below one another. It may have to wait for its turn.
+    /// A console for a run among others, whose bars stand below one another. It may have to wait
+    /// for its turn.
     pub fn among(others: &MultiProgress, name: &str, pace: Pace, quiet: bool) -> Self {
         Console { timed: true, ..Console::with(pace, quiet, format!("{name}: "), |bar| others.add(bar)) }
     }

@@ -1,4 +1,5 @@
-//! The two number types everything is generic over: f32 trains, f64 is what gradients and kernels are checked against.
+//! The two number types everything is generic over: f32 trains, f64 is what gradients and kernels
+//! are checked against.
 use crate::backend::gemm::Multiply;
 use crate::backend::lanes::Lanes;
 use num_traits::Float;

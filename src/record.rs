@@ -1,10 +1,12 @@
-//! What an epoch leaves behind: the one record that logs, TensorBoard, the report and the warnings are made from.
+//! What an epoch leaves behind: the one record that logs, TensorBoard, the report and the warnings
+//! are made from.
 pub mod number;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What one epoch (or update) of a run leaves behind, for logs, TensorBoard, the console and the report.
+/// What one epoch (or update) of a run leaves behind, for logs, TensorBoard, the console and the
+/// report.
 pub trait Record: Serialize + DeserializeOwned {
     /// What a record is of: `epoch`.
     const UNIT: &'static str;
@@ -31,7 +33,8 @@ pub trait Record: Serialize + DeserializeOwned {
 /// Experts (or codes) up to which each gets a curve of its own; more are a histogram.
 const MAX_EXPERT_CURVES: usize = 16;
 
-/// One epoch. Losses are means over its optimizer steps; everything but [`Timing`] repeats bit for bit.
+/// One epoch. Losses are means over its optimizer steps; everything but [`Timing`] repeats bit for
+/// bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Epoch, from 1.
@@ -182,16 +185,19 @@ impl EpochRecord {
 /// Quality on held-out clips (normalised units).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// Mean squared one-step error, true conditions, latent = posterior mean (null when no clip is held out).
+    /// Mean squared one-step error, true conditions, latent = posterior mean (null when no clip is
+    /// held out).
     #[serde(with = "number")]
     pub one_step_error: Option<f64>,
-    /// Mean squared error at frame 30 of rollouts with encoder latents (null when no clip is long enough).
+    /// Mean squared error at frame 30 of rollouts with encoder latents (null when no clip is long
+    /// enough).
     #[serde(with = "number")]
     pub rollout_30_error: Option<f64>,
     /// The same at frame 300.
     #[serde(with = "number")]
     pub rollout_300_error: Option<f64>,
-    /// Of rollouts with latents from N(0, I): the share that stays inside the data's range widened by a quarter for 300 frames.
+    /// Of rollouts with latents from N(0, I): the share that stays inside the data's range widened
+    /// by a quarter for 300 frames.
     #[serde(with = "number")]
     pub prior_inside: f64,
     /// Of those rollouts at frame 300: root mean square deviation from the data's mean, in its own

@@ -1,5 +1,5 @@
-//! Motion from a model: characters side by side, each conditioned on its own last prediction. Evaluation, `generate` and
-//! `eval` all decode through here, on any backend.
+//! Motion from a model: characters side by side, each conditioned on its own last prediction.
+//! Evaluation, `generate` and `eval` all decode through here, on any backend.
 use crate::Result;
 use crate::arena::{Arena, Mat};
 use crate::backend::Memory;
@@ -38,8 +38,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Lays out a decoder of `batch` characters that start on windows of `data` [frames, F], normalised. Latents from the
-    /// prior have the standard deviation `temperature`. Errors: shapes that do not fit.
+    /// Lays out a decoder of `batch` characters that start on windows of `data` [frames, F],
+    /// normalised. Latents from the prior have the standard deviation `temperature`. Errors: shapes
+    /// that do not fit.
     pub fn new(
         arena: &mut Arena,
         parameters: &Parameters<f32>,
@@ -75,9 +76,9 @@ impl Decoder {
         self.starts.len()
     }
 
-    /// Starts a rollout: character b at the window whose oldest frame is `windows[b]`; characters that are left over repeat
-    /// the first. Random numbers are those of `seed` and `group`: character b of a group draws the same ones whatever
-    /// runs beside it.
+    /// Starts a rollout: character b at the window whose oldest frame is `windows[b]`; characters
+    /// that are left over repeat the first. Random numbers are those of `seed` and `group`:
+    /// character b of a group draws the same ones whatever runs beside it.
     ///
     /// # Panics
     /// Without a window, or with more than there are characters.

@@ -4,17 +4,18 @@ use crate::ops::begin_step::StepState;
 use crate::philox::{Purpose, Stream};
 use crate::step::adam_state;
 
-/// Learning rate of an epoch (from 1): linear over all epochs; the end value is never quite reached.
+/// Learning rate of an epoch (from 1): linear over all epochs; the end value is never quite
+/// reached.
 pub fn learning_rate(c: &Config, epoch: usize) -> f64 {
     let done = (epoch - 1) as f64 / c.epochs() as f64;
     c.learning_rate - (c.learning_rate - c.final_learning_rate) * done
 }
 
-/// Probability of feeding back the prediction instead of the true pose, during mini-batch `minibatch` (from 0) of
-/// `minibatches` of an epoch (from 1).
+/// Probability of feeding back the prediction instead of the true pose, during mini-batch
+/// `minibatch` (from 0) of `minibatches` of an epoch (from 1).
 ///
-/// By iteration (paper): 0, then linear over the mini-batches of the ramp, then 1. By epoch (reference): the ramp's
-/// epochs are evenly spaced from 0 to 1, both included.
+/// By iteration (paper): 0, then linear over the mini-batches of the ramp, then 1. By epoch
+/// (reference): the ramp's epochs are evenly spaced from 0 to 1, both included.
 pub fn student_probability(c: &Config, epoch: usize, minibatch: usize, minibatches: usize) -> f64 {
     let ramp_epoch = (epoch - 1) as f64 - c.teacher_epochs as f64;
     match c.ramp {

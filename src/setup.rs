@@ -1,5 +1,6 @@
-//! What a run has before its first step: data, split and normalised, the step's plans in one arena, and parameters, be
-//! they fresh, given, or those of a checkpoint. Nothing is written to disk but on request.
+//! What a run has before its first step: data, split and normalised, the step's plans in one arena,
+//! and parameters, be they fresh, given, or those of a checkpoint. Nothing is written to disk but
+//! on request.
 use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
@@ -59,7 +60,8 @@ pub struct Setup<'a> {
     pub mirrored: bool,
     /// Clips near whose end motion goes on in another.
     pub bridges: usize,
-    /// Where toes or positions are not treated as the configuration, or what `--init` brought, would have it.
+    /// Where toes or positions are not treated as the configuration, or what `--init` brought,
+    /// would have it.
     pub notes: Vec<String>,
     /// Statistics of the training frames.
     pub statistics: Statistics,
@@ -82,8 +84,8 @@ pub struct Setup<'a> {
 }
 
 impl<'a> Setup<'a> {
-    /// Reads the data and lays out everything. Errors: data that cannot be used, a checkpoint that does not fit, data
-    /// other than what the resumed run was trained on, not enough memory.
+    /// Reads the data and lays out everything. Errors: data that cannot be used, a checkpoint that
+    /// does not fit, data other than what the resumed run was trained on, not enough memory.
     pub fn new(config: &'a Config, backend: &'a dyn Backend, start: Start) -> Result<Self> {
         Setup::on(config, backend, start, read_data, &|_| ())
     }
@@ -277,7 +279,8 @@ pub fn require_room(c: &Config, set: &Dataset, source: &Path) -> Result<()> {
     })
 }
 
-/// The configuration that a checkpoint of a Motion VAE carries. Errors: it is a controller, or carries none that can be read.
+/// The configuration that a checkpoint of a Motion VAE carries. Errors: it is a controller, or
+/// carries none that can be read.
 pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
     if meta.is_controller() {
         let acts_in = meta.config.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
@@ -295,7 +298,8 @@ pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
     Ok(config)
 }
 
-/// Refuses to go on with a configuration other than the one the checkpoint was trained with, but for [`Config::FREE`].
+/// Refuses to go on with a configuration other than the one the checkpoint was trained with, but
+/// for [`Config::FREE`].
 fn same_configuration(config: &Config, meta: &Meta, path: &Path) -> Result<()> {
     let trained = configuration(meta, path)?;
     let keys: Vec<_> = config.differences(&trained).into_iter().filter(|key| !Config::FREE.contains(key)).collect();
@@ -344,8 +348,9 @@ fn possible(at: &Progress, c: &Config, minibatches: usize, path: &Path) -> Resul
     Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"))
 }
 
-/// How the KL weight is found. A calibrated decoder weighs the mean KL by 2 v L / (K F), v the residual variance; that is
-/// the reconstruction loss itself, or (specialist) twice it in a loss of half the size, which comes to the same.
+/// How the KL weight is found. A calibrated decoder weighs the mean KL by 2 v L / (K F), v the
+/// residual variance; that is the reconstruction loss itself, or (specialist) twice it in a loss of
+/// half the size, which comes to the same.
 fn kl_rule(c: &Config, model: &ModelConfig) -> Rule {
     match (c.target_kl, c.kl_weight) {
         (Some(kl), KlWeight::Fixed(start)) => Rule::Target { kl, start },

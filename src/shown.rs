@@ -1,8 +1,9 @@
-//! Text as a terminal may have it: characters that show nothing of themselves (controls, marks that turn the direction of
-//! writing) are escaped. Names come from files of others.
+//! Text as a terminal may have it: characters that show nothing of themselves (controls, marks that
+//! turn the direction of writing) are escaped. Names come from files of others.
 use std::borrow::Cow;
 
-/// Whether a character shows nothing of itself: a control, a mark of format, white space but the plain space.
+/// Whether a character shows nothing of itself: a control, a mark of format, white space but the
+/// plain space.
 pub fn is_unseen(c: char) -> bool {
     match c {
         ' '..='~' => false,
@@ -12,7 +13,8 @@ pub fn is_unseen(c: char) -> bool {
     }
 }
 
-/// The text with every unseen character but ends of lines and tabs as `\u001b`, which is the same character in JSON.
+/// The text with every unseen character but ends of lines and tabs as `\u001b`, which is the same
+/// character in JSON.
 pub fn shown(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| !matches!(c, '\n' | '\t') && is_unseen(c);
     if !text.chars().any(hidden) {

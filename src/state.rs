@@ -1,5 +1,6 @@
-//! What a checkpoint holds of a run: parameters under their state-dict names, Adam's moments, normalisation, the epoch's
-//! sums so far and the KL weight's memory; written from the arena and read back into it, bit for bit.
+//! What a checkpoint holds of a run: parameters under their state-dict names, Adam's moments,
+//! normalisation, the epoch's sums so far and the KL weight's memory; written from the arena and
+//! read back into it, bit for bit.
 use crate::Result;
 use crate::arena::Mat;
 use crate::backend::Memory;
@@ -67,7 +68,8 @@ impl<'a> State<'a> {
         Checkpoint { tensors, meta: Some(meta) }.save(path)
     }
 
-    /// Reads parameters, moments and trainer state back. Errors: a tensor is missing or has another shape.
+    /// Reads parameters, moments and trainer state back. Errors: a tensor is missing or has another
+    /// shape.
     pub fn restore(&self, memory: &mut Memory, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
         let p = self.parameters;
         restore_parameters(p, memory, checkpoint, path)?;
@@ -95,7 +97,8 @@ fn is_within_rollout(meta: &Meta) -> bool {
     meta.progress.as_ref().is_some_and(|progress| progress.rollout_step > 0)
 }
 
-/// Reads the parameters alone, also from a bare state dict. Errors: one is missing or has another shape.
+/// Reads the parameters alone, also from a bare state dict. Errors: one is missing or has another
+/// shape.
 pub fn restore_parameters(
     parameters: &Parameters<f32>,
     memory: &mut Memory,
@@ -109,8 +112,9 @@ pub fn restore_parameters(
     Ok(())
 }
 
-/// The statistics in a checkpoint, or `None` when it has none. Errors: they are incomplete, of another frame size, no
-/// statistics at all (a standard deviation of 0), or for data normalised otherwise than by `mode`.
+/// The statistics in a checkpoint, or `None` when it has none. Errors: they are incomplete, of
+/// another frame size, no statistics at all (a standard deviation of 0), or for data normalised
+/// otherwise than by `mode`.
 pub fn statistics(
     checkpoint: &Checkpoint,
     path: &Path,

@@ -1,4 +1,5 @@
-//! The training step as a plan: next window, forward, losses, backward, Adam, sums; one plan serves every step.
+//! The training step as a plan: next window, forward, losses, backward, Adam, sums; one plan serves
+//! every step.
 use crate::Result;
 use crate::arena::{Arena, Mat};
 use crate::backend::Memory;
@@ -30,7 +31,8 @@ pub struct StepOptions<'a> {
     pub minibatches: usize,
     /// Steps of a rollout.
     pub rollout: usize,
-    /// Draw noise and specialists on the device; without, `eps` and `pick` are what was written into them.
+    /// Draw noise and specialists on the device; without, `eps` and `pick` are what was written
+    /// into them.
     pub draw: bool,
 }
 
@@ -59,8 +61,8 @@ pub struct TrainStep<T> {
 }
 
 impl<T: Real> TrainStep<T> {
-    /// Lays out a training step over `data` [frames, F] (normalised) and `parameters`, which are [updated](Parameters::updated).
-    /// Errors: shapes that do not fit.
+    /// Lays out a training step over `data` [frames, F] (normalised) and `parameters`, which are
+    /// [updated](Parameters::updated). Errors: shapes that do not fit.
     pub fn new(arena: &mut Arena, parameters: &Parameters<T>, data: Mat<T>, o: &StepOptions) -> Result<Self> {
         let network = Network::new(arena, parameters, o.model, o.batch, o.free_bits, true)?;
         let schedule = arena.mat(1, o.minibatches * o.rollout);
@@ -105,8 +107,9 @@ impl<T: Real> TrainStep<T> {
         Ok(TrainStep { network, schedule, cursor, state, starts, controller, sums, epoch_sums, plan, forward })
     }
 
-    /// The first operation whose output is not finite in the step at which training stands still, which output, and of which
-    /// layer: runs its forward calls again, one by one. Errors: those of the backend.
+    /// The first operation whose output is not finite in the step at which training stands still,
+    /// which output, and of which layer: runs its forward calls again, one by one. Errors: those of
+    /// the backend.
     pub fn culprit(&self, memory: &mut Memory, parameters: &Parameters<T>) -> Result<String> {
         let bad = |mat: Mat<T>| Ok::<_, crate::Error>(memory.read(mat)?.iter().any(|x| !x.f64().is_finite()));
         if bad(self.network.condition)? {
@@ -115,7 +118,8 @@ impl<T: Real> TrainStep<T> {
         if bad(self.network.truth)? {
             return Ok("window (truth)".into());
         }
-        // Calls write single losses of the buffer; what the step itself left there would be blamed on the first of them.
+        // Calls write single losses of the buffer; what the step itself left there would be blamed
+        // on the first of them.
         memory.write(self.network.losses, &vec![0.0; self.network.losses.len()])?;
         Ok(match memory.first_nonfinite(&self.forward)? {
             None => "kl_weight (losses)".into(),

@@ -1,5 +1,5 @@
-//! How far the gradients of whole training steps are from double precision when kernels compute them, at the sizes of the
-//! published models: what a precision costs where it matters.
+//! How far the gradients of whole training steps are from double precision when kernels compute
+//! them, at the sizes of the published models: what a precision costs where it matters.
 use crate::backend::Backend;
 use crate::config::Variant;
 use crate::gradcheck::{ModelCheck, Stepped};
@@ -32,7 +32,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Errors: [`Error::Check`], which names the network, when its gradients are further off than they may be.
+    /// Errors: [`Error::Check`], which names the network, when its gradients are further off than
+    /// they may be.
     pub fn verdict(&self) -> Result<()> {
         match self.whole.iter().find(|row| row.error > self.tolerance) {
             None => Ok(()),
@@ -57,8 +58,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// What the error of all gradients of a network may be: ten times what rounding of random sign does to them, which is 3e-7
-/// in single precision and 5e-6 in bf16x3.
+/// What the error of all gradients of a network may be: ten times what rounding of random sign does
+/// to them, which is 3e-7 in single precision and 5e-6 in bf16x3.
 fn tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::Fp32 => 3e-6,
@@ -66,7 +67,8 @@ fn tolerance(precision: Precision) -> f64 {
     }
 }
 
-/// Takes one step of each network on `backend` and, in double precision, on `reference`. Errors: those of the backends.
+/// Takes one step of each network on `backend` and, in double precision, on `reference`. Errors:
+/// those of the backends.
 pub fn run(variants: &[Variant], backend: &dyn Backend, reference: &dyn Backend) -> Result<Report> {
     let mut report = Report { tolerance: tolerance(backend.precision()), ..Report::default() };
     for &variant in variants {

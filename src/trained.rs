@@ -1,4 +1,5 @@
-//! A trained model, opened to be run: sizes, normalisation, parameters, and the data it was trained on.
+//! A trained model, opened to be run: sizes, normalisation, parameters, and the data it was trained
+//! on.
 use crate::arena::Arena;
 use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
@@ -36,7 +37,8 @@ pub struct Source {
 }
 
 impl Trained {
-    /// Opens a checkpoint. Errors: it cannot be read, or says nothing of its sizes and statistics (a bare state dict).
+    /// Opens a checkpoint. Errors: it cannot be read, or says nothing of its sizes and statistics
+    /// (a bare state dict).
     pub fn load(path: &Path) -> Result<Self> {
         let mut checkpoint = Checkpoint::load(path)?;
         let Some(meta) = checkpoint.meta.take() else {
@@ -72,7 +74,8 @@ impl Trained {
         Parameters::new(arena, self.layout(), false)
     }
 
-    /// The parameters as they lie in their places. Errors: one is missing, or has another shape than the sizes say.
+    /// The parameters as they lie in their places. Errors: one is missing, or has another shape
+    /// than the sizes say.
     pub fn values(&self) -> Result<Vec<f32>> {
         let layout = self.layout();
         let mut values = vec![0.0; layout.len];
@@ -96,10 +99,11 @@ impl Trained {
         frames
     }
 
-    /// The motion in `files`, or without any that which the model was trained on, mirrored if that was.
+    /// The motion in `files`, or without any that which the model was trained on, mirrored if that
+    /// was.
     ///
-    /// Errors: it cannot be read, has another frame size, or is not what the configuration names (another file lies there
-    /// now).
+    /// Errors: it cannot be read, has another frame size, or is not what the configuration names
+    /// (another file lies there now).
     pub fn source(&self, files: &[PathBuf]) -> Result<Source> {
         let given = !files.is_empty();
         if !given && self.meta.progress.is_none() {

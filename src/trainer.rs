@@ -1,7 +1,8 @@
 //! The training loop: epochs of mini-batches of rollouts, one Adam step a rollout step.
 //!
-//! What it starts from is in [`Setup`], everything a step does in its plan ([`crate::step`]), all that changes over a run
-//! in [`schedule`]; logs, report, warnings and checkpoints observe the records.
+//! What it starts from is in [`Setup`], everything a step does in its plan ([`crate::step`]), all
+//! that changes over a run in [`schedule`]; logs, report, warnings and checkpoints observe the
+//! records.
 use crate::config::Config;
 use crate::data::counted;
 use crate::data::windows::HELD_OUT_FRAMES;
@@ -19,19 +20,21 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A latent dimension is active when the variance of its posterior mean over the data is above this (Burda et al. 2016).
+/// A latent dimension is active when the variance of its posterior mean over the data is above this
+/// (Burda et al. 2016).
 const ACTIVE_VARIANCE: f64 = 0.01;
 
-/// How long the device may run ahead before its losses are looked at, which waits for it. A bad step loses nothing by
-/// being found late: training stands still from it on.
+/// How long the device may run ahead before its losses are looked at, which waits for it. A bad
+/// step loses nothing by being found late: training stands still from it on.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Most steps that are asked for at a time where calls are launched one by one: within a longer
 /// rollout training stops, too.
 const STEPS: usize = 256;
 
-/// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over; returns the records of all
-/// epochs. Errors: a loss that is not finite, a stop by signal (after everything was saved), those of the disk.
+/// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over;
+/// returns the records of all epochs. Errors: a loss that is not finite, a stop by signal (after
+/// everything was saved), those of the disk.
 pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsize) -> Result<Vec<EpochRecord>> {
     let opening = opening(run);
     let mut training = Training::new(run, folder, stop, |pace| Console::new(pace, quiet))?;
@@ -44,8 +47,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     Ok(records)
 }
 
-/// What to say when runs ended before their end, unless a signal did it, which is the error; how to go on stands in what is
-/// printed at the end.
+/// What to say when runs ended before their end, unless a signal did it, which is the error; how to
+/// go on stands in what is printed at the end.
 pub fn stopped_by(stop: &AtomicUsize, max_minutes: Option<f64>, run: &Path) -> Result<String> {
     match stop.load(Ordering::Relaxed) {
         0 => Ok(format!("stopped after --max-minutes {}", max_minutes.unwrap_or_default())),
@@ -191,14 +194,16 @@ impl<'r, 'b> Training<'r, 'b> {
         Ok(true)
     }
 
-    /// Saves everything; the records of all epochs, and where to say what came of it. Errors: those of the disk.
+    /// Saves everything; the records of all epochs, and where to say what came of it. Errors: those
+    /// of the disk.
     pub fn end(mut self) -> Result<(Vec<EpochRecord>, Console)> {
         self.save()?;
         self.console.finish();
         Ok((self.records, self.console))
     }
 
-    /// Writes the report and the last checkpoint. The checkpoint comes last: a run that is done has its report.
+    /// Writes the report and the last checkpoint. The checkpoint comes last: a run that is done has
+    /// its report.
     fn save(&mut self) -> Result<()> {
         let unknown = Motion::of_no_skeleton();
         let motion = self.run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
@@ -215,7 +220,8 @@ impl<'r, 'b> Training<'r, 'b> {
     }
 }
 
-/// Writes the epoch's windows and what its steps are, from the mini-batch on at which training stands.
+/// Writes the epoch's windows and what its steps are, from the mini-batch on at which training
+/// stands.
 fn begin_epoch(run: &mut Setup) -> Result<()> {
     let (c, at, step, minibatches) = (run.config, &run.at, &run.step, run.minibatches());
     let order = Stream::new(c.seed, Purpose::Shuffle, at.epoch as u64).permutation(run.windows.len());

@@ -1,5 +1,6 @@
-//! Numbers that nobody means: in the metadata of a checkpoint whose checksum fits, in keys, in files that say how much they hold. Each
-//! ends in one line and the documented exit code, before it takes time or memory.
+//! Numbers that nobody means: in the metadata of a checkpoint whose checksum fits, in keys, in
+//! files that say how much they hold. Each ends in one line and the documented exit code, before it
+//! takes time or memory.
 use hostile::crafted;
 use mvae_fast::Error;
 use mvae_fast::arena::Arena;

@@ -72,7 +72,8 @@ fn with_positions(places: [[[f64; 3]; 4]; 3]) -> Recording {
     bvh::read(text.as_bytes()).unwrap()
 }
 
-/// One joint that moves, or that rests at 0, does not make its channels another kind than the others'.
+/// One joint that moves, or that rests at 0, does not make its channels another kind than the
+/// others'.
 #[test]
 fn position_channels_are_displacements_or_places_in_a_whole_file() {
     let (still, moves) = ([[0.0; 3]; 4], [[0.0; 3], [0.0, 0.1, 0.3], [0.0; 3], [0.0; 3]]);

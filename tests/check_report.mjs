@@ -1,5 +1,6 @@
-// Opens a report in a browser without a window and uses its player as a person would: nothing is fetched, the console
-// stays silent, the picture moves, keys, mouse and touch do what they say, and nothing hangs over the edge of a phone.
+// Opens a report in a browser without a window and uses its player as a person would: nothing is
+// fetched, the console stays silent, the picture moves, keys, mouse and touch do what they say, and
+// nothing hangs over the edge of a phone.
 //   PUPPETEER=.../puppeteer-core.js node check_report.mjs BROWSER REPORT PICTURES
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -58,7 +59,8 @@ const clock = page => page.$eval(".player .clock", clock => parseFloat(clock.tex
 // Waits until what was asked for is in the picture.
 const drawn = page => page.evaluate(() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 150)));
 
-// Waits until the clock is past a time; a slow machine draws few pictures, but the clock keeps to the seconds.
+// Waits until the clock is past a time; a slow machine draws few pictures, but the clock keeps to
+// the seconds.
 async function passes(page, time) {
   for (let k = 0; k < 100 && await clock(page) <= time; k++) await wait(100);
   assert.ok(await clock(page) > time, "playing takes time on");

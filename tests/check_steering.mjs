@@ -1,6 +1,6 @@
-// Opens the report of a trained Joystick controller in a browser without a window and steers as a person would: the page's own
-// pass of decoder and policy walks where the program's does, keys ask for what they say, the character walks that way, and
-// the console stays silent.
+// Opens the report of a trained Joystick controller in a browser without a window and steers as a
+// person would: the page's own pass of decoder and policy walks where the program's does, keys ask
+// for what they say, the character walks that way, and the console stays silent.
 //   PUPPETEER=.../puppeteer-core.js node check_steering.mjs BROWSER REPORT PICTURE
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -47,7 +47,8 @@ try {
     assert.ok(after.steps >= from + steps, "it walks");
     return after;
   };
-  // A key is held for four seconds of the character's; returns the cosine between its way over the last two and what was asked for.
+  // A key is held for four seconds of the character's; returns the cosine between its way over the
+  // last two and what was asked for.
   const held = async (key, check) => {
     await page.keyboard.down(key);
     const [turned, after] = [await later(60), await later(60)];

@@ -1,4 +1,5 @@
-//! Checkpoints: what is saved is loaded, what is damaged is refused, and neither takes memory it does not need.
+//! Checkpoints: what is saved is loaded, what is damaged is refused, and neither takes memory it
+//! does not need.
 use mvae_fast::Error;
 use mvae_fast::checkpoint::{Checkpoint, Data, FORMAT, Fingerprint, Meta, Progress, Tensor};
 use mvae_fast::config::{ModelConfig, Normalization, Variant};
@@ -219,7 +220,8 @@ fn every_flipped_bit_is_found() {
             file.write_all(&[byte]).unwrap();
         };
         put(whole[bit / 8] ^ 1 << (bit % 8));
-        // A flip in our metadata's key makes it the file of someone else, with the very same tensors.
+        // A flip in our metadata's key makes it the file of someone else, with the very same
+        // tensors.
         if let Ok(loaded) = Checkpoint::load(&path) {
             foreign += 1;
             assert_eq!(content(&loaded), content(&good), "bit {bit}");

@@ -1,4 +1,5 @@
-//! The program as a user meets it: help, layers of configuration, refusals, exit codes, what goes to which stream.
+//! The program as a user meets it: help, layers of configuration, refusals, exit codes, what goes
+//! to which stream.
 use mvae_fast::config::{Config, KlWeight, Preset};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

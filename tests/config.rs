@@ -1,4 +1,5 @@
-//! Configuration: presets as published, layers, refusals, round trips, and files that are not what they should be.
+//! Configuration: presets as published, layers, refusals, round trips, and files that are not what
+//! they should be.
 use clap::Parser;
 use mvae_fast::Error;
 use mvae_fast::config::*;
@@ -371,7 +372,8 @@ proptest! {
         prop_assert_eq!(with_file(&config.to_toml(), &Overrides::default()).unwrap(), config);
     }
 
-    /// A written file with some bytes replaced, cut off at some place: an error of one line or a valid configuration.
+    /// A written file with some bytes replaced, cut off at some place: an error of one line or a
+    /// valid configuration.
     #[test]
     fn mutated_files_never_panic(
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),

@@ -1,4 +1,5 @@
-//! `mvae-fast control` as a user meets it: every task trains, stops and goes on bit for bit; what it makes, and what it refuses.
+//! `mvae-fast control` as a user meets it: every task trains, stops and goes on bit for bit; what
+//! it makes, and what it refuses.
 use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::{Checkpoint, Data, Tensor};
 use mvae_fast::control::config::Config;
@@ -39,7 +40,8 @@ impl Desk {
         ));
     }
 
-    /// Changes the tensors of a run's last checkpoint, whatever their precision; returns the rig in it.
+    /// Changes the tensors of a run's last checkpoint, whatever their precision; returns the rig in
+    /// it.
     fn edit(&self, run: &str, change: impl Fn(&str, &mut [f64])) -> Rig {
         let file = self.path("runs").join(run).join("checkpoints/last.safetensors");
         let mut checkpoint = Checkpoint::load(&file).unwrap();
@@ -334,7 +336,8 @@ fn every_variant_can_be_acted_in() {
             desk.control(&format!("--task {task} --name {task}-run --updates 1"));
             assert!(desk.measured(&format!("{task}-run"))["policy"]["step_reward"].as_f64().unwrap().is_finite());
         }
-        // Its latents are those that frames are decoded from: given back, they make two characters of as many frames.
+        // Its latents are those that frames are decoded from: given back, they make two characters
+        // of as many frames.
         let shape = desk.latents("joystick-run", "--characters 2 --frames 9", "asked.npz");
         assert_eq!(shape, [2, 9, 5], "{variant}");
         desk.done("generate walk --latents asked.npz -o again.npz");
@@ -402,7 +405,8 @@ fn a_step_of_two_frames_is_held_against_two_frames() {
         assert_eq!(shape, [1, 7, 5], "as many frames as were asked for");
         of("best_constant_speed_reward")
     });
-    // Rewards of a frame lie in (0, 1], and a middle speed is never off by more than half of the range.
+    // Rewards of a frame lie in (0, 1], and a middle speed is never off by more than half of the
+    // range.
     let least = (-0.4f64).exp();
     assert!((least..=1.0).contains(&one) && (2.0 * least..=2.0).contains(&two), "{one} and {two}");
 }
@@ -518,7 +522,8 @@ fn whoever_is_lost_reaches_no_target() {
 #[test]
 fn what_is_measured_is_in_metres_and_seconds() {
     let desk = Desk::new("");
-    // A decoder that says the same whatever it is asked: 1.2 m/s straight on, the left toe on the ground, skating at 5 cm/s.
+    // A decoder that says the same whatever it is asked: 1.2 m/s straight on, the left toe on the
+    // ground, skating at 5 cm/s.
     let rig =
         Checkpoint::load(&desk.path("runs/walk/checkpoints/last.safetensors")).unwrap().meta.unwrap().rig.unwrap();
     let a_second = 1.0 / METRES / rig.fps;

@@ -1,7 +1,9 @@
-//! The CUDA backend, on a GPU when there is one (`gpu_*`): right kernels, engines that give the same bits, runs that repeat.
+//! The CUDA backend, on a GPU when there is one (`gpu_*`): right kernels, engines that give the
+//! same bits, runs that repeat.
 //!
-//! And without one: the same over a driver whose device is this machine (tests/driver/driver.cpp), which runs the kernels on
-//! the host as the SIMT backend does; over it every way in which a driver fails has to be one clear line.
+//! And without one: the same over a driver whose device is this machine (tests/driver/driver.cpp),
+//! which runs the kernels on the host as the SIMT backend does; over it every way in which a driver
+//! fails has to be one clear line.
 use clap::ValueEnum;
 use mvae_fast::arena::Arena;
 use mvae_fast::backend::{Backend, Engine, Memory, cpu::Cpu, cuda, cuda::Cuda};
@@ -97,8 +99,8 @@ fn gpu_plans_of_one_launch_follow_double_precision() {
     steps_follow_double_precision(Engine::Persistent);
 }
 
-/// Checks the promise of `--engine`. Each engine repeats its own bits. All but `persistent` give the
-/// same bits; `persistent` sums over a block in another order and is off by rounding.
+/// Checks the promise of `--engine`. Each engine repeats its own bits. All but `persistent` give
+/// the same bits; `persistent` sums over a block in another order and is off by rounding.
 fn engines_keep_their_promise(model: &ModelConfig, precision: Precision) {
     let start = run(model, Cpu::new(1)).state().0;
     let calls = the_bits_of_one(model, precision, engines().chain([Engine::Calls]));
@@ -184,7 +186,8 @@ mod without_a_gpu {
     /// Minutes after which a run stops: at its first rollout's end.
     const SOON: &str = "0.000000001";
 
-    /// Whether the program that is tested has kernels for a GPU; without nvcc it refuses before it looks for a driver.
+    /// Whether the program that is tested has kernels for a GPU; without nvcc it refuses before it
+    /// looks for a driver.
     fn has_kernels() -> bool {
         let found = cuda::BUILT;
         if !found {
@@ -243,7 +246,8 @@ mod without_a_gpu {
             command.current_dir(self.root.path()).args(arguments).output().unwrap()
         }
 
-        /// Trains the small model into the run folder `name`; what the environment says to the driver.
+        /// Trains the small model into the run folder `name`; what the environment says to the
+        /// driver.
         fn train(&self, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
             let flags = motion::flags(&[&["--runs", ".", "--name", name, "--quiet"], arguments].concat());
             let flags: Vec<&str> = flags.iter().map(|flag| flag.as_ref()).collect();
@@ -344,7 +348,8 @@ mod without_a_gpu {
         assert_eq!(desk.step("lost/seed-0"), 0);
     }
 
-    /// Plans of a controller, characters that explore and updates: what a graph of their calls waits for, and what their phases are.
+    /// Plans of a controller, characters that explore and updates: what a graph of their calls
+    /// waits for, and what their phases are.
     #[test]
     fn a_controller_is_the_same_by_every_engine() {
         if !has_kernels() {

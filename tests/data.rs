@@ -1,5 +1,5 @@
-//! Motion files good and bad, statistics, windows, the split, and the check. Files are made here byte by byte, so that
-//! neither the crate's writer nor its zip reader vouches for itself.
+//! Motion files good and bad, statistics, windows, the split, and the check. Files are made here
+//! byte by byte, so that neither the crate's writer nor its zip reader vouches for itself.
 use flate2::{Compression, Crc, write::DeflateEncoder};
 use half::f16;
 use mvae_fast::config::Config;
@@ -994,7 +994,8 @@ fn check_looks_at_the_motion() {
     assert!(check(&smooth(40), &Config::default()).motion.is_none());
 }
 
-/// The frames made anew from positions and axes, as if the root moved and turned so much in each: velocities follow.
+/// The frames made anew from positions and axes, as if the root moved and turned so much in each:
+/// velocities follow.
 fn with_root_motion(set: &mut Dataset, motion: impl Fn([f32; 3]) -> [f32; 3]) {
     let joints = (set.frame_size - 3) / 12;
     for clip in set.clips() {

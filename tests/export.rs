@@ -1,4 +1,5 @@
-//! Motion as files of other tools: what an independent reader makes of them is the motion that was written.
+//! Motion as files of other tools: what an independent reader makes of them is the motion that was
+//! written.
 use bvh_reader::bvh_positions;
 use mvae_fast::data::{Dataset, synth};
 use mvae_fast::motion::export::{Take, bvh, glb};
@@ -71,7 +72,8 @@ fn poses_of_a_network_get_the_bones_of_the_skeleton_and_stay_near() {
         let kept = LocalPose::new(&rig.skeleton, &shaken, Bones::Skeleton).pose(&rig.skeleton);
         let error_of_bones = lengths(&kept).iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(error_of_bones < 1e-9, "frame {frame}: {error_of_bones}");
-        // Each of the up to seven bones of a limb may be off by 0.05 along itself, and the last one aside.
+        // Each of the up to seven bones of a limb may be off by 0.05 along itself, and the last one
+        // aside.
         assert!(error(&kept.positions, &shaken.positions) < 0.4, "frame {frame}");
         let axes = LocalPose::new(&rig.skeleton, &shaken, Bones::Skeleton).axes;
         for [x, y, z] in axes {
@@ -141,7 +143,8 @@ fn bones_that_stretch_in_the_data_keep_their_places() {
     }
 }
 
-/// Whether a joint that has position channels has an offset, too: readers differ on whether these replace it or are added to it.
+/// Whether a joint that has position channels has an offset, too: readers differ on whether these
+/// replace it or are added to it.
 fn places_are_written_once(text: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let placed = lines.windows(2).filter(|pair| pair[1].starts_with("CHANNELS 6"));

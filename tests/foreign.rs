@@ -1,4 +1,5 @@
-//! Checkpoints of the public implementation, written here byte by byte: what is read of them, and what is refused.
+//! Checkpoints of the public implementation, written here byte by byte: what is read of them, and
+//! what is refused.
 use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::{Checkpoint, Meta, Tensor};
 use mvae_fast::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Preset, Variant};

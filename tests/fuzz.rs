@@ -1,8 +1,9 @@
-//! Every reader of foreign bytes on files that are nearly right: whatever they hold, it answers in one line or with what it read, and
-//! takes neither time nor memory that they are not worth.
+//! Every reader of foreign bytes on files that are nearly right: whatever they hold, it answers in
+//! one line or with what it read, and takes neither time nor memory that they are not worth.
 //!
-//! A few hundred files each, the same every time; `MVAE_FUZZ_MINUTES=10 cargo test --test fuzz -- --nocapture --test-threads 1` takes
-//! ten minutes each and goes on from where `MVAE_FUZZ_SEED` says.
+//! A few hundred files each, the same every time; `MVAE_FUZZ_MINUTES=10 cargo test --test fuzz --
+//! --nocapture --test-threads 1` takes ten minutes each and goes on from where `MVAE_FUZZ_SEED`
+//! says.
 use hostile::{Random, changed, crafted, mutated};
 use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::Checkpoint;
@@ -62,8 +63,9 @@ unsafe impl GlobalAlloc for Bounded {
 /// Longest that a file of a few kilobytes may take, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Gives `read` files that `make` makes of random numbers: `files` of them, or as many as the environment has minutes for. The file is
-/// named by `name`. An error must be one line, with the exit code of a usage or a data error.
+/// Gives `read` files that `make` makes of random numbers: `files` of them, or as many as the
+/// environment has minutes for. The file is named by `name`. An error must be one line, with the
+/// exit code of a usage or a data error.
 fn feed(name: &str, files: usize, make: impl Fn(&mut Random) -> Vec<u8>, read: impl Fn(&Path) -> Result<()>) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
     let (folder, begun) = (tempfile::tempdir().unwrap(), Instant::now());
@@ -194,7 +196,8 @@ fn npz_and_npy() {
         Ok(())
     };
     feed("set.npz", 150, |random| mutated(random, &good), read);
-    // Arrays that are wrong in a zip file that is right. Mostly their beginning is: a header says what the numbers are.
+    // Arrays that are wrong in a zip file that is right. Mostly their beginning is: a header says
+    // what the numbers are.
     let arrays = |random: &mut Random| {
         let (which, mut members) = (random.below(members.len()), members.clone());
         let bytes = &members[which].1;
@@ -220,7 +223,8 @@ fn safetensors_and_their_metadata() {
         Ok(())
     };
     let length = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
-    // What is damaged behind the header has a wrong checksum, whatever it is: nearly all is done to the header.
+    // What is damaged behind the header has a wrong checksum, whatever it is: nearly all is done to
+    // the header.
     let bytes = |random: &mut Random| match random.below(8) {
         0 => mutated(random, &good),
         _ => [&mutated(random, &good[..length]), &good[length..]].concat(),

@@ -1,4 +1,5 @@
-//! Matrix products and the thread team: against plain loops in f64, and the same bits on any number of threads.
+//! Matrix products and the thread team: against plain loops in f64, and the same bits on any number
+//! of threads.
 use mvae_fast::backend::gemm::{Mat, MatsMut, blend, product, products};
 use mvae_fast::backend::team::{Team, pieces};
 use mvae_fast::real::Real;
@@ -16,7 +17,8 @@ impl Numbers {
     }
 }
 
-/// One term of a product as the test sees it: [rows, cols] with a stride, perhaps stored transposed.
+/// One term of a product as the test sees it: [rows, cols] with a stride, perhaps stored
+/// transposed.
 struct Stored<T> {
     data: Vec<T>,
     rows: usize,
@@ -81,7 +83,8 @@ fn check<T: Real>(teams: &[Team], seed: u64, (m, n, depths): (usize, usize, &[us
                                 size += (a.at(i, k) * b.at(k, j)).abs();
                             }
                         }
-                        // A chain of K roundings, each at most half an epsilon of what has been summed.
+                        // A chain of K roundings, each at most half an epsilon of what has been
+                        // summed.
                         let depth: usize = depths.iter().sum();
                         let tolerance = size * T::epsilon().f64() * (depth + 1) as f64;
                         let got = out[at].f64();

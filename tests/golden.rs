@@ -1,6 +1,7 @@
-//! Compares whatever computes with known-good numbers, in f64 and in f32: every case folder under `$MVAE_GOLDEN_DIR`
-//! (default `../shared/golden`) and the small ones in `tests/golden`; the format is described in `tests/golden/README.md`.
-//! One line a case says how far off the worst number of each sort was; `cargo test --test golden -- --nocapture` shows them.
+//! Compares whatever computes with known-good numbers, in f64 and in f32: every case folder under
+//! `$MVAE_GOLDEN_DIR` (default `../shared/golden`) and the small ones in `tests/golden`; the format
+//! is described in `tests/golden/README.md`. One line a case says how far off the worst number of
+//! each sort was; `cargo test --test golden -- --nocapture` shows them.
 #[path = "golden/control.rs"]
 mod control;
 
@@ -33,19 +34,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, available_parallelism};
 
-/// Adam turns a nearly zero gradient into a full step of uncertain sign: in f32, changes of entries whose gradient is
-/// below this part of the tensor's root mean square are not compared.
+/// Adam turns a nearly zero gradient into a full step of uncertain sign: in f32, changes of entries
+/// whose gradient is below this part of the tensor's root mean square are not compared.
 const SMALL_GRADIENT: f64 = 0.05;
 
-/// A ReLU within rounding of its kink sends a whole rollout another way, in any f32 program. Where f32 is off by more than
-/// its tolerance, f64 runs with parameters rounded at random as coarsely as f32 would show what rounding alone does to the
-/// case; this many runs, and this many times the worst of them is allowed.
+/// A ReLU within rounding of its kink sends a whole rollout another way, in any f32 program. Where
+/// f32 is off by more than its tolerance, f64 runs with parameters rounded at random as coarsely as
+/// f32 would show what rounding alone does to the case; this many runs, and this many times the
+/// worst of them is allowed.
 const ROUNDED_RUNS: u64 = 8;
 const ROUNDED_FACTOR: f64 = 2.0;
 
-/// Products in bf16x3 are off by up to 3 2^-16, of random sign, where f32 rounds to 2^-24 each of their sums: outputs and
-/// gradients are off 20 to 40 times as far (docs/math.md). The tolerances for f32 leave 20 to 100 times its error; times this
-/// they leave bf16x3 as much as it needs.
+/// Products in bf16x3 are off by up to 3 2^-16, of random sign, where f32 rounds to 2^-24 each of
+/// their sums: outputs and gradients are off 20 to 40 times as far (docs/math.md). The tolerances
+/// for f32 leave 20 to 100 times its error; times this they leave bf16x3 as much as it needs.
 #[cfg(unix)]
 const BF16X3: f64 = 4.0;
 
@@ -69,7 +71,8 @@ fn all_cases() {
     }
 }
 
-/// Runs every case of a folder, as many at a time as there are cores, then fails if any number of any case is off.
+/// Runs every case of a folder, as many at a time as there are cores, then fails if any number of
+/// any case is off.
 fn run_folder(folder: &Path) {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut cases: Vec<PathBuf> =
@@ -131,8 +134,9 @@ fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     if let Some(backend) = kernels(Precision::Fp32) {
         singles.push(run_f32(case, None, backend.as_ref()).titled("kernels"));
     }
-    // Single steps: a rollout takes hundreds of them, and would say nothing more about products. Not the quantiser's: its ReLUs
-    // make a gradient jump where bf16x3 moves an input across the kink (docs/math.md), which no tolerance allows for.
+    // Single steps: a rollout takes hundreds of them, and would say nothing more about products.
+    // Not the quantiser's: its ReLUs make a gradient jump where bf16x3 moves an input across the
+    // kink (docs/math.md), which no tolerance allows for.
     let smooth = || case.get::<String>("kind") == "vae_step" && case.get::<String>("variant") != "vq";
     if let Some(backend) = kernels(Precision::Bf16x3).filter(|_| smooth()) {
         let report = run_f32(case, None, backend.as_ref());
@@ -150,7 +154,8 @@ fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     singles
 }
 
-// --------------------------------------------------------------------------------------------------- reading and judging
+// ---------------------------------------------------------------------------------------------------
+// reading and judging
 
 struct Array {
     shape: Vec<usize>,
@@ -345,7 +350,8 @@ fn relative(ours: &[f64], golden: &[f64]) -> f64 {
     ratio(largest(ours.iter().zip(golden).map(|(a, b)| a - b)), largest(golden.iter().copied()))
 }
 
-// ------------------------------------------------------------------------------------------------------------ the models
+// ------------------------------------------------------------------------------------------------------------
+// the models
 
 fn model_config(case: &Case) -> ModelConfig {
     let variant: Variant = case.get("variant");
@@ -377,7 +383,8 @@ struct Training<'c, T> {
 }
 
 impl<'c, T: Real> Training<'c, T> {
-    /// Lays out `minibatches` rollouts of `rollout` steps over frames [frames, F]; the arena is ready to be allocated.
+    /// Lays out `minibatches` rollouts of `rollout` steps over frames [frames, F]; the arena is
+    /// ready to be allocated.
     fn new(
         case: &'c Case,
         seed: Option<u64>,
@@ -424,7 +431,8 @@ impl<'c, T: Real> Training<'c, T> {
         }
     }
 
-    /// One optimizer step with the golden random numbers of `draw`, the number of the step counted from 0; its losses.
+    /// One optimizer step with the golden random numbers of `draw`, the number of the step counted
+    /// from 0; its losses.
     fn run(&self, memory: &mut Memory, draw: usize) -> Vec<f64> {
         let network = &self.step.network;
         if !network.eps.is_none() {
@@ -471,8 +479,9 @@ impl<'c, T: Real> Training<'c, T> {
     }
 }
 
-/// How far a tensor's change since `initial` is from that of `tag.name`, which is stored whole (then the entries that do
-/// not count are left out) or as samples with norm and sum of all entries and, for parameters, the norm of the change.
+/// How far a tensor's change since `initial` is from that of `tag.name`, which is stored whole
+/// (then the entries that do not count are left out) or as samples with norm and sum of all entries
+/// and, for parameters, the norm of the change.
 fn deviation(case: &Case, tag: &str, name: &str, ours: &[f64], initial: &[f64], counts: impl Fn(usize) -> bool) -> f64 {
     let change = |values: &[f64], at: &[usize]| at.iter().zip(values).map(|(&i, x)| x - initial[i]).collect::<Vec<_>>();
     if let Some(golden) = case.find_array(&format!("{tag}.{name}")) {
@@ -517,9 +526,11 @@ fn read<T: Real>(memory: &Memory, mat: Mat<T>) -> Vec<f64> {
     memory.read(mat).unwrap().into_iter().map(T::f64).collect()
 }
 
-// ------------------------------------------------------------------------------------------------------------- the kinds
+// -------------------------------------------------------------------------------------------------------------
+// the kinds
 
-/// Run-time decoding, then one batch trained on for some steps: the first forward and backward, Adam, total losses.
+/// Run-time decoding, then one batch trained on for some steps: the first forward and backward,
+/// Adam, total losses.
 fn vae_step<T: Real>(case: &Case, seed: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     let tolerance = |key| case.tolerance::<T>(key);
@@ -607,7 +618,8 @@ fn adam_betas(case: &Case) -> [f64; 2] {
     ["beta1", "beta2"].map(|key| case.json["adam"][key].as_f64().expect("adam in case.json"))
 }
 
-/// The training loop from raw data on: normalisation, start frames, schedules, scheduled sampling, epoch means.
+/// The training loop from raw data on: normalisation, start frames, schedules, scheduled sampling,
+/// epoch means.
 fn vae_rollout<T: Real>(case: &Case, seed: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     let tolerance = |key| case.tolerance::<T>(key);
@@ -735,7 +747,8 @@ fn normalisation<T: Real>(case: &Case) -> Report {
     report
 }
 
-/// Learning rates and probabilities of feeding back a prediction, of the reference's code and of the paper.
+/// Learning rates and probabilities of feeding back a prediction, of the reference's code and of
+/// the paper.
 fn schedules(case: &Case) -> Report {
     let mut report = Report::new::<f64>(case);
     let config = |student: &str, ramp, final_rate: &str| Config {

@@ -1,5 +1,6 @@
-//! Motion capture to a training set: files written here from known poses, in every way that files are found in, come back
-//! as those poses' features; broken files are refused by line; real files agree with what others make of them.
+//! Motion capture to a training set: files written here from known poses, in every way that files
+//! are found in, come back as those poses' features; broken files are refused by line; real files
+//! agree with what others make of them.
 use flate2::{Compression, write::GzEncoder};
 use lzma_rust2::{XzOptions, XzWriter};
 use mvae_fast::data::synth::{self, FRAME_SIZE};
@@ -60,7 +61,8 @@ impl Default for Style {
     }
 }
 
-/// Angles about the axes of `order` (as in `ZXY`), degrees, whose rotations one after the other are `r`.
+/// Angles about the axes of `order` (as in `ZXY`), degrees, whose rotations one after the other are
+/// `r`.
 fn angles(r: &Axes, order: &str) -> [f64; 3] {
     let [i, j, k] = [0, 1, 2].map(|at| "XYZ".find(&order[at..=at]).unwrap());
     let e = if (i + 1) % 3 == j { 1.0 } else { -1.0 };
@@ -447,7 +449,8 @@ fn said_by(imported: &Imported) -> Vec<String> {
     imported.report.to_string().lines().map(str::to_owned).collect()
 }
 
-/// A line more or less than the file says, and what programs and transfers leave behind the last one.
+/// A line more or less than the file says, and what programs and transfers leave behind the last
+/// one.
 #[test]
 fn small_faults_at_the_end_of_a_file_are_passed_over_and_said() {
     let (skeleton, clips, expected) = motion(20, 12);
@@ -702,7 +705,8 @@ fn motion_of_other_kinds_is_refused_with_a_way_out() {
         assert!(error.contains(what) && error.contains(mend) && imported.set.frames.is_empty(), "{error}");
     }
 
-    // A folder without BVH files says what is in it instead; a set to train on is told from what one is made of.
+    // A folder without BVH files says what is in it instead; a set to train on is told from what
+    // one is made of.
     let amass = folder.file("amass/1.npz", fs::read(folder.path("amass.npz")).unwrap());
     let folder_of_amass = amass.parent().unwrap();
     let error = import(&[folder_of_amass.to_owned()], &options()).unwrap_err().to_string();
@@ -784,7 +788,8 @@ fn mirrored_motion_is_motion() {
     let rig = set.rig.as_ref().unwrap();
     let (native, mirrored) = set.frames.split_at(set.frames.len() / 2);
     assert!(largest_difference(native, &expected.frames) < 2e-5);
-    // It hangs together as the native motion does, and its mean axes are the native ones where these are the same left and right.
+    // It hangs together as the native motion does, and its mean axes are the native ones where
+    // these are the same left and right.
     let loose = mvae_fast::motion::rig::looseness(&rig.skeleton, mirrored);
     assert!(loose.iter().all(|&off| off < 1e-4), "{loose:?}");
     for frame in [3, 200, 555] {
@@ -1433,7 +1438,8 @@ fn real_motion_of_both_cmu_forms() {
     assert_eq!(imported.report.frames_left_out.len(), 2);
     let set = whole(imported);
     assert_eq!((set.frame_size, set.end_indices.len()), (267, 4));
-    // Frames of 120 a second less the inserted pose, every fourth, less the first: 523, 994, 1247, 2751.
+    // Frames of 120 a second less the inserted pose, every fourth, less the first: 523, 994, 1247,
+    // 2751.
     assert_eq!(set.num_frames(), 130 + 248 + 311 + 687);
     let skeleton = Some(ExpmapSkeleton::load(Path::new("cmu")).unwrap());
     let imported = import(&[expmap], &Options { skeleton, ..cmu }).unwrap();

@@ -1,4 +1,5 @@
-//! Every kernel against the definition of its operation, on the host, on several grids (tests/cuda.rs: on a GPU).
+//! Every kernel against the definition of its operation, on the host, on several grids
+//! (tests/cuda.rs: on a GPU).
 #![cfg(unix)]
 use mvae_fast::arena::Arena;
 use mvae_fast::backend::simt::{self, Simt};
@@ -23,7 +24,8 @@ fn check(backend: &dyn Backend, seed: u64, wanted: impl Fn(&str, bool) -> bool) 
     assert!(!kernels.is_empty());
 }
 
-/// Fields are compared by their names, offsets and sizes: two pointers in each other's place leave a struct its size.
+/// Fields are compared by their names, offsets and sizes: two pointers in each other's place leave
+/// a struct its size.
 #[test]
 fn every_struct_is_the_same_in_rust_and_in_kernels() {
     let mut met = BTreeSet::new();

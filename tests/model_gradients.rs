@@ -100,7 +100,8 @@ type Spoil = fn(Update<f64>) -> Update<f64>;
 
 #[test]
 fn mistakes_of_an_update_are_found() {
-    // Weights and biases go by the input in place of the gradient, or weights alone by the gradient in place of the input.
+    // Weights and biases go by the input in place of the gradient, or weights alone by the gradient
+    // in place of the input.
     let spoils: [(Spoil, &[&str]); 3] = [
         (|update| update, &[]),
         (|update| Update { left: update.right, ..update }, &["w", "bias"]),
@@ -149,7 +150,8 @@ impl Backend for Forgetful {
     }
 }
 
-/// The step that is checked is the one that trains: it has an update of each layer, and each of them counts.
+/// The step that is checked is the one that trains: it has an update of each layer, and each of
+/// them counts.
 #[test]
 fn an_update_that_a_step_forgets_is_found() {
     let check = ModelCheck::small(Variant::Mixture, 1, 1);

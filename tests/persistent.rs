@@ -1,5 +1,5 @@
-//! The engine that runs a plan as one launch, on the host: the bits of call by call, on any number of blocks, and every barrier
-//! needed.
+//! The engine that runs a plan as one launch, on the host: the bits of call by call, on any number
+//! of blocks, and every barrier needed.
 #![cfg(unix)]
 use clap::ValueEnum;
 use mvae_fast::backend::dependencies::dependencies;
@@ -48,7 +48,8 @@ fn one_launch_gives_the_bits_of_call_by_call() {
 /// Multiprocessors of an H100 or H200.
 const MULTIPROCESSORS: u32 = 132;
 
-/// The phases of a step at full size, which docs/benchmarks.md tells: `cargo test --test persistent phases -- --nocapture`.
+/// The phases of a step at full size, which docs/benchmarks.md tells: `cargo test --test persistent
+/// phases -- --nocapture`.
 #[test]
 fn phases_of_a_step() {
     let run = Run::<f32>::full(Variant::Mixture, 64);
@@ -84,8 +85,8 @@ fn phases_of_a_step() {
     assert_eq!(phases.count, 15);
 }
 
-/// What a graph would be, which docs/benchmarks.md tells, too: **a model**, of [`Cost`] and 1.24 us to start a node. Nodes take what
-/// they take as if each had the device for itself.
+/// What a graph would be, which docs/benchmarks.md tells, too: **a model**, of [`Cost`] and 1.24 us
+/// to start a node. Nodes take what they take as if each had the device for itself.
 #[test]
 fn the_longest_chain_of_a_graph() {
     let run = Run::<f32>::full(Variant::Mixture, 64);
@@ -162,7 +163,8 @@ fn every_barrier_is_needed() {
     assert!(unneeded.is_empty(), "{unneeded:?} of {} phases", phases.count);
 }
 
-/// Whether shares, one after another, are the same blocks' in both parts, and conflict with none but that of their block.
+/// Whether shares, one after another, are the same blocks' in both parts, and conflict with none
+/// but that of their block.
 fn share_by_share(calls: &[Call], one: &Part, other: &Part) -> bool {
     let alone = |part: &Part, share: u32| Part { shares: share..share + 1, ..part.clone() };
     let at = |share: u32, part: &Part| share - part.shares.start;
@@ -208,8 +210,8 @@ fn conflicts_keep_their_order_in_every_model() {
                     // The first repetition in which the other has to come after this one.
                     let later = if one.call < other.call { 0 } else { phases.count };
                     let (end, start) = (place(one) + usize::from(one.floats), place(other) + later);
-                    // Parts that add to the same tiles have the same blocks, which run them in order; so do shares that go on with
-                    // the same shares.
+                    // Parts that add to the same tiles have the same blocks, which run them in
+                    // order; so do shares that go on with the same shares.
                     let in_order = later == 0 && end <= start && (place(one) < place(other) || i < j);
                     let together = in_order && one.first_block == other.first_block;
                     let products =
@@ -292,8 +294,8 @@ fn nothing_is_fetched_too_early() {
     let mut missed = Vec::new();
     for part in fetching {
         let earlier = |calls: &[Call], phases: &mut Phases| {
-            // To when they begin to be written, by an update that belongs to the step before, as all else begins a step later now; to a
-            // place where nothing else is kept.
+            // To when they begin to be written, by an update that belongs to the step before, as
+            // all else begins a step later now; to a place where nothing else is kept.
             let written = phases.parts.iter().filter(|other| other.call > part.call && other.conflicts(&part, calls));
             let place = written.map(|other| place(phases, other)).min().expect("weights are trained");
             phases.parts.iter_mut().for_each(|other| other.late += 1);

@@ -1,4 +1,5 @@
-//! The report's player: tracks travel to the page to the millimetre, and features become motion in the world.
+//! The report's player: tracks travel to the page to the millimetre, and features become motion in
+//! the world.
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use mvae_fast::data::synth;
@@ -18,7 +19,8 @@ fn track(frames: Vec<Frame>) -> Track {
     Track { name: "walk <1>".into(), kind: Kind::Walk, start: "clip 1".into(), fps: 30.0, frames, task: None }
 }
 
-/// The motion of the only track as the page reads it, mm and radians; `None` when there is no track.
+/// The motion of the only track as the page reads it, mm and radians; `None` when there is no
+/// track.
 fn unpack(packed: &serde_json::Value, joints: usize) -> Option<Vec<Frame>> {
     let track = packed["tracks"].get(0)?;
     let bytes = BASE64_STANDARD.decode(track["motion"].as_str().unwrap()).unwrap();
@@ -34,7 +36,8 @@ fn unpack(packed: &serde_json::Value, joints: usize) -> Option<Vec<Frame>> {
 }
 
 fn moving() -> impl Strategy<Value = Vec<Frame>> {
-    // Steps of the root, facing, and joints around it; the way is long enough to leave 16 bits of millimetres.
+    // Steps of the root, facing, and joints around it; the way is long enough to leave 16 bits of
+    // millimetres.
     let step = (-3.0..3.0, -3.0..3.0, -20.0..20.0, prop::collection::vec(prop::array::uniform3(-9.0..9.0), 3));
     prop::collection::vec(step, 1..200).prop_map(|steps| {
         let mut at = [90.0, -90.0];
@@ -90,7 +93,8 @@ fn features_become_the_motion_they_were_made_from() {
     for (clip, poses) in set.clips().into_iter().zip(synth::world_clips(frames, seed)) {
         let rows = &set.frames[clip.start * set.frame_size..clip.end * set.frame_size];
         let track = Track::new("data".into(), Kind::Data, "clip".into(), &rig, rows);
-        // The first pose only gives the second one its differences; that one is where the track begins.
+        // The first pose only gives the second one its differences; that one is where the track
+        // begins.
         let begin = Root::of(&rig.skeleton, &poses[1]);
         assert_eq!(track.frames.len(), poses.len() - 1);
         for (frame, pose) in track.frames.iter().zip(&poses[1..]) {

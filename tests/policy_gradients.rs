@@ -1,4 +1,5 @@
-//! Gradients of actor, critic and log standard deviations through the clipped loss, against central differences in f64.
+//! Gradients of actor, critic and log standard deviations through the clipped loss, against central
+//! differences in f64.
 mod common;
 use common::{fill, memory, numbers};
 use mvae_fast::arena::{Arena, Var};
@@ -16,7 +17,8 @@ const SEEN: usize = 7;
 const ACTIONS: usize = 3;
 const STEP: f64 = 1e-6;
 
-/// A step of learning that moves nothing, as its learning rate is 0, and leaves its gradient as it is.
+/// A step of learning that moves nothing, as its learning rate is 0, and leaves its gradient as it
+/// is.
 const OPTIONS: Options = Options {
     characters: ROWS,
     steps: 1,

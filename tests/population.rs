@@ -1,5 +1,5 @@
-//! `mvae-fast train --population`: every run of it is bit for bit what it would be alone, however it is stopped, and one that
-//! fails stops no other.
+//! `mvae-fast train --population`: every run of it is bit for bit what it would be alone, however
+//! it is stopped, and one that fails stops no other.
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
 use mvae_fast::record::EpochRecord;
 use mvae_fast::run::folder::RunFolder;
@@ -17,7 +17,8 @@ struct Desk {
     root: TempDir,
 }
 
-/// Everything of a run that must not depend on what ran beside it: configuration, records, their table, parameters and moments.
+/// Everything of a run that must not depend on what ran beside it: configuration, records, their
+/// table, parameters and moments.
 type Result = (String, Vec<EpochRecord>, String, [Vec<Tensor<'static>>; 2]);
 
 impl Desk {

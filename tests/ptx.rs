@@ -1,5 +1,6 @@
-//! What ptxas makes of the kernels on architectures old and new: registers, spills, instructions; and how the full-size step
-//! launches them. `cargo test --test ptx launches -- --nocapture` prints the table of docs/benchmarks.md.
+//! What ptxas makes of the kernels on architectures old and new: registers, spills, instructions;
+//! and how the full-size step launches them. `cargo test --test ptx launches -- --nocapture` prints
+//! the table of docs/benchmarks.md.
 use mvae_fast::arena::Arena;
 use mvae_fast::backend::phases::phases;
 use mvae_fast::config::{CodebookInit, ExpertInit, Variant};
@@ -45,7 +46,8 @@ struct Resources {
     spills: usize,
 }
 
-/// A program of the toolkit that compiled the kernels, or nothing (said in one line) when there is none.
+/// A program of the toolkit that compiled the kernels, or nothing (said in one line) when there is
+/// none.
 fn tool(name: &str) -> Option<PathBuf> {
     let found = option_env!("MVAE_NVCC").map(|nvcc| Path::new(nvcc).with_file_name(name)).filter(|p| p.is_file());
     if found.is_none() {
@@ -173,7 +175,8 @@ fn tensor_cores_and_vectors_are_used_where_they_are_meant() {
         for kernel in text.split("Function : ").skip(1) {
             let name = kernel.lines().next().unwrap().trim().trim_end_matches("_kernel");
             let words: Vec<&str> = kernel.split_whitespace().collect();
-            // An instruction's name starts with one of these and, unless the list is empty, has all of those parts.
+            // An instruction's name starts with one of these and, unless the list is empty, has all
+            // of those parts.
             let count = |start: &str, parts: &[&str]| {
                 words.iter().filter(|w| w.starts_with(start) && parts.iter().all(|part| w.contains(part))).count()
             };
@@ -200,15 +203,17 @@ const REGISTERS: usize = 64 << 10;
 const SHARED_MEMORY: usize = 228 << 10;
 const THREADS: usize = 2048;
 
-/// Blocks of a kernel that one of them holds: registers are handed out in eights a thread, shared memory with 1 KB on top.
+/// Blocks of a kernel that one of them holds: registers are handed out in eights a thread, shared
+/// memory with 1 KB on top.
 fn resident(kernel: Resources, threads: usize) -> usize {
     let registers = REGISTERS / (kernel.registers.next_multiple_of(8) * threads);
     registers.min(SHARED_MEMORY / (kernel.shared + 1024)).min(THREADS / threads).min(32)
 }
 
-/// A model of an H200, of numbers that others published, none of them measured here: a node of a graph starts in 1.24 us, the
-/// first byte comes after 0.217 us and each KB takes 11.3 ns when all multiprocessors read at once, each mma of 16 x 8 x 16
-/// takes 1.53 cycles at 1.755 GHz, and what follows the sums takes 0.25 us.
+/// A model of an H200, of numbers that others published, none of them measured here: a node of a
+/// graph starts in 1.24 us, the first byte comes after 0.217 us and each KB takes 11.3 ns when all
+/// multiprocessors read at once, each mma of 16 x 8 x 16 takes 1.53 cycles at 1.755 GHz, and what
+/// follows the sums takes 0.25 us.
 fn modelled(kilobytes: f64, mmas: usize) -> f64 {
     1.24 + 0.217 + 0.0113 * kilobytes + 1.53 / 1755.0 * mmas as f64 + 0.25
 }
@@ -288,6 +293,7 @@ fn launches() {
         flops as f64 / 1e9,
         phases(step.plan.calls(), Precision::Bf16x3, MULTIPROCESSORS as u32, 0).count,
     );
-    // 0.567 GFLOP a step at batch 64: every product is in the plan once, and none that nobody needs.
+    // 0.567 GFLOP a step at batch 64: every product is in the plan once, and none that nobody
+    // needs.
     assert!((0.56e9..0.575e9).contains(&(flops as f64)), "{flops}");
 }

@@ -73,7 +73,8 @@ fn averages_move_by_a_hundredth() {
 
 #[test]
 fn an_unused_code_stays_where_it_is() {
-    // Sizes that start at 0, as in the public implementation, throw every unused code far out at the first step; sizes that start at 1 do not.
+    // Sizes that start at 0, as in the public implementation, throw every unused code far out at
+    // the first step; sizes that start at 1 do not.
     let unused = |size: f64| {
         let (mut memory, op) = quantizer(&[1.6, 0.4, 2.2, -0.2], size);
         run(&mut memory, |plan| {

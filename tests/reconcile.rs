@@ -19,7 +19,8 @@ fn reconciled(frames: &[f64], before: &[f64], gain: f64) -> Vec<f64> {
     let (scale, shift) = (arena.mat(1, f), arena.mat(1, f));
     let op = Reconcile { x, condition, scale, shift, y, gain }.check().unwrap();
     let mut memory = memory(arena);
-    // Places vary ten times and more as much as velocities, but for one joint, of which it is the other way round.
+    // Places vary ten times and more as much as velocities, but for one joint, of which it is the
+    // other way round.
     let scale_of = |i: usize| 0.5 + 0.1 * (i % 5) as f64;
     let mut scales: Vec<f64> = (0..f).map(scale_of).collect();
     let shifts: Vec<f64> = (0..f).map(|i| 0.1 * (i % 3) as f64).collect();

@@ -1,4 +1,5 @@
-//! Real motion in, the same motion out: import, export, and an independent reader that finds every joint where it was.
+//! Real motion in, the same motion out: import, export, and an independent reader that finds every
+//! joint where it was.
 use bvh_reader::bvh_positions;
 use mvae_fast::data::npz;
 use mvae_fast::motion::export::{Take, bvh};

@@ -1,4 +1,5 @@
-//! What a run leaves on disk: files written whole, one writer a run, logs that resume, events TensorBoard reads.
+//! What a run leaves on disk: files written whole, one writer a run, logs that resume, events
+//! TensorBoard reads.
 use mvae_fast::Error;
 use mvae_fast::record::{EpochRecord, Timing, Validation};
 use mvae_fast::run::atomic::Unfinished;
@@ -512,7 +513,8 @@ fn the_report_stands_alone() {
     assert_eq!(data["epoch"], serde_json::json!([1, 2, 3, 4]));
     assert!(data["recon_loss"][1].is_null() && data["one_step_error"][0].is_null());
     assert_eq!(data["phase"][3], "</script><script>alert(1)");
-    // Every field that the script reads is there, but for the one by which it knows a page of another kind.
+    // Every field that the script reads is there, but for the one by which it knows a page of
+    // another kind.
     let script = page.rsplit("<script>").next().unwrap();
     for name in script.split("data.").skip(1) {
         let end = name.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap();

@@ -1,4 +1,5 @@
-//! That the host backend finds the mistakes it is made to find: kernels of `tests/planted` with one each.
+//! That the host backend finds the mistakes it is made to find: kernels of `tests/planted` with one
+//! each.
 #![cfg(unix)]
 use mvae_fast::arena::Arena;
 use mvae_fast::backend::{Memory, simt::Simt};
@@ -45,7 +46,8 @@ fn launch(kernel: &'static str, seed: u64) -> Result<Vec<f32>, String> {
     Ok(memory.read(y).unwrap())
 }
 
-/// Whether every seed finds that two kernels differ; the one without the mistake is the same for all.
+/// Whether every seed finds that two kernels differ; the one without the mistake is the same for
+/// all.
 fn differs(right: &'static str, wrong: &'static str) -> bool {
     let want = launch(right, 1).unwrap();
     assert!((2..6).all(|seed| launch(right, seed).unwrap() == want), "{right} depends on the order of its threads");

@@ -14,7 +14,8 @@ fn gradients() {
     common::gradients("specialist_loss");
 }
 
-/// Loss, gradients of the predictions and of the gate's logits, and the prediction; `each` is [E, B, X].
+/// Loss, gradients of the predictions and of the gate's logits, and the prediction; `each` is [E,
+/// B, X].
 struct Found {
     loss: f64,
     deach: Vec<f64>,
@@ -86,7 +87,8 @@ fn large_errors_do_not_underflow() {
 
 #[test]
 fn a_gate_weight_of_zero_makes_no_infinity() {
-    // The expert without weight is right, the other far off: its ratio exceeds any number, its share is still nothing.
+    // The expert without weight is right, the other far off: its ratio exceeds any number, its
+    // share is still nothing.
     let (each, truth) = (vec![0.0, 0.0, 1e3, 1e3], vec![0.0; 2]);
     let found = specialist::<f32>(&each, &[-1e3, 1e3], &truth, &[1]);
     close(&[found.loss], &[5e5], 1.0);

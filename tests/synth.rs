@@ -1,5 +1,5 @@
-//! The procedural set: its features mean what the layout says, checked against the world poses they came from and
-//! against each other, and its motion is that of a person.
+//! The procedural set: its features mean what the layout says, checked against the world poses they
+//! came from and against each other, and its motion is that of a person.
 use mvae_fast::data::synth::{
     BONE_ENDS, DEFAULT_FRAMES, FRAME_RATE, FRAME_SIZE, REST_OFFSETS, TIPS, locomotion, locomotion_in_clips, world_clips,
 };
@@ -157,7 +157,8 @@ fn root_motion_integrates_to_the_world_path() {
                 phi = (phi + frame.turn()).rem_euclid(std::f64::consts::TAU);
                 root = std::array::from_fn(|i| root[i] + d[i]);
                 way += length(d);
-                // Every frame's facing is off by at most half a grid step, and everything after it is turned by that.
+                // Every frame's facing is off by at most half a grid step, and everything after it
+                // is turned by that.
                 let tolerance = GRID * (t + 1) as f64 * (1.0 + way) + 1e-6;
                 for (j, name) in JOINT_NAMES.iter().enumerate() {
                     let p = rotate(phi, frame.position(j));
@@ -171,7 +172,8 @@ fn root_motion_integrates_to_the_world_path() {
     }
 }
 
-/// Joint velocities follow from the positions of two frames and the root motion between them; not across clips.
+/// Joint velocities follow from the positions of two frames and the root motion between them; not
+/// across clips.
 #[test]
 fn velocities_agree_with_positions_and_root_motion() {
     let error = |before: &Frame, frame: &Frame, j: usize| {
@@ -215,7 +217,8 @@ fn hips_are_the_root_and_the_legs_give_the_facing() {
     }
 }
 
-/// Y and Z are unit and orthogonal, X = Y x Z lies along the joint's own bone, bones keep their rest length.
+/// Y and Z are unit and orthogonal, X = Y x Z lies along the joint's own bone, bones keep their
+/// rest length.
 #[test]
 fn axes_follow_the_bones() {
     for seed in SEEDS {
@@ -228,7 +231,8 @@ fn axes_follow_the_bones() {
                     assert!(dot(y, z).abs() < 1e-6, "{at}");
                     if let Some(end) = BONE_ENDS[j] {
                         let bone = sub(frame.position(end), frame.position(j));
-                        // Positions up to 6 ft are rounded to 2.4e-7 ft, bones are 0.3 ft or longer.
+                        // Positions up to 6 ft are rounded to 2.4e-7 ft, bones are 0.3 ft or
+                        // longer.
                         let x = cross(y, z).map(|x| x * length(bone));
                         assert!(length(sub(x, bone)) < 1.5e-6, "{at}: {:?}", sub(x, bone));
                     }
@@ -365,7 +369,8 @@ fn motion_is_smooth() {
     }
 }
 
-/// No feature is nearly constant: it would be blown up by normalisation. Exactly constant ones are what must be.
+/// No feature is nearly constant: it would be blown up by normalisation. Exactly constant ones are
+/// what must be.
 #[test]
 fn features_vary_or_are_constant() {
     for seed in SEEDS {
@@ -381,7 +386,8 @@ fn features_vary_or_are_constant() {
                 assert!(deviation > 1e-3, "seed {seed} feature {i}: deviation {deviation}");
             }
         }
-        // Hips x and z; and the forward part of the hips' Z axis, which lies along the line that gives the facing.
+        // Hips x and z; and the forward part of the hips' Z axis, which lies along the line that
+        // gives the facing.
         assert_eq!(constant, [36, 38, 234], "seed {seed}");
     }
 }

@@ -1,4 +1,5 @@
-//! `mvae-fast train` as a user meets it: run folder, streams, exit codes, stops of every kind, resume.
+//! `mvae-fast train` as a user meets it: run folder, streams, exit codes, stops of every kind,
+//! resume.
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
 use mvae_fast::config::Config;
 use mvae_fast::record::EpochRecord;

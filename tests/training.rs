@@ -1,4 +1,5 @@
-//! Whole training runs of small models: they learn, repeat, resume, refuse, and do what each option says.
+//! Whole training runs of small models: they learn, repeat, resume, refuse, and do what each option
+//! says.
 use clap::ValueEnum;
 use motion::untimed;
 use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
@@ -251,7 +252,8 @@ fn mirror_images_are_trained_on_and_held_out_with_their_clips() {
         );
     }
 
-    // It resumes as it would have gone on, refuses to go on without, and knows the skeleton when the data are saved without it.
+    // It resumes as it would have gone on, refuses to go on without, and knows the skeleton when
+    // the data are saved without it.
     let whole = bench.run("whole", &c);
     bench.start("parts", &c, Start::Fresh, 1, 2).unwrap_err();
     let message = refused(bench.resume("parts", &plain, 1, 0), 4);
@@ -542,7 +544,8 @@ fn the_automatic_weight_follows_the_error() {
         let records = bench.run(&format!("{variant:?}"), &c);
         let units = 2.0 * 4.0 / motion::FEATURES as f64;
         assert!(last(&records).kl_weight < 0.8 * records[0].kl_weight, "{variant:?}");
-        // The running error, with the means of epochs in place of steps; the first step knows nothing.
+        // The running error, with the means of epochs in place of steps; the first step knows
+        // nothing.
         let past = 0.999f64.powf(records[0].step as f64);
         let first = if variant == Variant::Specialist { 0.5 } else { 1.0 };
         let running = records.iter().fold(first, |v, r| past * v + (1.0 - past) * r.recon_loss);

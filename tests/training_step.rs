@@ -1,4 +1,5 @@
-//! Whole training steps: the same bits on any number of threads, f32 beside f64, numbers that go bad.
+//! Whole training steps: the same bits on any number of threads, f32 beside f64, numbers that go
+//! bad.
 use clap::ValueEnum;
 use mvae_fast::backend::Memory;
 #[cfg(unix)]
@@ -57,13 +58,15 @@ fn kernels_follow_double_precision() {
 #[cfg(unix)]
 #[test]
 fn tensor_cores_follow_double_precision() {
-    // Products are off by up to 3 2^-16 = 5e-5 of their size, with random signs, in each of a dozen layers and their steps.
+    // Products are off by up to 3 2^-16 = 5e-5 of their size, with random signs, in each of a dozen
+    // layers and their steps.
     follows_double_precision(3e-4, |variant| on_kernels(variant, 1, Precision::Bf16x3));
 }
 
 #[test]
 fn single_precision_follows_double_precision() {
-    // Sums of up to 150 terms of order one: 150 eps = 2e-5, and as much again for what earlier steps moved.
+    // Sums of up to 150 terms of order one: 150 eps = 2e-5, and as much again for what earlier
+    // steps moved.
     follows_double_precision(5e-5, |variant| Run::<f32>::new(variant, 1));
 }
 

@@ -20,7 +20,8 @@ struct Rollout {
 }
 
 impl Rollout {
-    /// Two mini-batches of two samples, `c` condition frames and `k` predictions, which are frames 100, 101, ... and 200, ...
+    /// Two mini-batches of two samples, `c` condition frames and `k` predictions, which are frames
+    /// 100, 101, ... and 200, ...
     fn new(c: usize, k: usize) -> Self {
         let mut arena = Arena::default();
         let (data, starts) = (arena.mat(20, F), arena.mat(2, 2));

@@ -13,7 +13,8 @@ const P: usize = 40;
 const BODY: f64 = 1.3;
 const HORIZON: usize = 1000;
 
-/// P characters of 4 joints, filled with numbers of this seed, and the plans of a step and of a reset.
+/// P characters of 4 joints, filled with numbers of this seed, and the plans of a step and of a
+/// reset.
 fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
     let rules = Rules {
         task,

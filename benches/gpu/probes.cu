@@ -1,5 +1,7 @@
-// What a GPU needs for the steps that a persistent kernel or a graph is made of; one JSON line a figure.
-//   nvcc -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a benches/gpu/probes.cu -o probes && ./probes PROBE
+// What a GPU needs for the steps that a persistent kernel or a graph is made of; one JSON line a
+// figure.
+//   nvcc -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a benches/gpu/probes.cu -o probes &&
+//     ./probes PROBE
 // Probes: roofs ramp barriers reads grids mma copies bulk multicast. Each runs in a process of its
 // own, so that one that fails spoils no
 // other; every spin has an end. Times are medians of REPEATS runs by the device's clock.
@@ -182,7 +184,8 @@ __global__ void stores(float4* to, int bytes, int rounds) {
   }
 }
 
-// Each block publishes one word of data a round, which says by itself that it is there; every block reads all words.
+// Each block publishes one word of data a round, which says by itself that it is there; every block
+// reads all words.
 __global__ void data_as_flag(u32* words, int rounds, u32* failed) {
   for (int i = 1; i <= rounds; ++i) {
     u32* now = words + (i & 1) * gridDim.x;
@@ -307,7 +310,8 @@ __device__ void mma(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// 4 warps, each 16 rows and two panels of 8 columns; operands lie in fragment order, high and low parts.
+// 4 warps, each 16 rows and two panels of 8 columns; operands lie in fragment order, high and low
+// parts.
 __global__ void __launch_bounds__(128) mma_tile(const u32* from, float* out, int rounds, u64* cycles) {
   extern __shared__ u32 words[];
   const int K = 288 / 16, A = 4 * K * 128 * 2, B = 2 * K * 64 * 2;
@@ -385,7 +389,8 @@ __device__ bool wait_parity(u32 barrier, u32 parity) {
   return false;
 }
 
-// One bulk copy a round, by the copy engine; with a cluster of N each block fetches 1/N and sends it to all N.
+// One bulk copy a round, by the copy engine; with a cluster of N each block fetches 1/N and sends
+// it to all N.
 template <int N>
 __global__ void __launch_bounds__(256) copy_bulk(const char* from, int bytes, int rounds, float* out, u32* failed) {
   extern __shared__ __align__(128) char tile[];

@@ -7,7 +7,8 @@ import sys
 import tarfile
 import tempfile
 
-# What comes back of a call on a machine with a GPU: so many files of so many bytes, and the end of the output.
+# What comes back of a call on a machine with a GPU: so many files of so many bytes, and the end of
+# the output.
 FILES, BYTES, SAID = 8, 16 << 20, 12_000
 WRONG = {"probe-multicast": "failed: took more than", "probe-bulk": "failed: exit code 3"}
 

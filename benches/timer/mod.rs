@@ -59,7 +59,8 @@ impl Times {
     }
 }
 
-/// Times of `runs` calls of each; the calls alternate, so that what else the machine does meets all alike.
+/// Times of `runs` calls of each; the calls alternate, so that what else the machine does meets all
+/// alike.
 pub fn alternate<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) -> [Times; N] {
     let mut times = [(); N].map(|()| Times::default());
     for _ in 0..WARM_UP {
@@ -71,7 +72,8 @@ pub fn alternate<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) 
     times
 }
 
-/// Times of the calls of a plan, one by one, `runs` times; `begin` is called before each run with its number.
+/// Times of the calls of a plan, one by one, `runs` times; `begin` is called before each run with
+/// its number.
 ///
 /// One after the other, as in a step. With several `together`, as on a GPU, all runs of a call
 /// before the next: a graph is made of each, which is kept until a few others were made.
@@ -106,7 +108,8 @@ pub fn calls(
     Ok(calls)
 }
 
-/// Kernels of these calls: how many there are of each, and the sum of their medians; the longest first.
+/// Kernels of these calls: how many there are of each, and the sum of their medians; the longest
+/// first.
 pub fn by_kernel(calls: &[(Plan, Times)]) -> Vec<(&str, usize, f64)> {
     let mut kernels: Vec<(&str, usize, f64)> = Vec::new();
     for (plan, times) in calls {
@@ -130,7 +133,8 @@ pub fn print_kernels(calls: &[(Plan, Times)]) {
     }
 }
 
-/// What the times were taken on, and how busy it was: with a load near the number of cores they mean little.
+/// What the times were taken on, and how busy it was: with a load near the number of cores they
+/// mean little.
 pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
@@ -141,7 +145,8 @@ pub fn machine() -> String {
     format!("{}, {cores} cores, load of the last minute {load}", model.map_or("unknown processor", |(_, name)| name))
 }
 
-/// Where a bench runs: `[WORDS] [--device cpu|simt|cuda] [--engine E] [--precision P] [--roof GFLOPS,GBS] [--json]`.
+/// Where a bench runs: `[WORDS] [--device cpu|simt|cuda] [--engine E] [--precision P] [--roof
+/// GFLOPS,GBS] [--json]`.
 #[derive(Debug, Parser)]
 pub struct Options {
     /// What to time, and numbers of threads.
@@ -178,7 +183,8 @@ impl Options {
         self.words.iter().map(String::as_str).filter(|word| word.parse::<usize>().is_err()).collect()
     }
 
-    /// Backends to time, with their number of threads: on a cpu one for each number among the words, or of 1 and 2.
+    /// Backends to time, with their number of threads: on a cpu one for each number among the
+    /// words, or of 1 and 2.
     pub fn backends(&self) -> Result<Vec<(usize, Box<dyn Backend>)>> {
         let mut threads: Vec<usize> = self.words.iter().flat_map(|word| word.parse()).collect();
         match self.device {

@@ -1,9 +1,11 @@
-//! Runs the kernels on an NVIDIA GPU through the driver, which is loaded at run time: building needs neither GPU nor driver.
+//! Runs the kernels on an NVIDIA GPU through the driver, which is loaded at run time: building
+//! needs neither GPU nor driver.
 //!
-//! One stream, everything in order; nothing waits for the device but reads and writes. Engines differ in how a plan
-//! that repeats gets there: a launch a call, a graph that is made once and replayed (`graph.rs`), or one launch of a kernel
-//! that runs all calls (`launcher.rs`). A kernel's
-//! error is seen at the next copy; `MVAE_SYNC=1` launches call by call, waits after each and names the one that failed.
+//! One stream, everything in order; nothing waits for the device but reads and writes. Engines
+//! differ in how a plan that repeats gets there: a launch a call, a graph that is made once and
+//! replayed (`graph.rs`), or one launch of a kernel that runs all calls (`launcher.rs`). A kernel's
+//! error is seen at the next copy; `MVAE_SYNC=1` launches call by call, waits after each and names
+//! the one that failed.
 #![allow(unsafe_code)]
 mod error;
 mod graph;
@@ -69,9 +71,9 @@ impl Drop for Block {
 }
 
 impl Cuda {
-    /// The device of this number, which computes matrix products in this precision. Errors ([`Error::Device`]): built
-    /// without nvcc, no driver, no such device, one that is too old, a driver that is older than the compiler of the
-    /// kernels, an engine that the device has not.
+    /// The device of this number, which computes matrix products in this precision. Errors
+    /// ([`Error::Device`]): built without nvcc, no driver, no such device, one that is too old, a
+    /// driver that is older than the compiler of the kernels, an engine that the device has not.
     pub fn new(number: usize, precision: Precision, engine: Engine) -> Result<Self> {
         let engine = if engine == Engine::Auto { Engine::Graph } else { engine };
         let Opened { device, name, capability, module, stream } = open::open(number, engine)?;
@@ -98,8 +100,8 @@ impl Cuda {
         Ok(cuda)
     }
 
-    /// The same as one of so many on this device, each with a stream of its own: of engine persistent a share of its
-    /// multiprocessors, so that the launches of all run at the same time.
+    /// The same as one of so many on this device, each with a stream of its own: of engine
+    /// persistent a share of its multiprocessors, so that the launches of all run at the same time.
     pub fn one_of(mut self, runs: usize) -> Self {
         if let Some(launcher) = &mut self.launcher {
             launcher.get_mut().unwrap_or_else(PoisonError::into_inner).share(runs);
@@ -151,8 +153,8 @@ impl Cuda {
         let function = self.function(name)?;
         let mut args = call.args_at(arena);
         let parameters = &mut [args.as_mut_ptr().cast::<c_void>()];
-        // SAFETY: the kernel takes one struct of this layout, checked by `tests/kernels.rs`; its pointers are inside the
-        // arena (`Plan::check`), and the stream runs calls in order.
+        // SAFETY: the kernel takes one struct of this layout, checked by `tests/kernels.rs`; its
+        // pointers are inside the arena (`Plan::check`), and the stream runs calls in order.
         let launched = unsafe {
             if self.engine == Engine::Pdl {
                 graph::launch_early(function, grid, self.stream.0, parameters)

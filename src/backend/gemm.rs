@@ -1,8 +1,10 @@
-//! Matrix products on the CPU, made for a small batch: few rows against weights that are read once, from a far cache.
+//! Matrix products on the CPU, made for a small batch: few rows against weights that are read once,
+//! from a far cache.
 //!
-//! An output element is one chain of fused multiply-adds over the contraction, in its order: the terms one after
-//! another, each from its first index to its last (of a blend: each piece of a term, scaled, added to those before). How the
-//! output is cut into tiles and tasks changes no bit, so neither does the number of threads (nor the width of the vectors).
+//! An output element is one chain of fused multiply-adds over the contraction, in its order: the
+//! terms one after another, each from its first index to its last (of a blend: each piece of a
+//! term, scaled, added to those before). How the output is cut into tiles and tasks changes no bit,
+//! so neither does the number of threads (nor the width of the vectors).
 #![allow(unsafe_code)]
 mod block;
 mod rows;
@@ -82,8 +84,8 @@ impl<'a, T> MatsMut<'a, T> {
         Self::many(data, 1, 0, rows, cols, stride)
     }
 
-    /// `count` matrices, the first elements of neighbours `apart` elements apart, row `i` of each at `i * stride`: one
-    /// behind the other, or side by side (rows of `count * apart`).
+    /// `count` matrices, the first elements of neighbours `apart` elements apart, row `i` of each
+    /// at `i * stride`: one behind the other, or side by side (rows of `count * apart`).
     ///
     /// # Panics
     /// When the slice is too short, or matrices or rows overlap.
@@ -110,8 +112,8 @@ pub fn product<T: Real>(team: &Team, out: MatsMut<'_, T>, add: bool, a: Mat<'_, 
     products(team, out, add, 1, |_, _| (a, b))
 }
 
-/// `out[i] = sum_t a(i, t) b(i, t)`, or `out[i] += ...` with `add`, for every output `i` and `t < terms`;
-/// `factors(i, t)` says which matrices these are. All of it is one region of the team.
+/// `out[i] = sum_t a(i, t) b(i, t)`, or `out[i] += ...` with `add`, for every output `i` and `t <
+/// terms`; `factors(i, t)` says which matrices these are. All of it is one region of the team.
 ///
 /// # Panics
 /// When shapes do not fit.
@@ -128,8 +130,8 @@ pub fn products<'a, T: Real>(
     });
 }
 
-/// `out = a b + sum_t s(t) a(t) b(t)` for `t < terms`, where `s(t)` [rows, 1] scales the rows; `factors(t)` says which matrices
-/// these are. No product is stored.
+/// `out = a b + sum_t s(t) a(t) b(t)` for `t < terms`, where `s(t)` [rows, 1] scales the rows;
+/// `factors(t)` says which matrices these are. No product is stored.
 ///
 /// # Panics
 /// When shapes do not fit.
@@ -165,7 +167,8 @@ fn sums<'a, T: Real>(
     term: impl Fn(usize, usize) -> Term<'a, T> + Sync,
 ) {
     let panels = out.cols.div_ceil(TASK_COLS);
-    // Rows are split too when there would be too few tasks to share out evenly; each then packs its panel again.
+    // Rows are split too when there would be too few tasks to share out evenly; each then packs its
+    // panel again.
     let enough = if team.threads() == 1 { 1 } else { 2 * team.threads() };
     let groups = enough.div_ceil((out.count * panels).max(1)).min(out.rows.div_ceil(32)).max(1);
     let group = out.rows.div_ceil(groups).next_multiple_of(8);

@@ -1,10 +1,11 @@
-//! The vector instructions that products are written with, for both number types: a thin layer over `pulp`, which
-//! picks the widest set the processor has when the program runs.
+//! The vector instructions that products are written with, for both number types: a thin layer over
+//! `pulp`, which picks the widest set the processor has when the program runs.
 #![allow(unsafe_code)]
 use pulp::{Arch, Simd};
 
-/// The widest vector instructions that this processor runs and this program has code for, of which products are made;
-/// none: scalar loops. (A build whose `pulp` lacks one of these sets does not compile here.)
+/// The widest vector instructions that this processor runs and this program has code for, of which
+/// products are made; none: scalar loops. (A build whose `pulp` lacks one of these sets does not
+/// compile here.)
 pub fn in_use() -> Option<&'static str> {
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
@@ -38,16 +39,18 @@ pub unsafe trait Lanes: Copy {
     fn store_part<S: Simd>(simd: S, to: &mut [Self], x: Self::Vector<S>);
     /// Whether [`Self::transpose4`] can be used.
     fn transposes<S: Simd>() -> bool;
-    /// Sees each register as a row of groups of four lanes; group g of the result r is lane r of group g of all four.
+    /// Sees each register as a row of groups of four lanes; group g of the result r is lane r of
+    /// group g of all four.
     fn transpose4<S: Simd>(simd: S, x: [Self::Vector<S>; 4]) -> [Self::Vector<S>; 4];
-    /// `exp(x)`; in f32 within 1.5 units in the last place (results below 1.2e-38 within one of their own), in a form
-    /// that loops over slices are vectorized with.
+    /// `exp(x)`; in f32 within 1.5 units in the last place (results below 1.2e-38 within one of
+    /// their own), in a form that loops over slices are vectorized with.
     fn exponential(x: Self) -> Self;
     /// `exp(x) - 1`, accurate near 0 too; in f32 within 2 units in the last place for `x <= 0.5`.
     fn exponential_m1(x: Self) -> Self;
 }
 
-/// Asks for the cache line of this address, which need not be one of ours; nothing happens where there is no such hint.
+/// Asks for the cache line of this address, which need not be one of ours; nothing happens where
+/// there is no such hint.
 #[inline(always)]
 pub fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -60,7 +63,8 @@ pub fn prefetch<T>(at: *const T) {
     let _ = at;
 }
 
-/// Near-minimax (Chebyshev interpolation) for `(exp(r) - 1 - r) / r^2` on |r| <= 0.3475, within 1e-09, lowest power first.
+/// Near-minimax (Chebyshev interpolation) for `(exp(r) - 1 - r) / r^2` on |r| <= 0.3475, within
+/// 1e-09, lowest power first.
 const POLYNOMIAL: [f32; 6] = [0.5, 0.166_666_67, 0.041_666_463, 0.008_333_31, 0.001_393_388_1, 0.000_198_912_47];
 
 /// `x = n ln 2 + r` with |r| <= ln 2 / 2; returns `exp(r) - 1` and n.

@@ -1,4 +1,5 @@
-//! Where plans run. A backend allocates arenas, moves bytes in and out, and runs calls; it knows no operation by name.
+//! Where plans run. A backend allocates arenas, moves bytes in and out, and runs calls; it knows no
+//! operation by name.
 pub mod cpu;
 pub mod cuda;
 pub mod dependencies;
@@ -68,7 +69,8 @@ pub trait Backend: Send + Sync {
     /// The arena is of this backend, and [`Plan::check`] has compared the calls with its layout.
     #[allow(unsafe_code)]
     unsafe fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()>;
-    /// Runs a plan `times` times over an arena; what will be asked for again may be prepared once (see [`Plan::id`]).
+    /// Runs a plan `times` times over an arena; what will be asked for again may be prepared once
+    /// (see [`Plan::id`]).
     ///
     /// # Safety
     /// As for [`Backend::run`].
@@ -77,11 +79,13 @@ pub trait Backend: Send + Sync {
         // SAFETY: the caller's.
         (0..times).try_for_each(|_| unsafe { self.run(plan.calls(), arena) })
     }
-    /// Whether a plan is one launch however often it repeats: then it may as well be asked for often.
+    /// Whether a plan is one launch however often it repeats: then it may as well be asked for
+    /// often.
     fn is_one_launch(&self) -> bool {
         false
     }
-    /// Seconds that the device takes for what `work` asks of it, measured by the device's own clock where it has one.
+    /// Seconds that the device takes for what `work` asks of it, measured by the device's own clock
+    /// where it has one.
     fn seconds(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
         let start = Instant::now();
         work()?;
@@ -153,25 +157,28 @@ impl<'b> Memory<'b> {
         self.run_checked(plan.calls())
     }
 
-    /// Runs a plan `times` times, as a rollout's steps are run. A device may not have done it yet when this returns;
-    /// whatever is read afterwards waits for it.
+    /// Runs a plan `times` times, as a rollout's steps are run. A device may not have done it yet
+    /// when this returns; whatever is read afterwards waits for it.
     ///
     /// # Panics
     /// As [`Memory::run`].
     #[allow(unsafe_code)]
     pub fn repeat(&mut self, plan: &Plan, times: usize) -> Result<()> {
         plan.check_once(self.id, &self.layout);
-        // SAFETY: the buffer is this backend's and has this layout, which the calls have been checked against.
+        // SAFETY: the buffer is this backend's and has this layout, which the calls have been
+        // checked against.
         unsafe { self.backend.repeat(plan, times, &mut self.buffer) }
     }
 
     #[allow(unsafe_code)]
     fn run_checked(&mut self, calls: &[Call]) -> Result<()> {
-        // SAFETY: the buffer is this backend's and has this layout, which both callers have checked the calls against.
+        // SAFETY: the buffer is this backend's and has this layout, which both callers have checked
+        // the calls against.
         unsafe { self.backend.run(calls, &mut self.buffer) }
     }
 
-    /// Runs a plan call by call; the first call that writes a value that is not finite, and into which tensor.
+    /// Runs a plan call by call; the first call that writes a value that is not finite, and into
+    /// which tensor.
     pub fn first_nonfinite<'p>(&mut self, plan: &'p Plan) -> Result<Option<(&'p Call, &'p Field)>> {
         plan.check_once(self.id, &self.layout);
         for call in plan.calls() {
@@ -224,9 +231,10 @@ impl FromStr for Device {
     }
 }
 
-/// How a CUDA device gets its calls, as `--engine` says. With each of them a run repeats bit for bit. The bits of `calls`, `graph` and
-/// `pdl` are the same. `persistent` runs all kernels with 256 threads a block, whatever their own number, and so adds up losses and
-/// norms in another order: its results are the others' but for rounding, and the same on any number of blocks.
+/// How a CUDA device gets its calls, as `--engine` says. With each of them a run repeats bit for
+/// bit. The bits of `calls`, `graph` and `pdl` are the same. `persistent` runs all kernels with 256
+/// threads a block, whatever their own number, and so adds up losses and norms in another order:
+/// its results are the others' but for rounding, and the same on any number of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Engine {
     /// What is fastest where it has been measured: graph on CUDA
@@ -236,9 +244,11 @@ pub enum Engine {
     Calls,
     /// A rollout as a CUDA graph whose calls wait for what they need, replayed
     Graph,
-    /// A graph of launches one after another, each of which starts early (compute capability 9.0 and up)
+    /// A graph of launches one after another, each of which starts early (compute capability 9.0
+    /// and up)
     Pdl,
-    /// An epoch as one launch, or a few, whose blocks wait for one another; --device simt has it, too
+    /// An epoch as one launch, or a few, whose blocks wait for one another; --device simt has it,
+    /// too
     Persistent,
 }
 
@@ -252,9 +262,10 @@ impl fmt::Display for Engine {
 #[cfg(all(feature = "simt", unix))]
 const SIMT_BLOCKS: u32 = 8;
 
-/// Opens a device, on the CPU with `threads` threads, for one of `runs` runs that share it. Matrix products are computed in `precision`, by default
-/// in the fastest that is nearly single precision. Errors: it cannot be had ([`Error::Device`]), or not in this precision
-/// ([`Error::Usage`]); what was asked for is never replaced by another.
+/// Opens a device, on the CPU with `threads` threads, for one of `runs` runs that share it. Matrix
+/// products are computed in `precision`, by default in the fastest that is nearly single precision.
+/// Errors: it cannot be had ([`Error::Device`]), or not in this precision ([`Error::Usage`]); what
+/// was asked for is never replaced by another.
 pub fn open(
     device: Device,
     precision: Option<Precision>,

@@ -18,8 +18,8 @@ pub fn kernel(precision: Precision) -> &'static str {
     }
 }
 
-/// What follows a call: its block says that it has come to the end of a phase, or waits until all have; or that all it does is
-/// to begin to fetch its weights. As in `kernels/run_plan.cu`.
+/// What follows a call: its block says that it has come to the end of a phase, or waits until all
+/// have; or that all it does is to begin to fetch its weights. As in `kernels/run_plan.cu`.
 const ARRIVES: u32 = 1;
 const WAITS: u32 = 2;
 const FETCHES_WEIGHTS: u32 = 4;
@@ -76,8 +76,8 @@ pub fn places() -> [(&'static str, Vec<Place>); 2] {
 pub struct Table {
     /// In the order in which all blocks go through them, round after round.
     pub calls: Vec<PlanCall>,
-    /// Of each call for each block 1 and the place, in the memory that the block keeps, of what its first share has there from one
-    /// repetition to the next; 0: nothing.
+    /// Of each call for each block 1 and the place, in the memory that the block keeps, of what its
+    /// first share has there from one repetition to the next; 0: nothing.
     pub resident: Vec<u32>,
     /// How often in a round all blocks wait for one another.
     pub barriers: u32,
@@ -88,7 +88,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// The calls of a plan in these phases, over the arena at the address `arena`, for this many blocks.
+    /// The calls of a plan in these phases, over the arena at the address `arena`, for this many
+    /// blocks.
     ///
     /// Errors: an operation that has no kernel.
     pub fn new(phases: &Phases, calls: &[Call], arena: usize, blocks: u32) -> Result<Self> {
@@ -107,14 +108,16 @@ impl Table {
         self.calls.iter().map(|call| (KERNELS[call.kernel as usize], call.late))
     }
 
-    /// What the kernel is given to run this table, whose calls and `resident` lie at these addresses, `times` times.
+    /// What the kernel is given to run this table, whose calls and `resident` lie at these
+    /// addresses, `times` times.
     pub fn arguments(&self, [calls, resident]: [u64; 2], arrived: u64, times: usize, before: u32) -> RunPlan {
         let times = times as u32;
         RunPlan { calls, arrived, resident, n: self.calls.len() as u32, times, rounds: times + self.late, before }
     }
 }
 
-/// Of each block 1 and the place of what its first share of the part has in its memory from one repetition to the next, or 0.
+/// Of each block 1 and the place of what its first share of the part has in its memory from one
+/// repetition to the next, or 0.
 fn resident(part: &Part, blocks: u32) -> Vec<u32> {
     if part.resident.is_empty() { vec![0; blocks as usize] } else { part.resident.clone() }
 }

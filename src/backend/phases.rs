@@ -1,15 +1,18 @@
-//! When the calls of a plan that repeats run, in one launch whose blocks wait for one another: in which phase, and what floats past
-//! its end.
+//! When the calls of a plan that repeats run, in one launch whose blocks wait for one another: in
+//! which phase, and what floats past its end.
 //!
-//! At the end of a phase a block says that it is there, and waits until all are. What nobody needs right away *floats*: blocks do it
-//! in between, and it is done when the next phase ends. A repetition starts every `count` phases, the fewest that let each number be
-//! written and read in order; a call in a later phase belongs to a repetition that began earlier, so that the end of one step runs
-//! beside the start of the next.
+//! At the end of a phase a block says that it is there, and waits until all are. What nobody needs
+//! right away *floats*: blocks do it in between, and it is done when the next phase ends. A
+//! repetition starts every `count` phases, the fewest that let each number be written and read in
+//! order; a call in a later phase belongs to a repetition that began earlier, so that the end of
+//! one step runs beside the start of the next.
 //!
-//! Weights of a product are *fetched* while its block waits for the phase before to end, to shared memory that it keeps, if they
-//! already are what the product needs. What a share of a call keeps for itself from one repetition to the next *stays* there.
+//! Weights of a product are *fetched* while its block waits for the phase before to end, to shared
+//! memory that it keeps, if they already are what the product needs. What a share of a call keeps
+//! for itself from one repetition to the next *stays* there.
 //!
-//! Which of the orders that are right a block goes through is found by a search for the least modelled time.
+//! Which of the orders that are right a block goes through is found by a search for the least
+//! modelled time.
 pub mod estimate;
 
 use crate::philox::{Purpose, Stream, unit};
@@ -17,7 +20,8 @@ use crate::plan::{Call, Field, Precision, Product, conflict};
 use estimate::Cost;
 use std::ops::Range;
 
-/// Pieces into which a call in shares is cut at most, beyond what its neighbours in the plan ask for.
+/// Pieces into which a call in shares is cut at most, beyond what its neighbours in the plan ask
+/// for.
 const PIECES: u32 = 24;
 /// Shares that are not worth a part of their own.
 const FEW: usize = 8;
@@ -49,24 +53,26 @@ pub struct Part {
     pub arrives: bool,
     /// Whether a block waits after it until all are there.
     pub waits: bool,
-    /// Of a product whose weights are fetched in the phase before: their place in the memory that a block keeps, in numbers.
+    /// Of a product whose weights are fetched in the phase before: their place in the memory that a
+    /// block keeps, in numbers.
     pub kept: Option<usize>,
     /// Whether this is not the product but that fetching.
     pub fetches: bool,
-    /// Of each block 1 and the place, in the memory that it keeps, of what its first share has there from one repetition to the next, in
-    /// numbers, or 0; empty where there is nothing.
+    /// Of each block 1 and the place, in the memory that it keeps, of what its first share has
+    /// there from one repetition to the next, in numbers, or 0; empty where there is nothing.
     pub resident: Vec<u32>,
     /// Its place among the parts in the order of the plan; what fetches has that of its product.
     pub number: usize,
-    /// The first part, in the order of the plan, with which it has to have the same blocks: it adds to the same tiles, or goes on
-    /// with the same shares.
+    /// The first part, in the order of the plan, with which it has to have the same blocks: it adds
+    /// to the same tiles, or goes on with the same shares.
     pub blocks_of: Option<usize>,
 }
 
 /// What [`phases`] finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phases {
-    /// Phases from the start of a repetition to the start of the next; each has a part that does not float past it.
+    /// Phases from the start of a repetition to the start of the next; each has a part that does
+    /// not float past it.
     pub count: usize,
     /// In the order in which every block goes through them.
     pub parts: Vec<Part>,
@@ -74,11 +80,12 @@ pub struct Phases {
     pub kept: usize,
 }
 
-/// When to run these calls, again and again, on so many blocks, each of which may keep so many bytes of shared memory.
+/// When to run these calls, again and again, on so many blocks, each of which may keep so many
+/// bytes of shared memory.
 ///
-/// A call waits for an earlier one that writes what it touches, or touches what it writes; but not where both add to the same
-/// tiles, or meet share by share, which are the same blocks'. What its argument struct holds counts as touched, so calls leave out what they do not
-/// need.
+/// A call waits for an earlier one that writes what it touches, or touches what it writes; but not
+/// where both add to the same tiles, or meet share by share, which are the same blocks'. What its
+/// argument struct holds counts as touched, so calls leave out what they do not need.
 pub fn phases(calls: &[Call], precision: Precision, blocks: u32, most_kept: usize) -> Phases {
     if calls.is_empty() {
         return Phases { count: 0, parts: Vec::new(), kept: 0 };
@@ -113,8 +120,9 @@ fn tiles(call: &Call, part: &Part, precision: Precision) -> u32 {
     call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32)
 }
 
-/// How many bytes of what a block may keep are for weights that are fetched: what is left by what could stay from one repetition to the
-/// next, but enough for the largest; and which share of that has room beside them, about.
+/// How many bytes of what a block may keep are for weights that are fetched: what is left by what
+/// could stay from one repetition to the next, but enough for the largest; and which share of that
+/// has room beside them, about.
 fn shared_between(parts: &[Part], calls: &[Call], tiles: &[u32], blocks: u32, most_kept: usize) -> (usize, f64) {
     let bytes = |part: &Part| size_of::<f32>() * calls[part.call].stays() * tiles[part.number] as usize;
     // Some blocks have a share more than others.
@@ -131,7 +139,8 @@ impl Phases {
         (0..self.count).all(|phase| self.parts.iter().any(|part| part.phase == phase && !part.floats))
     }
 
-    /// Microseconds of a step and of that those in which an average block has nothing to do: **a model**, see `phases/estimate.rs`.
+    /// Microseconds of a step and of that those in which an average block has nothing to do: **a
+    /// model**, see `phases/estimate.rs`.
     pub fn modelled(&self, calls: &[Call], precision: Precision, blocks: u32) -> [f64; 2] {
         let share = |part: &Part| {
             let stays = part.resident.iter().filter(|&&place| place > 0).count();
@@ -142,7 +151,8 @@ impl Phases {
         estimate::step(&self.parts.iter().zip(costs).collect::<Vec<_>>(), blocks)
     }
 
-    /// The same with the costs of the parts before those that fetch were added, in the order that they had then.
+    /// The same with the costs of the parts before those that fetch were added, in the order that
+    /// they had then.
     fn estimate(&self, costs: &[Cost], blocks: u32) -> [f64; 2] {
         estimate::step(&self.parts.iter().map(|part| (part, costs[part.number])).collect::<Vec<_>>(), blocks)
     }
@@ -174,7 +184,8 @@ fn finish(
     Phases { count, parts, kept }
 }
 
-/// Which parts have to come after which, and how many phases later: 0 where the same blocks run one after the other.
+/// Which parts have to come after which, and how many phases later: 0 where the same blocks run one
+/// after the other.
 fn conflicts(parts: &[Part], calls: &[Call]) -> Vec<(usize, usize, i32)> {
     let (n, own) = (parts.len(), |i: usize| parts[i].blocks_of.unwrap_or(i));
     let apart = |(i, j): (usize, usize)| {
@@ -184,14 +195,16 @@ fn conflicts(parts: &[Part], calls: &[Call]) -> Vec<(usize, usize, i32)> {
     (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter_map(apart).collect()
 }
 
-/// How many phases after part i part j runs at least, if neither floats, and one comes after the other in that many: the later one in the
-/// plan comes after; the earlier one comes after in the next repetition, and so do parts of one call, which may run side by side.
+/// How many phases after part i part j runs at least, if neither floats, and one comes after the
+/// other in that many: the later one in the plan comes after; the earlier one comes after in the
+/// next repetition, and so do parts of one call, which may run side by side.
 fn way(parts: &[Part], count: usize, (i, j, apart): (usize, usize, i32)) -> i32 {
     if i >= j || parts[i].call == parts[j].call { 1 - count as i32 } else { apart }
 }
 
-/// Moves parts, one at a time and at random, to where a step takes less, and at first also to where it takes somewhat more: simulated
-/// annealing (Kirkpatrick, Gelatt, Vecchi, "Optimization by Simulated Annealing", Science 1983).
+/// Moves parts, one at a time and at random, to where a step takes less, and at first also to where
+/// it takes somewhat more: simulated annealing (Kirkpatrick, Gelatt, Vecchi, "Optimization by
+/// Simulated Annealing", Science 1983).
 fn improve(parts: &mut [Part], conflicts: &[(usize, usize, i32)], count: usize, time: &dyn Fn(&[Part]) -> f64) {
     let stream = Stream::new(0, Purpose::Check, 0);
     let mut now = time(parts);
@@ -219,7 +232,8 @@ fn improve(parts: &mut [Part], conflicts: &[(usize, usize, i32)], count: usize, 
     parts.clone_from_slice(&where_best);
 }
 
-/// The phases to which a part may go if no other does: after those that it comes after, before those that come after it.
+/// The phases to which a part may go if no other does: after those that it comes after, before
+/// those that come after it.
 fn places(parts: &[Part], conflicts: &[(usize, usize, i32)], count: usize, i: usize, floats: bool) -> Range<usize> {
     let (mut first, mut last) = (0, 2 * count as i32 - 1);
     for &(from, to, apart) in conflicts.iter().filter(|&&(from, to, _)| from == i || to == i) {
@@ -235,8 +249,8 @@ fn places(parts: &[Part], conflicts: &[(usize, usize, i32)], count: usize, i: us
     if first > last { 0..0 } else { first as usize..last as usize + 1 }
 }
 
-/// Gives each part the first phase that it may have, if none floats, counted from the start of its repetition; the number of phases, the
-/// fewest.
+/// Gives each part the first phase that it may have, if none floats, counted from the start of its
+/// repetition; the number of phases, the fewest.
 fn place(parts: &mut [Part], conflicts: &[(usize, usize, i32)]) -> usize {
     let order = Order::fewest_phases(parts, conflicts);
     for i in 0..parts.len() {
@@ -245,7 +259,8 @@ fn place(parts: &mut [Part], conflicts: &[(usize, usize, i32)]) -> usize {
     order.count
 }
 
-/// The parts that write the weights of a product, if tiles may find them in the memory that their blocks keep; none for other parts.
+/// The parts that write the weights of a product, if tiles may find them in the memory that their
+/// blocks keep; none for other parts.
 fn who_writes_weights(calls: &[Call], precision: Precision, parts: &[Part], i: usize) -> Vec<usize> {
     let call = &calls[parts[i].call];
     if precision == Precision::Fp32 || call.product().is_none_or(|product| product.weights == 0) {
@@ -255,14 +270,15 @@ fn who_writes_weights(calls: &[Call], precision: Precision, parts: &[Part], i: u
     (0..parts.len()).filter(|&j| j != i && fetching.conflicts(&parts[j], calls)).collect()
 }
 
-/// How many phases at least have to be between the starts of a part that writes weights and of the product that has them fetched.
+/// How many phases at least have to be between the starts of a part that writes weights and of the
+/// product that has them fetched.
 fn fetched_after(writer: &Part, product: &Part, count: usize) -> i32 {
     2 + i32::from(writer.floats) - if writer.call < product.call { 0 } else { count as i32 }
 }
 
-/// Adds what fetches the weights of products that do not float, where they are written early enough and there is room in the
-/// memory that a block keeps; how many bytes of it are used. Once a block has come to the end of a phase, it needs what it
-/// kept for that no more.
+/// Adds what fetches the weights of products that do not float, where they are written early enough
+/// and there is room in the memory that a block keeps; how many bytes of it are used. Once a block
+/// has come to the end of a phase, it needs what it kept for that no more.
 fn fetch(parts: &mut Vec<Part>, calls: &[Call], count: usize, writers: &[Vec<usize>], most_fetched: usize) -> usize {
     let mut used = 0;
     for phase in 0..count {
@@ -286,7 +302,8 @@ fn fetch(parts: &mut Vec<Part>, calls: &[Call], count: usize, writers: &[Vec<usi
     used
 }
 
-/// Gives what shares keep from one repetition to the next its places behind what is fetched, as long as there is room.
+/// Gives what shares keep from one repetition to the next its places behind what is fetched, as
+/// long as there is room.
 fn stay(phases: &mut Phases, calls: &[Call], tiles: &[u32], blocks: u32, most_kept: usize) {
     let mut used = vec![phases.kept / size_of::<f32>(); blocks as usize];
     for part in phases.parts.iter_mut().filter(|part| calls[part.call].stays() > 0) {
@@ -322,7 +339,8 @@ fn share_out(parts: &mut [Part], count: usize, tiles: &[u32], blocks: u32) {
     }
 }
 
-/// How many phases later, at least, a part runs than another: the longest ways between them, of steps "after that".
+/// How many phases later, at least, a part runs than another: the longest ways between them, of
+/// steps "after that".
 struct Order {
     count: usize,
     parts: usize,
@@ -375,7 +393,8 @@ impl Order {
     }
 }
 
-/// A call as parts each of which waits for the same calls, and gives no block much more to do than others.
+/// A call as parts each of which waits for the same calls, and gives no block much more to do than
+/// others.
 fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
     let part = |shares| Part {
         call,
@@ -399,7 +418,8 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
             .map(|other| other != call && share.conflicts(&Part { call: other, ..part(0..0) }, calls))
             .collect()
     };
-    // Neighbours that conflict with the same calls; few that lie between two such runs go with the first.
+    // Neighbours that conflict with the same calls; few that lie between two such runs go with the
+    // first.
     let mut runs: Vec<Range<u32>> = Vec::new();
     let mut before = Vec::new();
     for share in 0..shares {
@@ -445,12 +465,14 @@ impl Part {
     }
 }
 
-/// Whether parts of which one touches what the other writes need no barrier between them, as the same blocks run both, in order.
+/// Whether parts of which one touches what the other writes need no barrier between them, as the
+/// same blocks run both, in order.
 fn goes_on(calls: &[Call], one: &Part, other: &Part) -> bool {
     same_tiles(calls, one, other) || share_by_share(calls, one, other)
 }
 
-/// Whether two products, one of which writes what the other touches, only write, and that to the same tiles.
+/// Whether two products, one of which writes what the other touches, only write, and that to the
+/// same tiles.
 fn same_tiles(calls: &[Call], one: &Part, other: &Part) -> bool {
     let (a, b) = (&calls[one.call], &calls[other.call]);
     let outputs = |call: &Call| call.written().map(|field| field.bytes.clone()).collect::<Vec<_>>();
@@ -467,8 +489,8 @@ fn same_tiles(calls: &[Call], one: &Part, other: &Part) -> bool {
         && !reads(b, a)
 }
 
-/// Whether two calls meet only share by share: whatever one writes and the other touches is cut into shares alike in both, and
-/// these parts begin with the same share.
+/// Whether two calls meet only share by share: whatever one writes and the other touches is cut
+/// into shares alike in both, and these parts begin with the same share.
 fn share_by_share(calls: &[Call], one: &Part, other: &Part) -> bool {
     let (a, b) = (&calls[one.call], &calls[other.call]);
     let writes = |call: &Call, field| call.output(field).is_some();

@@ -1,10 +1,11 @@
-//! Runs the CUDA kernels on this machine, thread by thread: the sources under `kernels/`, compiled as C++, one coroutine a
-//! thread, with the real blocks and barriers.
+//! Runs the CUDA kernels on this machine, thread by thread: the sources under `kernels/`, compiled
+//! as C++, one coroutine a thread, with the real blocks and barriers.
 //!
-//! It is made to find mistakes. Threads resume in an order shuffled anew at every turn, and a block runs to its end before
-//! the next one starts, so that a missing barrier is a wrong number; a barrier that some threads do not reach is an error
-//! with kernel, block and thread. Every tensor of a call is a copy between guard words, outputs that are to be overwritten
-//! start as poison, and what a call did not say it writes must stay as it was.
+//! It is made to find mistakes. Threads resume in an order shuffled anew at every turn, and a block
+//! runs to its end before the next one starts, so that a missing barrier is a wrong number; a
+//! barrier that some threads do not reach is an error with kernel, block and thread. Every tensor
+//! of a call is a copy between guard words, outputs that are to be overwritten start as poison, and
+//! what a call did not say it writes must stay as it was.
 #![allow(unsafe_code)]
 mod launch;
 
@@ -23,7 +24,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A kernel compiled for the host.
 struct Kernel {
     run: unsafe extern "C" fn(*const u8, *const Where, *mut u8),
-    /// Bytes of its arguments, bytes of its shared memory, most threads of a block, whether its blocks wait for one another.
+    /// Bytes of its arguments, bytes of its shared memory, most threads of a block, whether its
+    /// blocks wait for one another.
     layout: &'static [u64; 4],
     /// The name of its argument struct.
     arguments: &'static str,
@@ -38,10 +40,12 @@ const GUARD_BYTE: u8 = 0xFF;
 /// What an output holds that is to be overwritten; a NaN as f32 and, twice, as f64.
 const POISON: u32 = 0x7FED_5EED;
 
-/// What a block of the engine `persistent` keeps at most if nobody says otherwise: as on an H100 or H200, beside 48 KB.
+/// What a block of the engine `persistent` keeps at most if nobody says otherwise: as on an H100 or
+/// H200, beside 48 KB.
 pub const KEPT: usize = 179 << 10;
 
-/// The fields that a struct of this name has in the kernels' sources, if it is one that Rust has, too.
+/// The fields that a struct of this name has in the kernels' sources, if it is one that Rust has,
+/// too.
 pub fn places(name: &str) -> Option<Vec<Place>> {
     let (_, names, places) = STRUCTS.iter().find(|(of, ..)| *of == name)?;
     let field =
@@ -172,8 +176,8 @@ impl Simt {
         Simt { precision, ..self }
     }
 
-    /// All kernels on this grid instead of their own: a kernel has to be right on any. Blocks of more threads than a kernel
-    /// allows have as many as it does.
+    /// All kernels on this grid instead of their own: a kernel has to be right on any. Blocks of
+    /// more threads than a kernel allows have as many as it does.
     pub fn on_grid(self, grid: Grid) -> Self {
         assert!(grid.blocks > 0 && grid.threads > 0 && (grid.threads as usize).is_multiple_of(WARP), "{grid:?}");
         Simt { grid: Some(grid), ..self }
@@ -256,7 +260,8 @@ impl Simt {
 }
 
 impl Simt {
-    /// Runs a kernel over its grid, whose blocks keep so many bytes. Errors: what a thread did wrong.
+    /// Runs a kernel over its grid, whose blocks keep so many bytes. Errors: what a thread did
+    /// wrong.
     fn launch(&self, kernel: Kernel, args: *const u8, grid: Grid, kept: usize) -> std::result::Result<(), String> {
         let order = Stream::new(self.seed, Purpose::Check, self.launches.fetch_add(1, Ordering::Relaxed));
         let [_, shared, _, together] = *kernel.layout;

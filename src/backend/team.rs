@@ -1,10 +1,11 @@
 //! A fixed team of threads that shares out the tasks of one short region after another.
 //!
-//! A region costs about a microsecond: members spin for the next one before they sleep. Each thread has a share of the
-//! tasks, the same in every region of as many, so that what it reads and writes is still in a cache near its core; then it
-//! helps the others. Tasks are claimed one at a time, so a member that the operating system has taken off its core delays
-//! only the task it holds. What a task computes must not depend on who runs it; then results do not depend on the number
-//! of threads.
+//! A region costs about a microsecond: members spin for the next one before they sleep. Each thread
+//! has a share of the tasks, the same in every region of as many, so that what it reads and writes
+//! is still in a cache near its core; then it helps the others. Tasks are claimed one at a time, so
+//! a member that the operating system has taken off its core delays only the task it holds. What a
+//! task computes must not depend on who runs it; then results do not depend on the number of
+//! threads.
 #![allow(unsafe_code)]
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -18,7 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How long an idle member looks for work before it sleeps.
 const AWAKE: Duration = Duration::from_micros(500);
-/// How long the caller waits for the last tasks, on a core of its own, before it offers that core to whoever holds them.
+/// How long the caller waits for the last tasks, on a core of its own, before it offers that core
+/// to whoever holds them.
 const PATIENT: Duration = Duration::from_micros(50);
 
 /// A cache line of its own, so that members polling one value do not slow the writers of another.
@@ -33,8 +35,8 @@ struct Region {
 }
 
 struct Shared {
-    /// How many tasks of each thread's share are not yet claimed, the caller's first. Whoever lowers one from n has claimed
-    /// the n-th task from the share's end.
+    /// How many tasks of each thread's share are not yet claimed, the caller's first. Whoever
+    /// lowers one from n has claimed the n-th task from the share's end.
     unclaimed: Vec<Line<AtomicUsize>>,
     /// Tasks of the region that have ended.
     ended: Line<AtomicUsize>,
@@ -46,11 +48,12 @@ struct Shared {
     closing: AtomicBool,
 }
 
-// SAFETY: `region` is written by the one caller that holds `Team::busy`, while no task is claimed or claimable, and
-// read only after a claim, which acquires what the caller released into `unclaimed`; everything else is Sync by itself.
+// SAFETY: `region` is written by the one caller that holds `Team::busy`, while no task is claimed
+// or claimable, and read only after a claim, which acquires what the caller released into
+// `unclaimed`; everything else is Sync by itself.
 unsafe impl Sync for Shared {}
-// SAFETY: the pointer in `region` is followed only while the caller of `run`, who owns the closure, waits; the closure
-// is Sync.
+// SAFETY: the pointer in `region` is followed only while the caller of `run`, who owns the closure,
+// waits; the closure is Sync.
 unsafe impl Send for Shared {}
 
 impl Shared {
@@ -73,8 +76,8 @@ impl Shared {
             match unclaimed.compare_exchange_weak(left, left - 1, Acquire, Acquire) {
                 Err(now) => left = now,
                 Ok(_) => {
-                    // SAFETY: the claim just made is not yet counted in `ended`, so the caller still waits: the region
-                    // is neither replaced nor is its closure gone.
+                    // SAFETY: the claim just made is not yet counted in `ended`, so the caller
+                    // still waits: the region is neither replaced nor is its closure gone.
                     let (region, task) = unsafe {
                         let region = *self.region.get();
                         (region, &*region.task)
@@ -107,8 +110,8 @@ impl Shared {
     }
 }
 
-/// Spins while `busy` for at most `limit`; says whether it still is. Yielding the core instead would lose it for
-/// milliseconds to any process that wants it.
+/// Spins while `busy` for at most `limit`; says whether it still is. Yielding the core instead
+/// would lose it for milliseconds to any process that wants it.
 fn spin_while(busy: impl Fn() -> bool, limit: Duration) -> bool {
     let start = Instant::now();
     while start.elapsed() < limit {
@@ -131,7 +134,8 @@ pub struct Team {
 }
 
 impl Team {
-    /// A team of `threads` (at least 1), the caller included: `threads - 1` are started, fewer when the system refuses.
+    /// A team of `threads` (at least 1), the caller included: `threads - 1` are started, fewer when
+    /// the system refuses.
     pub fn new(threads: usize) -> Self {
         let nothing: &'static (dyn Fn(usize) + Sync) = &|_| ();
         let shared = Arc::new(Shared {
@@ -155,8 +159,9 @@ impl Team {
         self.members.len() + 1
     }
 
-    /// Runs `task(0)`, ..., `task(tasks - 1)`, each once, in any order, and returns when all have ended. Called from
-    /// inside a task, or while another thread's region runs, it runs them all itself.
+    /// Runs `task(0)`, ..., `task(tasks - 1)`, each once, in any order, and returns when all have
+    /// ended. Called from inside a task, or while another thread's region runs, it runs them all
+    /// itself.
     ///
     /// # Panics
     /// With the first panic of a task, when no task runs any more.
@@ -165,11 +170,12 @@ impl Team {
             return (0..tasks).for_each(task);
         }
         let task: &(dyn Fn(usize) + Sync) = &task;
-        // SAFETY: only the lifetime changes; this function does not return before every claimed task has ended, and
-        // none can be claimed afterwards.
+        // SAFETY: only the lifetime changes; this function does not return before every claimed
+        // task has ended, and none can be claimed afterwards.
         let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
         let shared = &*self.shared;
-        // SAFETY: `busy` is held and the last region has ended, so nobody reads `region` until the store to `unclaimed`.
+        // SAFETY: `busy` is held and the last region has ended, so nobody reads `region` until the
+        // store to `unclaimed`.
         unsafe { *shared.region.get() = Region { task, tasks } };
         shared.ended.0.store(0, Relaxed);
         for (thread, unclaimed) in shared.unclaimed.iter().enumerate() {
@@ -195,7 +201,8 @@ impl Team {
         }
     }
 
-    /// Runs `task(i, piece i)` for every piece of `data`: one [`pieces`] or a tuple of them, cut into equally many.
+    /// Runs `task(i, piece i)` for every piece of `data`: one [`pieces`] or a tuple of them, cut
+    /// into equally many.
     pub fn each<P: Split>(&self, data: P, task: impl Fn(usize, P::Piece) + Sync) {
         // SAFETY: `run` hands out each index once, and `data` stays borrowed until it returns.
         self.run(data.count(), |i| task(i, unsafe { data.piece(i) }));
@@ -229,7 +236,8 @@ pub unsafe trait Split: Sync {
     unsafe fn piece(&self, i: usize) -> Self::Piece;
 }
 
-/// A slice cut into groups of `group` elements and these into pieces of `size`, the last of each shorter: see [`pieces`].
+/// A slice cut into groups of `group` elements and these into pieces of `size`, the last of each
+/// shorter: see [`pieces`].
 pub struct Pieces<'a, T> {
     data: *mut T,
     len: usize,
@@ -243,8 +251,8 @@ pub fn pieces<T>(data: &mut [T], size: usize) -> Pieces<'_, T> {
     pieces_in(data, data.len().max(1), size)
 }
 
-/// `data` cut into groups of `group` (at least 1) elements, of which it is a multiple, and each group into pieces of `size` (at least
-/// 1); the last of each may be shorter.
+/// `data` cut into groups of `group` (at least 1) elements, of which it is a multiple, and each
+/// group into pieces of `size` (at least 1); the last of each may be shorter.
 pub fn pieces_in<T>(data: &mut [T], group: usize, size: usize) -> Pieces<'_, T> {
     assert!(size > 0, "pieces of no elements");
     assert!(data.len().is_multiple_of(group), "groups of {group} in {} elements", data.len());
@@ -263,7 +271,8 @@ unsafe impl<'a, T: Send> Split for Pieces<'a, T> {
     unsafe fn piece(&self, i: usize) -> &'a mut [T] {
         let of_group = self.group.div_ceil(self.size);
         let (group, start) = (i / of_group, i % of_group * self.size);
-        // SAFETY: inside the slice that `self` borrows for 'a; disjoint from every other piece, and asked for once.
+        // SAFETY: inside the slice that `self` borrows for 'a; disjoint from every other piece, and
+        // asked for once.
         unsafe {
             std::slice::from_raw_parts_mut(self.data.add(group * self.group + start), self.size.min(self.group - start))
         }

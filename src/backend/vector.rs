@@ -1,11 +1,13 @@
 //! Loops over slices, compiled for each vector extension and chosen when the program runs.
 //!
-//! They are plain Rust without fused multiply-adds, and their sums go into a fixed number of partial sums: a result
-//! has the same bits on every processor. Callers cut long slices into fixed pieces to share them out over a team.
+//! They are plain Rust without fused multiply-adds, and their sums go into a fixed number of
+//! partial sums: a result has the same bits on every processor. Callers cut long slices into fixed
+//! pieces to share them out over a team.
 use crate::real::Real;
 use pulp::{Arch, Simd, WithSimd};
 
-/// Partial sums of a reduction: element `i` goes into number `i % SUMS`, and neighbours are then added pairwise.
+/// Partial sums of a reduction: element `i` goes into number `i % SUMS`, and neighbours are then
+/// added pairwise.
 const SUMS: usize = 16;
 
 /// Declares functions whose bodies are compiled once for every vector extension.
@@ -59,8 +61,9 @@ pub struct AdamStep {
 }
 
 vectorized! {
-    /// One Adam update in place, as PyTorch has it: `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
-    /// `p -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)`. Returns the sum of `g^2`.
+    /// One Adam update in place, as PyTorch has it: `m = beta1 m + (1 - beta1) g`, `v = beta2 v +
+    /// (1 - beta2) g^2`, `p -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)`. Returns the sum of
+    /// `g^2`.
     ///
     /// # Panics
     /// When lengths differ.
@@ -76,7 +79,8 @@ vectorized! {
             *v = beta2 * *v + rest2 * (g * g);
             *p -= size * *m / (v.sqrt() * scale + eps);
         };
-        // Squares are summed in their own type over a short block, so that the sums stay in registers, then in f64.
+        // Squares are summed in their own type over a short block, so that the sums stay in
+        // registers, then in f64.
         const BLOCK: usize = 8 * SUMS;
         let mut sums = [0.0; SUMS];
         let parameters = p.chunks_mut(BLOCK).zip(g.chunks(BLOCK));
@@ -110,7 +114,8 @@ vectorized! {
         }
     }
 
-    /// The gradient `d` of `y = elu(x)` becomes that of `x`: times 1 where `y > 0`, else times `y + 1`.
+    /// The gradient `d` of `y = elu(x)` becomes that of `x`: times 1 where `y > 0`, else times `y +
+    /// 1`.
     ///
     /// # Panics
     /// When lengths differ.
@@ -218,7 +223,8 @@ vectorized! {
         }
     }
 
-    /// `y = sum_e gate[e] (x[e] + bias[e])`: row `e` of `x` starts at `e * apart`, `bias` is [gates, outputs].
+    /// `y = sum_e gate[e] (x[e] + bias[e])`: row `e` of `x` starts at `e * apart`, `bias` is
+    /// [gates, outputs].
     ///
     /// # Panics
     /// When `x` or `bias` is too short.

@@ -1,4 +1,5 @@
-//! What no run writes into the metadata of a checkpoint: a checksum that fits does not make it true.
+//! What no run writes into the metadata of a checkpoint: a checksum that fits does not make it
+//! true.
 use super::{Meta, Progress};
 
 /// Most epochs, or updates, of a run.

@@ -24,7 +24,8 @@ pub struct Compute {
     /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
     #[arg(long, env = "MVAE_PRECISION")]
     pub precision: Option<Precision>,
-    /// How a CUDA device gets its calls; calls, graph and pdl give the same bits, persistent rounds some sums otherwise
+    /// How a CUDA device gets its calls; calls, graph and pdl give the same bits, persistent rounds
+    /// some sums otherwise
     #[arg(long, env = "MVAE_ENGINE", default_value = "auto")]
     pub engine: Engine,
     /// Threads to use (default: as many as the machine offers); the result does not depend on it
@@ -39,8 +40,8 @@ impl Compute {
         Ok(opened.pop().expect("there is one"))
     }
 
-    /// Opens what was asked for once for each of so many runs side by side, which share its threads. Errors: as
-    /// [`Compute::open`].
+    /// Opens what was asked for once for each of so many runs side by side, which share its
+    /// threads. Errors: as [`Compute::open`].
     pub fn open_for(&self, runs: usize) -> Result<Vec<Box<dyn Backend>>> {
         let threads = self.threads();
         if threads > MAX_THREADS {
@@ -57,7 +58,8 @@ impl Compute {
         ((run + 1) * threads / runs - run * threads / runs).max(1)
     }
 
-    /// Threads that so many runs side by side are driven by: on a CUDA device, which they only wait for, one each.
+    /// Threads that so many runs side by side are driven by: on a CUDA device, which they only wait
+    /// for, one each.
     pub fn drivers(&self, runs: usize) -> usize {
         match self.chosen() {
             Device::Cuda(_) => runs,

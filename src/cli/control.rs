@@ -100,13 +100,15 @@ pub struct TrainArgs {
 /// Arguments of `control eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
-    /// Run folder of a controller, its name under --runs, or a controller of the public implementation
+    /// Run folder of a controller, its name under --runs, or a controller of the public
+    /// implementation
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub run: PathBuf,
     /// Task and decoder of a controller of the public implementation.
     #[command(flatten)]
     pub foreign: ForeignArgs,
-    /// npz file of motion that a controller of the public implementation starts from (may be repeated)
+    /// npz file of motion that a controller of the public implementation starts from (may be
+    /// repeated)
     #[arg(long, value_name = "FILE")]
     pub data: Vec<PathBuf>,
     /// Characters side by side
@@ -133,8 +135,9 @@ pub fn control(command: &ControlCommand) -> Result<()> {
 }
 
 impl TrainArgs {
-    /// What flags, environment, file and preset say, runs resolved to their checkpoints; with `--resume` the run's own
-    /// configuration, of which flags and environment may change only [`Config::FREE`] keys.
+    /// What flags, environment, file and preset say, runs resolved to their checkpoints; with
+    /// `--resume` the run's own configuration, of which flags and environment may change only
+    /// [`Config::FREE`] keys.
     fn config(&self) -> Result<Config> {
         let (mut flags, mut environment) = (self.overrides.clone(), self.environment.keys.clone());
         if self.resume.is_some() {
@@ -188,7 +191,8 @@ fn train(args: &TrainArgs) -> Result<()> {
             progress::say(&line);
         }
     };
-    // Everything that can be wrong with decoder or checkpoint is found before a new run leaves a trace on disk.
+    // Everything that can be wrong with decoder or checkpoint is found before a new run leaves a
+    // trace on disk.
     let runs = &args.at.runs;
     let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(runs, run))).transpose()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
@@ -282,7 +286,8 @@ pub(super) struct Trained {
     pub(super) config: Config,
 }
 
-/// The controller that is named: a run of ours, or a file of the public implementation with what it does not say.
+/// The controller that is named: a run of ours, or a file of the public implementation with what it
+/// does not say.
 pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &[PathBuf]) -> Result<Trained> {
     let path = run_folder(runs, run);
     if path.is_file() {

@@ -1,4 +1,5 @@
-//! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their definitions.
+//! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their
+//! definitions.
 use crate::backend::cuda::{self, Cuda, Loaded};
 use crate::backend::{Engine, lanes};
 use crate::plan::Precision;
@@ -55,10 +56,11 @@ pub struct Gpu {
     pub name: Option<String>,
     /// Its compute capability, as `9.0`.
     pub capability: Option<String>,
-    /// Images that were loaded, and the time of each. Machine code loads at once; the driver compiles
-    /// PTX first.
+    /// Images that were loaded, and the time of each. Machine code loads at once; the driver
+    /// compiles PTX first.
     pub loaded: Vec<Loaded>,
-    /// How long it took to run every kernel at small sizes, and one step, and to compare them with their definitions.
+    /// How long it took to run every kernel at small sizes, and one step, and to compare them with
+    /// their definitions.
     pub test_seconds: Option<f64>,
     /// Error that ended the test; none when it passed.
     pub problem: Option<String>,
@@ -101,7 +103,8 @@ impl fmt::Display for Gpu {
 }
 
 impl Report {
-    /// Looks at this machine; `runs` is the folder that is to hold run folders, which need not exist.
+    /// Looks at this machine; `runs` is the folder that is to hold run folders, which need not
+    /// exist.
     pub fn new(runs: &Path) -> Self {
         Report {
             version: env!("CARGO_PKG_VERSION"),

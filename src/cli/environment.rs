@@ -1,4 +1,5 @@
-//! The environment as a layer of the configuration: `MVAE_<KEY>` for every key of a command, and for a few flags besides.
+//! The environment as a layer of the configuration: `MVAE_<KEY>` for every key of a command, and
+//! for a few flags besides.
 use super::usage::usage;
 use crate::backend::{Device, Engine};
 use crate::config;
@@ -29,7 +30,8 @@ pub type OfTrain = Environment<config::Preset, config::Overrides>;
 /// The environment as `control train` reads it.
 pub type OfControl = Environment<control::config::Preset, control::config::Overrides>;
 
-/// What the variables say, each in the words of the flag of its name: every variable that a command may be told by is a field.
+/// What the variables say, each in the words of the flag of its name: every variable that a command
+/// may be told by is a field.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 pub struct Environment<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> {
@@ -57,8 +59,8 @@ pub struct Environment<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> {
 }
 
 impl<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> Environment<P, K> {
-    /// Reads `variables`, of which those that do not start with `MVAE_` and those of other commands are passed over. Errors: an
-    /// unknown one, which names the nearest, and a bad value.
+    /// Reads `variables`, of which those that do not start with `MVAE_` and those of other commands
+    /// are passed over. Errors: an unknown one, which names the nearest, and a bad value.
     pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
         let names = |command: clap::Command| -> Vec<String> {
             command.get_arguments().map(|argument| argument.get_id().to_string()).collect()

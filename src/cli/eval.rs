@@ -24,7 +24,8 @@ pub struct EvalArgs {
     /// A run folder, its name under --runs, or a checkpoint file
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub run: PathBuf,
-    /// npz file of motion to compare with (may be repeated) [default: what the model was trained on]
+    /// npz file of motion to compare with (may be repeated) [default: what the model was trained
+    /// on]
     #[arg(long, value_name = "FILE")]
     pub data: Vec<PathBuf>,
     /// Walks with latents from the prior

@@ -13,7 +13,8 @@ pub struct GateArg {
 }
 
 impl GateArg {
-    /// The thresholds that are asked for; `docs` lists the keys. Errors: a file that cannot be read.
+    /// The thresholds that are asked for; `docs` lists the keys. Errors: a file that cannot be
+    /// read.
     pub fn load<G: Default + DeserializeOwned>(&self, docs: &str) -> Result<Option<G>> {
         self.gate
             .as_ref()

@@ -70,7 +70,8 @@ pub struct GenerateArgs {
     /// A run folder, its name under --runs, or a checkpoint file
     #[arg(value_name = "RUN|CHECKPOINT", required_unless_present = "controller")]
     pub run: Option<PathBuf>,
-    /// Let the policy of this run (a folder, or its name under --runs) steer the decoder it was trained on
+    /// Let the policy of this run (a folder, or its name under --runs) steer the decoder it was
+    /// trained on
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "temperature", "start", "reconstruct", "latents"])]
     pub controller: Option<PathBuf>,
     /// Task and decoder of a controller of the public implementation.
@@ -88,7 +89,8 @@ pub struct GenerateArgs {
     /// Standard deviation of latents drawn from the prior
     #[arg(long, value_name = "T", default_value_t = 1.0, conflicts_with_all = ["reconstruct", "latents"])]
     pub temperature: f64,
-    /// Start all characters at this clip (its name or number), from this frame on [default: each anywhere]
+    /// Start all characters at this clip (its name or number), from this frame on [default: each
+    /// anywhere]
     #[arg(long, value_name = "CLIP[:FRAME]")]
     pub start: Option<String>,
     /// Encode and decode this clip, each frame after the first from what was decoded before it
@@ -261,7 +263,8 @@ impl Plan {
         (clip, start + self.conditions - 1 - set.clips()[clip].start)
     }
 
-    /// The frames of each character that the model sees: its conditions and, with `encode`, what is encoded.
+    /// The frames of each character that the model sees: its conditions and, with `encode`, what is
+    /// encoded.
     fn tracks<'a>(&self, trained: &Trained, set: &'a Dataset, encode: bool) -> Vec<&'a [f32]> {
         let behind = if encode { frames_to_encode(trained, self.frames) } else { 0 };
         let frames = trained.model().condition_frames + behind;
@@ -276,8 +279,8 @@ impl Plan {
         }
     }
 
-    /// Where a character is before its first frame: walks set out from the origin and look along +z, as characters in files
-    /// do; a reconstruction goes where its clip does.
+    /// Where a character is before its first frame: walks set out from the origin and look along
+    /// +z, as characters in files do; a reconstruction goes where its clip does.
     fn before(&self, c: usize, reconstructed: bool, set: &Dataset) -> Root {
         if !reconstructed {
             return Root { facing: -FRAC_PI_2, ..Root::default() };

@@ -38,7 +38,8 @@ pub struct ImportArgs {
     /// Frames a second of the set
     #[arg(long, value_name = "N", default_value_t = 30.0)]
     pub fps: f64,
-    /// Joints to keep, their order and names (default: a built-in map that fits, else the hips and all joints below)
+    /// Joints to keep, their order and names (default: a built-in map that fits, else the hips and
+    /// all joints below)
     #[arg(long, value_name = "FILE.toml")]
     pub map: Option<PathBuf>,
     /// Skeleton of exponential-map text files: a file, or cmu for the built-in one
@@ -54,7 +55,8 @@ pub struct ImportArgs {
     /// Frames a second of the files, where their headers are wrong
     #[arg(long, value_name = "N")]
     pub source_fps: Option<f64>,
-    /// Frames to leave out at the start of each file (default: inserted T-poses, and what a filter made of the jump beside them)
+    /// Frames to leave out at the start of each file (default: inserted T-poses, and what a filter
+    /// made of the jump beside them)
     #[arg(long, value_name = "N")]
     pub skip_first: Option<usize>,
     /// Frames to leave out at the end of each file (default: as at the start)
@@ -66,7 +68,8 @@ pub struct ImportArgs {
     /// Whether clips whose floor differs from the others' are moved up or down
     #[arg(long, default_value = "level")]
     pub floor: Floor,
-    /// Add every clip's left-right mirror image to the file, too (train adds those that are not there by itself)
+    /// Add every clip's left-right mirror image to the file, too (train adds those that are not
+    /// there by itself)
     #[arg(long)]
     pub mirror: bool,
     /// Under which terms the motion may be used; kept in the set and in models trained on it

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Prints what is in a run folder (its last checkpoint, else its best, and its last record) or in a checkpoint file; of a
-/// folder of runs, how they compare.
+/// Prints what is in a run folder (its last checkpoint, else its best, and its last record) or in a
+/// checkpoint file; of a folder of runs, how they compare.
 pub fn info(args: &InfoArgs) -> Result<()> {
     let path = run_folder(&args.runs, &args.path);
     let members = population::rows(&path)?;

@@ -103,7 +103,8 @@ pub enum Command {
     /// Look at motion data, or make some
     #[command(subcommand)]
     Data(DataCommand),
-    /// Compare every gradient with finite differences in f64, or kernels with the definitions of their operations
+    /// Compare every gradient with finite differences in f64, or kernels with the definitions of
+    /// their operations
     #[command(after_help = GRADCHECK_HELP)]
     Gradcheck(GradcheckArgs),
     /// Say what this machine offers
@@ -136,11 +137,12 @@ pub struct TrainArgs {
     /// Continue this run (a folder, or its name under --runs) where it stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "init", "config", "preset"])]
     pub resume: Option<PathBuf>,
-    /// Start from the parameters and statistics of this run or checkpoint, or of a safetensors file of a bare state dict
+    /// Start from the parameters and statistics of this run or checkpoint, or of a safetensors file
+    /// of a bare state dict
     #[arg(long, value_name = "RUN|CHECKPOINT")]
     pub init: Option<PathBuf>,
-    /// Train several models side by side: N of them, by seeds from --seed on, or one for each value of a key; given more than
-    /// once, one for each combination
+    /// Train several models side by side: N of them, by seeds from --seed on, or one for each value
+    /// of a key; given more than once, one for each combination
     #[arg(long, value_name = "N|KEY=VALUE,...", conflicts_with_all = ["resume", "print_config"])]
     pub population: Vec<population::Axis>,
     /// TOML file of configuration keys, such as a run's config.toml
@@ -218,7 +220,8 @@ pub struct CheckKeys {
 /// The commands under `data`.
 #[derive(Debug, Subcommand)]
 pub enum DataCommand {
-    /// Say what a person wants to know about motion before training on it; exit 5 when training could not start
+    /// Say what a person wants to know about motion before training on it; exit 5 when training
+    /// could not start
     Check {
         /// npz files
         #[arg(required = true, value_name = "FILE")]
@@ -232,7 +235,8 @@ pub enum DataCommand {
     },
     /// Write clips of a set as BVH or binary glTF
     Export(export::ExportArgs),
-    /// Make a training set of motion capture: BVH files and folders of them, any skeleton; exit 4 when a file was refused
+    /// Make a training set of motion capture: BVH files and folders of them, any skeleton; exit 4
+    /// when a file was refused
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(Box<ImportArgs>),
     /// Write procedural locomotion in the reference's layout of 267 features
@@ -280,8 +284,8 @@ pub struct DoctorArgs {
 impl TrainArgs {
     /// Everything the flags, the environment, the file and the preset say, in this order of weight.
     ///
-    /// With `--resume` the run's own configuration, of which flags may change only [`Config::FREE`] keys, and the
-    /// environment those of them that say how long and how often.
+    /// With `--resume` the run's own configuration, of which flags may change only [`Config::FREE`]
+    /// keys, and the environment those of them that say how long and how often.
     pub fn config(&self) -> Result<Config> {
         match &self.resume {
             Some(run) => self.resumed(&RunFolder::open(&run_folder(&self.runs, run))?),
@@ -322,8 +326,8 @@ impl TrainArgs {
     }
 }
 
-/// Refuses the run of a Motion VAE where that of a controller is asked for, and the other way round; a configuration that is
-/// none is for others to refuse.
+/// Refuses the run of a Motion VAE where that of a controller is asked for, and the other way
+/// round; a configuration that is none is for others to refuse.
 fn of_kind(folder: &RunFolder, controller: bool, mend: &str) -> Result<()> {
     let table = layers::read(&folder.config()).ok().and_then(|text| text.parse::<toml::Table>().ok());
     match table.map(|table| table.contains_key("task")) {
@@ -399,8 +403,8 @@ fn trained(runs: &Path, run: &Path) -> Result<Trained> {
     Ok(trained)
 }
 
-/// Lets every flag that takes a value take a negative number, so that one is refused in words of ours, and one that takes true
-/// or false stand alone for true.
+/// Lets every flag that takes a value take a negative number, so that one is refused in words of
+/// ours, and one that takes true or false stand alone for true.
 fn with_lenient_values(command: clap::Command) -> clap::Command {
     let allow = |arg: clap::Arg| {
         if arg.is_positional() || !arg.get_action().takes_values() {
@@ -428,7 +432,8 @@ fn with_defaults(command: clap::Command, defaults: &str) -> clap::Command {
     })
 }
 
-/// The whole command line, with the default preset's values in the help of `train`, `control train` and `data check`.
+/// The whole command line, with the default preset's values in the help of `train`, `control train`
+/// and `data check`.
 pub fn command() -> clap::Command {
     let (train, control) = (Config::default().to_toml(), crate::control::config::Config::default().to_toml());
     let command = Cli::command()
@@ -438,7 +443,8 @@ pub fn command() -> clap::Command {
     with_lenient_values(command)
 }
 
-/// Reads the arguments and the environment of this process; help and version end it. Errors: what is wrong with them.
+/// Reads the arguments and the environment of this process; help and version end it. Errors: what
+/// is wrong with them.
 pub fn parse() -> Result<Cli> {
     let matches = command().try_get_matches();
     if let Err(error) = &matches
@@ -589,8 +595,8 @@ fn man(dir: Option<&Path>) -> Result<()> {
     print(&String::from_utf8_lossy(&page))
 }
 
-/// Writes a result to standard output; characters that cannot be seen are [escaped](shown). A reader
-/// that went away is an [`Error::Io`] of kind `BrokenPipe`.
+/// Writes a result to standard output; characters that cannot be seen are [escaped](shown). A
+/// reader that went away is an [`Error::Io`] of kind `BrokenPipe`.
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(shown(text).as_bytes()).and_then(|()| out.flush());

@@ -1,4 +1,5 @@
-//! Motion as the file a user asked for: the format by the name's extension, never over a file that is there.
+//! Motion as the file a user asked for: the format by the name's extension, never over a file that
+//! is there.
 use crate::data::Dataset;
 use crate::data::npz::{self, Extra};
 use crate::motion::export::Take;
@@ -61,9 +62,10 @@ fn require_new(path: &Path) -> Result<()> {
 }
 
 impl Output {
-    /// `path`, or without one a name made of that of `from`; `skeleton` says whether the features' skeleton is known. A BVH
-    /// holds one clip: several get a number each. Errors: an extension that is not known, a format of skeletons without
-    /// one, a file that is there already, a folder that is not.
+    /// `path`, or without one a name made of that of `from`; `skeleton` says whether the features'
+    /// skeleton is known. A BVH holds one clip: several get a number each. Errors: an extension
+    /// that is not known, a format of skeletons without one, a file that is there already, a folder
+    /// that is not.
     pub(super) fn new(path: Option<&Path>, from: &Path, skeleton: bool, clips: usize) -> Result<Self> {
         let made = || {
             let name = from.file_stem().unwrap_or_default().to_string_lossy();
@@ -85,8 +87,9 @@ impl Output {
         self.format == Format::Glb
     }
 
-    /// Writes the clips of a set, of which there are no more than was said; the files. An npz holds the set as it is,
-    /// `extras`, and what follows from the features: `roots` and `positions` of all joints in the world.
+    /// Writes the clips of a set, of which there are no more than was said; the files. An npz holds
+    /// the set as it is, `extras`, and what follows from the features: `roots` and `positions` of
+    /// all joints in the world.
     pub(super) fn write(&self, set: &Dataset, bones: Bones, extras: Vec<Extra>) -> Result<Vec<PathBuf>> {
         let Some(rig) = set.rig.as_ref().filter(|_| self.format != Format::Npz) else {
             return self.write_npz(set, extras).map(|()| self.files.clone());

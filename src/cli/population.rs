@@ -62,7 +62,8 @@ pub struct Member {
     folder: Option<RunFolder>,
 }
 
-/// The runs that the arguments ask for, if they ask for several. Errors: keys and values that cannot be.
+/// The runs that the arguments ask for, if they ask for several. Errors: keys and values that
+/// cannot be.
 pub fn members(args: &TrainArgs) -> Result<Option<Vec<Member>>> {
     if let Some(run) = &args.resume {
         let paths = RunFolder::members(&run_folder(&args.runs, run));
@@ -130,7 +131,8 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
         }
     };
 
-    // Everything that can be wrong with data or checkpoints is found before new runs leave a trace on disk.
+    // Everything that can be wrong with data or checkpoints is found before new runs leave a trace
+    // on disk.
     let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
     let (mut setups, mut motion) = (Vec::with_capacity(runs), None);
     for (run, (member, backend)) in members.iter().zip(&backends).enumerate() {

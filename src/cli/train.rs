@@ -37,7 +37,8 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     absolute(&mut config.data)?;
     let backend = args.compute.open()?;
 
-    // Everything that can be wrong with data or checkpoint is found before a new run leaves a trace on disk.
+    // Everything that can be wrong with data or checkpoint is found before a new run leaves a trace
+    // on disk.
     let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(&args.runs, run))).transpose()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;

@@ -4,8 +4,8 @@ use crate::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 
-/// The error in one line: a bad value as what was given where, and what is expected; all else in clap's words. `name` is
-/// what a flag is called where it was given.
+/// The error in one line: a bad value as what was given where, and what is expected; all else in
+/// clap's words. `name` is what a flag is called where it was given.
 pub fn usage(error: &clap::Error, name: impl Fn(&str) -> String) -> Error {
     let flag = text(error, ContextKind::InvalidArg);
     let flag = flag.split(' ').next().unwrap_or_default();
@@ -47,7 +47,8 @@ fn one_line(error: &clap::Error) -> String {
     text.trim_start_matches("error: ").to_owned()
 }
 
-/// What clap leaves unsaid: how to mend it. A flag that there is not may mean those whose names hold its own (`--epochs`).
+/// What clap leaves unsaid: how to mend it. A flag that there is not may mean those whose names
+/// hold its own (`--epochs`).
 fn mend(error: &clap::Error, flag: &str) -> String {
     let word = flag.trim_start_matches('-');
     match error.kind() {

@@ -1,5 +1,6 @@
-//! How a configuration comes about: the `keys!` table from which struct, flags, environment variables, help and known keys follow,
-//! and the layers that are put over one another, with errors that name what was given where it was given.
+//! How a configuration comes about: the `keys!` table from which struct, flags, environment
+//! variables, help and known keys follow, and the layers that are put over one another, with errors
+//! that name what was given where it was given.
 use crate::{Error, Result, files};
 use serde::de;
 use std::collections::BTreeMap;
@@ -9,9 +10,10 @@ use std::path::{Path, PathBuf};
 /// Longest configuration file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Declares a configuration, its flags and what both can do. One line a key: `name: type of the flag => type in the
-/// configuration (when another) = value in the default preset`. The configuration brings `preset`, `check`, `FREE`,
-/// `lay_over`, which puts one layer over another, and `base`, the table that all of them are laid over.
+/// Declares a configuration, its flags and what both can do. One line a key: `name: type of the
+/// flag => type in the configuration (when another) = value in the default preset`. The
+/// configuration brings `preset`, `check`, `FREE`, `lay_over`, which puts one layer over another,
+/// and `base`, the table that all of them are laid over.
 macro_rules! keys {
     (@held $flag:ty) => { $flag };
     (@held $flag:ty, $held:ty) => { $held };
@@ -55,7 +57,8 @@ macro_rules! keys {
                 $overrides { $($( $key: self.$key.or(others.$key), )+)+ }
             }
 
-            /// The keys that are set, as a table to lay over another; `name` is what a key is called where it was given.
+            /// The keys that are set, as a table to lay over another; `name` is what a key is
+            /// called where it was given.
             fn table(&self, name: fn(&str) -> String) -> $crate::Result<toml::Table> {
                 let mut table = toml::Table::new();
                 $($(
@@ -76,9 +79,11 @@ macro_rules! keys {
             /// All keys, in the order of `config.toml`.
             pub const KEYS: &[&str] = &[$($( stringify!($key), )+)+];
 
-            /// Flags over environment over a file over a preset, checked; an error names what was given where it was given.
+            /// Flags over environment over a file over a preset, checked; an error names what was
+            /// given where it was given.
             ///
-            /// `file` is a path (for messages) and its text; it may name its own `preset`, over which `preset` wins.
+            /// `file` is a path (for messages) and its text; it may name its own `preset`, over
+            /// which `preset` wins.
             pub fn layered(
                 preset: Option<$preset>,
                 file: Option<(&std::path::Path, &str)>,
@@ -104,7 +109,8 @@ macro_rules! keys {
                 Ok(config)
             }
 
-            /// Reads a file such as a run's `config.toml`; keys it leaves out keep their preset's values.
+            /// Reads a file such as a run's `config.toml`; keys it leaves out keep their preset's
+            /// values.
             pub fn load(path: &std::path::Path) -> $crate::Result<Self> {
                 let (text, none) = ($crate::config::layers::read(path)?, $overrides::default());
                 Self::layered(None, Some((path, &text)), &none, &none)
@@ -125,7 +131,8 @@ macro_rules! keys {
                 toml::Table::try_from(self).expect("a checked configuration can be written")
             }
 
-            /// Refuses values that no run can have, in one line that names the key and what it may be.
+            /// Refuses values that no run can have, in one line that names the key and what it may
+            /// be.
             pub fn validate(&self) -> $crate::Result<()> {
                 self.check(&str::to_owned)
             }
@@ -256,7 +263,8 @@ pub(crate) fn plain_words(message: &str) -> String {
     words.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
-/// An option that is written as 0 when there is none, so that a file holds every key and a flag can switch it off.
+/// An option that is written as 0 when there is none, so that a file holds every key and a flag can
+/// switch it off.
 pub(crate) mod zero_is_none {
     use serde::{Deserialize, Deserializer, Serializer};
 

@@ -1,4 +1,5 @@
-//! Everything that decides how a controller is trained; keys, layers and messages are those of [`crate::config::layers`].
+//! Everything that decides how a controller is trained; keys, layers and messages are those of
+//! [`crate::config::layers`].
 use super::course::path::Shape;
 use crate::config::layers::{flag, keys, zero_is_none};
 use crate::motion::units::Unit;
@@ -24,7 +25,8 @@ keys! {
         task: Task = Task::Target;
         /// Run (or checkpoint) of the Motion VAE whose decoder is played
         vae: PathBuf = PathBuf::new();
-        /// Path: eight, circle, square, slalom, or a CSV file of x,z points (closed if its last is its first, else walked to and fro)
+        /// Path: eight, circle, square, slalom, or a CSV file of x,z points (closed if its last is
+        /// its first, else walked to and fro)
         path: String = Shape::Eight.name();
         /// Maze: a TOML file that draws or lists walls; the reference's maze when none is given
         maze: PathBuf = PathBuf::new();
@@ -34,30 +36,37 @@ keys! {
         lower: PathBuf = PathBuf::new();
         /// Steps after which time is out; 0 = the task's own (1200, walk 1000, maze 1500)
         horizon: usize = 0;
-        /// Spread the characters' clocks over the horizon, so that each update sees all of it; else all start together
+        /// Spread the characters' clocks over the horizon, so that each update sees all of it; else
+        /// all start together
         stagger_episodes: bool = true;
         /// Predicted frames that are applied for one action
         frame_skip: usize = 1;
-        /// Path: feet a frame at which the point runs (a body unit for a foot); 0 = the data's median speed
+        /// Path: feet a frame at which the point runs (a body unit for a foot); 0 = the data's
+        /// median speed
         path_pace: f64 = 0.0;
-        /// Joystick: largest speed asked for, feet a frame (a body unit for a foot); 0 = the data's 95 % quantile
+        /// Joystick: largest speed asked for, feet a frame (a body unit for a foot); 0 = the data's
+        /// 95 % quantile
         top_speed: f64 = 0.0;
         /// Make the reference's mistakes, too
         literal: bool = false;
     }
     "Policy" {
-        /// Show the policy poses as the decoder sees them and the task in its natural units, with more weight than a number of a pose
+        /// Show the policy poses as the decoder sees them and the task in its natural units, with
+        /// more weight than a number of a pose
         normalize_observations: bool = true;
         /// Width of the hidden layers
         hidden_size: usize = 256;
         /// Gain of the actor's last layer at the start: small = the first actions are noise alone
         actor_gain: f64 = 0.01;
-        /// Standard deviation that exploration starts with (latents are 4 times the action: 0.25 is the prior's)
+        /// Standard deviation that exploration starts with (latents are 4 times the action: 0.25 is
+        /// the prior's)
         initial_std: f64 = 0.25;
-        /// Standard deviation that it ends with at most (0 = no bound), which falls there by the same share with each update
+        /// Standard deviation that it ends with at most (0 = no bound), which falls there by the
+        /// same share with each update
         #[serde(with = "zero_is_none")]
         final_std: f64 => Option<f64> = Some(0.1);
-        /// Share of its noise that exploration keeps from one step to the next (0 = none): noise that lasts moves the character further
+        /// Share of its noise that exploration keeps from one step to the next (0 = none): noise
+        /// that lasts moves the character further
         noise_correlation: f64 = 0.95;
     }
     "PPO" {
@@ -84,7 +93,8 @@ keys! {
         value_weight: f64 = 1.0;
         /// Weight of the entropy
         entropy_weight: f64 = 0.0;
-        /// Weight of how far the mean latents are from their prior (KL, nats): more moves better and obeys less (not in the maze, nor with vq)
+        /// Weight of how far the mean latents are from their prior (KL, nats): more moves better
+        /// and obeys less (not in the maze, nor with vq)
         prior_weight: f64 = 0.01;
         /// Largest norm of the gradient
         max_grad_norm: f64 = 1.0;
@@ -96,7 +106,8 @@ keys! {
         final_learning_rate: f64 = 1e-5;
         /// How it changes
         decay: Decay = Decay::Adaptive;
-        /// Adaptive: KL that an update is to change the policy by, nats; falls to a quarter over all updates
+        /// Adaptive: KL that an update is to change the policy by, nats; falls to a quarter over
+        /// all updates
         target_kl: f64 = 0.04;
         /// Learning rate of the critic, the same in all updates (0 = the policy's)
         #[serde(with = "zero_is_none")]
@@ -126,7 +137,8 @@ pub enum Preset {
     /// Many characters, short rollouts; tasks ask for what the data can do.
     #[default]
     Default,
-    /// As the public reference implementation: 100 characters, whole episodes, its speeds and its mistakes.
+    /// As the public reference implementation: 100 characters, whole episodes, its speeds and its
+    /// mistakes.
     Reference,
 }
 
@@ -148,7 +160,8 @@ const MAX_CHANGE: f64 = 1.5;
 const MAX_LEARNING_RATE: f64 = 1e-2;
 
 impl Decay {
-    /// The learning rate of update `update` (from 0) of `updates`; that of adaptive also follows what updates did.
+    /// The learning rate of update `update` (from 0) of `updates`; that of adaptive also follows
+    /// what updates did.
     pub fn learning_rate(self, first: f64, last: f64, update: usize, updates: usize) -> f64 {
         match self {
             Decay::Linear => first - (first - last) * update as f64 / updates as f64,
@@ -190,15 +203,16 @@ impl Config {
         }
     }
 
-    /// Largest standard deviation with which update `update` (from 1) explores, where there is a bound.
+    /// Largest standard deviation with which update `update` (from 1) explores, where there is a
+    /// bound.
     pub fn largest_std(&self, update: usize) -> Option<f64> {
         let last = self.final_std?.min(self.initial_std);
         let done = (update - 1) as f64 / (self.updates() - 1).max(1) as f64;
         Some(self.initial_std * (last / self.initial_std).powf(done))
     }
 
-    /// The learning rate after update `update` (from 1) at `rate` that moved the policy by `kl`: a step twice as long moves it
-    /// four times as far.
+    /// The learning rate after update `update` (from 1) at `rate` that moved the policy by `kl`: a
+    /// step twice as long moves it four times as far.
     pub fn adapted(&self, rate: f64, kl: f64, update: usize) -> f64 {
         let target = self.target_kl * (1.0 - 0.75 * update as f64 / self.updates() as f64);
         let change = (target / kl.max(f64::MIN_POSITIVE)).sqrt();

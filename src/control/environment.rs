@@ -1,4 +1,5 @@
-//! The frozen decoder as a world: an action becomes a latent, the latent the next frames, and those move the characters.
+//! The frozen decoder as a world: an action becomes a latent, the latent the next frames, and those
+//! move the characters.
 use super::policy::Perceptron;
 use crate::Result;
 use crate::arena::{Arena, Mat, Var};
@@ -76,15 +77,16 @@ pub fn action_size(task: Task, model: &ModelConfig) -> usize {
     }
 }
 
-/// What a normalised observation multiplies the `task` numbers of the task by: half way (as a ratio) to where they weigh as much as
-/// the `pose` ones of the pose. A policy that sees two numbers beside hundreds takes long to learn to look at them.
+/// What a normalised observation multiplies the `task` numbers of the task by: half way (as a
+/// ratio) to where they weigh as much as the `pose` ones of the pose. A policy that sees two
+/// numbers beside hundreds takes long to learn to look at them.
 pub fn task_gain(pose: usize, task: usize) -> f64 {
     (pose as f64 / task as f64).sqrt().sqrt()
 }
 
 impl<T: Real> Environment<T> {
-    /// Lays out an environment; `state` is the current step, `controller` the policy of the maze's lower level. Errors:
-    /// shapes that do not fit.
+    /// Lays out an environment; `state` is the current step, `controller` the policy of the maze's
+    /// lower level. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         decoder: &Parameters<T>,
@@ -123,7 +125,8 @@ impl<T: Real> Environment<T> {
         Ok(Environment { world, network, observation, action, normalization, scaling, goal, frame_skip })
     }
 
-    /// Standard deviation of actions whose latents are distributed as the prior: a walk's has a part of its own.
+    /// Standard deviation of actions whose latents are distributed as the prior: a walk's has a
+    /// part of its own.
     pub fn prior_spread(&self) -> f64 {
         let own: f64 = if self.world.noise.is_none() { 0.0 } else { NOISE_SHARE };
         (1.0 - own * own).sqrt() / ((1.0 - own) * ACTION_SCALE)
@@ -148,7 +151,8 @@ impl<T: Real> Environment<T> {
         }
     }
 
-    /// Writes how poses are normalised (y = x / scale - shift / scale) and, from it, how what is seen is. Errors: those of the backend.
+    /// Writes how poses are normalised (y = x / scale - shift / scale) and, from it, how what is
+    /// seen is. Errors: those of the backend.
     pub fn write_normalization(&self, memory: &mut Memory, scale: &[f64], shift: &[f64]) -> Result<()> {
         let into: Vec<f64> = scale.iter().map(|s| 1.0 / s).collect();
         let less: Vec<f64> = scale.iter().zip(shift).map(|(s, shift)| -shift / s).collect();
@@ -169,7 +173,8 @@ impl<T: Real> Environment<T> {
         Ok(())
     }
 
-    /// Appends what the task draws by itself in a step: before it, where something may be asked for anew.
+    /// Appends what the task draws by itself in a step: before it, where something may be asked for
+    /// anew.
     pub fn draw(&self, plan: &mut Plan) {
         if !self.world.draws.is_none() {
             uniform::push(plan, self.world.state, self.world.draws, Purpose::Task);
@@ -183,7 +188,8 @@ impl<T: Real> Environment<T> {
         }
     }
 
-    /// Appends action to reward: latent, decoder, characters and task. Errors: shapes that do not fit.
+    /// Appends action to reward: latent, decoder, characters and task. Errors: shapes that do not
+    /// fit.
     pub fn step(&self, plan: &mut Plan) -> Result<()> {
         let (world, network) = (&self.world, &self.network);
         let [scale, shift, back_scale, back_shift] = self.normalization;

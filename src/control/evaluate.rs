@@ -1,4 +1,5 @@
-//! How well a policy does what is asked for: one episode of its mean, beside one of latents from the prior.
+//! How well a policy does what is asked for: one episode of its mean, beside one of latents from
+//! the prior.
 //!
 //! Lengths are metres and times seconds, whatever the units of the data, the body and the rules.
 use super::play::{Play, Who, perform};
@@ -181,7 +182,8 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// A step, given the targets before it. Who is done starts anew, with another target: only its reward is of the step.
+    /// A step, given the targets before it. Who is done starts anew, with another target: only its
+    /// reward is of the step.
     fn add(&mut self, memory: &Memory, before: &[f64]) -> Result<()> {
         let (rig, frame_skip, w) = (self.rig, self.stage.environment.frame_skip, &self.stage.environment.world);
         let (outcome, frames) = (read(memory, w.outcome)?, memory.read(w.frames)?);
@@ -332,15 +334,16 @@ fn correlation(pairs: &[[f64; 2]]) -> f64 {
     product(0, 1, a, b) / (product(0, 0, a, a) * product(1, 1, b, b)).sqrt()
 }
 
-/// Reward of a frame of the best policy that keeps one speed and heads right; `top` is the largest that is asked for.
+/// Reward of a frame of the best policy that keeps one speed and heads right; `top` is the largest
+/// that is asked for.
 fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
     let of = |asked: f64, speed: f64| (-joystick::RANGE / top * (asked - speed).abs()).exp();
     let reward = |speed: f64| pairs.iter().map(|pair| of(pair[0], speed)).sum::<f64>() / pairs.len() as f64;
     (0..=100).map(|i| reward(top * f64::from(i) / 100.0)).fold(0.0, f64::max)
 }
 
-/// Targets that a point would reach in an episode of so many frames, which goes straight at the data's 75 % speed quantile: mean over as
-/// many points as there are characters.
+/// Targets that a point would reach in an episode of so many frames, which goes straight at the
+/// data's 75 % speed quantile: mean over as many points as there are characters.
 fn ideal_targets(stage: &Stage, rig: &Rig, frames: usize, seed: u64) -> f64 {
     let (speed, points) = (rig.speeds.q75 / stage.environment.world.rules.body, stage.environment.world.root.rows());
     let reached = (0..points).map(|p| {

@@ -5,8 +5,8 @@ use crate::quality::gate::Verdict;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Bounds of what [`super::evaluate`] measures, by its names; a key that is absent bounds nothing, nor does one of another task.
-/// The default asks for controllers that do what their data can do.
+/// Bounds of what [`super::evaluate`] measures, by its names; a key that is absent bounds nothing,
+/// nor does one of another task. The default asks for controllers that do what their data can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {

@@ -20,8 +20,8 @@ pub struct Walker {
 }
 
 impl Walker {
-    /// Reads the controller that a configuration names, which sees so many numbers. Errors: it is none, of another task, or
-    /// acts in another decoder.
+    /// Reads the controller that a configuration names, which sees so many numbers. Errors: it is
+    /// none, of another task, or acts in another decoder.
     pub fn load(c: &Config, decoder: &Trained, acts_in: &Fingerprint, observation: usize) -> Result<Self> {
         let path = c.lower.as_path();
         let (checkpoint, described) = Checkpoint::load_described(path)?;

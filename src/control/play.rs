@@ -1,4 +1,5 @@
-//! A policy at work: what characters do that it steers, frame by frame, and a trained one opened to be asked.
+//! A policy at work: what characters do that it steers, frame by frame, and a trained one opened to
+//! be asked.
 use super::config::Config;
 use super::stage::{Cast, Material, Stage};
 use crate::Result;
@@ -27,9 +28,10 @@ pub struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    /// Opens the checkpoint of a controller, trained as `config` says, for so many characters and steps of an episode; one of
-    /// the public implementation starts from `data`. Errors: a checkpoint that cannot be read, another decoder than it was trained
-    /// with, or another task, not enough memory.
+    /// Opens the checkpoint of a controller, trained as `config` says, for so many characters and
+    /// steps of an episode; one of the public implementation starts from `data`. Errors: a
+    /// checkpoint that cannot be read, another decoder than it was trained with, or another task,
+    /// not enough memory.
     pub fn open(
         file: &Path,
         config: &Config,
@@ -75,8 +77,8 @@ pub enum Who {
     Prior,
 }
 
-/// Everybody from a start on, for so many steps; `see` is told of each start and step when it is done. Errors: those of the
-/// backend and of `see`.
+/// Everybody from a start on, for so many steps; `see` is told of each start and step when it is
+/// done. Errors: those of the backend and of `see`.
 pub fn perform(
     stage: &Stage,
     memory: &mut Memory,
@@ -114,7 +116,8 @@ pub struct Performance {
     pub roots: Vec<Root>,
     /// The latent each was decoded from (vq: that of its code), [N, L].
     pub latents: Vec<f32>,
-    /// Where it had to go, feet: one more than frames, the first being that at the start; none when the task has no goal.
+    /// Where it had to go, feet: one more than frames, the first being that at the start; none when
+    /// the task has no goal.
     pub goals: Vec<[f32; 2]>,
     /// Direction (radians) and speed (body units a frame) that were asked for, likewise.
     pub commands: Vec<[f32; 2]>,
@@ -134,8 +137,8 @@ impl Performance {
     }
 }
 
-/// Records what every character does for so many frames under the trained policy; who ends early (at a wall) is recorded until
-/// then. Errors: those of the backend.
+/// Records what every character does for so many frames under the trained policy; who ends early
+/// (at a wall) is recorded until then. Errors: those of the backend.
 pub fn record(stage: &Stage, memory: &mut Memory, frames: usize) -> Result<Vec<Performance>> {
     let w = &stage.environment.world;
     let steps = frames.div_ceil(stage.environment.frame_skip);

@@ -1,5 +1,5 @@
-//! Actor and critic: two perceptrons of three hidden layers. The actor's output is the mean of a diagonal Gaussian, whose
-//! log standard deviations are parameters of their own.
+//! Actor and critic: two perceptrons of three hidden layers. The actor's output is the mean of a
+//! diagonal Gaussian, whose log standard deviations are parameters of their own.
 use crate::Result;
 use crate::arena::{Arena, Var};
 use crate::layout::Parameters;
@@ -17,13 +17,14 @@ pub struct Perceptron<T> {
 }
 
 impl<T: Real> Perceptron<T> {
-    /// The actor on observations [x | h] (`h` may be absent), with gradients when `training`. Errors: shapes that do not
-    /// fit.
+    /// The actor on observations [x | h] (`h` may be absent), with gradients when `training`.
+    /// Errors: shapes that do not fit.
     pub fn actor(arena: &mut Arena, parameters: &Parameters<T>, x: Var<T>, h: Var<T>, training: bool) -> Result<Self> {
         Perceptron::new(arena, parameters, "actor.actor.", (x, h), Tanh, training)
     }
 
-    /// The critic on observations x, with gradients when `training`. Errors: shapes that do not fit.
+    /// The critic on observations x, with gradients when `training`. Errors: shapes that do not
+    /// fit.
     pub fn critic(arena: &mut Arena, parameters: &Parameters<T>, x: Var<T>, training: bool) -> Result<Self> {
         Perceptron::new(arena, parameters, "critic.", (x, Var::none()), Activation::None, training)
     }

@@ -1,5 +1,5 @@
-//! Poses that characters start from: some of the decoder's training data, which a run keeps in its checkpoint, so that it goes on, is
-//! measured and shown without that data.
+//! Poses that characters start from: some of the decoder's training data, which a run keeps in its
+//! checkpoint, so that it goes on, is measured and shown without that data.
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::data::windows;
 use crate::trained::Trained;
@@ -11,8 +11,8 @@ const POSES: usize = 1024;
 /// Their name in a checkpoint.
 const TENSOR: &str = "task.poses";
 
-/// Conditions to start from, newest frame first; clips shorter than one repeat their first frame. Errors: the data is not
-/// there, or not what it was. `data` are other files to take them from.
+/// Conditions to start from, newest frame first; clips shorter than one repeat their first frame.
+/// Errors: the data is not there, or not what it was. `data` are other files to take them from.
 pub fn of(decoder: &Trained, data: &[PathBuf]) -> Result<Vec<f32>> {
     let source = decoder.source(data).map_err(|error| match error {
         Error::Data { path, what, .. } => {
@@ -38,7 +38,8 @@ pub fn tensor(poses: &[f32], row: usize) -> Tensor<'_> {
     Tensor::f32(TENSOR, &[poses.len() / row, row], poses)
 }
 
-/// The conditions of `row` numbers that a checkpoint keeps. Errors: there are none, of another size, or not finite.
+/// The conditions of `row` numbers that a checkpoint keeps. Errors: there are none, of another
+/// size, or not finite.
 pub fn kept(checkpoint: &Checkpoint, path: &Path, row: usize) -> Result<Vec<f32>> {
     let count = checkpoint.get(TENSOR).and_then(|tensor| tensor.shape.first().copied()).unwrap_or_default();
     let poses: Vec<f32> = checkpoint.numbers(path, TENSOR, &[count, row])?;

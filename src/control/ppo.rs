@@ -1,4 +1,5 @@
-//! Proximal policy optimization (Schulman et al. 2017) as plans: what a rollout was worth, then mini-batches of it.
+//! Proximal policy optimization (Schulman et al. 2017) as plans: what a rollout was worth, then
+//! mini-batches of it.
 use super::policy::Perceptron;
 use crate::Result;
 use crate::arena::{Arena, Mat, Var};
@@ -95,8 +96,8 @@ pub struct Update<T> {
 pub const GRAD_NORM: usize = LOSSES;
 
 impl<T: Real> Update<T> {
-    /// Lays out an update of the policy's `parameters`, whose observations have `observation` numbers. Errors: shapes that
-    /// do not fit.
+    /// Lays out an update of the policy's `parameters`, whose observations have `observation`
+    /// numbers. Errors: shapes that do not fit.
     pub fn new(arena: &mut Arena, parameters: &Parameters<T>, observation: usize, o: &Options) -> Result<Self> {
         let (t, p, n) = (o.steps, o.characters, o.steps * o.characters);
         let logstd = parameters.var("dist.logstd._bias");

@@ -25,7 +25,8 @@ pub struct UpdateRecord {
     /// Reward of a step, mean over the rollout.
     #[serde(with = "number")]
     pub step_reward: f64,
-    /// Rewards of the episodes that ended in this rollout, and whose beginning was seen: mean; null when there are none.
+    /// Rewards of the episodes that ended in this rollout, and whose beginning was seen: mean; null
+    /// when there are none.
     #[serde(with = "number")]
     pub mean_rew: Option<f64>,
     /// Their median.
@@ -52,10 +53,12 @@ pub struct UpdateRecord {
     /// Standard deviation of the policy, mean over the action's entries.
     #[serde(with = "number")]
     pub std: f64,
-    /// Mean square of the policy's mean, in that of actions whose latents are distributed as the prior; null where actions have none.
+    /// Mean square of the policy's mean, in that of actions whose latents are distributed as the
+    /// prior; null where actions have none.
     #[serde(with = "number")]
     pub mean_square: Option<f64>,
-    /// What the bound of the standard deviation took from the entropy before the policy explored, nats an entry.
+    /// What the bound of the standard deviation took from the entropy before the policy explored,
+    /// nats an entry.
     #[serde(with = "number")]
     pub entropy_cut: f64,
     /// What is wrong, each in one plain line with what to try.
@@ -72,7 +75,8 @@ const ENDS: usize = 10;
 /// Growth of the entropy, nats an entry of the action, that is worth a word.
 const GROWTH: f64 = 0.02;
 
-/// What is wrong with a policy of `actions` entries after these updates, of which the last is the one spoken of.
+/// What is wrong with a policy of `actions` entries after these updates, of which the last is the
+/// one spoken of.
 pub fn warnings(records: &[UpdateRecord], actions: usize) -> Vec<String> {
     let Some(first) = records.len().checked_sub(WINDOW) else {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! What a controller has before its first update: characters that explore, policy and plans in one arena, and parameters, be
-//! they fresh or those of a checkpoint.
+//! What a controller has before its first update: characters that explore, policy and plans in one
+//! arena, and parameters, be they fresh or those of a checkpoint.
 use super::config::Config;
 use super::ppo::{self, Update};
 use super::show::Show;
@@ -50,15 +50,18 @@ pub struct Setup<'a> {
     pub episodes: Vec<f64>,
     /// Learning rate of the next update, where it is adaptive.
     pub rate: f64,
-    /// Standard deviation of actions whose latents are distributed as the prior; none where actions are no latents.
+    /// Standard deviation of actions whose latents are distributed as the prior; none where actions
+    /// are no latents.
     pub prior_spread: Option<f64>,
-    /// What the bound of the standard deviation took from the entropy in this update, nats an entry.
+    /// What the bound of the standard deviation took from the entropy in this update, nats an
+    /// entry.
     pub entropy_cut: f64,
 }
 
 impl<'a> Setup<'a> {
-    /// Reads decoder and data and lays out everything; goes on from `resume` if given. Errors: a decoder that cannot do
-    /// the task, another one than the controller was trained on, not enough memory.
+    /// Reads decoder and data and lays out everything; goes on from `resume` if given. Errors: a
+    /// decoder that cannot do the task, another one than the controller was trained on, not enough
+    /// memory.
     pub fn new(config: &'a Config, backend: &'a dyn Backend, resume: Option<&Path>) -> Result<Self> {
         let c = config;
         let given = resume.map(|path| Ok::<_, Error>((Checkpoint::load(path)?, path))).transpose()?;
@@ -235,7 +238,8 @@ fn is_free(c: &Config, material: &Material) -> bool {
     c.task == Task::Maze || material.decoder.model().variant == Variant::Vq
 }
 
-/// How the policy learns, as a configuration says: the KL of N(mean, s^2) from N(0, s^2) is 0.5 |mean / s|^2.
+/// How the policy learns, as a configuration says: the KL of N(mean, s^2) from N(0, s^2) is 0.5
+/// |mean / s|^2.
 fn ppo_options(c: &Config, prior_spread: Option<f64>) -> ppo::Options {
     ppo::Options {
         characters: c.characters,
@@ -254,8 +258,9 @@ fn ppo_options(c: &Config, prior_spread: Option<f64>) -> ppo::Options {
     }
 }
 
-/// One step of the exploring policy, kept for learning, and the noise that the next one keeps `correlation` of: a first-order
-/// autoregressive process whose numbers are standard normal at each step.
+/// One step of the exploring policy, kept for learning, and the noise that the next one keeps
+/// `correlation` of: a first-order autoregressive process whose numbers are standard normal at each
+/// step.
 fn explore(arena: &mut Arena, stage: &Stage, update: &Update<f32>, correlation: f64) -> Result<(Plan, Mat<f32>)> {
     let env = &stage.environment;
     let mut mat = || arena.mat(env.action.rows(), env.action.cols());

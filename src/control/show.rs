@@ -1,4 +1,5 @@
-//! Motion to look at: a few characters that the policy steers, and what they were asked to do, for the report's player.
+//! Motion to look at: a few characters that the policy steers, and what they were asked to do, for
+//! the report's player.
 use super::config::Config;
 use super::play::{Performance, record};
 use super::stage::{Cast, Frozen, Material, Stage};

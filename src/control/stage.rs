@@ -1,5 +1,5 @@
-//! What a policy acts in, read from disk, and characters laid out in it: a frozen decoder, the poses they start from, the task
-//! and what it takes place on.
+//! What a policy acts in, read from disk, and characters laid out in it: a frozen decoder, the
+//! poses they start from, the task and what it takes place on.
 use super::config::Config;
 use super::course;
 use super::environment::{Environment, Lower, Options, action_size};
@@ -55,10 +55,10 @@ pub struct Frozen {
 }
 
 impl Material {
-    /// Reads what a configuration names, for a new run or for the one that has this checkpoint, which keeps poses and course.
-    /// `data` is motion to start from and to take the skeleton from, where the decoder names none.
-    /// Errors: a decoder that cannot do the task, a lower level that is none, a path or maze that cannot be used, another decoder
-    /// than the checkpoint's.
+    /// Reads what a configuration names, for a new run or for the one that has this checkpoint,
+    /// which keeps poses and course. `data` is motion to start from and to take the skeleton from,
+    /// where the decoder names none. Errors: a decoder that cannot do the task, a lower level that
+    /// is none, a path or maze that cannot be used, another decoder than the checkpoint's.
     pub fn load(c: &Config, run: Option<(&Checkpoint, &Path)>, data: &[PathBuf]) -> Result<Self> {
         let mut decoder = Trained::load(&c.vae)?;
         if decoder.meta.rig.is_none() && !data.is_empty() {
@@ -125,7 +125,8 @@ impl Material {
         &self.course
     }
 
-    /// What a checkpoint keeps of it beside the policy: poses and course, so that a run needs neither data nor files again.
+    /// What a checkpoint keeps of it beside the policy: poses and course, so that a run needs
+    /// neither data nor files again.
     pub fn tensors(&self) -> Vec<Tensor<'_>> {
         let m = self.decoder.model();
         let course = (!self.course.is_empty()).then(|| course::tensor(&self.course));
@@ -265,7 +266,8 @@ impl Stage {
         self.environment.observe(plan)
     }
 
-    /// Writes what its characters start from and how poses are normalised. Errors: those of the backend.
+    /// Writes what its characters start from and how poses are normalised. Errors: those of the
+    /// backend.
     pub fn furnish(&self, material: &Material, memory: &mut Memory) -> Result<()> {
         let decoder = &material.decoder;
         let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
@@ -285,8 +287,8 @@ impl Stage {
         memory.run(&self.start)
     }
 
-    /// Writes what the next `count` steps are, after `done` of them; each has its row of a rollout. Errors: those of the
-    /// backend.
+    /// Writes what the next `count` steps are, after `done` of them; each has its row of a rollout.
+    /// Errors: those of the backend.
     pub fn write_steps(&self, memory: &mut Memory, done: u64, count: usize) -> Result<()> {
         let state = |row: usize| {
             let step = done + row as u64;

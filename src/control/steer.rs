@@ -1,4 +1,5 @@
-//! What a page needs to let a person steer: decoder and policy of a joystick controller, packed for `steer.js`, which runs them.
+//! What a page needs to let a person steer: decoder and policy of a joystick controller, packed for
+//! `steer.js`, which runs them.
 use super::environment::task_gain;
 use super::play::Performance;
 use super::stage::Material;
@@ -38,7 +39,8 @@ impl Steering {
         Ok(steering)
     }
 
-    /// All of it as JSON, with the policy's `values` and what characters that are shown started from.
+    /// All of it as JSON, with the policy's `values` and what characters that are shown started
+    /// from.
     pub fn with_policy(&self, layout: &Layout, values: &[f32], shown: &[Performance]) -> Value {
         let mut whole =
             Steering { fixed: self.fixed.clone(), tensors: self.tensors.clone(), weights: self.weights.clone() };

@@ -1,4 +1,5 @@
-//! The training loop of a controller: a rollout of the exploring policy, then mini-batches of it, update after update.
+//! The training loop of a controller: a rollout of the exploring policy, then mini-batches of it,
+//! update after update.
 use super::config::Decay;
 use super::ppo::GRAD_NORM;
 use super::record::{UpdateRecord, warnings};
@@ -26,8 +27,9 @@ const LONG: Duration = Duration::from_secs(5);
 /// About as many samples pass between two looks at whether to stop.
 const LOOK: usize = 1 << 16;
 
-/// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over; returns the records of all
-/// updates. Errors: a loss that is not finite, a stop by signal (after everything was saved), those of the disk.
+/// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over;
+/// returns the records of all updates. Errors: a loss that is not finite, a stop by signal (after
+/// everything was saved), those of the disk.
 pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsize) -> Result<Vec<UpdateRecord>> {
     let begun = Instant::now();
     let c = run.config;

@@ -1,8 +1,10 @@
-//! How motion goes on where a clip ends: near its end it crosses over to the frame, of any clip, that is most alike, as in a
-//! motion graph (Kovar, Gleicher, Pighin, *Motion Graphs*, SIGGRAPH 2002).
+//! How motion goes on where a clip ends: near its end it crosses over to the frame, of any clip,
+//! that is most alike, as in a motion graph (Kovar, Gleicher, Pighin, *Motion Graphs*, SIGGRAPH
+//! 2002).
 //!
-//! Recordings end in ways that nothing follows: a runner brakes at the wall. Trained on the clips alone, a model learns the
-//! braking and nothing of what comes after, and sooner or later every walk ends there.
+//! Recordings end in ways that nothing follows: a runner brakes at the wall. Trained on the clips
+//! alone, a model learns the braking and nothing of what comes after, and sooner or later every
+//! walk ends there.
 mod cache;
 mod search;
 
@@ -18,15 +20,16 @@ use std::time::Instant;
 
 /// A clip is left within so many seconds before its end.
 const LEAVE: f64 = 0.75;
-/// The frame that motion crosses over to has at least so many seconds to its clip's end; in the same clip, a copy or its mirror
-/// image, it is so far from where motion came.
+/// The frame that motion crosses over to has at least so many seconds to its clip's end; in the
+/// same clip, a copy or its mirror image, it is so far from where motion came.
 const ARRIVE: f64 = 1.0;
 /// Seconds after which nothing of the clip that was left is seen any more.
 const BLEND: f64 = 0.25;
-/// Root mean square difference of normalised features up to which frames count as alike. (Two frames of any motion differ
-/// by the root of 2, or nearly.)
+/// Root mean square difference of normalised features up to which frames count as alike. (Two
+/// frames of any motion differ by the root of 2, or nearly.)
 const ALIKE: f64 = 0.7;
-/// Seconds of a search after which it says how far it is; a search that takes as long is remembered.
+/// Seconds of a search after which it says how far it is; a search that takes as long is
+/// remembered.
 const LONG: f64 = 1.0;
 /// Seconds after which it says so again.
 const AGAIN: f64 = 10.0;
@@ -63,14 +66,14 @@ pub struct Bridged {
     pub clips: Vec<Range<usize>>,
     /// More frames, in the units of the data: motion over the bridges.
     pub frames: Vec<f32>,
-    /// Those of each bridge, numbered on from the last frame of the data: some before it, of the clip that is left, and as many
-    /// after it.
+    /// Those of each bridge, numbered on from the last frame of the data: some before it, of the
+    /// clip that is left, and as many after it.
     pub pieces: Vec<Range<usize>>,
 }
 
 impl Bridged {
-    /// The clips `train` of a set, bridged or as they are; `scale` is that of each feature, `span` the frames of a window. Every
-    /// window of a piece then crosses its bridge.
+    /// The clips `train` of a set, bridged or as they are; `scale` is that of each feature, `span`
+    /// the frames of a window. Every window of a piece then crosses its bridge.
     pub fn new(set: &Dataset, train: &[Range<usize>], bridge: bool, scale: &[f64], span: usize, means: Means) -> Self {
         match bridge {
             true => Bridges::new(&set.frames, train, scale, set.fps(), means).bridged(span - 1),
@@ -94,8 +97,8 @@ pub struct Bridges<'a> {
 }
 
 impl<'a> Bridges<'a> {
-    /// Finds the bridges of `clips` among the frames [N, F] of `clips`, at `fps` frames a second; `scale` is that of each of
-    /// the F features.
+    /// Finds the bridges of `clips` among the frames [N, F] of `clips`, at `fps` frames a second;
+    /// `scale` is that of each of the F features.
     pub fn new(frames: &'a [f32], clips: &'a [Range<usize>], scale: &[f64], fps: f64, means: Means) -> Self {
         let frame_size = scale.len();
         let count = |seconds: f64| (seconds * fps).round().max(1.0) as usize;
@@ -128,8 +131,9 @@ impl<'a> Bridges<'a> {
         self.bridges.iter().flatten().count()
     }
 
-    /// The clips up to their bridges, and the motion over each: up to `length` frames before it, and as many after it; where
-    /// that leads to the end of the next clip, over the bridge from there.
+    /// The clips up to their bridges, and the motion over each: up to `length` frames before it,
+    /// and as many after it; where that leads to the end of the next clip, over the bridge from
+    /// there.
     pub fn bridged(&self, length: usize) -> Bridged {
         let mut all = Bridged::default();
         let end = |frames: &[f32]| (self.frames.len() + frames.len()) / self.frame_size;
@@ -190,9 +194,9 @@ fn normalized(frames: &[f32], scale: &[f64]) -> Vec<f32> {
     frames.iter().zip(center).map(|(x, (mean, s))| ((f64::from(*x) - mean) / s) as f32).collect()
 }
 
-/// Makes a frame's velocities those of its positions and of the positions of the frame before. (Its axes, means of axes that are
-/// nearly the same, stay as they are: what is constant in the data is constant in them.) Features that are not those of
-/// joints have no velocities.
+/// Makes a frame's velocities those of its positions and of the positions of the frame before. (Its
+/// axes, means of axes that are nearly the same, stay as they are: what is constant in the data is
+/// constant in them.) Features that are not those of joints have no velocities.
 fn set_velocities(before: &[f32], frame: &mut [f32]) {
     let Some(joints) = joints(frame.len()) else { return };
     let turn = about_y(frame[2].into());

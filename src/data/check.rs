@@ -10,7 +10,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A change is a jump when it is this many times what the feature hardly ever exceeds (see [`Jump`]).
+/// A change is a jump when it is this many times what the feature hardly ever exceeds (see
+/// [`Jump`]).
 const JUMP_FACTOR: f32 = 5.0;
 /// The quantile of a feature's changes that is its usual at most.
 const USUAL_QUANTILE: f64 = 0.99;
@@ -30,7 +31,8 @@ pub struct Report {
     pub fps: f64,
     /// Duration.
     pub minutes: f64,
-    /// J, when there are 3 + 12 J features: root motion, positions, velocities, two axes of each joint.
+    /// J, when there are 3 + 12 J features: root motion, positions, velocities, two axes of each
+    /// joint.
     pub joints: Option<usize>,
     /// Ranges of the groups of features, over finite values.
     pub groups: Vec<Group>,
@@ -60,7 +62,8 @@ pub struct Report {
     pub windows: usize,
     /// Windows held out.
     pub held_out_windows: usize,
-    /// The clips they lie in, added mirror images not listed: index of the first frame, and of the one after the last.
+    /// The clips they lie in, added mirror images not listed: index of the first frame, and of the
+    /// one after the last.
     pub held_out: Vec<[usize; 2]>,
     /// Windows of a mini-batch.
     pub batch_size: usize,
@@ -117,9 +120,10 @@ pub struct Place {
     pub feature: Feature,
 }
 
-/// A frame with a feature that differs from the frame before, in the same clip, by more than 5 times its usual at most:
-/// the 99 % quantile of that feature's changes over the whole set, changes of exactly 0 left out. Real motion, stamping
-/// and turning included, stays below; a lost marker, a flipped axis or a missing clip end does not.
+/// A frame with a feature that differs from the frame before, in the same clip, by more than 5
+/// times its usual at most: the 99 % quantile of that feature's changes over the whole set, changes
+/// of exactly 0 left out. Real motion, stamping and turning included, stays below; a lost marker, a
+/// flipped axis or a missing clip end does not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Jump {
     /// The frame, and the feature that is worst in it.
@@ -132,8 +136,8 @@ pub struct Jump {
     pub features: usize,
 }
 
-/// Looks at a set, which may hold values that are not finite (see [`super::npz::read_lenient`]), as what a run of this
-/// configuration would be trained on.
+/// Looks at a set, which may hold values that are not finite (see [`super::npz::read_lenient`]), as
+/// what a run of this configuration would be trained on.
 pub fn check(dataset: &Dataset, config: &Config) -> Report {
     check_by(dataset, config, Means::quiet())
 }

@@ -1,5 +1,5 @@
-//! The left-right mirror images of clips: adding them, and telling which clips of a set are one motion. By content, as names are the
-//! user's own.
+//! The left-right mirror images of clips: adding them, and telling which clips of a set are one
+//! motion. By content, as names are the user's own.
 use super::Dataset;
 use super::windows::{self, Split, splitmix64};
 use crate::motion::features::{Part, joints, slot};
@@ -12,8 +12,8 @@ use std::ops::Range;
 pub const MIRRORED: &str = " (mirrored)";
 
 impl Dataset {
-    /// [`Dataset::add_mirrored`] where the set says which joints are left and right, as `train --mirror` has it, and what is worth
-    /// saying about it.
+    /// [`Dataset::add_mirrored`] where the set says which joints are left and right, as `train
+    /// --mirror` has it, and what is worth saying about it.
     pub fn mirror_if_named(&mut self) -> Option<String> {
         let Some(mut rig) = self.rig.take() else {
             return Some(unmirrored("the data names no skeleton"));
@@ -27,8 +27,9 @@ impl Dataset {
         note
     }
 
-    /// Appends the mirror image of every clip whose image is not in the set, and says how motion was mirrored, unless all were there.
-    /// The rig stays as it was measured. Errors: those of [`Mirror::find`].
+    /// Appends the mirror image of every clip whose image is not in the set, and says how motion
+    /// was mirrored, unless all were there. The rig stays as it was measured. Errors: those of
+    /// [`Mirror::find`].
     pub fn add_mirrored(&mut self, skeleton: &Skeleton) -> Result<Option<Mirror>, String> {
         let mirror = Mirror::find(skeleton, &self.frames)?;
         let (clips, size) = (self.clips(), self.frame_size);
@@ -52,9 +53,9 @@ impl Dataset {
         Ok((self.end_indices.len() > clips.len()).then_some(mirror))
     }
 
-    /// Clips to train on and clips held out, about `fraction` of the frames of different motion: [`windows::split`] of the clips that
-    /// are no copy and no mirror image of an earlier one. Such a clip goes where the earlier one goes, as it would give away what is
-    /// held out.
+    /// Clips to train on and clips held out, about `fraction` of the frames of different motion:
+    /// [`windows::split`] of the clips that are no copy and no mirror image of an earlier one. Such
+    /// a clip goes where the earlier one goes, as it would give away what is held out.
     pub fn split(&self, fraction: f64, seed: u64) -> Split {
         let clips = self.clips();
         let mut same: HashMap<_, Vec<&Range<usize>>> = HashMap::new();
@@ -85,8 +86,9 @@ impl Dataset {
     }
 }
 
-/// A key that motion [frames, F] has in common with its copies and mirror images, and hardly ever with anything else: these have the
-/// same magnitudes of root motion, positions and velocities, frame by frame, at other joints.
+/// A key that motion [frames, F] has in common with its copies and mirror images, and hardly ever
+/// with anything else: these have the same magnitudes of root motion, positions and velocities,
+/// frame by frame, at other joints.
 pub(super) fn motion(frames: &[f32], frame_size: usize) -> u64 {
     let magnitudes =
         |frame: &[f32]| frame.iter().fold(0u64, |sum, x| sum.wrapping_add(splitmix64(x.abs().to_bits().into())));

@@ -35,7 +35,8 @@ pub struct Dataset {
 impl Dataset {
     /// Reads `.npz` files (see [`npz::read`]) into one set, in the order given.
     ///
-    /// Errors: no path, a file that cannot be used, a value that is not finite, files of different feature counts.
+    /// Errors: no path, a file that cannot be used, a value that is not finite, files of different
+    /// feature counts.
     pub fn load(paths: &[PathBuf]) -> Result<Self> {
         let Some((first, others)) = paths.split_first() else {
             return Err(Error::Usage("no data file given; name one or several .npz files".into()));
@@ -55,7 +56,8 @@ impl Dataset {
         Ok(all)
     }
 
-    /// Why the frames of `other` mean something else than those here, if they do: what this set has, and the other.
+    /// Why the frames of `other` mean something else than those here, if they do: what this set
+    /// has, and the other.
     fn difference(&self, other: &Self) -> Option<[String; 2]> {
         if self.frame_size != other.frame_size {
             return Some([self, other].map(|set| format!("{} features a frame", set.frame_size)));
@@ -71,8 +73,8 @@ impl Dataset {
         joints.chain([rates]).find(|[ours, theirs]| ours != theirs)
     }
 
-    /// Adds the clips of `next`, which has no [`Dataset::difference`]. Names and places are kept where both sets have
-    /// them, and so is the rig, unmeasured.
+    /// Adds the clips of `next`, which has no [`Dataset::difference`]. Names and places are kept
+    /// where both sets have them, and so is the rig, unmeasured.
     fn append(&mut self, next: Self) {
         let offset = self.num_frames();
         extend_or_clear(&mut self.clip_names, next.clip_names);
@@ -110,7 +112,8 @@ impl Dataset {
         self.end_indices.partition_point(|&end| end < frame)
     }
 
-    /// Refuses a set that holds a value that is not finite, saying where the first one is; `path` is for the message.
+    /// Refuses a set that holds a value that is not finite, saying where the first one is; `path`
+    /// is for the message.
     pub fn require_finite(&self, path: &Path) -> Result<()> {
         let mut bad = self.frames.iter().enumerate().filter(|(_, x)| !x.is_finite());
         let Some((first, _)) = bad.next() else { return Ok(()) };

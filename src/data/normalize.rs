@@ -1,12 +1,13 @@
-//! Per-feature statistics, and normalisation with them. Statistics are f64 whatever the data is, and travel with the
-//! model.
+//! Per-feature statistics, and normalisation with them. Statistics are f64 whatever the data is,
+//! and travel with the model.
 use super::Dataset;
 use crate::config::Normalization;
 use crate::real::Real;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Maximum, minimum, mean and standard deviation of each feature, and what it counts for: `frame_size` values each.
+/// Maximum, minimum, mean and standard deviation of each feature, and what it counts for:
+/// `frame_size` values each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Largest value.
@@ -17,8 +18,8 @@ pub struct Statistics {
     pub avg: Vec<f64>,
     /// Standard deviation with divisor N - 1; 1 where it is exactly 0 or there is one frame only.
     pub std: Vec<f64>,
-    /// How many times its squared error counts, 1 in fresh statistics: its normalised values are larger by the root of
-    /// that.
+    /// How many times its squared error counts, 1 in fresh statistics: its normalised values are
+    /// larger by the root of that.
     pub weight: Vec<f64>,
 }
 
@@ -28,7 +29,8 @@ impl Statistics {
         Self::of_rows(frames.chunks_exact(frame_size), frame_size)
     }
 
-    /// Statistics of rows of `frame_size` values each, such as the frames of the training clips; at least one row.
+    /// Statistics of rows of `frame_size` values each, such as the frames of the training clips; at
+    /// least one row.
     pub fn of_rows<'a, T: Real>(rows: impl Iterator<Item = &'a [T]> + Clone, frame_size: usize) -> Self {
         let mut count = 0;
         let mut max = vec![f64::NEG_INFINITY; frame_size];
@@ -44,7 +46,8 @@ impl Statistics {
         }
         assert!(count > 0, "statistics need at least one frame");
         for i in 0..frame_size {
-            // The rounded sum of equal values would leave a constant feature a tiny deviation to be divided by.
+            // The rounded sum of equal values would leave a constant feature a tiny deviation to be
+            // divided by.
             avg[i] = if max[i] == min[i] { max[i] } else { avg[i] / count as f64 };
         }
         let mut std = vec![0.0; frame_size];

@@ -1,5 +1,5 @@
-//! Single arrays of an npz file. Sizes are checked against the file before anything is allocated; ndarray-npy decodes the
-//! numbers.
+//! Single arrays of an npz file. Sizes are checked against the file before anything is allocated;
+//! ndarray-npy decodes the numbers.
 use super::zip::{EntryReader, Zip};
 use crate::{Error, Result, memory};
 use half::f16;
@@ -11,12 +11,14 @@ use std::path::Path;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// Longest array header believed; numpy writes about a hundred bytes and refuses to read more than 10,000.
+/// Longest array header believed; numpy writes about a hundred bytes and refuses to read more than
+/// 10,000.
 const MAX_HEADER: u64 = 10_000;
 /// Byte order of what is written.
 const NATIVE: char = if cfg!(target_endian = "big") { '>' } else { '<' };
 
-/// An optional array of strings, ends of lines in them replaced; empty when there is none of that name, or it is something else.
+/// An optional array of strings, ends of lines in them replaced; empty when there is none of that
+/// name, or it is something else.
 pub(super) fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> {
     let mut decode = || {
         let npy = Npy::open(path, zip, name).ok()?;
@@ -33,8 +35,8 @@ pub(super) fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> 
     decode().unwrap_or_default()
 }
 
-/// The numbers of an optional array, which must have `count` of them, in whatever shape; `None` when there is no array of
-/// that name.
+/// The numbers of an optional array, which must have `count` of them, in whatever shape; `None`
+/// when there is no array of that name.
 pub(super) fn read_numbers(path: &Path, zip: &mut Zip, name: &str, count: usize) -> Result<Option<Vec<f64>>> {
     fn widened<A: Copy + num_traits::AsPrimitive<f64>>(array: ArrayD<A>) -> Vec<f64> {
         array.iter().map(|&x| x.as_()).collect()
@@ -113,7 +115,8 @@ impl<'a> Npy<'a> {
         Ok(Npy { name, descr, fortran_order, shape, body })
     }
 
-    /// The type without its byte order, such as `f4`; `None` for a type of no order and several bytes.
+    /// The type without its byte order, such as `f4`; `None` for a type of no order and several
+    /// bytes.
     pub(super) fn kind(&self) -> Option<&str> {
         self.descr.strip_prefix(['<', '>', '|'])
     }
@@ -165,7 +168,8 @@ fn header(descr: &str, fortran_order: bool, shape: &[usize]) -> Vec<u8> {
     header
 }
 
-/// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }` and spaces; nothing else is accepted.
+/// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }` and spaces; nothing else is
+/// accepted.
 fn parse_header(text: &str) -> Option<(String, bool, Vec<usize>)> {
     let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
     let (mut descr, mut fortran_order, mut shape) = (None, None, None);
@@ -237,8 +241,9 @@ pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "nothing".into() } else { names.join(", ") }
 }
 
-/// A file whose first error is the last: what is written behind it goes nowhere. An unfinished [`ZipWriter`] that is dropped
-/// writes its directory all the same, and where it cannot it says so on standard error.
+/// A file whose first error is the last: what is written behind it goes nowhere. An unfinished
+/// [`ZipWriter`] that is dropped writes its directory all the same, and where it cannot it says so
+/// on standard error.
 struct UntilError<'a> {
     file: BufWriter<&'a mut File>,
     /// Where the next byte goes, or would go, and where the last one ends.

@@ -1,5 +1,6 @@
-//! Motion files in the reference layout: an `.npz` with `data` (N, F) and `end_indices` (M), the last frame of each
-//! clip, inclusive; and, in files of ours, the rig and the clips' names and places.
+//! Motion files in the reference layout: an `.npz` with `data` (N, F) and `end_indices` (M), the
+//! last frame of each clip, inclusive; and, in files of ours, the rig and the clips' names and
+//! places.
 use super::Dataset;
 use super::npy::{self, Npy, NpzWriter, array_name, read_names, read_numbers};
 use super::zip::Zip;
@@ -17,13 +18,15 @@ use std::path::Path;
 /// Furthest that a clip may start from the origin, feet.
 const FURTHEST: f64 = 1e9;
 
-/// Reads a motion file. `data` is f16, f32 or f64 and becomes f32; `end_indices` is of any integer type and is sorted
-/// and rid of repetitions; when it leaves out the last frame, that frame ends one more clip. Unicode arrays
-/// `clip_names`, one a clip, the clips' places and the rig (see `docs/features.md`) are read when there; 267 features
-/// without a rig are taken for the reference's skeleton. Any byte order, C or Fortran order, stored or deflated.
+/// Reads a motion file. `data` is f16, f32 or f64 and becomes f32; `end_indices` is of any integer
+/// type and is sorted and rid of repetitions; when it leaves out the last frame, that frame ends
+/// one more clip. Unicode arrays `clip_names`, one a clip, the clips' places and the rig (see
+/// `docs/features.md`) are read when there; 267 features without a rig are taken for the
+/// reference's skeleton. Any byte order, C or Fortran order, stored or deflated.
 ///
-/// Errors ([`Error::Data`]): no such file, not an npz, damaged, missing arrays, other types or ranks, ends outside
-/// the data, and values that are not finite. A file of another kind is named for what it is.
+/// Errors ([`Error::Data`]): no such file, not an npz, damaged, missing arrays, other types or
+/// ranks, ends outside the data, and values that are not finite. A file of another kind is named
+/// for what it is.
 pub fn read(path: &Path) -> Result<Dataset> {
     let dataset = read_lenient(path)?;
     dataset.require_finite(path)?;
@@ -45,7 +48,8 @@ fn read_set(path: &Path) -> Result<Dataset> {
     end_indices.push(num_frames - 1);
     end_indices.sort_unstable();
     end_indices.dedup();
-    // Names and places belong to the clips as listed: they are of use only when the list needed no mending.
+    // Names and places belong to the clips as listed: they are of use only when the list needed no
+    // mending.
     let mut clip_names = read_names(path, &mut zip, "clip_names");
     if listed != end_indices || clip_names.len() != end_indices.len() {
         clip_names.clear();
@@ -87,8 +91,8 @@ pub fn listed(names: &[String]) -> String {
     npy::listed(names.iter().map(String::as_str))
 }
 
-/// Writes `data` (f32), `end_indices` (i64), and what is known of clips and rig, so that the file is either the old one or
-/// the whole new one (see [`atomic::write_with`]).
+/// Writes `data` (f32), `end_indices` (i64), and what is known of clips and rig, so that the file
+/// is either the old one or the whole new one (see [`atomic::write_with`]).
 pub fn write(path: &Path, dataset: &Dataset) -> Result<()> {
     write_with(path, dataset, &[])
 }
@@ -152,7 +156,8 @@ fn write_rig(npz: &mut NpzWriter, rig: &Rig) -> io::Result<()> {
     Ok(())
 }
 
-/// The skeleton, when the file has one: `joint_names`, `parents`, `offsets`, `hips`, `toes`, `up_legs`.
+/// The skeleton, when the file has one: `joint_names`, `parents`, `offsets`, `hips`, `toes`,
+/// `up_legs`.
 fn read_skeleton(path: &Path, zip: &mut Zip, frame_size: usize) -> Result<Option<Skeleton>> {
     let Some(joints) = features::joints(frame_size) else { return Ok(None) };
     let Some(parents) = read_numbers(path, zip, "parents", joints)? else { return Ok(None) };
@@ -216,7 +221,8 @@ fn rows<A: Copy>(convert: impl Fn(A) -> f32) -> impl Fn(ArrayD<A>) -> Vec<f32> {
     move |array| array.iter().map(|&x| convert(x)).collect()
 }
 
-/// One array of an npz file: its shape and, row major, its numbers (f16, f32 or f64). Errors as [`read`].
+/// One array of an npz file: its shape and, row major, its numbers (f16, f32 or f64). Errors as
+/// [`read`].
 pub fn read_array(path: &Path, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
     let mut zip = Zip::open(path)?;
     let npy = Npy::open(path, &mut zip, name)?;

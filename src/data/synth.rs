@@ -1,6 +1,7 @@
-//! Procedural locomotion in the reference's 267-number layout: a person who stands, walks, runs, turns and stops.
-//! Built in the world ([`world_clips`]): a path, footholds on it, a body over the feet. Features are then extracted from
-//! the world poses, so that velocities, root motion and orientations agree by construction.
+//! Procedural locomotion in the reference's 267-number layout: a person who stands, walks, runs,
+//! turns and stops. Built in the world ([`world_clips`]): a path, footholds on it, a body over the
+//! feet. Features are then extracted from the world poses, so that velocities, root motion and
+//! orientations agree by construction.
 mod body;
 mod curve;
 mod random;
@@ -28,8 +29,9 @@ pub const CLIP_FRAMES: usize = 300;
 /// Samples of a track before and after its clip, so that steps at the clip's ends are whole.
 const MARGIN: usize = 3 * RATE;
 
-/// World poses of clips that have `frames` frames in all, each clip preceded by one pose more from which the first
-/// frame's differences are taken. The same seed gives the same clips; clips do not continue each other.
+/// World poses of clips that have `frames` frames in all, each clip preceded by one pose more from
+/// which the first frame's differences are taken. The same seed gives the same clips; clips do not
+/// continue each other.
 pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> {
     world_clips_of(CLIP_FRAMES, frames, seed)
 }
@@ -49,8 +51,8 @@ fn world_clips_of(clip_frames: usize, frames: usize, seed: u64) -> impl Iterator
     })
 }
 
-/// `frames` frames of locomotion in clips of about 300 frames, 30 frames a second, features as in the reference's
-/// layout ([`FRAME_SIZE`] numbers, feet). The same seed gives the same set.
+/// `frames` frames of locomotion in clips of about 300 frames, 30 frames a second, features as in
+/// the reference's layout ([`FRAME_SIZE`] numbers, feet). The same seed gives the same set.
 pub fn locomotion(frames: usize, seed: u64) -> Dataset {
     locomotion_in_clips(frames, CLIP_FRAMES, seed)
 }

@@ -1,4 +1,5 @@
-//! Which frames are trained on: clips, the start frames a rollout may begin at, and the clips held out for validation.
+//! Which frames are trained on: clips, the start frames a rollout may begin at, and the clips held
+//! out for validation.
 use crate::{Error, Result};
 use std::ops::Range;
 use std::path::Path;
@@ -11,8 +12,8 @@ pub fn span(rollout: usize, condition_frames: usize, future_predictions: usize) 
     condition_frames + rollout + future_predictions - 1
 }
 
-/// The frames of each clip. Ends may be unsorted and repeated; those past the data are ignored, and the last frame
-/// ends a clip whether listed or not.
+/// The frames of each clip. Ends may be unsorted and repeated; those past the data are ignored, and
+/// the last frame ends a clip whether listed or not.
 pub fn clips(num_frames: usize, end_indices: &[usize]) -> Vec<Range<usize>> {
     let mut stops: Vec<usize> = end_indices.iter().filter(|&&end| end < num_frames).map(|end| end + 1).collect();
     stops.push(num_frames);
@@ -22,7 +23,8 @@ pub fn clips(num_frames: usize, end_indices: &[usize]) -> Vec<Range<usize>> {
     starts.zip(&stops).map(|(start, &stop)| start..stop).filter(|clip| !clip.is_empty()).collect()
 }
 
-/// Start frames (the oldest condition) whose whole window of `span` frames lies in one of the clips, clip by clip.
+/// Start frames (the oldest condition) whose whole window of `span` frames lies in one of the
+/// clips, clip by clip.
 pub fn starts(clips: &[Range<usize>], span: usize) -> Vec<u32> {
     clips.iter().flat_map(|clip| clip.start..(clip.end + 1).saturating_sub(span)).map(|start| start as u32).collect()
 }
@@ -38,8 +40,9 @@ pub fn selectable(
     starts(&clips(num_frames, end_indices), span(rollout, condition_frames, future_predictions))
 }
 
-/// [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`]; `path` names the data in
-/// it), as an epoch, which leaves its incomplete last mini-batch out, would then do nothing.
+/// [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`]; `path`
+/// names the data in it), as an epoch, which leaves its incomplete last mini-batch out, would then
+/// do nothing.
 pub fn training_starts(
     path: &Path,
     train: &[Range<usize>],
@@ -74,8 +77,8 @@ pub struct Split {
     pub train: Vec<Range<usize>>,
     /// Frames of each clip held out, ascending.
     pub validation: Vec<Range<usize>>,
-    /// Set when no whole clip was fit to be held out and the tail of one was cut off instead: the first held-out frame,
-    /// which follows the last training frame of that clip.
+    /// Set when no whole clip was fit to be held out and the tail of one was cut off instead: the
+    /// first held-out frame, which follows the last training frame of that clip.
     pub cut: Option<usize>,
 }
 
@@ -87,11 +90,12 @@ impl Split {
     }
 }
 
-/// Holds out about `fraction` of the frames, as whole clips of at least `min_clip_len` frames that lie spread over the
-/// set; the same for the same seed, and never everything. A clip is as likely to be held out as it is long, and only
-/// while that brings the number of held-out frames nearer to `fraction`. When every clip is too long for that, the tail
-/// of the longest is cut off, or, if that would take more than the shortest clip has, the shortest is held out.
-/// Nothing is when `fraction` is not above 0, or with a single clip of less than twice `min_clip_len` frames.
+/// Holds out about `fraction` of the frames, as whole clips of at least `min_clip_len` frames that
+/// lie spread over the set; the same for the same seed, and never everything. A clip is as likely
+/// to be held out as it is long, and only while that brings the number of held-out frames nearer to
+/// `fraction`. When every clip is too long for that, the tail of the longest is cut off, or, if
+/// that would take more than the shortest clip has, the shortest is held out. Nothing is when
+/// `fraction` is not above 0, or with a single clip of less than twice `min_clip_len` frames.
 pub fn split(clips: &[Range<usize>], fraction: f64, seed: u64, min_clip_len: usize) -> Split {
     let min_clip_len = min_clip_len.max(1);
     let mut split = Split { train: clips.to_vec(), validation: Vec::new(), cut: None };
@@ -103,7 +107,8 @@ pub fn split(clips: &[Range<usize>], fraction: f64, seed: u64, min_clip_len: usi
         return split;
     }
 
-    // Multiples of the golden ratio from a random start fall evenly over the frames, however many are taken.
+    // Multiples of the golden ratio from a random start fall evenly over the frames, however many
+    // are taken.
     const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_8;
     let mut held = 0.0;
     let mut at = splitmix64(seed) as f64 / u64::MAX as f64;

@@ -1,5 +1,6 @@
-//! Reads zip files nobody vouches for: every offset and length is checked against the file before it is used, every
-//! entry against its checksum, and an entry that claims to inflate absurdly is refused unread.
+//! Reads zip files nobody vouches for: every offset and length is checked against the file before
+//! it is used, every entry against its checksum, and an entry that claims to inflate absurdly is
+//! refused unread.
 use crate::{Error, Result, files};
 use flate2::{Crc, bufread::DeflateDecoder};
 use std::fs::File;
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// Deflate cannot do better than about 1032:1, and only on constants.
 const DEFLATE_LIMIT: u64 = 1032;
-/// Above [`PLAUSIBLE_SIZE`] bytes an entry may inflate to this many times its size; motion reaches 2:1.
+/// Above [`PLAUSIBLE_SIZE`] bytes an entry may inflate to this many times its size; motion reaches
+/// 2:1.
 const PLAUSIBLE_RATIO: u64 = 100;
 const PLAUSIBLE_SIZE: u64 = 64 << 20;
 
@@ -56,7 +58,8 @@ impl Zip {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
-    /// The inflated size of an entry, given by its position in [`Zip::names`], in bytes; and those bytes.
+    /// The inflated size of an entry, given by its position in [`Zip::names`], in bytes; and those
+    /// bytes.
     pub(super) fn read(&mut self, index: usize) -> Result<(u64, EntryReader<'_>)> {
         let Zip { path, file, entries, directory } = self;
         let entry = &entries[index];
@@ -139,7 +142,8 @@ fn read_directory(file: &mut BufReader<File>) -> Result<(Vec<Entry>, u64), Strin
         return Err("not an npz (zip) file".into());
     }
 
-    // The end record is 22 bytes and a comment of at most 65535; before it there may be a 20 byte zip64 locator.
+    // The end record is 22 bytes and a comment of at most 65535; before it there may be a 20 byte
+    // zip64 locator.
     const TRUNCATED: &str = "its zip directory is missing: the file is truncated or damaged";
     let length = file.seek(SeekFrom::End(0)).map_err(text)?;
     let tail_start = length.saturating_sub(20 + 22 + 65535);
@@ -198,7 +202,8 @@ fn parse_entry(directory: &mut impl Read) -> Option<Entry> {
         size: number(&fixed, 24, 4),
         header: number(&fixed, 42, 4),
     };
-    // Extra fields: a kind and a length of two bytes each. Kind 1 (zip64) lists the numbers that need eight bytes.
+    // Extra fields: a kind and a length of two bytes each. Kind 1 (zip64) lists the numbers that
+    // need eight bytes.
     while extra.len() >= 4 {
         let field = take(&mut extra, 4)?;
         let mut body = take(&mut extra, number(field, 2, 2))?;

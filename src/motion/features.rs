@@ -1,4 +1,5 @@
-//! World poses to feature vectors and back: root motion, joint positions, joint velocities, Y axes, Z axes.
+//! World poses to feature vectors and back: root motion, joint positions, joint velocities, Y axes,
+//! Z axes.
 use super::Skeleton;
 use super::pose::{Pose, Root, wrapped};
 use super::vector::{Vec3, about_y, add, apply, apply_inverse, axes_from_yz, sub};
@@ -42,7 +43,8 @@ pub fn vector(frame: &[f32], at: usize) -> Vec3 {
     [frame[at].into(), frame[at + 1].into(), frame[at + 2].into()]
 }
 
-/// How far a joint has moved from the frame before to this one, feet, as seen in the facing of the frame before.
+/// How far a joint has moved from the frame before to this one, feet, as seen in the facing of the
+/// frame before.
 pub fn displacement(before: &[f32], frame: &[f32], joint: usize) -> Vec3 {
     let position = slot(Part::Position, joint, (frame.len() - 3) / 12);
     let moved = [frame[0].into(), 0.0, frame[1].into()];
@@ -70,7 +72,8 @@ pub fn push(frames: &mut Vec<f32>, skeleton: &Skeleton, previous: &Pose, pose: &
     }
 }
 
-/// The pose of a frame in its own facing frame: x forward, z right, the root at the origin. Axes are made orthonormal.
+/// The pose of a frame in its own facing frame: x forward, z right, the root at the origin. Axes
+/// are made orthonormal.
 pub fn local_pose(frame: &[f32]) -> Pose {
     let joints = (frame.len() - 3) / 12;
     let read = |part, joint| vector(frame, slot(part, joint, joints));
@@ -93,8 +96,8 @@ pub fn world_pose(frame: &[f32], root: &Root) -> Pose {
     pose
 }
 
-/// Rounds to f32 on a grid of 2^-24: what is zero but for rounding becomes zero (its deviation is then exactly 0), and
-/// the last bit of a platform's sine is forgotten.
+/// Rounds to f32 on a grid of 2^-24: what is zero but for rounding becomes zero (its deviation is
+/// then exactly 0), and the last bit of a platform's sine is forgotten.
 fn round(value: f64) -> f32 {
     const GRID: f64 = (1u64 << 24) as f64;
     ((value * GRID).round() / GRID + 0.0) as f32

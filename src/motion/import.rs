@@ -1,4 +1,5 @@
-//! Files of motion to a set of clips: which joints, units and axes they are in is found or given, and said.
+//! Files of motion to a set of clips: which joints, units and axes they are in is found or given,
+//! and said.
 mod clip;
 mod report;
 
@@ -21,9 +22,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
-/// How far a clip's toes may come down above or below those of the other clips before it is moved, feet.
+/// How far a clip's toes may come down above or below those of the other clips before it is moved,
+/// feet.
 const FLOOR_TOLERANCE: f64 = 0.015 / METRES;
-/// Where the toes' joints of a set come down when y = 0 is its floor, feet; else the set is moved to [`TOE_HEIGHT`].
+/// Where the toes' joints of a set come down when y = 0 is its floor, feet; else the set is moved
+/// to [`TOE_HEIGHT`].
 const TOE_HEIGHTS: std::ops::Range<f64> = -0.01 / METRES..0.15 / METRES;
 /// Height of a toe's joint over the floor, feet.
 const TOE_HEIGHT: f64 = 0.03 / METRES;
@@ -37,8 +40,8 @@ const FORWARDS: f64 = 0.25;
 
 /// A frame time that is off a rate's by more than this, relative, was not just rounded.
 const SAME_TIME: f64 = 5e-4;
-/// Faster than any walk or run, m/s: the median and the 95 % quantile of the root's speed, and the 95 % quantile of the toes'.
-/// Runners go at 4 to 5, sprinters' toes at 10.
+/// Faster than any walk or run, m/s: the median and the 95 % quantile of the root's speed, and the
+/// 95 % quantile of the toes'. Runners go at 4 to 5, sprinters' toes at 10.
 const TOO_FAST: [f64; 3] = [5.5, 8.0, 12.0];
 
 /// What is asked for.
@@ -54,10 +57,11 @@ pub struct Options {
     pub units: Option<Scale>,
     /// The files' direction up; guessed from where the hips are above the toes.
     pub up: Option<Up>,
-    /// Frames left out at the start of each file; when not given, inserted poses and what rings beside them.
+    /// Frames left out at the start of each file; when not given, inserted poses and what rings
+    /// beside them.
     pub skip_first: Option<usize>,
-    /// Frames left out at the end of each file; when not given, inserted poses and what rings beside
-    /// them.
+    /// Frames left out at the end of each file; when not given, inserted poses and what rings
+    /// beside them.
     pub skip_last: Option<usize>,
     /// Frames a second of the files, whatever they say.
     pub source_fps: Option<f64>,
@@ -82,8 +86,8 @@ pub struct Imported {
     pub refused: Vec<Error>,
 }
 
-/// Reads the files that the paths stand for. Errors: a path that is not there, a folder without motion. A file that cannot
-/// be read is in [`Imported::refused`], and loses nothing but itself.
+/// Reads the files that the paths stand for. Errors: a path that is not there, a folder without
+/// motion. A file that cannot be read is in [`Imported::refused`], and loses nothing but itself.
 pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
     let (sources, repeated) = open::find(paths, options.skeleton.is_some())?;
     let mut refused = Vec::new();
@@ -212,8 +216,8 @@ impl Taken {
     }
 }
 
-/// Reads files side by side and adds them one after the other; each waits for its turn, so that no more than one clip a
-/// thread is held.
+/// Reads files side by side and adds them one after the other; each waits for its turn, so that no
+/// more than one clip a thread is held.
 fn read_in_order(sources: &[Source], options: &Options, conventions: &Conventions, taken: Taken) -> Taken {
     let next = AtomicUsize::new(0);
     let (turn, its_turn) = (Mutex::new((0, taken)), Condvar::new());

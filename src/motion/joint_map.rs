@@ -1,4 +1,5 @@
-//! Joint maps: which joints of a file are kept, in which order, under which names, and which of them are hips and toes.
+//! Joint maps: which joints of a file are kept, in which order, under which names, and which of
+//! them are hips and toes.
 use super::body::{Body, Measures, Roles};
 use super::source::Recording;
 use super::{Skeleton, names};

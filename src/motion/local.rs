@@ -1,5 +1,5 @@
-//! From joints in the world to what a skeleton's file holds: where the hips are, how each joint is turned on its parent,
-//! and where it hangs.
+//! From joints in the world to what a skeleton's file holds: where the hips are, how each joint is
+//! turned on its parent, and where it hangs.
 use super::Skeleton;
 use super::pose::Pose;
 use super::vector::{Axes, Vec3, add, apply, apply_inverse, cross, dot, length, rotated_about, scale, sub, unit};
@@ -7,10 +7,12 @@ use super::vector::{Axes, Vec3, add, apply, apply_inverse, cross, dot, length, r
 /// What is kept of poses whose joints do not hang together exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bones {
-    /// Places and axes as they are; a joint whose place on its parent moves keeps that motion. For data.
+    /// Places and axes as they are; a joint whose place on its parent moves keeps that motion. For
+    /// data.
     Given,
-    /// The skeleton's bones: a joint is turned as little as points its bone to where the next joint should be, and that is
-    /// where the joint then goes, as far as the bone's length allows. For poses that a network made.
+    /// The skeleton's bones: a joint is turned as little as points its bone to where the next joint
+    /// should be, and that is where the joint then goes, as far as the bone's length allows. For
+    /// poses that a network made.
     Skeleton,
 }
 
@@ -85,7 +87,8 @@ fn on_bones(skeleton: &Skeleton, pose: &Pose) -> Pose {
     Pose { positions, axes }
 }
 
-/// The smallest rotation that turns `from` to where `to` points, if both point anywhere and not against each other.
+/// The smallest rotation that turns `from` to where `to` points, if both point anywhere and not
+/// against each other.
 fn turn(from: Vec3, to: Vec3) -> Option<Axes> {
     if length(from) < SHORT || length(to) < SHORT {
         return None;
@@ -102,7 +105,8 @@ fn turn(from: Vec3, to: Vec3) -> Option<Axes> {
 pub struct Means {
     /// Joints without children.
     last: Vec<bool>,
-    /// Sums: places on the parent; of joints without children also those places in the joint's own axes, and their lengths.
+    /// Sums: places on the parent; of joints without children also those places in the joint's own
+    /// axes, and their lengths.
     offsets: Vec<Vec3>,
     along: Vec<Vec3>,
     bones: Vec<f64>,
@@ -135,8 +139,9 @@ impl Means {
         self.offsets.iter().map(|sum| sum.map(|x| x / self.poses as f64)).collect()
     }
 
-    /// Where the bones of joints without children end, in their own axes, feet (zero for all others): half the bone above,
-    /// continued the way it points on average. Files have such ends, features do not.
+    /// Where the bones of joints without children end, in their own axes, feet (zero for all
+    /// others): half the bone above, continued the way it points on average. Files have such ends,
+    /// features do not.
     pub fn tips(&self) -> Vec<Vec3> {
         let tip = |joint: usize| match length(self.along[joint]) > SHORT {
             true => scale(unit(self.along[joint]), 0.5 * (self.bones[joint] / self.poses as f64)),

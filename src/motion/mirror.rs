@@ -1,5 +1,6 @@
-//! Left-right mirrored motion: positions and velocities reflected, names swapped, and each joint's axes changed by a constant
-//! so that they stay right-handed and mean what they mean in the motion as it was.
+//! Left-right mirrored motion: positions and velocities reflected, names swapped, and each joint's
+//! axes changed by a constant so that they stay right-handed and mean what they mean in the motion
+//! as it was.
 use super::features::{Part, slot, vector};
 use super::rig::METRES;
 use super::vector::{Axes, Vec3, add, axes_from_yz, cross, dot, length, scale};
@@ -8,17 +9,19 @@ use super::{Skeleton, names};
 /// Mirrored mean axes further than this from the motion's own are said, rad.
 const DOUBTFUL: f64 = 0.6;
 
-/// Bones of a left and a right joint differ by up to this share, and [`UNLIKE`] feet, in real skeletons.
+/// Bones of a left and a right joint differ by up to this share, and [`UNLIKE`] feet, in real
+/// skeletons.
 const UNLIKE_SHARE: f64 = 0.1;
 /// See [`UNLIKE_SHARE`].
 const UNLIKE: f64 = 0.02 / METRES;
-/// The bone of a joint that is neither left nor right goes less to one side, in the mean, than this share of its length, or than
-/// [`ASIDE`] feet.
+/// The bone of a joint that is neither left nor right goes less to one side, in the mean, than this
+/// share of its length, or than [`ASIDE`] feet.
 const ASIDE_SHARE: f64 = 0.5;
 /// See [`ASIDE_SHARE`].
 const ASIDE: f64 = 0.05 / METRES;
 
-/// A change of axes: the new axis k is the old axis `self[k].0`, times `self[k].1`, which is 1 or -1.
+/// A change of axes: the new axis k is the old axis `self[k].0`, times `self[k].1`, which is 1 or
+/// -1.
 type Change = [(usize, f64); 3];
 
 /// How a skeleton's motion is mirrored.
@@ -35,12 +38,13 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Finds how motion of this skeleton, frames [N, F], is mirrored. Errors: joints that are not named as left and right, or a skeleton
-    /// that is not the same left and right by its names.
+    /// Finds how motion of this skeleton, frames [N, F], is mirrored. Errors: joints that are not
+    /// named as left and right, or a skeleton that is not the same left and right by its names.
     ///
-    /// Looks for each pair of joints for the change of axes under which the mirrored motion's mean axes and the bones lie nearest
-    /// to those of the motion itself. A reflection turns right-handed axes into left-handed ones: of the 48 signed
-    /// permutations the 24 improper ones are possible, and one joint's is the inverse of its counterpart's.
+    /// Looks for each pair of joints for the change of axes under which the mirrored motion's mean
+    /// axes and the bones lie nearest to those of the motion itself. A reflection turns
+    /// right-handed axes into left-handed ones: of the 48 signed permutations the 24 improper ones
+    /// are possible, and one joint's is the inverse of its counterpart's.
     pub fn find(skeleton: &Skeleton, frames: &[f32]) -> Result<Self, String> {
         let joints = skeleton.len();
         let pairs = skeleton.counterparts()?;
@@ -201,7 +205,8 @@ fn axes_of(frame: &[f32], joint: usize, joints: usize) -> Axes {
     [cross(y, z), y, z]
 }
 
-/// The mean of a joint's axes over all frames, in the facing frame: shorter than 1 the more the joint turns.
+/// The mean of a joint's axes over all frames, in the facing frame: shorter than 1 the more the
+/// joint turns.
 fn mean_axes(frames: &[f32], joint: usize, joints: usize) -> Axes {
     let mut sum = [[0.0; 3]; 3];
     for frame in frames.chunks_exact(super::features::frame_size(joints)) {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 /// Ways to write left and right within a name, the surest first.
 const WORDS: [[&str; 2]; 4] = [["Left", "Right"], ["left", "right"], ["LEFT", "RIGHT"], ["左", "右"]];
 const LETTERS: [[char; 2]; 2] = [['L', 'R'], ['l', 'r']];
-/// Words in the names of upper legs as [`folded`] writes them, the surest first. Lower legs have the
-/// shorter words, too.
+/// Words in the names of upper legs as [`folded`] writes them, the surest first. Lower legs have
+/// the shorter words, too.
 pub const UP_LEGS: [&str; 9] = ["upleg", "upperleg", "thigh", "femur", "hip", "大腿", "足", "腿", "leg"];
 /// Words in the names of toes.
 pub const TOES: [&str; 5] = ["toe", "ball", "つま先", "爪先", "趾"];

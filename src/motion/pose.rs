@@ -29,7 +29,8 @@ impl Root {
     pub fn of(skeleton: &Skeleton, pose: &Pose) -> Self {
         let [x, _, z] = pose.positions[skeleton.hips];
         let [left, right] = skeleton.up_legs.map(|joint| pose.positions[joint]);
-        // Forward is the line from right to left, turned right by a quarter: (-line.z, line.x) on the ground.
+        // Forward is the line from right to left, turned right by a quarter: (-line.z, line.x) on
+        // the ground.
         let line = sub(left, right);
         Root { x, z, facing: (-line[0]).atan2(-line[2]) }
     }

@@ -38,8 +38,8 @@ pub fn product([ax, ay, az, aw]: Quaternion, [bx, by, bz, bw]: Quaternion) -> Qu
     ]
 }
 
-/// From `a` (t = 0) to `b` (t = 1) on the shorter arc at constant speed (Shoemake, "Animating rotation with quaternion
-/// curves", 1985).
+/// From `a` (t = 0) to `b` (t = 1) on the shorter arc at constant speed (Shoemake, "Animating
+/// rotation with quaternion curves", 1985).
 pub fn slerp(a: Quaternion, b: Quaternion, t: f64) -> Quaternion {
     let cosine = dot(a, b);
     let (b, cosine) = if cosine < 0.0 { (b.map(|x| -x), -cosine) } else { (b, cosine) };

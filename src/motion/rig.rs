@@ -1,5 +1,5 @@
-//! What is kept about a character beside its frames, in the data file and in the checkpoint: the skeleton, and what the
-//! data say about floor, size and speed.
+//! What is kept about a character beside its frames, in the data file and in the checkpoint: the
+//! skeleton, and what the data say about floor, size and speed.
 use super::features::{Part, joints, slot, vector};
 use super::vector::{Vec3, add, apply_inverse, axes_from_yz, dot, scale, sub};
 use super::{Skeleton, reference};
@@ -28,9 +28,11 @@ pub struct Rig {
     pub skeleton: Skeleton,
     /// Frames a second.
     pub fps: f64,
-    /// Height of the left and the right toe when it is on the ground, feet: the 1 % quantile of its heights.
+    /// Height of the left and the right toe when it is on the ground, feet: the 1 % quantile of its
+    /// heights.
     pub toe_floors: [f64; 2],
-    /// Usual height of the hips, feet: the median. One body unit is this over the reference's 3.21 feet.
+    /// Usual height of the hips, feet: the median. One body unit is this over the reference's 3.21
+    /// feet.
     pub hip_height: f64,
     /// How fast the root moves when it does.
     pub speeds: Speeds,
@@ -40,7 +42,8 @@ pub struct Rig {
     pub terms: Vec<String>,
 }
 
-/// Quantiles of the root's speed, feet a frame, over the frames in which it is faster than 0.3 m/s; 0 when there is none.
+/// Quantiles of the root's speed, feet a frame, over the frames in which it is faster than 0.3 m/s;
+/// 0 when there is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Speeds {
     /// Median.
@@ -52,8 +55,8 @@ pub struct Speeds {
 }
 
 impl Rig {
-    /// A rig measured on frames of this skeleton's features; values that are not finite are passed over.
-    /// Panics when the frames are not of the skeleton's size.
+    /// A rig measured on frames of this skeleton's features; values that are not finite are passed
+    /// over. Panics when the frames are not of the skeleton's size.
     pub fn new(skeleton: Skeleton, fps: f64, frames: &[f32]) -> Self {
         let mut rig = Rig {
             skeleton,
@@ -118,8 +121,9 @@ impl Rig {
         METRES * (height - self.toe_floors[side]).abs() < CONTACT_HEIGHT
     }
 
-    /// How fast the left (0) or right (1) toe skates, m/s: its speed over the ground, if it is in contact, which is within
-    /// 3 cm of its floor and slower than 0.2 m/s. It is at `height`, feet, and moved by `moved` in a frame, feet.
+    /// How fast the left (0) or right (1) toe skates, m/s: its speed over the ground, if it is in
+    /// contact, which is within 3 cm of its floor and slower than 0.2 m/s. It is at `height`, feet,
+    /// and moved by `moved` in a frame, feet.
     pub fn skate(&self, side: usize, height: f64, moved: Vec3) -> Option<f64> {
         let [x, y, z] = scale(moved, METRES * self.fps);
         (self.low(side, height) && x.hypot(y).hypot(z) < CONTACT_SPEED).then_some(x.hypot(z))
@@ -140,7 +144,8 @@ impl Rig {
     }
 }
 
-/// The value that a share `q` of the finite values does not exceed (nearest rank); 0 when there is none.
+/// The value that a share `q` of the finite values does not exceed (nearest rank); 0 when there is
+/// none.
 pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
     values.retain(|x| x.is_finite());
     if values.is_empty() {
@@ -150,7 +155,8 @@ pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
     *values.select_nth_unstable_by(at, f64::total_cmp).1
 }
 
-/// Where the joints hang on their parents, in the parents' local axes: the mean over all frames that are finite.
+/// Where the joints hang on their parents, in the parents' local axes: the mean over all frames
+/// that are finite.
 pub fn offsets(parents: &[Option<usize>], frames: &[f32]) -> Vec<Vec3> {
     let offset = |joint: usize, parent: usize| {
         let mut sum = ([0.0; 3], 0.0);
@@ -162,7 +168,8 @@ pub fn offsets(parents: &[Option<usize>], frames: &[f32]) -> Vec<Vec3> {
     parents.iter().enumerate().map(|(joint, parent)| parent.map_or([0.0; 3], |parent| offset(joint, parent))).collect()
 }
 
-/// How far each joint is from where the skeleton has it, given its parent: the root of the mean square over the frames, feet.
+/// How far each joint is from where the skeleton has it, given its parent: the root of the mean
+/// square over the frames, feet.
 pub fn looseness(skeleton: &Skeleton, frames: &[f32]) -> Vec<f64> {
     let loose = |joint: usize, parent: usize| {
         let (mut sum, mut count) = (0.0, 0.0);

@@ -13,7 +13,8 @@ pub struct Skeleton {
     pub names: Vec<String>,
     /// Parent of each joint; the root of the tree has none.
     pub parents: Vec<Option<usize>>,
-    /// Place of each joint in its parent's local axes, feet. That of a joint without parent means nothing.
+    /// Place of each joint in its parent's local axes, feet. That of a joint without parent means
+    /// nothing.
     pub offsets: Vec<Vec3>,
     /// The joint that carries the body: its place on the ground is the root of the features.
     pub hips: usize,
@@ -53,8 +54,9 @@ impl Skeleton {
         order
     }
 
-    /// What makes this no skeleton, if anything: lengths that differ, an index past the end, a name that two joints have, a
-    /// left joint that is the right one, too, a circle of parents, several joints without parent, a hip joint with one.
+    /// What makes this no skeleton, if anything: lengths that differ, an index past the end, a name
+    /// that two joints have, a left joint that is the right one, too, a circle of parents, several
+    /// joints without parent, a hip joint with one.
     pub fn flaw(&self) -> Option<String> {
         let joints = self.len();
         if joints == 0 || self.parents.len() != joints || self.offsets.len() != joints {
@@ -89,7 +91,8 @@ impl Skeleton {
         far.map(|joint| format!("the offset of {} is {:?} feet", self.names[joint], self.offsets[joint]))
     }
 
-    /// Forward kinematics: the pose given the place of the hips and the axes of every joint in the world.
+    /// Forward kinematics: the pose given the place of the hips and the axes of every joint in the
+    /// world.
     pub fn pose(&self, hips: Vec3, axes: Vec<Axes>) -> Pose {
         let mut positions = vec![hips; self.len()];
         for joint in self.order() {

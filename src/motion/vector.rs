@@ -92,7 +92,8 @@ pub fn transposed(rotation: &Axes) -> Axes {
     std::array::from_fn(|i| rotation.map(|axis| axis[i]))
 }
 
-/// The frame whose Y and Z axes are near `y` and `z`: Z is kept, Y made perpendicular to it (Gram and Schmidt), X = Y x Z.
+/// The frame whose Y and Z axes are near `y` and `z`: Z is kept, Y made perpendicular to it (Gram
+/// and Schmidt), X = Y x Z.
 pub fn axes_from_yz(y: Vec3, z: Vec3) -> Axes {
     let z = unit(z);
     let y = unit(sub(y, scale(z, dot(y, z))));

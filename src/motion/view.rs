@@ -1,5 +1,5 @@
-//! What a person would see in a set's motion: how big the body is, how fast it goes and turns, how feet meet the floor,
-//! whether bones and velocities hold together, and where to look.
+//! What a person would see in a set's motion: how big the body is, how fast it goes and turns, how
+//! feet meet the floor, whether bones and velocities hold together, and where to look.
 mod doubts;
 
 use super::features::{Part, displacement, slot, vector};
@@ -16,14 +16,15 @@ const SPEEDS: [(f64, &str); 5] =
 const TURNS: [f64; 4] = [20.0, 60.0, 120.0, f64::INFINITY];
 /// Places listed.
 const LISTED: usize = 10;
-/// Suspicious: a toe this far below its floor, m; velocities this far from positions, m a frame; a joint this fast, m/s; a
-/// turn this fast, degrees a second.
+/// Suspicious: a toe this far below its floor, m; velocities this far from positions, m a frame; a
+/// joint this fast, m/s; a turn this fast, degrees a second.
 const BELOW: f64 = 0.05;
 const MISMATCH: f64 = 0.005;
 const FAST: f64 = 15.0;
 const SPIN: f64 = 720.0;
-/// The feet of a clip move when the toes' mean speed, as seen from the root, is above this, m/s. Its root never moves, and
-/// its facing never turns, when 95 % of the frames are slower than these, m/s and degrees a second.
+/// The feet of a clip move when the toes' mean speed, as seen from the root, is above this, m/s.
+/// Its root never moves, and its facing never turns, when 95 % of the frames are slower than these,
+/// m/s and degrees a second.
 const FEET_MOVE: f64 = 0.1;
 const STILL: f64 = 0.01;
 const STILL_FACING: f64 = 0.5;
@@ -45,7 +46,8 @@ pub struct View {
     pub stretched_bone: Worst,
     /// The joint whose place on its parent, in the parent's axes, varies most within clips.
     pub loose_joint: Worst,
-    /// Root of the mean square of the difference between velocities and the displacements of positions, m a frame.
+    /// Root of the mean square of the difference between velocities and the displacements of
+    /// positions, m a frame.
     pub velocity_error: f64,
     /// Frames with something suspicious.
     pub suspicious: usize,
@@ -65,7 +67,8 @@ pub struct Body {
     pub hip_width: f64,
     /// Way that it goes while it moves.
     pub way: f64,
-    /// Share of the way that is walked forwards, that walked backwards taken off; `None` when there is no way.
+    /// Share of the way that is walked forwards, that walked backwards taken off; `None` when there
+    /// is no way.
     pub forward: Option<f64>,
     /// Clips whose feet move while the root never does.
     pub still_roots: usize,
@@ -136,7 +139,8 @@ pub struct Moment {
 }
 
 impl View {
-    /// Looks at a set; `None` when its skeleton is not known. Frames with values that are not finite are passed over.
+    /// Looks at a set; `None` when its skeleton is not known. Frames with values that are not
+    /// finite are passed over.
     pub fn of(set: &Dataset) -> Option<Self> {
         let rig = set.rig.as_ref()?;
         let mut view = View {
@@ -268,7 +272,8 @@ fn loose_joint(set: &Dataset, rig: &Rig) -> Worst {
     worst(rig, rig.skeleton.parents.iter().enumerate().map(spread).collect())
 }
 
-/// How far what is measured on a frame is from its mean over the clip: the root of the mean square over all clips.
+/// How far what is measured on a frame is from its mean over the clip: the root of the mean square
+/// over all clips.
 fn within_clips(set: &Dataset, measure: impl Fn(&[f32]) -> Vec3) -> f64 {
     let (mut square, mut count) = (0.0, 0.0);
     for clip in set.clips() {
@@ -329,7 +334,8 @@ fn worst(rig: &Rig, off: Vec<f64>) -> Worst {
     Worst { joint: rig.skeleton.names[worst.0].clone(), off: METRES * worst.1 }
 }
 
-/// What may be odd about one frame: how many times as much as is not suspicious, and the words for it.
+/// What may be odd about one frame: how many times as much as is not suspicious, and the words for
+/// it.
 fn oddities(rig: &Rig, frame: &[f32]) -> Vec<(f64, String)> {
     let joints = rig.skeleton.len();
     let mut odd = Vec::new();
@@ -347,7 +353,8 @@ fn oddities(rig: &Rig, frame: &[f32]) -> Vec<(f64, String)> {
     odd
 }
 
-/// How far each joint's velocity is from the displacement of its positions, metres: both in the facing of the frame before.
+/// How far each joint's velocity is from the displacement of its positions, metres: both in the
+/// facing of the frame before.
 fn velocity_errors(rig: &Rig, before: &[f32], frame: &[f32]) -> Vec<f64> {
     let turn = about_y(frame[2].into());
     let error = |joint: usize| {

@@ -1,10 +1,12 @@
-//! A set's clips in the world: where the character stands and faces in each frame, and where its joints are.
+//! A set's clips in the world: where the character stands and faces in each frame, and where its
+//! joints are.
 use super::features::{self, Part, slot, vector, world_pose};
 use super::vector::{add, apply};
 use super::{Pose, Root};
 use crate::data::Dataset;
 
-/// The root in each frame of a clip, from the clip's own place on, or from the origin when that is not known.
+/// The root in each frame of a clip, from the clip's own place on, or from the origin when that is
+/// not known.
 pub fn roots(set: &Dataset, clip: usize) -> Vec<Root> {
     let mut root = set.clip_roots.get(clip).copied().unwrap_or_default();
     let frames = set.clips()[clip].clone();

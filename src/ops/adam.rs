@@ -93,7 +93,8 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Adam<T>) {
 pub mod cpu {
     use super::*;
 
-    /// m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
+    /// m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, param -= step_size m / (sqrt(v)
+    /// inv_sqrt_bias2 + eps)
     pub fn adam<T: Real>(v: View<'_, T>, team: &Team) {
         if slot::stands_still(v.losses) {
             return;

@@ -1,5 +1,5 @@
-//! What an action was worth: generalised advantage estimation (Schulman et al. 2016) over a rollout, and the advantages
-//! brought to mean 0 and standard deviation 1.
+//! What an action was worth: generalised advantage estimation (Schulman et al. 2016) over a
+//! rollout, and the advantages brought to mean 0 and standard deviation 1.
 use super::expect;
 use crate::Result;
 use crate::arena::Mat;
@@ -7,8 +7,8 @@ use crate::backend::team::Team;
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
-/// Columns of an outcome: reward, 0 where the episode ended, 0 where what comes next is not the step's doing (time was out, or
-/// something else is asked for).
+/// Columns of an outcome: reward, 0 where the episode ended, 0 where what comes next is not the
+/// step's doing (time was out, or something else is asked for).
 pub const OUTCOME: usize = 3;
 
 /// Added to the standard deviation.
@@ -91,8 +91,9 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Advantage<T>) -> Result<()> {
 pub mod cpu {
     use super::*;
 
-    /// From the last step back, r times reward_scale: A_t = b (r + gamma m V_{t+1} - V_t + gamma lambda m A_{t+1}), R_t = A_t + V_t; without
-    /// lambda R_t = b (r + gamma m R_{t+1}) + (1 - b) V_t, A_t = R_t - V_t
+    /// From the last step back, r times reward_scale: A_t = b (r + gamma m V_{t+1} - V_t + gamma
+    /// lambda m A_{t+1}), R_t = A_t + V_t; without lambda R_t = b (r + gamma m R_{t+1}) + (1 - b)
+    /// V_t, A_t = R_t - V_t
     pub fn estimate<T: Real>(v: View<'_, T>, _: &Team) {
         let [gamma, lambda, reward_scale] = [v.gamma, v.lambda, v.reward_scale].map(T::of);
         for p in 0..v.p {

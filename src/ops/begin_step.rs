@@ -1,5 +1,6 @@
-//! What changes from step to step: the host writes a schedule of [`StepState`]s, this operation makes the next one current.
-//! Once a loss was not finite the step that made it stays current, so that whatever runs afterwards is that step again.
+//! What changes from step to step: the host writes a schedule of [`StepState`]s, this operation
+//! makes the next one current. Once a loss was not finite the step that made it stays current, so
+//! that whatever runs afterwards is that step again.
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
 use crate::backend::team::Team;

@@ -1,8 +1,8 @@
-//! A layer on `[z | h]` whose weights are blended per sample from E experts, with the activation fused:
-//! y = act(sum_e g_e ([z | h] W_e + bias_e)), W stored [E, inputs, outputs].
+//! A layer on `[z | h]` whose weights are blended per sample from E experts, with the activation
+//! fused: y = act(sum_e g_e ([z | h] W_e + bias_e)), W stored [E, inputs, outputs].
 //!
-//! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the gate's gradient. Where there
-//! will be no gradient it is not kept.
+//! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the
+//! gate's gradient. Where there will be no gradient it is not kept.
 use super::activation::Activation;
 use super::linear::{cpu::pull_back, cpu::toward, target_of};
 use super::update::Update;
@@ -33,10 +33,11 @@ crate::kernel_args! {
     writes {
         /// [B, O] after the activation.
         y: T [b * o],
-        /// [B, E, O] output of each expert, without its bias; absent where there will be no gradient.
+        /// [B, E, O] output of each expert, without its bias; absent where there will be no
+        /// gradient.
         each: T [b * e * o],
-        /// [B, O], which `forward` writes if there is a target; before the activation, into which `backward_gate` turns it unless who
-        /// wrote it has.
+        /// [B, O], which `forward` writes if there is a target; before the activation, into which
+        /// `backward_gate` turns it unless who wrote it has.
         dy: T [b * o],
         /// [B, E, O] gate times dy.
         deach: T [b * e * o],
@@ -71,7 +72,8 @@ crate::kernel_args! {
     }
 }
 
-/// Experts that a tile on tensor cores has at a time, `BlendTile_bf16x3` in `kernels/blend_linear.cu`.
+/// Experts that a tile on tensor cores has at a time, `BlendTile_bf16x3` in
+/// `kernels/blend_linear.cu`.
 const PANELS: usize = 6;
 
 /// The layer.
@@ -114,7 +116,8 @@ impl<T: Real> BlendLinear<T> {
         Ok(BlendLinear { z, h, gate, w, bias, y, each, deach, act, target: Place::NONE })
     }
 
-    /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its gradient. Errors: shapes that do not fit.
+    /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its
+    /// gradient. Errors: shapes that do not fit.
     pub fn toward(self, target: Place<T>) -> Result<Self> {
         Ok(BlendLinear { target: target_of("blend_linear", self.y, target)?, ..self })
     }
@@ -206,7 +209,8 @@ impl<T: Real> Operation for BlendLinear<T> {
             to_gate,
             cpu::backward_gate::<T>,
         );
-        // Apart, as the layer before waits for one of them, and nobody for the other until all layers are done.
+        // Apart, as the layer before waits for one of them, and nobody for the other until all
+        // layers are done.
         for (grad, args) in [(self.h.grad, to_h), (self.z.grad, to_z)] {
             if !grad.is_none() {
                 plan.push_apart(
@@ -268,7 +272,8 @@ pub mod cpu {
         toward(v.target, v.y, v.dy, o, team);
     }
 
-    /// dy becomes the gradient before the activation; dgate_e = dy · (each_e + bias_e), deach_e = g_e dy
+    /// dy becomes the gradient before the activation; dgate_e = dy · (each_e + bias_e), deach_e =
+    /// g_e dy
     pub fn backward_gate<T: Real>(v: View<'_, T>, team: &Team) {
         let View { o, e, .. } = v;
         let act = Activation::of(v.act);

@@ -1,4 +1,5 @@
-//! Sizes worth testing and timing of every operation, with what it takes to run one: for `gradcheck`, tests and benches.
+//! Sizes worth testing and timing of every operation, with what it takes to run one: for
+//! `gradcheck`, tests and benches.
 mod control;
 
 use super::Operation;
@@ -38,7 +39,8 @@ pub struct Case<T> {
     pub op: &'static str,
     /// Its sizes, for people.
     pub sizes: String,
-    /// Whether these are the sizes of the published model: for benches, and checked at a few entries.
+    /// Whether these are the sizes of the published model: for benches, and checked at a few
+    /// entries.
     pub full: bool,
     /// Floating point operations of the products, forward and backward; 0 where there are none.
     pub flops: [f64; 2],
@@ -81,8 +83,9 @@ pub struct Built<T> {
     pub backward: Plan,
     /// What it reads.
     pub inputs: Vec<Input<T>>,
-    /// What it computes, with the gradient that backward reads. A quantiser passes the gradient of its code straight to
-    /// its input: there the value stands for the input, whose gradient that is.
+    /// What it computes, with the gradient that backward reads. A quantiser passes the gradient of
+    /// its code straight to its input: there the value stands for the input, whose gradient that
+    /// is.
     pub outputs: Vec<Var<T>>,
     /// The losses it writes, or absent. The loss that backward takes the gradient of is
     /// sum(outputs * their gradients) + recon + [`WEIGHT`] * regularizer.
@@ -154,8 +157,8 @@ fn constant<T>(name: &'static str, mat: Mat<T>) -> Input<T> {
     input(name, Var::constant(mat), 1.0)
 }
 
-/// A layer and the updates of its parameters, as a step of training has them. Adam has a step size of 0 and forgets the first moments of
-/// before, so that they become the gradients.
+/// A layer and the updates of its parameters, as a step of training has them. Adam has a step size
+/// of 0 and forgets the first moments of before, so that they become the gradients.
 pub struct Trained<'a, T> {
     layer: &'a dyn Operation,
     updates: Vec<(Update<T>, Mat<f64>)>,
@@ -193,7 +196,8 @@ impl<T: Real> Operation for Trained<'_, T> {
 pub struct Held<T>([Mat<T>; 3]);
 
 impl<T: Real> Held<T> {
-    /// Places for parameters of these rows and columns. The gradient of each is where its first moments are.
+    /// Places for parameters of these rows and columns. The gradient of each is where its first
+    /// moments are.
     pub fn new<const N: usize>(arena: &mut Arena, shapes: [(usize, usize); N]) -> (Self, [Var<T>; N]) {
         let all = shapes.iter().map(|(rows, cols)| rows * cols).sum();
         let held = [(); 3].map(|()| arena.mat(all, 1));
@@ -342,7 +346,8 @@ fn blend_linear<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize, act: 
     }
 }
 
-/// A layer of I inputs whose loss is the mean squared error to a target: dense, or blended with so many latent entries and experts.
+/// A layer of I inputs whose loss is the mean squared error to a target: dense, or blended with so
+/// many latent entries and experts.
 fn toward<T: Real>(b: usize, i: usize, o: usize, act: Activation, blended: Option<(usize, usize)>) -> Case<T> {
     let case = match blended {
         None => linear(b, i, 0, o, act, false),

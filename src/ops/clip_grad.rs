@@ -1,5 +1,5 @@
-//! The gradient's norm over all parameters, and the gradient scaled down where that is above a limit:
-//! g <- g min(1, limit / (norm + 1e-6)).
+//! The gradient's norm over all parameters, and the gradient scaled down where that is above a
+//! limit: g <- g min(1, limit / (norm + 1e-6)).
 use super::expect;
 use crate::Result;
 use crate::arena::Mat;

@@ -1,4 +1,5 @@
-//! Sums over an epoch's steps, in double precision: losses, and what diagnoses a latent or a gate that died.
+//! Sums over an epoch's steps, in double precision: losses, and what diagnoses a latent or a gate
+//! that died.
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::{Arena, Mat};
 use crate::backend::team::Team;
@@ -30,7 +31,8 @@ crate::kernel_args! {
         squares: f64 [chunks],
     }
     writes {
-        /// Scalars, then KL, mu, mu^2, sigma^2 of each latent dimension, then use of each expert or code.
+        /// Scalars, then KL, mu, mu^2, sigma^2 of each latent dimension, then use of each expert or
+        /// code.
         sums: f64 [SCALARS + PER_LATENT * l + e],
     }
     sizes {
@@ -66,7 +68,8 @@ impl<T: Real> EpochSums<T> {
         arena.mat(1, SCALARS + PER_LATENT * self.mu.cols() + self.experts)
     }
 
-    /// Appends the calls that add this step to the sums; the gradient's norm, which is there last, has one of its own.
+    /// Appends the calls that add this step to the sums; the gradient's norm, which is there last,
+    /// has one of its own.
     pub fn push(&self, plan: &mut Plan, sums: Mat<f64>) {
         let all = Args {
             losses: self.losses.into(),

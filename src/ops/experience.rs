@@ -1,5 +1,5 @@
-//! What characters met, kept for learning: each step is written into its row of a rollout (`store`), and a mini-batch is
-//! picked from all rows in a given order (`gather`).
+//! What characters met, kept for learning: each step is written into its row of a rollout
+//! (`store`), and a mini-batch is picked from all rows in a given order (`gather`).
 use super::ROWS;
 use super::advantage::OUTCOME;
 use super::begin_step::StepState;
@@ -158,7 +158,8 @@ pub mod gather {
         }
     }
 
-    /// Appends the call that fills a mini-batch. `returns` and `advantages` have one entry for each sample.
+    /// Appends the call that fills a mini-batch. `returns` and `advantages` have one entry for each
+    /// sample.
     pub fn push<T: Real>(
         plan: &mut Plan,
         (state, order): (Mat<StepState>, Mat<u32>),

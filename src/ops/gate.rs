@@ -1,6 +1,7 @@
-//! The gate of the mixture decoder: two ELU layers on [z | c] and a softmax over the experts. It is small, and row by row: one
-//! call forward and one backward, each sample one block's from end to end, instead of a call a layer. What the condition adds to the first
-//! layer, most of its work, waits for no latent: that is a product before.
+//! The gate of the mixture decoder: two ELU layers on [z | c] and a softmax over the experts. It is
+//! small, and row by row: one call forward and one backward, each sample one block's from end to
+//! end, instead of a call a layer. What the condition adds to the first layer, most of its work,
+//! waits for no latent: that is a product before.
 use super::activation::Activation::{Elu, None as Identity};
 use super::linear::{Linear, cpu::layer, cpu::pull_back};
 use super::update::Update;
@@ -19,7 +20,8 @@ crate::kernel_args! {
         z: T [b * l],
         /// [B, C] condition.
         c: T [b * cc],
-        /// [B, G] what the condition and the bias add to the first layer, in `forward`; absent without a condition.
+        /// [B, G] what the condition and the bias add to the first layer, in `forward`; absent
+        /// without a condition.
         h0: T [b * g],
         /// [G, L + C].
         w1: T [g * (l + cc)],
@@ -91,8 +93,8 @@ pub struct Gate<T> {
 }
 
 impl<T: Real> Gate<T> {
-    /// Weights and biases of three `layers`, and places for what they make: `hidden` twice, `logits`, and y, the gate. c needs no
-    /// gradient. Errors: shapes that do not fit.
+    /// Weights and biases of three `layers`, and places for what they make: `hidden` twice,
+    /// `logits`, and y, the gate. c needs no gradient. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         z: Var<T>,
@@ -116,8 +118,9 @@ impl<T: Real> Gate<T> {
         Ok(Gate { z, c, layers, h0, hidden, logits, y, dgate: y.grad, dense })
     }
 
-    /// The same where the gradient of y is not one matrix but the sum of parts, [P B, E], each of which another operation writes: so
-    /// they need not wait for one another. Errors: shapes that do not fit.
+    /// The same where the gradient of y is not one matrix but the sum of parts, [P B, E], each of
+    /// which another operation writes: so they need not wait for one another. Errors: shapes that
+    /// do not fit.
     pub fn with_parts(self, parts: Place<T>) -> Result<Self> {
         expect("gate", "columns of parts", parts.cols(), self.y.cols(), "one an expert")?;
         expect("gate", "rows of parts", parts.rows() % self.y.rows(), 0, "a multiple of the samples")?;
@@ -219,7 +222,8 @@ impl<T: Real> Operation for Gate<T> {
 pub mod cpu {
     use super::*;
 
-    /// h1 = elu(z W1zᵀ + h0), h0 = c W1cᵀ + bias1, h2 = elu(h1 W2ᵀ + bias2), gate = softmax(h2 W3ᵀ + bias3)
+    /// h1 = elu(z W1zᵀ + h0), h0 = c W1cᵀ + bias1, h2 = elu(h1 W2ᵀ + bias2), gate = softmax(h2 W3ᵀ
+    /// + bias3)
     pub fn forward<T: Real>(v: View<'_, T>, team: &Team) {
         let none: (&[T], usize) = (&[], 0);
         if v.h0.is_empty() {

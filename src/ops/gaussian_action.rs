@@ -1,5 +1,5 @@
-//! An action of a diagonal Gaussian policy: a = clip(mean + exp(logstd) noise, -1, 1), with its log-density, which is taken
-//! at the clipped value. Without noise the mean is the action.
+//! An action of a diagonal Gaussian policy: a = clip(mean + exp(logstd) noise, -1, 1), with its
+//! log-density, which is taken at the clipped value. Without noise the mean is the action.
 use super::{ROWS, expect};
 use crate::Result;
 use crate::arena::Mat;

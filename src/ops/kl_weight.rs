@@ -1,8 +1,9 @@
 //! The weight of the KL in the loss, step by step, and the total loss.
 //!
-//! Fixed; or from the running reconstruction error, as the calibrated Gaussian decoder of Rybkin, Daniilidis and Levine,
-//! "Simple and Effective VAE Training with Calibrated Decoders", ICML 2021: with residual variance v the weight of a mean
-//! KL against a mean squared error is 2 v L / (K F); or steered so that the KL comes out at a target.
+//! Fixed; or from the running reconstruction error, as the calibrated Gaussian decoder of Rybkin,
+//! Daniilidis and Levine, "Simple and Effective VAE Training with Calibrated Decoders", ICML 2021:
+//! with residual variance v the weight of a mean KL against a mean squared error is 2 v L / (K F);
+//! or steered so that the KL comes out at a target.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
@@ -31,11 +32,13 @@ pub enum Rule {
     },
 }
 
-/// Length of the controller's memory: \[0\] steps seen, \[1\] running reconstruction loss, \[2\] weight.
+/// Length of the controller's memory: \[0\] steps seen, \[1\] running reconstruction loss, \[2\]
+/// weight.
 pub const CONTROLLER: usize = 4;
 /// Share of the past in the running reconstruction loss: about a thousand steps are remembered.
 const MEMORY: f64 = 0.999;
-/// How fast the weight follows the KL: a KL of twice the target doubles the weight in about 350 steps.
+/// How fast the weight follows the KL: a KL of twice the target doubles the weight in about 350
+/// steps.
 const GAIN: f64 = 0.002;
 
 crate::kernel_args! {
@@ -48,7 +51,8 @@ crate::kernel_args! {
         losses: f64 [LOSSES],
         /// See [`CONTROLLER`].
         controller: f64 [CONTROLLER],
-        /// Copies of state and losses, for an update that may go on while the next step has begun; absent where nobody needs them.
+        /// Copies of state and losses, for an update that may go on while the next step has begun;
+        /// absent where nobody needs them.
         kept_state: StepState [1],
         /// See `kept_state`.
         kept_losses: f64 [LOSSES],
@@ -79,7 +83,8 @@ pub struct KlWeight {
     pub rule: Rule,
 }
 
-/// Appends the call that computes weight and total loss; it stands between all losses and the first gradient.
+/// Appends the call that computes weight and total loss; it stands between all losses and the first
+/// gradient.
 pub fn push<T: Real>(plan: &mut Plan, k: &KlWeight) {
     let (number, a, c) = match k.rule {
         Rule::Fixed(weight) => (0, weight, 0.0),

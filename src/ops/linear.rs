@@ -31,8 +31,8 @@ crate::kernel_args! {
     writes {
         /// [B, O] after the activation.
         y: T [b * o],
-        /// [B, O], which `forward` writes if there is a target; before the activation, into which `backward_act` turns it unless who
-        /// wrote it has.
+        /// [B, O], which `forward` writes if there is a target; before the activation, into which
+        /// `backward_act` turns it unless who wrote it has.
         dy: T [b * o],
         /// [B, X]; absent when nobody needs it. See [`Plan::pull_back`].
         dx: T [b * xc],
@@ -67,21 +67,23 @@ crate::kernel_args! {
     }
 }
 
-/// A block a tile of outputs, of 32 samples by 32 columns (`kernels/tile_fma.cuh`) or, on tensor cores, 16 by 8
-/// (`kernels/tile_tensor.cuh`), so that 64 samples by 256 columns are 128 blocks.
+/// A block a tile of outputs, of 32 samples by 32 columns (`kernels/tile_fma.cuh`) or, on tensor
+/// cores, 16 by 8 (`kernels/tile_tensor.cuh`), so that 64 samples by 256 columns are 128 blocks.
 fn tiles(rows: usize, cols: usize, depth: usize) -> Grids {
     let fp32 = Grid::items(rows.div_ceil(32) * cols.div_ceil(32), 256);
     let tensor = Product { rows, cols, depth, experts: 1, blended: false, tile: [16, 8], weights: 8, threads: 256 };
     Grids { fp32, tensor: Some(tensor) }
 }
 
-/// A block a tile of 32 by 32 weights of each expert, whose gradient sums over the samples: enough for any GPU.
+/// A block a tile of 32 by 32 weights of each expert, whose gradient sums over the samples: enough
+/// for any GPU.
 pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: usize, threads: u32) -> Grids {
     let tensor = Product { rows, cols, depth: samples, experts, blended: false, tile: [32, 32], weights: 0, threads };
     Grids { fp32: Grid { threads: 256, ..tensor.grid() }, tensor: Some(tensor) }
 }
 
-/// What a layer's y [B, O] is compared with; absent where y needs no gradient. Errors: shapes that do not fit.
+/// What a layer's y [B, O] is compared with; absent where y needs no gradient. Errors: shapes that
+/// do not fit.
 pub(super) fn target_of<T: Real>(op: &'static str, y: Var<T>, target: Place<T>) -> Result<Place<T>> {
     expect(op, "target columns", target.cols(), y.cols(), "one an output")?;
     expect(op, "target rows", target.rows(), y.rows(), "one a sample")?;
@@ -112,7 +114,8 @@ impl<T: Real> Linear<T> {
         Ok(Linear { x, h, w, bias, y, act, target: Place::NONE })
     }
 
-    /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its gradient. Errors: shapes that do not fit.
+    /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its
+    /// gradient. Errors: shapes that do not fit.
     pub fn toward(self, target: Place<T>) -> Result<Self> {
         Ok(Linear { target: target_of("linear", self.y, target)?, ..self })
     }
@@ -165,7 +168,8 @@ impl<T: Real> Linear<T> {
         );
     }
 
-    /// Appends the gradients of w and bias, from that of y before the activation, where they are kept.
+    /// Appends the gradients of w and bias, from that of y before the activation, where they are
+    /// kept.
     fn weight_gradients(&self, plan: &mut Plan) {
         if self.w.grad.is_none() {
             return;
@@ -250,7 +254,8 @@ impl<T: Real> Linear<T> {
         }
     }
 
-    /// Appends the gradients of the inputs, from that of y before the activation, with those from a twin if there is one.
+    /// Appends the gradients of the inputs, from that of y before the activation, with those from a
+    /// twin if there is one.
     fn input_gradients(&self, plan: &mut Plan, twin: Option<&Linear<T>>) {
         let (all, none) = (self.args(), Ptr::NONE);
         let [dy2, w2] = twin.map_or([none; 2], |twin| [twin.y.grad, twin.w.value].map(Ptr::from));
@@ -292,7 +297,8 @@ pub mod cpu {
         }
     }
 
-    /// y [B, O] = act(x Wxᵀ + h Whᵀ + bias), of x and h with their columns; an absent x adds nothing
+    /// y [B, O] = act(x Wxᵀ + h Whᵀ + bias), of x and h with their columns; an absent x adds
+    /// nothing
     pub(in crate::ops) fn layer<T: Real>(
         team: &Team,
         [(x, xc), (h, hc)]: [(&[T], usize); 2],

@@ -1,5 +1,5 @@
-//! Pairs of numbers as vectors of the plane: the direction stays, a length r becomes `gain` ln(1 + r). So a policy sees where a point
-//! lies that is near as well as one that is far.
+//! Pairs of numbers as vectors of the plane: the direction stays, a length r becomes `gain` ln(1 +
+//! r). So a policy sees where a point lies that is near as well as one that is far.
 use super::expect;
 use crate::Result;
 use crate::arena::Mat;
@@ -29,7 +29,8 @@ crate::kernel_args! {
     }
 }
 
-/// Appends the change of `x` in place, from column `first` on, by `gain`. Errors: shapes that do not fit.
+/// Appends the change of `x` in place, from column `first` on, by `gain`. Errors: shapes that do
+/// not fit.
 pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, first: usize, gain: f64) -> Result<()> {
     expect("log_length", "columns of pairs", (x.cols() - first) % 2, 0, "two a pair")?;
     let (b, d, first, scalar) = (size(x.rows()), size(x.cols()), size(first), Default::default());

@@ -1,4 +1,5 @@
-//! Random numbers of the current step: normal ones, uniform ones, and the draw of one specialist per sample.
+//! Random numbers of the current step: normal ones, uniform ones, and the draw of one specialist
+//! per sample.
 use super::begin_step::StepState;
 use crate::arena::Mat;
 use crate::backend::team::{Team, pieces};
@@ -31,7 +32,8 @@ pub mod normal {
         }
     }
 
-    /// Appends the call that fills `out` with the step's normal numbers for `purpose`, of standard deviation `scale`.
+    /// Appends the call that fills `out` with the step's normal numbers for `purpose`, of standard
+    /// deviation `scale`.
     pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, out: Mat<T>, purpose: Purpose, scale: f64) {
         let args = Args {
             state: state.into(),
@@ -128,7 +130,8 @@ pub mod pick {
         }
     }
 
-    /// Appends the call that draws one entry per row of `gate`, or takes the largest when there is no `state`.
+    /// Appends the call that draws one entry per row of `gate`, or takes the largest when there is
+    /// no `state`.
     pub fn push<T: Real>(plan: &mut Plan, state: Mat<StepState>, gate: Mat<T>, pick: Mat<u32>) {
         let args = Args {
             state: state.into(),
@@ -143,7 +146,8 @@ pub mod pick {
         plan.push("noise_pick", Grid::elements(gate.rows(), 64), &[Output::whole("pick")], args, cpu::<T>);
     }
 
-    /// The definition: the first entry at which the running sum of probabilities exceeds a uniform number.
+    /// The definition: the first entry at which the running sum of probabilities exceeds a uniform
+    /// number.
     pub fn cpu<T: Real>(v: View<'_, T>, _: &Team) {
         if v.largest == 1 {
             for (gate, pick) in v.gate.chunks_exact(v.e).zip(&mut *v.pick) {

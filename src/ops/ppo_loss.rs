@@ -1,6 +1,6 @@
-//! The clipped loss of proximal policy optimization (Schulman et al. 2017), with the error of the critic:
-//! -mean min(r A, clip(r, 1 - clip, 1 + clip) A) - entropy_weight entropy + mean_weight mean |policy's mean|^2 + WEIGHT mean (R - V)^2,
-//! r = exp(log pi(action) - old log-density).
+//! The clipped loss of proximal policy optimization (Schulman et al. 2017), with the error of the
+//! critic: -mean min(r A, clip(r, 1 - clip, 1 + clip) A) - entropy_weight entropy + mean_weight
+//! mean |policy's mean|^2 + WEIGHT mean (R - V)^2, r = exp(log pi(action) - old log-density).
 use super::gaussian_action::{deviations, log_prob};
 use super::{Operation, begin_step::StepState, expect};
 use crate::Result;
@@ -9,11 +9,12 @@ use crate::backend::team::Team;
 use crate::plan::{Grid, Output, Plan, size};
 use crate::real::Real;
 
-/// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the same to Adam, and the total
-/// is made from the same places.
+/// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the
+/// same to Adam, and the total is made from the same places.
 pub mod slot {
     use crate::ops::recon_loss::slot;
-    /// What the actor minimises: -mean min(r A, clip(r) A), less the weighted entropy, and the weighted squares.
+    /// What the actor minimises: -mean min(r A, clip(r) A), less the weighted entropy, and the
+    /// weighted squares.
     pub const POLICY: usize = slot::RECON;
     /// mean |policy's mean|^2.
     pub const SQUARE: usize = 1;
@@ -29,7 +30,8 @@ pub mod slot {
     pub const NONFINITE_STEP: usize = slot::NONFINITE_STEP;
     /// Share of samples whose ratio is clipped.
     pub const CLIPPED: usize = 7;
-    /// KL of the policy from the one that acted, nats: mean of r - 1 - ln r (Schulman, "Approximating KL divergence", 2020).
+    /// KL of the policy from the one that acted, nats: mean of r - 1 - ln r (Schulman,
+    /// "Approximating KL divergence", 2020).
     pub const KL: usize = 8;
 }
 use super::recon_loss::LOSSES;
@@ -215,9 +217,9 @@ pub mod cpu {
         }
     }
 
-    /// With g_b = -r_b A_b / B where the ratio is not held by its clip, else 0:
-    /// dmean = g (action - mean) / std^2 + 2 mean_weight mean / B, dlogstd = sum_b g ((action - mean)^2 / std^2 - 1) - entropy_weight,
-    /// dvalue = 2 WEIGHT (V - R) / B
+    /// With g_b = -r_b A_b / B where the ratio is not held by its clip, else 0: dmean = g (action -
+    /// mean) / std^2 + 2 mean_weight mean / B, dlogstd = sum_b g ((action - mean)^2 / std^2 - 1) -
+    /// entropy_weight, dvalue = 2 WEIGHT (V - R) / B
     pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
         v.dlogstd.fill(T::of(-v.entropy_weight));
         let std = deviations(v.logstd);

@@ -1,6 +1,6 @@
-//! Vector quantiser: the latent is the nearest code; the codebook follows the encoder by exponential moving averages
-//! (van den Oord et al., "Neural Discrete Representation Learning", 2017, appendix A.1), and the decoder's gradient passes straight to the
-//! encoder.
+//! Vector quantiser: the latent is the nearest code; the codebook follows the encoder by
+//! exponential moving averages (van den Oord et al., "Neural Discrete Representation Learning",
+//! 2017, appendix A.1), and the decoder's gradient passes straight to the encoder.
 use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
@@ -151,7 +151,8 @@ pub mod cpu {
     use super::*;
     use crate::ops::noise::pick::largest;
 
-    /// Nearest codes (the first one on a tie), losses\[KL\] = mean (code - v)^2, perplexity of the codes' use
+    /// Nearest codes (the first one on a tie), losses\[KL\] = mean (code - v)^2, perplexity of the
+    /// codes' use
     pub fn forward<T: Real>(q: View<'_, T>, _: &Team) {
         let View { l, n, .. } = q;
         q.count.fill(T::zero());
@@ -194,7 +195,8 @@ pub mod cpu {
         }
     }
 
-    /// The moving averages of cluster sizes and sums, and from them the codes; nothing once a loss was not finite
+    /// The moving averages of cluster sizes and sums, and from them the codes; nothing once a loss
+    /// was not finite
     pub fn update<T: Real>(q: View<'_, T>, _: &Team) {
         let View { l, n, .. } = q;
         if q.losses[slot::NONFINITE_STEP] != 0.0 {

@@ -1,5 +1,6 @@
-//! Reconstruction loss: the mean over samples, future frames and features of (prediction - truth)^2. Its gradient is written by the
-//! layer that makes the prediction: see `toward` of [`Linear`](super::linear::Linear::toward) and
+//! Reconstruction loss: the mean over samples, future frames and features of (prediction -
+//! truth)^2. Its gradient is written by the layer that makes the prediction: see `toward` of
+//! [`Linear`](super::linear::Linear::toward) and
 //! [`BlendLinear`](super::blend_linear::BlendLinear::toward).
 use super::{Operation, expect};
 use crate::Result;
@@ -23,8 +24,9 @@ pub mod slot {
     pub const WEIGHT: usize = 4;
     /// Reconstruction + weight * regularizer.
     pub const TOTAL: usize = 5;
-    /// First step whose total was not finite; 0 = none. From then on a step repeats that one and changes nothing that
-    /// lasts: parameters, codes, moments, the step's window and state stay as they are.
+    /// First step whose total was not finite; 0 = none. From then on a step repeats that one and
+    /// changes nothing that lasts: parameters, codes, moments, the step's window and state stay as
+    /// they are.
     pub const NONFINITE_STEP: usize = 6;
 
     /// Whether a loss was not finite; `losses` may be absent.

@@ -1,6 +1,7 @@
-//! Reconciles the two things a frame says of where a joint is: its place, and its velocity from the place before. A complementary
-//! filter: places follow the velocities from frame to frame, and the predicted places in the long run; where places of a joint
-//! vary less than velocities (a hip beside the root), they follow the predicted places all the more.
+//! Reconciles the two things a frame says of where a joint is: its place, and its velocity from the
+//! place before. A complementary filter: places follow the velocities from frame to frame, and the
+//! predicted places in the long run; where places of a joint vary less than velocities (a hip
+//! beside the root), they follow the predicted places all the more.
 use super::{ROWS, expect};
 use crate::Result;
 use crate::arena::Mat;
@@ -91,9 +92,10 @@ impl<T: Real> Reconcile<T> {
 pub mod cpu {
     use super::*;
 
-    /// y = x but for places: share place + (1 - share) (place before, seen from where the root now is, + velocity). Predicted
-    /// places and velocities are equally good in units of their `scale`, so their inverse variances say what share is best,
-    /// v^2 / (v^2 + p^2) with the scales v and p of velocity and place; it is at least `gain`.
+    /// y = x but for places: share place + (1 - share) (place before, seen from where the root now
+    /// is, + velocity). Predicted places and velocities are equally good in units of their `scale`,
+    /// so their inverse variances say what share is best, v^2 / (v^2 + p^2) with the scales v and p
+    /// of velocity and place; it is at least `gain`.
     pub fn reconcile<T: Real>(v: View<'_, T>, team: &Team) {
         let (f, window, joints) = (v.f, v.k * v.f, features::joints(v.f).expect("checked"));
         let (x, condition, scale, shift) = (v.x, v.condition, v.scale, v.shift);

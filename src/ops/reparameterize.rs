@@ -1,4 +1,5 @@
-//! The latent and its KL: z = mu + eps exp(logvar / 2), KL = -1/2 mean over B and L of (1 + logvar - mu^2 - exp logvar).
+//! The latent and its KL: z = mu + eps exp(logvar / 2), KL = -1/2 mean over B and L of (1 + logvar
+//! - mu^2 - exp logvar).
 use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
@@ -82,8 +83,9 @@ impl<T: Real> Reparameterize<T> {
         Ok(Reparameterize { mu, logvar, eps, z, parts: Mat::NONE, sigma, kl, losses, free_bits })
     }
 
-    /// The same where the gradient of z is the sum of that of `z` and of further parts, [P B, L], each of which another operation
-    /// writes: so they need not wait for one another. Errors: shapes that do not fit.
+    /// The same where the gradient of z is the sum of that of `z` and of further parts, [P B, L],
+    /// each of which another operation writes: so they need not wait for one another. Errors:
+    /// shapes that do not fit.
     pub fn with_parts(self, parts: Mat<T>) -> Result<Self> {
         expect("reparameterize", "columns of parts", parts.cols(), self.mu.cols(), "latent entries")?;
         expect("reparameterize", "rows of parts", parts.rows() % self.mu.rows(), 0, "a multiple of the samples")?;
@@ -177,8 +179,8 @@ pub mod cpu {
         }
     }
 
-    /// dmu = dz + weight mu / (B L), dlogvar = dz eps sigma / 2 + weight (sigma^2 - 1) / (2 B L); the terms of the KL are
-    /// absent where it is clamped or costs nothing
+    /// dmu = dz + weight mu / (B L), dlogvar = dz eps sigma / 2 + weight (sigma^2 - 1) / (2 B L);
+    /// the terms of the KL are absent where it is clamped or costs nothing
     pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
         let weight = v.losses[slot::WEIGHT] / (v.b * v.l) as f64;
         let sum: f64 = v.kl.iter().sum();

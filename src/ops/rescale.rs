@@ -1,4 +1,5 @@
-//! Each feature by its own scale and shift, y = scale x + shift: normalises poses and takes normalisation back.
+//! Each feature by its own scale and shift, y = scale x + shift: normalises poses and takes
+//! normalisation back.
 use super::{ROWS, expect};
 use crate::Result;
 use crate::arena::Mat;
@@ -27,7 +28,8 @@ crate::kernel_args! {
     }
 }
 
-/// Appends y = scale x + shift; rows of `x` and `y` may hold several frames. Errors: shapes that do not fit.
+/// Appends y = scale x + shift; rows of `x` and `y` may hold several frames. Errors: shapes that do
+/// not fit.
 pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, scale: Mat<T>, shift: Mat<T>, y: Mat<T>) -> Result<()> {
     let f = scale.len();
     expect("rescale", "shift", shift.len(), f, "one a feature")?;

@@ -1,5 +1,6 @@
-//! Loss of separate experts, one of which predicts: with m_be the mean squared error of expert e on sample b and g the
-//! gate, loss = -mean_b log sum_e g_be exp(-m_be / 2), as a log-sum-exp so that large errors do not underflow.
+//! Loss of separate experts, one of which predicts: with m_be the mean squared error of expert e on
+//! sample b and g the gate, loss = -mean_b log sum_e g_be exp(-m_be / 2), as a log-sum-exp so that
+//! large errors do not underflow.
 use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
@@ -118,7 +119,8 @@ impl<T: Real> Operation for SpecialistLoss<T> {
     }
 
     fn backward(&self, plan: &mut Plan) {
-        // The experts' predictions are parts of one tensor; each part's gradient has this one writer.
+        // The experts' predictions are parts of one tensor; each part's gradient has this one
+        // writer.
         assert_eq!(plan.accumulate(self.each.grad) + plan.accumulate(self.gate.grad), 0, "one reader");
         plan.push(
             "specialist_loss_backward",
@@ -152,11 +154,13 @@ pub mod cpu {
                 let y = &v.each[(expert * b + row) * x..][..x];
                 *ratio = T::of(-0.5 / x as f64) * vector::squared_distance(y, truth);
             }
-            // Only experts the gate gives weight to may set the scale, or all others could underflow.
+            // Only experts the gate gives weight to may set the scale, or all others could
+            // underflow.
             let logs = ratio.iter().zip(gate).map(|(&r, &g)| r + g.ln());
             let top = logs.clone().fold(T::neg_infinity(), T::max);
             let log_sum = top + logs.map(|l| (l - top).exp()).sum::<T>().ln();
-            // An expert without weight may be better than all others by any factor; its share, g times ratio, stays 0.
+            // An expert without weight may be better than all others by any factor; its share, g
+            // times ratio, stays 0.
             ratio.iter_mut().for_each(|r| *r = (*r - log_sum).exp().min(T::max_value()));
             sum -= log_sum.f64();
         }

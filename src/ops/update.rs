@@ -1,5 +1,6 @@
-//! The gradient of a layer's weights and Adam on it (Kingma and Ba, 2015), tile by tile: the gradient itself is kept nowhere. What
-//! the layer's own operation computes where gradients are kept, and [`adam`](super::adam) from there, is one call here.
+//! The gradient of a layer's weights and Adam on it (Kingma and Ba, 2015), tile by tile: the
+//! gradient itself is kept nowhere. What the layer's own operation computes where gradients are
+//! kept, and [`adam`](super::adam) from there, is one call here.
 use super::begin_step::StepState;
 use super::linear::{cpu::column_sums, weight_tiles};
 use super::recon_loss::{LOSSES, slot};
@@ -40,7 +41,8 @@ crate::kernel_args! {
         bias_v: T [if bias_of_left == 1 { r1 } else { e * c1 }],
         /// Gradients of the weights, for the CPU; kernels have those of a tile.
         gradient: T [e * (r1 + r2) * (c1 + c2)],
-        /// The sum of the squared gradient in parts: of kernels one of each tile and its share of the biases.
+        /// The sum of the squared gradient in parts: of kernels one of each tile and its share of
+        /// the biases.
         squares: f64 [e * (r1 + r2).div_ceil(TILE) * (c1 + c2).div_ceil(TILE)],
     }
     numbers {
@@ -74,8 +76,9 @@ crate::kernel_args! {
 /// Rows and columns of weights that a block of a kernel updates at a time.
 pub const TILE: usize = 32;
 
-/// What the gradients of a layer's parameters are products of, and the parameters: those of weights [E, R1 + R2, C1 + C2] are
-/// [left | left2]ᵀ [right | right2], those of biases the sum of the rows of one of them.
+/// What the gradients of a layer's parameters are products of, and the parameters: those of weights
+/// [E, R1 + R2, C1 + C2] are [left | left2]ᵀ [right | right2], those of biases the sum of the rows
+/// of one of them.
 #[allow(missing_docs)]
 pub struct Update<T> {
     /// [B, R1] and [B, R2], which may be absent.
@@ -101,8 +104,8 @@ pub struct Optimizer<T> {
     pub losses: Place<f64>,
     /// Decay of both moments, and what is added to the root of the second.
     pub adam: [f64; 3],
-    /// As many numbers as the largest weights: where the CPU has a layer's gradient between its two passes, so that it is in a near
-    /// cache.
+    /// As many numbers as the largest weights: where the CPU has a layer's gradient between its two
+    /// passes, so that it is in a near cache.
     pub gradient: Place<T>,
 }
 
@@ -165,7 +168,8 @@ impl<T: Real> Update<T> {
         };
         let written = ["w", "m", "v", "bias", "bias_m", "bias_v", "gradient"].map(Output::part);
         let written = [&written[..], &[Output::addends("squares")]].concat();
-        // As many threads as blocks of the engine `persistent` have, so that sums of squares have the same bits.
+        // As many threads as blocks of the engine `persistent` have, so that sums of squares have
+        // the same bits.
         let grids = weight_tiles(self.experts, rows, cols, self.left[0].rows(), 256);
         plan.push_apart("update", grids, &written, Args { gradient: Ptr::NONE, ..args }, args, cpu::update::<T>);
         plan.in_shares(&[("squares", 1)]);
@@ -177,8 +181,9 @@ impl<T: Real> Update<T> {
 pub mod cpu {
     use super::*;
 
-    /// g = [left | left2]ᵀ [right | right2] of each expert, and of the biases the sum of the rows; m = beta1 m + (1 - beta1) g,
-    /// v = beta2 v + (1 - beta2) g^2, w -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
+    /// g = [left | left2]ᵀ [right | right2] of each expert, and of the biases the sum of the rows;
+    /// m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, w -= step_size m / (sqrt(v)
+    /// inv_sqrt_bias2 + eps)
     pub fn update<T: Real>(v: View<'_, T>, team: &Team) {
         if slot::stands_still(v.losses) {
             return;

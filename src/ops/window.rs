@@ -1,6 +1,7 @@
-//! The next step's condition and truth: at the start of a rollout the frames before it, later the last condition shifted by one
-//! with the last prediction (student) or the last true frame (teacher) in front; no gradient flows through. Once a loss was
-//! not finite both stay as they are, and with them what the step that made it started from.
+//! The next step's condition and truth: at the start of a rollout the frames before it, later the
+//! last condition shifted by one with the last prediction (student) or the last true frame
+//! (teacher) in front; no gradient flows through. Once a loss was not finite both stay as they are,
+//! and with them what the step that made it started from.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
 use crate::arena::Mat;
@@ -62,7 +63,8 @@ pub struct Window<T> {
     pub truth: Mat<T>,
 }
 
-/// Appends the call that fills condition and truth of the schedule's next entry, which is to be made current afterwards.
+/// Appends the call that fills condition and truth of the schedule's next entry, which is to be
+/// made current afterwards.
 pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
     let f = w.data.cols();
     let args = Args {
@@ -97,7 +99,8 @@ pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
 pub mod cpu {
     use super::*;
 
-    /// condition and truth of the next step; beyond the data (walks that have no truth) stands its last frame
+    /// condition and truth of the next step; beyond the data (walks that have no truth) stands its
+    /// last frame
     pub fn window<T: Real>(v: View<'_, T>, _: &Team) {
         if slot::stands_still(v.losses) {
             return;

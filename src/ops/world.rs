@@ -1,9 +1,10 @@
-//! Characters in a world: a predicted frame moves each of P characters, a task rewards it, whoever is done starts anew, and
-//! what is seen next is written down. One argument struct; a task is one file: [`target`], [`joystick`], [`path`], [`walk`],
-//! [`maze`], each with a step, a reset and what it adds to the observation.
+//! Characters in a world: a predicted frame moves each of P characters, a task rewards it, whoever
+//! is done starts anew, and what is seen next is written down. One argument struct; a task is one
+//! file: [`target`], [`joystick`], [`path`], [`walk`], [`maze`], each with a step, a reset and what
+//! it adds to the observation.
 //!
-//! The ground is the plane (x, z) of the poses. Distances in the rules are in body units, `body` of the data's own length
-//! unit: 1 foot for the reference's skeleton. Speeds are a frame.
+//! The ground is the plane (x, z) of the poses. Distances in the rules are in body units, `body` of
+//! the data's own length unit: 1 foot for the reference's skeleton. Speeds are a frame.
 pub mod joystick;
 pub mod maze;
 pub mod path;
@@ -22,7 +23,8 @@ use std::f64::consts::TAU;
 
 /// Numbers a toe leaves behind: x, z, height; two toes, two frames, newest first.
 pub const FEET: usize = 12;
-/// A joint that is farther than this from the root, body units, belongs to no body: the decoder was driven where it knows no poses.
+/// A joint that is farther than this from the root, body units, belongs to no body: the decoder was
+/// driven where it knows no poses.
 pub const LOST: f64 = 10.0;
 /// Reward of a frame in which a character is lost; then it starts anew.
 pub const LOST_REWARD: f64 = -20.0;
@@ -31,7 +33,8 @@ pub const MAP: usize = 32;
 
 crate::kernel_args! {
     reads {
-        /// The current step; `rollout_step` is the first character's clock after it, from 1 to the horizon.
+        /// The current step; `rollout_step` is the first character's clock after it, from 1 to the
+        /// horizon.
         state: StepState [1],
         /// [P, K F] predicted frames, in the data's units.
         frames: T [p * k * f],
@@ -235,7 +238,8 @@ pub struct Sizes {
 }
 
 impl<T: Real> World<T> {
-    /// Lays out characters; `state` is the current step, `latent` [P, L] what it decodes. Errors: sizes that do not fit.
+    /// Lays out characters; `state` is the current step, `latent` [P, L] what it decodes. Errors:
+    /// sizes that do not fit.
     pub fn new(arena: &mut Arena, rules: Rules, sizes: Sizes, state: Mat<StepState>, latent: Mat<T>) -> Result<Self> {
         let Sizes { characters: p, frame_size: f, condition_frames: c, future_predictions: k, .. } = sizes;
         expect("world", "latents", latent.rows(), p, "one a character")?;
@@ -322,7 +326,8 @@ impl<T: Real> World<T> {
         }
     }
 
-    /// Appends the call that applies predicted frame `frame`, the last of its step when `last`, to characters and task.
+    /// Appends the call that applies predicted frame `frame`, the last of its step when `last`, to
+    /// characters and task.
     pub fn step(&self, plan: &mut Plan, frame: usize, last: bool) {
         let (kernel, body): (_, Body<T>) = match self.rules.task {
             Task::Target => ("target_step", target::cpu::step),
@@ -335,8 +340,8 @@ impl<T: Real> World<T> {
         self.push(plan, kernel, (frame, last), &moved, body);
     }
 
-    /// Appends the call that starts anew whoever is done: in place when its time goes on, also from a new pose when it is
-    /// out (and always in the maze).
+    /// Appends the call that starts anew whoever is done: in place when its time goes on, also from
+    /// a new pose when it is out (and always in the maze).
     pub fn reset(&self, plan: &mut Plan) {
         let (kernel, body): (_, Body<T>) = match self.rules.task {
             Task::Target => ("target_reset", target::cpu::reset),
@@ -361,7 +366,8 @@ impl<T: Real> World<T> {
         plan.push(kernel, grid, &[Output::whole("observation")], self.args(0, true), move |view, _| body(view));
     }
 
-    /// A call whose outputs are `written` and all tensors of the task that are there; a warp a character.
+    /// A call whose outputs are `written` and all tensors of the task that are there; a warp a
+    /// character.
     fn push(
         &self,
         plan: &mut Plan,
@@ -381,7 +387,8 @@ type Body<T> = fn(View<'_, T>);
 
 /// The number types' constants and functions that every task uses.
 impl<'a, T: Real> View<'a, T> {
-    /// A character's clock while the current frame is applied: it advances with the last frame of a step, up to the horizon.
+    /// A character's clock while the current frame is applied: it advances with the last frame of a
+    /// step, up to the horizon.
     fn time(&self, p: usize) -> usize {
         let ahead = self.staggered * p * self.horizon / self.p;
         (self.state[0].rollout_step as usize + self.horizon - 1 + ahead) % self.horizon + self.last
@@ -476,7 +483,8 @@ impl<'a, T: Real> View<'a, T> {
         self.literal == 0 && !frame[..3 + 3 * joints].iter().all(|x| x.abs() < most)
     }
 
-    /// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says who is done.
+    /// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and
+    /// says who is done.
     fn finish(&mut self, p: usize, reward: T, alone: bool, failed: bool) {
         let (out, frame) = (self.time(p) >= self.horizon, self.frame);
         let lost = self.lost(&self.frames[(p * self.k + frame) * self.f..][..self.f]);
@@ -494,8 +502,8 @@ impl<'a, T: Real> View<'a, T> {
         self.outcome[p * OUTCOME + 1] == T::zero()
     }
 
-    /// Puts a character at the origin, facing along x, with a new pose when `pose` or it was lost; four uniform numbers for
-    /// the rest, of which the first chose the pose.
+    /// Puts a character at the origin, facing along x, with a new pose when `pose` or it was lost;
+    /// four uniform numbers for the rest, of which the first chose the pose.
     fn restart(&mut self, p: usize, pose: bool) -> [T; 4] {
         let stream = Stream::new(self.state[0].seed, Purpose::Reset, self.state[0].step);
         let draws = stream.block(p as u32).map(unit);

@@ -1,4 +1,5 @@
-//! How far generated poses lie from real ones: Fréchet distance and coverage, in the principal components of the data.
+//! How far generated poses lie from real ones: Fréchet distance and coverage, in the principal
+//! components of the data.
 use nalgebra::{DMatrix, DVector};
 use serde::Serialize;
 
@@ -9,7 +10,8 @@ const NEIGHBOURS: usize = 5;
 /// Poses of each kind that coverage compares, at most.
 const COMPARED: usize = 2000;
 
-/// Generated poses against held-out ones, and training poses in their place: what a model that repeats them would score.
+/// Generated poses against held-out ones, and training poses in their place: what a model that
+/// repeats them would score.
 #[derive(Debug, Clone, Serialize)]
 pub struct Distance {
     /// Features that are looked at.
@@ -32,7 +34,8 @@ pub type Column = (usize, f64);
 /// Fewest rows of a kind that are compared.
 pub const LEAST: usize = 100;
 
-/// Compares rows of normalised features; `columns` are looked at. None with fewer than [`LEAST`] rows of a kind.
+/// Compares rows of normalised features; `columns` are looked at. None with fewer than [`LEAST`]
+/// rows of a kind.
 pub fn measure(columns: &[Column], training: &[&[f32]], held_out: &[&[f32]], generated: &[&[f32]]) -> Option<Distance> {
     if columns.is_empty() || training.len().min(held_out.len()).min(generated.len()) < LEAST {
         return None;
@@ -114,7 +117,8 @@ fn root(matrix: &DMatrix<f64>) -> DMatrix<f64> {
     &eigen.eigenvectors * DMatrix::from_diagonal(&roots) * eigen.eigenvectors.transpose()
 }
 
-/// Share of real rows that have a generated one nearer than their fifth nearest real neighbour (Naeem et al. 2020).
+/// Share of real rows that have a generated one nearer than their fifth nearest real neighbour
+/// (Naeem et al. 2020).
 fn coverage(real: &DMatrix<f64>, generated: &DMatrix<f64>) -> f64 {
     let points = |rows: &DMatrix<f64>| -> Vec<Vec<f64>> {
         let count = rows.nrows().min(COMPARED);

@@ -1,5 +1,5 @@
-//! How a character goes: speed and turns of its root, and whether its feet stay where they stand. The same for the data and
-//! for walks.
+//! How a character goes: speed and turns of its root, and whether its feet stay where they stand.
+//! The same for the data and for walks.
 use crate::motion::Rig;
 use crate::motion::Root;
 use crate::motion::features::{Part, slot};
@@ -51,8 +51,8 @@ pub struct FeetReport {
     pub contact: f64,
     /// Mean horizontal speed of toes in contact, cm/s: foot skate.
     pub skate: f64,
-    /// Mean horizontal speed of toes within 3 cm of their floor, whatever their speed, cm/s: also sees feet that slide too
-    /// fast to count as in contact.
+    /// Mean horizontal speed of toes within 3 cm of their floor, whatever their speed, cm/s: also
+    /// sees feet that slide too fast to count as in contact.
     pub low_toe_speed: f64,
 }
 
@@ -62,7 +62,8 @@ impl<'a> Gait<'a> {
         Gait { rig, fps, speeds: Vec::new(), turns: Vec::new(), feet: Feet::default() }
     }
 
-    /// One more frame of a character, in the units of the data; `value(i)` is feature i, of `frame_size`.
+    /// One more frame of a character, in the units of the data; `value(i)` is feature i, of
+    /// `frame_size`.
     pub fn see(&mut self, walker: &mut Walker, frame_size: usize, value: impl Fn(usize) -> f64) {
         let motion = [value(0), value(1), value(2)];
         self.speeds.push((METRES * self.fps * motion[0].hypot(motion[1])) as f32);

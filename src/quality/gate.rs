@@ -1,4 +1,5 @@
-//! Thresholds that a model must meet, and how thresholds of any kind are read and held against numbers.
+//! Thresholds that a model must meet, and how thresholds of any kind are read and held against
+//! numbers.
 use super::Report;
 use crate::config::layers;
 use crate::{Error, Result};
@@ -6,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Bounds; a key that is absent bounds nothing. The default asks for a model that is alive, stays among the data's poses and
-/// goes as they do.
+/// Bounds; a key that is absent bounds nothing. The default asks for a model that is alive, stays
+/// among the data's poses and goes as they do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {

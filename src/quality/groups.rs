@@ -1,4 +1,5 @@
-//! What the features of a frame are: root motion, places, velocities and axes of joints, as `docs/features.md` lays out.
+//! What the features of a frame are: root motion, places, velocities and axes of joints, as
+//! `docs/features.md` lays out.
 use crate::motion::features::{Part, joints, slot};
 use std::ops::Range;
 
@@ -18,7 +19,8 @@ pub fn groups(frame_size: usize) -> Vec<Group> {
     ]
 }
 
-/// The features that say how a body stands, and those that say how it moves. Without the layout: all, and none.
+/// The features that say how a body stands, and those that say how it moves. Without the layout:
+/// all, and none.
 pub fn poses_and_velocities(frame_size: usize) -> [Vec<usize>; 2] {
     let moves = |name: &str| matches!(name, "root" | "velocities");
     let of = |moving| -> Vec<usize> {

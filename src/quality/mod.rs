@@ -1,4 +1,5 @@
-//! Is a trained model any good? What `mvae-fast eval` measures; `docs/quality.md` defines every number.
+//! Is a trained model any good? What `mvae-fast eval` measures; `docs/quality.md` defines every
+//! number.
 pub mod distance;
 pub mod gait;
 pub mod gate;
@@ -85,7 +86,8 @@ pub struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Lays out model and data. Errors: a set that leaves nothing to train on or to start from, not enough memory.
+    /// Lays out model and data. Errors: a set that leaves nothing to train on or to start from, not
+    /// enough memory.
     pub fn new(trained: Trained, source: Source, backend: &'a dyn Backend) -> Result<Self> {
         let Source { set, name, own, mirrored } = source;
         let (config, model) = (&trained.config, trained.model());

@@ -1,5 +1,5 @@
-//! What the latent says: which dimensions are used, and whether codes of the data look like the prior that walks are drawn
-//! from; and how the experts share the work.
+//! What the latent says: which dimensions are used, and whether codes of the data look like the
+//! prior that walks are drawn from; and how the experts share the work.
 use super::Bench;
 use crate::Result;
 use crate::config::Variant;
@@ -10,7 +10,8 @@ use serde::Serialize;
 
 /// Training windows that are encoded, at most.
 const WINDOWS: usize = 8192;
-/// A latent dimension is active when the variance of its posterior mean over the data is above this.
+/// A latent dimension is active when the variance of its posterior mean over the data is above
+/// this.
 const ACTIVE_VARIANCE: f64 = 0.01;
 
 /// The latent over training windows, true conditions.
@@ -28,7 +29,8 @@ pub struct Posterior {
     pub aggregated: Option<Aggregated>,
     /// Mean gate weight of each expert (vq: share of each code; posevae: empty).
     pub expert_use: Vec<f64>,
-    /// exp of the entropy of the mean use: as many experts (codes), used evenly, would be used as much.
+    /// exp of the entropy of the mean use: as many experts (codes), used evenly, would be used as
+    /// much.
     pub experts_in_use: Option<f64>,
     /// exp of the mean entropy of the gate: experts that share one pose.
     pub experts_a_pose: Option<f64>,

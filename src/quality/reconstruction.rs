@@ -1,4 +1,5 @@
-//! How well held-out clips are rebuilt: latents from the encoder, each frame from the model's own last one.
+//! How well held-out clips are rebuilt: latents from the encoder, each frame from the model's own
+//! last one.
 use super::Bench;
 use super::groups::groups;
 use crate::Result;

@@ -1,5 +1,5 @@
-//! Walks with latents from the prior: whether they stay among the data's poses, go as fast, turn as much, stand as firmly
-//! and differ as much.
+//! Walks with latents from the prior: whether they stay among the data's poses, go as fast, turn as
+//! much, stand as firmly and differ as much.
 use super::distance::{self, Distance};
 use super::gait::{Gait, GaitReport, Walker};
 use super::groups::poses_and_velocities;
@@ -14,7 +14,8 @@ use crate::motion::rig::{DEFAULT_FPS, METRES};
 use crate::philox::{Purpose, Stream};
 use serde::Serialize;
 
-/// Frames at the start of a walk that speeds and poses leave out: it still remembers the true pose it came from.
+/// Frames at the start of a walk that speeds and poses leave out: it still remembers the true pose
+/// it came from.
 const SETTLING: usize = 30;
 /// Of the frames after that, every so many-th goes into distances of poses.
 pub(super) const THINNING: usize = 30;
@@ -31,12 +32,13 @@ pub struct Walks {
     pub walks: usize,
     /// Frames of each.
     pub frames: usize,
-    /// Share that never leaves the envelope: every feature of every frame finite, and beyond the data's smallest and
-    /// largest value by at most a quarter of their distance.
+    /// Share that never leaves the envelope: every feature of every frame finite, and beyond the
+    /// data's smallest and largest value by at most a quarter of their distance.
     pub inside: f64,
     /// Of those that leave it, the median frame in which they do.
     pub median_exit: Option<usize>,
-    /// Speed, turns and feet of the walks; none when the features are not laid out as poses of joints.
+    /// Speed, turns and feet of the walks; none when the features are not laid out as poses of
+    /// joints.
     pub gait: Option<GaitReport>,
     /// The same of the data.
     pub data_gait: Option<GaitReport>,
@@ -57,8 +59,8 @@ pub struct Diversity {
     pub starts: usize,
     /// Walks from each.
     pub walks: usize,
-    /// Root mean square difference of a normalised feature between two walks from one start, every 30 of 300 frames
-    /// (two unrelated poses of the data: `unrelated`).
+    /// Root mean square difference of a normalised feature between two walks from one start, every
+    /// 30 of 300 frames (two unrelated poses of the data: `unrelated`).
     pub features: f64,
     /// The same for random pairs of frames of the data.
     pub unrelated: f64,

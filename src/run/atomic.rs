@@ -12,8 +12,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |file| file.write_all(bytes))
 }
 
-/// Replaces the file at `path` by what `fill` writes: temporary file beside it, fsync, rename, fsync of the folder.
-/// After an error the old file is still there and the temporary one is not.
+/// Replaces the file at `path` by what `fill` writes: temporary file beside it, fsync, rename,
+/// fsync of the folder. After an error the old file is still there and the temporary one is not.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let written = (|| {
         let (unfinished, mut file) = Unfinished::file(path)?;

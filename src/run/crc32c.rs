@@ -1,4 +1,5 @@
-//! CRC-32C (Castagnoli, reflected polynomial 0x82f63b78): what TensorBoard's records and our checkpoints are checked by.
+//! CRC-32C (Castagnoli, reflected polynomial 0x82f63b78): what TensorBoard's records and our
+//! checkpoints are checked by.
 
 /// TABLES[0] advances the checksum by one byte, TABLES[k] by that byte and k zero bytes.
 const TABLES: [[u32; 256]; 8] = {
@@ -32,7 +33,8 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     extend(0, bytes)
 }
 
-/// The checksum of some bytes followed by `bytes`, given the checksum `crc` of the former (0 for none).
+/// The checksum of some bytes followed by `bytes`, given the checksum `crc` of the former (0 for
+/// none).
 pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = !crc;
     let (words, rest) = bytes.as_chunks::<8>();

@@ -1,4 +1,5 @@
-//! The run folder `runs/<name>/`: where each file lies, who may write to it, and what the run was started with.
+//! The run folder `runs/<name>/`: where each file lies, who may write to it, and what the run was
+//! started with.
 use super::atomic::{self, Unfinished};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
@@ -16,15 +17,16 @@ const MAX_ENV: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Held while this process may write to the run; the system lets go of it when the process ends, however it ends.
+    /// Held while this process may write to the run; the system lets go of it when the process
+    /// ends, however it ends.
     lock: Option<File>,
 }
 
 impl RunFolder {
-    /// Makes `root/name/` for a new run and locks it, with `config.toml` (its text given), `env.json` and what `fill`
-    /// writes inside. The folder appears under its name only when all of it is there; after an error nothing is left.
-    /// Without a name it is `<kind>-<date>-<time>` (UTC). A name that is taken, or is no plain folder name, is a
-    /// usage error.
+    /// Makes `root/name/` for a new run and locks it, with `config.toml` (its text given),
+    /// `env.json` and what `fill` writes inside. The folder appears under its name only when all of
+    /// it is there; after an error nothing is left. Without a name it is `<kind>-<date>-<time>`
+    /// (UTC). A name that is taken, or is no plain folder name, is a usage error.
     pub fn create(
         root: &Path,
         name: Option<&str>,
@@ -37,8 +39,8 @@ impl RunFolder {
         Ok(RunFolder { path, ..run })
     }
 
-    /// The same for runs side by side, each with a name, a configuration and an environment: `root/name/` with a run folder
-    /// of its name for each of them. Returns that folder, too.
+    /// The same for runs side by side, each with a name, a configuration and an environment:
+    /// `root/name/` with a run folder of its name for each of them. Returns that folder, too.
     pub fn create_all(
         root: &Path,
         name: Option<&str>,
@@ -82,8 +84,8 @@ impl RunFolder {
         members
     }
 
-    /// Opens a run to continue it and locks it. A run that another process is writing to, and a folder that is no run,
-    /// are errors.
+    /// Opens a run to continue it and locks it. A run that another process is writing to, and a
+    /// folder that is no run, are errors.
     pub fn resume(path: &Path) -> Result<Self> {
         let mut run = RunFolder::open(path)?;
         run.lock()?;
@@ -113,7 +115,8 @@ impl RunFolder {
         Ok(note)
     }
 
-    /// Opens a run to read it, also while another process writes to it. A folder that is no run is an error.
+    /// Opens a run to read it, also while another process writes to it. A folder that is no run is
+    /// an error.
     pub fn open(path: &Path) -> Result<Self> {
         let run = RunFolder { path: path.to_owned(), lock: None };
         if run.config().is_file() {
@@ -210,7 +213,8 @@ impl RunFolder {
     }
 }
 
-/// Makes `root/name/` of what `make` puts into a hidden folder, which then gets its name; after an error nothing is left.
+/// Makes `root/name/` of what `make` puts into a hidden folder, which then gets its name; after an
+/// error nothing is left.
 fn born<T>(root: &Path, name: Option<&str>, kind: &str, make: impl FnOnce(&Path) -> Result<T>) -> Result<(PathBuf, T)> {
     let wanted = name.map_or_else(|| default_name(kind, SystemTime::now()), str::to_owned);
     let plain = !wanted.starts_with(['.', '-']) && !wanted.contains(['/', '\\', '\0']);

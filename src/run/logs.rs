@@ -1,5 +1,6 @@
-//! Logs that only grow, by whole records: `metrics.jsonl`, `progress.csv`, TensorBoard events. A checkpoint keeps their
-//! lengths; a run that resumes cuts them back to these, so they read as if it had never been stopped.
+//! Logs that only grow, by whole records: `metrics.jsonl`, `progress.csv`, TensorBoard events. A
+//! checkpoint keeps their lengths; a run that resumes cuts them back to these, so they read as if
+//! it had never been stopped.
 use super::folder::RunFolder;
 use super::{atomic, tensorboard};
 use crate::data::counted;
@@ -50,7 +51,8 @@ impl<R: Record> Logs<R> {
         self.events.append(&tensorboard::epoch(record, wall_time()))
     }
 
-    /// Brings the logs safely to disk and returns the length of each in bytes: what a checkpoint written next keeps.
+    /// Brings the logs safely to disk and returns the length of each in bytes: what a checkpoint
+    /// written next keeps.
     pub fn sync(&self) -> Result<BTreeMap<String, u64>> {
         [&self.metrics, &self.progress, &self.events]
             .into_iter()

@@ -1,4 +1,5 @@
-//! `report.html`: a run in one self-contained page. Numbers and words are put in here, curves drawn by the page's script.
+//! `report.html`: a run in one self-contained page. Numbers and words are put in here, curves drawn
+//! by the page's script.
 use super::atomic;
 use super::folder::RunFolder;
 use super::player::{self, Motion};
@@ -11,7 +12,8 @@ const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 const CHARTS: &str = include_str!("report/charts.js");
 const SCRIPT: &str = include_str!("report/page.js");
-/// Errors above this (features have variance 1) are drawn as this, so that one rollout that explodes hides nothing else.
+/// Errors above this (features have variance 1) are drawn as this, so that one rollout that
+/// explodes hides nothing else.
 const EXPLODED: f64 = 10.0;
 
 /// Epochs that a heat map shows at most, the last among them.
@@ -38,7 +40,8 @@ pub trait Reported: Record {
     fn curves(records: &[Self]) -> serde_json::Value;
 }
 
-/// Writes the page of a run, whole. `configuration` holds what is worth reading first, as (name, value).
+/// Writes the page of a run, whole. `configuration` holds what is worth reading first, as (name,
+/// value).
 pub fn write<R: Reported>(
     folder: &RunFolder,
     configuration: &[(&str, String)],

@@ -1,5 +1,6 @@
-//! TensorBoard event files: records framed as TFRecord, each an `Event` protobuf encoded by hand.
-//! A record is one slice of bytes, so that a reader beside a running run never waits on more than a torn tail.
+//! TensorBoard event files: records framed as TFRecord, each an `Event` protobuf encoded by hand. A
+//! record is one slice of bytes, so that a reader beside a running run never waits on more than a
+//! torn tail.
 use super::crc32c::crc32c;
 use crate::record::Record;
 
@@ -14,9 +15,9 @@ pub fn file_version(wall_time: f64) -> Vec<u8> {
     frame(&event.0)
 }
 
-/// One record with everything an epoch shows, its step being the epoch. Its length depends on which numbers there are
-/// and not on their values or on `wall_time` (seconds since 1970), so a run cut back and continued meets a reader that
-/// was further on at a record's start.
+/// One record with everything an epoch shows, its step being the epoch. Its length depends on which
+/// numbers there are and not on their values or on `wall_time` (seconds since 1970), so a run cut
+/// back and continued meets a reader that was further on at a record's start.
 pub fn epoch(record: &impl Record, wall_time: f64) -> Vec<u8> {
     let mut summary = Message::default();
     record.scalars().iter().for_each(|(tag, value)| summary.message(1, scalar(tag, *value)));
@@ -30,7 +31,8 @@ pub fn epoch(record: &impl Record, wall_time: f64) -> Vec<u8> {
     frame(&event.0)
 }
 
-/// A TFRecord: length (u64), its masked checksum, `payload`, its masked checksum; all little endian.
+/// A TFRecord: length (u64), its masked checksum, `payload`, its masked checksum; all little
+/// endian.
 pub fn frame(payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u64).to_le_bytes();
     let mut record = Vec::with_capacity(payload.len() + 16);
@@ -55,7 +57,8 @@ pub fn whole(file: &[u8]) -> usize {
     end
 }
 
-/// TFRecord's checksum: a CRC-32C rotated and shifted, so that a file of such records can itself be checksummed.
+/// TFRecord's checksum: a CRC-32C rotated and shifted, so that a file of such records can itself be
+/// checksummed.
 pub fn masked(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -68,7 +71,8 @@ fn scalar(tag: &str, value: f64) -> Message {
     message
 }
 
-/// `Summary.Value` with a `HistogramProto` of equal buckets from the smallest to the largest finite value.
+/// `Summary.Value` with a `HistogramProto` of equal buckets from the smallest to the largest finite
+/// value.
 fn histogram(tag: &str, values: &[f64]) -> Message {
     let finite = || values.iter().copied().filter(|x| x.is_finite());
     let (min, max) = finite().fold((f64::MAX, f64::MIN), |(min, max), x| (min.min(x), max.max(x)));

@@ -20,7 +20,8 @@ use mvae_fast::step::adam_state;
 use std::collections::BTreeSet;
 use std::f64::consts::TAU;
 
-/// Acting, returns, advantages, and an update of all its mini-batches: actor and critic by one schedule, and each by its own.
+/// Acting, returns, advantages, and an update of all its mini-batches: actor and critic by one
+/// schedule, and each by its own.
 pub fn ppo<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     for own_critic_schedule in [false, true] {
@@ -436,7 +437,8 @@ impl Characters<'_> {
         write(memory, draws, &values);
     }
 
-    /// Puts characters that were reset after step t where the case has them, and compares what they see.
+    /// Puts characters that were reset after step t where the case has them, and compares what they
+    /// see.
     fn reset_in_maze<T: Real>(
         &self,
         memory: &mut Memory,

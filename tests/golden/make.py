@@ -19,7 +19,8 @@ ROLLOUT_TOLERANCE = dict(
 DECAY, SMOOTHING = 0.99, 1e-5
 
 
-# ------------------------------------------------------------------------------------------------------------ networks
+# ------------------------------------------------------------------------------------------------------------
+# networks
 def shapes(s):
     """State-dict name -> shape; buffers last."""
     x, c, latent, h = s["K"] * s["F"], s["C"] * s["F"], s["L"], s["H"]
@@ -147,7 +148,8 @@ class Trainer:
         return {f"{tag}.{n}": v.detach().numpy().copy() for n, v in self.p.items()}
 
 
-# --------------------------------------------------------------------------------------------------------------- cases
+# ---------------------------------------------------------------------------------------------------------------
+# cases
 def common(s, names, tolerance):
     meta = dict(variant=s["variant"], frame_size=s["F"], latent_size=s["L"], num_condition_frames=s["C"],
                 num_future_predictions=s["K"], batch=s["B"], hidden_size=s["H"], beta=s["beta"], adam=ADAM,

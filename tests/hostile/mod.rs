@@ -86,7 +86,8 @@ const WORDS: [&str; 32] = [
     "= ",
 ];
 
-/// Bytes that are much like these: some changed, cut, doubled or moved, words put in, numbers made huge; now and then none.
+/// Bytes that are much like these: some changed, cut, doubled or moved, words put in, numbers made
+/// huge; now and then none.
 pub fn mutated(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
     let (mut bytes, changes) = (bytes.to_vec(), random.below(16));
     for _ in 0..changes.div_ceil(4) {

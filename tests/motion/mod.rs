@@ -29,8 +29,8 @@ pub fn flags<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     others.flatten().chain(arguments).copied().collect()
 }
 
-/// Writes `clips` clips of `frames` frames each, waves of features that keep pace with each other; speed and size of a
-/// clip wander, so that there is something for a latent to say.
+/// Writes `clips` clips of `frames` frames each, waves of features that keep pace with each other;
+/// speed and size of a clip wander, so that there is something for a latent to say.
 pub fn write(path: &Path, clips: usize, frames: usize) -> PathBuf {
     let mut set = Dataset { frame_size: FEATURES, ..Dataset::default() };
     for clip in 0..clips {

@@ -1,5 +1,6 @@
-// Kernels with one mistake each, and the same without it: the host backend has to find the first and pass the second.
-// Every one reverses x [n] inside blocks of `threads` or sums it; see tests/simt.rs.
+// Kernels with one mistake each, and the same without it: the host backend has to find the first
+// and pass the second. Every one reverses x [n] inside blocks of `threads` or sums it; see
+// tests/simt.rs.
 #pragma once
 #include "reduce.cuh"
 
@@ -34,8 +35,8 @@ KERNEL(planted_reverse, Planted, Row, 64)
 DEVICE void planted_no_block_barrier(Where at, const Planted& a, Row& row) { reverse(at, a, row, false); }
 KERNEL(planted_no_block_barrier, Planted, Row, 64)
 
-// y[i] = x[n - 1 - i] through y[0 .. n], by way of 2 y: every block reads what another wrote, before it said that it was there or,
-// by mistake, only afterwards.
+// y[i] = x[n - 1 - i] through y[0 .. n], by way of 2 y: every block reads what another wrote,
+// before it said that it was there or, by mistake, only afterwards.
 enum Barrier { NO_BARRIER, BARRIER, WRITTEN_TOO_LATE };
 DEVICE void through_the_grid(Where at, const Planted& a, Barrier barrier) {
   const u32 i = at.block * at.threads + at.thread;
@@ -110,7 +111,8 @@ DEVICE void planted_sum(Where at, const Planted& a, Row& row) {
 }
 KERNEL(planted_sum, Planted, Row, 64)
 
-// y = x of the next lane, then of the one after, through copies to one place: y[i] = x[i + 1] + 1000 x[i + 2].
+// y = x of the next lane, then of the one after, through copies to one place: y[i] = x[i + 1] +
+// 1000 x[i + 2].
 enum Missing { NOTHING, WAIT, SYNC, SECOND_SYNC };
 DEVICE void through_copies(Where at, const Planted& a, Row& row, Missing missing) {
   const u32 first = at.block * at.threads + at.thread / 32 * 32, lane = at.thread % 32;
@@ -144,7 +146,8 @@ DEVICE void planted_misaligned_copy(Where at, const Planted& a, Row& row) {
 }
 KERNEL(planted_misaligned_copy, Planted, Row, 64)
 
-// y = c0 + 2 c1 + 3 c2 + 5 c3 of the product of the 16 x 16 matrix 0, 1, .. and the 16 x 8 matrix 1, 2, .., modulo 64, plus x.
+// y = c0 + 2 c1 + 3 c2 + 5 c3 of the product of the 16 x 16 matrix 0, 1, .. and the 16 x 8 matrix
+// 1, 2, .., modulo 64, plus x.
 DEVICE void product_of_fragments(Where at, const Planted& a, u32 first, u32 second) {
   const u32 i = at.block * at.threads + at.thread, g = at.thread % 32 / 4, t = at.thread % 4;
   auto left = [](u32 row, u32 col) { return float((16 * row + col) % 64); };

@@ -120,7 +120,8 @@ pub fn small(variant: Variant) -> ModelConfig {
     }
 }
 
-/// Fails where steps in single precision leave those in double precision; `tolerance` is that of losses of order one.
+/// Fails where steps in single precision leave those in double precision; `tolerance` is that of
+/// losses of order one.
 pub fn follows_double_precision(tolerance: f64, single: impl Fn(Variant) -> Run<f32>) {
     for &variant in Variant::value_variants() {
         let (mut single, mut double) = (single(variant), Run::<f64>::new(variant, 1));
@@ -134,7 +135,8 @@ pub fn follows_double_precision(tolerance: f64, single: impl Fn(Variant) -> Run<
                 "{variant:?} step {step}: {got}, expected {want}"
             );
         }
-        // Adam divides by the gradient's own size, so entries whose gradient is all rounding may go either way: few do.
+        // Adam divides by the gradient's own size, so entries whose gradient is all rounding may go
+        // either way: few do.
         let (got, want) = (single.parameters(), double.parameters());
         let length = |of: &dyn Fn(usize) -> f64| (0..want.len()).map(|i| of(i).powi(2)).sum::<f64>().sqrt();
         let change = length(&|i| want[i] - start[i]);

@@ -1,12 +1,14 @@
 //! Plans that repeat, as CUDA graphs: made once, replayed.
 //!
-//! A call is a node that waits for those before it with which it conflicts ([`dependencies`]), and for no others: calls that have
-//! nothing to do with each other run side by side, the end of a step beside the start of the next.
+//! A call is a node that waits for those before it with which it conflicts ([`dependencies`]), and
+//! for no others: calls that have nothing to do with each other run side by side, the end of a step
+//! beside the start of the next.
 //!
-//! Nothing in a graph changes between replays, as all that changes from step to step lies in the arena (see
-//! [`crate::ops::begin_step::StepState`]). With [`Engine::Pdl`](super::Engine::Pdl) the graph is captured from launches one after
-//! another, each of which may start early (programmatic dependent launch): its blocks are set up while the launch before it still runs, and wait there until
-//! it has ended and its writes are seen (`START` in `kernels/simt.cuh`).
+//! Nothing in a graph changes between replays, as all that changes from step to step lies in the
+//! arena (see [`crate::ops::begin_step::StepState`]). With [`Engine::Pdl`](super::Engine::Pdl) the
+//! graph is captured from launches one after another, each of which may start early (programmatic
+//! dependent launch): its blocks are set up while the launch before it still runs, and wait there
+//! until it has ended and its writes are seen (`START` in `kernels/simt.cuh`).
 use super::{Cuda, Engine};
 use crate::Result;
 use crate::backend::dependencies::dependencies;
@@ -15,7 +17,8 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use std::ffi::c_void;
 
-/// Graphs that are kept: more than a training run has, which are a rollout and those of its evaluation.
+/// Graphs that are kept: more than a training run has, which are a rollout and those of its
+/// evaluation.
 pub(super) const MOST: usize = 8;
 
 /// What a graph was made from.
@@ -46,7 +49,8 @@ impl Drop for Graph {
 }
 
 impl Cuda {
-    /// Launches the graph of a plan that runs `times` times, which is made if it is not among `graphs`, the latest last.
+    /// Launches the graph of a plan that runs `times` times, which is made if it is not among
+    /// `graphs`, the latest last.
     pub(super) fn replay(&self, graphs: &mut Vec<Graph>, plan: &Plan, times: usize, arena: usize) -> Result<()> {
         let key = Key { plan: plan.id(), times, arena };
         let graph = match graphs.iter().position(|graph| graph.key == key) {
@@ -104,7 +108,8 @@ impl Cuda {
             };
             let before: Vec<sys::CUgraphNode> = waits.into_iter().map(|earlier| nodes[earlier]).collect();
             let mut added = std::ptr::null_mut();
-            // SAFETY: the kernel takes one struct of this layout, as in `Cuda::launch`, which is copied; nodes are those of this graph.
+            // SAFETY: the kernel takes one struct of this layout, as in `Cuda::launch`, which is
+            // copied; nodes are those of this graph.
             unsafe { sys::cuGraphAddKernelNode(&mut added, graph, before.as_ptr(), before.len(), &node) }
                 .result()
                 .map_err(|e| self.fault("making a graph", e))?;
@@ -116,11 +121,12 @@ impl Cuda {
     /// A graph of launches one after another. The caller destroys it.
     fn capture(&self, key: Key, plan: &Plan) -> Result<sys::CUgraph> {
         let fault = |e| self.fault("making a graph", e);
-        // The driver may load a kernel when it is first asked for, which it must not do during a capture.
+        // The driver may load a kernel when it is first asked for, which it must not do during a
+        // capture.
         plan.calls().iter().try_for_each(|call| self.function(call.variant(self.precision).0).map(drop))?;
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        // SAFETY: the stream lives, and nothing but launches is asked of it until the capture ends, which it does in
-        // any case; launches are those of `Backend::run`.
+        // SAFETY: the stream lives, and nothing but launches is asked of it until the capture ends,
+        // which it does in any case; launches are those of `Backend::run`.
         unsafe {
             result::stream::begin_capture(self.stream.0, mode).map_err(fault)?;
             let mut calls = (0..key.times).flat_map(|_| plan.calls());

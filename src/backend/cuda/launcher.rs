@@ -1,5 +1,6 @@
-//! Plans that repeat, as one launch of the kernel `run_plan` (`kernels/run_plan.cu`): a block on each multiprocessor, all of
-//! which run at the same time and wait for one another between the phases of a step.
+//! Plans that repeat, as one launch of the kernel `run_plan` (`kernels/run_plan.cu`): a block on
+//! each multiprocessor, all of which run at the same time and wait for one another between the
+//! phases of a step.
 use super::open::{self, Module};
 use super::timeline::{self, Asked};
 use super::{Block, Cuda};
@@ -128,7 +129,8 @@ impl Cuda {
         tables.push(table);
         let parameters = &mut [(&raw const args).cast_mut().cast::<c_void>()];
         let (blocks, threads) = ((launcher.blocks, 1, 1), (persistent::THREADS, 1, 1));
-        // SAFETY: the kernel takes one such struct; calls, count and arena outlive the launch, as they are freed in order.
+        // SAFETY: the kernel takes one such struct; calls, count and arena outlive the launch, as
+        // they are freed in order.
         unsafe {
             result::launch_cooperative_kernel(launcher.function, blocks, threads, kept, self.stream.0, parameters)
         }

@@ -221,7 +221,8 @@ pub fn devices() -> usize {
     result::device::get_count().map_or(0, |count| count.max(0) as usize)
 }
 
-/// Opens the device of this number and loads the kernels. Errors ([`Error::Device`]): see [`super::Cuda::new`].
+/// Opens the device of this number and loads the kernels. Errors ([`Error::Device`]): see
+/// [`super::Cuda::new`].
 pub fn open(number: usize, engine: Engine) -> Result<Opened> {
     let refused = |what: String| Error::Device(format!("cuda:{number}: {what}"));
     if !BUILT {

@@ -5,13 +5,15 @@ use crate::real::Real;
 use pulp::{Arch, Simd, WithSimd};
 use std::mem::MaybeUninit;
 
-/// Bytes of a packed panel of the right factor; with eight rows of the left one it fits a first-level cache of 48 KB.
+/// Bytes of a packed panel of the right factor; with eight rows of the left one it fits a
+/// first-level cache of 48 KB.
 const PANEL_BYTES: usize = 36 * 1024;
-/// Longest piece of a term that is packed or scaled: a panel holds as much of two registers of 64 bytes. The same whatever rows a
-/// task has and however wide vectors are, as the pieces of a term that is scaled decide the bits.
+/// Longest piece of a term that is packed or scaled: a panel holds as much of two registers of 64
+/// bytes. The same whatever rows a task has and however wide vectors are, as the pieces of a term
+/// that is scaled decide the bits.
 const PANEL_DEPTH: usize = PANEL_BYTES / 128;
-/// Above this many rows a panel is used often enough to be worth packing although it could be read in place, on a processor with
-/// so many registers.
+/// Above this many rows a panel is used often enough to be worth packing although it could be read
+/// in place, on a processor with so many registers.
 const fn unpacked_rows(registers: usize) -> usize {
     if registers >= 32 { 64 } else { 32 }
 }
@@ -33,7 +35,8 @@ pub struct Block<'b, 'o, 'a, T> {
     term: &'b dyn Fn(usize, usize) -> Term<'a, T>,
 }
 
-/// Numbers of which there are products. Their tasks are compiled here, and not wherever a product is asked for.
+/// Numbers of which there are products. Their tasks are compiled here, and not wherever a product
+/// is asked for.
 pub trait Multiply: Sized {
     /// Does the task with the widest vectors that this processor has.
     fn run(task: Block<'_, '_, '_, Self>);
@@ -52,7 +55,8 @@ impl Multiply for f64 {
 }
 
 impl<'b, 'o, 'a, T> Block<'b, 'o, 'a, T> {
-    /// The task of output `i` that has so many rows from `first` on and so many columns from `col` on, of a sum of `terms` terms.
+    /// The task of output `i` that has so many rows from `first` on and so many columns from `col`
+    /// on, of a sum of `terms` terms.
     ///
     /// # Safety
     /// They are inside the output, and nobody else's while this lives.
@@ -76,8 +80,8 @@ impl<T: Real> Block<'_, '_, '_, T> {
         At { first: self.c.wrapping_add(col), row: self.out.stride, col: 1 }
     }
 
-    /// Where the panel lies that comes after the piece of `step` rows from row `k` of term `t` whose columns end before `col`;
-    /// none where there is nothing to ask for.
+    /// Where the panel lies that comes after the piece of `step` rows from row `k` of term `t`
+    /// whose columns end before `col`; none where there is nothing to ask for.
     #[inline(always)]
     fn next(&self, t: usize, [k, step]: [usize; 2], col: usize) -> Option<At<*const T>> {
         let b = |t: usize, k: usize, col: usize| (self.term)(self.i, t).b.at(k, self.col + col);
@@ -145,8 +149,8 @@ impl<T: Real> WithSimd for Block<'_, '_, '_, T> {
                     let (mut b, mut source) = (b.at(k, self.col + col), Source::InPlace);
                     if !in_place {
                         source = Source::Panel;
-                        // The first tile fills a panel of whole registers itself; the squares of a transposed one
-                        // only with registers to spare.
+                        // The first tile fills a panel of whole registers itself; the squares of a
+                        // transposed one only with registers to spare.
                         let mut ready = 0;
                         if cols == padded && self.rows >= 8 {
                             if b.col == 1 {
@@ -156,17 +160,18 @@ impl<T: Real> WithSimd for Block<'_, '_, '_, T> {
                             }
                         }
                         let rest = At { first: b.first.wrapping_add(ready * b.row), ..b };
-                        // SAFETY: `Mat::new` checked that these rows and columns lie in its slice; the panel holds
-                        // `depth * padded` numbers.
+                        // SAFETY: `Mat::new` checked that these rows and columns lie in its slice;
+                        // the panel holds `depth * padded` numbers.
                         unsafe { pack(simd, [depth - ready, cols, padded], rest, panel.add(ready * padded)) };
                         b = At { first: panel.cast_const(), row: padded, col: 1 };
                     }
                     let add = self.add || t > 0 || k > 0;
                     debug_assert!(add || scale.is_none(), "what is scaled is added");
                     let (shape, c) = ([self.rows, depth, cols], self.c_at(col));
-                    // SAFETY: `Mat::new` checked that the rows and columns of both factors and of the scale lie in their slices;
-                    // the panel holds `depth * padded` numbers, whose last rows are packed; the tile at `c` belongs to this task
-                    // alone, as `Block::new` was promised.
+                    // SAFETY: `Mat::new` checked that the rows and columns of both factors and of
+                    // the scale lie in their slices; the panel holds `depth * padded` numbers,
+                    // whose last rows are packed; the tile at `c` belongs to this task alone, as
+                    // `Block::new` was promised.
                     let rows = unsafe { Rows::new(shape, [a, b], source, scale, (c, add), next) };
                     simd.vectorize(rows);
                 }
@@ -182,7 +187,8 @@ impl<T: Real> WithSimd for Block<'_, '_, '_, T> {
 #[inline(always)]
 unsafe fn pack<S: Simd, T: Real>(simd: S, [depth, cols, padded]: [usize; 3], b: At<*const T>, panel: *mut T) {
     let width = T::width::<S>();
-    // Whole squares of a transposed matrix, four rows of the panel at a time; what is left goes number by number.
+    // Whole squares of a transposed matrix, four rows of the panel at a time; what is left goes
+    // number by number.
     let turned = if b.row == 1 && T::transposes::<S>() { [depth / 4 * 4, cols / width * width] } else { [0, 0] };
     // SAFETY: by the caller; the indices below stay within depth and cols.
     unsafe {
@@ -219,7 +225,8 @@ mod tests {
     /// Runs one task in every instruction set that this processor has.
     #[test]
     fn widths_of_vectors_change_no_bit() {
-        // Of 16 lanes part of the second register; two whole ones and part of a third, deeper than a scaled piece.
+        // Of 16 lanes part of the second register; two whole ones and part of a third, deeper than
+        // a scaled piece.
         widths_agree([29, 41, 31], 1.0);
         widths_agree([29, 301, 47], 2.0);
     }

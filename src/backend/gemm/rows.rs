@@ -5,12 +5,13 @@ use crate::real::Real;
 use pulp::{Simd, WithSimd};
 use std::hint::black_box;
 
-/// How many rows of the right factor, or numbers of each row where it is transposed, are asked for ahead: they come from
-/// a far cache when first read, and their stride is more than hardware follows across pages.
+/// How many rows of the right factor, or numbers of each row where it is transposed, are asked for
+/// ahead: they come from a far cache when first read, and their stride is more than hardware
+/// follows across pages.
 const ROWS_AHEAD: usize = 16;
 const NUMBERS_AHEAD: usize = 64;
-/// Rows of a packed panel that are multiplied in one turn of the loop with neighbours in the left factor: addresses that need no
-/// arithmetic.
+/// Rows of a packed panel that are multiplied in one turn of the loop with neighbours in the left
+/// factor: addresses that need no arithmetic.
 const AT_ONCE: usize = 4;
 /// Bytes of a line of a cache.
 const LINE: usize = 64;
@@ -24,13 +25,14 @@ pub(super) enum Source<T> {
     InPlace,
     /// In the factor, which the first tile packs row by row.
     Copy(At<*const T>),
-    /// In the factor, which the first tile packs square by square of the transpose, but for the last `depth % 4` rows.
+    /// In the factor, which the first tile packs square by square of the transpose, but for the
+    /// last `depth % 4` rows.
     Turn(At<*const T>),
 }
 
-/// `c (+)= a b` for all rows of a task and one panel `b` of one or two registers' width, which the first tile may pack. With a
-/// scale [rows, 1] the product's rows are multiplied by it, and added whatever `add` says. The rows of the `next` panel are asked
-/// for on the way.
+/// `c (+)= a b` for all rows of a task and one panel `b` of one or two registers' width, which the
+/// first tile may pack. With a scale [rows, 1] the product's rows are multiplied by it, and added
+/// whatever `add` says. The rows of the `next` panel are asked for on the way.
 pub(super) struct Rows<T> {
     /// rows, depth, cols
     shape: [usize; 3],
@@ -47,10 +49,12 @@ impl<T> Rows<T> {
     /// Rows of a product of this shape, [rows, depth, cols].
     ///
     /// # Safety
-    /// As long as this lives, `a` [rows, depth], `b` [depth, one or two whole registers], `c` [rows, cols] and the scale are
-    /// accessible, and `c` is nobody else's. Of a source that is packed, [depth, cols] is readable and `b` writable; it is whole
-    /// registers wide, and there are at least 8 rows; of one that is turned, on a processor with 32 registers, the last `depth % 4`
-    /// rows are in `b`. Rows of `b` follow one another without gaps unless it is read in place.
+    /// As long as this lives, `a` [rows, depth], `b` [depth, one or two whole registers], `c`
+    /// [rows, cols] and the scale are accessible, and `c` is nobody else's. Of a source that is
+    /// packed, [depth, cols] is readable and `b` writable; it is whole registers wide, and there
+    /// are at least 8 rows; of one that is turned, on a processor with 32 registers, the last
+    /// `depth % 4` rows are in `b`. Rows of `b` follow one another without gaps unless it is read
+    /// in place.
     pub unsafe fn new(
         shape: [usize; 3],
         [a, b]: [At<*const T>; 2],
@@ -75,7 +79,8 @@ impl<T: Real> WithSimd for Rows<T> {
         macro_rules! tile {
             ($height:literal, $how:ident, $from:expr) => {
                 if let Some(next) = next {
-                    // A share of them beside each tile: all at once they would wait for one another.
+                    // A share of them beside each tile: all at once they would wait for one
+                    // another.
                     let share = depth * (row + $height) / rows;
                     for k in asked..share {
                         let row = next.first.wrapping_add(k * next.row);
@@ -155,7 +160,8 @@ pub(super) unsafe fn turn<S: Simd, T: Real>(simd: S, from: *const T, row: usize)
     for (i, row_of_groups) in rows.iter_mut().enumerate() {
         let groups = std::ptr::from_mut(row_of_groups).cast::<[T; 4]>();
         for group in 0..T::width::<S>() / 4 {
-            // SAFETY: the numbers are readable by the caller; a register is whole groups of four numbers.
+            // SAFETY: the numbers are readable by the caller; a register is whole groups of four
+            // numbers.
             unsafe {
                 let four = from.add((4 * group + i) * row).cast::<[T; 4]>().read_unaligned();
                 groups.add(group).write_unaligned(four);
@@ -183,8 +189,9 @@ const IN_PLACE: u8 = 1;
 const COPY: u8 = 2;
 const TURN: u8 = 3;
 
-/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the whole depth. One that packs its
-/// panel `b` reads from `source` what it leaves there; `SCALED`, it adds the sums, times `scale`, to what is there.
+/// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the
+/// whole depth. One that packs its panel `b` reads from `source` what it leaves there; `SCALED`, it
+/// adds the sums, times `scale`, to what is there.
 ///
 /// # Safety
 /// As for [`Rows::new`], with `HEIGHT` rows.
@@ -209,8 +216,8 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
             T::load_part(simd, std::slice::from_raw_parts(c, last))
         }
     };
-    // Multiples of the row stride that an address can hold. If the compiler saw them as such, it would make them a
-    // chain of additions as long as the multiplications beside it.
+    // Multiples of the row stride that an address can hold. If the compiler saw them as such, it
+    // would make them a chain of additions as long as the multiplications beside it.
     let [three, five, seven] = [3, 5, 7].map(|n| black_box(n * a.row));
     let a_rows = [0, a.row, 2 * a.row, three, 4 * a.row, five, 2 * three, seven];
     // SAFETY: by the caller.
@@ -257,7 +264,8 @@ unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const 
             rest = depth % 4;
         }
         debug_assert!(HOW != PACKED || depth == 0 || b.row == WIDTH * width, "a panel has no gaps");
-        // (Of other left factors the compiler would keep the addresses of all these numbers, in memory.)
+        // (Of other left factors the compiler would keep the addresses of all these numbers, in
+        // memory.)
         if HOW == PACKED && a.col == 1 {
             for _ in 0..rest / AT_ONCE {
                 for k in 0..AT_ONCE {

@@ -1,5 +1,6 @@
-//! What a step of one launch would take: **a model**, not a measurement, of numbers that others published for an H100
-//! (docs/benchmarks.md). It decides where parts run, and no number depends on that.
+//! What a step of one launch would take: **a model**, not a measurement, of numbers that others
+//! published for an H100 (docs/benchmarks.md). It decides where parts run, and no number depends on
+//! that.
 use super::{Part, WEIGHTS};
 use crate::plan::{Call, Precision};
 
@@ -26,12 +27,14 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// That of a part of this call, of whose shares so many, from 0 to 1, find here what stays from one repetition to the next.
+    /// That of a part of this call, of whose shares so many, from 0 to 1, find here what stays from
+    /// one repetition to the next.
     pub fn of(call: &Call, part: &Part, precision: Precision, stays: f64) -> Self {
         let tiles = super::tiles(call, part, precision);
         let kilobytes = |bytes: usize| bytes as f64 / 1024.0;
         let Some(product) = call.product() else {
-            // What is written is read, too; nothing else is large, but what is a share's own, and weights.
+            // What is written is read, too; nothing else is large, but what is a share's own, and
+            // weights.
             let touched = call.kernel_fields().zip(call.touched(part.shares.clone()));
             let bytes = touched.map(|(field, (bytes, writes))| match (writes, call.bytes_of_share(field)) {
                 (true, _) => 2 * bytes.len(),
@@ -85,7 +88,8 @@ impl Cost {
     }
 }
 
-/// From one step to the next, and of that what an average block has nothing to do: parts in their order, with their costs.
+/// From one step to the next, and of that what an average block has nothing to do: parts in their
+/// order, with their costs.
 pub fn step(parts: &[(&Part, Cost)], blocks: u32) -> [f64; 2] {
     let mut clocks = vec![0.0; blocks as usize];
     let latest = |clocks: &[f64]| clocks.iter().copied().fold(0.0, f64::max);

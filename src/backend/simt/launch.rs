@@ -1,4 +1,5 @@
-//! One launch on this machine: a coroutine a thread, which the kernel leaves where it waits, and who goes on when.
+//! One launch on this machine: a coroutine a thread, which the kernel leaves where it waits, and
+//! who goes on when.
 use super::{GUARD_BYTE, Guarded, Kernel};
 use crate::philox::{Purpose, Stream};
 use crate::plan::{Grid, Place};
@@ -12,8 +13,9 @@ use std::ptr;
 pub const WARP: usize = 32;
 /// Words that a lane can show the others.
 const LANE_WORDS: usize = 3;
-/// What a thread waits for besides its warp (0) and block (1): for nothing, being slow; for a count of blocks; and, in vain, when it
-/// used an address which is no multiple of what it has to be (in place of the line).
+/// What a thread waits for besides its warp (0) and block (1): for nothing, being slow; for a count
+/// of blocks; and, in vain, when it used an address which is no multiple of what it has to be (in
+/// place of the line).
 const DAWDLES: u32 = 2;
 const COUNT: u32 = 3;
 const MISALIGNED: u32 = 4;
@@ -186,8 +188,9 @@ struct Slot {
     limit: StackPointer,
 }
 
-// SAFETY: the slab outlives the coroutines. There is no guard page, thousands of which would exceed what the kernel maps:
-// kernels have no recursion, and a canary at the limit is checked after each launch.
+// SAFETY: the slab outlives the coroutines. There is no guard page, thousands of which would exceed
+// what the kernel maps: kernels have no recursion, and a canary at the limit is checked after each
+// launch.
 unsafe impl Stack for Slot {
     fn base(&self) -> StackPointer {
         self.base
@@ -252,7 +255,8 @@ enum State {
 }
 
 impl Launch {
-    /// Runs all blocks, one after another in any order, or all at once. Errors: what a thread did wrong.
+    /// Runs all blocks, one after another in any order, or all at once. Errors: what a thread did
+    /// wrong.
     pub fn run(&self, slab: &mut Slab, together: bool) -> std::result::Result<(), String> {
         let mut turn = 0;
         let mut shuffled = |n: usize| {
@@ -304,7 +308,8 @@ impl Launch {
                 let shared = shared[i / size].contents().as_mut_ptr() as usize;
                 Coroutine::with_stack(stack, move |yielder: &Yielder<(), Wait>, ()| {
                     running_thread(i, yielder);
-                    // SAFETY: the arguments are those of this kernel, and hold addresses of copies of its tensors.
+                    // SAFETY: the arguments are those of this kernel, and hold addresses of copies
+                    // of its tensors.
                     unsafe { run(args as *const u8, &at, shared as *mut u8) };
                 })
             })
@@ -377,7 +382,8 @@ impl Launch {
     }
 }
 
-/// Lets go on all groups of this many threads that wait for one another, for `what`, at one line; whether there are any.
+/// Lets go on all groups of this many threads that wait for one another, for `what`, at one line;
+/// whether there are any.
 fn release(states: &mut [State], group: usize, what: u32) -> bool {
     let mut moved = false;
     for group in states.chunks_mut(group) {

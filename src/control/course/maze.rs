@@ -51,8 +51,9 @@ struct File {
     walls: Vec<toml::Spanned<[f64; 4]>>,
 }
 
-/// Walls of a file whose lengths are in units of `unit` body units, moved so that the middle of all of them is the origin. Errors: a
-/// file that cannot be read, with the line and what was expected there.
+/// Walls of a file whose lengths are in units of `unit` body units, moved so that the middle of all
+/// of them is the origin. Errors: a file that cannot be read, with the line and what was expected
+/// there.
 pub fn from_file(path: &Path, unit: f64) -> Result<Vec<Wall>> {
     let mend = "give a TOML file with a drawing or walls (docs/controllers.md)";
     let text = read(path, mend)?;
@@ -112,7 +113,8 @@ fn centred(walls: Vec<Wall>, unit: f64) -> Result<Vec<Wall>, String> {
     Ok(walls.into_iter().map(|wall| wall.map(moved)).collect())
 }
 
-/// Walls of a drawing, a cell a unit: x along its lines, z down. Errors: the line of the drawing, from 0, and what is wrong there.
+/// Walls of a drawing, a cell a unit: x along its lines, z down. Errors: the line of the drawing,
+/// from 0, and what is wrong there.
 fn drawn(drawing: &str) -> Result<Vec<Wall>, (usize, String)> {
     let rows: Vec<Vec<char>> = drawing.lines().map(|line| line.trim_end().chars().collect()).collect();
     let wall = |x: usize, z: usize| rows.get(z).and_then(|row| row.get(x)) == Some(&'#');

@@ -19,8 +19,9 @@ const FARTHEST: f64 = 1e6;
 /// Name of the course in a checkpoint.
 const TENSOR: &str = "task.course";
 
-/// What a configuration names, for a character whose body unit is `body` feet: points of a path, one a step, or both ends of
-/// each wall; none for other tasks. Errors: a file that cannot be used, a pace that is not known.
+/// What a configuration names, for a character whose body unit is `body` feet: points of a path,
+/// one a step, or both ends of each wall; none for other tasks. Errors: a file that cannot be used,
+/// a pace that is not known.
 pub fn configured(c: &Config, rig: &Rig, body: f64) -> Result<Vec<[f64; 2]>> {
     let unit = c.units.metres() / METRES / body;
     match c.task {
@@ -48,7 +49,8 @@ pub fn arena(walls: &[[f64; 2]]) -> [f64; 2] {
     [0, 1].map(|axis| walls.iter().map(|end| end[axis].abs()).fold(0.0, f64::max))
 }
 
-/// The course as a checkpoint keeps it, so that a run goes on where it took place, whatever became of the file.
+/// The course as a checkpoint keeps it, so that a run goes on where it took place, whatever became
+/// of the file.
 pub fn tensor(course: &[[f64; 2]]) -> Tensor<'_> {
     Tensor::f64(TENSOR, &[course.len(), 2], course.as_flattened())
 }

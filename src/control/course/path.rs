@@ -68,13 +68,15 @@ fn eight(t: f64) -> [f64; 2] {
     [50.0 * t.sin(), 50.0 * t.sin() * t.cos()]
 }
 
-/// The reference's figure eight, twice round, in so many points, of which the first and the last coincide.
+/// The reference's figure eight, twice round, in so many points, of which the first and the last
+/// coincide.
 pub fn figure_eight(points: usize) -> Vec<[f64; 2]> {
     (0..points).map(|i| eight(2.0 * TAU * i as f64 / (points - 1).max(1) as f64)).collect()
 }
 
-/// The points of a file whose lengths are in units of `unit` body units, as a closed path: one whose last point is not its first is
-/// walked to its end and back. Errors: a file that cannot be read, with the line and what was expected there.
+/// The points of a file whose lengths are in units of `unit` body units, as a closed path: one
+/// whose last point is not its first is walked to its end and back. Errors: a file that cannot be
+/// read, with the line and what was expected there.
 pub fn from_file(path: &Path, unit: f64) -> Result<Vec<[f64; 2]>> {
     let mend = format!("give a CSV file of x,z points, or one of: {}", Shape::names());
     let text = read(path, &mend)?;
@@ -120,8 +122,8 @@ fn apart(a: [f64; 2], b: [f64; 2]) -> f64 {
     (b[0] - a[0]).hypot(b[1] - a[1])
 }
 
-/// Points at equal distances of about `pace` along a closed path, which may be given in any points. Errors: a pace so small that
-/// there would be too many.
+/// Points at equal distances of about `pace` along a closed path, which may be given in any points.
+/// Errors: a pace so small that there would be too many.
 pub fn paced(path: &[[f64; 2]], pace: f64) -> Result<Vec<[f64; 2]>> {
     let closed = || path.iter().zip(path.iter().cycle().skip(1));
     let lengths: Vec<f64> = closed().map(|(a, b)| apart(*a, *b)).collect();

@@ -1,5 +1,6 @@
-//! Bridges kept beside the data, so that a run that goes on, or the next one, need not search again. A file that is not there, damaged,
-//! or of other data is as good as none, and one that cannot be written is no error.
+//! Bridges kept beside the data, so that a run that goes on, or the next one, need not search
+//! again. A file that is not there, damaged, or of other data is as good as none, and one that
+//! cannot be written is no error.
 use super::search::Bridge;
 use crate::data::windows::splitmix64;
 use crate::files;

@@ -1,8 +1,11 @@
-//! The search for the frame that is most alike, among all of a set: exact, and near linear in the frames.
+//! The search for the frame that is most alike, among all of a set: exact, and near linear in the
+//! frames.
 //!
-//! Frames are points; a few directions in which they differ most give a lower bound of their distance. By these coordinates they lie
-//! in a tree of boxes, of which a search looks only into those that may hold a nearer frame than was found. Clips that are copies are
-//! searched from once, and equal frames are one point, so that copies and standing still cost no more than anything else.
+//! Frames are points; a few directions in which they differ most give a lower bound of their
+//! distance. By these coordinates they lie in a tree of boxes, of which a search looks only into
+//! those that may hold a nearer frame than was found. Clips that are copies are searched from once,
+//! and equal frames are one point, so that copies and standing still cost no more than anything
+//! else.
 use nalgebra::DMatrix;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,7 +13,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// Directions in which frames are compared first: those in which they differ most, the most telling first.
+/// Directions in which frames are compared first: those in which they differ most, the most telling
+/// first.
 const PROBED: usize = 32;
 /// Rounds of the search for them.
 const ROUNDS: usize = 4;
@@ -58,7 +62,8 @@ pub struct Field<'a> {
     pub motions: &'a [u64],
     /// A clip is left within so many frames before its last.
     pub leave: usize,
-    /// Frames between the one that is gone to and its clip's end, at least; and in the same motion from where it comes.
+    /// Frames between the one that is gone to and its clip's end, at least; and in the same motion
+    /// from where it comes.
     pub arrive: usize,
     /// Square distance below which frames are alike.
     pub alike: f32,
@@ -95,8 +100,9 @@ enum Below {
     Nodes([usize; 2]),
 }
 
-/// Points side by side, coordinate by coordinate, and the number of each; places that are left over are infinitely far away. Its frames
-/// lie one after another in [`Search::rows`], from the first on.
+/// Points side by side, coordinate by coordinate, and the number of each; places that are left over
+/// are infinitely far away. Its frames lie one after another in [`Search::rows`], from the first
+/// on.
 struct Leaf {
     points: [[f32; LEAF]; PROBED],
     numbers: [usize; LEAF],
@@ -121,8 +127,8 @@ struct Search<'a> {
 }
 
 impl Field<'_> {
-    /// The bridge of each clip: of all pairs of frames that it may go over the nearest, of equally near ones the first. `done` is told
-    /// now and then which share of the work is done.
+    /// The bridge of each clip: of all pairs of frames that it may go over the nearest, of equally
+    /// near ones the first. `done` is told now and then which share of the work is done.
     pub fn search(&self, threads: usize, mut done: impl FnMut(f64)) -> Vec<Option<Bridge>> {
         let threads = threads.max(1);
         let firsts = self.firsts();
@@ -202,7 +208,8 @@ impl<'a> Search<'a> {
                 });
             }
         });
-        // A coordinate is a sum of sums of products, each rounded, of numbers that are together no longer than the longest frame.
+        // A coordinate is a sum of sums of products, each rounded, of numbers that are together no
+        // longer than the longest frame.
         let squares = frames.map(|frame| frame.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>());
         let longest = squares.filter(|square| square.is_finite()).fold(0.0, f64::max).sqrt() as f32;
         let sums = (SUMMED + field.frame_size.div_ceil(SUMMED)) as f32;
@@ -275,8 +282,8 @@ impl<'a> Search<'a> {
         self.nodes.len() - 1
     }
 
-    /// The bridges of some clips. Their last frames go through the tree together, so that what one is compared with is in a near cache
-    /// for the next.
+    /// The bridges of some clips. Their last frames go through the tree together, so that what one
+    /// is compared with is in a near cache for the next.
     fn bridges(&self, clips: &[usize]) -> Vec<Option<Bridge>> {
         let mut best = vec![self.best(self.field.alike, None); clips.len()];
         let Some(root) = self.nodes.len().checked_sub(1) else { return vec![None; clips.len()] };
@@ -287,7 +294,8 @@ impl<'a> Search<'a> {
             let last = last.filter(|&from| self.points[from].iter().all(|x| x.is_finite()));
             all.extend(last.map(|from| Query { slot, own, from }));
         }
-        // First only where each frame itself would be, so that what is found there leaves less to look into.
+        // First only where each frame itself would be, so that what is found there leaves less to
+        // look into.
         for only in [true, false] {
             self.look(root, &all, only, &mut best);
         }
@@ -310,7 +318,8 @@ impl<'a> Search<'a> {
             }
             Below::Nodes(nodes) => nodes,
         };
-        // Those that are nearer to one box, and to the other; and how far those are from their farther box that have it in reach.
+        // Those that are nearer to one box, and to the other; and how far those are from their
+        // farther box that have it in reach.
         let (mut nearer, mut farther) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
         for query in queries {
             let squares = nodes.map(|node| self.nodes[node].square_distance(&self.points[query.from]));
@@ -352,7 +361,8 @@ impl<'a> Search<'a> {
         if square > best.square || square.is_nan() {
             return;
         }
-        // The order of the definition: by frame that is left, then by clip and frame that is gone to.
+        // The order of the definition: by frame that is left, then by clip and frame that is gone
+        // to.
         let earlier =
             |(clip, to): (usize, usize)| best.bridge.is_some_and(|b| (from, clip, to) < (b.from, b.clip, b.to));
         let places = self.places_of(kind);
@@ -398,9 +408,10 @@ impl Node {
     }
 }
 
-/// About the directions in which frames of F features, with a mean near 0, differ most: of unit length and at right angles, the most
-/// telling first, [F, PROBED]; zeros where there are fewer. (By orthogonal iteration: they need not be exact, as what they are used
-/// for holds for any such directions.)
+/// About the directions in which frames of F features, with a mean near 0, differ most: of unit
+/// length and at right angles, the most telling first, [F, PROBED]; zeros where there are fewer.
+/// (By orthogonal iteration: they need not be exact, as what they are used for holds for any such
+/// directions.)
 fn directions(frames: &[&[f32]], frame_size: usize) -> Vec<Point> {
     let count = PROBED.min(frames.len()).min(frame_size);
     let mut all = vec![[0.0; PROBED]; frame_size];
@@ -431,7 +442,8 @@ fn project(frame: &[f32], directions: &[Point]) -> Point {
     point.map(|x| x.clamp(-FARTHEST, FARTHEST))
 }
 
-/// The squared distance of two frames; where it is more than `most`, that or anything between the two.
+/// The squared distance of two frames; where it is more than `most`, that or anything between the
+/// two.
 pub fn square_distance(a: &[f32], b: &[f32], most: f32) -> f32 {
     // As many sums as there are in a register, so that the compiler takes one.
     let mut sums = [0f32; 4];
@@ -473,7 +485,8 @@ mod tests {
         (0..field.clips.len()).map(of).collect()
     }
 
-    /// Clips of `lengths` frames of `values` different numbers, of which many a one is a copy of another.
+    /// Clips of `lengths` frames of `values` different numbers, of which many a one is a copy of
+    /// another.
     fn drawn(seed: u64, lengths: &[usize], frame_size: usize, values: f64) -> (Vec<f32>, Vec<Range<usize>>, Vec<u64>) {
         let stream = Stream::new(seed, Purpose::Check, 0);
         let (mut frames, mut clips, mut motions): (Vec<f32>, Vec<Range<usize>>, Vec<u64>) = Default::default();

@@ -1,5 +1,6 @@
-//! The body over a track: feet from the plan of footholds, legs by two-bone inverse kinematics, pelvis, spine, head and
-//! arms from the gait's phase and speed, and slow independent drift of every joint.
+//! The body over a track: feet from the plan of footholds, legs by two-bone inverse kinematics,
+//! pelvis, spine, head and arms from the gait's phase and speed, and slow independent drift of
+//! every joint.
 use super::curve::{blur, curve, glide, sample, smooth_min, smoothstep};
 use super::random::Random;
 use super::skeleton::{LIMBS, NECK, REST_OFFSETS, SPINE, SPINE1, SPINE2, SPINE3, rest_axes};
@@ -29,14 +30,16 @@ const NEAR: f64 = 0.12;
 /// Share of the swing in which the foot gathers speed, and loses it again, by speed.
 const RAMP: [(f64, f64); 2] = [(1.5, 0.34), (2.8, 0.26)];
 
-/// Pitch of the foot by speed, rad: toes up at landing, heel up when leaving, heel up early in the swing.
+/// Pitch of the foot by speed, rad: toes up at landing, heel up when leaving, heel up early in the
+/// swing.
 const STRIKE: [(f64, f64); 5] = [(0.1, 0.0), (0.6, 0.18), (1.5, 0.30), (2.3, 0.12), (3.5, 0.05)];
 const PUSH: [(f64, f64); 4] = [(0.0, 0.25), (0.7, 0.55), (1.5, 0.85), (3.5, 0.95)];
 const KICK: [(f64, f64); 5] = [(0.0, 0.30), (0.7, 0.60), (1.5, 1.00), (2.5, 1.35), (3.6, 1.55)];
 /// Height of the ball in the swing by speed, feet.
 const SWING_HEIGHT: [(f64, f64); 5] = [(0.0, 0.14), (1.0, 0.13), (1.6, 0.18), (2.5, 0.50), (3.6, 0.75)];
 
-/// Deviation of each joint's drift about its own X (twist), Y and Z, rad. Legs follow the feet and have none.
+/// Deviation of each joint's drift about its own X (twist), Y and Z, rad. Legs follow the feet and
+/// have none.
 const DRIFT: [(usize, Vec3); 14] = [
     (HIPS, [0.030, 0.018, 0.025]),
     (SPINE, [0.008, 0.006, 0.006]),
@@ -152,7 +155,8 @@ impl<'a> Body<'a> {
             foot_roll: [smooth(4.0, 0.03), smooth(4.0, 0.03)],
             lowered: vec![0.0; len],
         };
-        // The largest shortage near by, averaged over no more than that neighbourhood, is smooth and nowhere too small.
+        // The largest shortage near by, averaged over no more than that neighbourhood, is smooth
+        // and nowhere too small.
         let shortage: Vec<f64> = (0..len).map(|i| body.shortage(i)).collect();
         let near = (NEAR / DT) as usize;
         let largest: Vec<f64> = (0..len)
@@ -238,7 +242,8 @@ impl<'a> Body<'a> {
         f64::max(short(0), short(1)).max(0.0)
     }
 
-    /// The joint's axes when it is turned from its rest pose by yaw from the heading, pitch and roll, with its drift.
+    /// The joint's axes when it is turned from its rest pose by yaw from the heading, pitch and
+    /// roll, with its drift.
     fn turned(&self, joint: usize, [yaw, pitch, roll]: Vec3, i: usize) -> Axes {
         chain([
             about_y(self.track.yaw[i] + yaw),
@@ -254,7 +259,8 @@ impl<'a> Body<'a> {
         chain([about_x(x[i]), about_y(y[i]), about_z(z[i])])
     }
 
-    /// Sets collar bone, arm, forearm and hand of one side, hanging from a chest turned by `chest` from rest.
+    /// Sets collar bone, arm, forearm and hand of one side, hanging from a chest turned by `chest`
+    /// from rest.
     fn arm(&self, axes: &mut [Axes; NUM_JOINTS], chest: &Axes, gait: &Gait, side: usize, i: usize) {
         let limbs = &LIMBS[side];
         let outward = [-1.0, 1.0][side];
@@ -326,7 +332,8 @@ impl Leg {
     }
 }
 
-/// Axes of thigh and shin from hip to ankle, the knee pointing to `pole`. An ankle out of reach is not reached.
+/// Axes of thigh and shin from hip to ankle, the knee pointing to `pole`. An ankle out of reach is
+/// not reached.
 fn bend_leg(hip: Vec3, ankle: Vec3, pole: Vec3) -> [Axes; 2] {
     let line = sub(ankle, hip);
     let distance = smooth_min(length(line), 0.997 * (THIGH + SHIN), 0.015);
@@ -358,7 +365,8 @@ impl Foot {
         let speed = from.speed.1 + (to.speed.0 - from.speed.1) * swing;
         let moved = glide(swing, curve(&RAMP, 0.5 * (from.speed.1 + to.speed.0)));
         let pitch = curve(&pitch_knots(from, to), phase);
-        // Toes rise with a foot that stands on its heel; a heel that rises leaves them flat until they leave the ground.
+        // Toes rise with a foot that stands on its heel; a heel that rises leaves them flat until
+        // they leave the ground.
         let raised = soft_positive(pitch);
         let toe_pitch = raised + (pitch - raised) * 0.8 * smoothstep(0.0, 0.45, swing);
         let lift = (std::f64::consts::PI * swing.powf(0.7)).sin().powi(2);

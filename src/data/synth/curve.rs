@@ -1,8 +1,9 @@
 //! Smooth functions of one variable.
 use std::f64::consts::PI;
 
-/// The monotone cubic (Fritsch and Carlson) through `knots`, ascending in their first number; constant outside them.
-/// Its slope is continuous, it is flat where two knots are level and it never leaves the range of its neighbours.
+/// The monotone cubic (Fritsch and Carlson) through `knots`, ascending in their first number;
+/// constant outside them. Its slope is continuous, it is flat where two knots are level and it
+/// never leaves the range of its neighbours.
 pub(super) fn curve(knots: &[(f64, f64)], x: f64) -> f64 {
     let right = knots.partition_point(|knot| knot.0 <= x);
     if right == 0 {
@@ -33,8 +34,8 @@ pub(super) fn smoothstep(low: f64, high: f64, x: f64) -> f64 {
     u * u * (3.0 - 2.0 * u)
 }
 
-/// From 0 to 1 as `u` does, at rest at both ends, at even speed but for the first and last `ramp` (a share, at most one
-/// half): speed and acceleration are continuous.
+/// From 0 to 1 as `u` does, at rest at both ends, at even speed but for the first and last `ramp`
+/// (a share, at most one half): speed and acceleration are continuous.
 pub(super) fn glide(u: f64, ramp: f64) -> f64 {
     if u > 0.5 {
         return 1.0 - glide(1.0 - u, ramp);
@@ -43,7 +44,8 @@ pub(super) fn glide(u: f64, ramp: f64) -> f64 {
     covered / (1.0 - ramp)
 }
 
-/// The smaller of two numbers, rounded off where they are within `width` of each other; never above either.
+/// The smaller of two numbers, rounded off where they are within `width` of each other; never above
+/// either.
 pub(super) fn smooth_min(a: f64, b: f64, width: f64) -> f64 {
     let near = (width - (a - b).abs()).max(0.0) / width;
     a.min(b) - 0.25 * near * near * width

@@ -1,4 +1,5 @@
-//! Random numbers (SplitMix64) and smooth noise. Only additions and multiplications: the same bits everywhere.
+//! Random numbers (SplitMix64) and smooth noise. Only additions and multiplications: the same bits
+//! everywhere.
 
 #[derive(Debug, Clone)]
 pub(super) struct Random {
@@ -38,8 +39,9 @@ impl Random {
         (0..12).map(|_| self.range(0.0, 1.0)).sum::<f64>() - 6.0
     }
 
-    /// `len` samples, `dt` seconds apart, of noise with mean 0 and deviation `amplitude`: white noise through three
-    /// equal low-pass filters of `corner` rad/s, so that position, velocity and acceleration are continuous.
+    /// `len` samples, `dt` seconds apart, of noise with mean 0 and deviation `amplitude`: white
+    /// noise through three equal low-pass filters of `corner` rad/s, so that position, velocity and
+    /// acceleration are continuous.
     pub(super) fn smooth(&mut self, len: usize, dt: f64, corner: f64, amplitude: f64) -> Vec<f64> {
         let keep = 1.0 / (1.0 + corner * dt);
         // The filter passes the share 3 corner dt / 16 of white noise's variance.

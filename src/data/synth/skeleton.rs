@@ -53,8 +53,8 @@ pub const BONE_ENDS: [Option<usize>; NUM_JOINTS] = [
     None,
 ];
 
-/// Offset of each joint from its parent in the rest pose (upright, facing +x, arms hanging), feet. That of the hips is
-/// their place above the ground.
+/// Offset of each joint from its parent in the rest pose (upright, facing +x, arms hanging), feet.
+/// That of the hips is their place above the ground.
 pub const REST_OFFSETS: [Vec3; NUM_JOINTS] = [
     [0.46, -0.19, 0.0],
     [0.46, -0.19, 0.0],
@@ -80,8 +80,8 @@ pub const REST_OFFSETS: [Vec3; NUM_JOINTS] = [
     [0.0, -0.84, 0.0],
 ];
 
-/// Where the bones without an end joint end, in the rest pose, feet from the joint: toe tips, top of the head and
-/// finger tips. Zero for all other joints.
+/// Where the bones without an end joint end, in the rest pose, feet from the joint: toe tips, top
+/// of the head and finger tips. Zero for all other joints.
 pub const TIPS: [Vec3; NUM_JOINTS] = {
     let mut tips = [[0.0; 3]; NUM_JOINTS];
     tips[0] = [0.22, 0.0, 0.0];
@@ -92,7 +92,8 @@ pub const TIPS: [Vec3; NUM_JOINTS] = {
     tips
 };
 
-/// The joint's axes in the rest pose. Y of a leg points forward, of the spine backward, of a collar bone up.
+/// The joint's axes in the rest pose. Y of a leg points forward, of the spine backward, of a collar
+/// bone up.
 pub(super) fn rest_axes(joint: usize) -> Axes {
     let bone = BONE_ENDS[joint].map_or(TIPS[joint], |end| REST_OFFSETS[end]);
     let z = match JOINT_NAMES[joint] {

@@ -1,5 +1,6 @@
-//! Where the character goes and where its feet land: speed and turning from a shuffled deck of behaviours, the root's
-//! path, the gait's phase, and a plan of footholds on the ground. Speeds here are m/s, lengths feet.
+//! Where the character goes and where its feet land: speed and turning from a shuffled deck of
+//! behaviours, the root's path, the gait's phase, and a plan of footholds on the ground. Speeds
+//! here are m/s, lengths feet.
 use super::curve::{blur, curve, sample};
 use super::random::Random;
 
@@ -9,8 +10,8 @@ pub(super) const FEET: f64 = 1.0 / 0.3048;
 pub(super) const RATE: usize = 120;
 pub(super) const DT: f64 = 1.0 / RATE as f64;
 
-/// The phase counts gait cycles of two steps. The left foot lands at whole numbers, the right foot half a cycle later;
-/// this long after a landing both feet are on the ground and the gait may rest.
+/// The phase counts gait cycles of two steps. The left foot lands at whole numbers, the right foot
+/// half a cycle later; this long after a landing both feet are on the ground and the gait may rest.
 const REST_PHASE: f64 = 0.10;
 
 /// Below these the character is standing: m/s and rad/s.
@@ -58,7 +59,8 @@ const BEHAVIOURS: [Behaviour; 11] = [
 /// The largest change of speed from one behaviour to the next, m/s.
 const MAX_SPEED_CHANGE: f64 = 1.9;
 
-/// Deals behaviours from a shuffled deck, so that a data set has all of them, and turns left as often as right.
+/// Deals behaviours from a shuffled deck, so that a data set has all of them, and turns left as
+/// often as right.
 pub(super) struct Script {
     random: Random,
     deck: Vec<usize>,
@@ -114,7 +116,8 @@ pub(super) struct Stance {
     pub(super) vigour: f64,
 }
 
-/// A clip's motion but for the body: sampled at [`RATE`], with room before and after for the steps at its ends.
+/// A clip's motion but for the body: sampled at [`RATE`], with room before and after for the steps
+/// at its ends.
 pub(super) struct Track {
     /// Root on the ground, feet.
     pub(super) x: Vec<f64>,
@@ -185,7 +188,8 @@ impl Track {
         (i - 1) as f64 + ((phase - before) / (after - before).max(1e-9)).clamp(0.0, 1.0)
     }
 
-    /// Footholds of one side: under the hips half-way through the stance, or where the character stands.
+    /// Footholds of one side: under the hips half-way through the stance, or where the character
+    /// stands.
     fn plan(&self, random: &mut Random, side: usize, habit: &Habit, rests: &[Rest]) -> Vec<Stance> {
         let sign = [-1.0, 1.0][side];
         let first = (self.phase[0] - 0.5 * side as f64).ceil() as i64;
@@ -240,7 +244,8 @@ struct Rest {
     middle: f64,
 }
 
-/// Runs the gait at a cadence that goes with the speed, stopping in double support while the character stands.
+/// Runs the gait at a cadence that goes with the speed, stopping in double support while the
+/// character stands.
 fn gait_phase(random: &mut Random, speed: &[f64], turn: &[f64]) -> (Vec<f64>, Vec<Rest>) {
     let standing = |i: usize| {
         let i = i.min(speed.len() - 1);

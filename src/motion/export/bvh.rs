@@ -1,7 +1,8 @@
-//! BVH: the skeleton as a tree of offsets, then a line of angles a frame. Centimetres, y up, rotations Z X Y.
+//! BVH: the skeleton as a tree of offsets, then a line of angles a frame. Centimetres, y up,
+//! rotations Z X Y.
 //!
-//! Some readers take position channels for a joint's place, others add them to its OFFSET: where both are written, one of
-//! them is zero.
+//! Some readers take position channels for a joint's place, others add them to its OFFSET: where
+//! both are written, one of them is zero.
 use super::{Take, children};
 use crate::motion::Skeleton;
 use crate::motion::vector::{Axes, Vec3};
@@ -15,8 +16,9 @@ pub const CENTIMETRES: f64 = 30.48;
 /// centimetres and y is up, whatever the size of the body. All readers pass over them.
 pub const DECLARATION: &str = "HIERARCHY \t \t\n";
 
-/// Names as the file has them, in the skeleton's order. White space would end a name, and readers take brackets, colons and
-/// slashes for other things: these, and what has no picture, become underscores, and a name that is there twice is numbered.
+/// Names as the file has them, in the skeleton's order. White space would end a name, and readers
+/// take brackets, colons and slashes for other things: these, and what has no picture, become
+/// underscores, and a name that is there twice is numbered.
 pub fn names(skeleton: &Skeleton) -> Vec<String> {
     let plain = |c: char| !(c.is_whitespace() || "{}[]:/".contains(c) || is_unseen(c));
     let mut names: Vec<String> = Vec::new();
@@ -30,7 +32,8 @@ pub fn names(skeleton: &Skeleton) -> Vec<String> {
     names
 }
 
-/// The text of the file. The hips have six channels; other joints three, and six where their place on their parent moves.
+/// The text of the file. The hips have six channels; other joints three, and six where their place
+/// on their parent moves.
 pub fn text(take: &Take) -> String {
     let mut text = String::from(DECLARATION);
     let mut order = Vec::new();

@@ -1,5 +1,5 @@
-//! Binary glTF 2.0: skeletons that move, each with a skin of one solid a bone, so that any viewer shows a body. Metres,
-//! y up, as the format asks.
+//! Binary glTF 2.0: skeletons that move, each with a skin of one solid a bone, so that any viewer
+//! shows a body. Metres, y up, as the format asks.
 use super::{Take, children};
 use crate::data::Dataset;
 use crate::motion::local::{Bones, LocalPose, Means};
@@ -12,7 +12,8 @@ use std::io::{self, Write};
 
 /// Metres between characters that stand side by side.
 const APART: f64 = 1.5;
-/// How far a bone's edges are from its middle: so many feet and this share of its length; and where along it that is.
+/// How far a bone's edges are from its middle: so many feet and this share of its length; and where
+/// along it that is.
 const THICK: f64 = 0.05;
 const WIDTH: f64 = 0.1;
 const WIDEST: f64 = 0.2;
@@ -42,12 +43,14 @@ pub struct Track<'a> {
 }
 
 impl<'a> Track<'a> {
-    /// Bytes that a frame of a generated walk takes: a rotation of each joint, the place of the hips.
+    /// Bytes that a frame of a generated walk takes: a rotation of each joint, the place of the
+    /// hips.
     pub fn frame_bytes(rig: &Rig) -> usize {
         size_of::<f32>() * (4 * rig.skeleton.len() + 3)
     }
 
-    /// A motion without a frame yet, of about `frames`, in which only the hips and `moving` joints move on their parents.
+    /// A motion without a frame yet, of about `frames`, in which only the hips and `moving` joints
+    /// move on their parents.
     pub fn new(name: String, rig: &'a Rig, frames: usize, mut moving: Vec<bool>) -> Self {
         let skeleton = &rig.skeleton;
         moving[skeleton.hips] = true;
@@ -72,7 +75,8 @@ impl<'a> Track<'a> {
         track
     }
 
-    /// The next frame. Neighbouring quaternions are in one hemisphere, so that a reader that interpolates takes the short way.
+    /// The next frame. Neighbouring quaternions are in one hemisphere, so that a reader that
+    /// interpolates takes the short way.
     pub fn push(&mut self, pose: &LocalPose) {
         self.first.get_or_insert_with(|| pose.clone());
         self.means.add(pose);
@@ -158,7 +162,8 @@ impl File {
             "skeleton": node(skeleton.hips),
             "inverseBindMatrices": inverse_bind,
         }));
-        // A skin is placed by its joints alone; under another node it would only look as if that moved it.
+        // A skin is placed by its joints alone; under another node it would only look as if that
+        // moved it.
         self.roots.push(self.nodes.len());
         self.nodes.push(json!({"name": format!("{} body", track.name), "mesh": mesh, "skin": skin}));
     }
@@ -207,7 +212,8 @@ impl File {
         self.accessors.len() - 1
     }
 
-    /// The body of a character, bound in its first pose: its mesh, and the accessor of the inverse bind matrices.
+    /// The body of a character, bound in its first pose: its mesh, and the accessor of the inverse
+    /// bind matrices.
     fn body(&mut self, track: &Track) -> (usize, usize) {
         let (skeleton, tips) = (track.skeleton, track.means.tips());
         let pose = track.first.as_ref().expect("a track has a frame").pose(skeleton);

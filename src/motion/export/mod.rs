@@ -7,7 +7,8 @@ use super::vector::{Vec3, length, sub};
 use super::{Rig, Skeleton, world};
 use crate::data::Dataset;
 
-/// A joint whose place on its parent moves by more than this over a motion is written with its places, feet (0.03 mm).
+/// A joint whose place on its parent moves by more than this over a motion is written with its
+/// places, feet (0.03 mm).
 const RIGID: f64 = 1e-4;
 
 /// A motion of one skeleton, ready to be written.

@@ -16,8 +16,9 @@ use std::io::BufRead;
 
 /// Frame rates of motion, a second.
 pub const RATES: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
-/// A file's up is another than that of the files before it when its hips are this many times as far above the toes as they are
-/// off to any side. (Someone who lies along that axis all the time has to be imported with `--up`.)
+/// A file's up is another than that of the files before it when its hips are this many times as far
+/// above the toes as they are off to any side. (Someone who lies along that axis all the time has
+/// to be imported with `--up`.)
 const CLEARLY: f64 = 2.0;
 /// A file's unit is another than that of the files before it when its legs are this many times as
 /// long or short as theirs, and a grown-up's in that unit: sizes of people differ less.

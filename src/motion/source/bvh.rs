@@ -1,5 +1,6 @@
-//! Reads Biovision hierarchies (BVH) as they are found: any rotation order per joint, position channels on any joint, any
-//! line ends, any space; anything else is refused with its line and what was expected there.
+//! Reads Biovision hierarchies (BVH) as they are found: any rotation order per joint, position
+//! channels on any joint, any line ends, any space; anything else is refused with its line and what
+//! was expected there.
 use super::lines::{Fault, Frame, Lines, frame, number, shown};
 use super::{Note, Recording, SourceJoint};
 use crate::motion::quaternion::{Quaternion, product};
@@ -10,8 +11,8 @@ use std::io::BufRead;
 
 /// More joints than any skeleton has.
 const MAX_JOINTS: usize = 10_000;
-/// Position channels are displacements when joints are usually nearer to 0 than this part of their offsets' lengths: places
-/// are as long as the offsets.
+/// Position channels are displacements when joints are usually nearer to 0 than this part of their
+/// offsets' lengths: places are as long as the offsets.
 const DISPLACED: f64 = 0.5;
 
 /// A channel of a joint: which axis, and whether it turns or moves.
@@ -228,7 +229,8 @@ fn labelled<R: BufRead>(
     value.ok_or_else(|| words.unexpected(&line, expected))
 }
 
-/// Reads the frames, one a line: as many as the file says, or one more or less. A last line that is cut short is no frame.
+/// Reads the frames, one a line: as many as the file says, or one more or less. A last line that is
+/// cut short is no frame.
 fn read_frames<R: BufRead>(
     lines: &mut Lines<R>,
     said: usize,
@@ -277,9 +279,9 @@ fn read_frames<R: BufRead>(
     Ok(())
 }
 
-/// Decides for a whole file whether the position channels below the root are places of joints or displacements from their
-/// offsets, which are then added: each joint says which of the two its usual position is like. Returns what they are, if there
-/// are any. Those of the root are places.
+/// Decides for a whole file whether the position channels below the root are places of joints or
+/// displacements from their offsets, which are then added: each joint says which of the two its
+/// usual position is like. Returns what they are, if there are any. Those of the root are places.
 fn settle_places(channels: &[Vec<Channel>], recording: &mut Recording) -> Option<Note> {
     const LOOKS: usize = 64;
     let moving = recording.moving();

@@ -1,17 +1,20 @@
-//! Finds frames at both ends of a recording that are not of its motion: poses that were put there, and what a filter made of the
-//! jump between them and the motion.
+//! Finds frames at both ends of a recording that are not of its motion: poses that were put there,
+//! and what a filter made of the jump between them and the motion.
 //!
-//! A jump is a change of speed that no body has. Speeds are means over the joints, in which long bones count more than fingers,
-//! and are known in m/s from the size of a person, whatever the unit of the file. Measured on 13 minutes of Bandai-Namco's motion
-//! (30 a second) and 6 of the CMU database's (120 a second), bodies change their speed from frame to frame by up to 1.5 m/s; from an
-//! inserted pose to the motion it is 4 m/s at least, and 20 at 120 frames a second.
+//! A jump is a change of speed that no body has. Speeds are means over the joints, in which long
+//! bones count more than fingers, and are known in m/s from the size of a person, whatever the unit
+//! of the file. Measured on 13 minutes of Bandai-Namco's motion (30 a second) and 6 of the CMU
+//! database's (120 a second), bodies change their speed from frame to frame by up to 1.5 m/s; from
+//! an inserted pose to the motion it is 4 m/s at least, and 20 at 120 frames a second.
 use super::Recording;
 use crate::motion::rig::quantile;
 use crate::motion::vector::{Vec3, add, length, scale, sub};
 
-/// The longest way along the bones of a grown-up from one end to another, from a toe to a hand, metres.
+/// The longest way along the bones of a grown-up from one end to another, from a toe to a hand,
+/// metres.
 const PERSON: f64 = 2.2;
-/// A jump is a change of speed above this, m/s, and above this many times the 75 % quantile of the recording's own.
+/// A jump is a change of speed above this, m/s, and above this many times the 75 % quantile of the
+/// recording's own.
 const JUMP: (f64, f64) = (3.0, 5.0);
 /// Beside a jump, frames belong to it down to this part of such a change: filters ring.
 const RINGING: f64 = 0.5;
@@ -86,8 +89,8 @@ impl Motion<'_> {
         self.mean(|joint| sub(add(a[joint], c[joint]), scale(b[joint], 2.0)))
     }
 
-    /// How many frames are before the last jump at an end, whose frames are in this order from there on. Frames that are not
-    /// held before a jump are no more than a short time.
+    /// How many frames are before the last jump at an end, whose frames are in this order from
+    /// there on. Frames that are not held before a jump are no more than a short time.
     fn before_jump(&self, jump: f64, nth: impl Fn(usize) -> usize) -> usize {
         let frames = self.recording.len();
         let (mut before, mut moves) = (0, None);

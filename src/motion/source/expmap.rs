@@ -1,5 +1,5 @@
-//! Reads exponential maps: a line of numbers a frame, the root's place and three numbers a joint (axis times angle), whose
-//! joints a skeleton file names. The CMU database is spread in this form.
+//! Reads exponential maps: a line of numbers a frame, the root's place and three numbers a joint
+//! (axis times angle), whose joints a skeleton file names. The CMU database is spread in this form.
 use super::lines::{Fault, Frame, Lines, frame};
 use super::{Note, Recording, SourceJoint};
 use crate::config::layers;
@@ -10,7 +10,8 @@ use serde::Deserialize;
 use std::io::BufRead;
 use std::path::Path;
 
-/// The built-in skeleton file, of the CMU database as spread with Convolutional Sequence to Sequence networks.
+/// The built-in skeleton file, of the CMU database as spread with Convolutional Sequence to
+/// Sequence networks.
 const CMU: &str = include_str!("cmu.toml");
 
 /// What the lines of numbers mean: `--skeleton FILE.toml`.
@@ -19,7 +20,8 @@ const CMU: &str = include_str!("cmu.toml");
 pub struct ExpmapSkeleton {
     /// Frames a second.
     pub fps: f64,
-    /// Whether rotations multiply row vectors, as in CMU's: the exponential is then the inverse rotation.
+    /// Whether rotations multiply row vectors, as in CMU's: the exponential is then the inverse
+    /// rotation.
     #[serde(default)]
     pub row_vectors: bool,
     /// The joints, in the order of the numbers; parents come before children.

@@ -44,8 +44,8 @@ impl<R: BufRead> Lines<R> {
         self.marked
     }
 
-    /// The next line that is not blank, without the space around it; `None` at the end of the file, before which there may be
-    /// end marks.
+    /// The next line that is not blank, without the space around it; `None` at the end of the file,
+    /// before which there may be end marks.
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, Fault> {
         let mut marked = self.marked;
         while self.advance()? {

@@ -1,4 +1,5 @@
-//! Motion as files hold it: a [`Recording`] read from BVH ([`bvh`]) or from exponential maps ([`expmap`]).
+//! Motion as files hold it: a [`Recording`] read from BVH ([`bvh`]) or from exponential maps
+//! ([`expmap`]).
 pub mod bvh;
 mod ends;
 pub mod expmap;

@@ -1,4 +1,5 @@
-//! Opens a file of motion, compressed or not, and tells what kind it is; finds the files of a folder.
+//! Opens a file of motion, compressed or not, and tells what kind it is; finds the files of a
+//! folder.
 use super::utf16::{self, Utf16};
 use crate::data::npz;
 use crate::{Error, Result, files};
@@ -11,8 +12,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Most memory an xz file may ask for, KiB: enough for `xz -9`.
 const XZ_MEMORY: u32 = 100 << 10;
-/// Times its size that a compressed file of motion grows to when it's decompressed, at most, unless another bound is given: real
-/// ones grow to some 4 to 10 times.
+/// Times its size that a compressed file of motion grows to when it's decompressed, at most, unless
+/// another bound is given: real ones grow to some 4 to 10 times.
 pub const EXPANSION: u64 = 100;
 /// Bytes that any compressed file may grow to.
 const SMALL: u64 = 1 << 20;
@@ -32,8 +33,9 @@ pub enum Kind {
     Numbers,
 }
 
-/// Opens a file, decompressing it by what it begins with, to at most `expansion` times its size; UTF-16 becomes UTF-8. Errors
-/// ([`Error::Data`]): no such file, and a file of a kind that is known not to be readable here, with what to do about it.
+/// Opens a file, decompressing it by what it begins with, to at most `expansion` times its size;
+/// UTF-16 becomes UTF-8. Errors ([`Error::Data`]): no such file, and a file of a kind that is known
+/// not to be readable here, with what to do about it.
 pub fn open(path: &Path, expansion: u64) -> Result<(Kind, Box<dyn BufRead>)> {
     let (start, reader) = begun(path, expansion)?;
     if let Some(error) = foreign(path, &start) {
@@ -44,7 +46,8 @@ pub fn open(path: &Path, expansion: u64) -> Result<(Kind, Box<dyn BufRead>)> {
     Ok((kind, Box::new(BufReader::with_capacity(1 << 16, reader))))
 }
 
-/// The error for a path that was given as a set to train on and is motion of another kind: how to make a set of it.
+/// The error for a path that was given as a set to train on and is motion of another kind: how to
+/// make a set of it.
 pub fn no_set(path: &Path) -> Option<Error> {
     if path.is_dir() {
         let mend = "give the .npz files in it, or make one of its BVH files: mvae-fast data import FOLDER -o set.npz";
@@ -111,7 +114,8 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// The error for a file that is known not to be motion to import: what it is, and what to do with it.
+/// The error for a file that is known not to be motion to import: what it is, and what to do with
+/// it.
 fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
     if let Some(error) = unreadable(path, start) {
         return Some(error);
@@ -135,7 +139,8 @@ fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
 
 /// The error for motion of a kind that nothing here reads.
 fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
-    const AMASS: &str = "give it to examples/amass.py with the body model, then import what that writes (docs/features.md)";
+    const AMASS: &str =
+        "give it to examples/amass.py with the body model, then import what that writes (docs/features.md)";
     const SMPL: &str = "make BVH of it with the SMPL body model and smpl2bvh, then import that";
     const IK: &str = "make BVH of it by inverse kinematics, then import that (docs/features.md)";
     const ACCLAIM: &str = "make BVH of skeleton and motion together (amc2bvh WHO.asf WALK.amc -o walk.bvh), then import that \
@@ -226,9 +231,10 @@ pub struct Source {
     pub name: String,
 }
 
-/// The files that paths stand for: files as they are, folders with everything below them that is named like motion (`.bvh`,
-/// and `.txt` when `numbers` are asked for), in the order of their names; and how many were left out as they were there
-/// already. Clips of one name in several folders go by their folders, too.
+/// The files that paths stand for: files as they are, folders with everything below them that is
+/// named like motion (`.bvh`, and `.txt` when `numbers` are asked for), in the order of their
+/// names; and how many were left out as they were there already. Clips of one name in several
+/// folders go by their folders, too.
 pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
     let mut found = Vec::new();
     for path in paths {
@@ -264,7 +270,8 @@ pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
     Ok((placed.into_iter().map(|(_, source)| source).collect(), repeated))
 }
 
-/// Puts folders before the names of clips that are named alike, as many as tell them apart; each file with its place.
+/// Puts folders before the names of clips that are named alike, as many as tell them apart; each
+/// file with its place.
 fn tell_apart(sources: &mut [(PathBuf, Source)]) {
     loop {
         let mut places: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();

@@ -12,8 +12,9 @@ const TOLERANCE: f64 = 0.002;
 
 /// Frames a second with this many seconds between them.
 ///
-/// A time whose inverse is a whole number is taken as it is. Else it's the usual rate whose time it is, rounded or cut to as many
-/// decimals, as 0.033 and 0.0333 are that of 30; else the whole number near by, if there is one.
+/// A time whose inverse is a whole number is taken as it is. Else it's the usual rate whose time it
+/// is, rounded or cut to as many decimals, as 0.033 and 0.0333 are that of 30; else the whole
+/// number near by, if there is one.
 pub fn rate(frame_time: f64) -> f64 {
     let exact = 1.0 / frame_time;
     let whole = exact.round();

@@ -1,4 +1,5 @@
-//! What a file of motion holds: joints in a tree, each with a local rotation, and a local place where it has one of its own.
+//! What a file of motion holds: joints in a tree, each with a local rotation, and a local place
+//! where it has one of its own.
 use crate::motion::Pose;
 use crate::motion::quaternion::{Quaternion, slerp, to_axes};
 use crate::motion::vector::{Vec3, add, apply, scale};
@@ -86,7 +87,8 @@ impl Recording {
         self.joints.iter().position(|joint| joint.name == name)
     }
 
-    /// Some frames, spread evenly from the first to the last; all of them where there are no more than `most`.
+    /// Some frames, spread evenly from the first to the last; all of them where there are no more
+    /// than `most`.
     pub fn some_frames(&self, most: usize) -> impl Iterator<Item = usize> + Clone {
         let (count, last) = (self.len().min(most), self.len().saturating_sub(1));
         (0..count).map(move |nth| nth * last / (count - 1).max(1))
@@ -103,7 +105,8 @@ impl Recording {
         self.places.drain(..start * moving);
     }
 
-    /// The pose at a moment, in frames from the first; rotations between frames are interpolated on the shortest arc.
+    /// The pose at a moment, in frames from the first; rotations between frames are interpolated on
+    /// the shortest arc.
     pub fn pose(&self, moment: f64) -> Pose {
         let before = (moment.max(0.0) as usize).min(self.len() - 1);
         let after = (before + 1).min(self.len() - 1);

@@ -4,8 +4,8 @@ use std::io::{self, Read};
 /// Bytes read at once.
 const PIECE: u64 = 1 << 13;
 
-/// Which of the two bytes of a unit comes first, if a text that begins so is UTF-16: it says so by a mark, or every other of its
-/// bytes is 0.
+/// Which of the two bytes of a unit comes first, if a text that begins so is UTF-16: it says so by
+/// a mark, or every other of its bytes is 0.
 pub(super) fn order(start: &[u8]) -> Option<fn([u8; 2]) -> u16> {
     match start {
         [0xff, 0xfe, ..] | [1..=0x7f, 0, 1..=0x7f, 0, ..] => Some(u16::from_le_bytes),

@@ -18,9 +18,10 @@ const UNITS: [(&str, f64, std::ops::Range<f64>); 5] = [
     ("centimetres", 0.01 / METRES, 50.0..130.0),
     ("millimetres", 0.001 / METRES, 500.0..1300.0),
 ];
-/// Shares of a leg: lengths and places that vary more do not hold together; upper legs nearer have no width; toes lower or
-/// higher are not on the floor; another joint that comes further below the toes is one; hips less far above the toes are not
-/// above them, and further from them along another axis lie or have another up; hips that are further from the root are others.
+/// Shares of a leg: lengths and places that vary more do not hold together; upper legs nearer have
+/// no width; toes lower or higher are not on the floor; another joint that comes further below the
+/// toes is one; hips less far above the toes are not above them, and further from them along
+/// another axis lie or have another up; hips that are further from the root are others.
 const VARIES: f64 = 0.02;
 const WIDTH: f64 = 0.03;
 const FLOOR: std::ops::Range<f64> = -0.15..0.3;
@@ -28,8 +29,8 @@ const BELOW: f64 = 0.12;
 const ABOVE: f64 = 0.25;
 const TALL: f64 = 0.6;
 const AWAY: f64 = 0.1;
-/// Velocities further off the displacements than this share of their size are not theirs; a factor is what they differ by when
-/// their cosine is above this.
+/// Velocities further off the displacements than this share of their size are not theirs; a factor
+/// is what they differ by when their cosine is above this.
 const VELOCITY: f64 = 0.2;
 const ALIKE: f64 = 0.95;
 /// Cosine of the line between the upper legs and the left, at least.

@@ -175,8 +175,9 @@ fn loss<T: Real>(b: usize, a: usize) -> Case<T> {
         sizes: format!("b={b} a={a}"),
         full: b > 64,
         flops: [0.0; 2],
-        // A log-density adds A entries of about 2 up to 2 A; each partial sum is rounded by up to 2 A 2^-24, with random signs
-        // sqrt(A) times that in all, which the exponential makes the ratio's relative error.
+        // A log-density adds A entries of about 2 up to 2 A; each partial sum is rounded by up to 2
+        // A 2^-24, with random signs sqrt(A) times that in all, which the exponential makes the
+        // ratio's relative error.
         terms: (2.0 * (a as f64).powf(1.5)) as usize + 20,
         build: Box::new(move |arena| {
             let (mean, logstd, value) = (arena.var(b, a), arena.var(a, 1), arena.var(b, 1));
@@ -219,7 +220,8 @@ fn clip<T: Real>(n: usize, limit: f64) -> Case<T> {
     small(case, n < 1000)
 }
 
-/// A character's step: whoever is done starts anew and is seen, two frames are applied, and what they led to is seen.
+/// A character's step: whoever is done starts anew and is seen, two frames are applied, and what
+/// they led to is seen.
 fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: usize) -> Case<T> {
     let name = if literal { " literal" } else { "" };
     let case = step_case("world", format!("{} p={p} j={joints} h={horizon}{name}", task.name()), move |arena| {

@@ -72,7 +72,8 @@ pub mod cpu {
         }
     }
 
-    /// anywhere in the inner arena, or when a wall is touched there in the whole one; always in a new pose
+    /// anywhere in the inner arena, or when a wall is touched there in the whole one; always in a
+    /// new pose
     pub fn reset<T: Real>(mut v: View<'_, T>) {
         let stream = Stream::new(v.state[0].seed, Purpose::Reset, v.state[0].step);
         for p in 0..v.p {
@@ -108,7 +109,8 @@ pub mod cpu {
                 for wall in 0..v.n / 2 {
                     let (from, to) = (v.point(2 * wall), v.point(2 * wall + 1));
                     let (edge, way) = (minus(to, from), minus(from, root));
-                    // Along the ray and along the wall; a ray that is parallel to a wall does not meet it.
+                    // Along the ray and along the wall; a ray that is parallel to a wall does not
+                    // meet it.
                     let meet = cross(ray, edge);
                     let (distance, along) = (cross(way, edge) / meet / body, cross(way, ray) / meet);
                     if distance > T::zero() && distance < *far && along > T::zero() && along < T::one() {

@@ -26,7 +26,8 @@ pub mod cpu {
         (v.target[2 * p], v.target[2 * p + 1]) = (x, z);
     }
 
-    /// reward = progress + HIT (where the point is reached) + 3/4 energy - mean |latent| / 200; then the next point
+    /// reward = progress + HIT (where the point is reached) + 3/4 energy - mean |latent| / 200;
+    /// then the next point
     pub fn step<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             let frame = v.advance(p);
@@ -42,8 +43,8 @@ pub mod cpu {
         }
     }
 
-    /// onto the path, along it, where the point was LEAD steps ago; the reference, who places as if time began, measures before
-    /// it has placed the root
+    /// onto the path, along it, where the point was LEAD steps ago; the reference, who places as if
+    /// time began, measures before it has placed the root
     pub fn reset<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             if !v.done(p) {

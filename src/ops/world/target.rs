@@ -17,7 +17,8 @@ pub mod cpu {
         v.target[2 * p + 1] = v.units(ARENA[1]) * (z + z - T::one());
     }
 
-    /// reward = progress + HIT (where the target is reached) + energy; then a new target, and the potential of what there is
+    /// reward = progress + HIT (where the target is reached) + energy; then a new target, and the
+    /// potential of what there is
     pub fn step<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             let frame = v.advance(p);

@@ -8,7 +8,8 @@ pub const CONTACT: f64 = 0.03 / 0.3048;
 pub mod cpu {
     use super::*;
 
-    /// reward = 1 - 10 sum over the feet of how far each went (2 - 2^h), h its height in [0, 1] of what counts as contact
+    /// reward = 1 - 10 sum over the feet of how far each went (2 - 2^h), h its height in [0, 1] of
+    /// what counts as contact
     pub fn step<T: Real>(mut v: View<'_, T>) {
         let floors = [v.floor_left, v.floor_right].map(T::of);
         for p in 0..v.p {

@@ -1,6 +1,8 @@
-// Skeletons as bodies: how thick each joint is, which bones there are, and when a foot is on the ground.
+// Skeletons as bodies: how thick each joint is, which bones there are, and when a foot is on the
+// ground.
 
-// Radius (metres) of a joint of a person whose hips are 0.95 m high, by what its name says; the first match counts.
+// Radius (metres) of a joint of a person whose hips are 0.95 m high, by what its name says; the
+// first match counts.
 const THICKNESS = [
   [/thumb|index|middle|ring|pinky|finger/, 0.011], [/head|skull/, 0.048], [/neck/, 0.052], [/toe|ball/, 0.03],
   [/foot|ankle/, 0.038], [/(up|upper)_?leg|thigh|femur/, 0.076], [/leg|shin|calf|tibia|knee/, 0.053],
@@ -10,7 +12,8 @@ const THICKNESS = [
 // How far a bone without a joint at its end goes on, by name, metres.
 const TIPS = [[/finger|thumb|index/, 0], [/hand|wrist/, 0.1], [/toe|ball/, 0.055]];
 const HIP_HEIGHT = 0.95;
-// A foot is on the ground when its toe is so close to its own floor and so slow (metres, metres a second).
+// A foot is on the ground when its toe is so close to its own floor and so slow (metres, metres a
+// second).
 const CONTACT = { height: 0.03, speed: 0.2 };
 
 const named = (table, name, other) => (table.find(([pattern]) => pattern.test(name)) || [0, other])[1];
@@ -20,9 +23,9 @@ const WIDER = radius => radius > 0.102 ? 0.062 : radius > 0.099 ? 0.045 : 0.036;
 // A head beyond the joint at its base, or beyond the neck when that is the last joint.
 const HEAD_SHAPE = { neck: 0.048, from: 0.055, to: 0.1, radius: 0.092, beyondNeck: 0.03 };
 
-// The bones of a skeleton {names, parents, hip_height, ...}: cones between joints a and b, each with a radius. A bone may
-// go `tip` metres beyond b = a, away from joint `from`; one of the trunk is three, the outer ones
-// `wide` metres aside along the line between the joints `across`.
+// The bones of a skeleton {names, parents, hip_height, ...}: cones between joints a and b, each
+// with a radius. A bone may go `tip` metres beyond b = a, away from joint `from`; one of the trunk
+// is three, the outer ones `wide` metres aside along the line between the joints `across`.
 function bodyOf({ names, parents, hip_height: hips }) {
   const size = hips > 0 ? hips / HIP_HEIGHT : 1;
   const words = names.map(name => name.toLowerCase().replace(/^.*:/, ""));

@@ -1,6 +1,6 @@
-//! The 3-D player of a report: tracks of skeletons that move, packed for the page. The page's side is `player.js` (time,
-//! camera, controls), `body.js` (a skeleton's shape), `task.js` (what is asked of it), `steer.js` (a character to
-//! steer) and `scene.js` (drawing).
+//! The 3-D player of a report: tracks of skeletons that move, packed for the page. The page's side
+//! is `player.js` (time, camera, controls), `body.js` (a skeleton's shape), `task.js` (what is
+//! asked of it), `steer.js` (a character to steer) and `scene.js` (drawing).
 use crate::motion::pose::wrapped;
 use crate::motion::vector::Vec3;
 use crate::motion::{Rig, Root, features};
@@ -104,8 +104,9 @@ impl Track {
     }
 }
 
-/// The tracks as JSON for the page, which `unpack` of player.js reads. A track ends before its first frame that cannot
-/// travel (not finite, or a joint beyond 32 m of the root), and is left out when that is its first.
+/// The tracks as JSON for the page, which `unpack` of player.js reads. A track ends before its
+/// first frame that cannot travel (not finite, or a joint beyond 32 m of the root), and is left out
+/// when that is its first.
 pub fn pack(rig: &Rig, tracks: &[Track]) -> serde_json::Value {
     /// Fields are read by name in the scripts.
     #[derive(Serialize)]
@@ -143,9 +144,10 @@ pub fn bytes_a_frame(joints: usize) -> usize {
     (2 * (3 + 3 * joints) * 4).div_ceil(3)
 }
 
-/// Base64 of little-endian 16-bit integers, and the frames in it. A frame is the root's way since the last one (x, z; of
-/// the first, from the origin; mm) and its facing (1e-4 rad), then each joint relative to the root (x, y, z; mm). All are
-/// differences of rounded places, so that rounding does not add up.
+/// Base64 of little-endian 16-bit integers, and the frames in it. A frame is the root's way since
+/// the last one (x, z; of the first, from the origin; mm) and its facing (1e-4 rad), then each
+/// joint relative to the root (x, y, z; mm). All are differences of rounded places, so that
+/// rounding does not add up.
 fn motion(frames: &[Frame]) -> (usize, String) {
     let mut bytes = Vec::new();
     let mut last = [0; 2];

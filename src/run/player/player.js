@@ -1,8 +1,9 @@
-// The player: tracks side by side or together, in time, under one camera. See Player for what it is given.
+// The player: tracks side by side or together, in time, under one camera. See Player for what it is
+// given.
 
-// Tracks as they travel in the page: {skeleton, tracks: [{name, kind, start, fps, frames, motion, task}]}, motion being base64
-// of 16-bit integers: a frame is the root's way since the last frame (x, z, mm) and its facing (1e-4 rad), then each
-// joint relative to the root (x, y, z, mm).
+// Tracks as they travel in the page: {skeleton, tracks: [{name, kind, start, fps, frames, motion,
+// task}]}, motion being base64 of 16-bit integers: a frame is the root's way since the last frame
+// (x, z, mm) and its facing (1e-4 rad), then each joint relative to the root (x, y, z, mm).
 function unpack({ skeleton, tracks }) {
   const joints = skeleton.names.length, body = bodyOf(skeleton);
   return tracks.map(({ motion, ...track }) => {
@@ -26,10 +27,11 @@ const HELP = "Drag to turn, pinch or turn the wheel to zoom (click first), two f
   + "space plays, ← → a frame (with shift ten), ↑ ↓ speed, home and end, A D W S turn, + − zoom, V view, F follow, T traces, "
   + "M side by side or together, N next start, 1 to 9 show and hide.";
 
-// A track is {name, kind, start, fps, frames, joints, skeleton, body, positions, roots}: positions [frames, joints, 3]
-// in metres in the world, roots [x, z, facing] a frame. Tracks of one `start` are shown together. Into `overlays`, a list
-// a track gets here, goes whatever else is drawn with it: functions of (shapes, track, time, palette, camera). What a task
-// asks for (task.js) is drawn whether traces are or not.
+// A track is {name, kind, start, fps, frames, joints, skeleton, body, positions, roots}: positions
+// [frames, joints, 3] in metres in the world, roots [x, z, facing] a frame. Tracks of one `start`
+// are shown together. Into `overlays`, a list a track gets here, goes whatever else is drawn with
+// it: functions of (shapes, track, time, palette, camera). What a task asks for (task.js) is drawn
+// whether traces are or not.
 class Player {
   constructor(parent, tracks) {
     Object.assign(this, { tracks, time: 0, speed: 1, playing: false, together: false, follow: true, traces: true, view: "3-D" });
@@ -287,7 +289,8 @@ class Player {
     });
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, event => fingers.delete(event.pointerId));
     canvas.addEventListener("contextmenu", event => event.preventDefault());
-    // The wheel scrolls the page unless the picture was clicked; a pinch on a touch pad comes as a wheel with ctrl.
+    // The wheel scrolls the page unless the picture was clicked; a pinch on a touch pad comes as a
+    // wheel with ctrl.
     canvas.addEventListener("wheel", event => {
       if (document.activeElement !== canvas && !event.ctrlKey) return;
       event.preventDefault();

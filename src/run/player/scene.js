@@ -1,4 +1,5 @@
-// Draws solids, marks on the ground and the ground itself with WebGL 2. The world is right-handed, y up, in metres.
+// Draws solids, marks on the ground and the ground itself with WebGL 2. The world is right-handed,
+// y up, in metres.
 const LIGHT = [0.42, 0.72, 0.55];
 const SOLID_FLOATS = 12, MARK_FLOATS = 7;
 
@@ -11,7 +12,8 @@ const vector = {
   unit: a => vector.scale(a, 1 / (Math.hypot(...a) || 1)),
 };
 
-// A camera that looks at `target` from `distance` away, `pitch` above the ground, round by `yaw`; angles in radians.
+// A camera that looks at `target` from `distance` away, `pitch` above the ground, round by `yaw`;
+// angles in radians.
 class Camera {
   constructor(view) { Object.assign(this, { target: [0, 0.9, 0], yaw: 0.7, pitch: 0.25, distance: 4, fov: 0.6 }, view); }
 
@@ -49,7 +51,8 @@ class Numbers {
   view() { return this.array.subarray(0, this.length); }
 }
 
-// What one panel shows: round cones in space, flat marks on the ground. Colours are [r, g, b] from 0 to 1.
+// What one panel shows: round cones in space, flat marks on the ground. Colours are [r, g, b] from
+// 0 to 1.
 class Shapes {
   constructor() { this.solids = new Numbers(); this.marks = new Numbers(); }
   clear() { this.solids.clear(); this.marks.clear(); }
@@ -131,7 +134,8 @@ const GROUND_PIXEL = `${HEAD}
 in vec3 place;
 uniform vec3 floor_colour;
 out vec4 pixel;
-// How much of the pixel the lines \`every\` so many metres cover; lines closer than pixels fade out.
+// How much of the pixel the lines \`every\` so many metres cover; lines closer than pixels fade
+// out.
 float lines(float every, float width) {
   vec2 p = place.xz / every, pixels = fwidth(p) + 1e-6, away = abs(fract(p - 0.5) - 0.5);
   vec2 on = clamp((width / every / 2.0 + pixels / 2.0 - away) / pixels, 0.0, 1.0);
@@ -143,7 +147,8 @@ void main() {
   pixel = vec4(mix(mix(floor_colour, line, grid), background, haze(place)), 1);
 }`;
 
-// A canvas that shows panels side by side, each {x, y, width, height} in CSS pixels with a camera and shapes.
+// A canvas that shows panels side by side, each {x, y, width, height} in CSS pixels with a camera
+// and shapes.
 class Scene {
   constructor(canvas) {
     this.canvas = canvas;
@@ -201,7 +206,8 @@ class Scene {
     }
   }
 
-  // Points the program's inputs, [name, size] in the order they lie, at a buffer of floats; `step` 1 is one an instance.
+  // Points the program's inputs, [name, size] in the order they lie, at a buffer of floats; `step`
+  // 1 is one an instance.
   inputs(program, buffer, fields, step) {
     const gl = this.gl, stride = 4 * fields.reduce((sum, [, size]) => sum + size, 0);
     gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
@@ -272,7 +278,8 @@ class Scene {
   }
 }
 
-// The model of a cone with round ends along y: corners are a direction and the end (0 or 1) they belong to.
+// The model of a cone with round ends along y: corners are a direction and the end (0 or 1) they
+// belong to.
 function roundCone(around, rings) {
   const corners = [], triangles = [];
   for (const end of [0, 1])

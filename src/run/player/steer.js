@@ -1,4 +1,5 @@
-// Steering by keyboard, mouse or finger: decoder and policy of a joystick controller run in the page, one step a frame.
+// Steering by keyboard, mouse or finger: decoder and policy of a joystick controller run in the
+// page, one step a frame.
 
 // The numbers of 16-bit floats.
 function halves(base64) {
@@ -88,7 +89,8 @@ class Walker {
     Object.assign(this, { history: Float32Array.from(this.start.pose), root: [0, 0], facing: 0 });
   }
 
-  // Goes on by one step in a direction of the world (radians from x to z) at a speed (body units a frame).
+  // Goes on by one step in a direction of the world (radians from x to z) at a speed (body units a
+  // frame).
   step(direction, speed) {
     const n = this.networks, size = n.frame_size, [s, c] = [Math.sin(this.facing), Math.cos(this.facing)];
     const condition = this.history.map((x, i) => (x - n.shift[i % size]) / n.scale[i % size]);
@@ -250,8 +252,8 @@ class Steering {
     if (this.label.textContent !== words) this.label.textContent = words;
   }
 
-  // How far (metres) this page's own pass strays from a track of the program's over so many frames: both walk from the same
-  // pose, told the same.
+  // How far (metres) this page's own pass strays from a track of the program's over so many frames:
+  // both walk from the same pose, told the same.
   strays(which, frames) {
     const { body, metres, fps, frame_skip: skip } = this.networks, start = this.networks.starts[which], track = this.tracks[which];
     const walker = new Walker(this.networks, start);

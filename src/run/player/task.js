@@ -1,5 +1,5 @@
-// What a task asks for, drawn with the character: `track.task` is {name, ...} in metres, with goals [x, z] or commands
-// [direction, metres a second] of every frame.
+// What a task asks for, drawn with the character: `track.task` is {name, ...} in metres, with goals
+// [x, z] or commands [direction, metres a second] of every frame.
 const POLE = 1.1, WALL = { height: 1.2, rails: 3, radius: 0.05 };
 
 // Functions of (shapes, track, time, palette, camera) that draw the task of a track.

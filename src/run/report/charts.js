@@ -33,7 +33,8 @@ function ticks(low, high, count) {
   return out;
 }
 
-// A scale {at(value) in [0, 1], ticks} that holds `values` and `include`, or spans `range` = [low, high] when given.
+// A scale {at(value) in [0, 1], ticks} that holds `values` and `include`, or spans `range` = [low,
+// high] when given.
 function scale(values, { log, include, range }) {
   if (range) return { at: x => (x - range[0]) / (range[1] - range[0]), ticks: ticks(...range, 4) };
   const shown = values.concat(include || []).filter(x => x !== null && (!log || x > 0));
@@ -96,8 +97,8 @@ function axes(root, width, y, yLabel, xLabel, bare) {
   svg("text", { x: 11, y: middle, "text-anchor": "middle", transform: `rotate(-90 11 ${middle})` }, root, yLabel);
 }
 
-// Shows the lines of `describe(index, height)` beside the pointer, index being the nearest of `count` places, height 0 at
-// the axis and 1 at the top of the plot.
+// Shows the lines of `describe(index, height)` beside the pointer, index being the nearest of
+// `count` places, height 0 at the axis and 1 at the top of the plot.
 function hover(plot, root, width, count, x, describe) {
   if (count === 0) return;
   const rule = svg("line", { y1: TOP, y2: HEIGHT - BOTTOM, stroke: "var(--soft)", "stroke-dasharray": "3 3", visibility: "hidden" }, root);
@@ -129,7 +130,8 @@ function hover(plot, root, width, count, x, describe) {
   plot.addEventListener("pointerleave", leave);
 }
 
-// Curves over epochs. `series` is a list of [name, values]; null is not measured, and the line goes on over it.
+// Curves over epochs. `series` is a list of [name, values]; null is not measured, and the line goes
+// on over it.
 function curves(parent, { title, label, series, log, include, range, wide, unit }) {
   series = series.filter(([, values]) => values.some(x => x !== null));
   const colours = series.map((_, s) => `var(--s${s})`);
@@ -184,8 +186,9 @@ function bars(parent, { title, label, xLabel, values, aim, aimName, name, unit }
   });
 }
 
-// Values of each of several rows (dimensions, experts) over epochs as colours, `values[k][row]` being those of epoch
-// `epochs[k]`. With `middle`, colours say how far above or below it a value is.
+// Values of each of several rows (dimensions, experts) over epochs as colours, `values[k][row]`
+// being those of epoch `epochs[k]`. With `middle`, colours say how far above or below it a value
+// is.
 function heat(parent, { title, label, name, epochs, values, middle, unit }) {
   const shown = values.flat().filter(x => x !== null);
   if (shown.length === 0) return;

@@ -1,4 +1,5 @@
-// What the page shows of a run; every field of `data` and `motion` is written by report.rs and run/player.
+// What the page shows of a run; every field of `data` and `motion` is written by report.rs and
+// run/player.
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = id => document.getElementById(id);
 if (data.curves) {
