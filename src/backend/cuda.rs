@@ -153,7 +153,7 @@ impl Cuda {
         let function = self.function(name)?;
         let mut args = call.args_at(arena);
         let parameters = &mut [args.as_mut_ptr().cast::<c_void>()];
-        // SAFETY: the kernel takes one struct of this layout, checked by `tests/kernels.rs`; its
+        // SAFETY: the kernel takes one struct of this layout, checked by `tests/engines/kernels.rs`; its
         // pointers are inside the arena (`Plan::check`), and the stream runs calls in order.
         let launched = unsafe {
             if self.engine == Engine::Pdl {

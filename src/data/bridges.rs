@@ -35,7 +35,7 @@ const LONG: f64 = 1.0;
 const AGAIN: f64 = 10.0;
 
 /// Bytes that a search takes among frames of `frame_size` features that take `frames` bytes: two
-/// copies of them, and the points and tree of [`search`].
+/// copies of them, and the points and tree of the search.
 pub fn bytes(frames: u64, frame_size: usize) -> u64 {
     2 * frames + frames / (4 * frame_size as u64) * search::FRAME_BYTES
 }

@@ -1,10 +1,10 @@
 // Kernels with one mistake each, and the same without it: the host backend has to find the first
 // and pass the second. Every one reverses x [n] inside blocks of `threads` or sums it; see
-// tests/simt.rs.
+// tests/engines/simt.rs.
 #pragma once
 #include "reduce.cuh"
 
-struct Planted {  // field for field: tests/simt.rs
+struct Planted {  // field for field: tests/engines/simt.rs
   const float* x;  // [n]
   float* y;        // [n]
   u32* arrived;    // [2] the first is how many blocks came to a barrier of the grid
@@ -13,7 +13,7 @@ struct Planted {  // field for field: tests/simt.rs
 struct Row {
   float x[64];
 };
-struct Swapped {  // field for field: tests/simt.rs, but for two in each other's place
+struct Swapped {  // field for field: tests/engines/simt.rs, but for two in each other's place
   const float* x;
   u32* arrived;
   float* y;

@@ -1,0 +1,15 @@
+//! The program as its users run it.
+mod bounds;
+mod control;
+mod eval;
+mod foreign;
+mod generate;
+mod population;
+mod program;
+mod surroundings;
+mod train;
+
+#[path = "../shared/hostile.rs"]
+mod hostile;
+#[path = "../shared/small.rs"]
+mod small;

@@ -1,0 +1,352 @@
+//! The engine that runs a plan as one launch, on the host: the bits of call by call, on any number
+//! of blocks, and every barrier needed.
+#![cfg(unix)]
+use crate::steps::{BATCH, MINIBATCHES, ROLLOUT, Run};
+use clap::ValueEnum;
+use mvae_fast::backend::dependencies::dependencies;
+use mvae_fast::backend::persistent::THREADS;
+use mvae_fast::backend::phases::estimate::Cost;
+use mvae_fast::backend::phases::{Part, Phases, phases};
+use mvae_fast::backend::{Memory, simt::KEPT, simt::Simt};
+use mvae_fast::config::Variant;
+use mvae_fast::plan::{Call, Grid, Precision};
+use std::sync::OnceLock;
+
+/// Parameters, moments and sums after a rollout and a step.
+fn state(variant: Variant, backend: Simt) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<u64>) {
+    after(&[ROLLOUT, 1], variant, backend)
+}
+
+/// The same after launches of so many steps.
+fn after(launches: &[usize], variant: Variant, backend: Simt) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<u64>) {
+    let mut run = Run::<f32>::on(variant, |arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap());
+    let start = run.state();
+    launches.iter().for_each(|&steps| run.steps(steps));
+    let end = run.state();
+    assert!(start.0 != end.0 && end.0.iter().all(|x| x.is_finite()), "{variant:?}: nothing moved");
+    end
+}
+
+/// Call by call, with as many threads a block: sums over a block have the same order.
+fn call_by_call(variant: Variant, precision: Precision) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<u64>) {
+    state(variant, Simt::new(1).at(precision).on_grid(Grid { blocks: 5, threads: THREADS }))
+}
+
+#[test]
+fn one_launch_gives_the_bits_of_call_by_call() {
+    for &variant in Variant::value_variants() {
+        for precision in [Precision::Fp32, Precision::Bf16x3] {
+            let want = call_by_call(variant, precision);
+            let got = state(variant, Simt::new(2).at(precision).persistent(3));
+            assert!(want == got, "{variant:?}, {precision}");
+        }
+    }
+}
+
+/// Multiprocessors of an H100 or H200.
+const MULTIPROCESSORS: u32 = 132;
+
+/// The phases of a step at full size, which docs/benchmarks.md tells: `cargo test --test persistent
+/// phases -- --nocapture`.
+#[test]
+fn phases_of_a_step() {
+    let run = Run::<f32>::full(Variant::Mixture, 64);
+    let calls = run.step.plan.calls();
+    let phases = phases(calls, Precision::Bf16x3, MULTIPROCESSORS, KEPT);
+    for phase in 0..phases.count {
+        for (floats, word) in [(false, ""), (true, "floating: ")] {
+            let parts = phases.parts.iter().filter(|part| part.phase == phase && part.floats == floats);
+            let mut names = parts.map(|part| {
+                let call = &calls[part.call];
+                let of = run.parameters.layer(call).map_or(String::new(), |layer| format!(" of {layer}"));
+                let shares = call.shares().map_or(String::new(), |_| format!(" {:?}", part.shares));
+                let late = if part.late > 0 { " of the step before" } else { "" };
+                let fetched = if part.fetches { "weights for " } else { "" };
+                format!("{fetched}`{}`{of}{shares}{late}", call.kernel())
+            });
+            if let Some(first) = names.next() {
+                println!("{}. {word}{}", phase + 1, names.fold(first, |all, name| format!("{all}, {name}")));
+            }
+        }
+    }
+    let [step, idle] = phases.modelled(calls, Precision::Bf16x3, MULTIPROCESSORS);
+    let mut alone = phases.clone();
+    alone.parts.retain(|part| part.arrives || !part.floats);
+    alone.parts.iter_mut().for_each(|part| part.waits = part.arrives);
+    let [least, _] = alone.modelled(calls, Precision::Bf16x3, MULTIPROCESSORS);
+    println!(
+        "{} rows; modelled, not measured: {step:.1} us a step, {idle:.1} of which a block waits; {least:.1} if what floats took no time",
+        phases.parts.len()
+    );
+    let stays = phases.parts.iter().map(|part| part.resident.iter().filter(|&&place| place > 0).count()).sum::<usize>();
+    println!("{} KB kept by a block; moments of {stays} tiles and more stay", phases.kept / 1024);
+    assert_eq!(phases.count, 15);
+}
+
+/// What a graph would be, which docs/benchmarks.md tells, too: **a model**, of [`Cost`] and 1.24 us
+/// to start a node. Nodes take what they take as if each had the device for itself.
+#[test]
+fn the_longest_chain_of_a_graph() {
+    let run = Run::<f32>::full(Variant::Mixture, 64);
+    let calls = run.step.plan.calls();
+    let alone = phases(calls, Precision::Bf16x3, MULTIPROCESSORS, 0).parts;
+    let whole = |call: usize| {
+        let part = alone.iter().find(|part| part.call == call).expect("each is in a part");
+        Part { shares: 0..calls[call].shares().unwrap_or(0), first_block: 0, kept: None, ..part.clone() }
+    };
+    let alone = |call: usize| {
+        let part = whole(call);
+        Cost::of(&calls[call], &part, Precision::Bf16x3, 0.0).most(&part, MULTIPROCESSORS)
+    };
+    let times: Vec<f64> = (0..calls.len()).map(|call| 1.24 + alone(call)).collect();
+    let (n, repetitions) = (calls.len(), 8);
+    let mut ends: Vec<(f64, usize)> = Vec::new();
+    for (node, waits) in dependencies(calls, repetitions).into_iter().enumerate() {
+        let (start, nodes) = waits.iter().map(|&i| ends[i]).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or_default();
+        ends.push((start + times[node % n], nodes + 1));
+    }
+    let last = |repetition: usize| {
+        let of = &ends[repetition * n..][..n];
+        of.iter().copied().max_by(|a, b| a.0.total_cmp(&b.0)).expect("a step has calls")
+    };
+    let ((end, nodes), (before, nodes_before)) = (last(repetitions - 1), last(repetitions - 2));
+    println!(
+        "{n} nodes; modelled, not measured: {:.1} us a step one after another; the longest chain {:.1} us, {} nodes a step",
+        times.iter().sum::<f64>(),
+        end - before,
+        nodes - nodes_before,
+    );
+    assert!(nodes - nodes_before < n / 2, "calls run side by side");
+}
+
+/// Two steps of the mixture on eight blocks, in phases that `change` spoils.
+fn spoiled(seed: u64, change: &dyn Fn(&[Call], &mut Phases)) -> (Vec<u32>, Vec<u64>) {
+    // Tiles of tensor cores, which are small: what one block does alone needs no barrier.
+    let simt = |seed| Simt::new(seed).at(Precision::Bf16x3).persistent(8);
+    let on = |backend: Simt| {
+        Run::<f32>::on(Variant::Mixture, |arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap())
+    };
+    let plan = on(simt(seed)).step.plan;
+    static FOUND: OnceLock<Phases> = OnceLock::new();
+    let mut phases = FOUND.get_or_init(|| phases(plan.calls(), Precision::Bf16x3, 8, KEPT)).clone();
+    change(plan.calls(), &mut phases);
+    let mut run = on(simt(seed).in_phases(phases));
+    run.steps(2);
+    let (parameters, _, _, sums) = run.state();
+    (parameters.iter().map(|x| x.to_bits()).collect(), sums)
+}
+
+/// Whether some order of threads shows that a change is one for the worse.
+fn is_wrong(want: &(Vec<u32>, Vec<u64>), change: &dyn Fn(&[Call], &mut Phases)) -> bool {
+    (1..=40).any(|seed| spoiled(seed, change) != *want)
+}
+
+/// The phases of [`spoiled`] as they are.
+fn unspoiled() -> (Phases, (Vec<u32>, Vec<u64>)) {
+    let kept = std::cell::RefCell::new(None);
+    let want = spoiled(1, &|_, phases| *kept.borrow_mut() = Some(phases.clone()));
+    (kept.into_inner().unwrap(), want)
+}
+
+#[test]
+fn every_barrier_is_needed() {
+    let (phases, want) = unspoiled();
+    let without = |barrier: usize| {
+        move |_: &[Call], phases: &mut Phases| {
+            let ends = phases.parts.iter_mut().filter(|part| part.phase == barrier);
+            ends.for_each(|part| (part.arrives, part.waits) = (false, false));
+        }
+    };
+    let unneeded: Vec<usize> = (0..phases.count).filter(|&barrier| !is_wrong(&want, &without(barrier))).collect();
+    assert!(unneeded.is_empty(), "{unneeded:?} of {} phases", phases.count);
+}
+
+/// Whether shares, one after another, are the same blocks' in both parts, and conflict with none
+/// but that of their block.
+fn share_by_share(calls: &[Call], one: &Part, other: &Part) -> bool {
+    let alone = |part: &Part, share: u32| Part { shares: share..share + 1, ..part.clone() };
+    let at = |share: u32, part: &Part| share - part.shares.start;
+    one.shares.clone().all(|a| {
+        let others = other.shares.clone().filter(|&b| at(b, other) != at(a, one));
+        others.into_iter().all(|b| !alone(one, a).conflicts(&alone(other, b), calls))
+    })
+}
+
+/// After how many phases other parts need this one to be over, and which do.
+fn needed_after<'a>(calls: &[Call], phases: &'a Phases, part: &Part) -> (usize, Vec<&'a Part>) {
+    let place = |part: &Part| part.phase + part.late * phases.count;
+    let after = |other: &Part| place(other) + if other.call <= part.call { phases.count } else { 0 } - place(part);
+    let mut others: Vec<&Part> = phases.parts.iter().filter(|other| part.conflicts(other, calls)).collect();
+    let first = others.iter().map(|other| after(other)).min().expect("at least itself, in the next step");
+    others.retain(|other| after(other) == first);
+    (first, others)
+}
+
+/// The block, of eight, that does all that a part has to do with another, if one does.
+fn only_block(calls: &[Call], part: &Part, other: &Part) -> Option<u32> {
+    let meets = |share: &u32| Part { shares: *share..share + 1, ..part.clone() }.conflicts(other, calls);
+    let mut blocks = match calls[part.call].shares() {
+        Some(_) => part.shares.clone().filter(meets).map(|share| share - part.shares.start).collect(),
+        None => (0..calls[part.call].variant(Precision::Bf16x3).1.blocks).collect::<Vec<u32>>(),
+    };
+    blocks.iter_mut().for_each(|block| *block = (*block + part.first_block) % 8);
+    blocks.dedup();
+    if blocks.len() == 1 { blocks.pop() } else { None }
+}
+
+#[test]
+fn conflicts_keep_their_order_in_every_model() {
+    for &variant in Variant::value_variants() {
+        let run = Run::<f32>::full(variant, BATCH);
+        let calls = run.step.plan.calls();
+        for (precision, blocks) in [(Precision::Fp32, 8), (Precision::Bf16x3, 132)] {
+            let phases = phases(calls, precision, blocks, KEPT);
+            assert!(phases.is_whole(), "{variant:?}: a barrier without a phase");
+            let place = |part: &Part| part.phase + part.late * phases.count;
+            for (i, one) in phases.parts.iter().enumerate() {
+                for (j, other) in phases.parts.iter().enumerate().filter(|(_, other)| one.conflicts(other, calls)) {
+                    // The first repetition in which the other has to come after this one.
+                    let later = if one.call < other.call { 0 } else { phases.count };
+                    let (end, start) = (place(one) + usize::from(one.floats), place(other) + later);
+                    // Parts that add to the same tiles have the same blocks, which run them in
+                    // order; so do shares that go on with the same shares.
+                    let in_order = later == 0 && end <= start && (place(one) < place(other) || i < j);
+                    let together = in_order && one.first_block == other.first_block;
+                    let products =
+                        calls[one.call].product().is_some() && calls[one.call].kernel() == calls[other.call].kernel();
+                    let goes_on = || products || share_by_share(calls, one, other);
+                    assert!(end < start || (together && goes_on()), "{variant:?}: {one:?} before {other:?}");
+                }
+            }
+            let mut shares = vec![Vec::new(); calls.len()];
+            phases.parts.iter().for_each(|part| shares[part.call].extend(part.shares.clone()));
+            for (call, shares) in calls.iter().zip(&mut shares) {
+                shares.sort();
+                assert_eq!(*shares, (0..call.shares().unwrap_or(0)).collect::<Vec<_>>(), "each is in one part");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_floats_too_far() {
+    let (phases, want) = unspoiled();
+    let floating: Vec<Part> = phases.parts.iter().filter(|part| part.floats && !part.fetches).cloned().collect();
+    // What one block does alone, for itself alone, needs no barrier.
+    let run = Run::<f32>::new(Variant::Mixture, 1);
+    let calls = run.step.plan.calls();
+    let own = |part: &Part| {
+        let (_, others) = needed_after(calls, &phases, part);
+        let [here, there] = [
+            others.iter().map(|other| only_block(calls, part, other)).collect::<Vec<_>>(),
+            others.iter().map(|other| only_block(calls, other, part)).collect(),
+        ];
+        here == there && here.iter().all(Option::is_some)
+    };
+    let (own, floating): (Vec<Part>, Vec<Part>) = floating.into_iter().partition(own);
+    assert!(floating.len() > 10 && own.len() < 4, "{floating:?}, {own:?}");
+    let mut missed = Vec::new();
+    for part in floating {
+        let later = |calls: &[Call], phases: &mut Phases| {
+            let (by, _) = needed_after(calls, phases, &part);
+            assert!(by >= 2, "it is over when the next phase ends");
+            let place = part.phase + by - 1;
+            let moved = Part { phase: place % phases.count, late: part.late + place / phases.count, ..part.clone() };
+            phases.parts.retain(|other| *other != part);
+            // Between a block's arrival at the end of that phase and its wait for the others.
+            let waits = phases.parts.iter().position(|other| other.phase == moved.phase && other.waits).unwrap();
+            phases.parts[waits].waits = false;
+            phases.parts.insert(waits + 1, Part { arrives: false, waits: true, ..moved });
+        };
+        if !is_wrong(&want, &later) {
+            missed.push(part.clone());
+        }
+    }
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+/// Where a part is, in phases since its repetition began.
+fn place(phases: &Phases, part: &Part) -> usize {
+    part.phase + part.late * phases.count
+}
+
+#[test]
+fn weights_are_fetched_a_phase_before_their_product() {
+    let run = Run::<f32>::full(Variant::Mixture, 64);
+    let phases = phases(run.step.plan.calls(), Precision::Bf16x3, MULTIPROCESSORS, KEPT);
+    let products: Vec<&Part> = phases.parts.iter().filter(|part| part.kept.is_some() && !part.fetches).collect();
+    assert!(products.len() >= 10 && phases.kept <= KEPT, "{products:?}");
+    for product in products {
+        let fetch = phases.parts.iter().filter(|part| part.fetches && part.call == product.call);
+        let fetch: Vec<&Part> = fetch.collect();
+        assert!(fetch.len() == 1 && place(&phases, fetch[0]) + 1 == place(&phases, product), "{fetch:?}");
+        assert_eq!((fetch[0].kept, fetch[0].first_block), (product.kept, product.first_block));
+    }
+}
+
+#[test]
+fn nothing_is_fetched_too_early() {
+    let (phases, want) = unspoiled();
+    let fetching: Vec<Part> = phases.parts.iter().filter(|part| part.fetches).cloned().collect();
+    assert!(fetching.len() >= 5, "{fetching:?}");
+    let mut missed = Vec::new();
+    for part in fetching {
+        let earlier = |calls: &[Call], phases: &mut Phases| {
+            // To when they begin to be written, by an update that belongs to the step before, as
+            // all else begins a step later now; to a place where nothing else is kept.
+            let written = phases.parts.iter().filter(|other| other.call > part.call && other.conflicts(&part, calls));
+            let place = written.map(|other| place(phases, other)).min().expect("weights are trained");
+            phases.parts.iter_mut().for_each(|other| other.late += 1);
+            let kept = Some(phases.kept / size_of::<f32>());
+            phases.kept += 4 * calls[part.call].product().unwrap().kept();
+            phases.parts.iter_mut().filter(|p| p.call == part.call).for_each(|p| p.kept = kept);
+            let moved = Part { phase: place % phases.count, late: place / phases.count, kept, ..part.clone() };
+            phases.parts.retain(|other| !(other.fetches && other.call == part.call));
+            let first = phases.parts.iter().position(|other| other.phase == moved.phase).unwrap();
+            phases.parts.insert(first, Part { arrives: false, waits: false, ..moved });
+        };
+        if !is_wrong(&want, &earlier) {
+            missed.push(part.clone());
+        }
+    }
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn what_stays_has_a_place_of_its_own() {
+    let (phases, want) = unspoiled();
+    let own = |phase: &Phases| {
+        let of_block = |part: &Part| part.resident.first().copied().filter(|&place| place > 0);
+        phase.parts.iter().enumerate().filter_map(|(i, part)| Some((i, of_block(part)?))).collect::<Vec<_>>()
+    };
+    let places = own(&phases);
+    assert!(places.len() >= 5, "{places:?}");
+    let (last, first) = (places[places.len() - 1].0, places[0].1);
+    assert!(is_wrong(&want, &|_, phases| phases.parts[last].resident[0] = first), "two in one place");
+}
+
+#[test]
+fn what_a_block_keeps_changes_no_bit() {
+    let want = call_by_call(Variant::Mixture, Precision::Bf16x3);
+    for (kept, seed) in [(0, 5), (3000, 6), (20_000, 7)] {
+        let got = state(Variant::Mixture, Simt::new(seed).at(Precision::Bf16x3).persistent(3).keeping(kept));
+        assert!(want == got, "{kept} bytes");
+    }
+}
+
+#[test]
+fn an_epoch_is_one_launch() {
+    let (steps, simt) = (MINIBATCHES * ROLLOUT, || Simt::new(4).at(Precision::Bf16x3));
+    let want =
+        after(&[1; MINIBATCHES * ROLLOUT], Variant::Mixture, simt().on_grid(Grid { blocks: 5, threads: THREADS }));
+    assert!(want == after(&[steps], Variant::Mixture, simt().persistent(3)));
+}
+
+#[test]
+fn on_any_number_of_blocks() {
+    let want = call_by_call(Variant::Mixture, Precision::Bf16x3);
+    for blocks in [1, 8, 132] {
+        let got = state(Variant::Mixture, Simt::new(3).at(Precision::Bf16x3).persistent(blocks));
+        assert!(want == got, "{blocks} blocks");
+    }
+}

@@ -1,0 +1,265 @@
+//! Every reader of foreign bytes on files that are nearly right: whatever they hold, it answers in
+//! one line or with what it read, and takes neither time nor memory that they are not worth.
+//!
+//! A few hundred files each, the same every time. `MVAE_FUZZ_MINUTES=10 cargo test --test files fuzz
+//! -- --nocapture --test-threads 1` takes ten minutes each; `MVAE_FUZZ_SEED` says where it starts.
+use crate::allocations::{forget, largest_anywhere};
+use crate::hostile::{Random, changed, crafted, mutated};
+use mvae_fast::backend::cpu::Cpu;
+use mvae_fast::checkpoint::Checkpoint;
+use mvae_fast::config::{Config, Variant};
+use mvae_fast::control::course::{maze, path};
+use mvae_fast::data::check::check;
+use mvae_fast::data::{npz, synth};
+use mvae_fast::generate::{Latents, generate};
+use mvae_fast::motion::export::{self, Take};
+use mvae_fast::motion::import::{EXPANSION, Options, import};
+use mvae_fast::motion::joint_map::JointMap;
+use mvae_fast::motion::local::Bones;
+use mvae_fast::motion::source::expmap::ExpmapSkeleton;
+use mvae_fast::quality::gate;
+use mvae_fast::setup::{Setup, Start};
+use mvae_fast::trained::Trained;
+use mvae_fast::{Error, Result, control};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Most bytes of one allocation: a compressed member may hold 64 MiB, which are copied once.
+const MOST: usize = 256 << 20;
+
+/// Longest that a file of a few kilobytes may take, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Gives `read` files that `make` makes of random numbers: `files` of them, or as many as the
+/// environment has minutes for. The file is named by `name`. An error must be one line, with the
+/// exit code of a usage or a data error.
+fn feed(name: &str, files: usize, make: impl Fn(&mut Random) -> Vec<u8>, read: impl Fn(&Path) -> Result<()>) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
+    let (folder, begun) = (tempfile::tempdir().unwrap(), Instant::now());
+    let path = folder.path().join(name);
+    let seed = number("MVAE_FUZZ_SEED").unwrap_or(1.0) as u64;
+    let until = number("MVAE_FUZZ_MINUTES").map(|minutes| Duration::from_secs_f64(60.0 * minutes));
+    let (mut count, mut good) = (0, 0);
+    while until.map_or(count < files, |until| begun.elapsed() < until) {
+        let mut random = Random(seed << 32 | count as u64);
+        let bytes = make(&mut random);
+        fs::write(&path, &bytes).unwrap();
+        forget();
+        let asked = Instant::now();
+        let case = format!("file {count} of seed {seed}");
+        // Who panics leaves the file in the folder that the environment names.
+        let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read(&path))).unwrap_or_else(|_| {
+            let kept = std::env::temp_dir().join(format!("mvae-fuzz-{name}"));
+            fs::write(&kept, &bytes).unwrap();
+            panic!("{case} panics; it is kept as {}", kept.display())
+        });
+        if let Err(error) = &answer {
+            let text = error.to_string();
+            assert!(matches!(error.exit_code(), 2 | 4 | 5), "{case}: exit code {}: {text}", error.exit_code());
+            assert!(!text.trim_end().contains('\n') && text.len() < 4000, "{case}: {text}");
+        }
+        good += usize::from(answer.is_ok());
+        count += 1;
+        let (largest, took) = (largest_anywhere(), asked.elapsed());
+        assert!(largest <= MOST && took < PATIENCE, "{case}: {largest} bytes at once, {took:?}");
+    }
+    println!("{name}: {count} files, {good} of them read, in {:.0} s", begun.elapsed().as_secs_f64());
+    assert!(until.is_some() || good < count && good > 0, "{name}: {good} of {count} are good");
+}
+
+/// The set that most files are made of.
+fn set(frames: usize) -> mvae_fast::data::Dataset {
+    synth::locomotion_in_clips(frames, 30, 3)
+}
+
+fn options(skeleton: Option<ExpmapSkeleton>) -> Options {
+    Options {
+        fps: 30.0,
+        map: None,
+        skeleton,
+        units: None,
+        up: None,
+        skip_first: None,
+        skip_last: None,
+        source_fps: None,
+        expansion: EXPANSION,
+        keep_floor: false,
+        mirror: false,
+        threads: 1,
+    }
+}
+
+/// Imports a file; a file that was refused is an error here.
+fn imported(path: &Path, options: &Options) -> Result<()> {
+    let mut imported = import(&[path.to_owned()], options)?;
+    imported.refused.pop().map_or(Ok(()), Err)
+}
+
+/// A zip file of one member after another, stored or deflated.
+fn zipped(members: &[(&str, &[u8])], deflated: bool) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let method = if deflated { zip::CompressionMethod::DEFLATE } else { zip::CompressionMethod::Stored };
+    for (name, bytes) in members {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default().compression_method(method)).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// A tiny run, and the bytes of its checkpoint.
+fn run() -> (tempfile::TempDir, Vec<u8>, Vec<f32>) {
+    let root = tempfile::tempdir().unwrap();
+    let (data, path) = (root.path().join("motion.npz"), root.path().join("last.safetensors"));
+    let frames = synth::locomotion_in_clips(240, 80, 3);
+    npz::write(&data, &frames).unwrap();
+    let config = Config { hidden_size: 8, mirror: false, ..crate::small::config(&data, Variant::Mixture) };
+    Setup::new(&config, &Cpu::new(1), Start::Fresh).unwrap().save(&path).unwrap();
+    (root, fs::read(&path).unwrap(), frames.frames)
+}
+
+#[test]
+fn bvh() {
+    let set = set(60);
+    let good = export::bvh::text(&Take::of_clip(&set, set.rig.as_ref().unwrap(), 0, Bones::Skeleton)).into_bytes();
+    let options = options(None);
+    feed("walk.bvh", 250, |random| mutated(random, &good), |path| imported(path, &options));
+}
+
+#[test]
+fn expmap() {
+    let skeleton = ExpmapSkeleton::load(Path::new("cmu")).unwrap();
+    let width = 3 + 3 * skeleton.joints.len();
+    let row = |frame: usize| {
+        let at = |i: usize| match i {
+            0..3 => [0.02 * frame as f64, 17.0, 0.3 * frame as f64][i],
+            _ => 0.2 * (0.1 * frame as f64 + i as f64).sin(),
+        };
+        (0..width).map(|i| format!("{:.6}", at(i))).collect::<Vec<_>>().join(",")
+    };
+    let good = (0..60).map(row).collect::<Vec<_>>().join("\n").into_bytes();
+    let options = options(Some(skeleton));
+    feed("walk.txt", 250, |random| mutated(random, &good), |path| imported(path, &options));
+}
+
+#[test]
+fn npz_and_npy() {
+    let (folder, set) = (tempfile::tempdir().unwrap(), set(60));
+    let good = folder.path().join("good.npz");
+    npz::write(&good, &set).unwrap();
+    let good = fs::read(good).unwrap();
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(&good)).unwrap();
+    let members: Vec<(String, Vec<u8>)> = (0..zip.len())
+        .map(|i| {
+            let (mut member, mut bytes) = (zip.by_index(i).unwrap(), Vec::new());
+            std::io::Read::read_to_end(&mut member, &mut bytes).unwrap();
+            (member.name().to_owned(), bytes)
+        })
+        .collect();
+    let config = Config { mirror: true, batch_size: 4, rollout: 4, ..Config::default() };
+    let read = |path: &Path| {
+        let set = npz::read_lenient(path)?;
+        check(&set, &config);
+        npz::read(path)?;
+        Ok(())
+    };
+    feed("set.npz", 150, |random| mutated(random, &good), read);
+    // Arrays that are wrong in a zip file that is right. Mostly their beginning is: a header says
+    // what the numbers are.
+    let arrays = |random: &mut Random| {
+        let (which, mut members) = (random.below(members.len()), members.clone());
+        let bytes = &members[which].1;
+        let head = if random.below(3) > 0 { bytes.len().min(140) } else { bytes.len() };
+        members[which].1 = [&mutated(random, &bytes[..head]), &bytes[head..]].concat();
+        let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+        zipped(&members, false)
+    };
+    feed("array.npz", 150, arrays, read);
+}
+
+#[test]
+fn safetensors_and_their_metadata() {
+    let (_root, good, rows) = run();
+    let (backend, tracks) = (Cpu::new(1), &rows);
+    let read = |path: &Path| {
+        if Checkpoint::load(path)?.meta.is_none() {
+            return Ok(());
+        }
+        let trained = Trained::load(path)?;
+        let track = &tracks[..trained.model().condition_frames * trained.model().frame_size];
+        generate(&trained, &backend, &[track], 1, Latents::Prior { seed: 1, temperature: 1.0 })?;
+        Ok(())
+    };
+    let length = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    // What is damaged behind the header has a wrong checksum, whatever it is: nearly all is done to
+    // the header.
+    let bytes = |random: &mut Random| match random.below(8) {
+        0 => mutated(random, &good),
+        _ => [&mutated(random, &good[..length]), &good[length..]].concat(),
+    };
+    let whole = |random: &mut Random| if random.below(50) == 0 { good.clone() } else { bytes(random) };
+    feed("bytes.safetensors", 200, whole, read);
+    let metadata = |random: &mut Random| {
+        let mut random = Random(random.bits());
+        crafted(&good, |meta| (0..1 + random.below(3)).for_each(|_| changed(&mut random, meta)))
+    };
+    feed("metadata.safetensors", 300, metadata, read);
+}
+
+#[test]
+fn toml_of_every_kind() {
+    let control = control::config::Config { vae: "run".into(), ..Default::default() }.to_toml();
+    let map = "name = \"mine\"\njoints = [\"Hips\", \"Left = L | LeftToe\", \"Right\", \"LUp\", \"RUp\"]\nhips = \"Hips\"\n\
+               toes = [\"Left\", \"Right\"]\nup_legs = [\"LUp\", \"RUp\"]\n";
+    let skeleton = "fps = 120\nrow_vectors = true\njoints = [{ name = \"Hips\", offset = [0, 0, 0] },\n\
+                    { name = \"Leg\", parent = \"Hips\", offset = [1.5, -2, 0.6] }]\n";
+    let walls =
+        "cell = 20.0\ndrawing = '''\n#####\n#...#\n#.#.#\n#.#.#\n#####\n'''\nwalls = [[0, 0, 10, 10], [1, 2, 3, 5]]\n";
+    let gates = "inside = 0.95\nskate = 2.0\ncontact = 0.8\n";
+    type Reader = fn(&Path) -> Result<()>;
+    let kinds: [(&str, String, Reader); 7] = [
+        ("config.toml", Config::default().to_toml(), |path| Config::load(path).map(drop)),
+        ("control.toml", control, |path| control::config::Config::load(path).map(drop)),
+        ("map.toml", map.into(), |path| JointMap::load(path).map(drop)),
+        ("skeleton.toml", skeleton.into(), |path| ExpmapSkeleton::load(path).map(drop)),
+        ("maze.toml", walls.into(), |path| maze::from_file(path, 1.0).map(drop)),
+        ("gate.toml", gates.into(), |path| gate::load::<gate::Gate>(path, "docs").map(drop)),
+        ("control-gate.toml", "coverage_percent = 30.0\n".into(), |path| {
+            gate::load::<control::gate::Gate>(path, "docs").map(drop)
+        }),
+    ];
+    let share = std::env::var("MVAE_FUZZ_MINUTES").is_ok();
+    let kinds = || kinds.iter();
+    if share {
+        // Turn by turn, so that all of them together take the minutes of one.
+        let each = |random: &mut Random| {
+            let (name, good, _) = random.one(kinds().as_slice());
+            [name.as_bytes(), b"\n", &mutated(random, good.as_bytes())].concat()
+        };
+        let read = |path: &Path| {
+            let bytes = fs::read(path).unwrap();
+            let end = bytes.iter().position(|&byte| byte == b'\n').unwrap();
+            let (_, _, read) = kinds().find(|(name, ..)| name.as_bytes() == &bytes[..end]).unwrap();
+            fs::write(path, &bytes[end + 1..]).unwrap();
+            read(path)
+        };
+        return feed("all.toml", 0, each, read);
+    }
+    for (name, good, read) in kinds() {
+        feed(name, 150, |random| mutated(random, good.as_bytes()), read);
+    }
+}
+
+#[test]
+fn csv() {
+    let good: String = (0..40).map(|i| format!("{},{:.3}\n", i % 7, f64::from(i).sin())).collect();
+    let good = format!("x,z\n# a path\n{good}");
+    let read = |file: &Path| {
+        path::from_file(file, 1.0).and_then(|points| match path::paced(&points, 0.5) {
+            Err(Error::Usage(_)) | Ok(_) => Ok(()), // too many points is for whoever set the pace
+            Err(error) => Err(error),
+        })
+    };
+    feed("path.csv", 500, |random| mutated(random, good.as_bytes()), read);
+}

@@ -1,0 +1,11 @@
+//! Readers of foreign bytes: files that are right, odd, damaged or hostile.
+mod allocations;
+mod bvh;
+mod checkpoint;
+mod data;
+mod fuzz;
+
+#[path = "../shared/hostile.rs"]
+mod hostile;
+#[path = "../shared/small.rs"]
+mod small;

@@ -1,0 +1,27 @@
+//! Operations, their gradients, and what a CPU computes them with.
+mod adam;
+mod blend_linear;
+mod epoch_sums;
+mod gate;
+mod gemm;
+mod kl_weight;
+mod linear;
+mod model_gradients;
+mod noise;
+mod plan;
+mod policy_gradients;
+mod ppo_loss;
+mod quantize;
+mod recon_loss;
+mod reconcile;
+mod reparameterize;
+mod softmax;
+mod specialist_loss;
+mod team;
+mod update;
+mod vector;
+mod window;
+mod world;
+
+#[path = "../shared/operations.rs"]
+mod operations;
