@@ -111,7 +111,7 @@ impl Error {
         move |source| Error::Io { path, what, source }
     }
 
-    /// The process exit code, as in the README's table: 1 failure, 2 usage, 3 device, 4 data or
+    /// The process exit code, as in the table of docs/guide.md: 1 failure, 2 usage, 3 device, 4 data or
     /// checkpoint, 5 quality gate, 128 + signal when stopped.
     pub fn exit_code(&self) -> u8 {
         match self {
