@@ -283,7 +283,7 @@ fn python_folders() -> Vec<PathBuf> {
     text.lines().map(|site| Path::new(site).join("nvidia/cu13/bin")).collect()
 }
 
-/// The kernels as C++ of this machine, and the table by which `src/backend/simt.rs` finds them.
+/// The kernels as C++ of this machine, and the table by which `src/backend/simt/mod.rs` finds them.
 #[cfg(feature = "simt")]
 mod simt {
     use super::*;

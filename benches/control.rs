@@ -10,7 +10,7 @@ use mvae_fast::control::config::Config;
 use mvae_fast::control::setup::Setup;
 use mvae_fast::control::trainer::{learn, rollout};
 use mvae_fast::ops::world::Task;
-use mvae_fast::setup::{self, Start};
+use mvae_fast::train::setup::{self, Start};
 use mvae_fast::{Result, config};
 use serde_json::json;
 use std::path::Path;

@@ -6,10 +6,10 @@
 //! cache feeds what a large copy cannot.
 use clap::Parser;
 use mvae_fast::Result;
-use mvae_fast::arena::Arena;
 use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::ops::case::{Case, cases};
 use mvae_fast::plan::Plan;
+use mvae_fast::plan::arena::Arena;
 use serde_json::json;
 use std::cell::Cell;
 use std::time::{Duration, Instant};

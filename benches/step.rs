@@ -8,15 +8,15 @@
 //! fence that is missing shows once in many steps. `--small` takes a tiny model, to rehearse.
 use clap::{Parser, ValueEnum};
 use mvae_fast::Result;
-use mvae_fast::arena::Arena;
 use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
-use mvae_fast::layout::{Layout, Parameters};
+use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::ops::recon_loss::slot;
 use mvae_fast::philox::{Purpose, Stream};
-use mvae_fast::step::{StepOptions, TrainStep, adam_state, initialize};
+use mvae_fast::plan::arena::Arena;
+use mvae_fast::train::step::{StepOptions, TrainStep, adam_state, initialize};
 use serde_json::json;
 use std::time::Instant;
 use timer::{Options, Times};

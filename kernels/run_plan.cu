@@ -1,7 +1,8 @@
 // A plan's calls `times` times over in one launch: a loop and a switch over the functions of all
 // kernels. The blocks of the grid run at the same time; calls of a phase share them, and at its end
 // all blocks wait for one another. A block says first that it has arrived, begins to fetch the
-// weights of its next product, does what floats, and then waits (src/backend/phases.rs).
+// weights of its next product, does what floats, and then waits
+// (src/backend/persistent/phases/mod.rs).
 //
 // build.rs defines KERNELS(CALL) as CALL(number, function, Args, Shared) for every other kernel,
 // numbered by name, and KERNELS_bf16x3(CALL) with the variants of products; it includes this file
@@ -9,7 +10,7 @@
 #pragma once
 #include "simt.cuh"
 
-struct PlanCall {            // field for field: src/backend/persistent.rs
+struct PlanCall {            // field for field: src/backend/persistent/mod.rs
   u32 kernel;                // its number
   u32 first_block;           // the block that has the first share
   u32 first, end, shares;    // what is done of the call: the blocks first .. end of a grid of so many
@@ -21,7 +22,7 @@ struct PlanCall {            // field for field: src/backend/persistent.rs
   u64 args[32];              // the argument struct
 };
 enum Then { ARRIVES = 1, WAITS = 2, FETCHES_WEIGHTS = 4 };
-struct RunPlan {             // field for field: src/backend/persistent.rs
+struct RunPlan {             // field for field: src/backend/persistent/mod.rs
   const PlanCall* calls;     // [n]
   u32* arrived;              // [1] how often a block came to the end of a phase, in all launches
   const u32* resident;       // [n, blocks] 1 + where in kept_memory() what the block's first share keeps lies; 0: nothing stays

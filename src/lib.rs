@@ -1,53 +1,36 @@
 //! Trains Motion VAEs (Ling, Zinno, Cheng, van de Panne, "Character Controllers Using Motion VAEs",
 //! SIGGRAPH 2020).
 //!
-//! Reading order: [`config`] (what can be asked for), [`motion`] and [`data`] (motion to train on),
-//! [`layout`] and [`model`] (the network as a list of operations), [`ops`] (each operation's
-//! definition), [`plan`] and [`backend`] (how a step is written down and run), [`schedule`],
-//! [`setup`] and [`trainer`] (the training loop), [`run`] (what a run leaves on disk).
+//! In reading order: [`config`] is what can be asked for; [`motion`] reads motion, [`data`] makes
+//! sets of it to train on; [`model`] lists the parameters and operations of a network, [`ops`] has
+//! the definition of each operation; [`plan`] is a step written down, [`backend`] where it runs;
+//! [`train`] is the training loop and all around it, [`checkpoint`] and [`run`] are what it leaves;
+//! [`infer`] runs a trained model, [`quality`] says how good it is, [`control`] trains policies
+//! that steer it. [`check`] holds gradients and kernels against definitions, [`cli`] are the
+//! commands, [`host`] is the machine they run on.
 #![deny(unsafe_code)]
-// A terminal that takes nothing must not end the work: see `progress::say` and `cli::print`.
+// A terminal that takes nothing must not end the work: see `host::progress::say` and `cli::print`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
-// Every file is opened in `files`.
+// Every file is opened in `host::files`.
 #![deny(clippy::disallowed_methods)]
 
-pub mod arena;
 pub mod backend;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
-pub mod clips;
 pub mod config;
 pub mod control;
 pub mod data;
-pub mod diagnose;
 pub mod error;
-pub mod evaluate;
-pub mod files;
-pub mod foreign;
-pub mod generate;
-pub mod gradcheck;
-pub mod kernelcheck;
-pub mod layout;
-pub mod memory;
+pub mod host;
+pub mod infer;
 pub mod model;
 pub mod motion;
 pub mod ops;
 pub mod philox;
 pub mod plan;
-pub mod population;
-pub mod progress;
 pub mod quality;
-pub mod real;
-pub mod record;
-pub mod rollout;
 pub mod run;
-pub mod schedule;
-pub mod setup;
-pub mod shown;
-pub mod state;
-pub mod step;
-pub mod stepcheck;
-pub mod trained;
-pub mod trainer;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Parse, run, print the error on one line, exit code; nothing else.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
-use mvae_fast::shown::shown;
+use mvae_fast::host::shown::shown;
 use mvae_fast::{Error, cli};
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;

@@ -2,17 +2,11 @@
 //! operation by name.
 pub mod cpu;
 pub mod cuda;
-pub mod dependencies;
-pub mod gemm;
-pub mod lanes;
 pub mod persistent;
-pub mod phases;
 #[cfg(all(feature = "simt", unix))]
 pub mod simt;
-pub mod team;
-pub mod vector;
 
-use crate::arena::{Arena, Mat};
+use crate::plan::arena::{Arena, Mat};
 use crate::plan::{Call, Field, Plan, Precision};
 use crate::{Error, Result};
 use bytemuck::Pod;

@@ -1,8 +1,8 @@
 //! Where to compute: the flags of every command that runs a network.
 use crate::backend::{self, Backend, Device, Engine, cuda};
+use crate::host::progress::say;
 use crate::plan::Precision;
-use crate::progress::say;
-use crate::{Error, Result, kernelcheck};
+use crate::{Error, Result, check::kernelcheck};
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;

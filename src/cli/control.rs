@@ -5,6 +5,7 @@ use super::gate::GateArg;
 use super::train::stop_flag;
 use super::{absolute, checkpoint_file, of_kind, print, print_and, run_folder};
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::foreign::Controller;
 use crate::config::layers;
 use crate::control::config::{Config, MAX_CHARACTERS, Overrides, Preset};
 use crate::control::course::path::Shape;
@@ -14,12 +15,11 @@ use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
 use crate::control::setup::Setup;
 use crate::control::trainer;
-use crate::foreign::Controller;
 use crate::ops::world::Task;
 use crate::quality::gate;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
-use crate::{Error, Result, progress};
+use crate::{Error, Result, host::progress};
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -230,7 +230,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         None => "no update was finished\n".to_owned(),
         Some(last) => {
             let state = if setup.finished() { "trained" } else { "stopped" };
-            let elapsed = crate::progress::minutes(last.timing.elapsed_seconds);
+            let elapsed = crate::host::progress::minutes(last.timing.elapsed_seconds);
             let (update, updates, steps) = (last.update, config.updates(), last.num_steps);
             let warnings: String = last.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
             format!(

@@ -1,10 +1,11 @@
 //! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their
 //! definitions.
+use crate::backend::Engine;
+use crate::backend::cpu::lanes;
 use crate::backend::cuda::{self, Cuda, Loaded};
-use crate::backend::{Engine, lanes};
 use crate::plan::Precision;
 use crate::run::atomic::Unfinished;
-use crate::{Result, files, kernelcheck};
+use crate::{Result, check::kernelcheck, host::files};
 use serde::Serialize;
 use std::fmt;
 use std::fs;

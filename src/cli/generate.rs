@@ -8,15 +8,15 @@ use super::{print, trained};
 use crate::config::ModelConfig;
 use crate::data::npz::Extra;
 use crate::data::{Dataset, counted, npz, windows};
-use crate::generate::{Latents, Motion, Step, frames_to_encode, stream};
+use crate::infer::generate::{Latents, Motion, Step, frames_to_encode, stream};
+use crate::infer::trained::{Source, Trained};
 use crate::motion::export::glb::Track;
 use crate::motion::features::world_pose;
 use crate::motion::local::{Bones, LocalPose};
 use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::{Rig, Root, world};
 use crate::philox::{Purpose, Stream};
-use crate::trained::{Source, Trained};
-use crate::{Error, Result, memory};
+use crate::{Error, Result, host::memory};
 use serde_json::json;
 use std::f64::consts::FRAC_PI_2;
 use std::num::NonZeroUsize;
@@ -160,7 +160,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
             (output.write_tracks(walks.tracks.into_iter())?, Vec::new(), seconds)
         }
         None => {
-            let mut motion = crate::generate::generate(&trained, backend.as_ref(), &tracks, frames, latents)?;
+            let mut motion = crate::infer::generate::generate(&trained, backend.as_ref(), &tracks, frames, latents)?;
             let seconds = begun.elapsed().as_secs_f64();
             let lost = |c: usize| motion.first_nonfinite(c).map(|frame| (c, frame));
             let lost: Vec<_> = (0..characters).filter_map(lost).collect();

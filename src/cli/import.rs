@@ -2,11 +2,11 @@
 use super::output::require_new_set;
 use super::{print, print_and};
 use crate::data::{counted, npz};
+use crate::host::progress::say;
 use crate::motion::import::{self, Imported, Options, Report};
 use crate::motion::joint_map::JointMap;
 use crate::motion::source::expmap::ExpmapSkeleton;
 use crate::motion::units::{Scale, Up};
-use crate::progress::say;
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;

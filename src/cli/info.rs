@@ -1,17 +1,17 @@
 //! `mvae-fast info`: what is in a run folder or a checkpoint.
 use super::{InfoArgs, checkpoint_file, population, print, run_folder};
 use crate::Result;
+use crate::checkpoint::foreign::Controller;
 use crate::checkpoint::{Checkpoint, Meta};
 use crate::config::Variant;
 use crate::control::record::UpdateRecord;
 use crate::data::counted;
 use crate::data::mirrored::MIRRORED;
-use crate::foreign::Controller;
+use crate::host::progress::say;
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
-use crate::progress::say;
-use crate::record::{EpochRecord, Record};
 use crate::run::logs;
+use crate::train::record::{EpochRecord, Record};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;

@@ -21,12 +21,12 @@ use crate::backend::{self, Device};
 use crate::config::{Config, Overrides, Preset, Variant, layers};
 use crate::data::bridges::Means;
 use crate::data::{check, counted, npz, synth};
-use crate::progress::say;
+use crate::host::progress::say;
+use crate::host::shown::shown;
+use crate::infer::trained::Trained;
 use crate::run::folder::RunFolder;
-use crate::setup::require_room;
-use crate::shown::shown;
-use crate::trained::Trained;
-use crate::{Error, Result, memory};
+use crate::train::setup::require_room;
+use crate::{Error, Result, host::memory};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use compute::Compute;
@@ -553,11 +553,11 @@ fn gradcheck(args: &GradcheckArgs) -> Result<()> {
         // Differences need double precision, which kernels have not.
         let Compute { precision, engine, .. } = args.compute;
         let backend = backend::open(Device::Cpu, precision, engine, args.compute.threads(), 1)?;
-        let report = crate::gradcheck::run(variants, backend.as_ref())?;
+        let report = crate::check::gradcheck::run(variants, backend.as_ref())?;
         return print_report(&report, args.json, report.verdict());
     }
     let backend = args.compute.open()?;
-    let report = crate::kernelcheck::run(variants, backend.as_ref())?;
+    let report = crate::check::kernelcheck::run(variants, backend.as_ref())?;
     print_report(&report, args.json, report.verdict())
 }
 

@@ -2,12 +2,12 @@
 //! is there.
 use crate::data::Dataset;
 use crate::data::npz::{self, Extra};
+use crate::host::progress::say;
 use crate::motion::export::Take;
 use crate::motion::export::bvh;
 use crate::motion::export::glb::{self, Track};
 use crate::motion::local::Bones;
 use crate::motion::world;
-use crate::progress::say;
 use crate::run::atomic;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};

@@ -3,11 +3,11 @@ use super::{TrainArgs, absolute, checkpoint_file, population, print, run_folder}
 use crate::checkpoint::Progress;
 use crate::config::Config;
 use crate::quality::text::fixed;
-use crate::record::EpochRecord;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
-use crate::setup::{Setup, Start, read_data};
-use crate::{Error, Result, files, progress, trainer};
+use crate::train::record::EpochRecord;
+use crate::train::setup::{Setup, Start, read_data};
+use crate::{Error, Result, host::files, host::progress, train::trainer};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fmt::Write;
@@ -85,7 +85,7 @@ fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> St
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments| writeln!(text, "{args}").expect("memory takes every write");
     let state = if last.epoch == config.epochs() { "trained" } else { "stopped" };
-    let elapsed = crate::progress::minutes(at.elapsed_seconds);
+    let elapsed = crate::host::progress::minutes(at.elapsed_seconds);
     line(format_args!("{state} {} of {} epochs, {} steps, in {elapsed}", last.epoch, config.epochs(), at.step));
     line(format_args!("{}", last.losses()));
     if let Some(v) = &last.validation {

@@ -1,7 +1,7 @@
 //! How a configuration comes about: the `keys!` table from which struct, flags, environment
 //! variables, help and known keys follow, and the layers that are put over one another, with errors
 //! that name what was given where it was given.
-use crate::{Error, Result, files};
+use crate::{Error, Result, host::files};
 use serde::de;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

@@ -2,18 +2,18 @@
 //! move the characters.
 use super::policy::Perceptron;
 use crate::Result;
-use crate::arena::{Arena, Mat, Var};
 use crate::backend::Memory;
 use crate::config::{ModelConfig, Variant};
-use crate::layout::Parameters;
-use crate::model::Network;
+use crate::model::layout::Parameters;
+use crate::model::network::Network;
 use crate::ops::begin_step::StepState;
 use crate::ops::noise::{normal, uniform};
 use crate::ops::world::{Rules, Sizes, Task, World, target};
 use crate::ops::{axpby, log_length, rescale};
 use crate::philox::Purpose;
 use crate::plan::Plan;
-use crate::real::Real;
+use crate::plan::arena::{Arena, Mat, Var};
+use crate::plan::real::Real;
 
 /// Latents are this times the action, which lies in [-1, 1].
 const ACTION_SCALE: f64 = 4.0;

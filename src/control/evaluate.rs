@@ -5,13 +5,13 @@
 use super::play::{Play, Who, perform};
 use super::stage::{Material, Stage};
 use crate::Result;
-use crate::arena::Mat;
 use crate::backend::Memory;
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
 use crate::ops::advantage::OUTCOME;
 use crate::ops::world::{LOST_REWARD, MAP, Task, joystick, path, target};
 use crate::philox::{Purpose, Stream};
+use crate::plan::arena::Mat;
 use std::fmt::{self, Display, Formatter};
 
 /// A number that was measured.

@@ -2,11 +2,11 @@
 use super::config::Config;
 use super::environment::action_size;
 use super::stage::misfit;
+use crate::checkpoint::foreign::Controller;
 use crate::checkpoint::{Checkpoint, Fingerprint};
-use crate::foreign::Controller;
-use crate::layout::Layout;
+use crate::infer::trained::{Trained, configuration};
+use crate::model::layout::Layout;
 use crate::ops::world::Task;
-use crate::trained::{Trained, configuration};
 use crate::{Error, Result};
 
 /// Its actor; that of the critic is left as it starts.

@@ -3,15 +3,15 @@
 use super::config::Config;
 use super::stage::{Cast, Material, Stage};
 use crate::Result;
-use crate::arena::{Arena, Mat};
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::Checkpoint;
-use crate::foreign::Controller;
-use crate::layout::Parameters;
+use crate::checkpoint::foreign::Controller;
+use crate::model::layout::Parameters;
 use crate::motion::Root;
 use crate::ops::advantage::OUTCOME;
 use crate::ops::world::Task;
-use crate::state;
+use crate::plan::arena::{Arena, Mat};
+use crate::train::state;
 use std::path::{Path, PathBuf};
 
 /// Steps that are written ahead.

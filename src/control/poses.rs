@@ -2,7 +2,7 @@
 //! checkpoint, so that it goes on, is measured and shown without that data.
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::data::windows;
-use crate::trained::Trained;
+use crate::infer::trained::Trained;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -2,10 +2,9 @@
 //! mini-batches of it.
 use super::policy::Perceptron;
 use crate::Result;
-use crate::arena::{Arena, Mat, Var};
 use crate::backend::Memory;
 use crate::config::MAX_MATRIX;
-use crate::layout::Parameters;
+use crate::model::layout::Parameters;
 use crate::ops::adam::{self, Adam};
 use crate::ops::advantage::{self, Advantage, OUTCOME};
 use crate::ops::begin_step::{self, StepState};
@@ -15,7 +14,8 @@ use crate::ops::ppo_loss::{PpoLoss, Samples, slot};
 use crate::ops::recon_loss::LOSSES;
 use crate::ops::{Operation, axpby, clip_grad};
 use crate::plan::Plan;
-use crate::real::Real;
+use crate::plan::arena::{Arena, Mat, Var};
+use crate::plan::real::Real;
 
 /// Observations that the critic looks at in one go.
 const CRITIC_ROWS: usize = 4096;

@@ -1,6 +1,6 @@
 //! What an update of a policy leaves behind.
-use crate::record::{Record, Timing, number};
 use crate::run::report::{self, Reported, duration};
+use crate::train::record::{Record, Timing, number};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

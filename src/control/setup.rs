@@ -4,11 +4,10 @@ use super::config::Config;
 use super::ppo::{self, Update};
 use super::show::Show;
 use super::stage::{Cast, Material, Stage};
-use crate::arena::{Arena, Mat};
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Data, Meta, Progress, Tensor};
 use crate::config::Variant;
-use crate::layout::Parameters;
+use crate::model::layout::Parameters;
 use crate::ops::axpby;
 use crate::ops::experience::{Step, store};
 use crate::ops::noise::normal;
@@ -16,6 +15,7 @@ use crate::ops::ppo_loss::slot;
 use crate::ops::world::Task;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
+use crate::plan::arena::{Arena, Mat};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -121,7 +121,7 @@ impl<'a> Setup<'a> {
 
     /// Fresh parameters, and everybody at a start.
     fn initialize(&mut self) -> Result<()> {
-        crate::step::initialize(&mut self.memory, &self.policy, self.config.seed)?;
+        crate::train::step::initialize(&mut self.memory, &self.policy, self.config.seed)?;
         let logstd = self.policy.var("dist.logstd._bias").value;
         let initial = self.config.initial_std.ln() as f32;
         self.memory.write(logstd, &vec![initial; logstd.len()])?;

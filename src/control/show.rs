@@ -5,12 +5,12 @@ use super::play::{Performance, record};
 use super::stage::{Cast, Frozen, Material, Stage};
 use super::steer::Steering;
 use crate::Result;
-use crate::arena::{Arena, Mat};
 use crate::backend::Memory;
-use crate::layout::{Layout, Parameters};
+use crate::model::layout::{Layout, Parameters};
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
 use crate::ops::world::{Rules, Task, target};
+use crate::plan::arena::{Arena, Mat};
 use crate::run::player::{self, Kind, Motion, Track};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use super::play::Performance;
 use super::stage::Material;
 use crate::Result;
 use crate::config::Variant;
-use crate::layout::{Layout, Tensor};
+use crate::model::layout::{Layout, Tensor};
 use crate::motion::rig::METRES;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -1,7 +1,7 @@
 //! Single arrays of an npz file. Sizes are checked against the file before anything is allocated;
 //! ndarray-npy decodes the numbers.
 use super::zip::{EntryReader, Zip};
-use crate::{Error, Result, memory};
+use crate::{Error, Result, host::memory};
 use half::f16;
 use ndarray::{Array, Array2, ArrayD, ArrayView1, Dimension};
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};

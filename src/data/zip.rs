@@ -1,7 +1,7 @@
 //! Reads zip files nobody vouches for: every offset and length is checked against the file before
 //! it is used, every entry against its checksum, and an entry that claims to inflate absurdly is
 //! refused unread.
-use crate::{Error, Result, files};
+use crate::{Error, Result, host::files};
 use flate2::{Crc, bufread::DeflateDecoder};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};

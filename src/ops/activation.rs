@@ -1,6 +1,6 @@
 //! Activations, fused into the layers that use them.
-use crate::backend::vector;
-use crate::real::Real;
+use crate::backend::cpu::vector;
+use crate::plan::real::Real;
 
 /// What follows a layer's sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Adam over a range of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
-use crate::arena::Mat;
-use crate::backend::team::{Team, pieces};
-use crate::backend::vector::{self, AdamStep};
+use crate::backend::cpu::team::{Team, pieces};
+use crate::backend::cpu::vector::{self, AdamStep};
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 /// Parameters that a block of a kernel updates, and over which one partial sum of squares runs.
 pub const CHUNK: usize = 2048;

@@ -2,10 +2,10 @@
 //! rollout, and the advantages brought to mean 0 and standard deviation 1.
 use super::expect;
 use crate::Result;
-use crate::arena::Mat;
-use crate::backend::team::Team;
+use crate::backend::cpu::team::Team;
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 /// Columns of an outcome: reward, 0 where the episode ended, 0 where what comes next is not the
 /// step's doing (time was out, or something else is asked for).

@@ -2,10 +2,10 @@
 //! makes the next one current. Once a loss was not finite the step that made it stays current, so
 //! that whatever runs afterwards is that step again.
 use super::recon_loss::{LOSSES, slot};
-use crate::arena::Mat;
-use crate::backend::team::Team;
+use crate::backend::cpu::team::Team;
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 use bytemuck::{Pod, Zeroable};
 
 /// Everything a step needs to know beyond its tensors.

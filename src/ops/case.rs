@@ -21,11 +21,11 @@ use super::specialist_loss::SpecialistLoss;
 use super::update::{Optimizer, Update};
 use super::window::{self, Window};
 use crate::Result;
-use crate::arena::{Arena, Mat, Var};
 use crate::backend::Memory;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
-use crate::real::Real;
+use crate::plan::arena::{Arena, Mat, Var};
+use crate::plan::real::Real;
 
 /// The KL weight under which losses are checked.
 pub const WEIGHT: f64 = 0.37;
@@ -551,7 +551,7 @@ fn quantize<T: Real>(b: usize, l: usize, n: usize) -> Case<T> {
 
 /// A state that is step 1 of a run.
 fn first_step() -> [StepState; 1] {
-    [StepState { seed: 1, kl_scale: 1.0, ..crate::step::adam_state(1e-4, [0.9, 0.999], 1) }]
+    [StepState { seed: 1, kl_scale: 1.0, ..crate::train::step::adam_state(1e-4, [0.9, 0.999], 1) }]
 }
 
 /// A case of an operation without gradient.

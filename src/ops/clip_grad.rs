@@ -2,11 +2,11 @@
 //! limit: g <- g min(1, limit / (norm + 1e-6)).
 use super::expect;
 use crate::Result;
-use crate::arena::Mat;
-use crate::backend::team::{Team, pieces};
-use crate::backend::vector;
+use crate::backend::cpu::team::{Team, pieces};
+use crate::backend::cpu::vector;
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 /// Parameters over which one partial sum of squares runs.
 pub const CHUNK: usize = 16384;

@@ -1,10 +1,10 @@
 //! Sums over an epoch's steps, in double precision: losses, and what diagnoses a latent or a gate
 //! that died.
 use super::recon_loss::{LOSSES, slot};
-use crate::arena::{Arena, Mat};
-use crate::backend::team::Team;
+use crate::backend::cpu::team::Team;
+use crate::plan::arena::{Arena, Mat};
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, Ptr, size};
-use crate::real::Real;
 
 /// Scalars that are summed: the losses up to the total, then these.
 const SCALARS: usize = LOSSES + 2;

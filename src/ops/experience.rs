@@ -4,10 +4,10 @@ use super::ROWS;
 use super::advantage::OUTCOME;
 use super::begin_step::StepState;
 use super::ppo_loss::Samples;
-use crate::arena::Mat;
-use crate::backend::team::{Team, pieces};
+use crate::backend::cpu::team::{Team, pieces};
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 /// One step of P characters.
 #[allow(missing_docs)]

@@ -7,12 +7,12 @@ use super::linear::{Linear, cpu::layer, cpu::pull_back};
 use super::update::Update;
 use super::{Operation, expect, softmax};
 use crate::Result;
-use crate::arena::{Arena, Mat as Place, Var};
-use crate::backend::gemm::{Mat, MatsMut, product};
-use crate::backend::team::Team;
-use crate::backend::vector;
+use crate::backend::cpu::gemm::{Mat, MatsMut, product};
+use crate::backend::cpu::team::Team;
+use crate::backend::cpu::vector;
+use crate::plan::arena::{Arena, Mat as Place, Var};
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, Ptr, size};
-use crate::real::Real;
 
 crate::kernel_args! {
     reads {

@@ -2,10 +2,10 @@
 //! log-density, which is taken at the clipped value. Without noise the mean is the action.
 use super::{ROWS, expect};
 use crate::Result;
-use crate::arena::Mat;
-use crate::backend::team::{Team, pieces};
+use crate::backend::cpu::team::{Team, pieces};
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 crate::kernel_args! {
     reads {

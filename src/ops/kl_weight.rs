@@ -6,10 +6,10 @@
 //! or steered so that the KL comes out at a target.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
-use crate::arena::Mat;
-use crate::backend::team::Team;
+use crate::backend::cpu::team::Team;
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan};
-use crate::real::Real;
 
 /// How the weight is found.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,12 +4,12 @@ use super::activation::Activation;
 use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
-use crate::arena::{Mat as Place, Var};
-use crate::backend::gemm::{Mat, MatsMut, product, products};
-use crate::backend::team::{Team, pieces};
-use crate::backend::vector;
+use crate::backend::cpu::gemm::{Mat, MatsMut, product, products};
+use crate::backend::cpu::team::{Team, pieces};
+use crate::backend::cpu::vector;
+use crate::plan::arena::{Mat as Place, Var};
+use crate::plan::real::Real;
 use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
-use crate::real::Real;
 
 crate::kernel_args! {
     reads {

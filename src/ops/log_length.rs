@@ -2,10 +2,10 @@
 //! r). So a policy sees where a point lies that is near as well as one that is far.
 use super::expect;
 use crate::Result;
-use crate::arena::Mat;
-use crate::backend::team::Team;
+use crate::backend::cpu::team::Team;
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 crate::kernel_args! {
     reads {}

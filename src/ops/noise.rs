@@ -1,11 +1,11 @@
 //! Random numbers of the current step: normal ones, uniform ones, and the draw of one specialist
 //! per sample.
 use super::begin_step::StepState;
-use crate::arena::Mat;
-use crate::backend::team::{Team, pieces};
+use crate::backend::cpu::team::{Team, pieces};
 use crate::philox::{Purpose, Stream, unit};
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 /// Arguments of `noise_normal`.
 pub mod normal {

@@ -4,10 +4,10 @@
 use super::gaussian_action::{deviations, log_prob};
 use super::{Operation, begin_step::StepState, expect};
 use crate::Result;
-use crate::arena::{Mat, Var};
-use crate::backend::team::Team;
+use crate::backend::cpu::team::Team;
+use crate::plan::arena::{Mat, Var};
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 /// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the
 /// same to Adam, and the total is made from the same places.

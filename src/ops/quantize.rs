@@ -4,10 +4,10 @@
 use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
-use crate::arena::{Mat, Var};
-use crate::backend::team::Team;
+use crate::backend::cpu::team::Team;
+use crate::plan::arena::{Mat, Var};
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 /// Share of the past in the codebook's moving averages.
 const DECAY: f64 = 0.99;

@@ -4,11 +4,11 @@
 //! [`BlendLinear`](super::blend_linear::BlendLinear::toward).
 use super::{Operation, expect};
 use crate::Result;
-use crate::arena::Mat;
-use crate::backend::team::Team;
-use crate::backend::vector;
+use crate::backend::cpu::team::Team;
+use crate::backend::cpu::vector;
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 /// Entries of the buffer of losses, [`LOSSES`] f64 numbers, that a step fills.
 pub mod slot {

@@ -4,11 +4,11 @@
 //! beside the root), they follow the predicted places all the more.
 use super::{ROWS, expect};
 use crate::Result;
-use crate::arena::Mat;
-use crate::backend::team::{Team, pieces};
+use crate::backend::cpu::team::{Team, pieces};
 use crate::motion::features::{self, Part};
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 crate::kernel_args! {
     reads {

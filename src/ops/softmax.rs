@@ -1,10 +1,10 @@
 //! Gate logits to gate weights: g_e = exp(x_e) / sum_k exp(x_k), row by row.
 use super::{Operation, expect};
 use crate::Result;
-use crate::arena::Var;
-use crate::backend::team::Team;
+use crate::backend::cpu::team::Team;
+use crate::plan::arena::Var;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 crate::kernel_args! {
     reads {

@@ -4,11 +4,11 @@
 use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
-use crate::arena::{Arena, Mat, Var};
-use crate::backend::team::Team;
-use crate::backend::vector;
+use crate::backend::cpu::team::Team;
+use crate::backend::cpu::vector;
+use crate::plan::arena::{Arena, Mat, Var};
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 crate::kernel_args! {
     reads {

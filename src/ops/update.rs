@@ -4,12 +4,12 @@
 use super::begin_step::StepState;
 use super::linear::{cpu::column_sums, weight_tiles};
 use super::recon_loss::{LOSSES, slot};
-use crate::arena::Mat as Place;
-use crate::backend::gemm::{Mat, MatsMut, products};
-use crate::backend::team::{Team, pieces, pieces_in};
-use crate::backend::vector::{self, AdamStep};
+use crate::backend::cpu::gemm::{Mat, MatsMut, products};
+use crate::backend::cpu::team::{Team, pieces, pieces_in};
+use crate::backend::cpu::vector::{self, AdamStep};
+use crate::plan::arena::Mat as Place;
+use crate::plan::real::Real;
 use crate::plan::{Output, Plan, Ptr, size};
-use crate::real::Real;
 
 crate::kernel_args! {
     reads {

@@ -4,10 +4,10 @@
 //! and with them what the step that made it started from.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
-use crate::arena::Mat;
-use crate::backend::team::Team;
+use crate::backend::cpu::team::Team;
+use crate::plan::arena::Mat;
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 
 crate::kernel_args! {
     reads {

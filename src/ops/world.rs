@@ -15,10 +15,10 @@ use super::advantage::OUTCOME;
 use super::begin_step::StepState;
 use super::expect;
 use crate::Result;
-use crate::arena::{Arena, Mat};
 use crate::philox::{Purpose, Stream, unit};
+use crate::plan::arena::{Arena, Mat};
+use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
-use crate::real::Real;
 use std::f64::consts::TAU;
 
 /// Numbers a toe leaves behind: x, z, height; two toes, two frames, newest first.

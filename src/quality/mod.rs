@@ -9,14 +9,14 @@ pub mod reconstruction;
 pub(crate) mod text;
 pub mod walks;
 
-use crate::arena::Arena;
 use crate::backend::{Backend, Memory};
 use crate::data::Dataset;
 use crate::data::windows;
-use crate::evaluate::Feature;
+use crate::infer::rollout::Decoder;
+use crate::infer::trained::{Source, Trained};
 use crate::motion::Rig;
-use crate::rollout::Decoder;
-use crate::trained::{Source, Trained};
+use crate::plan::arena::Arena;
+use crate::train::evaluate::Feature;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::ops::Range;

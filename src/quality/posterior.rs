@@ -4,7 +4,7 @@ use super::Bench;
 use crate::Result;
 use crate::config::Variant;
 use crate::data::windows;
-use crate::rollout::Latent;
+use crate::infer::rollout::Latent;
 use nalgebra::{DMatrix, DVector};
 use serde::Serialize;
 

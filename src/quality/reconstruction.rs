@@ -4,9 +4,9 @@ use super::Bench;
 use super::groups::groups;
 use crate::Result;
 use crate::data::windows;
+use crate::infer::rollout::Latent;
 use crate::motion::features::{Part, joints, slot};
 use crate::motion::rig::METRES;
-use crate::rollout::Latent;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

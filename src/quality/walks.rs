@@ -6,12 +6,12 @@ use super::groups::poses_and_velocities;
 use super::{Bench, Options};
 use crate::Result;
 use crate::data::windows;
-use crate::evaluate::square_distance;
-use crate::generate::{Latents, stream};
+use crate::infer::generate::{Latents, stream};
 use crate::motion::Root;
 use crate::motion::features::joints;
 use crate::motion::rig::{DEFAULT_FPS, METRES};
 use crate::philox::{Purpose, Stream};
+use crate::train::evaluate::square_distance;
 use serde::Serialize;
 
 /// Frames at the start of a walk that speeds and poses leave out: it still remembers the true pose

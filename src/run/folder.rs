@@ -1,7 +1,7 @@
 //! The run folder `runs/<name>/`: where each file lies, who may write to it, and what the run was
 //! started with.
 use super::atomic::{self, Unfinished};
-use crate::{Error, Result, files};
+use crate::{Error, Result, host::files};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::ffi::OsStr;

@@ -4,8 +4,8 @@
 use super::folder::RunFolder;
 use super::{atomic, tensorboard};
 use crate::data::counted;
-use crate::record::Record;
-use crate::{Error, Result, files};
+use crate::train::record::Record;
+use crate::{Error, Result, host::files};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};

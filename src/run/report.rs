@@ -4,7 +4,7 @@ use super::atomic;
 use super::folder::RunFolder;
 use super::player::{self, Motion};
 use crate::Result;
-use crate::record::{EpochRecord, Record};
+use crate::train::record::{EpochRecord, Record};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -249,7 +249,7 @@ fn data(records: &[EpochRecord]) -> serde_json::Value {
         expert_usage_over: Vec<Vec<f32>>,
     }
     let curve = |field: fn(&EpochRecord) -> f64| records.iter().map(|record| field(record) as f32).collect::<Vec<_>>();
-    let measured = |field: fn(&crate::record::Validation) -> Option<f64>| {
+    let measured = |field: fn(&crate::train::record::Validation) -> Option<f64>| {
         let field = |record: &EpochRecord| Some(field(record.validation.as_ref()?)?.min(EXPLODED) as f32);
         records.iter().map(field).collect::<Vec<_>>()
     };

@@ -2,7 +2,7 @@
 //! record is one slice of bytes, so that a reader beside a running run never waits on more than a
 //! torn tail.
 use super::crc32c::crc32c;
-use crate::record::Record;
+use crate::train::record::Record;
 
 /// Buckets of a histogram.
 const BUCKETS: usize = 30;

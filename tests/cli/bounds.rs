@@ -3,18 +3,18 @@
 //! takes time or memory.
 use crate::hostile::crafted;
 use mvae_fast::Error;
-use mvae_fast::arena::Arena;
 use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::Checkpoint;
 use mvae_fast::config::{Config, KlWeight, Variant};
 use mvae_fast::data::{npz, synth};
-use mvae_fast::generate::{Latents, generate};
-use mvae_fast::layout::{Layout, Parameters};
+use mvae_fast::infer::generate::{Latents, generate};
+use mvae_fast::infer::trained::Trained;
+use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::philox::{Purpose, Stream};
-use mvae_fast::setup::{Setup, Start};
-use mvae_fast::step::{StepOptions, TrainStep};
-use mvae_fast::trained::Trained;
+use mvae_fast::plan::arena::Arena;
+use mvae_fast::train::setup::{Setup, Start};
+use mvae_fast::train::step::{StepOptions, TrainStep};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};

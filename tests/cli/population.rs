@@ -1,9 +1,9 @@
 //! `mvae-fast train --population`: every run of it is bit for bit what it would be alone, however
 //! it is stopped, and one that fails stops no other.
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
-use mvae_fast::record::EpochRecord;
 use mvae_fast::run::folder::RunFolder;
 use mvae_fast::run::logs::read_metrics;
+use mvae_fast::train::record::EpochRecord;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,4 @@
-// A CUDA driver whose device is this machine: what src/backend/cuda.rs asks of libcuda.so.1, with the kernels compiled for
+// A CUDA driver whose device is this machine: what src/backend/cuda/mod.rs asks of libcuda.so.1, with the kernels compiled for
 // the host. It rehearses that backend where there is no GPU: arguments, order, capture, replay, and every way to fail.
 //
 // As on a device nothing happens before it is waited for: launches and copies join a queue that cuStreamSynchronize works

@@ -6,12 +6,12 @@
 //! fails has to be one clear line.
 use crate::steps::{ROLLOUT, Run};
 use clap::ValueEnum;
-use mvae_fast::arena::Arena;
 use mvae_fast::backend::{Backend, Engine, Memory, cpu::Cpu, cuda, cuda::Cuda};
+use mvae_fast::check::kernelcheck;
 use mvae_fast::config::{ModelConfig, Variant};
-use mvae_fast::kernelcheck;
 use mvae_fast::ops::case::cases;
 use mvae_fast::plan::Precision;
+use mvae_fast::plan::arena::Arena;
 
 /// Whether there is a driver; says so when there is none.
 fn driver_found() -> bool {

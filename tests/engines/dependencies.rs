@@ -1,8 +1,8 @@
 //! What the nodes of a graph wait for: all they have to, and nothing that follows from the rest.
 use crate::steps::{BATCH, Run};
 use clap::ValueEnum;
-use mvae_fast::backend::dependencies::dependencies;
 use mvae_fast::config::Variant;
+use mvae_fast::plan::dependencies::dependencies;
 
 const REPETITIONS: usize = 4;
 

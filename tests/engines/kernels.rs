@@ -1,11 +1,11 @@
 //! Every kernel against the definition of its operation, on the host, on several grids
 //! (tests/engines/cuda.rs: on a GPU).
 #![cfg(unix)]
-use mvae_fast::arena::Arena;
 use mvae_fast::backend::simt::{self, Simt};
 use mvae_fast::backend::{Backend, cpu::Cpu};
-use mvae_fast::kernelcheck;
+use mvae_fast::check::kernelcheck;
 use mvae_fast::ops::case::cases;
+use mvae_fast::plan::arena::Arena;
 use mvae_fast::plan::{Grid, Place, Precision};
 use std::collections::BTreeSet;
 

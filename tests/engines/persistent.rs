@@ -3,12 +3,12 @@
 #![cfg(unix)]
 use crate::steps::{BATCH, MINIBATCHES, ROLLOUT, Run};
 use clap::ValueEnum;
-use mvae_fast::backend::dependencies::dependencies;
 use mvae_fast::backend::persistent::THREADS;
-use mvae_fast::backend::phases::estimate::Cost;
-use mvae_fast::backend::phases::{Part, Phases, phases};
+use mvae_fast::backend::persistent::phases::estimate::Cost;
+use mvae_fast::backend::persistent::phases::{Part, Phases, phases};
 use mvae_fast::backend::{Memory, simt::KEPT, simt::Simt};
 use mvae_fast::config::Variant;
+use mvae_fast::plan::dependencies::dependencies;
 use mvae_fast::plan::{Call, Grid, Precision};
 use std::sync::OnceLock;
 

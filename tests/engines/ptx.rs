@@ -1,14 +1,14 @@
 //! What ptxas makes of the kernels on architectures old and new: registers, spills, instructions;
-//! and how the full-size step launches them. `cargo test --test engines ptx::launches -- --nocapture` prints
-//! the table of docs/benchmarks.md.
-use mvae_fast::arena::Arena;
-use mvae_fast::backend::phases::phases;
+//! and how the full-size step launches them. `cargo test --test engines ptx::launches --
+//! --nocapture` prints the table of docs/benchmarks.md.
+use mvae_fast::backend::persistent::phases::phases;
+use mvae_fast::check::gradcheck::ModelCheck;
 use mvae_fast::config::{CodebookInit, ExpertInit, Variant};
-use mvae_fast::gradcheck::ModelCheck;
-use mvae_fast::layout::{Layout, Parameters};
+use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::ops::kl_weight::Rule;
+use mvae_fast::plan::arena::Arena;
 use mvae_fast::plan::{Call, Precision};
-use mvae_fast::step::{StepOptions, TrainStep};
+use mvae_fast::train::step::{StepOptions, TrainStep};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,8 +1,8 @@
 //! That the host backend finds the mistakes it is made to find: kernels of `tests/planted` with one
 //! each.
 #![cfg(unix)]
-use mvae_fast::arena::Arena;
 use mvae_fast::backend::{Memory, simt::Simt};
+use mvae_fast::plan::arena::Arena;
 use mvae_fast::plan::{Grid, Output, Plan};
 
 mod planted {

@@ -10,7 +10,7 @@ use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::recon_loss::slot;
 #[cfg(unix)]
 use mvae_fast::plan::Precision;
-use mvae_fast::step::adam_state;
+use mvae_fast::train::step::adam_state;
 
 #[test]
 fn the_same_bits_on_any_number_of_threads() {

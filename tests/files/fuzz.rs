@@ -1,8 +1,9 @@
 //! Every reader of foreign bytes on files that are nearly right: whatever they hold, it answers in
 //! one line or with what it read, and takes neither time nor memory that they are not worth.
 //!
-//! A few hundred files each, the same every time. `MVAE_FUZZ_MINUTES=10 cargo test --test files fuzz
-//! -- --nocapture --test-threads 1` takes ten minutes each; `MVAE_FUZZ_SEED` says where it starts.
+//! A few hundred files each, the same every time. `MVAE_FUZZ_MINUTES=10 cargo test --test files
+//! fuzz -- --nocapture --test-threads 1` takes ten minutes each; `MVAE_FUZZ_SEED` says where it
+//! starts.
 use crate::allocations::{forget, largest_anywhere};
 use crate::hostile::{Random, changed, crafted, mutated};
 use mvae_fast::backend::cpu::Cpu;
@@ -11,15 +12,15 @@ use mvae_fast::config::{Config, Variant};
 use mvae_fast::control::course::{maze, path};
 use mvae_fast::data::check::check;
 use mvae_fast::data::{npz, synth};
-use mvae_fast::generate::{Latents, generate};
+use mvae_fast::infer::generate::{Latents, generate};
+use mvae_fast::infer::trained::Trained;
 use mvae_fast::motion::export::{self, Take};
 use mvae_fast::motion::import::{EXPANSION, Options, import};
 use mvae_fast::motion::joint_map::JointMap;
 use mvae_fast::motion::local::Bones;
 use mvae_fast::motion::source::expmap::ExpmapSkeleton;
 use mvae_fast::quality::gate;
-use mvae_fast::setup::{Setup, Start};
-use mvae_fast::trained::Trained;
+use mvae_fast::train::setup::{Setup, Start};
 use mvae_fast::{Error, Result, control};
 use std::fs;
 use std::io::Write;

@@ -1,13 +1,12 @@
 //! The kinds of controllers: `ppo`, `env_model`, `env`.
 use super::{Case, Report, deviation, largest, norm, ratio, read, relative, write};
-use mvae_fast::arena::{Arena, Mat, Var};
 use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use mvae_fast::control::course;
 use mvae_fast::control::environment::{self, Environment, Lower};
 use mvae_fast::control::policy::Perceptron;
 use mvae_fast::control::ppo::{Options, Update};
-use mvae_fast::layout::{Layout, Parameters};
+use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::ops::advantage::{self, Advantage, OUTCOME};
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::clip_grad;
@@ -15,8 +14,9 @@ use mvae_fast::ops::gaussian_action;
 use mvae_fast::ops::ppo_loss::slot;
 use mvae_fast::ops::world::{Rules, Task};
 use mvae_fast::plan::Plan;
-use mvae_fast::real::Real;
-use mvae_fast::step::adam_state;
+use mvae_fast::plan::arena::{Arena, Mat, Var};
+use mvae_fast::plan::real::Real;
+use mvae_fast::train::step::adam_state;
 use std::collections::BTreeSet;
 use std::f64::consts::TAU;
 
@@ -233,7 +233,8 @@ pub fn env_model<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) ->
     let rows = case.array("probe_z").shape[0];
     let mut arena = Arena::default();
     let parameters = model.places::<T>(&mut arena);
-    let network = mvae_fast::model::Network::new(&mut arena, &parameters[0], &model.config, rows, 0.0, false).unwrap();
+    let network =
+        mvae_fast::model::network::Network::new(&mut arena, &parameters[0], &model.config, rows, 0.0, false).unwrap();
     let seen = arena.mat(rows, model.observation);
     let actor = Perceptron::actor(&mut arena, &parameters[1], Var::constant(seen), Var::none(), false).unwrap();
     let mut plan = Plan::default();

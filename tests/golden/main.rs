@@ -4,22 +4,22 @@
 //! each sort was; `cargo test --test golden -- --nocapture` shows them.
 mod control;
 
-use mvae_fast::arena::{Arena, Mat};
 #[cfg(unix)]
 use mvae_fast::backend::simt::Simt;
 use mvae_fast::backend::{Backend, Engine, Memory, cpu::Cpu, cuda};
 use mvae_fast::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Ramp, Variant};
 use mvae_fast::control::config::Decay;
 use mvae_fast::data::{normalize::Statistics, windows};
-use mvae_fast::layout::{Layout, Parameters};
-use mvae_fast::model::Network;
+use mvae_fast::model::layout::{Layout, Parameters};
+use mvae_fast::model::network::Network;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::ops::recon_loss::slot;
+use mvae_fast::plan::arena::{Arena, Mat};
+use mvae_fast::plan::real::Real;
 use mvae_fast::plan::{Plan, Precision};
-use mvae_fast::real::Real;
-use mvae_fast::schedule;
-use mvae_fast::step::{StepOptions, TrainStep, adam_state};
+use mvae_fast::train::schedule;
+use mvae_fast::train::step::{StepOptions, TrainStep, adam_state};
 use ndarray::ArrayD;
 use ndarray_npy::{NpzReader, ReadNpzError, ReadableElement};
 use serde::de::DeserializeOwned;

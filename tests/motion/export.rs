@@ -2,12 +2,12 @@
 //! written.
 use crate::bvh_reader::bvh_positions;
 use mvae_fast::data::{Dataset, synth};
+use mvae_fast::host::shown::shown;
 use mvae_fast::motion::export::{Take, bvh, glb};
 use mvae_fast::motion::local::{Bones, LocalPose};
 use mvae_fast::motion::vector::{Axes, IDENTITY, Vec3, about_x, about_y, about_z, add, apply, chain, length, sub};
 use mvae_fast::motion::{Pose, Rig, quaternion, world};
 use mvae_fast::philox::{Purpose, Stream};
-use mvae_fast::shown::shown;
 use serde_json::Value;
 
 /// What exactness is measured by: 1e-4 of the body's height (hips to the ground are half of it).

@@ -1,8 +1,8 @@
 //! Sums over an epoch.
 use crate::operations::{close, memory, run};
-use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::ops::epoch_sums::EpochSums;
 use mvae_fast::ops::recon_loss::{LOSSES, slot};
+use mvae_fast::plan::arena::{Arena, Mat};
 
 #[test]
 fn means_of_two_steps_by_hand() {

@@ -1,11 +1,11 @@
 //! The gate of the mixture decoder.
 use crate::operations::{close, memory, numbers, run};
-use mvae_fast::arena::{Arena, Var};
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::activation::Activation::{Elu, None as Identity};
 use mvae_fast::ops::gate::Gate;
 use mvae_fast::ops::linear::Linear;
 use mvae_fast::ops::softmax::Softmax;
+use mvae_fast::plan::arena::{Arena, Var};
 
 const SAMPLES: usize = 9;
 const SIZES: [usize; 4] = [5, 11, 13, 4];

@@ -1,10 +1,10 @@
 //! The KL weight's rules.
 use crate::operations::{close, memory, run, state};
-use mvae_fast::arena::Arena;
 use mvae_fast::backend::Memory;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::kl_weight::{CONTROLLER, KlWeight, Rule, push};
 use mvae_fast::ops::recon_loss::{LOSSES, slot};
+use mvae_fast::plan::arena::Arena;
 
 struct Weight {
     memory: Memory<'static>,

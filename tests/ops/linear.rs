@@ -1,10 +1,10 @@
 //! The dense layer.
 use crate::operations::{close, fill, memory, run};
 use mvae_fast::Error;
-use mvae_fast::arena::{Arena, Var};
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::activation::Activation::{self, Elu, Relu};
 use mvae_fast::ops::linear::Linear;
+use mvae_fast::plan::arena::{Arena, Var};
 
 #[test]
 fn gradients() {

@@ -1,18 +1,18 @@
 //! Gradients of whole networks: what training follows is the derivative of the loss it reports.
 use crate::operations::verdict;
 use clap::ValueEnum;
-use mvae_fast::arena::{Mat, Var};
 use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
+use mvae_fast::check::gradcheck::{self, ModelCheck, Report, TOLERANCE};
 use mvae_fast::config::Variant;
 use mvae_fast::config::{CodebookInit, ExpertInit};
-use mvae_fast::gradcheck::{self, ModelCheck, Report, TOLERANCE};
-use mvae_fast::layout::Layout;
+use mvae_fast::model::layout::Layout;
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::activation::Activation::{Elu, Relu};
 use mvae_fast::ops::case::{Built, Case, Fill, Held, Input, Trained};
 use mvae_fast::ops::linear::Linear;
 use mvae_fast::ops::softmax::Softmax;
 use mvae_fast::ops::update::Update;
+use mvae_fast::plan::arena::{Mat, Var};
 use mvae_fast::plan::{Call, Plan};
 use mvae_fast::{Error, Result};
 
@@ -62,7 +62,7 @@ impl<F: Operation, B: Operation> Operation for Mistake<F, B> {
 }
 
 /// What a check says of a case built like this.
-fn report(build: impl Fn(&mut mvae_fast::arena::Arena) -> mvae_fast::Result<Built<f64>> + 'static) -> Report {
+fn report(build: impl Fn(&mut mvae_fast::plan::arena::Arena) -> mvae_fast::Result<Built<f64>> + 'static) -> Report {
     let case =
         Case { op: "mistake", sizes: "small".into(), full: false, flops: [0.0; 2], terms: 1, build: Box::new(build) };
     Report { rows: gradcheck::operation(&case, &Cpu::new(1), 1).unwrap(), seconds: 0.0 }

@@ -1,8 +1,8 @@
 //! Random numbers of a step.
 use crate::operations::{memory, memory_on, run, state};
-use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::ops::noise::{normal, pick};
 use mvae_fast::philox::Purpose;
+use mvae_fast::plan::arena::{Arena, Mat};
 
 fn normals(seed: u64, step: u64, purpose: Purpose, n: usize, threads: usize) -> Vec<f32> {
     let mut arena = Arena::default();

@@ -1,11 +1,11 @@
 //! What a plan refuses, and the schedule of its steps.
 use crate::operations::{memory, run, state};
-use mvae_fast::arena::{Arena, Mat, Var};
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::activation::Activation::Elu;
 use mvae_fast::ops::begin_step;
 use mvae_fast::ops::linear::Linear;
 use mvae_fast::plan::Plan;
+use mvae_fast::plan::arena::{Arena, Mat, Var};
 
 /// A square layer's plan, and its arena; with `in_place` the output lies where the input does.
 fn layer(in_place: bool) -> (Plan, Arena) {

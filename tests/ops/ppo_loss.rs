@@ -1,9 +1,9 @@
 //! The clipped loss: gradients of its cases, and what is true of it alone.
 use crate::operations::{close, gradients, memory, run};
-use mvae_fast::arena::Arena;
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::ppo_loss::{PpoLoss, Samples, slot};
 use mvae_fast::ops::recon_loss::LOSSES;
+use mvae_fast::plan::arena::Arena;
 
 #[test]
 fn gradients_are_those_of_the_definition() {

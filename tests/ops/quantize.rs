@@ -1,10 +1,10 @@
 //! The vector quantiser.
 use crate::operations::{close, memory, run};
-use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::backend::Memory;
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::quantize::Quantize;
 use mvae_fast::ops::recon_loss::{LOSSES, slot};
+use mvae_fast::plan::arena::{Arena, Mat};
 
 #[test]
 fn gradients() {

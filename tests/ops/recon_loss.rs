@@ -1,8 +1,8 @@
 //! The mean squared error.
 use crate::operations::{close, fill, memory, run};
-use mvae_fast::arena::Arena;
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::recon_loss::{LOSSES, ReconLoss, slot};
+use mvae_fast::plan::arena::Arena;
 
 #[test]
 fn is_the_mean_square() {

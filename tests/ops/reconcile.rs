@@ -1,9 +1,9 @@
 //! Positions that follow velocities.
 use crate::operations::{close, memory, run};
-use mvae_fast::arena::Arena;
 use mvae_fast::data::synth;
 use mvae_fast::motion::features::{Part, slot};
 use mvae_fast::ops::reconcile::Reconcile;
+use mvae_fast::plan::arena::Arena;
 
 const JOINTS: usize = 22;
 /// A joint whose places vary less than its velocities.

@@ -1,10 +1,10 @@
 //! The latent and its KL.
 use crate::operations::{close, fill, memory, numbers, run};
-use mvae_fast::arena::{Arena, Mat, Var};
 use mvae_fast::backend::Memory;
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::recon_loss::{LOSSES, slot};
 use mvae_fast::ops::reparameterize::Reparameterize;
+use mvae_fast::plan::arena::{Arena, Mat, Var};
 
 #[test]
 fn gradients() {

@@ -1,8 +1,8 @@
 //! Gate weights.
 use crate::operations::{close, memory, run};
-use mvae_fast::arena::Arena;
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::softmax::Softmax;
+use mvae_fast::plan::arena::Arena;
 
 #[test]
 fn gradients() {

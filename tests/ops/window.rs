@@ -1,9 +1,9 @@
 //! A step's condition and truth.
 use crate::operations::{memory, run, state};
-use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::backend::Memory;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::window::{Window, push};
+use mvae_fast::plan::arena::{Arena, Mat};
 
 const F: usize = 2;
 

@@ -1,11 +1,11 @@
 //! Characters in a world: what is true of the tasks whatever the decoder predicts.
 use crate::operations::{close, fill, memory};
-use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::backend::Memory;
 use mvae_fast::ops::advantage::OUTCOME;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::world::{Rules, Sizes, Task, World, joystick};
 use mvae_fast::plan::Plan;
+use mvae_fast::plan::arena::{Arena, Mat};
 
 const TASKS: [Task; 5] = [Task::Target, Task::Joystick, Task::Path, Task::Walk, Task::Maze];
 const P: usize = 40;

@@ -1,12 +1,12 @@
 //! What the tests of operations share.
 #![allow(dead_code)] // each test uses a part
-use mvae_fast::arena::{Arena, Mat};
 use mvae_fast::backend::{Memory, cpu::Cpu};
-use mvae_fast::gradcheck::{Report, TOLERANCE, operation};
+use mvae_fast::check::gradcheck::{Report, TOLERANCE, operation};
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::case::{cases, normals};
 use mvae_fast::philox::{Purpose, Stream};
 use mvae_fast::plan::Plan;
+use mvae_fast::plan::arena::{Arena, Mat};
 
 /// Compares the gradients of all cases of an operation with central differences, for three seeds.
 pub fn gradients(op: &str) {

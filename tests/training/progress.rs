@@ -1,5 +1,5 @@
 //! How long a run still takes, as it is said.
-use mvae_fast::progress::Pace;
+use mvae_fast::host::progress::Pace;
 
 #[test]
 fn the_time_that_is_left_counts_evaluations() {

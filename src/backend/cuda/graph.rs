@@ -11,7 +11,7 @@
 //! until it has ended and its writes are seen (`START` in `kernels/simt.cuh`).
 use super::{Cuda, Engine};
 use crate::Result;
-use crate::backend::dependencies::dependencies;
+use crate::plan::dependencies::dependencies;
 use crate::plan::{Grid, Plan};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;

@@ -5,7 +5,7 @@ use super::open::{self, Module};
 use super::timeline::{self, Asked};
 use super::{Block, Cuda};
 use crate::backend::persistent;
-use crate::backend::phases::phases;
+use crate::backend::persistent::phases::phases;
 use crate::plan::Plan;
 use crate::{Error, Result};
 use cudarc::driver::result;

@@ -3,7 +3,7 @@
 //! and writes what it noted, a line of JSON a row. For benchmarks.
 use super::Cuda;
 use super::launcher::Launcher;
-use crate::{Error, Result, files};
+use crate::{Error, Result, host::files};
 use cudarc::driver::{result, sys};
 use serde_json::json;
 use std::path::{Path, PathBuf};

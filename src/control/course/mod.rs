@@ -7,7 +7,7 @@ use crate::checkpoint::{Checkpoint, Tensor};
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
 use crate::ops::world::Task;
-use crate::{Error, Result, files};
+use crate::{Error, Result, host::files};
 use path::Shape;
 use std::io::ErrorKind;
 use std::path::Path;

@@ -3,7 +3,7 @@
 //! cannot be written is no error.
 use super::search::Bridge;
 use crate::data::windows::splitmix64;
-use crate::files;
+use crate::host::files;
 use crate::run::{atomic, crc32c};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;

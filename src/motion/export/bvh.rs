@@ -4,9 +4,9 @@
 //! Some readers take position channels for a joint's place, others add them to its OFFSET: where
 //! both are written, one of them is zero.
 use super::{Take, children};
+use crate::host::shown::is_unseen;
 use crate::motion::Skeleton;
 use crate::motion::vector::{Axes, Vec3};
-use crate::shown::is_unseen;
 use std::fmt::Write;
 
 /// Centimetres in a foot.

@@ -2,7 +2,7 @@
 //! folder.
 use super::utf16::{self, Utf16};
 use crate::data::npz;
-use crate::{Error, Result, files};
+use crate::{Error, Result, host::files};
 use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
 use std::collections::{HashMap, HashSet};

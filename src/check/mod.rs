@@ -1,0 +1,5 @@
+//! Checks of the arithmetic: gradients against central differences ([`gradcheck`]), kernels against
+//! definitions ([`kernelcheck`]), whole steps of kernels against double precision ([`stepcheck`]).
+pub mod gradcheck;
+pub mod kernelcheck;
+pub mod stepcheck;

@@ -1,0 +1,295 @@
+//! What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere, both on
+//! standard error.
+use crate::host::shown::shown;
+use crate::train::record::Record;
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// After how long a run that shows no bar says how much longer it will take, if it has not said so
+/// by then.
+const FIRST_WORD: Duration = Duration::from_secs(10);
+
+/// How fast a run goes in this sitting, and so how long it still takes.
+pub struct Pace {
+    epochs: usize,
+    minibatches: usize,
+    interval: usize,
+    /// Mini-batches done, of all epochs and in this sitting.
+    done: [usize; 2],
+    /// Evaluations measured in this sitting, and the seconds they took.
+    evaluations: (usize, f64),
+}
+
+impl Pace {
+    /// The pace of `epochs` epochs of `minibatches` mini-batches, of which `done` are done, with an
+    /// evaluation every `interval` epochs and after the last.
+    pub fn new(epochs: usize, minibatches: usize, interval: usize, done: usize) -> Self {
+        Pace { epochs, minibatches, interval, done: [done, 0], evaluations: (0, 0.0) }
+    }
+
+    /// So many mini-batches are done.
+    pub fn step(&mut self, minibatches: usize) {
+        self.done = self.done.map(|done| done + minibatches);
+    }
+
+    /// Whether the next line, which says how long it still takes, is not due at once.
+    fn is_within_an_epoch(&self) -> bool {
+        !self.done[0].is_multiple_of(self.minibatches)
+    }
+
+    /// An evaluation took so many seconds.
+    pub fn evaluated(&mut self, seconds: f64) {
+        let (count, sum) = self.evaluations;
+        self.evaluations = (count + 1, sum + seconds);
+    }
+
+    /// Seconds that are left, by the mean times of a mini-batch and of an evaluation in the
+    /// `elapsed` seconds of this sitting; evaluations count once one was measured.
+    pub fn remaining(&self, elapsed: f64) -> f64 {
+        let ([all, here], (count, evaluation)) = (self.done, self.evaluations);
+        let mean = |seconds: f64, count: usize| if count == 0 { 0.0 } else { seconds / count as f64 };
+        let minibatches = self.epochs * self.minibatches - all;
+        let epoch = all / self.minibatches;
+        let last = usize::from(epoch < self.epochs && !self.epochs.is_multiple_of(self.interval));
+        let to_come = self.epochs / self.interval - epoch / self.interval + last;
+        minibatches as f64 * mean(elapsed - evaluation, here) + to_come as f64 * mean(evaluation, count)
+    }
+}
+
+/// The console of a run.
+pub struct Console {
+    bar: Option<ProgressBar>,
+    /// What its lines begin with.
+    name: String,
+    quiet: bool,
+    pace: Pace,
+    begun: Instant,
+    /// Whether nothing more is to be said of how long it takes before an epoch has ended.
+    timed: bool,
+    said: BTreeSet<String>,
+}
+
+impl Console {
+    /// A console for a run of this pace.
+    pub fn new(pace: Pace, quiet: bool) -> Self {
+        Console::with(pace, quiet, String::new(), |bar| bar)
+    }
+
+    /// A console for a run among others, whose bars stand below one another. It may have to wait
+    /// for its turn.
+    pub fn among(others: &MultiProgress, name: &str, pace: Pace, quiet: bool) -> Self {
+        Console { timed: true, ..Console::with(pace, quiet, format!("{name}: "), |bar| others.add(bar)) }
+    }
+
+    fn with(pace: Pace, quiet: bool, name: String, place: impl FnOnce(ProgressBar) -> ProgressBar) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let total = (pace.epochs * pace.minibatches) as u64;
+            let bar = place(ProgressBar::with_draw_target(Some(total), terminal(Term::buffered_stderr())));
+            let style = format!("{name}{{elapsed_precise}} (- {{prefix}}) {{bar:30}} {{percent:>3}}% {{msg}}");
+            bar.set_style(ProgressStyle::with_template(&style).expect("the template is right"));
+            bar.set_position(pace.done[0] as u64);
+            bar
+        });
+        Console { bar, name, quiet, pace, begun: Instant::now(), timed: false, said: BTreeSet::new() }
+    }
+
+    /// So many mini-batches are done.
+    pub fn step(&mut self, minibatches: usize) {
+        self.pace.step(minibatches);
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(self.remaining());
+            bar.inc(minibatches as u64);
+        } else if !self.timed && self.pace.is_within_an_epoch() && self.begun.elapsed() > FIRST_WORD {
+            self.timed = true;
+            self.say(&format!("about {} to go", self.remaining()));
+        }
+    }
+
+    /// An evaluation took so many seconds.
+    pub fn evaluated(&mut self, seconds: f64) {
+        self.pace.evaluated(seconds);
+    }
+
+    fn remaining(&self) -> String {
+        minutes(self.pace.remaining(self.begun.elapsed().as_secs_f64()))
+    }
+
+    /// Says a line.
+    pub fn say(&self, line: &str) {
+        let name = &self.name;
+        match &self.bar {
+            Some(bar) => bar.suspend(|| say(&format!("{name}{line}"))),
+            None if !self.quiet => say(&format!("{name}{line}")),
+            None => {}
+        }
+    }
+
+    /// An epoch (or update) is done; each kind of warning is said when it first appears.
+    pub fn epoch<R: Record>(&mut self, record: &R) {
+        self.timed = true;
+        let (losses, number, unit, epochs) = (record.line(), record.number(), R::UNIT, self.pace.epochs);
+        match &self.bar {
+            Some(bar) => bar.set_message(format!("{unit} {number}/{epochs} {losses}")),
+            None => self.say(&format!(
+                "{} (- {}) ({} {:.0}%) | {losses}",
+                minutes(record.timing().elapsed_seconds),
+                self.remaining(),
+                number,
+                100.0 * number as f64 / epochs as f64
+            )),
+        }
+        for warning in record.warnings() {
+            let kind = warning.split(':').next().unwrap_or_default().to_owned();
+            if self.said.insert(kind) {
+                self.say(&format!("warning: {unit} {number}: {warning}"));
+            }
+        }
+    }
+
+    /// The run ends.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Several bars below one another, on standard error.
+pub fn bars() -> MultiProgress {
+    MultiProgress::with_draw_target(terminal(Term::buffered_stderr()))
+}
+
+/// A place for bars on a terminal that may go away at any time.
+fn terminal(terminal: impl TermLike + 'static) -> ProgressDrawTarget {
+    ProgressDrawTarget::term_like_with_hz(Box::new(Lenient(terminal)), 20)
+}
+
+/// A terminal whose errors are dropped, as a bar among several panics at one.
+#[derive(Debug)]
+struct Lenient<T>(T);
+
+impl<T: TermLike> Lenient<T> {
+    /// Writes, whatever comes of it.
+    fn dropping(&self, write: impl FnOnce(&T) -> io::Result<()>) -> io::Result<()> {
+        let _ = write(&self.0);
+        Ok(())
+    }
+}
+
+impl<T: TermLike> TermLike for Lenient<T> {
+    fn width(&self) -> u16 {
+        self.0.width()
+    }
+
+    fn height(&self) -> u16 {
+        self.0.height()
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.dropping(|terminal| terminal.move_cursor_up(n))
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.dropping(|terminal| terminal.move_cursor_down(n))
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.dropping(|terminal| terminal.move_cursor_right(n))
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.dropping(|terminal| terminal.move_cursor_left(n))
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.dropping(|terminal| terminal.write_line(line))
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.dropping(|terminal| terminal.write_str(text))
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.dropping(T::clear_line)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.dropping(T::flush)
+    }
+}
+
+/// Writes a line to standard error, with what cannot be seen in it [escaped](shown). One that
+/// cannot be written is dropped: nothing that is only said may end the work.
+pub fn say(line: &str) {
+    let _ = io::stderr().write_all(format!("{}\n", shown(line)).as_bytes());
+}
+
+/// `3m 07s`.
+pub fn minutes(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    format!("{}m {:02}s", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A terminal that went away.
+    #[derive(Debug)]
+    struct Gone;
+
+    fn gone() -> io::Result<()> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    impl TermLike for Gone {
+        fn width(&self) -> u16 {
+            80
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            gone()
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            gone()
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            gone()
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            gone()
+        }
+
+        fn write_line(&self, _: &str) -> io::Result<()> {
+            gone()
+        }
+
+        fn write_str(&self, _: &str) -> io::Result<()> {
+            gone()
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            gone()
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            gone()
+        }
+    }
+
+    #[test]
+    fn bars_outlive_their_terminal() {
+        let bars = MultiProgress::with_draw_target(terminal(Gone));
+        let [one, _other] = [0, 1].map(|_| bars.add(ProgressBar::new(9)));
+        one.force_draw();
+        one.inc(1);
+        assert_eq!(one.suspend(|| 7), 7);
+        one.finish_and_clear();
+    }
+}

@@ -1,0 +1,157 @@
+//! Motion from a trained model: walks with latents from the prior or of one's own, and clips put
+//! through the encoder.
+use crate::Result;
+use crate::backend::{Backend, Memory};
+use crate::infer::rollout::{Decoder, Latent};
+use crate::infer::trained::Trained;
+use crate::plan::arena::Arena;
+
+/// Characters that run side by side; more are taken in groups of so many.
+const GROUP: usize = 128;
+
+/// Where the latents of a motion come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Latents<'a> {
+    /// Drawn from the prior, of standard deviation `temperature` (vq: codes with equal
+    /// probabilities).
+    Prior {
+        /// Seed of the draws.
+        seed: u64,
+        /// 1 is the prior itself.
+        temperature: f64,
+    },
+    /// These: [characters, frames, L].
+    Given(&'a [f32]),
+    /// The encoder's (posterior means), of the frames that follow in each track.
+    Encoder,
+}
+
+/// What a model made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Motion {
+    /// Characters.
+    pub characters: usize,
+    /// Frames of each.
+    pub frames: usize,
+    /// F.
+    pub frame_size: usize,
+    /// L.
+    pub latent_size: usize,
+    /// Poses in the units of the data, [characters, frames, F].
+    pub poses: Vec<f32>,
+    /// The latent each was decoded from, [characters, frames, L].
+    pub latents: Vec<f32>,
+}
+
+impl Motion {
+    /// The poses of one character, [frames, F].
+    pub fn character(&self, character: usize) -> &[f32] {
+        let len = self.frames * self.frame_size;
+        &self.poses[character * len..][..len]
+    }
+
+    /// The first frame of a character that holds a number that is not finite, if any does.
+    pub fn first_nonfinite(&self, character: usize) -> Option<usize> {
+        self.character(character).chunks_exact(self.frame_size).position(|pose| pose.iter().any(|x| !x.is_finite()))
+    }
+}
+
+/// Frames beyond the C conditions that a track needs, for `frames` frames to be encoded.
+pub fn frames_to_encode(trained: &Trained, frames: usize) -> usize {
+    frames + trained.model().future_predictions - 1
+}
+
+/// A frame of a group of characters.
+pub struct Step<'a> {
+    /// The group's first character.
+    pub first: usize,
+    /// Frame, from 0.
+    pub frame: usize,
+    /// Predicted frames, normalised: [characters of the group, F].
+    pub rows: &'a [f32],
+    /// Their latents, [characters of the group, L].
+    pub latents: &'a [f32],
+}
+
+/// As [`stream`], with all of it kept, in the units of the data.
+pub fn generate(
+    trained: &Trained,
+    backend: &dyn Backend,
+    tracks: &[&[f32]],
+    frames: usize,
+    latents: Latents,
+) -> Result<Motion> {
+    let (f, l, characters) = (trained.model().frame_size, trained.model().latent_size, tracks.len());
+    let mut poses = vec![0.0; characters * frames * f];
+    let mut zs = vec![0.0; characters * frames * l];
+    stream(trained, backend, tracks, frames, latents, |step| {
+        let rows = step.rows.chunks_exact(f).zip(step.latents.chunks_exact(l));
+        for (character, (row, z)) in (step.first..).zip(rows) {
+            let place = character * frames + step.frame;
+            poses[place * f..][..f].copy_from_slice(row);
+            zs[place * l..][..l].copy_from_slice(z);
+        }
+    })?;
+    trained.statistics.denormalize(trained.meta.normalization, &mut poses);
+    Ok(Motion { characters, frames, frame_size: f, latent_size: l, poses, latents: zs })
+}
+
+/// Predicts `frames` frames for each track, a character's frames [at least C, F] in the units of
+/// the data: its first C are the conditions, and those behind them what [`Latents::Encoder`]
+/// encodes. `see` is shown every frame, group by group. Errors: not enough memory, those of the
+/// backend.
+///
+/// # Panics
+/// When a track is too short (see [`frames_to_encode`]), or latents that are given are not
+/// [characters, frames, L].
+pub fn stream(
+    trained: &Trained,
+    backend: &dyn Backend,
+    tracks: &[&[f32]],
+    frames: usize,
+    latents: Latents,
+    mut see: impl FnMut(Step),
+) -> Result<()> {
+    let model = trained.model();
+    let (f, l) = (model.frame_size, model.latent_size);
+    let batch = tracks.len().min(GROUP);
+    let behind = if matches!(latents, Latents::Encoder) { frames_to_encode(trained, frames) } else { 0 };
+    assert!(tracks.iter().all(|track| track.len() >= (model.condition_frames + behind) * f), "frames of a track");
+
+    let mut arena = Arena::default();
+    let parameters = trained.parameters(&mut arena);
+    let data = arena.mat(tracks.iter().map(|track| track.len() / f).sum(), f);
+    let (seed, temperature) =
+        if let Latents::Prior { seed, temperature } = latents { (seed, temperature) } else { (0, 1.0) };
+    let decoder = Decoder::new(&mut arena, &parameters, data, model, batch, temperature)?;
+    let mut memory = Memory::new(backend, arena)?;
+    trained.restore(&parameters, &mut memory)?;
+    memory.write(data, &trained.normalized(&tracks.concat()))?;
+    let mut starts = Vec::new();
+    let mut first = 0;
+    for track in tracks {
+        starts.push(first as u32);
+        first += track.len() / f;
+    }
+
+    for (group, starts) in starts.chunks(batch).enumerate() {
+        let first = group * batch;
+        let mut given = vec![0.0; batch * l];
+        let mut rollout = decoder.begin(&mut memory, starts, seed, group as u32)?;
+        for frame in 0..frames {
+            rollout.step(match latents {
+                Latents::Prior { .. } => Latent::Prior,
+                Latents::Encoder => Latent::Posterior,
+                Latents::Given(all) => {
+                    for (b, z) in given.chunks_exact_mut(l).enumerate().take(starts.len()) {
+                        z.copy_from_slice(&all[((first + b) * frames + frame) * l..][..l]);
+                    }
+                    Latent::Given(&given)
+                }
+            })?;
+            let (rows, z) = (rollout.frames()?, rollout.latents()?);
+            see(Step { first, frame, rows: &rows[..starts.len() * f], latents: &z[..starts.len() * l] });
+        }
+    }
+    Ok(())
+}

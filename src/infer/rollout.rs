@@ -1,0 +1,183 @@
+//! Motion from a model: characters side by side, each conditioned on its own last prediction.
+//! Evaluation, `generate` and `eval` all decode through here, on any backend.
+use crate::Result;
+use crate::backend::Memory;
+use crate::config::ModelConfig;
+use crate::model::layout::Parameters;
+use crate::model::network::Network;
+use crate::ops::begin_step::{self, StepState};
+use crate::ops::window::{self, Window};
+use crate::plan::Plan;
+use crate::plan::arena::{Arena, Mat};
+
+/// Steps whose states are written at a time.
+const SCHEDULE: usize = 256;
+
+/// Where a step's latents come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Latent<'a> {
+    /// Mean of the posterior (vq: its code) of the true next frame, given the character's own past.
+    Posterior,
+    /// The prior, at the temperature the decoder was laid out with.
+    Prior,
+    /// These, [B, L].
+    Given(&'a [f32]),
+}
+
+/// A network laid out to run over `batch` characters; it trains nothing.
+pub struct Decoder {
+    /// The network.
+    pub network: Network<f32>,
+    frame_size: usize,
+    schedule: Mat<StepState>,
+    cursor: Mat<u32>,
+    starts: Mat<u32>,
+    posterior: Plan,
+    prior: Plan,
+    given: Plan,
+}
+
+impl Decoder {
+    /// Lays out a decoder of `batch` characters that start on windows of `data` [frames, F],
+    /// normalised. Latents from the prior have the standard deviation `temperature`. Errors: shapes
+    /// that do not fit.
+    pub fn new(
+        arena: &mut Arena,
+        parameters: &Parameters<f32>,
+        data: Mat<f32>,
+        model: &ModelConfig,
+        batch: usize,
+        temperature: f64,
+    ) -> Result<Self> {
+        let network = Network::new(arena, parameters, model, batch, 0.0, false)?;
+        let schedule = arena.mat(1, SCHEDULE);
+        let (cursor, state, starts) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, batch));
+        let (condition, truth, prediction) = (network.condition, network.truth, network.prediction);
+        let window = Window { data, starts, schedule, cursor, prediction, losses: Mat::NONE, condition, truth };
+        let plan = |latent: &dyn Fn(&mut Plan)| {
+            let mut plan = Plan::default();
+            window::push(&mut plan, &window);
+            begin_step::push::<f32>(&mut plan, schedule, Mat::NONE, cursor, state);
+            latent(&mut plan);
+            network.decode(&mut plan);
+            network.draw_pick(&mut plan, Mat::NONE);
+            network.predict(&mut plan);
+            plan
+        };
+        let posterior = plan(&|plan| network.encode(plan));
+        let prior = plan(&|plan| network.sample_prior(plan, state, temperature));
+        let given = plan(&|_| ());
+        let frame_size = model.frame_size;
+        Ok(Decoder { network, frame_size, schedule, cursor, starts, posterior, prior, given })
+    }
+
+    /// Characters side by side.
+    pub fn batch(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Starts a rollout: character b at the window whose oldest frame is `windows[b]`; characters
+    /// that are left over repeat the first. Random numbers are those of `seed` and `group`:
+    /// character b of a group draws the same ones whatever runs beside it.
+    ///
+    /// # Panics
+    /// Without a window, or with more than there are characters.
+    pub fn begin<'r, 'b>(
+        &'r self,
+        memory: &'r mut Memory<'b>,
+        windows: &[u32],
+        seed: u64,
+        group: u32,
+    ) -> Result<Rollout<'r, 'b>> {
+        let mut starts = vec![windows[0]; self.batch()];
+        starts[..windows.len()].copy_from_slice(windows);
+        memory.write(self.starts, &starts)?;
+        Ok(Rollout { decoder: self, memory, seed, group, step: 0 })
+    }
+}
+
+/// A rollout under way.
+pub struct Rollout<'r, 'b> {
+    decoder: &'r Decoder,
+    memory: &'r mut Memory<'b>,
+    seed: u64,
+    group: u32,
+    step: usize,
+}
+
+impl Rollout<'_, '_> {
+    /// Predicts the next frame of every character. Errors: those of the backend.
+    ///
+    /// # Panics
+    /// When latents that are given are not [B, L].
+    pub fn step(&mut self, latent: Latent) -> Result<()> {
+        self.steps(latent, 1)
+    }
+
+    /// Predicts the next `count` frames, without a look at those before the last.
+    pub fn steps(&mut self, latent: Latent, mut count: usize) -> Result<()> {
+        let decoder = self.decoder;
+        let plan = match latent {
+            Latent::Posterior => &decoder.posterior,
+            Latent::Prior => &decoder.prior,
+            Latent::Given(z) => {
+                self.memory.write(decoder.network.z.value, z)?;
+                &decoder.given
+            }
+        };
+        while count > 0 {
+            let scheduled = self.step % SCHEDULE;
+            if scheduled == 0 {
+                self.schedule()?;
+            }
+            let now = count.min(SCHEDULE - scheduled);
+            self.memory.repeat(plan, now)?;
+            (self.step, count) = (self.step + now, count - now);
+        }
+        Ok(())
+    }
+
+    /// Writes what the next [`SCHEDULE`] steps are.
+    fn schedule(&mut self) -> Result<()> {
+        let (seed, group) = (self.seed, u64::from(self.group) << 32);
+        let state = |i: usize| StepState {
+            seed,
+            step: group | i as u64,
+            rollout_step: i as u32,
+            student: 1,
+            ..StepState::default()
+        };
+        let states: Vec<_> = (self.step..self.step + SCHEDULE).map(state).collect();
+        self.memory.write(self.decoder.schedule, &states)?;
+        self.memory.write(self.decoder.cursor, &[0, 0])
+    }
+
+    /// What the last step predicted: the next frame of each character, normalised.
+    pub fn frames(&self) -> Result<Vec<f32>> {
+        self.first_frames(self.decoder.network.prediction)
+    }
+
+    /// The true frames in their place.
+    pub fn truth(&self) -> Result<Vec<f32>> {
+        self.first_frames(self.decoder.network.truth)
+    }
+
+    /// The latents of the last step, [B, L].
+    pub fn latents(&self) -> Result<Vec<f32>> {
+        self.read(self.decoder.network.z.value)
+    }
+
+    /// A tensor of the network.
+    pub fn read<E: bytemuck::Pod>(&self, of: Mat<E>) -> Result<Vec<E>> {
+        self.memory.read(of)
+    }
+
+    /// Of the K frames of each row of [B, K F] the first.
+    fn first_frames(&self, of: Mat<f32>) -> Result<Vec<f32>> {
+        let (mut rows, f) = (self.memory.read(of)?, self.decoder.frame_size);
+        if of.cols() > f {
+            rows = rows.chunks_exact(of.cols()).flat_map(|row| row[..f].iter().copied()).collect();
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,146 @@
+//! A trained model, opened to be run: sizes, normalisation, parameters, and the data it was trained
+//! on.
+use crate::backend::Memory;
+use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
+use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig};
+use crate::data::normalize::Statistics;
+use crate::data::{Dataset, counted};
+use crate::model::layout::{Layout, Parameters};
+use crate::plan::arena::Arena;
+use crate::{Error, Result, train::setup, train::state};
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+
+/// A checkpoint that knows what it is.
+pub struct Trained {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// What the tensors belong to.
+    pub meta: Meta,
+    /// How the run was configured.
+    pub config: Config,
+    /// Statistics that frames are normalised by.
+    pub statistics: Statistics,
+    checkpoint: Checkpoint<'static>,
+}
+
+/// Motion to start from or to compare with.
+pub struct Source {
+    /// The set.
+    pub set: Dataset,
+    /// What to call it in a message.
+    pub name: PathBuf,
+    /// Whether the model was trained on it.
+    pub own: bool,
+    /// Whether mirror images were added to it, as in training.
+    pub mirrored: bool,
+}
+
+impl Trained {
+    /// Opens a checkpoint. Errors: it cannot be read, or says nothing of its sizes and statistics
+    /// (a bare state dict).
+    pub fn load(path: &Path) -> Result<Self> {
+        let mut checkpoint = Checkpoint::load(path)?;
+        let Some(meta) = checkpoint.meta.take() else {
+            let mend = "train from it with --init and use the checkpoint of that run";
+            return Err(Error::checkpoint(path, "a state dict without metadata: its sizes are not known", mend));
+        };
+        let config = setup::configuration(&meta, path)?;
+        let layout = Layout::of(&meta.model, ExpertInit::Reference, CodebookInit::Fixed); // how they start is no matter
+        checkpoint.holds(path, &layout)?;
+        let statistics = state::statistics(&checkpoint, path, meta.model.frame_size, meta.normalization)?
+            .ok_or_else(|| Error::checkpoint(path, "holds no normalisation statistics", "use a checkpoint of a run"))?;
+        Ok(Trained { path: path.to_owned(), meta, config, statistics, checkpoint })
+    }
+
+    /// What there is to say of a checkpoint from before the end of its run.
+    pub fn unfinished(&self) -> Option<String> {
+        let (done, all) = (self.meta.progress.as_ref()?.epoch - 1, self.config.epochs());
+        (done < all).then(|| format!("note: {} is of {done} of {}", self.path.display(), counted(all, "epoch")))
+    }
+
+    /// Sizes of the network.
+    pub fn model(&self) -> &ModelConfig {
+        &self.meta.model
+    }
+
+    /// The tensors of the network.
+    pub fn layout(&self) -> Layout {
+        Layout::of(self.model(), ExpertInit::Reference, CodebookInit::Fixed) // how they start is no matter
+    }
+
+    /// Places for the parameters, without gradients.
+    pub fn parameters(&self, arena: &mut Arena) -> Parameters<f32> {
+        Parameters::new(arena, self.layout(), false)
+    }
+
+    /// The parameters as they lie in their places. Errors: one is missing, or has another shape
+    /// than the sizes say.
+    pub fn values(&self) -> Result<Vec<f32>> {
+        let layout = self.layout();
+        let mut values = vec![0.0; layout.len];
+        for tensor in &layout.tensors {
+            let to = &mut values[tensor.first()..][..tensor.len()];
+            self.checkpoint.copy(&self.path, &tensor.name, &tensor.shape, to)?;
+        }
+        Ok(values)
+    }
+
+    /// Writes the parameters. Errors: one is missing, or has another shape than the sizes say.
+    pub fn restore(&self, parameters: &Parameters<f32>, memory: &mut Memory) -> Result<()> {
+        parameters.write_normalization(memory, &self.statistics, self.meta.normalization)?;
+        state::restore_parameters(parameters, memory, &self.checkpoint, &self.path)
+    }
+
+    /// Frames as the network sees them.
+    pub fn normalized(&self, frames: &[f32]) -> Vec<f32> {
+        let mut frames = frames.to_vec();
+        self.statistics.normalize(self.meta.normalization, &mut frames);
+        frames
+    }
+
+    /// The motion in `files`, or without any that which the model was trained on, mirrored if that
+    /// was.
+    ///
+    /// Errors: it cannot be read, has another frame size, or is not what the configuration names
+    /// (another file lies there now).
+    pub fn source(&self, files: &[PathBuf]) -> Result<Source> {
+        let given = !files.is_empty();
+        if !given && self.meta.progress.is_none() {
+            let what = "does not say which motion it was trained on";
+            return Err(Error::checkpoint(&self.path, what, "name motion by --data"));
+        }
+        let (mut set, name) =
+            setup::read_data(if given { files } else { &self.config.data }).map_err(|error| match error {
+                Error::Data { path, what, mend } if !given => {
+                    let mend = format!("{mend}; or name the data by --data");
+                    Error::Data { path, what: format!("the model was trained on it: {what}"), mend }
+                }
+                other => other,
+            })?;
+        let want = self.model().frame_size;
+        if set.frame_size != want {
+            let what = format!("{} features a frame, but the model knows {want}", set.frame_size);
+            return Err(Error::data(&name, what, "name the data the model was trained on by --data"));
+        }
+        let own = self.meta.progress.as_ref().is_some_and(|progress| progress.data == Fingerprint::of(&set));
+        if !own && !given {
+            let mend = "put the old data back, or name this file by --data to use it all the same";
+            return Err(Error::data(&name, "its clips or values are not those the model was trained on", mend));
+        }
+        let frames = set.num_frames();
+        if own && self.config.mirror {
+            set.rig = self.meta.rig.clone(); // as in training, whatever the file says now
+            set.mirror_if_named(); // what there is to say was said when it was trained
+        }
+        let mirrored = set.num_frames() > frames;
+        Ok(Source { set, name, own, mirrored })
+    }
+}
+
+/// The configuration a checkpoint carries. Errors: it carries none that can be read.
+pub(crate) fn configuration<C: DeserializeOwned>(meta: &Meta, path: &Path) -> Result<C> {
+    serde_path_to_error::deserialize(&meta.config).map_err(|error| {
+        Error::checkpoint(path, format!("configuration: {error}"), "use the version of mvae-fast that wrote it")
+    })
+}

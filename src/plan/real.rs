@@ -1,0 +1,49 @@
+//! The two number types everything is generic over: f32 trains, f64 is what gradients and kernels
+//! are checked against.
+use crate::backend::cpu::gemm::Multiply;
+use crate::backend::cpu::lanes::Lanes;
+use num_traits::Float;
+use std::iter::Sum;
+use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
+
+/// f32 or f64.
+pub trait Real:
+    Float
+    + Lanes
+    + Multiply
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + Sum
+    + bytemuck::Pod
+    + Default
+    + Send
+    + Sync
+    + std::fmt::Debug
+    + std::fmt::Display
+    + 'static
+{
+    /// Rounds to this type.
+    fn of(x: f64) -> Self;
+    /// Widens to f64.
+    fn f64(self) -> f64;
+}
+
+impl Real for f32 {
+    fn of(x: f64) -> Self {
+        x as f32
+    }
+    fn f64(self) -> f64 {
+        self as f64
+    }
+}
+
+impl Real for f64 {
+    fn of(x: f64) -> Self {
+        x
+    }
+    fn f64(self) -> f64 {
+        self
+    }
+}

@@ -1,0 +1,49 @@
+//! Runs side by side in one process. They share its threads and nothing else, so each is bit for
+//! bit what it is alone.
+use crate::Result;
+use crate::host::progress::Console;
+use crate::train::record::EpochRecord;
+use crate::train::trainer::Training;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// What becomes of a run: the records of all its epochs, and its console.
+pub type Outcome = Result<(Vec<EpochRecord>, Console)>;
+
+/// Trains runs on `threads` threads, each of which takes the run that is furthest behind, trains an
+/// epoch of it and puts it back: all get on side by side, and no thread is left without work until
+/// the last epochs. One that fails does not stop the others. What became of each, in their order.
+pub fn train(runs: Vec<Training>, threads: usize) -> Vec<Outcome> {
+    let outcomes: Mutex<Vec<Option<Outcome>>> = Mutex::new(runs.iter().map(|_| None).collect());
+    let waiting = Mutex::new(runs.into_iter().enumerate().collect::<Vec<_>>());
+    let next = || {
+        let mut waiting = locked(&waiting);
+        let behind = (0..waiting.len()).min_by(|&a, &b| waiting[a].1.done().total_cmp(&waiting[b].1.done()))?;
+        Some(waiting.remove(behind))
+    };
+    // Who finds none waiting may go: each of those that are not done has a thread.
+    let work = || {
+        while let Some((number, mut run)) = next() {
+            let outcome = match run.epoch() {
+                Ok(true) => {
+                    locked(&waiting).push((number, run));
+                    continue;
+                }
+                Ok(false) => run.end(),
+                Err(error) => Err(error),
+            };
+            locked(&outcomes)[number] = Some(outcome);
+        }
+    };
+    thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.into_iter().map(|outcome| outcome.expect("every run has ended")).collect()
+}
+
+/// What a mutex holds; a thread that panics ends them all.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,73 @@
+//! What changes over a run, as pure functions of the configuration and of where training stands.
+use crate::config::{Config, Ramp};
+use crate::ops::begin_step::StepState;
+use crate::philox::{Purpose, Stream};
+use crate::train::step::adam_state;
+
+/// Learning rate of an epoch (from 1): linear over all epochs; the end value is never quite
+/// reached.
+pub fn learning_rate(c: &Config, epoch: usize) -> f64 {
+    let done = (epoch - 1) as f64 / c.epochs() as f64;
+    c.learning_rate - (c.learning_rate - c.final_learning_rate) * done
+}
+
+/// Probability of feeding back the prediction instead of the true pose, during mini-batch
+/// `minibatch` (from 0) of `minibatches` of an epoch (from 1).
+///
+/// By iteration (paper): 0, then linear over the mini-batches of the ramp, then 1. By epoch
+/// (reference): the ramp's epochs are evenly spaced from 0 to 1, both included.
+pub fn student_probability(c: &Config, epoch: usize, minibatch: usize, minibatches: usize) -> f64 {
+    let ramp_epoch = (epoch - 1) as f64 - c.teacher_epochs as f64;
+    match c.ramp {
+        Ramp::Iteration if c.ramp_epochs == 0 => f64::from(ramp_epoch >= 0.0),
+        Ramp::Iteration => {
+            let done = ramp_epoch + minibatch as f64 / minibatches as f64;
+            (done / c.ramp_epochs as f64).clamp(0.0, 1.0)
+        }
+        Ramp::Epoch if ramp_epoch >= c.ramp_epochs as f64 => 1.0,
+        Ramp::Epoch => (ramp_epoch / (c.ramp_epochs.max(2) - 1) as f64).clamp(0.0, 1.0),
+    }
+}
+
+/// Factor of the KL weight: rises from 0 to 1 over the warm-up.
+pub fn kl_scale(c: &Config, epoch: usize, minibatch: usize, minibatches: usize) -> f64 {
+    if c.kl_warmup_epochs == 0 {
+        return 1.0;
+    }
+    let done = (epoch - 1) as f64 + (minibatch + 1) as f64 / minibatches as f64;
+    (done / c.kl_warmup_epochs as f64).min(1.0)
+}
+
+/// `teacher`, `ramp` or `student`.
+pub fn phase(c: &Config, epoch: usize) -> &'static str {
+    if epoch <= c.teacher_epochs {
+        "teacher"
+    } else if epoch <= c.teacher_epochs + c.ramp_epochs {
+        "ramp"
+    } else {
+        "student"
+    }
+}
+
+/// The states of all steps of an epoch of `minibatches` mini-batches.
+pub fn steps(c: &Config, epoch: usize, minibatches: usize) -> Vec<StepState> {
+    let learning_rate = learning_rate(c, epoch);
+    let coin = |step: u64, probability: f64| Stream::new(c.seed, Purpose::Coin, step).uniform(0) < probability;
+    let mut states = Vec::with_capacity(minibatches * c.rollout);
+    for minibatch in 0..minibatches {
+        let probability = student_probability(c, epoch, minibatch, minibatches);
+        for rollout_step in 0..c.rollout {
+            let step = (((epoch - 1) * minibatches + minibatch) * c.rollout + rollout_step + 1) as u64;
+            states.push(StepState {
+                seed: c.seed,
+                kl_scale: kl_scale(c, epoch, minibatch, minibatches),
+                minibatch: minibatch as u32,
+                rollout_step: rollout_step as u32,
+                // The coin of the step before decides what this one is conditioned on.
+                student: u32::from(rollout_step > 0 && coin(step - 1, probability)),
+                ..adam_state(learning_rate, [c.adam_beta1, c.adam_beta2], step)
+            });
+        }
+    }
+    states
+}

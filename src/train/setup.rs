@@ -1,0 +1,364 @@
+//! What a run has before its first step: data, split and normalised, the step's plans in one arena,
+//! and parameters, be they fresh, given, or those of a checkpoint. Nothing is written to disk but
+//! on request.
+use crate::backend::{Backend, Memory};
+use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
+use crate::config::{Config, KlWeight, MAX_MATRIX, ModelConfig};
+use crate::data::bridges::{self, Bridged, Means};
+use crate::data::normalize::Statistics;
+use crate::data::windows::{self, Split};
+use crate::data::{Dataset, synth};
+use crate::model::layout::{Layout, Parameters};
+use crate::motion::features::moved_features;
+use crate::motion::{Rig, Root};
+use crate::ops::kl_weight::Rule;
+use crate::plan::arena::Arena;
+use crate::train::clips::{Clips, Shown};
+use crate::train::evaluate::{Evaluation, Feature};
+use crate::train::state::{self, State};
+use crate::train::step::{StepOptions, TrainStep, initialize};
+use crate::{Error, Result, checkpoint::foreign, host::memory, infer::trained};
+use std::path::{Path, PathBuf};
+
+/// Seed of the built-in set.
+const SYNTH_SEED: u64 = 0;
+/// Smallest KL weight of `--kl-weight auto`.
+const AUTO_FLOOR: f64 = 1e-4;
+/// Where `--target-kl` starts from when the KL weight is not a number.
+const TARGET_START: f64 = 0.003;
+
+/// Where training starts.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// With fresh parameters.
+    Fresh,
+    /// With the parameters of this file, and with its statistics if it has any.
+    Init(&'a Path),
+    /// Where this checkpoint of the same run stands.
+    Resume(&'a Path),
+}
+
+impl<'a> Start<'a> {
+    /// Where the last checkpoint of a run stands, or with what `init` holds, or afresh.
+    pub fn of(last: Option<&'a Path>, init: Option<&'a Path>) -> Self {
+        let init = init.map(Start::Init);
+        last.map(Start::Resume).or(init).unwrap_or(Start::Fresh)
+    }
+}
+
+/// A run, ready for its next step.
+pub struct Setup<'a> {
+    /// What was asked for.
+    pub config: &'a Config,
+    /// Sizes of the network.
+    pub model: ModelConfig,
+    /// Start frames of the training windows.
+    pub windows: Vec<u32>,
+    /// Clips to train on, clips held out.
+    pub split: Split,
+    /// Whether mirror images were added to the data.
+    pub mirrored: bool,
+    /// Clips near whose end motion goes on in another.
+    pub bridges: usize,
+    /// Where toes or positions are not treated as the configuration, or what `--init` brought,
+    /// would have it.
+    pub notes: Vec<String>,
+    /// Statistics of the training frames.
+    pub statistics: Statistics,
+    /// Places of the parameters, gradients and moments.
+    pub parameters: Parameters<f32>,
+    /// The training step.
+    pub step: TrainStep<f32>,
+    /// The measurement of held-out quality.
+    pub evaluation: Evaluation,
+    /// The arena all of them lie in.
+    pub memory: Memory<'a>,
+    /// Where training stands.
+    pub at: Progress,
+    /// Clips that the report shows, when it is known what the features are poses of.
+    pub shown: Option<Clips>,
+    /// What the features are poses of.
+    rig: Option<Rig>,
+    clip_names: Vec<String>,
+    clip_roots: Vec<Root>,
+}
+
+impl<'a> Setup<'a> {
+    /// Reads the data and lays out everything. Errors: data that cannot be used, a checkpoint that
+    /// does not fit, data other than what the resumed run was trained on, not enough memory.
+    pub fn new(config: &'a Config, backend: &'a dyn Backend, start: Start) -> Result<Self> {
+        Setup::on(config, backend, start, read_data, &|_| ())
+    }
+
+    /// As [`Setup::new`], with the data as `read` reads it; `say` is told what takes long.
+    pub fn on(
+        config: &'a Config,
+        backend: &'a dyn Backend,
+        start: Start,
+        read: impl FnOnce(&[PathBuf]) -> Result<(Dataset, PathBuf)>,
+        say: &dyn Fn(String),
+    ) -> Result<Self> {
+        let c = config;
+        let given = match start {
+            Start::Fresh => None,
+            Start::Init(path) | Start::Resume(path) => Some((Checkpoint::load(path)?, path)),
+        };
+        if let (Start::Resume(path), Some((Checkpoint { meta: Some(meta), .. }, _))) = (start, &given) {
+            same_configuration(c, meta, path)?;
+        }
+        let (mut set, source) = read(&c.data)?;
+        let fingerprint = Fingerprint::of(&set);
+        let at = match (start, &given) {
+            (Start::Resume(path), Some((checkpoint, _))) => stand(checkpoint, path, &fingerprint, &source)?,
+            _ => Progress::start(fingerprint),
+        };
+
+        c.fits(set.frame_size, &str::to_owned)?;
+        let model = c.model(set.frame_size);
+        let layout = Layout::of_run(c, set.frame_size);
+        if let (Start::Init(path), Some((checkpoint @ Checkpoint { meta: None, .. }, _))) = (start, &given) {
+            foreign::require_known(path, checkpoint, &layout)?;
+        }
+        given.iter().try_for_each(|(checkpoint, path)| checkpoint.holds(path, &layout))?;
+        let given_frames = set.num_frames();
+        if let (true, Start::Resume(_), Some((Checkpoint { meta: Some(meta), .. }, _))) = (c.mirror, start, &given) {
+            set.rig = meta.rig.clone(); // what the file says of left and right may have changed
+        }
+        require_room(c, &set, &source)?;
+        let mut notes = Vec::new();
+        if c.mirror {
+            notes.extend(set.mirror_if_named());
+        }
+        let clips = set.clips();
+        let split = set.split(c.validation, c.seed);
+        let span = windows::span(c.rollout, c.condition_frames, c.future_predictions);
+        let given_statistics = match &given {
+            Some((checkpoint, path)) => state::statistics(checkpoint, path, set.frame_size, c.normalization)?,
+            None => None,
+        };
+        let statistics = given_statistics.unwrap_or_else(|| {
+            let mut statistics = Statistics::of_clips(&set, &split.train);
+            let toes = set.rig.iter().flat_map(|rig| moved_features(&rig.skeleton.toes, rig.skeleton.len()));
+            toes.for_each(|feature| statistics.weight[feature] = c.toe_weight);
+            statistics
+        });
+        let means = Means { threads: backend.threads(), beside: c.data.first().map(PathBuf::as_path), say };
+        let mut bridged = Bridged::new(&set, &split.train, c.bridge_clips, &statistics.std, span, means);
+        let frames = set.num_frames() + bridged.frames.len() / set.frame_size;
+        if u32::try_from(frames).is_err() {
+            let what = format!("{frames} frames with mirror images and bridges, expected at most {}", u32::MAX);
+            return Err(Error::data(&source, what, "train on fewer files"));
+        }
+        let windows = windows::training_starts(&source, &bridged.stretches(), &split.validation, span, c.batch_size)?;
+        let minibatches = windows.len() / c.batch_size;
+        if minibatches * c.rollout > MAX_MATRIX {
+            let said = format!("rollout is {} and batch_size {}", c.rollout, c.batch_size);
+            let what = format!("an epoch of {} steps, expected at most {MAX_MATRIX}", minibatches * c.rollout);
+            return Err(Error::Usage(format!("{said}: {what}; make the batch larger or the rollout shorter")));
+        }
+        if let Start::Resume(path) = start {
+            possible(&at, c, minibatches, path)?;
+        }
+        statistics.normalize(c.normalization, &mut set.frames);
+        statistics.normalize(c.normalization, &mut bridged.frames);
+
+        let counted = statistics.weight.iter().copied().find(|weight| *weight != 1.0).unwrap_or(1.0);
+        if counted != c.toe_weight && matches!(start, Start::Fresh) {
+            notes.push(format!(
+                "note: toes do not count {} times: the data does not say which joints they are",
+                c.toe_weight
+            ));
+        }
+        if let (Start::Init(_), Some((checkpoint, _))) = (start, &given) {
+            let gain = checkpoint.meta.as_ref().map_or(1.0, |meta| meta.model.position_gain);
+            for (key, brought, ours) in
+                [("toe_weight", counted, c.toe_weight), ("position_gain", gain, model.position_gain)]
+            {
+                if brought != ours {
+                    notes.push(format!(
+                        "note: what --init brings was trained with {key} = {brought}, this run has {ours}"
+                    ));
+                }
+            }
+        }
+
+        let mut arena = Arena::default();
+        let parameters = Parameters::updated(&mut arena, layout);
+        let data = arena.mat(frames, set.frame_size);
+        let options = StepOptions {
+            model: &model,
+            batch: c.batch_size,
+            kl_rule: kl_rule(c, &model),
+            free_bits: c.free_bits,
+            adam: [c.adam_beta1, c.adam_beta2, c.adam_eps],
+            minibatches,
+            rollout: c.rollout,
+            draw: true,
+        };
+        let step = TrainStep::new(&mut arena, &parameters, data, &options)?;
+        let features = Feature::all(&set.frames, &statistics.weight);
+        let held_out = split.validation.clone();
+        let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, features, c.seed)?;
+        let as_given = split.before(given_frames);
+        let shown = Shown { set: &set, split: &as_given, normalization: (c.normalization, &statistics) };
+        let shown = Clips::new(&mut arena, &parameters, data, &model, &shown, c.seed)?;
+        let mut memory = Memory::new(backend, arena)?;
+        let frames = set.num_frames();
+        memory.write(data.rows_at(0, frames), &set.frames)?;
+        memory.write(data.rows_at(frames, data.rows() - frames), &bridged.frames)?;
+        parameters.write_normalization(&mut memory, &statistics, c.normalization)?;
+
+        let state = State::new(&parameters, &statistics, &step);
+        match (start, &given) {
+            (Start::Resume(_), Some((checkpoint, path))) => state.restore(&mut memory, checkpoint, path)?,
+            (_, Some((checkpoint, path))) => state::restore_parameters(&parameters, &mut memory, checkpoint, path)?,
+            (_, None) => initialize(&mut memory, &parameters, c.seed)?,
+        }
+        let mirrored = set.num_frames() > given_frames;
+        let Dataset { rig, clip_names, clip_roots, .. } = set;
+        Ok(Setup {
+            config,
+            model,
+            windows,
+            split,
+            mirrored,
+            bridges: bridged.pieces.len(),
+            notes,
+            statistics,
+            parameters,
+            step,
+            evaluation,
+            memory,
+            at,
+            shown,
+            rig,
+            clip_names,
+            clip_roots,
+        })
+    }
+
+    /// Mini-batches of an epoch; the incomplete last one is left out.
+    pub fn minibatches(&self) -> usize {
+        self.windows.len() / self.config.batch_size
+    }
+
+    /// Whether every epoch is done.
+    pub fn finished(&self) -> bool {
+        self.at.epoch > self.config.epochs()
+    }
+
+    /// Writes a checkpoint, from which training can go on.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let meta = Meta::new(self.model.clone(), self.config.normalization, json(self.config), Some(self.at.clone()));
+        let (rig, clip_names, clip_roots) = (self.rig.clone(), self.clip_names.clone(), self.clip_roots.clone());
+        let meta = Meta { rig, clip_names, clip_roots, ..meta };
+        State::new(&self.parameters, &self.statistics, &self.step).save(&self.memory, meta, path)
+    }
+}
+
+/// The set in these files, or without any the built-in one; and what to call it in a message.
+pub fn read_data(files: &[PathBuf]) -> Result<(Dataset, PathBuf)> {
+    Ok(match files.first() {
+        None => (synth::locomotion(synth::DEFAULT_FRAMES, SYNTH_SEED), PathBuf::from("built-in synthetic set")),
+        Some(first) => (Dataset::load(files)?, first.clone()),
+    })
+}
+
+fn json(config: &Config) -> serde_json::Value {
+    serde_json::to_value(config).expect("a configuration is plain data")
+}
+
+/// Refuses data of which memory does not hold the mirror images, or the search for bridges.
+pub fn require_room(c: &Config, set: &Dataset, source: &Path) -> Result<()> {
+    let given = size_of_val(&set.frames[..]) as u64;
+    let (images, all) = if c.mirror { (given, 2 * given) } else { (0, given) };
+    let search = if c.bridge_clips { bridges::bytes(all, set.frame_size) } else { 0 };
+    memory::require(images + search, |words| {
+        let mend = "train on fewer files, or with --mirror false or --bridge-clips false";
+        Error::data(source, format!("its mirror images and bridges take {words}"), mend)
+    })
+}
+
+/// The configuration that a checkpoint of a Motion VAE carries. Errors: it is a controller, or
+/// carries none that can be read.
+pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
+    if meta.is_controller() {
+        let acts_in = meta.config.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
+        let mend = format!(
+            "give it to `mvae-fast control eval` or `generate --controller`, or give the Motion VAE that it acts in: {acts_in}"
+        );
+        return Err(Error::checkpoint(path, "is a controller", mend));
+    }
+    let config: Config = trained::configuration(meta, path)?;
+    let refuse = |what: String| Error::checkpoint(path, what, "use the checkpoint as the run wrote it");
+    config.validate().map_err(|error| refuse(format!("configuration: {error}")))?;
+    if config.model(meta.model.frame_size) != meta.model {
+        return Err(refuse("its sizes are not those of its configuration".into()));
+    }
+    Ok(config)
+}
+
+/// Refuses to go on with a configuration other than the one the checkpoint was trained with, but
+/// for [`Config::FREE`].
+fn same_configuration(config: &Config, meta: &Meta, path: &Path) -> Result<()> {
+    let trained = configuration(meta, path)?;
+    let keys: Vec<_> = config.differences(&trained).into_iter().filter(|key| !Config::FREE.contains(key)).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let say = |config: &Config| {
+        let values = json(config);
+        keys.iter().map(|key| format!("{key} = {}", values[key])).collect::<Vec<_>>().join(", ")
+    };
+    let what = format!("trained with {}, but by its config.toml the run has {}", say(&trained), say(config));
+    let mend = format!("set {} there, or start a new run with --init {}", say(&trained), path.display());
+    Err(Error::checkpoint(path, what, mend))
+}
+
+/// Where a checkpoint stands, after a look at whether its run was trained on this data.
+fn stand(checkpoint: &Checkpoint, path: &Path, data: &Fingerprint, source: &Path) -> Result<Progress> {
+    let progress = checkpoint.meta.as_ref().and_then(|meta| meta.progress.clone());
+    let progress =
+        progress.ok_or_else(|| Error::checkpoint(path, "holds no training state", "start a new run with --init"))?;
+    if progress.data == *data {
+        return Ok(progress);
+    }
+    let Fingerprint { frames, features, .. } = progress.data;
+    let what = if (frames, features) == (data.frames, data.features) {
+        "its clips or values are not those this run was trained on".to_owned()
+    } else {
+        let found = format!("{} frames of {} features", data.frames, data.features);
+        format!("{found}, but this run was trained on {frames} of {features}")
+    };
+    let mend = format!("put the old data back, or start a new run with --init {}", path.display());
+    Err(Error::data(source, what, mend))
+}
+
+/// Refuses to go on where no run of this configuration stands.
+fn possible(at: &Progress, c: &Config, minibatches: usize, path: &Path) -> Result<()> {
+    let done = (at.epoch - 1) as u64 * minibatches as u64 + at.minibatch as u64;
+    let ended = at.epoch == c.epochs() + 1 && (at.minibatch, at.rollout_step) == (0, 0);
+    let under_way = at.epoch <= c.epochs() && at.minibatch < minibatches && at.rollout_step < c.rollout;
+    if (under_way || ended) && at.step == done * c.rollout as u64 + at.rollout_step as u64 {
+        return Ok(());
+    }
+    let Progress { epoch, minibatch, rollout_step, step, .. } = at;
+    let at = format!("epoch {epoch}, mini-batch {minibatch}, step {rollout_step} of its rollout, step {step} in all");
+    let what = format!("{at}: no run of its configuration stands there");
+    Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"))
+}
+
+/// How the KL weight is found. A calibrated decoder weighs the mean KL by 2 v L / (K F), v the
+/// residual variance; that is the reconstruction loss itself, or (specialist) twice it in a loss of
+/// half the size, which comes to the same.
+fn kl_rule(c: &Config, model: &ModelConfig) -> Rule {
+    match (c.target_kl, c.kl_weight) {
+        (Some(kl), KlWeight::Fixed(start)) => Rule::Target { kl, start },
+        (Some(kl), KlWeight::Auto) => Rule::Target { kl, start: TARGET_START },
+        (None, KlWeight::Fixed(weight)) => Rule::Fixed(weight),
+        (None, KlWeight::Auto) => {
+            let units = 2.0 * model.latent_size as f64 / (model.future_predictions * model.frame_size) as f64;
+            Rule::Auto { units, floor: AUTO_FLOOR }
+        }
+    }
+}

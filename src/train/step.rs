@@ -1,0 +1,150 @@
+//! The training step as a plan: next window, forward, losses, backward, Adam, sums; one plan serves
+//! every step.
+use crate::Result;
+use crate::backend::Memory;
+use crate::config::ModelConfig;
+use crate::model::layout::{Layout, Parameters};
+use crate::model::network::Network;
+use crate::ops::begin_step::{self, StepState};
+use crate::ops::epoch_sums::EpochSums;
+use crate::ops::kl_weight::{self, CONTROLLER, KlWeight, Rule};
+use crate::ops::recon_loss::LOSSES;
+use crate::ops::update::Optimizer;
+use crate::ops::window::{self, Window};
+use crate::plan::Plan;
+use crate::plan::arena::{Arena, Mat};
+use crate::plan::real::Real;
+
+/// What a training step is made for.
+pub struct StepOptions<'a> {
+    /// The network's sizes.
+    pub model: &'a ModelConfig,
+    /// B: samples of a mini-batch.
+    pub batch: usize,
+    /// How the KL weight is found.
+    pub kl_rule: Rule,
+    /// KL of a latent dimension that costs nothing, nats.
+    pub free_bits: f64,
+    /// Adam: beta1, beta2, eps.
+    pub adam: [f64; 3],
+    /// Mini-batches whose starts fit in.
+    pub minibatches: usize,
+    /// Steps of a rollout.
+    pub rollout: usize,
+    /// Draw noise and specialists on the device; without, `eps` and `pick` are what was written
+    /// into them.
+    pub draw: bool,
+}
+
+/// The tensors of a training step, and its plan.
+pub struct TrainStep<T> {
+    /// The network over one mini-batch.
+    pub network: Network<T>,
+    /// What the steps to come are, [minibatches * rollout].
+    pub schedule: Mat<StepState>,
+    /// \[0\] the next entry of the schedule.
+    pub cursor: Mat<u32>,
+    /// The current entry.
+    pub state: Mat<StepState>,
+    /// [minibatches, B] first condition frame of each window.
+    pub starts: Mat<u32>,
+    /// The KL weight's memory.
+    pub controller: Mat<f64>,
+    /// Sums of the epoch so far.
+    pub sums: Mat<f64>,
+    /// How to read them.
+    pub epoch_sums: EpochSums<T>,
+    /// One optimizer step.
+    pub plan: Plan,
+    /// Encoder, decoder and losses of the current step once more, to find where a number went bad.
+    pub forward: Plan,
+}
+
+impl<T: Real> TrainStep<T> {
+    /// Lays out a training step over `data` [frames, F] (normalised) and `parameters`, which are
+    /// [updated](Parameters::updated). Errors: shapes that do not fit.
+    pub fn new(arena: &mut Arena, parameters: &Parameters<T>, data: Mat<T>, o: &StepOptions) -> Result<Self> {
+        let network = Network::new(arena, parameters, o.model, o.batch, o.free_bits, true)?;
+        let schedule = arena.mat(1, o.minibatches * o.rollout);
+        let (cursor, state) = (arena.mat(1, 2), arena.mat(1, 1));
+        let starts = arena.mat(o.minibatches, o.batch);
+        let controller = arena.mat(1, CONTROLLER);
+        let kept = (arena.mat(1, 1), arena.mat(1, LOSSES));
+        let squares = arena.mat(1, network.tiles());
+        let epoch_sums = network.epoch_sums(squares);
+        let sums = epoch_sums.place(arena);
+
+        let forward = |plan: &mut Plan| {
+            network.encode(plan);
+            network.decode(plan);
+            if o.draw {
+                network.draw_pick(plan, state);
+            }
+            network.predict(plan);
+            network.loss(plan);
+        };
+        let mut plan = Plan::default();
+        let (prediction, condition, truth, losses) =
+            (network.prediction, network.condition, network.truth, network.losses);
+        window::push(&mut plan, &Window { data, starts, schedule, cursor, prediction, losses, condition, truth });
+        begin_step::push::<T>(&mut plan, schedule, losses, cursor, state);
+        if o.draw {
+            network.draw_eps(&mut plan, state);
+        }
+        forward(&mut plan);
+        kl_weight::push::<T>(&mut plan, &KlWeight { state, losses, controller, kept, rule: o.kl_rule });
+        network.backward(&mut plan);
+        network.update_codebook(&mut plan);
+        let (values, moments) = (parameters.values, [parameters.m, parameters.v]);
+        let gradient = arena.mat(1, network.largest_weights());
+        let optimizer = Optimizer { values, moments, gradient, state: kept.0, losses: kept.1, adam: o.adam };
+        network.update(&mut plan, &optimizer, squares);
+        epoch_sums.push(&mut plan, sums);
+
+        let mut again = Plan::default();
+        forward(&mut again);
+        let forward = again;
+        Ok(TrainStep { network, schedule, cursor, state, starts, controller, sums, epoch_sums, plan, forward })
+    }
+
+    /// The first operation whose output is not finite in the step at which training stands still,
+    /// which output, and of which layer: runs its forward calls again, one by one. Errors: those of
+    /// the backend.
+    pub fn culprit(&self, memory: &mut Memory, parameters: &Parameters<T>) -> Result<String> {
+        let bad = |mat: Mat<T>| Ok::<_, crate::Error>(memory.read(mat)?.iter().any(|x| !x.f64().is_finite()));
+        if bad(self.network.condition)? {
+            return Ok("window (condition: the last prediction was not finite)".into());
+        }
+        if bad(self.network.truth)? {
+            return Ok("window (truth)".into());
+        }
+        // Calls write single losses of the buffer; what the step itself left there would be blamed
+        // on the first of them.
+        memory.write(self.network.losses, &vec![0.0; self.network.losses.len()])?;
+        Ok(match memory.first_nonfinite(&self.forward)? {
+            None => "kl_weight (losses)".into(),
+            Some((call, field)) => {
+                let of = parameters.layer(call).map_or(String::new(), |layer| format!(" of {layer}"));
+                format!("{} ({}){of}", call.kernel(), field.name)
+            }
+        })
+    }
+}
+
+/// Adam's part of a step's state: step size and bias correction of optimizer step `step` (from 1).
+pub fn adam_state(learning_rate: f64, [beta1, beta2]: [f64; 2], step: u64) -> StepState {
+    let power = |beta: f64| beta.powf(step as f64);
+    StepState {
+        step_size: learning_rate / (1.0 - power(beta1)),
+        inv_sqrt_bias2: 1.0 / (1.0 - power(beta2)).sqrt(),
+        kl_scale: 1.0,
+        step,
+        ..StepState::default()
+    }
+}
+
+/// Writes the initial values of all parameters. Errors: those of the backend.
+pub fn initialize<T: Real>(memory: &mut Memory, parameters: &Parameters<T>, seed: u64) -> Result<()> {
+    let values: Vec<T> = Layout::initial(&parameters.layout, seed);
+    memory.write(parameters.values, &values)
+}

@@ -1,0 +1,329 @@
+//! The training loop: epochs of mini-batches of rollouts, one Adam step a rollout step.
+//!
+//! What it starts from is in [`Setup`], everything a step does in its plan
+//! ([`crate::train::step`]), all that changes over a run in [`schedule`]; logs, report, warnings
+//! and checkpoints observe the records.
+use crate::config::Config;
+use crate::data::counted;
+use crate::data::windows::HELD_OUT_FRAMES;
+use crate::host::progress::{Console, Pace};
+use crate::ops::recon_loss::slot;
+use crate::philox::{Purpose, Stream};
+use crate::run::folder::RunFolder;
+use crate::run::logs::{self, Logs};
+use crate::run::player::Motion;
+use crate::run::report;
+use crate::train::record::{EpochRecord, Timing};
+use crate::train::setup::Setup;
+use crate::{Error, Result, host::memory, train::diagnose, train::schedule};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// A latent dimension is active when the variance of its posterior mean over the data is above this
+/// (Burda et al. 2016).
+const ACTIVE_VARIANCE: f64 = 0.01;
+
+/// How long the device may run ahead before its losses are looked at, which waits for it. A bad
+/// step loses nothing by being found late: training stands still from it on.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Most steps that are asked for at a time where calls are launched one by one: within a longer
+/// rollout training stops, too.
+const STEPS: usize = 256;
+
+/// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over;
+/// returns the records of all epochs. Errors: a loss that is not finite, a stop by signal (after
+/// everything was saved), those of the disk.
+pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsize) -> Result<Vec<EpochRecord>> {
+    let opening = opening(run);
+    let mut training = Training::new(run, folder, stop, |pace| Console::new(pace, quiet))?;
+    opening.iter().for_each(|line| training.console.say(line));
+    while training.epoch()? {}
+    let (records, console) = training.end()?;
+    if !run.finished() {
+        console.say(&stopped_by(stop, run.config.max_minutes, folder.path())?);
+    }
+    Ok(records)
+}
+
+/// What to say when runs ended before their end, unless a signal did it, which is the error; how to
+/// go on stands in what is printed at the end.
+pub fn stopped_by(stop: &AtomicUsize, max_minutes: Option<f64>, run: &Path) -> Result<String> {
+    match stop.load(Ordering::Relaxed) {
+        0 => Ok(format!("stopped after --max-minutes {}", max_minutes.unwrap_or_default())),
+        signal => Err(Error::Stopped { signal: signal as i32, run: run.to_owned() }),
+    }
+}
+
+/// A run under way.
+pub struct Training<'r, 'b> {
+    run: &'r mut Setup<'b>,
+    folder: &'r RunFolder,
+    stop: &'r AtomicUsize,
+    logs: Logs<EpochRecord>,
+    records: Vec<EpochRecord>,
+    console: Console,
+    /// Epochs from one evaluation to the next.
+    interval: usize,
+    /// When this sitting began, and the seconds that those before it took.
+    begun: (Instant, f64),
+    saved: Instant,
+    looked: Instant,
+    /// Number of portions ([`STEPS`] steps, or a shorter rollout) that one launch of an epoch gets.
+    portions: usize,
+}
+
+impl<'r, 'b> Training<'r, 'b> {
+    /// Opens the logs of a run. Errors: those of the disk.
+    pub fn new(
+        run: &'r mut Setup<'b>,
+        folder: &'r RunFolder,
+        stop: &'r AtomicUsize,
+        console: impl FnOnce(Pace) -> Console,
+    ) -> Result<Self> {
+        let (c, minibatches, now) = (run.config, run.minibatches(), Instant::now());
+        let logs = Logs::open(folder, (run.at.step > 0).then_some(&run.at.log_lengths))?;
+        let (records, note) = logs::read_metrics(&folder.metrics())?;
+        let interval = run.evaluation.interval(c.epochs(), minibatches * c.rollout, c.batch_size);
+        let pace = Pace::new(c.epochs(), minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
+        let begun = (now, run.at.elapsed_seconds);
+        let console = console(pace);
+        logs.notes.iter().chain(&note).for_each(|line| console.say(line));
+        let (saved, looked, portions) = (now, now, 1);
+        Ok(Training { run, folder, stop, logs, records, console, interval, begun, saved, looked, portions })
+    }
+
+    /// Mini-batches that are done, as a share of all.
+    pub fn done(&self) -> f64 {
+        let at = &self.run.at;
+        ((at.epoch - 1) as f64 + at.minibatch as f64 / self.run.minibatches() as f64) / self.run.config.epochs() as f64
+    }
+
+    fn elapsed(&self) -> f64 {
+        self.begun.1 + self.begun.0.elapsed().as_secs_f64()
+    }
+
+    fn stopped(&self) -> bool {
+        let limit = self.run.config.max_minutes.unwrap_or(f64::INFINITY);
+        self.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
+    }
+
+    /// Trains an epoch or what is left of it, at least some steps; whether there is more to do now.
+    /// Errors: a loss that is not finite, those of the disk.
+    pub fn epoch(&mut self) -> Result<bool> {
+        let (c, minibatches, epoch_begun) = (self.run.config, self.run.minibatches(), Instant::now());
+        let (epoch, epochs, first_step) = (self.run.at.epoch, c.epochs(), self.run.at.step);
+        begin_epoch(self.run)?;
+        let one_launch = self.run.memory.backend().is_one_launch();
+        while self.run.at.minibatch < minibatches {
+            let (at, asked) = (&mut self.run.at, Instant::now());
+            let portion = c.rollout.min(STEPS);
+            let steps = match one_launch {
+                true => (self.portions * portion).min((minibatches - at.minibatch) * c.rollout - at.rollout_step),
+                false => portion.min(c.rollout - at.rollout_step),
+            };
+            self.run.memory.repeat(&self.run.step.plan, steps)?;
+            let rollouts = (at.rollout_step + steps) / c.rollout;
+            at.step += steps as u64;
+            at.minibatch += rollouts;
+            at.rollout_step = (at.rollout_step + steps) % c.rollout;
+            self.console.step(rollouts);
+            let (stop, ended) = (self.stopped(), self.run.at.minibatch == minibatches);
+            if stop || ended || one_launch || self.looked.elapsed() > LOOK {
+                check_finite(self.run)?;
+                self.looked = Instant::now();
+            }
+            if one_launch {
+                // As many as make a launch that is worth a look: an epoch, where that is short.
+                let asked_for = steps.div_ceil(portion);
+                self.portions =
+                    if asked.elapsed() < LOOK { self.portions.max(2 * asked_for) } else { asked_for.div_ceil(2) };
+            }
+            if stop && !ended {
+                return Ok(false);
+            }
+        }
+
+        let seconds = epoch_begun.elapsed().as_secs_f64();
+        let samples = ((self.run.at.step - first_step) as usize * c.batch_size) as f64;
+        let mut record = record(self.run)?;
+        if !record.grad_norm.is_finite() {
+            // A gradient too large to be squared has left moments that never recover.
+            let operation = "a backward call (a gradient beyond the range of f32)".into();
+            return Err(not_finite(self.run, self.run.at.step, operation));
+        }
+        if epoch.is_multiple_of(self.interval) || epoch == epochs {
+            let evaluation_begun = Instant::now();
+            record.validation = Some(self.run.evaluation.measure(&mut self.run.memory, epoch == epochs)?);
+            if let Some(shown) = &mut self.run.shown {
+                shown.make(&mut self.run.memory, epoch)?;
+            }
+            self.console.evaluated(evaluation_begun.elapsed().as_secs_f64());
+        }
+        record.warnings = diagnose::warnings(c, &record);
+        record.timing = Timing {
+            seconds: epoch_begun.elapsed().as_secs_f64(),
+            samples_per_second: samples / seconds,
+            elapsed_seconds: self.elapsed(),
+        };
+        self.logs.append(&record)?;
+        self.console.epoch(&record);
+
+        // The best model is looked for among those that were trained on their own predictions.
+        let error = record.validation.as_ref().and_then(|v| v.rollout_30_error.or(v.one_step_error));
+        let error = error.filter(|error| error.is_finite() && (record.phase == "student" || epoch == epochs));
+        let best = self.run.at.best;
+        let is_best = match error {
+            Some(error) => best.is_none_or(|best| error < best),
+            None => epoch == epochs && best.is_none(),
+        };
+        self.records.push(record);
+        (self.run.at.epoch, self.run.at.minibatch) = (epoch + 1, 0);
+        if is_best {
+            self.run.at.best = error;
+            self.checkpoint(&self.folder.best_checkpoint())?;
+        }
+        if self.run.finished() || self.stopped() {
+            return Ok(false);
+        }
+        if self.saved.elapsed().as_secs() >= c.checkpoint_every {
+            self.save()?;
+            self.saved = Instant::now();
+        }
+        Ok(true)
+    }
+
+    /// Saves everything; the records of all epochs, and where to say what came of it. Errors: those
+    /// of the disk.
+    pub fn end(mut self) -> Result<(Vec<EpochRecord>, Console)> {
+        self.save()?;
+        self.console.finish();
+        Ok((self.records, self.console))
+    }
+
+    /// Writes the report and the last checkpoint. The checkpoint comes last: a run that is done has
+    /// its report.
+    fn save(&mut self) -> Result<()> {
+        let unknown = Motion::of_no_skeleton();
+        let motion = self.run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
+        let reported = report::write(self.folder, &summary(self.run), &self.records, motion);
+        self.checkpoint(&self.folder.last_checkpoint())?;
+        reported
+    }
+
+    /// Writes a checkpoint, after the logs it speaks of.
+    fn checkpoint(&mut self, path: &Path) -> Result<()> {
+        self.run.at.elapsed_seconds = self.elapsed();
+        self.run.at.log_lengths = self.logs.sync()?;
+        self.run.save(path)
+    }
+}
+
+/// Writes the epoch's windows and what its steps are, from the mini-batch on at which training
+/// stands.
+fn begin_epoch(run: &mut Setup) -> Result<()> {
+    let (c, at, step, minibatches) = (run.config, &run.at, &run.step, run.minibatches());
+    let order = Stream::new(c.seed, Purpose::Shuffle, at.epoch as u64).permutation(run.windows.len());
+    let starts: Vec<u32> = order[..step.starts.len()].iter().map(|&i| run.windows[i as usize]).collect();
+    run.memory.write(step.starts, &starts)?;
+    run.memory.write(step.schedule, &schedule::steps(c, at.epoch, minibatches))?;
+    run.memory.write(step.cursor, &[(at.minibatch * c.rollout + at.rollout_step) as u32, 0])?;
+    if (at.minibatch, at.rollout_step) == (0, 0) {
+        run.memory.write(step.sums, &vec![0.0; step.sums.len()])?;
+    }
+    Ok(())
+}
+
+/// The record of an epoch whose steps are done, with nothing measured yet.
+fn record(run: &Setup) -> Result<EpochRecord> {
+    let (c, epoch, minibatches) = (run.config, run.at.epoch, run.minibatches());
+    let means = run.step.epoch_sums.means(&run.memory.read(run.step.sums)?, (minibatches * c.rollout) as u64);
+    Ok(EpochRecord {
+        epoch,
+        step: run.at.step,
+        phase: schedule::phase(c, epoch).to_owned(),
+        recon_loss: means.recon_loss,
+        kl_loss: means.kl_loss,
+        perplexity: means.perplexity,
+        kl_weight: means.kl_weight,
+        learning_rate: schedule::learning_rate(c, epoch),
+        student_probability: schedule::student_probability(c, epoch, minibatches - 1, minibatches),
+        grad_norm: means.grad_norm,
+        kl_per_latent: means.kl_per_latent,
+        active_units: means.mean_variance.iter().filter(|&&v| v > ACTIVE_VARIANCE).count(),
+        posterior_mean: means.posterior_mean,
+        posterior_std: means.posterior_std,
+        expert_usage: means.expert_usage,
+        gate_entropy: means.gate_entropy,
+        validation: None,
+        warnings: Vec::new(),
+        timing: Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 },
+    })
+}
+
+/// Errors: a loss was not finite; at which step, and what made it so.
+fn check_finite(run: &mut Setup) -> Result<()> {
+    match run.memory.read(run.step.network.losses)?[slot::NONFINITE_STEP] as u64 {
+        0 => Ok(()),
+        step => {
+            let operation = run.step.culprit(&mut run.memory, &run.parameters)?;
+            Err(not_finite(run, step, operation))
+        }
+    }
+}
+
+/// The error that names what first was not finite.
+fn not_finite(run: &Setup, step: u64, operation: String) -> Error {
+    let mend =
+        "the last checkpoint is intact; try a smaller --learning-rate or look at the data with `data check`".into();
+    Error::NonFinite { epoch: run.at.epoch, step, operation, mend }
+}
+
+/// What is said at the start.
+pub fn opening(run: &Setup) -> Vec<String> {
+    let mut lines = vec![match run.at.step {
+        0 => format!(
+            "{} parameters, {} windows in {} clips{} ({} held out), {} of {} steps, {} of memory, {}",
+            run.parameters.layout.num_parameters(),
+            run.windows.len(),
+            run.split.train.len(),
+            if run.mirrored { " and mirror images" } else { "" },
+            run.split.validation.len(),
+            counted(run.config.epochs(), "epoch"),
+            run.minibatches() * run.config.rollout,
+            memory::said(run.memory.bytes()),
+            run.memory.backend().describe()
+        ),
+        step => format!("resuming at epoch {}, step {step}", run.at.epoch),
+    }];
+    if run.bridges > 0 {
+        lines.push(format!("{} clips go on in another near their end, where both are alike", run.bridges));
+    }
+    lines.extend(run.notes.iter().cloned());
+    if run.config.validation > 0.0 && run.split.validation.is_empty() {
+        lines.push(format!(
+            "note: nothing is held out, as that takes clips of at least {HELD_OUT_FRAMES} frames; there will be no \
+             held-out errors"
+        ));
+    }
+    lines
+}
+
+/// What the report says of the configuration.
+fn summary(run: &Setup) -> [(&'static str, String); 6] {
+    let Config { teacher_epochs, ramp_epochs, student_epochs, batch_size, rollout, seed, .. } = run.config;
+    let data = match run.config.data.as_slice() {
+        [] => "built-in synthetic set".to_owned(),
+        files => files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "),
+    };
+    let m = &run.model;
+    [
+        ("Data", data),
+        ("Model", format!("{:?}, {} features, {} latents", m.variant, m.frame_size, m.latent_size)),
+        ("Schedule", format!("{teacher_epochs} teacher, {ramp_epochs} ramp, {student_epochs} student epochs")),
+        ("Mini-batch", format!("{batch_size} rollouts of {rollout} steps")),
+        ("Seed", seed.to_string()),
+        ("Device", run.memory.backend().describe()),
+    ]
+}
