@@ -104,6 +104,7 @@ impl<'a> Npy<'a> {
         let (descr, fortran_order, shape) = std::str::from_utf8(&header)
             .ok()
             .and_then(parse_header)
+            .filter(|(descr, ..)| descr.bytes().all(|byte| byte.is_ascii_graphic()))
             .ok_or("its header is damaged or of a type not known here")?;
 
         let held = size - (8 + width + length);
