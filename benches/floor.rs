@@ -2,8 +2,8 @@
 //! large matrix product, and one vectorised pass of Adam; the same of a controller's steps (see
 //! `benches/control.rs`). And how fast multiply-adds are by themselves, with nothing to read: no
 //! product gets there. `cargo bench --bench floor [-- THREADS] [--json]`; medians of one run.
-use mvae_fast::backend::cpu::gemm::{Mat, MatsMut, product};
-use mvae_fast::backend::cpu::team::{Team, pieces};
+use mvae_fast::cpu::gemm::{Mat, MatsMut, product};
+use mvae_fast::cpu::team::{Team, pieces};
 use pulp::{Arch, Simd, WithSimd};
 use serde_json::json;
 use std::hint::black_box;

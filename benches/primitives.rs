@@ -1,9 +1,9 @@
 //! The CPU's primitives at the shapes of a training step: matrix products beside the `gemm` crate,
 //! the thread team, the elementwise loops. `cargo bench --bench primitives [-- NAME]`; medians (and
 //! minima) of many, in one run.
-use mvae_fast::backend::cpu::gemm::{Mat, MatsMut, blend, products};
-use mvae_fast::backend::cpu::team::{Team, pieces};
-use mvae_fast::backend::cpu::vector;
+use mvae_fast::cpu::gemm::{Mat, MatsMut, blend, products};
+use mvae_fast::cpu::team::{Team, pieces};
+use mvae_fast::cpu::vector;
 
 mod timer;
 

@@ -20,6 +20,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod cpu;
 pub mod data;
 pub mod error;
 pub mod host;

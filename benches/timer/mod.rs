@@ -2,10 +2,10 @@
 #![allow(dead_code)] // each bench uses a part
 use clap::Parser;
 use mvae_fast::Result;
-use mvae_fast::backend::cpu::gemm::{Mat, MatsMut, product};
-use mvae_fast::backend::cpu::team::{Team, pieces};
-use mvae_fast::backend::cpu::vector::{self, AdamStep};
 use mvae_fast::backend::{self, Backend, Device, Engine, Memory};
+use mvae_fast::cpu::gemm::{Mat, MatsMut, product};
+use mvae_fast::cpu::team::{Team, pieces};
+use mvae_fast::cpu::vector::{self, AdamStep};
 use mvae_fast::plan::{Plan, Precision};
 use std::time::{Duration, Instant};
 

@@ -10,6 +10,7 @@
 //! softmax, whose rows sum to one.
 use crate::backend::{Backend, Memory};
 use crate::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
+use crate::cpu::real::Real;
 use crate::model::layout::{Layout, Parameters};
 use crate::ops::case::{ADAM_OF_CHECKS, Case, cases, normals};
 use crate::ops::kl_weight::Rule;
@@ -17,7 +18,6 @@ use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat};
-use crate::plan::real::Real;
 use crate::train::step::{StepOptions, TrainStep, adam_state};
 use crate::{Error, Result};
 use clap::ValueEnum;

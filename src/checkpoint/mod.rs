@@ -6,10 +6,10 @@ mod flaw;
 pub mod foreign;
 
 use crate::config::{ModelConfig, Normalization};
+use crate::cpu::real::Real;
 use crate::data::Dataset;
 use crate::model::layout::Layout;
 use crate::motion::{Rig, Root};
-use crate::plan::real::Real;
 use crate::run::{atomic, crc32c};
 use crate::{Error, Result, host::files, host::memory};
 use foreign::Described;

@@ -1,8 +1,8 @@
 //! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their
 //! definitions.
 use crate::backend::Engine;
-use crate::backend::cpu::lanes;
 use crate::backend::cuda::{self, Cuda, Loaded};
+use crate::cpu::lanes;
 use crate::plan::Precision;
 use crate::run::atomic::Unfinished;
 use crate::{Result, check::kernelcheck, host::files};

@@ -4,6 +4,7 @@ use super::policy::Perceptron;
 use crate::Result;
 use crate::backend::Memory;
 use crate::config::{ModelConfig, Variant};
+use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
 use crate::model::network::Network;
 use crate::ops::begin_step::StepState;
@@ -13,7 +14,6 @@ use crate::ops::{axpby, log_length, rescale};
 use crate::philox::Purpose;
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat, Var};
-use crate::plan::real::Real;
 
 /// Latents are this times the action, which lies in [-1, 1].
 const ACTION_SCALE: f64 = 4.0;

@@ -1,13 +1,13 @@
 //! Actor and critic: two perceptrons of three hidden layers. The actor's output is the mean of a
 //! diagonal Gaussian, whose log standard deviations are parameters of their own.
 use crate::Result;
+use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
 use crate::ops::Operation;
 use crate::ops::activation::Activation::{self, Relu, Tanh};
 use crate::ops::linear::Linear;
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Var};
-use crate::plan::real::Real;
 
 /// A perceptron over one batch.
 pub struct Perceptron<T> {

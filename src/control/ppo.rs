@@ -4,6 +4,7 @@ use super::policy::Perceptron;
 use crate::Result;
 use crate::backend::Memory;
 use crate::config::MAX_MATRIX;
+use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
 use crate::ops::adam::{self, Adam};
 use crate::ops::advantage::{self, Advantage, OUTCOME};
@@ -15,7 +16,6 @@ use crate::ops::recon_loss::LOSSES;
 use crate::ops::{Operation, axpby, clip_grad};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat, Var};
-use crate::plan::real::Real;
 
 /// Observations that the critic looks at in one go.
 const CRITIC_ROWS: usize = 4096;

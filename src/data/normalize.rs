@@ -2,7 +2,7 @@
 //! and travel with the model.
 use super::Dataset;
 use crate::config::Normalization;
-use crate::plan::real::Real;
+use crate::cpu::real::Real;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 

@@ -3,12 +3,12 @@
 use crate::Result;
 use crate::backend::Memory;
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Variant};
+use crate::cpu::real::Real;
 use crate::data::normalize::Statistics;
 use crate::ops::adam::CHUNK;
 use crate::ops::update::TILE;
 use crate::philox::{Purpose, Stream};
 use crate::plan::arena::{Arena, Mat, Var};
-use crate::plan::real::Real;
 use crate::plan::{Call, MAX_BLOCKS};
 use std::ops::Range;
 

@@ -1,6 +1,7 @@
 //! The four networks as lists of operations over one batch: forward in order, backward reversed.
 use crate::Result;
 use crate::config::{ModelConfig, Variant};
+use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
 use crate::ops::Operation;
 use crate::ops::activation::Activation::{self, Elu, Relu};
@@ -20,7 +21,6 @@ use crate::ops::update::{Optimizer, Update};
 use crate::philox::Purpose;
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat, Var};
-use crate::plan::real::Real;
 
 type Operations = Vec<Box<dyn Operation>>;
 

@@ -1,6 +1,6 @@
 //! Activations, fused into the layers that use them.
-use crate::backend::cpu::vector;
-use crate::plan::real::Real;
+use crate::cpu::real::Real;
+use crate::cpu::vector;
 
 /// What follows a layer's sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

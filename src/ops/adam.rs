@@ -1,10 +1,10 @@
 //! Adam over a range of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
-use crate::backend::cpu::team::{Team, pieces};
-use crate::backend::cpu::vector::{self, AdamStep};
+use crate::cpu::real::Real;
+use crate::cpu::team::{Team, pieces};
+use crate::cpu::vector::{self, AdamStep};
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 /// Parameters that a block of a kernel updates, and over which one partial sum of squares runs.

@@ -2,9 +2,9 @@
 //! rollout, and the advantages brought to mean 0 and standard deviation 1.
 use super::expect;
 use crate::Result;
-use crate::backend::cpu::team::Team;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 /// Columns of an outcome: reward, 0 where the episode ended, 0 where what comes next is not the

@@ -2,9 +2,9 @@
 //! makes the next one current. Once a loss was not finite the step that made it stays current, so
 //! that whatever runs afterwards is that step again.
 use super::recon_loss::{LOSSES, slot};
-use crate::backend::cpu::team::Team;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 use bytemuck::{Pod, Zeroable};
 

@@ -8,11 +8,11 @@ use super::linear::{cpu::pull_back, cpu::toward, target_of};
 use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
-use crate::backend::cpu::gemm::{Mat, MatsMut, blend, products};
-use crate::backend::cpu::team::{Team, pieces};
-use crate::backend::cpu::vector;
+use crate::cpu::gemm::{Mat, MatsMut, blend, products};
+use crate::cpu::real::Real;
+use crate::cpu::team::{Team, pieces};
+use crate::cpu::vector;
 use crate::plan::arena::{Arena, Mat as Place, Var};
-use crate::plan::real::Real;
 use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
 
 crate::kernel_args! {

@@ -22,10 +22,10 @@ use super::update::{Optimizer, Update};
 use super::window::{self, Window};
 use crate::Result;
 use crate::backend::Memory;
+use crate::cpu::real::Real;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat, Var};
-use crate::plan::real::Real;
 
 /// The KL weight under which losses are checked.
 pub const WEIGHT: f64 = 0.37;

@@ -2,10 +2,10 @@
 //! limit: g <- g min(1, limit / (norm + 1e-6)).
 use super::expect;
 use crate::Result;
-use crate::backend::cpu::team::{Team, pieces};
-use crate::backend::cpu::vector;
+use crate::cpu::real::Real;
+use crate::cpu::team::{Team, pieces};
+use crate::cpu::vector;
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 /// Parameters over which one partial sum of squares runs.

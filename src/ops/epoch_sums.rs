@@ -1,9 +1,9 @@
 //! Sums over an epoch's steps, in double precision: losses, and what diagnoses a latent or a gate
 //! that died.
 use super::recon_loss::{LOSSES, slot};
-use crate::backend::cpu::team::Team;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
 use crate::plan::arena::{Arena, Mat};
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, Ptr, size};
 
 /// Scalars that are summed: the losses up to the total, then these.

@@ -4,9 +4,9 @@ use super::ROWS;
 use super::advantage::OUTCOME;
 use super::begin_step::StepState;
 use super::ppo_loss::Samples;
-use crate::backend::cpu::team::{Team, pieces};
+use crate::cpu::real::Real;
+use crate::cpu::team::{Team, pieces};
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 /// One step of P characters.

@@ -7,11 +7,11 @@ use super::linear::{Linear, cpu::layer, cpu::pull_back};
 use super::update::Update;
 use super::{Operation, expect, softmax};
 use crate::Result;
-use crate::backend::cpu::gemm::{Mat, MatsMut, product};
-use crate::backend::cpu::team::Team;
-use crate::backend::cpu::vector;
+use crate::cpu::gemm::{Mat, MatsMut, product};
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
+use crate::cpu::vector;
 use crate::plan::arena::{Arena, Mat as Place, Var};
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, Ptr, size};
 
 crate::kernel_args! {

@@ -2,9 +2,9 @@
 //! log-density, which is taken at the clipped value. Without noise the mean is the action.
 use super::{ROWS, expect};
 use crate::Result;
-use crate::backend::cpu::team::{Team, pieces};
+use crate::cpu::real::Real;
+use crate::cpu::team::{Team, pieces};
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 crate::kernel_args! {

@@ -6,9 +6,9 @@
 //! or steered so that the KL comes out at a target.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
-use crate::backend::cpu::team::Team;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan};
 
 /// How the weight is found.

@@ -4,11 +4,11 @@ use super::activation::Activation;
 use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
-use crate::backend::cpu::gemm::{Mat, MatsMut, product, products};
-use crate::backend::cpu::team::{Team, pieces};
-use crate::backend::cpu::vector;
+use crate::cpu::gemm::{Mat, MatsMut, product, products};
+use crate::cpu::real::Real;
+use crate::cpu::team::{Team, pieces};
+use crate::cpu::vector;
 use crate::plan::arena::{Mat as Place, Var};
-use crate::plan::real::Real;
 use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
 
 crate::kernel_args! {

@@ -2,9 +2,9 @@
 //! r). So a policy sees where a point lies that is near as well as one that is far.
 use super::expect;
 use crate::Result;
-use crate::backend::cpu::team::Team;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 crate::kernel_args! {

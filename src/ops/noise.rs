@@ -1,10 +1,10 @@
 //! Random numbers of the current step: normal ones, uniform ones, and the draw of one specialist
 //! per sample.
 use super::begin_step::StepState;
-use crate::backend::cpu::team::{Team, pieces};
+use crate::cpu::real::Real;
+use crate::cpu::team::{Team, pieces};
 use crate::philox::{Purpose, Stream, unit};
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 /// Arguments of `noise_normal`.

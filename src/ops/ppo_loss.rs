@@ -4,9 +4,9 @@
 use super::gaussian_action::{deviations, log_prob};
 use super::{Operation, begin_step::StepState, expect};
 use crate::Result;
-use crate::backend::cpu::team::Team;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
 use crate::plan::arena::{Mat, Var};
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 /// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the

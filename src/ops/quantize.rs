@@ -4,9 +4,9 @@
 use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
-use crate::backend::cpu::team::Team;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
 use crate::plan::arena::{Mat, Var};
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 /// Share of the past in the codebook's moving averages.

@@ -4,10 +4,10 @@
 //! [`BlendLinear`](super::blend_linear::BlendLinear::toward).
 use super::{Operation, expect};
 use crate::Result;
-use crate::backend::cpu::team::Team;
-use crate::backend::cpu::vector;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
+use crate::cpu::vector;
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 /// Entries of the buffer of losses, [`LOSSES`] f64 numbers, that a step fills.

@@ -4,10 +4,10 @@
 //! beside the root), they follow the predicted places all the more.
 use super::{ROWS, expect};
 use crate::Result;
-use crate::backend::cpu::team::{Team, pieces};
+use crate::cpu::real::Real;
+use crate::cpu::team::{Team, pieces};
 use crate::motion::features::{self, Part};
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 crate::kernel_args! {

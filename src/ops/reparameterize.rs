@@ -3,10 +3,10 @@
 use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
-use crate::backend::cpu::team::Team;
-use crate::backend::cpu::vector;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
+use crate::cpu::vector;
 use crate::plan::arena::{Arena, Mat, Var};
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, Ptr, size};
 
 crate::kernel_args! {

@@ -1,9 +1,9 @@
 //! Gate logits to gate weights: g_e = exp(x_e) / sum_k exp(x_k), row by row.
 use super::{Operation, expect};
 use crate::Result;
-use crate::backend::cpu::team::Team;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
 use crate::plan::arena::Var;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 crate::kernel_args! {

@@ -4,11 +4,11 @@
 use super::begin_step::StepState;
 use super::linear::{cpu::column_sums, weight_tiles};
 use super::recon_loss::{LOSSES, slot};
-use crate::backend::cpu::gemm::{Mat, MatsMut, products};
-use crate::backend::cpu::team::{Team, pieces, pieces_in};
-use crate::backend::cpu::vector::{self, AdamStep};
+use crate::cpu::gemm::{Mat, MatsMut, products};
+use crate::cpu::real::Real;
+use crate::cpu::team::{Team, pieces, pieces_in};
+use crate::cpu::vector::{self, AdamStep};
 use crate::plan::arena::Mat as Place;
-use crate::plan::real::Real;
 use crate::plan::{Output, Plan, Ptr, size};
 
 crate::kernel_args! {

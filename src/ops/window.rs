@@ -4,9 +4,9 @@
 //! and with them what the step that made it started from.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
-use crate::backend::cpu::team::Team;
+use crate::cpu::real::Real;
+use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 
 crate::kernel_args! {

@@ -15,9 +15,9 @@ use super::advantage::OUTCOME;
 use super::begin_step::StepState;
 use super::expect;
 use crate::Result;
+use crate::cpu::real::Real;
 use crate::philox::{Purpose, Stream, unit};
 use crate::plan::arena::{Arena, Mat};
-use crate::plan::real::Real;
 use crate::plan::{Grid, Output, Plan, size};
 use std::f64::consts::TAU;
 

@@ -1,6 +1,6 @@
 //! One allocation a lifetime, laid out before it is made: [`Mat`] and [`Var`] are places in it, not
 //! addresses, so that one plan can run over several arenas (and on any device).
-use crate::plan::real::Real;
+use crate::cpu::real::Real;
 use std::marker::PhantomData;
 use std::ops::Range;
 

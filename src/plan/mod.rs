@@ -6,9 +6,8 @@
 //! (see [`crate::ops::begin_step::StepState`]).
 pub mod arena;
 pub mod dependencies;
-pub mod real;
 
-use crate::backend::cpu::team::Team;
+use crate::cpu::team::Team;
 use crate::ops::activation::Activation;
 use crate::plan::arena::{Arena, Mat, Var};
 use clap::ValueEnum;
@@ -284,7 +283,7 @@ macro_rules! kernel_args {
 
         // SAFETY: fields and views are made from the same tensors and lengths.
         #[allow(unused_variables, unsafe_code)]
-        unsafe impl<T: $crate::plan::real::Real> $crate::plan::KernelArgs for Args<T> {
+        unsafe impl<T: $crate::cpu::real::Real> $crate::plan::KernelArgs for Args<T> {
             type View<'a> = View<'a, T>;
 
             fn fields(&self) -> Vec<$crate::plan::Field> {

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::backend::Memory;
 use crate::config::ModelConfig;
+use crate::cpu::real::Real;
 use crate::model::layout::{Layout, Parameters};
 use crate::model::network::Network;
 use crate::ops::begin_step::{self, StepState};
@@ -13,7 +14,6 @@ use crate::ops::update::Optimizer;
 use crate::ops::window::{self, Window};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat};
-use crate::plan::real::Real;
 
 /// What a training step is made for.
 pub struct StepOptions<'a> {

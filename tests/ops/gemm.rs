@@ -1,8 +1,8 @@
 //! Matrix products and the thread team: against plain loops in f64, and the same bits on any number
 //! of threads.
-use mvae_fast::backend::cpu::gemm::{Mat, MatsMut, blend, product, products};
-use mvae_fast::backend::cpu::team::{Team, pieces};
-use mvae_fast::plan::real::Real;
+use mvae_fast::cpu::gemm::{Mat, MatsMut, blend, product, products};
+use mvae_fast::cpu::real::Real;
+use mvae_fast::cpu::team::{Team, pieces};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Reproducible numbers in -1..1.

@@ -1,11 +1,11 @@
 //! The mixture likelihood of separate experts.
 use crate::operations::{close, memory, numbers, run};
+use mvae_fast::cpu::real::Real;
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::recon_loss::{LOSSES, slot};
 use mvae_fast::ops::softmax::Softmax;
 use mvae_fast::ops::specialist_loss::SpecialistLoss;
 use mvae_fast::plan::arena::Arena;
-use mvae_fast::plan::real::Real;
 
 #[test]
 fn gradients() {

@@ -1,5 +1,5 @@
 //! The team of threads: every task once, whoever runs it.
-use mvae_fast::backend::cpu::team::Team;
+use mvae_fast::cpu::team::Team;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

@@ -1,9 +1,9 @@
 //! Elementwise loops against f64 and plain loops.
-use mvae_fast::backend::cpu::vector::{
+use mvae_fast::cpu::real::Real;
+use mvae_fast::cpu::vector::{
     AdamStep, adam, add_column_sums, add_scaled, blend, dot, elu, elu_backward, exp, scaled_copies, scaled_difference,
     squared_distance, sum_of_squares,
 };
-use mvae_fast::plan::real::Real;
 
 /// Distance of `got` from `want` in units in the last place of an f32 as large as `want`.
 fn ulps(got: f32, want: f64) -> f64 {

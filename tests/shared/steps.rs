@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use mvae_fast::backend::{Memory, cpu::Cpu};
 use mvae_fast::check::gradcheck::ModelCheck;
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
+use mvae_fast::cpu::real::Real;
 use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::case::normals;
@@ -11,7 +12,6 @@ use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::ops::recon_loss::slot;
 use mvae_fast::philox::{Purpose, Stream};
 use mvae_fast::plan::arena::{Arena, Mat};
-use mvae_fast::plan::real::Real;
 use mvae_fast::train::step::{StepOptions, TrainStep, adam_state, initialize};
 
 pub const FRAMES: usize = 60;
@@ -140,7 +140,7 @@ pub fn follows_double_precision(tolerance: f64, single: impl Fn(Variant) -> Run<
         let (got, want) = (single.parameters(), double.parameters());
         let length = |of: &dyn Fn(usize) -> f64| (0..want.len()).map(|i| of(i).powi(2)).sum::<f64>().sqrt();
         let change = length(&|i| want[i] - start[i]);
-        let error = length(&|i| got[i].f64() - want[i]);
+        let error = length(&|i| f64::from(got[i]) - want[i]);
         assert!(error < 1e-2 * change, "{variant:?}: parameters moved by {change}, differ by {error}");
     }
 }

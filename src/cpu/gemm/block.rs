@@ -1,7 +1,7 @@
 //! A task of a product: its pieces of both factors, one panel of the right one at a time.
 use super::rows::{Rows, Source, put, turn};
 use super::{At, MatsMut, Term};
-use crate::plan::real::Real;
+use crate::cpu::number::Number;
 use pulp::{Arch, Simd, WithSimd};
 use std::mem::MaybeUninit;
 
@@ -73,7 +73,7 @@ impl<'b, 'o, 'a, T> Block<'b, 'o, 'a, T> {
     }
 }
 
-impl<T: Real> Block<'_, '_, '_, T> {
+impl<T: Number> Block<'_, '_, '_, T> {
     /// Where the task's columns from `col` on lie.
     #[inline(always)]
     fn c_at(&self, col: usize) -> At<*mut T> {
@@ -98,7 +98,7 @@ impl<T: Real> Block<'_, '_, '_, T> {
     }
 }
 
-impl<T: Real> WithSimd for Block<'_, '_, '_, T> {
+impl<T: Number> WithSimd for Block<'_, '_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
@@ -185,7 +185,7 @@ impl<T: Real> WithSimd for Block<'_, '_, '_, T> {
 /// # Safety
 /// The numbers addressed must be readable, `depth * padded` numbers writable at `panel`.
 #[inline(always)]
-unsafe fn pack<S: Simd, T: Real>(simd: S, [depth, cols, padded]: [usize; 3], b: At<*const T>, panel: *mut T) {
+unsafe fn pack<S: Simd, T: Number>(simd: S, [depth, cols, padded]: [usize; 3], b: At<*const T>, panel: *mut T) {
     let width = T::width::<S>();
     // Whole squares of a transposed matrix, four rows of the panel at a time; what is left goes
     // number by number.

@@ -9,8 +9,8 @@
 mod block;
 mod rows;
 
-use crate::backend::cpu::team::Team;
-use crate::plan::real::Real;
+use crate::cpu::number::Number;
+use crate::cpu::team::Team;
 use block::Block;
 use std::marker::PhantomData;
 
@@ -108,7 +108,7 @@ impl<'a, T> MatsMut<'a, T> {
 ///
 /// # Panics
 /// When shapes do not fit.
-pub fn product<T: Real>(team: &Team, out: MatsMut<'_, T>, add: bool, a: Mat<'_, T>, b: Mat<'_, T>) {
+pub fn product<T: Number + Multiply>(team: &Team, out: MatsMut<'_, T>, add: bool, a: Mat<'_, T>, b: Mat<'_, T>) {
     products(team, out, add, 1, |_, _| (a, b))
 }
 
@@ -117,7 +117,7 @@ pub fn product<T: Real>(team: &Team, out: MatsMut<'_, T>, add: bool, a: Mat<'_, 
 ///
 /// # Panics
 /// When shapes do not fit.
-pub fn products<'a, T: Real>(
+pub fn products<'a, T: Number + Multiply>(
     team: &Team,
     out: MatsMut<'_, T>,
     add: bool,
@@ -135,7 +135,7 @@ pub fn products<'a, T: Real>(
 ///
 /// # Panics
 /// When shapes do not fit.
-pub fn blend<'a, T: Real>(
+pub fn blend<'a, T: Number + Multiply>(
     team: &Team,
     out: MatsMut<'_, T>,
     (a, b): (Mat<'a, T>, Mat<'a, T>),
@@ -159,7 +159,7 @@ struct Term<'a, T> {
 }
 
 /// Both of the above.
-fn sums<'a, T: Real>(
+fn sums<'a, T: Number + Multiply>(
     team: &Team,
     out: MatsMut<'_, T>,
     add: bool,

@@ -1,12 +1,7 @@
 //! The CPU backend: each call's Rust body, over a fixed team of threads.
 #![allow(unsafe_code)]
-pub mod gemm;
-pub mod lanes;
-pub mod team;
-pub mod vector;
-
-use crate::backend::cpu::team::Team;
 use crate::backend::{Backend, Buffer};
+use crate::cpu::team::Team;
 use crate::plan::Call;
 use crate::plan::arena::ALIGN;
 use crate::{Error, Result, host::memory};

@@ -1,16 +1,13 @@
-//! The two number types everything is generic over: f32 trains, f64 is what gradients and kernels
-//! are checked against.
-use crate::backend::cpu::gemm::Multiply;
-use crate::backend::cpu::lanes::Lanes;
+//! Numbers as products and vectors see them.
+use crate::cpu::lanes::Lanes;
 use num_traits::Float;
 use std::iter::Sum;
 use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 
-/// f32 or f64.
-pub trait Real:
+/// A floating-point number with vectors: f32 or f64.
+pub trait Number:
     Float
     + Lanes
-    + Multiply
     + AddAssign
     + SubAssign
     + MulAssign
@@ -30,7 +27,7 @@ pub trait Real:
     fn f64(self) -> f64;
 }
 
-impl Real for f32 {
+impl Number for f32 {
     fn of(x: f64) -> Self {
         x as f32
     }
@@ -39,7 +36,7 @@ impl Real for f32 {
     }
 }
 
-impl Real for f64 {
+impl Number for f64 {
     fn of(x: f64) -> Self {
         x
     }

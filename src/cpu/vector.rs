@@ -3,7 +3,7 @@
 //! They are plain Rust without fused multiply-adds, and their sums go into a fixed number of
 //! partial sums: a result has the same bits on every processor. Callers cut long slices into fixed
 //! pieces to share them out over a team.
-use crate::plan::real::Real;
+use crate::cpu::number::Number;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Partial sums of a reduction: element `i` goes into number `i % SUMS`, and neighbours are then
@@ -17,9 +17,9 @@ macro_rules! vectorized {
         pub fn $name:ident<$life:lifetime, $t:ident>($($arg:ident: $kind:ty),* $(,)?) -> $out:ty $body:block
     )*) => { $(
         $(#[$doc])*
-        pub fn $name<$life, $t: Real>($($arg: $kind),*) -> $out {
+        pub fn $name<$life, $t: Number>($($arg: $kind),*) -> $out {
             struct Call<$life, $t> { $($arg: $kind),* , life: std::marker::PhantomData<&$life $t> }
-            impl<$life, $t: Real> WithSimd for Call<$life, $t> {
+            impl<$life, $t: Number> WithSimd for Call<$life, $t> {
                 type Output = $out;
                 #[inline(always)]
                 fn with_simd<S: Simd>(self, _: S) -> $out {
@@ -106,7 +106,7 @@ vectorized! {
     }
 
     /// `x` becomes `exp(x) - 1` where it is not above 0, accurate near 0 too (see
-    /// [`exponential_m1`](crate::backend::cpu::lanes::Lanes::exponential_m1)).
+    /// [`exponential_m1`](crate::cpu::lanes::Lanes::exponential_m1)).
     pub fn elu<'a, T>(x: &'a mut [T]) -> () {
         for x in x {
             let low = T::exponential_m1(*x);

@@ -1,7 +1,7 @@
 //! All rows of a task by one panel: the innermost loops.
 use super::At;
-use crate::backend::cpu::lanes::prefetch;
-use crate::plan::real::Real;
+use crate::cpu::lanes::prefetch;
+use crate::cpu::number::Number;
 use pulp::{Simd, WithSimd};
 use std::hint::black_box;
 
@@ -67,7 +67,7 @@ impl<T> Rows<T> {
     }
 }
 
-impl<T: Real> WithSimd for Rows<T> {
+impl<T: Number> WithSimd for Rows<T> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
@@ -155,7 +155,7 @@ impl<T: Real> WithSimd for Rows<T> {
 /// # Safety
 /// These numbers must be readable.
 #[inline(always)]
-pub(super) unsafe fn turn<S: Simd, T: Real>(simd: S, from: *const T, row: usize) -> [T::Vector<S>; 4] {
+pub(super) unsafe fn turn<S: Simd, T: Number>(simd: S, from: *const T, row: usize) -> [T::Vector<S>; 4] {
     let mut rows = [T::splat(simd, T::zero()); 4];
     for (i, row_of_groups) in rows.iter_mut().enumerate() {
         let groups = std::ptr::from_mut(row_of_groups).cast::<[T; 4]>();
@@ -196,7 +196,7 @@ const TURN: u8 = 3;
 /// # Safety
 /// As for [`Rows::new`], with `HEIGHT` rows.
 #[inline(always)]
-unsafe fn tile<S: Simd, T: Real, const HEIGHT: usize, const WIDTH: usize, const HOW: u8, const SCALED: bool>(
+unsafe fn tile<S: Simd, T: Number, const HEIGHT: usize, const WIDTH: usize, const HOW: u8, const SCALED: bool>(
     simd: S,
     [depth, cols]: [usize; 2],
     a: At<*const T>,
