@@ -471,7 +471,7 @@ fn writer_to_be_killed() {
 fn a_killed_writer_does_not_block() {
     let root = tempfile::tempdir().unwrap();
     let mut writer = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "writer_to_be_killed", "--nocapture"])
+        .args(["--exact", "run::writer_to_be_killed", "--nocapture"])
         .env("MVAE_TEST_WRITER", root.path())
         .stdout(Stdio::piped())
         .spawn()
