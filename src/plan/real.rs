@@ -1,5 +1,5 @@
-//! The two number types everything is generic over: f32 trains, f64 is what gradients and kernels
-//! are checked against.
+//! The two number types that everything is generic over: f32 trains, and f64 checks gradients and
+//! kernels.
 use crate::backend::cpu::gemm::Multiply;
 use crate::backend::cpu::lanes::Lanes;
 use num_traits::Float;
