@@ -1,5 +1,5 @@
-//! y = a x + b w, element by element (b w left out when there is no w): an action, and what is
-//! mixed into it, to a latent.
+//! y = a x + b w, element by element (without b w when there is no w): it makes a latent from an
+//! action and what is mixed into it.
 use super::expect;
 use crate::Result;
 use crate::backend::cpu::team::Team;
