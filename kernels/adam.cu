@@ -1,5 +1,5 @@
 // Adam over a range of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
-//   squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
+//     squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
 // A chunk is one block's. Nothing is updated once a loss was not finite.
 #pragma once
 #include "adam.cuh"

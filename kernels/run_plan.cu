@@ -1,12 +1,12 @@
-// A plan's calls `times` times over in one launch: a loop and a switch over the functions of all
-// kernels. The blocks of the grid run at the same time; calls of a phase share them, and at its end
-// all blocks wait for one another. A block says first that it has arrived, begins to fetch the
-// weights of its next product, does what floats, and then waits
+// Runs a plan's calls `times` times over in one launch: a loop and a switch over the functions of
+// all kernels. The blocks of the grid run at the same time. They share the calls of a phase, and
+// wait for one another at its end. There a block first says that it has arrived, then begins to
+// fetch the weights of its next product, runs the calls that float, and then waits
 // (src/backend/persistent/phases/mod.rs).
 //
-// build.rs defines KERNELS(CALL) as CALL(number, function, Args, Shared) for every other kernel,
-// numbered by name, and KERNELS_bf16x3(CALL) with the variants of products; it includes this file
-// last.
+// build.rs includes this file last. Before it, it defines KERNELS(CALL) as CALL(number, function,
+// Args, Shared) for every other kernel, numbered by name, and KERNELS_bf16x3(CALL) with the
+// variants of products.
 #pragma once
 #include "simt.cuh"
 
@@ -30,7 +30,7 @@ struct RunPlan {             // field for field: src/backend/persistent/mod.rs
   u32 before;                // what `arrived` was before this launch
 };
 
-// Calls, of which one runs while the next are fetched, and the shared memory of any kernel.
+// The calls that run and are fetched, and the shared memory of any kernel.
 #define FETCHED 3u
 #define MEMBER(number, function, Args, Shared) Shared of_##number;
 #define CASE(number, function, Args, Shared)                               \
@@ -51,8 +51,9 @@ struct RunPlan {             // field for field: src/backend/persistent/mod.rs
 SHARED_OF_PLANS(RunPlanShared, KERNELS)
 SHARED_OF_PLANS(RunPlanShared_bf16x3, KERNELS_bf16x3)
 
-// With TIMELINE each block notes its clock in the latest rounds, for src/backend/cuda/timeline.rs:
-// as it comes to a row, has done its share, has said that it is there, and goes on.
+// With TIMELINE each block records its clock in the latest rounds, for
+// src/backend/cuda/timeline.rs. It does so when it comes to a row, has done its share, has said
+// that it is there, and goes on.
 #ifdef TIMELINE
 enum { CAME, DONE, ARRIVED, WENT_ON, NOTES };
 extern "C" DEVICE_MEMORY u64 timeline[1 << 20];

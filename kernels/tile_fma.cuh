@@ -1,9 +1,8 @@
-// Products of matrices in single precision, tile by tile: the reference that the faster tiles are
-// compared with.
+// Products of matrices in single precision, tile by tile: the reference for the faster tiles.
 //
-// The inner dimension is cut into GROUPS parts that different threads sum, added up in order at the
-// end: layers of 64 samples have too few outputs to fill a GPU otherwise. No sum depends on the
-// grid or the block size.
+// The inner dimension is cut into GROUPS parts, which different threads sum; the parts are added up
+// in order at the end. Without that, layers of 64 samples have too few outputs to fill a GPU. No
+// sum depends on the grid or the block size.
 #pragma once
 #include "product.cuh"
 
@@ -20,7 +19,7 @@ struct FmaTile {
   float b[DEPTH][P * COLS + 1];          // skewed, too: neighbours along memory may be a column
   float sums[GROUPS][P][ROWS * COLS];
 
-  // Weights of a tile are read as it is multiplied.
+  // Does nothing: the weights of a tile are read as it is multiplied.
   template <class Right>
   DEVICE_MEMBER void fetch(Where, u32, const Right&) {}
 
