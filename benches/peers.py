@@ -21,7 +21,7 @@ import time
 SETTINGS = {"THREADS": 2, "ROUNDS": 5, "STEPS": 600, "UPDATES": 3}
 THREADS, ROUNDS, STEPS, UPDATES = (int(os.environ.get(name, value)) for name, value in SETTINGS.items())
 FOLDER = os.environ.get("PEERS", "../shared/peer")
-# Of the training step: formulation, mode, script, its flags.
+# Peers of the training step: formulation, mode, script, its flags.
 PEERS = [
     ("reference", "torch eager", "torch", "--decoder reference --mode eager"),
     ("reference", "torch compile", "torch", "--decoder reference --mode compile"),
@@ -35,9 +35,9 @@ PEERS = [
 ]
 
 
-# Of a controller: style, mode.
+# Peers of a controller: style, mode.
 STYLES = [("reference", "torch eager"), ("good", "torch compile, fused Adam")]
-# Characters of a crowd, beside the 100 of every other run.
+# Number of characters of a crowd, beside the 100 of every other run.
 CROWD = 4096
 
 

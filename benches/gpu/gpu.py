@@ -24,25 +24,25 @@ import table
 BEGUN = time.monotonic()
 FAKE = os.environ.get("FAKE") == "1"
 BUDGET = float(os.environ.get("BUDGET", 540))
-# In a rehearsal the device is this machine, and slow.
+# Factor of all time limits: in a rehearsal the device is this machine, and slow.
 SLOWER = 4 if FAKE else 1
 OUT = os.environ.get("OUT") or "results"
 WORK = "work"
 ONLY = os.environ.get("PARTS", "").split()
-# What comes back from a machine may be limited: of an archive so many bytes are kept.
+# Bytes that are kept of an archive: the amount that comes back from a machine may be limited.
 MOST = 15 << 20
 HERE = os.getcwd()
 if FAKE:
     os.environ["PATH"] = f"{HERE}/fake{os.pathsep}{os.environ['PATH']}"
     os.environ["LD_LIBRARY_PATH"] = f"{HERE}/fake"
-# Where the toolkit's programs are when nobody has put them on the path.
+# The toolkit's programs may be here, not on the path.
 os.environ["PATH"] += os.pathsep + os.path.join(os.environ.get("CUDA_HOME") or "/usr/local/cuda", "bin")
 with open("pack.json") as file:
     PACK = json.load(file)
 
 PROGRAM, PYTHON = "bin/mvae-fast", sys.executable
 PROBES = ("roofs", "ramp", "barriers", "reads", "grids", "mma", "copies", "bulk", "multicast")
-# What a rehearsal has smaller.
+# Sizes and names that are smaller in a rehearsal.
 SMALL = ["--small"] if FAKE else []
 SMALL_RUN = (" --hidden-size 16 --gate-hidden-size 8 --latent-size 4 --experts 2 --batch-size 32 --rollout 4 --mirror false"
              " --validation 0 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 1")

@@ -11,15 +11,15 @@ import tarfile
 FOLDER = "target/gpu"
 INSIDE = f"{FOLDER}/pack"
 MOST = 30 << 20
-# The CUDA that the driver there knows: what a newer nvcc writes it may not read.
+# CUDA version of the driver on the GPU machine, which may not read code of a newer nvcc.
 NEWEST = (13, 0)
 FAKE = os.environ.get("FAKE") == "1"
 PROFILE = os.environ.get("PROFILE", "release")
 GOLDEN, PEERS = os.environ.get("GOLDEN", "../shared/golden"), os.environ.get("PEERS", "../shared/peer")
 TARGETS = [("bin", "mvae-fast"), ("test", "cuda"), ("test", "golden"), ("bench", "step"), ("bench", "ops")]
-# What a rehearsal has not, and what stands for it.
+# Programs that a rehearsal lacks, for which stand-ins are packed.
 FAKES = ("nvidia-smi", "compute-sanitizer", "ncu")
-# Golden cases of controllers, for which there is no room.
+# Golden cases of controllers, which are left out for lack of room.
 LEFT_OUT = ("env", "ppo")
 # Golden cases that a rehearsal takes.
 QUICK = ("indices", "normalisation", "schedule", "posevae", "rollout_posevae")
@@ -123,7 +123,7 @@ def main():
                     (newest_glibc(f"{INSIDE}/bin/{name}") for _, name in TARGETS), key=lambda v: [*map(int, v.split("."))]))
     with open(f"{INSIDE}/pack.json", "w") as file:
         json.dump(pack, file)
-    # One archive: programs hold the same images, which it has once.
+    # One archive: programs hold the same images, which it stores once.
     with tarfile.open(f"{FOLDER}/pack.tar.xz", "w:xz") as archive:
         archive.add(INSIDE, arcname=".")
     shutil.copy("benches/gpu.sh", FOLDER)
