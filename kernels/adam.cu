@@ -18,7 +18,7 @@ struct AdamShared {
   double parts[WARPS];
 };
 #define ADAM_CHUNK 2048u          // CHUNK in src/ops/adam.rs
-#define ADAM_BATCH 8u             // numbers that a thread fetches at once: their ways through memory overlap
+#define ADAM_BATCH 8u             // numbers that a thread fetches at once, so that their latencies overlap
 
 DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
   if (stands_still(a.losses)) return;

@@ -31,7 +31,7 @@ struct BlendLinear {                         // field for field: src/ops/blend_l
 template <class Tile>
 struct BlendShared {
   Tile tile;
-  float blended[Tile::ROWS * Tile::COLS];    // of the passes so far
+  float blended[Tile::ROWS * Tile::COLS];    // blends of the passes so far
 };
 typedef BlendShared<FmaTile<6>> BlendTile;
 typedef BlendShared<TensorTile<2, 1, 1, 6, 4, 2>> BlendTile_bf16x3;

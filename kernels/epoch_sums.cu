@@ -3,7 +3,7 @@
 //     of each latent dimension:  kl[l]  sum_b mu[b,l]  sum_b mu[b,l]^2  sum_b sigma[b,l]^2
 //     sum_b gate[b,e]     of each expert, or the samples of each code
 // There is one block. Its threads share the entropy, which sums over all numbers; each other entry
-// is one thread's. The gradient's norm has a kernel of its own, as it is there last.
+// is one thread's. The gradient's norm has a kernel of its own, as it is known last.
 #pragma once
 #include "reduce.cuh"
 #include "state.cuh"

@@ -39,7 +39,7 @@ DEVICE void gate_layer(Where at, u32 inputs, u32 outputs, X x, const float* w, u
       if (lane == 0 && first + p < outputs) done(first + p, sum);
     }
   }
-  block_sync();  // what done wrote is there for all
+  block_sync();  // all threads see what done wrote
 }
 
 // The backward pass of a layer of one sample. For each i < columns of the layer's inputs, one
@@ -58,7 +58,7 @@ DEVICE void gate_layer_back(Where at, u32 inputs, u32 columns, u32 outputs, cons
       for (u32 k = 1; k < warps; ++k) sum += shared.parts[32 * k + lane];
       done(i, sum);
     }
-    block_sync();  // parts are read, and what done wrote is there for all
+    block_sync();  // parts are read, and all threads see what done wrote
   }
 }
 

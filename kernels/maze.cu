@@ -3,7 +3,7 @@
 #pragma once
 #include "world.cuh"
 
-// Whether a joint of a pose touches a wall.
+// True if a joint of a pose touches a wall.
 DEVICE bool touches(const World& a, u32 p, const float* frame) {
   const float near = float((0.5 + 0.01 / 0.3048) * a.body);
   for (u32 joint = 0; joint < (a.f - 3) / 12; ++joint) {

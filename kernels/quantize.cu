@@ -45,7 +45,7 @@ DEVICE void quantize_forward(Where at, const Quantize& a, QuantizeShared& shared
       const u32 k = warp_down(best, offset);
       if (other < least || (other == least && k < best)) least = other, best = k;
     }
-    if (at.thread % 32 == 0) a.code[b] = best < a.n ? best : 0;  // no number is less than one that is not a number
+    if (at.thread % 32 == 0) a.code[b] = best < a.n ? best : 0;  // 0 if no distance is a finite number
   }
   block_sync();  // codes are written
   for (u32 k = at.thread; k < a.n; k += at.threads) {

@@ -11,11 +11,12 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 static_assert(sizeof(u32) == 4 && sizeof(u64) == 8, "sizes as in Rust");
 
-// What a product does with the weights of its first tile. STREAM: it streams them from memory.
-// FETCH: it only begins to fetch them to the memory that its block keeps. KEPT: it has them there.
+// The three ways in which a product gets the weights of its first tile. STREAM: it streams them
+// from memory. FETCH: it only begins to fetch them to the memory that its block keeps. KEPT: it has
+// them there.
 enum Weights { STREAM, FETCH, KEPT };
-// Whether this is the first or the last repetition of a launch. Numbers that stay in kept_memory()
-// are in global memory before the first and after the last.
+// Flags of the first and the last repetition of a launch. Numbers that stay in kept_memory() are in
+// global memory before the first and after the last.
 enum Repetition { FIRST = 1, LAST = 2 };
 // The place of a thread: its block and number, and how many there are. `weights` says what a
 // product does with weights, and `kept` where in kept_memory() they are. `resident` is 1 + the
@@ -298,8 +299,9 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 
 #endif
 
-// Which kernels are made, for a build that wants them in several images. 1: those that are launched
-// call by call. 2: those whose blocks wait for one another. 4: the latter in another precision.
+// The sets of kernels to make, for a build that wants them in several images. Their numbers may be
+// added up: 1 for those that are launched call by call, 2 for those whose blocks wait for one
+// another, 4 for the latter in another precision.
 #ifndef MAKE
 #define MAKE 7
 #endif

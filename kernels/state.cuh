@@ -40,7 +40,8 @@ DEVICE void put_output(float* y, float* dy, const float* target, u64 n, u64 i, f
   if (target) dy[i] = float(2.0 / double(n)) * (value - target[i]);
 }
 
-// dx[i] = value, or added to what is there; then the gradient before the activation that made x.
+// Sets dx[i] to value, or adds value to it. The result becomes the gradient before the activation
+// that made x.
 DEVICE void put_back(float* dx, const float* x, u64 i, u32 act, u32 add, float value) {
   if (add) value += dx[i];
   dx[i] = act == IDENTITY ? value : pull_back(act, x[i], value);

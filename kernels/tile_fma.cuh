@@ -9,14 +9,14 @@
 template <int P>
 struct FmaTile {
   static constexpr u32 ROWS = 32, COLS = 8, PANELS = P;
-  static constexpr u32 DEPTH = 64;           // of the inner dimension held in shared memory at a time
+  static constexpr u32 DEPTH = 64;           // inner indices held in shared memory at a time
   static constexpr u32 GROUPS = 4;
-  static constexpr u32 PART = DEPTH / GROUPS;  // of that, what one group sums
+  static constexpr u32 PART = DEPTH / GROUPS;  // inner indices of these that one group sums
   static constexpr u32 PER_THREAD = 4;       // rows of a thread
-  static constexpr u32 SLOTS = GROUPS * COLS * (ROWS / PER_THREAD);  // threads that sum; more only help to load
+  static constexpr u32 SLOTS = GROUPS * COLS * (ROWS / PER_THREAD);  // threads that sum; any more only help to load
 
   alignas(16) float a[DEPTH][ROWS + 4];  // 16-byte rows for vector loads, skewed against bank conflicts
-  float b[DEPTH][P * COLS + 1];          // skewed, too: neighbours along memory may be a column
+  float b[DEPTH][P * COLS + 1];          // skewed, too, as neighbours along memory may be a column
   float sums[GROUPS][P][ROWS * COLS];
 
   // Does nothing: the weights of a tile are read as it is multiplied.

@@ -12,7 +12,7 @@
 #pragma once
 #include "product.cuh"
 
-#define STEP 16u  // of the inner dimension in one mma
+#define STEP 16u  // inner indices of one mma
 
 // The place of a number in a slab of shared memory: WIDTH outer indices by STEP inner ones. Rows
 // follow what is contiguous in memory, so that copies can be vectors. The skew keeps lanes that
@@ -123,7 +123,7 @@ struct TensorTile {
       for (u32 step = 0; step < steps; ++step) {
         float x[2 * M][4], y[P][N][4];
         copies_wait<STAGES - 1>();
-        warp_sync();  // what all lanes copied is there
+        warp_sync();  // all lanes' copies are there
         slab_read<A_ALONG, 16 * M, 2 * M>(a[group][step % STAGES], 0, g, t, x);
         const float* slab = at.weights == KEPT ? kept_memory() + at.kept + (step * GROUPS + group) * SLAB(8 * N * P)
                                                : b[group][step % STAGES];

@@ -18,7 +18,7 @@ struct Update {                                // field for field: src/ops/updat
   const double* losses;                        // [LOSSES]
   float *w, *m, *v;                            // [E, R1 + R2, C1 + C2] updated
   float *bias, *bias_m, *bias_v;               // [R1] or, of right, [E C1]; updated
-  float* gradient;                             // absent
+  float* gradient;                             // absent in kernels
   double* squares;                             // [tiles]
   double beta1, beta2, eps;
   u32 b, r1, r2, c1, c2, e;                    // samples, rows and columns of both parts, experts

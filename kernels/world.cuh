@@ -20,8 +20,8 @@ struct World {                          // field for field: src/ops/world.rs
   double floor_left, floor_right;       // heights of toes that stand
   double arena_x, arena_z;              // half of the maze's arena
   u32 p, k, f, c, d, l, m, n;           // characters, future, features, conditions, observation, latent, poses, points
-  u32 frame, last, toe_left, toe_right; // which predicted frame, whether it is the last, joints
-  u32 horizon, literal, staggered, pad; // steps, the reference's mistakes, whether clocks are spread over the horizon
+  u32 frame, last, toe_left, toe_right; // number of the predicted frame, 1: it is the last, joints
+  u32 horizon, literal, staggered, pad; // steps, 1: with the reference's mistakes, 1: clocks are spread over the horizon
 };
 #define RESET 11u                       // Purpose::Reset in src/philox.rs
 #define TURN 6.283185307179586f

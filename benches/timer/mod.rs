@@ -250,7 +250,7 @@ pub fn words() -> Vec<String> {
     std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect()
 }
 
-/// Whether the command line has this flag.
+/// True if the command line has this flag.
 pub fn flag(name: &str) -> bool {
     std::env::args().skip(1).any(|arg| arg == name)
 }

@@ -1,5 +1,5 @@
-//! Where plans run. A backend allocates arenas, moves bytes in and out, and runs calls; it knows no
-//! operation by name.
+//! Backends run plans. A backend allocates arenas, moves bytes in and out, and runs calls; it knows
+//! no operation by name.
 pub mod cpu;
 pub mod cuda;
 pub mod persistent;
@@ -194,7 +194,7 @@ impl<'b> Memory<'b> {
     }
 }
 
-/// Where to compute, as `--device` says.
+/// The device to compute on, as `--device` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
     /// The CPU. Before it opens a device, the program replaces this by a GPU that passes its test.

@@ -204,7 +204,7 @@ fn differences(
     let (mut entries, mut worst) = (0, 0f64);
     for i in (0..n).step_by(n.div_ceil(limit)) {
         let (x, entry) = (values[i], value.reshaped(n, 1).rows_at(i, 1));
-        let mut error = f64::INFINITY; // and stays so when something is not a number
+        let mut error = f64::INFINITY; // it stays so when something is not a number
         // If a rectifier bends inside the step, a shorter step sees only one side of it. A wrong
         // gradient fails both.
         for h in [STEP, STEP / 16.0].map(|h| h * x.abs().max(1.0)) {
@@ -317,7 +317,7 @@ impl ModelCheck {
         memory.write(step.starts, &(0..batch as u32).collect::<Vec<_>>())?;
         memory.write(step.schedule, &[adam_state(0.0, [ADAM_OF_CHECKS[0], ADAM_OF_CHECKS[1]], 1)])?;
         memory.repeat(&step.plan, 1)?; // as the trainer does, by the engine that was asked for
-        memory.write(parameters.values, &initial)?; // a codebook has moved
+        memory.write(parameters.values, &initial)?; // the step has moved a codebook
         Ok(Stepped { parameters, step, memory })
     }
 

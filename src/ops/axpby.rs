@@ -25,7 +25,7 @@ crate::kernel_args! {
         b,
     }
     sizes {
-        /// Elements.
+        /// Number of elements.
         n,
         /// Keeps the number of sizes even.
         pad,

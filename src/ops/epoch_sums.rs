@@ -69,7 +69,7 @@ impl<T: Real> EpochSums<T> {
     }
 
     /// Appends the calls that add this step to the sums. The gradient's norm has a call of its own,
-    /// as it is there last.
+    /// as it is known last.
     pub fn push(&self, plan: &mut Plan, sums: Mat<f64>) {
         let all = Args {
             losses: self.losses.into(),

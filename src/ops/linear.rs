@@ -371,7 +371,7 @@ pub mod cpu {
         column_sums(v.dy, o, add, v.dbias, team);
     }
 
-    /// sums = the sum of the rows of [B, O], or added to what is there
+    /// sums = the sum of the rows of [B, O], or this sum added to `sums`.
     pub fn column_sums<T: Real>(rows: &[T], o: usize, add: bool, sums: &mut [T], team: &Team) {
         team.each(pieces(sums, COLUMNS), |task, sums| {
             if !add {

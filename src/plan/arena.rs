@@ -32,15 +32,15 @@ impl<T> Mat<T> {
     pub fn is_none(&self) -> bool {
         self.offset == 0
     }
-    /// Rows.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
-    /// Columns.
+    /// Number of columns.
     pub fn cols(&self) -> usize {
         self.cols
     }
-    /// Elements.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.rows * self.cols
     }
@@ -48,7 +48,7 @@ impl<T> Mat<T> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// First byte, counted from the arena's start.
+    /// Place of the first byte, counted from the arena's start.
     pub fn offset(&self) -> usize {
         self.offset
     }
@@ -92,11 +92,11 @@ impl<T> Var<T> {
     pub fn none() -> Self {
         Var::constant(Mat::NONE)
     }
-    /// Rows of the value.
+    /// Number of rows of the value.
     pub fn rows(&self) -> usize {
         self.value.rows
     }
-    /// Columns of the value.
+    /// Number of columns of the value.
     pub fn cols(&self) -> usize {
         self.value.cols
     }
@@ -136,7 +136,7 @@ impl Arena {
         Var { value: self.mat(rows, cols), grad: self.mat(rows, cols) }
     }
 
-    /// Bytes laid out so far.
+    /// Number of bytes laid out so far.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

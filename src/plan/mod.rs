@@ -55,9 +55,9 @@ impl<T> Ptr<T> {
 pub struct Field {
     /// Its name in the kernel's argument struct.
     pub name: &'static str,
-    /// Its bytes in the arena; empty when absent.
+    /// The range of its bytes in the arena; empty when absent.
     pub bytes: Range<usize>,
-    /// Bytes of an element.
+    /// Size of an element in bytes.
     pub element: usize,
     /// The number of which its first byte's place has to be a multiple.
     pub align: usize,
@@ -65,18 +65,18 @@ pub struct Field {
     pub writable: bool,
 }
 
-/// Where a field lies in a struct that kernels and Rust share.
+/// The place of a field in a struct that kernels and Rust share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Its name, the same in both.
     pub name: &'static str,
-    /// Bytes of the struct before it.
+    /// Offset of the field in the struct, in bytes.
     pub at: usize,
-    /// Its bytes.
+    /// Size of the field in bytes.
     pub bytes: usize,
 }
 
-/// Bytes of a field.
+/// Size of a field in bytes.
 pub fn bytes_of<S, F>(_field: impl Fn(&S) -> &F) -> usize {
     size_of::<F>()
 }

@@ -12,7 +12,7 @@ mod planted {
             x: T [n],
         }
         writes {
-            /// As many results.
+            /// Results, one for each number of x.
             y: T [n],
             /// Number of blocks that came to a barrier of the grid.
             arrived: u32 [2],

@@ -177,7 +177,7 @@ fn whoever_is_lost_in_a_frame_of_a_step_is_done() {
         w.step(&mut step, 0, false);
         w.step(&mut step, 1, true);
         memory.write(w.frames, &frames).unwrap();
-        // A new command at the same time changes nothing of that.
+        // A new command at the same time does not change this.
         memory.write(w.state, &[StepState { rollout_step: joystick::TURN as u32, ..StepState::default() }]).unwrap();
         memory.run(&step).unwrap();
         let outcome = memory.read(w.outcome).unwrap();

@@ -54,8 +54,8 @@ struct Shared {
 // or claimable. It is read only after a claim, which acquires what the caller released into
 // `unclaimed`. Everything else is Sync by itself.
 unsafe impl Sync for Shared {}
-// SAFETY: the pointer in `region` is followed only while the caller of `run`, who owns the closure,
-// waits; the closure is Sync.
+// SAFETY: the pointer in `region` is followed only while the caller of `run`, which owns the
+// closure, waits; the closure is Sync.
 unsafe impl Send for Shared {}
 
 impl Shared {

@@ -37,7 +37,7 @@ impl Image {
         ((number / 10, number % 10), alone)
     }
 
-    /// Whether a device of this compute capability can take the image. Machine code serves later
+    /// True if a device of this compute capability can take the image. Machine code serves later
     /// devices of the same major number, PTX all later ones.
     fn serves(&self, capability: (i32, i32)) -> bool {
         let (made_for, alone) = self.made_for();

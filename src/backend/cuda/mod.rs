@@ -111,7 +111,7 @@ impl Cuda {
         self
     }
 
-    /// Which images were loaded, and how long each took.
+    /// The images that were loaded, and the time that each took.
     pub fn loaded(&self) -> Vec<Loaded> {
         let launcher = self.launcher.as_ref().map(|launcher| launcher.lock().unwrap_or_else(PoisonError::into_inner));
         let launcher = launcher.map(|launcher| launcher.module().loaded.clone());

@@ -126,7 +126,7 @@ pub struct Opened {
     pub device: Device,
 }
 
-/// Whether a driver is installed.
+/// True if a driver is installed.
 pub fn driver_found() -> bool {
     // SAFETY: loads the driver's library, as its first use would.
     unsafe { sys::is_culib_present() }

@@ -24,7 +24,7 @@ const STACK: usize = if cfg!(feature = "simt-asan") { 64 << 10 } else { 16 << 10
 /// Words at the end of every stack, which no thread may reach.
 const CANARY: [u64; 8] = [0x5AFE_57AC_C0DE_F00D; 8];
 
-/// Where a thread is; `Where` in `kernels/simt.cuh`.
+/// The place of a thread; `Where` in `kernels/simt.cuh`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Where {
@@ -246,7 +246,7 @@ pub struct Launch {
     pub order: Stream,
 }
 
-/// Where a thread is between two turns.
+/// The state of a thread between two turns.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
     Ready,

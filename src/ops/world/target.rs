@@ -1,4 +1,4 @@
-//! Target: reach a point; whoever is within [`RADIUS`] of it gets another one in the arena.
+//! Target: reach a point; a character within [`RADIUS`] of it gets another one in the arena.
 use super::*;
 
 /// Largest distance of targets from the origin along x and z, body units.

@@ -184,7 +184,7 @@ fn sums<'a, T: Real>(
     });
 }
 
-/// Where a matrix is: its first element and the distances of rows and columns.
+/// The place of a matrix: its first element and the distances of rows and columns.
 #[derive(Clone, Copy)]
 struct At<P> {
     first: P,

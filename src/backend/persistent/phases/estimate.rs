@@ -34,8 +34,8 @@ impl Cost {
         let tiles = super::tiles(call, part, precision);
         let kilobytes = |bytes: usize| bytes as f64 / 1024.0;
         let Some(product) = call.product() else {
-            // What is written is also read. Of all else only two things are large: fields of which
-            // each share reads its own part, and weights.
+            // Bytes that are written are also read. Of all else only two things are large: fields
+            // of which each share reads its own part, and weights.
             let touched = call.kernel_fields().zip(call.touched(part.shares.clone()));
             let bytes = touched.map(|(field, (bytes, writes))| match (writes, call.bytes_of_share(field)) {
                 (true, _) => 2 * bytes.len(),
