@@ -31,7 +31,7 @@ def output(*command):
 
 
 def build():
-    """Paths of the programs, by name, and the folder of what build.rs made."""
+    """Paths of the programs, by name, and the output folder of build.rs."""
     targets = [word for kind, name in TARGETS for word in (f"--{kind}", name)]
     command = ["cargo", "build", "--quiet", "--profile", PROFILE, *targets, "--message-format", "json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -41,7 +41,7 @@ def build():
 
 
 def nvcc():
-    """The compiler of the probes: as build.rs looks for it, in short."""
+    """The compiler of the probes, found much as build.rs finds it."""
     homes = [os.path.join(os.environ[name], "bin/nvcc") for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
     found = [os.environ.get("NVCC"), *homes, shutil.which("nvcc")]
     compiler = next((path for path in found if path and os.path.isfile(path)), None)
@@ -63,13 +63,13 @@ def compile_probes(compiler):
 
 
 def compile_timeline(compiler, made):
-    """The kernel that runs plans, which notes the time as it goes."""
+    """Compiles the kernel that runs plans so that it records the time as it goes."""
     flags = ["-cubin", "-std=c++17", "-O3", "-arch", "sm_90a", "-DMAKE=4", "-DTIMELINE", "-I", "kernels"]
     subprocess.run([compiler, *flags, f"{made}/kernels.cu", "-o", f"{INSIDE}/run_plan.timeline"], check=True)
 
 
 def add_fakes(made):
-    """The driver of the tests, and what stands for the programs and packages of the machine."""
+    """Adds the driver of the tests, and the stand-ins for the programs and packages of a GPU machine."""
     os.makedirs(f"{INSIDE}/fake")
     flags = "-std=c++17 -O2 -ffp-contract=off -U_FORTIFY_SOURCE -w -shared -fPIC -Wl,-Bsymbolic -Wl,-z,defs -DTIMELINE".split()
     library = f"{INSIDE}/fake/libcuda.so.1"
@@ -86,7 +86,7 @@ def add_fakes(made):
 
 
 def newest_glibc(path):
-    """The newest version of the C library that a program asks for."""
+    """The newest version of the C library that a program needs."""
     words = output("objdump", "-T", path).replace("(", " ").replace(")", " ").split()
     versions = {tuple(map(int, word[6:].split("."))) for word in words if word.startswith("GLIBC_2")}
     return ".".join(map(str, max(versions, default=(0,))))

@@ -1,5 +1,8 @@
-"""Makes a pack, runs gpu.sh over the driver of the tests, and checks what it leaves: every part ran, those that go wrong on purpose
-are said to, and all that is to come back fits. PROFILE as for gpu-pack.sh; needs nvcc, a C++ compiler and no GPU."""
+"""Makes a pack, runs gpu.sh over the driver of the tests, and checks the results.
+
+Every part has to run, those that go wrong on purpose have to be reported, and the files have to fit the limits.
+PROFILE as for gpu-pack.sh; needs nvcc, a C++ compiler and no GPU.
+"""
 import json
 import os
 import subprocess
