@@ -72,7 +72,7 @@ def profile(name, limit, kernels, count, engine):
 
 
 def groups():
-    """Lists of parts, which run one list after the other. Several parts of one list run side by side; none of these is timed.
+    """Lists of parts, run one after the other. Several parts of one list run side by side; none of these is timed.
     Parts that show mistakes come first, and parts that are least needed last."""
     step = lambda *words: ("bin/step", "mixture", *words, *SMALL, *ON, "--json")
     small, launch = "gpu_small_kernels_follow_their_definitions", "gpu_plans_of_one_launch_follow_double_precision"

@@ -171,7 +171,7 @@ impl<'b> Memory<'b> {
     }
 
     /// Runs a plan call by call. Returns the first call that writes a value that is not finite, and
-    /// the tensor that it writes it to.
+    /// the tensor that holds this value.
     pub fn first_nonfinite<'p>(&mut self, plan: &'p Plan) -> Result<Option<(&'p Call, &'p Field)>> {
         plan.check_once(self.id, &self.layout);
         for call in plan.calls() {
@@ -197,7 +197,8 @@ impl<'b> Memory<'b> {
 /// The device to compute on, as `--device` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The CPU. Before it opens a device, the program replaces this by a GPU that passes its test.
+    /// The CPU. Before it opens a device, the program replaces this by a GPU that passes its test,
+    /// if there is one.
     Auto,
     /// This machine's processor.
     Cpu,

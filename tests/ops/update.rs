@@ -35,7 +35,7 @@ fn gradients(blended: bool, [z, h, gate, dy]: [&[f64]; 4]) -> Vec<f64> {
     all
 }
 
-/// A layer's parameters and moments after some steps, and the norm of the squared gradient in each
+/// A layer's parameters and moments after some steps, and the sum of the gradient's squares in each
 /// step. The steps are those of the update, or of Adam from gradients that are written out. Nothing
 /// happens from step `stands_still` on.
 fn trained(blended: bool, written_out: bool, threads: usize, stands_still: u64) -> (Vec<f64>, Vec<f64>) {

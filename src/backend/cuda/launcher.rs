@@ -13,7 +13,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUfunction
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 
-/// Number of tables that are kept, which is that of graphs.
+/// Number of tables that are kept: the same as for graphs.
 const MOST: usize = super::graph::MOST;
 
 /// The table of a plan's calls, on the device.

@@ -343,8 +343,8 @@ fn share_out(parts: &mut [Part], count: usize, tiles: &[u32], blocks: u32) {
     }
 }
 
-/// The least number of phases by which each part runs after each other: the longest ways over steps
-/// "after that".
+/// The order of parts: the least number of phases by which one part runs after another, for all
+/// pairs. These are the longest ways over the pairs that conflict.
 struct Order {
     count: usize,
     parts: usize,
@@ -475,8 +475,8 @@ fn goes_on(calls: &[Call], one: &Part, other: &Part) -> bool {
     same_tiles(calls, one, other) || share_by_share(calls, one, other)
 }
 
-/// True if two products, one of which touches what the other writes, meet only where both write,
-/// and write the same tiles.
+/// True if two products, one of which touches what the other writes, meet only in their outputs,
+/// which they write in the same tiles.
 fn same_tiles(calls: &[Call], one: &Part, other: &Part) -> bool {
     let (a, b) = (&calls[one.call], &calls[other.call]);
     let outputs = |call: &Call| call.written().map(|field| field.bytes.clone()).collect::<Vec<_>>();
