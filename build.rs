@@ -1,13 +1,14 @@
-//! Tells the crate which commit it was built from (`MVAE_GIT_COMMIT`), when it is built inside a
-//! git checkout; compiles the kernels for GPUs when there is an nvcc; and with the feature `simt`
-//! compiles them for the host.
+//! Build script with three tasks. Inside a git checkout it tells the crate its commit
+//! (`MVAE_GIT_COMMIT`). If there is an nvcc, it compiles the kernels for GPUs. With the feature
+//! `simt` it compiles them for the host.
 //!
 //! nvcc is `$NVCC`, or in `$CUDA_HOME/bin`, `$CUDA_PATH/bin`, on the PATH, or where Python packages
-//! put it (`site-packages/nvidia/cu13/bin`). `NVCC=` (empty) means none. No GPU is looked for.
+//! put it (`site-packages/nvidia/cu13/bin`). `NVCC=` (empty) means none. The build looks for no
+//! GPU.
 //!
-//! Any device can take PTX, which its driver compiles. Machine code for the devices of [`READY`] is
-//! made besides in a release, or for those that `$MVAE_CUBINS` lists (`80 90a`; empty: none): it
-//! takes a processor two minutes.
+//! Any device can take PTX, which its driver compiles. Machine code takes a processor two minutes
+//! to make. A release build makes it for the devices of [`READY`]; `$MVAE_CUBINS` lists others (`80
+//! 90a`; empty: none).
 use flate2::{Compression, write::ZlibEncoder};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;
@@ -16,9 +17,9 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, thread};
 
-/// PTX: the module, the lowest architecture that is served, and which kernels (`MAKE` in
-/// `kernels/simt.cuh`). Launches may start early from 9.0 on. The kernels that run all others, one
-/// a precision, take long to compile: those come first.
+/// The PTX images: module, lowest architecture that it serves, and which kernels it holds (`MAKE`
+/// in `kernels/simt.cuh`). Launches may start early from 9.0 on. The kernels that run all others,
+/// one a precision, take long to compile, so they come first.
 const PTX: [(&str, u32, &str); 4] = [
     ("run_plan_bf16x3", 80, "-DMAKE=4"),
     ("run_plan", 80, "-DMAKE=2"),
@@ -26,18 +27,20 @@ const PTX: [(&str, u32, &str); 4] = [
     ("kernels", 80, "-DMAKE=1"),
 ];
 
-/// Devices that machine code is made for: A100, consumer cards of two generations, H100 and H200.
+/// Architectures that machine code is made for: A100, consumer cards of two generations, H100 and
+/// H200.
 const READY: &str = "80 89 90a 120";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=kernels");
-    // A copy without a history has no commit, nor has one inside somebody else's history.
+    // Only a checkout has a commit: neither a copy without a history nor one inside another
+    // project's history has.
     if Path::new(".git").exists() {
         if let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) {
             println!("cargo::rustc-env=MVAE_GIT_COMMIT={commit}");
         }
-        // A path that is not there would have every build start here again.
+        // A path that does not exist would make every build run this script again.
         if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
             println!("cargo::rerun-if-changed={log}");
         }
@@ -52,13 +55,14 @@ fn main() {
     simt::compile(&root, &out, &files);
 }
 
-/// What git says, on one line.
+/// The output of a git command, trimmed; `None` if it fails.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
-/// The kernels of a folder, the one that runs all others last; none where there is no folder.
+/// The kernel files of a folder, with the one that runs all others last; empty if there is no
+/// folder.
 fn kernels(folder: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(folder).map(|files| files.map(|file| file.expect("a readable folder").path()));
     let mut files: Vec<_> = files.into_iter().flatten().collect();
@@ -71,7 +75,7 @@ fn runs_others(file: &Path) -> bool {
     file.ends_with("run_plan.cu")
 }
 
-/// What a line says that makes a kernel: `KERNEL(name, Args, Shared, most)`, or `VARIANT(name,
+/// A kernel, as a line declares it: `KERNEL(name, Args, Shared, most)`, or `VARIANT(name,
 /// precision, Args, ...)`.
 struct Made {
     name: String,
@@ -80,7 +84,7 @@ struct Made {
     shared: String,
 }
 
-/// The kernels that a file makes.
+/// The kernels that a file declares.
 fn made(file: &Path) -> Vec<Made> {
     let text = fs::read_to_string(file).expect("a readable kernel");
     let of_line = |line: &str| {
@@ -97,7 +101,7 @@ fn made(file: &Path) -> Vec<Made> {
     text.lines().filter_map(of_line).collect()
 }
 
-/// The kernels that `run_plan` can run, by name: the place of one is its number.
+/// The kernels that `run_plan` can run, sorted by name; the index of a kernel is its number.
 fn numbered(files: &[PathBuf]) -> Vec<Made> {
     let mut all: Vec<Made> = files.iter().filter(|file| !runs_others(file)).flat_map(|file| made(file)).collect();
     all.sort_by_key(|kernel| kernel.name.clone());
@@ -121,15 +125,15 @@ fn unity(files: &[PathBuf]) -> String {
     others.into_iter().map(include).chain([lists]).chain(last.into_iter().map(include)).collect()
 }
 
-/// Their names, for Rust.
+/// The names of the numbered kernels, as Rust source.
 fn numbers(files: &[PathBuf]) -> String {
     let names = numbered(files).into_iter().filter(|kernel| kernel.precision.is_none()).map(|kernel| kernel.name);
     format!("&{:?}\n", names.collect::<Vec<_>>())
 }
 
-/// Something that nvcc makes of something, both files of the build folder.
+/// A file that nvcc makes from another; both lie in the build folder.
 struct Job {
-    /// Of images, `compute_80` or `sm_90a`.
+    /// The architecture, such as `compute_80` or `sm_90a`.
     architecture: String,
     module: &'static str,
     from: PathBuf,
@@ -173,7 +177,7 @@ fn ptx(kernels: &Path, out: &Path) -> Vec<Job> {
     PTX.map(job).into()
 }
 
-/// Machine code for an architecture, of the PTX that a driver would take there.
+/// Jobs that make machine code for an architecture from the PTX that a driver would take there.
 fn cubins(of: &str, out: &Path) -> Vec<Job> {
     let number: u32 =
         of.trim_end_matches('a').parse().unwrap_or_else(|_| panic!("MVAE_CUBINS is {of}, expected 80 90a"));
@@ -192,7 +196,7 @@ fn cubins(of: &str, out: &Path) -> Vec<Job> {
     jobs
 }
 
-/// Does all jobs, as many at a time as cargo allows.
+/// Runs all jobs, as many at a time as cargo allows.
 fn all(nvcc: &Path, jobs: &[Job], sources: &str) {
     let at_once = env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(1);
     let next = AtomicUsize::new(0);
@@ -205,7 +209,8 @@ fn all(nvcc: &Path, jobs: &[Job], sources: &str) {
 }
 
 impl Job {
-    /// Makes the file, unless it was made from the same before, which a new commit does not change.
+    /// Makes the file, unless it already was made from the same sources; a new commit alone does
+    /// not change them.
     fn run(&self, nvcc: &Path, sources: &str) {
         let mut command = Command::new(nvcc);
         command.args(&self.flags).args(["-arch", &self.architecture]).arg(&self.from).arg("-o").arg(&self.to);
@@ -232,7 +237,7 @@ fn beside(file: &Path, extension: &str) -> PathBuf {
     PathBuf::from(format!("{}.{extension}", file.display()))
 }
 
-/// The file that holds a file's bytes compressed, made if it is not newer.
+/// A file with the compressed bytes of another; it is made again if it is not newer.
 fn compressed(file: &Path) -> PathBuf {
     let to = beside(file, "z");
     let time = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
@@ -244,7 +249,7 @@ fn compressed(file: &Path) -> PathBuf {
     to
 }
 
-/// The CUDA of an nvcc: `13.0`.
+/// The CUDA version of an nvcc, such as `13.0`.
 fn release_of(nvcc: &Path) -> String {
     let output = Command::new(nvcc).arg("--version").output().ok().map(|output| output.stdout).unwrap_or_default();
     let text = String::from_utf8_lossy(&output).into_owned();
@@ -252,7 +257,7 @@ fn release_of(nvcc: &Path) -> String {
     release.unwrap_or("of unknown version").to_owned()
 }
 
-/// All that an image depends on but the command: which nvcc, and the text of the folder.
+/// All that an image depends on besides the command: the nvcc, and the text of the folder.
 fn sources(kernels: &Path, nvcc: &Path) -> String {
     let mut files: Vec<_> =
         fs::read_dir(kernels).into_iter().flatten().map(|file| file.expect("readable").path()).collect();
@@ -275,7 +280,7 @@ fn find_nvcc() -> Option<PathBuf> {
     toolkits.chain(path).chain(python_folders()).map(|folder| folder.join("nvcc")).find(|nvcc| nvcc.is_file())
 }
 
-/// Where a Python environment that is active has the toolkit's programs.
+/// Folders where an active Python environment may have the toolkit's programs.
 fn python_folders() -> Vec<PathBuf> {
     let script = "import site; print('\\n'.join(site.getsitepackages() + [site.getusersitepackages()]))";
     let sites = Command::new("python3").args(["-c", script]).output().ok().filter(|output| output.status.success());
@@ -283,7 +288,8 @@ fn python_folders() -> Vec<PathBuf> {
     text.lines().map(|site| Path::new(site).join("nvidia/cu13/bin")).collect()
 }
 
-/// The kernels as C++ of this machine, and the table by which `src/backend/simt/mod.rs` finds them.
+/// The kernels compiled as C++ for this machine, and the table by which `src/backend/simt/mod.rs`
+/// finds them.
 #[cfg(feature = "simt")]
 mod simt {
     use super::*;
@@ -336,7 +342,7 @@ mod simt {
         build.compile("mvae_simt");
     }
 
-    /// The structs of a folder that Rust has, too, field for field, and the names of their fields.
+    /// The structs of a folder that Rust mirrors field for field, with the names of their fields.
     fn mirrored(folder: &Path) -> Vec<(String, Vec<String>)> {
         let files = fs::read_dir(folder).into_iter().flatten().map(|file| file.expect("a readable folder").path());
         let texts = files.map(|file| fs::read_to_string(file).expect("a readable kernel"));
@@ -352,8 +358,8 @@ mod simt {
             let (comment, rest) = rest.split_once('\n')?;
             let code = rest.split_once("\n};")?.0.lines().map(|line| line.split("//").next().unwrap_or_default());
             let code = code.collect::<Vec<_>>().join(" ");
-            // What stands last before a comma or the end of a declaration, without the numbers of
-            // an array.
+            // A field's name stands last before a comma or the end of a declaration, without the
+            // numbers of an array.
             let names = code.split([',', ';']).map(|one| one.split('[').next().unwrap_or_default().trim());
             let names = names.filter(|one| !one.is_empty()).map(|one| one.rsplit(|c| !is_name(c)).next());
             let names = names.flatten().map(str::to_owned).collect();

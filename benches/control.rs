@@ -1,9 +1,10 @@
-//! Training a controller at full size (267 features, 32 latent entries, 6 experts), the Target task
-//! as the public implementation sets it: rollouts of 120 steps, mini-batches of 1000, 10 epochs.
-//! `cargo bench --bench control [-- THREADS] [--device cuda --engine graph] [--json]`; medians
-//! (10th .. 90th percentile) of one run. The decoder is as it was initialised: one that was trained
-//! costs the same. `CHARACTERS` (100, 4096) are side by side, `UPDATES` (3) are timed; 0: the
-//! environment step alone.
+//! A bench of training a controller at full size (267 features, 32 latent entries, 6 experts). It
+//! takes the Target task with the settings of the public implementation: rollouts of 120 steps,
+//! mini-batches of 1000, 10 epochs. `cargo bench --bench control [-- THREADS] [--device cuda
+//! --engine graph] [--json]`; medians (10th to 90th percentile) of one run.
+//!
+//! The decoder is not trained, which costs the same. `CHARACTERS` (100, 4096) sets how many run
+//! side by side. `UPDATES` (3) sets how many updates are timed; 0: the environment step alone.
 use clap::Parser;
 use mvae_fast::backend::Backend;
 use mvae_fast::control::config::Config;
@@ -22,9 +23,9 @@ mod timer;
 const STEPS: usize = 120;
 const MINIBATCH: usize = 1000;
 const EPOCHS: usize = 10;
-/// Environment steps, and optimizer steps, that are timed as one.
+/// Number of environment steps, and of optimizer steps, that are timed as one.
 const TOGETHER: usize = 10;
-/// Environment steps that are timed call by call.
+/// Number of environment steps that are timed call by call.
 const RUNS: usize = 120;
 
 fn bench(
@@ -110,7 +111,7 @@ fn bench(
     Ok(())
 }
 
-/// A checkpoint of a decoder as it is initialised, on the built-in data.
+/// A checkpoint of a decoder with its initial weights, on the built-in data.
 fn decoder(folder: &Path, backend: &dyn Backend) -> Result<std::path::PathBuf> {
     let path = folder.join("decoder.safetensors");
     let config = config::Config::preset(config::Preset::Paper);

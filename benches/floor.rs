@@ -1,7 +1,8 @@
-//! What no f32 training step can do without on this machine: its multiplications at the rate of a
-//! large matrix product, and one vectorised pass of Adam; the same of a controller's steps (see
-//! `benches/control.rs`). And how fast multiply-adds are by themselves, with nothing to read: no
-//! product gets there. `cargo bench --bench floor [-- THREADS] [--json]`; medians of one run.
+//! The floor of an f32 training step on this machine: its multiplications at the rate of a large
+//! matrix product, and one vectorised pass of Adam. The same is shown for a controller's steps (see
+//! `benches/control.rs`). The bench also shows the rate of multiply-adds by themselves, with
+//! nothing to read, which no product reaches. `cargo bench --bench floor [-- THREADS] [--json]`;
+//! medians of one run.
 use mvae_fast::cpu::gemm::{Mat, MatsMut, product};
 use mvae_fast::cpu::team::{Team, pieces};
 use pulp::{Arch, Simd, WithSimd};
@@ -10,18 +11,18 @@ use std::hint::black_box;
 
 mod timer;
 
-/// Multiplications and additions of a step of the full-size mixture model at 64 samples: 217
-/// million forward, 217 for the gradients of the weights, 133 for those of the activations (none
-/// for the data).
+/// Multiplications and additions, in 10^9, of a step of the full-size mixture model at 64 samples.
+/// They are 217 million forward, 217 million for the gradients of the weights, and 133 million for
+/// those of the activations (none for the data).
 const STEP_GFLOP: f64 = 0.567;
-/// Weights of a full-size decoder (gate 23,616; 6 experts of 227,168), of an actor and of a critic
-/// on 269 numbers; each is multiplied and added once a row.
+/// Number of weights of a full-size decoder (gate 23,616; 6 experts of 227,168), of an actor and of
+/// a critic on 269 numbers. Each weight is multiplied and added once a row.
 const DECODER: f64 = 1_386_624.0;
 const ACTOR: f64 = 208_128.0;
 const CRITIC: f64 = 200_192.0;
-/// Those of their first layers, whose inputs need no gradient.
+/// Number of weights of the first layers of actor and critic, whose inputs need no gradient.
 const FIRST: f64 = 2.0 * 269.0 * 256.0;
-/// Actor and critic with biases and standard deviations.
+/// Number of parameters of actor and critic, with biases and standard deviations.
 const POLICY_PARAMETERS: f64 = 409_921.0;
 /// Characters and steps of a rollout, samples of a mini-batch, and times that each rollout is
 /// learned from.
@@ -29,14 +30,14 @@ const CHARACTERS: f64 = 100.0;
 const STEPS: f64 = 120.0;
 const SAMPLES: f64 = 1000.0;
 const EPOCHS: f64 = 10.0;
-/// Square products that are large.
+/// Sizes of large square products.
 const SIZES: [usize; 3] = [1024, 1536, 2048];
 const RUNS: usize = 12;
 const ADAM_RUNS: usize = 100;
-/// Turns of the loop of multiply-adds, each over all sums.
+/// Number of turns of the loop of multiply-adds, each over all sums.
 const TURNS: usize = 5_000_000;
-/// Sums that wait for nothing but themselves: more than a processor has under way, and with two
-/// factors within 16 registers.
+/// Number of independent sums: more than a processor has under way, and few enough to fit 16
+/// registers with two factors.
 const SUMS: usize = 12;
 
 fn numbers(n: usize) -> Vec<f32> {
@@ -58,7 +59,8 @@ fn crate_product(team: &Team, n: usize, c: &mut [f32], a: &[f32], b: &[f32]) {
     });
 }
 
-/// So many turns of multiply-adds in registers; says of how many numbers a turn is.
+/// A loop of this many turns of multiply-adds in registers. Returns how many numbers a turn works
+/// on.
 struct MultiplyAdds(usize);
 
 impl WithSimd for MultiplyAdds {
@@ -105,8 +107,8 @@ fn main() {
     let adam_ms = adam.median() / 1e3;
     let floor = STEP_GFLOP / rate * 1e3 + adam_ms;
 
-    // A controller: stepping asks decoder and actor, learning takes both networks forward and back,
-    // and the critic looks at all that was seen.
+    // A controller. A step uses decoder and actor; learning takes both networks forward and back,
+    // and the critic values all observations.
     let ms_at = |rate: f64, multiplications: f64| 2.0 * multiplications / rate / 1e6;
     let ms = |multiplications| ms_at(rate, multiplications);
     let step = ms(CHARACTERS * (DECODER + ACTOR));

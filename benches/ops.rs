@@ -1,9 +1,9 @@
-//! Any operation by name: `cargo bench --bench ops [-- NAME] [THREADS] [--device cuda ...]`; all
-//! sizes of its cases, f32, on any backend (see [`timer::Options`]).
+//! A bench of any operation by name: `cargo bench --bench ops [-- NAME] [THREADS] [--device cuda
+//! ...]`. It runs all sizes of the operation's cases, f32, on any backend (see [`timer::Options`]).
 //!
-//! Medians (10th .. 90th percentile), by the device's own clock; GFLOP/s of the matrix products;
-//! GB/s if each tensor were moved once; the larger share of the two roofs, above 100 % where a
-//! cache feeds what a large copy cannot.
+//! Times are medians (10th to 90th percentile) by the device's own clock. GFLOP/s count the matrix
+//! products; GB/s assume that each tensor is moved once. The last figure is the larger share of the
+//! two roofs. It is above 100 % where a cache feeds what a large copy cannot.
 use clap::Parser;
 use mvae_fast::Result;
 use mvae_fast::backend::{Backend, Memory};
@@ -18,16 +18,16 @@ use timer::{Options, Times};
 mod timer;
 
 const RUNS: usize = 200;
-/// Long enough for the operating system to give each thread a core.
+/// Time of warming up: long enough for the operating system to give each thread a core.
 const WARM_UP: Duration = Duration::from_millis(20);
 
-/// A backend, and what it is measured by.
+/// A backend and the settings of its measurements.
 struct Bench<'a> {
     options: &'a Options,
     backend: &'a dyn Backend,
     threads: usize,
     roofs: Option<(f64, f64)>,
-    /// Whether something was run yet.
+    /// True once something was run.
     is_warm: Cell<bool>,
 }
 

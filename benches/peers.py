@@ -21,7 +21,7 @@ import time
 SETTINGS = {"THREADS": 2, "ROUNDS": 5, "STEPS": 600, "UPDATES": 3}
 THREADS, ROUNDS, STEPS, UPDATES = (int(os.environ.get(name, value)) for name, value in SETTINGS.items())
 FOLDER = os.environ.get("PEERS", "../shared/peer")
-# Of the training step: formulation, mode, script, its flags.
+# Peers of the training step: formulation, mode, script, its flags.
 PEERS = [
     ("reference", "torch eager", "torch", "--decoder reference --mode eager"),
     ("reference", "torch compile", "torch", "--decoder reference --mode compile"),
@@ -35,9 +35,9 @@ PEERS = [
 ]
 
 
-# Of a controller: style, mode.
+# Peers of a controller: style, mode.
 STYLES = [("reference", "torch eager"), ("good", "torch compile, fused Adam")]
-# Characters of a crowd, beside the 100 of every other run.
+# Number of characters of a crowd, beside the 100 of every other run.
 CROWD = 4096
 
 
@@ -56,7 +56,7 @@ def build(*benches):
 
 
 def run(command, **variables):
-    """The command's JSON line, or why there is none. All commands are held to the same cores."""
+    """The command's JSON line, or the reason why there is none. All commands are bound to the same cores."""
     cores = sorted(os.sched_getaffinity(0))[:THREADS]
     threads = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads | variables,
@@ -67,7 +67,7 @@ def run(command, **variables):
 
 
 def busy():
-    """Seconds of all cores that all processes and ours (those that have ended) have used."""
+    """Core seconds that all processes have used, and that our own ended processes have used."""
     with open("/proc/stat") as stat:
         user, nice, system, _, _, irq, softirq, steal = map(int, stat.readline().split()[1:9])
     times = os.times()
@@ -87,7 +87,7 @@ def package_version(name):
 
 
 def available(versions):
-    """The peers that can run here; says in one line each why others cannot."""
+    """The peers that can run here; prints for each other one a line that says why it cannot."""
     peers, skipped = [], set()
     for formulation, mode, script, flags in PEERS:
         path = f"{FOLDER}/{script}_mvae.py"
@@ -118,7 +118,7 @@ class Training:
 
     @staticmethod
     def say(ratios, pairs):
-        """What follows from the median ratios, by rival and heading."""
+        """The conclusion from the median ratios, by rival and heading."""
         peers = {rival: of["ms a step"] for rival, of in ratios.items() if rival[0] != "floor"}
         if peers:
             bar = min(peers, key=peers.get)

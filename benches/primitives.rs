@@ -1,6 +1,6 @@
 //! The CPU's primitives at the shapes of a training step: matrix products beside the `gemm` crate,
-//! the thread team, the elementwise loops. `cargo bench --bench primitives [-- NAME]`; medians (and
-//! minima) of many, in one run.
+//! the thread team, and the elementwise loops. `cargo bench --bench primitives [-- NAME]`; medians
+//! (and minima) of many, in one run.
 use mvae_fast::cpu::gemm::{Mat, MatsMut, blend, products};
 use mvae_fast::cpu::team::{Team, pieces};
 use mvae_fast::cpu::vector;
@@ -8,8 +8,8 @@ use mvae_fast::cpu::vector;
 mod timer;
 
 const BATCH: usize = 64;
-/// Characters side by side in the stepping loop of a controller, and samples of a mini-batch that
-/// it learns from.
+/// Number of characters side by side in the stepping loop of a controller, and of samples in its
+/// mini-batches.
 const CHARACTERS: usize = 100;
 const SAMPLES: usize = 1000;
 
@@ -79,7 +79,7 @@ impl Case {
                 })
             };
             let mut theirs = || {
-                // The same tasks, each through the crate.
+                // The tasks of the same product, each through the crate.
                 let to = d.as_mut_ptr() as usize;
                 let panels = n.div_ceil(32);
                 team.run(outputs * panels, |task| {
@@ -129,8 +129,8 @@ impl Case {
     }
 }
 
-/// A layer of six experts and their blend, as it is with a gradient to come (the experts' outputs
-/// are kept) and without.
+/// A layer of six experts and their blend: with a gradient to come, when the experts' outputs are
+/// kept, and without.
 fn bench_blend(teams: &[Team], rows: usize, cols: usize, depths: [usize; 2]) {
     const EXPERTS: usize = 6;
     let inputs: usize = depths.iter().sum();

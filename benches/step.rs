@@ -1,11 +1,12 @@
 //! The whole training step at full size (267 features, 32 latent entries, 6 experts, 64 samples),
-//! as the trainer runs it, and what each call of its plan takes. `cargo bench --bench step [--
+//! as the trainer runs it, and the time of each call of its plan. `cargo bench --bench step [--
 //! VARIANT] [THREADS] [--device cuda --engine graph --precision bf16x3] [--json]` (see
-//! [`timer::Options`]); medians (10th .. 90th percentile) of one run. `STEPS` sets how many are
+//! [`timer::Options`]); medians (10th to 90th percentile) of one run. `STEPS` sets how many are
 //! timed (1600).
 //!
-//! `--soak N` takes N steps twice from the same start instead and compares every bit: a barrier or
-//! fence that is missing shows once in many steps. `--small` takes a tiny model, to rehearse.
+//! With `--soak N` it instead takes N steps twice from the same start and compares every bit: a
+//! missing barrier or fence shows once in many steps. With `--small` it takes a tiny model, to
+//! rehearse.
 use clap::{Parser, ValueEnum};
 use mvae_fast::Result;
 use mvae_fast::backend::{Backend, Memory};
@@ -23,23 +24,23 @@ use timer::{Options, Times};
 
 mod timer;
 
-/// As in the peers' own synthetic set, about 11 minutes.
+/// Number of frames, as in the peers' own synthetic set: about 11 minutes.
 const FRAMES: usize = 20_000;
 const ROLLOUT: usize = 8;
 
-/// How much is run of what.
+/// The amounts of work that are run.
 #[derive(Clone, Copy)]
 struct Amount {
     /// Samples.
     batch: usize,
-    /// Mini-batches of an epoch; on a GPU as many as the trainer asks for at once, a tenth of a
-    /// second.
+    /// Mini-batches of an epoch. On a GPU there are as many as the trainer asks for at once: a
+    /// tenth of a second.
     minibatches: usize,
     /// Epochs that are timed.
     epochs: usize,
     /// Rollouts before the first that is timed, at least.
     warm_up: usize,
-    /// Steps that are timed call by call, so many at once.
+    /// Steps that are timed call by call, and how many of them at once.
     calls: (usize, usize),
 }
 
@@ -131,13 +132,13 @@ impl<'b> Run<'b> {
         Ok(Run { memory, parameters, step, megabytes, minibatches })
     }
 
-    /// The schedule begins anew.
+    /// Starts the schedule anew.
     fn rewind(&mut self) -> Result<()> {
         self.memory.write(self.step.cursor, &[0, 0])
     }
 
-    /// Seconds of the device for an epoch: one launch where the engine has that, else a launch a
-    /// rollout.
+    /// Seconds of the device for an epoch: one launch if the engine can do that, else a launch for
+    /// each rollout.
     fn epoch(&mut self) -> Result<f64> {
         self.rewind()?;
         let (backend, memory, plan) = (self.memory.backend(), &mut self.memory, &self.step.plan);
@@ -150,7 +151,7 @@ impl<'b> Run<'b> {
         Ok(self.memory.read(self.step.network.losses)?[slot::NONFINITE_STEP] == 0.0)
     }
 
-    /// Bits of all that a step changes and the next one reads.
+    /// The bits of all numbers that a step changes and the next one reads.
     fn bits(&self) -> Result<Vec<u32>> {
         let Parameters { values, m, v, .. } = &self.parameters;
         let parts = [*values, *m, *v].map(|mat| self.memory.read(mat));
@@ -158,7 +159,7 @@ impl<'b> Run<'b> {
     }
 }
 
-/// Takes at least so many steps twice. Fails when a bit differs.
+/// Takes at least `steps` steps twice. Fails when a bit differs.
 fn soak(variant: Variant, backend: &dyn Backend, steps: usize, options: &Options) -> Result<()> {
     let model = model(variant, options.small);
     let amount = Amount::of(steps, options);
@@ -189,8 +190,8 @@ fn bench(variant: Variant, backend: &dyn Backend, threads: usize, steps: usize, 
     let mut run = Run::new(&model, backend, amount)?;
     let megabytes = run.megabytes;
 
-    // A rollout is timed as one, as the peers do, from its launch to its end; on a GPU also by the
-    // device's clock, and many in a row, as the trainer runs them.
+    // A rollout is timed as a whole, as the peers do, from its launch to its end. On a GPU it is
+    // also timed by the device's clock, with many in a row, as the trainer runs them.
     let (mut whole, mut on_device) = (Times::default(), Times::default());
     let (begun, mut warm_ups, mut rollout) = (Instant::now(), 0, 0);
     while whole.len() < steps.div_ceil(ROLLOUT) {

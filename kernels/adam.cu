@@ -1,5 +1,5 @@
 // Adam over a range of parameters (Kingma and Ba, 2015), with the gradient's norm on the way.
-//   squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
+//     squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
 // A chunk is one block's. Nothing is updated once a loss was not finite.
 #pragma once
 #include "adam.cuh"
@@ -18,7 +18,7 @@ struct AdamShared {
   double parts[WARPS];
 };
 #define ADAM_CHUNK 2048u          // CHUNK in src/ops/adam.rs
-#define ADAM_BATCH 8u             // numbers that a thread fetches at once: their ways through memory overlap
+#define ADAM_BATCH 8u             // numbers that a thread fetches at once, so that their latencies overlap
 
 DEVICE void adam(Where at, const Adam& a, AdamShared& shared) {
   if (stands_still(a.losses)) return;

@@ -1,10 +1,10 @@
 // One step of Adam for one parameter (Kingma and Ba, 2015).
-//   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2
-//   param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
+//     m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2
+//     param -= step_size m / (sqrt(v) inv_sqrt_bias2 + eps)
 #pragma once
 #include "state.cuh"
 
-// As an argument struct with `state`, `beta1`, `beta2` and `eps` says.
+// The coefficients of a step, from an argument struct with `state`, `beta1`, `beta2` and `eps`.
 struct AdamStep {
   float beta1, beta2, rest1, rest2, size, scale, eps;
   template <class Args>

@@ -1,9 +1,10 @@
-// Generalised advantage estimation over a rollout, and the advantages brought to mean 0 and
-// standard deviation 1. Outcomes are r (here times reward_scale), m (0: the episode ended), b (0:
-// what comes next is not the step's doing: time was out, or something else is asked for). From the
-// last step back:
-//   A[t] = b (r + gamma m V[t+1] - V[t] + gamma lambda m A[t+1])        R[t] = A[t] + V[t]
-//   without lambda: R[t] = b (r + gamma m R[t+1]) + (1 - b) V[t], A[t] = R[t] - V[t]
+// Generalised advantage estimation over a rollout; the advantages are brought to mean 0 and
+// standard deviation 1. An outcome has three numbers. The first, r, is the reward, here times
+// reward_scale. The second, m, is 0 where the episode ended. The third, b, is 0 where what comes
+// next is not the step's doing: time was out, or something else is asked for. From the last step
+// back:
+//     A[t] = b (r + gamma m V[t+1] - V[t] + gamma lambda m A[t+1])        R[t] = A[t] + V[t]
+//     without lambda: R[t] = b (r + gamma m R[t+1]) + (1 - b) V[t], A[t] = R[t] - V[t]
 // A character is one thread's; the normalisation is one block's, in double precision.
 #pragma once
 #include "reduce.cuh"

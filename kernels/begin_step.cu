@@ -1,5 +1,5 @@
 // Makes the schedule's next entry current: state = schedule[cursor[0]], cursor[0] += 1. One thread.
-// Once a loss was not finite the step that made it stays current.
+// Once a loss was not finite, the step that made it stays current.
 #pragma once
 #include "state.cuh"
 

@@ -1,13 +1,13 @@
-// A linear layer on [z | h], never stored, whose weights are blended per sample from E experts,
-// with the activation fused.
-//   each[b,e,o] = sum_i [z|h][b,i] w[e,i,o]
-//   y[b,o]      = act(sum_e gate[b,e] (each[b,e,o] + bias[e,o]))
-//   dy          of the mean squared error, if there is a target: 2 (y - target) / (B O)
-//   dy
-//   becomes the gradient before the activation (backward_gate, unless who wrote it has done that)
-//   dgate[b,e]  = sum_o dy[b,o] (each[b,e,o] + bias[e,o])
-//   deach[b,e,o] = gate[b,e] dy[b,o]
-//   dz|dh       = sum_e gate[b,e] sum_o dy[b,o] w[e,i,o]
+// A linear layer on [z | h], which is never stored, with the activation fused. Its weights are
+// blended per sample from E experts.
+//     each[b,e,o]  = sum_i [z|h][b,i] w[e,i,o]
+//     y[b,o]       = act(sum_e gate[b,e] (each[b,e,o] + bias[e,o]))
+//     dy           of the mean squared error, if there is a target: 2 (y - target) / (B O)
+//     dy           becomes the gradient before the activation (backward_gate, unless its writer
+//                  has done so)
+//     dgate[b,e]   = sum_o dy[b,o] (each[b,e,o] + bias[e,o])
+//     deach[b,e,o] = gate[b,e] dy[b,o]
+//     dz|dh        = sum_e gate[b,e] sum_o dy[b,o] w[e,i,o]
 // Per-sample weights are never formed: a tile holds the same few columns of all experts and blends
 // their sums.
 #pragma once
@@ -26,12 +26,12 @@ struct BlendLinear {                         // field for field: src/ops/blend_l
   u32 add_dz, add_dh, add_dgate;             // 1: added to, 0: overwritten
 };
 
-// A tile of as many panels as experts are blended at a time; with more experts, tiles take several
-// passes.
+// A tile with one panel for each expert that is blended at a time. With more experts, tiles take
+// several passes.
 template <class Tile>
 struct BlendShared {
   Tile tile;
-  float blended[Tile::ROWS * Tile::COLS];    // of the passes so far
+  float blended[Tile::ROWS * Tile::COLS];    // blends of the passes so far
 };
 typedef BlendShared<FmaTile<6>> BlendTile;
 typedef BlendShared<TensorTile<2, 1, 1, 6, 4, 2>> BlendTile_bf16x3;
@@ -42,9 +42,9 @@ DEVICE const float* blend_input(const BlendLinear& a, u32 b, u32 i) {
 }
 DEVICE bool blend_fours(const BlendLinear& a) { return fours(a.z, a.l) && fours(a.h, a.i - a.l); }
 
-// Tiles of [b, cols] over the blocks: each(b, col, expert, sum) sees every expert's sum over k <
-// depth of x(b, k) w(expert, col, k), and returns it with what belongs to it; done(b, col, blend)
-// their blend by the gate.
+// Computes tiles of [b, cols], shared out over the blocks. For each expert, `each`(b, col, expert,
+// sum) gets the sum over k < depth of x(b, k) w(expert, col, k), and returns the term of the blend.
+// Finally `done`(b, col, blend) gets the blend of these terms by the gate.
 template <class Tile, Along X_ALONG, Along W_ALONG, class X, class W, class Each, class Done>
 DEVICE void blended_product(Where at, BlendShared<Tile>& shared, const BlendLinear& a, u32 cols, u32 depth,
                             const Matrix<X_ALONG, X>& x, const Matrix<W_ALONG, W>& w, Each each, Done done) {

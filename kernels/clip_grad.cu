@@ -1,8 +1,8 @@
-// The gradient's norm over all parameters, and the gradient scaled down where that is above a
+// The gradient's norm over all parameters. The gradient is scaled down where the norm is above a
 // limit.
-//   squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
-//   norm = sqrt(sum squares)
-//   g          = g min(1, limit / (norm + 1e-6))
+//     squares[i] = the sum of g^2 over chunk i of CHUNK parameters, in double precision
+//     norm       = sqrt(sum squares)
+//     g          = g min(1, limit / (norm + 1e-6))
 // A chunk is one block's.
 #pragma once
 #include "reduce.cuh"

@@ -1,9 +1,9 @@
 // Adds the current step to the epoch's sums, in double precision: the losses, then
-//   the gradient's norm sqrt(sum squares)        the gate's entropy -sum_be gate ln gate / B
-//   kl[l]     sum_b mu[b,l]     sum_b mu[b,l]^2     sum_b sigma[b,l]^2     of each latent dimension
-//   sum_b gate[b,e]     of each expert, or the samples of each code
-// One block, which takes the sums over all there is; each other entry is one thread's. The
-// gradient's norm has a kernel of its own, as it is there last.
+//     the gradient's norm sqrt(sum squares)        the gate's entropy -sum_be gate ln gate / B
+//     of each latent dimension:  kl[l]  sum_b mu[b,l]  sum_b mu[b,l]^2  sum_b sigma[b,l]^2
+//     sum_b gate[b,e]     of each expert, or the samples of each code
+// There is one block. Its threads share the entropy, which sums over all numbers; each other entry
+// is one thread's. The gradient's norm has a kernel of its own, as it is known last.
 #pragma once
 #include "reduce.cuh"
 #include "state.cuh"

@@ -1,5 +1,5 @@
-// What characters met, kept for learning: a step is written into its row of a rollout, a mini-batch
-// is picked from all rows.
+// Experience of characters, kept for learning: a step is written into its row of a rollout, and a
+// mini-batch is picked from all rows.
 #pragma once
 #include "state.cuh"
 

@@ -1,10 +1,10 @@
-// The gate of the mixture decoder: two ELU layers on [z | c] and a softmax. A sample is one
-// block's, from end to end.
-//   h1[b,i] = elu(sum_k w1[i,k] z[b,k] + h0[b,i]), h0 = [0|c] w1 + bias1, by a product before
-//   h2[b,i] = elu(sum_k w2[i,k] h1[b,k] + bias2[i])
-//   gate[b] = softmax(logits[b]), logits[b,e] = sum_k w3[e,k] h2[b,k] + bias3[e]
-//   dlogits[b,e] = gate[b,e] (dgate[b,e] - sum_k gate[b,k] dgate[b,k])
-//   dh2 = dlogits w3 and dh1 = dh2 w2, each before its activation; dz = dh1 w1, its columns of z
+// The gate of the mixture decoder: two ELU layers on [z | c] and a softmax. One block takes a
+// sample from end to end.
+//     h1[b,i] = elu(sum_k w1[i,k] z[b,k] + h0[b,i]), h0 = [0|c] w1 + bias1, by a product before
+//     h2[b,i] = elu(sum_k w2[i,k] h1[b,k] + bias2[i])
+//     gate[b] = softmax(logits[b]), logits[b,e] = sum_k w3[e,k] h2[b,k] + bias3[e]
+//     dlogits[b,e] = gate[b,e] (dgate[b,e] - sum_k gate[b,k] dgate[b,k])
+//     dh2 = dlogits w3 and dh1 = dh2 w2, each before its activation; dz = dh1 w1, its columns of z
 #pragma once
 #include "product.cuh"
 #include "reduce.cuh"
@@ -22,8 +22,8 @@ struct GateShared {
   float parts[32 * WARPS];
 };
 
-// A layer of one sample: done(o, sum over i < inputs of x(i) w[o,i]), by one lane, of rows of w
-// that are `stride` apart. A warp has four outputs at a time.
+// A layer of one sample. One lane calls done(o, sum) with the sum over i < inputs of x(i) w[o,i];
+// rows of w are `stride` apart. A warp computes four outputs at a time.
 template <class X, class Done>
 DEVICE void gate_layer(Where at, u32 inputs, u32 outputs, X x, const float* w, u32 stride, Done done) {
   const u32 lane = at.thread % 32;
@@ -39,11 +39,11 @@ DEVICE void gate_layer(Where at, u32 inputs, u32 outputs, X x, const float* w, u
       if (lane == 0 && first + p < outputs) done(first + p, sum);
     }
   }
-  block_sync();  // what done wrote is there for all
+  block_sync();  // all threads see what done wrote
 }
 
-// The way back: done(i, sum over o < outputs of dy[o] w[o,i]) for i < columns of a layer's inputs,
-// by one thread each.
+// The backward pass of a layer of one sample. For each i < columns of the layer's inputs, one
+// thread calls done(i, sum) with the sum over o < outputs of dy[o] w[o,i].
 template <class Done>
 DEVICE void gate_layer_back(Where at, u32 inputs, u32 columns, u32 outputs, const float* dy, const float* w,
                             GateShared& shared, Done done) {
@@ -58,7 +58,7 @@ DEVICE void gate_layer_back(Where at, u32 inputs, u32 columns, u32 outputs, cons
       for (u32 k = 1; k < warps; ++k) sum += shared.parts[32 * k + lane];
       done(i, sum);
     }
-    block_sync();  // parts are read, and what done wrote is there for all
+    block_sync();  // parts are read, and all threads see what done wrote
   }
 }
 

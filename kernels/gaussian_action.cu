@@ -1,8 +1,8 @@
 // An action of a diagonal Gaussian policy, and its log-density at the clipped value. A sample is
 // one thread's.
-//   action[b,a] = clip(mean[b,a] + exp(logstd[a]) noise[b,a], -1, 1)
-//   without noise: mean[b,a]
-//   log_prob[b] = sum_a log N(action[b,a]; mean[b,a], exp(logstd[a])^2)
+//     action[b,a] = clip(mean[b,a] + exp(logstd[a]) noise[b,a], -1, 1)
+//     without noise: mean[b,a]
+//     log_prob[b] = sum_a log N(action[b,a]; mean[b,a], exp(logstd[a])^2)
 #pragma once
 #include "policy.cuh"
 

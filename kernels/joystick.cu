@@ -1,7 +1,7 @@
 // Task Joystick: walk in a direction at a speed, which change every 120 and 240 frames.
-//   reward = exp(cosine of the angle at which the target is seen - 1 - 0.8 / largest speed |speed
-//     asked for - speed|)
-// Nothing before it is to blame for what a new command is like, but for the reference.
+//     reward = exp(cosine of the angle at which the target is seen - 1
+//                  - 0.8 / largest speed |speed asked for - speed|)
+// A new command is not the doing of the step before it; in the reference it is.
 #pragma once
 #include "world.cuh"
 
@@ -9,8 +9,8 @@ DEVICE void joystick_turn(const World& a, u32 p, float draw) { a.command[2 * u64
 DEVICE void joystick_pace(const World& a, u32 p, float draw) {
   a.command[2 * u64(p) + 1] = float(floor(double(draw) * 9) / 8 * a.speed);
 }
-// Puts the target ahead of the root; the reference has the sine of the speed where that of the
-// direction belongs.
+// Puts the target ahead of the root. The reference uses the sine of the speed in place of that of
+// the direction.
 DEVICE void joystick_aim(const World& a, u32 p) {
   const Vec command = get(a.command, p), root = get(a.root, p);
   const float ahead = float(10 * a.body), side = a.literal ? command.z : command.x;

@@ -1,10 +1,10 @@
-// The weight of the KL in the loss by one of three rules (src/ops/kl_weight.rs has their source),
+// The weight of the KL in the loss by one of three rules (src/ops/kl_weight.rs gives their source),
 // the total loss, and the first step at which it was not finite. One thread.
-//   running = 0.999 running + 0.001 losses[RECON], at first losses[RECON]
-//   weight  = a     or max(a running, c)
-//   or weight exp(0.002 min(losses[KL] / a - 1, 1)), at first c
-//   losses[WEIGHT] = kl_scale weight
-//   losses[TOTAL] = losses[RECON] + losses[WEIGHT] losses[REGULARIZER]
+//     running = 0.999 running + 0.001 losses[RECON], at first losses[RECON]
+//     weight  = a     or max(a running, c)
+//               or weight exp(0.002 min(losses[KL] / a - 1, 1)), at first c
+//     losses[WEIGHT] = kl_scale weight
+//     losses[TOTAL]  = losses[RECON] + losses[WEIGHT] losses[REGULARIZER]
 #pragma once
 #include "state.cuh"
 

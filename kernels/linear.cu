@@ -1,12 +1,10 @@
 // A dense layer on [x | h], which is never stored, with the activation fused. I = X + H inputs.
-//   y[b,o]    = act(sum_i [x|h][b,i] w[o,i] + bias[o]), of h alone where x is absent
-//   dy        of the mean squared error, if there is a target: 2 (y - target) / (B O)
-//   dy        becomes the gradient before the activation (backward_act), then
-//   dx|dh
-//   = sum_o dy[b,o] w[o,i], with that of a twin on the same input if there is one, then the
-//     gradient before the
-//               activation that made x or h, if this is its last part
-//   dw[o,i]   = sum_b dy[b,o] [x|h][b,i]        dbias[o] = sum_b dy[b,o]
+//     y[b,o]    = act(sum_i [x|h][b,i] w[o,i] + bias[o]), of h alone where x is absent
+//     dy        of the mean squared error, if there is a target: 2 (y - target) / (B O)
+//     dy        becomes the gradient before the activation (backward_act), then
+//     dx|dh     = sum_o dy[b,o] w[o,i], with that of a twin on the same input if there is one; if
+//               this is its last part, it becomes the gradient before the activation of x or h
+//     dw[o,i]   = sum_b dy[b,o] [x|h][b,i]        dbias[o] = sum_b dy[b,o]
 #pragma once
 #include "state.cuh"
 #include "tile_fma.cuh"
@@ -23,8 +21,8 @@ struct Linear {                          // field for field: src/ops/linear.rs
   u32 add_dx, add_dh, add_dw;            // 1: added to, 0: overwritten (add_dw: dbias, too)
 };
 
-// Tiles in single precision; on tensor cores narrow ones, so that 64 samples fill a GPU, and for
-// weights square ones.
+// Tiles in single precision and on tensor cores. On tensor cores they are narrow, so that 64
+// samples fill a GPU; those for weights are square.
 typedef FmaTile<4> LinearTile;
 typedef TensorTile<2, 1, 1, 1, 8, 3> LinearTile_bf16x3;
 typedef TensorTile<2, 2, 4, 1, 4, 1> LinearTile_w_bf16x3;
@@ -34,7 +32,7 @@ DEVICE const float* linear_input(const Linear& a, u32 b, u32 i) {
   return beside(a.x, a.xc, a.h, a.hc, b, i);
 }
 DEVICE bool linear_fours(const Linear& a) { return fours(a.x, a.xc) && fours(a.h, a.hc); }
-// The same of columns first .. end of weights.
+// True if columns first .. end of weights can be read four at a time.
 DEVICE bool linear_fours(const Linear& a, const float* w, u32 first, u32 end) {
   return fours(w + first, a.xc + a.hc) && fours(w, end - first);
 }

@@ -1,5 +1,5 @@
-// Pairs of numbers keep their direction, and a length r becomes gain ln(1 + r): x <- gain x ln(1 +
-// |x|) / |x|.
+// Vectors of two numbers keep their direction; a length r becomes gain ln(1 + r): x <- gain x ln(1
+// + |x|) / |x|.
 #pragma once
 #include "simt.cuh"
 

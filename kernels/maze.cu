@@ -1,9 +1,9 @@
 // Task Maze: see as much of a walled arena as time allows, and touch no wall.
-//   reward = 1/2 for a cell (of 32 by 32) that is new        the episode ends at a wall
+//     reward = 1/2 for a cell (of 32 by 32) that is new        the episode ends at a wall
 #pragma once
 #include "world.cuh"
 
-// Whether a joint of a pose touches a wall.
+// True if a joint of a pose touches a wall.
 DEVICE bool touches(const World& a, u32 p, const float* frame) {
   const float near = float((0.5 + 0.01 / 0.3048) * a.body);
   for (u32 joint = 0; joint < (a.f - 3) / 12; ++joint) {
@@ -68,7 +68,8 @@ DEVICE void maze_observe(Where at, const World& a, NoShared&) {
     float far = 100;
     for (u32 wall = 0; wall < a.n / 2; ++wall) {
       const Vec from = get(a.course, 2 * wall), edge = get(a.course, 2 * wall + 1) - from, v = from - root;
-      // Along the ray and along the wall; a ray that is parallel to a wall does not meet it.
+      // The distances along the ray and along the wall. A ray that is parallel to a wall does not
+      // meet it.
       const float meet = cross(ray, edge), distance = cross(v, edge) / meet / float(a.body), along = cross(v, ray) / meet;
       if (distance > 0 && distance < far && along > 0 && along < 1) far = distance;
     }

@@ -1,5 +1,5 @@
-// Draws one entry per row of the gate: the first at which the running sum exceeds a uniform number;
-// or takes the largest entry, the first one on a tie. A row is one thread's.
+// Draws one entry per row of the gate: the first at which the running sum exceeds a uniform number.
+// Or takes the largest entry, the first one on a tie. A row is one thread's.
 #pragma once
 #include "philox.cuh"
 #include "state.cuh"

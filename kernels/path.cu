@@ -1,5 +1,6 @@
-// Task Path: stay with a point that runs along a closed path, one of its points a frame, 4 ahead.
-//   reward = progress + 2 (where the point is within 2) + 3/4 energy - mean |latent| / 200
+// Task Path: stay with a point that runs along a closed path, one of the path's points a frame, 4
+// ahead.
+//     reward = progress + 2 (where the point is within 2) + 3/4 energy - mean |latent| / 200
 #pragma once
 #include "world.cuh"
 

@@ -1,17 +1,16 @@
 // The clipped loss of proximal policy optimization, with the error of the critic. R returns, V
 // values, A advantages.
-//   ratio[b]         = exp(log pi(action[b]) - old_log_prob[b])
-//   losses[SQUARE]   = sum_b,a mean[b,a]^2 / B
-//   losses[VALUE] = sum_b (R - V)^2 / B
-//   losses[POLICY]
-//   = -sum_b min(ratio A, clip(ratio) A) / B - entropy_weight losses[ENTROPY] + mean_weight
-//     losses[SQUARE]
-//   losses[DIVERGED] = sum_b (ratio - 1 - ln ratio) / B
-//   g[b]             = -ratio A / B where ratio A <= clip(ratio) A, else 0
-//   dmean[b,a]       = g[b] off / std + 2 mean_weight mean / B
-//   off = (action - mean) / std, std = exp(logstd)
-//   dlogstd[a]       = sum_b g[b] (off^2 - 1) - entropy_weight
-//   dvalue[b] = 2 WEIGHT (V - R) / B
+//     ratio[b]         = exp(log pi(action[b]) - old_log_prob[b])
+//     losses[SQUARE]   = sum_b,a mean[b,a]^2 / B
+//     losses[VALUE]    = sum_b (R - V)^2 / B
+//     losses[POLICY]   = -sum_b min(ratio A, clip(ratio) A) / B - entropy_weight losses[ENTROPY]
+//                        + mean_weight losses[SQUARE]
+//     losses[DIVERGED] = sum_b (ratio - 1 - ln ratio) / B
+//     g[b]             = -ratio A / B where ratio A <= clip(ratio) A, else 0
+//     dmean[b,a]       = g[b] off / std + 2 mean_weight mean / B
+//                        off = (action - mean) / std, std = exp(logstd)
+//     dlogstd[a]       = sum_b g[b] (off^2 - 1) - entropy_weight
+//     dvalue[b]        = 2 WEIGHT (V - R) / B
 // Forward is one block's; backward a column of actions is one block's.
 #pragma once
 #include "policy.cuh"

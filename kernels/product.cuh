@@ -1,22 +1,23 @@
-// Products of matrices, in tiles that are shared out over the blocks. What multiplies a tile is its
-// type: plain single precision (tile_fma.cuh) or tensor cores (tile_tensor.cuh).
+// Products of matrices, in tiles that are shared out over the blocks. The type of a tile says how
+// it multiplies: in plain single precision (tile_fma.cuh) or on tensor cores (tile_tensor.cuh).
 //
-// A tile is ROWS rows by PANELS panels of COLS columns. Panels are what the caller makes of them:
-// neighbouring columns of one matrix, or the same columns of several experts, so that one thread
-// holds what all experts say about one output.
+// A tile is ROWS rows by PANELS panels of COLS columns. The caller chooses the panels: neighbouring
+// columns of one matrix, or the same columns of several experts. In the latter case one thread
+// holds the results of all experts for one output.
 #pragma once
 #include "simt.cuh"
 
-// Which index of a factor runs along memory: the one that is summed over, or the other.
+// The index of a factor that runs along memory: the one that is summed over, or the other.
 enum Along { INNER, OUTER };
 
-// A number of a factor; `at` means nothing outside of it.
+// A number of a factor; if it is not `inside`, `at` means nothing.
 struct Place {
   const float* at;
   bool inside;
 };
-// A factor by the addresses of its numbers, at(..., outer, inner). With `vectors`, four neighbours
-// along memory from a multiple of four on are all inside or all outside, and start on 16 bytes.
+// A factor, given by the addresses of its numbers, at(..., outer, inner). With `vectors`, four
+// neighbours along memory from a multiple of four on are all inside or all outside, and start on 16
+// bytes.
 template <Along ALONG, class At>
 struct Matrix {
   bool vectors;
@@ -31,11 +32,11 @@ DEVICE const float* beside(const float* x, u32 xc, const float* h, u32 hc, u32 r
   const bool second = col >= xc;
   return (second ? h - xc : x) + (u64(row) * (second ? hc : xc) + col);
 }
-// Whether rows of n numbers, one after another from here on, are made of such fours.
+// True if rows of n numbers, one after another from here on, are made of such fours.
 DEVICE bool fours(const float* rows, u32 n) { return n % 4 == 0 && reinterpret_cast<u64>(rows) % 16 == 0; }
 
-// store(batch, row, col, c): c[row, col] of [rows, cols] = sum over k < depth of a(row, k) b(col,
-// k), for each batch.
+// Computes c[row, col] of [rows, cols] = the sum over k < depth of a(row, k) b(col, k), for each
+// batch, and calls store(batch, row, col, c[row, col]).
 template <class Tile, Along A_ALONG, Along B_ALONG, class A, class B, class Store>
 DEVICE void product(Where at, Tile& shared, u32 batches, u32 rows, u32 cols, u32 depth, const Matrix<A_ALONG, A>& a,
                     const Matrix<B_ALONG, B>& b, Store store) {
@@ -63,10 +64,10 @@ DEVICE void product(Where at, Tile& shared, u32 batches, u32 rows, u32 cols, u32
   }
 }
 
-// to = value, or added to what is there.
+// Sets *to to value, or adds value to it.
 DEVICE void put(float* to, u32 add, float value) { *to = add ? *to + value : value; }
 
-// sums[col] = the sum over rows of x [rows, cols], or added to what is there; a column is one
+// Sets sums[col] to the sum over rows of x [rows, cols], or adds the sum to it; a column is one
 // thread's.
 DEVICE void column_sums(Where at, const float* x, u32 rows, u32 cols, u32 add, float* sums) {
   for (u32 col = at.block * at.threads + at.thread; col < cols; col += at.blocks * at.threads) {

@@ -1,13 +1,13 @@
-// Vector quantiser: the latent is the nearest code; codes follow the encoder by exponential moving
+// Vector quantiser: the latent is the nearest code. Codes follow the encoder by exponential moving
 // averages, and the decoder's gradient passes straight to the encoder. N codes, the columns of
 // embed.
-//   code[b]   = the first k with the least sum_i embed[i,k]^2 - 2 v[b,i] embed[i,k]
-//   z[b,i] = embed[i,code[b]]
-//   losses[KL] = losses[REGULARIZER] = mean (z - v)^2
-//   losses[PERPLEXITY] = exp(-sum_k u_k log(u_k + 1e-10)), u = count / B
-//   dv        = dz + 2 weight (v - z) / (B L)
-//   update: cluster_size, embed_avg decay towards this batch's counts and sums; embed = embed_avg /
-//     smoothed cluster_size
+//     code[b] = the first k with the least sum_i embed[i,k]^2 - 2 v[b,i] embed[i,k]
+//     z[b,i]  = embed[i,code[b]]
+//     losses[KL] = losses[REGULARIZER] = mean (z - v)^2
+//     losses[PERPLEXITY] = exp(-sum_k u_k log(u_k + 1e-10)), u = count / B
+//     dv      = dz + 2 weight (v - z) / (B L)
+//     update: cluster_size, embed_avg decay towards this batch's counts and sums;
+//             embed = embed_avg / smoothed cluster_size
 // Sums over the batch run in the order of the samples, in one block.
 #pragma once
 #include "reduce.cuh"
@@ -45,7 +45,7 @@ DEVICE void quantize_forward(Where at, const Quantize& a, QuantizeShared& shared
       const u32 k = warp_down(best, offset);
       if (other < least || (other == least && k < best)) least = other, best = k;
     }
-    if (at.thread % 32 == 0) a.code[b] = best < a.n ? best : 0;  // no number is less than one that is not a number
+    if (at.thread % 32 == 0) a.code[b] = best < a.n ? best : 0;  // 0 if no distance is a finite number
   }
   block_sync();  // codes are written
   for (u32 k = at.thread; k < a.n; k += at.threads) {

@@ -1,5 +1,5 @@
 // Reconstruction loss, X = future frames * features.
-//   losses[RECON] = sum (y - truth)^2 / (B X)       summed in double precision, by one block
+//     losses[RECON] = sum (y - truth)^2 / (B X)       summed in double precision, by one block
 #pragma once
 #include "reduce.cuh"
 #include "state.cuh"

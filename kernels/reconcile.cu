@@ -1,8 +1,8 @@
-// Places of joints that follow the velocities from frame to frame, and the predicted places in the
-// long run. With R(a) (x, z) = (x cos a - z sin a, x sin a + z cos a), in the units of the data,
-// for each joint of each frame
-//   y = x, but for places: share place + (1 - share) (R(turn) (place before - root motion) +
-//     velocity)
+// Reconciles places of joints: they follow the velocities from frame to frame, and the predicted
+// places in the long run. With R(a) (x, z) = (x cos a - z sin a, x sin a + z cos a), in the units
+// of the data, for each joint of each frame
+//     y = x, but for places: share place
+//         + (1 - share) (R(turn) (place before - root motion) + velocity)
 // where share = max(gain, v^2 / (v^2 + p^2)), v and p the scales of the velocity and of the place.
 // A sample is one block's: its frames one after the other, a joint a thread.
 #pragma once
@@ -25,7 +25,7 @@ DEVICE void reconcile(Where at, const Reconcile& a, NoShared&) {
       float* y = a.y + (u64(b) * a.k + k) * a.f;
       const float turn = a.scale[2] * x[2] + a.shift[2], s = sinf(turn), c = cosf(turn);
       const float forward = a.scale[0] * x[0] + a.shift[0], sideways = a.scale[1] * x[1] + a.shift[1];
-      // A thread reads of the frame before only the places that it wrote itself.
+      // Of the frame before, a thread reads only the places that it wrote itself.
       for (u32 joint = at.thread; joint < joints; joint += at.threads) {
         const u32 place = 3 + 3 * joint, velocity = place + 3 * joints;
         float old[3], moved[3];

@@ -1,8 +1,8 @@
-// Sums in an order that depends on the number of threads of a block alone: runs repeat bit for bit.
+// Sums in an order that depends only on the number of threads of a block: runs repeat bit for bit.
 #pragma once
 #include "simt.cuh"
 
-// Most warps of a block.
+// Largest number of warps of a block.
 #define WARPS 32
 
 // The sum over a warp, in lane 0.
@@ -12,7 +12,8 @@ DEVICE T warp_sum(T x) {
   return x;
 }
 
-// The sum over the block, in every thread. `parts` is shared; it may be used again afterwards.
+// The sum over the block, in every thread. `parts` is shared memory, which may be used again
+// afterwards.
 template <class T>
 DEVICE T block_sum(Where at, T x, T* parts) {
   x = warp_sum(x);

@@ -1,11 +1,13 @@
 // The latent and its KL to N(0, I), nats.
-//   sigma = exp(logvar / 2)     z = mu + eps sigma
-//   kl[l] = -1/2 mean_b (1 + logvar - mu^2 - sigma^2)         losses[KL] = max(0, mean_l kl[l])
-//   losses[REGULARIZER] = mean_l max(kl[l], free_bits), or losses[KL] when free_bits is 0
-//   dmu = dz + weight mu / (B L)     dlogvar = dz eps sigma / 2 + weight (sigma^2 - 1) / (2 B L)
-// where dz is the sum of that here and further parts, and weight is losses[WEIGHT], or 0 where the
-// KL is clamped or costs nothing. A sample is one block's; so is the KL, the share after the last
-// sample, whose sums run in double precision, a latent dimension being one warp's.
+//     sigma = exp(logvar / 2)     z = mu + eps sigma
+//     kl[l] = -1/2 mean_b (1 + logvar - mu^2 - sigma^2)         losses[KL] = max(0, mean_l kl[l])
+//     losses[REGULARIZER] = mean_l max(kl[l], free_bits), or losses[KL] when free_bits is 0
+//     dmu = dz + weight mu / (B L)     dlogvar = dz eps sigma / 2 + weight (sigma^2 - 1) / (2 B L)
+// where dz is the sum of `dz` and the further parts. weight is losses[WEIGHT], or 0 where the KL is
+// clamped or costs nothing.
+//
+// The work has a share for each sample, and one more for the KL; a share is one block's. The sums
+// of the KL run in double precision, and a latent dimension is one warp's.
 #pragma once
 #include "reduce.cuh"
 #include "state.cuh"

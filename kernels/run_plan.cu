@@ -1,36 +1,38 @@
-// A plan's calls `times` times over in one launch: a loop and a switch over the functions of all
-// kernels. The blocks of the grid run at the same time; calls of a phase share them, and at its end
-// all blocks wait for one another. A block says first that it has arrived, begins to fetch the
-// weights of its next product, does what floats, and then waits
+// Runs a plan's calls `times` times over in one launch: a loop and a switch over the functions of
+// all kernels. The blocks of the grid run at the same time. They share the calls of a phase, and
+// wait for one another at its end. There a block first says that it has arrived, then begins to
+// fetch the weights of its next product, runs the calls that float, and then waits
 // (src/backend/persistent/phases/mod.rs).
 //
-// build.rs defines KERNELS(CALL) as CALL(number, function, Args, Shared) for every other kernel,
-// numbered by name, and KERNELS_bf16x3(CALL) with the variants of products; it includes this file
-// last.
+// build.rs includes this file last. Before it, it defines KERNELS(CALL) as CALL(number, function,
+// Args, Shared) for every other kernel, numbered by name, and KERNELS_bf16x3(CALL) with the
+// variants of products.
 #pragma once
 #include "simt.cuh"
 
 struct PlanCall {            // field for field: src/backend/persistent/mod.rs
   u32 kernel;                // its number
   u32 first_block;           // the block that has the first share
-  u32 first, end, shares;    // what is done of the call: the blocks first .. end of a grid of so many
-  u32 late;                  // how many rounds its repetition began ago
-  u32 then;                  // what follows; or FETCHES_WEIGHTS: all that is done is to begin to fetch weights
-  u32 kept;                  // 1 + how many numbers of kept_memory() lie before its weights; 0: they are not there
-  u32 stays;                 // how many numbers of kept_memory() a share has from one repetition to the next, if it has any
+  u32 first, end, shares;    // the shares first .. end of `shares`: each is a block of the call's own grid
+  u32 late;                  // how many rounds ago its repetition began
+  u32 then;                  // flags: see Then
+  u32 kept;                  // 1 + the place of its weights in kept_memory(), in numbers; 0: not there
+  u32 stays;                 // numbers of kept_memory() that a share keeps from one repetition to the next, if any
   u32 pad[3];
   u64 args[32];              // the argument struct
 };
+// After a call a block says that it has come to the end of a phase, or waits until all blocks have.
+// With FETCHES_WEIGHTS the call only begins to fetch its weights.
 enum Then { ARRIVES = 1, WAITS = 2, FETCHES_WEIGHTS = 4 };
 struct RunPlan {             // field for field: src/backend/persistent/mod.rs
   const PlanCall* calls;     // [n]
-  u32* arrived;              // [1] how often a block came to the end of a phase, in all launches
-  const u32* resident;       // [n, blocks] 1 + where in kept_memory() what the block's first share keeps lies; 0: nothing stays
-  u32 n, times, rounds;      // times and as many rounds more as the latest call is late
+  u32* arrived;              // [1] count of arrivals of blocks at the end of a phase, in all launches
+  const u32* resident;       // [n, blocks] 1 + the place in kept_memory() of what the block's first share keeps; 0: nothing
+  u32 n, times, rounds;      // calls, repetitions, and rounds: `times` and the largest `late` of a call
   u32 before;                // what `arrived` was before this launch
 };
 
-// Calls, of which one runs while the next are fetched, and the shared memory of any kernel.
+// The calls that run and are fetched, and the shared memory of any kernel.
 #define FETCHED 3u
 #define MEMBER(number, function, Args, Shared) Shared of_##number;
 #define CASE(number, function, Args, Shared)                               \
@@ -51,8 +53,9 @@ struct RunPlan {             // field for field: src/backend/persistent/mod.rs
 SHARED_OF_PLANS(RunPlanShared, KERNELS)
 SHARED_OF_PLANS(RunPlanShared_bf16x3, KERNELS_bf16x3)
 
-// With TIMELINE each block notes its clock in the latest rounds, for src/backend/cuda/timeline.rs:
-// as it comes to a row, has done its share, has said that it is there, and goes on.
+// With TIMELINE each block records its clock in the latest rounds, for
+// src/backend/cuda/timeline.rs. It does so when it comes to a row, has done its share, has said
+// that it is there, and goes on.
 #ifdef TIMELINE
 enum { CAME, DONE, ARRIVED, WENT_ON, NOTES };
 extern "C" DEVICE_MEMORY u64 timeline[1 << 20];
@@ -93,7 +96,7 @@ DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
       const PlanCall& call = shared.calls[place];
       const u32 then = call.then;
       const u32 repetition = round - call.late;
-      if (repetition < a.times) {  // not before its first repetition either
+      if (repetition < a.times) {  // false before its first repetition, too (it wraps)
         const u32 before = at.block < call.first_block ? at.blocks : 0;
         const u32 weights = call.kept == 0 ? STREAM : then & FETCHES_WEIGHTS ? FETCH : KEPT;
         if (weights == KEPT) {

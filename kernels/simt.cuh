@@ -1,5 +1,5 @@
-// The only words kernels use for threads, barriers, shared memory, shuffles, copies and tensor
-// cores. nvcc makes them CUDA's own; a host C++ compiler makes them calls into a scheduler that
+// The words for threads, barriers, shared memory, shuffles, copies and tensor cores; kernels use no
+// others. nvcc makes them CUDA's own. A host C++ compiler makes them calls into a scheduler that
 // runs one coroutine a thread (src/backend/simt/launch.rs).
 //
 // A kernel is a device function over `Where`, its argument struct and its shared memory. It never
@@ -11,15 +11,17 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 static_assert(sizeof(u32) == 4 && sizeof(u64) == 8, "sizes as in Rust");
 
-// What a product does with the weights of its first tile: it streams them from memory, only begins
-// to fetch them to the memory that its block keeps, or has them there.
+// The three ways in which a product gets the weights of its first tile. STREAM: it streams them
+// from memory. FETCH: it only begins to fetch them to the memory that its block keeps. KEPT: it has
+// them there.
 enum Weights { STREAM, FETCH, KEPT };
-// Which repetition of a launch this is: what stays in kept_memory() is in memory before the first
-// and after the last.
+// Flags of the first and the last repetition of a launch. Numbers that stay in kept_memory() are in
+// global memory before the first and after the last.
 enum Repetition { FIRST = 1, LAST = 2 };
-// The block and thread that runs, and how many there are; what a product does with weights, and
-// where in kept_memory() they are; where what a share keeps from one repetition to the next is
-// there, plus 1, or 0 for nowhere, and which repetition this is.
+// The place of a thread: its block and number, and how many there are. `weights` says what a
+// product does with weights, and `kept` where in kept_memory() they are. `resident` is 1 + the
+// place there of what a share keeps from one repetition to the next, or 0 if it keeps nothing.
+// `repetition` says which repetition this is.
 struct Where {                     // field for field: src/backend/simt/launch.rs
   u32 block, blocks, thread, threads;
   u32 weights, kept;
@@ -35,7 +37,7 @@ struct NoShared {};
 #define DEVICE_MEMBER DEVICE
 #define UNROLL _Pragma("unroll")
 // A multiprocessor holds at least two blocks of up to 256 threads, so that some load while others
-// multiply. A kernel may be launched before the one before it has ended: it waits for that, and
+// multiply. A kernel may be launched before the one before it has ended. It waits for that end, and
 // lets the next one start.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #define START() asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory")
@@ -49,21 +51,22 @@ struct NoShared {};
     START();                                                                                      \
     function(Where{blockIdx.x, gridDim.x, threadIdx.x, blockDim.x, STREAM, 0, 0, 0}, a, shared);  \
   }
-// Shared memory of the block that outlives a call, of launches that ask for it.
+// Shared memory of the block that outlives a call, in launches that ask for it.
 DEVICE float* kept_memory() {
   extern __shared__ float4 memory[];
   return reinterpret_cast<float*>(memory);
 }
-// Waits for all threads of the block; what they wrote to shared memory is seen by all after it.
+// Waits for all threads of the block; all of them then see what they wrote to shared memory.
 #define block_sync() __syncthreads()
 
-// A barrier of all blocks of a grid, all of which run at the same time, in two halves. Says that
-// this block is there: all that its threads wrote before their last barrier.
+// A barrier of all blocks of a grid, which all run at the same time, in two halves. The first half
+// says that this block is there, with all that its threads wrote before their last barrier.
 DEVICE void grid_arrive(Where at, u32* arrived) {
   if (at.thread == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
 }
-// Waits until `arrived` is `all`; what so many blocks wrote before they said that they were there
-// is seen by all after it. A wait of seconds is a mistake: it ends the kernel with an error.
+// The second half waits until `arrived` is `all`. Afterwards this block sees what the blocks wrote
+// before they said that they were there. A wait of seconds is a mistake: it ends the kernel with an
+// error.
 DEVICE void grid_wait(Where at, const u32* arrived, u32 all) {
   if (at.thread == 0) {
     u64 start = 0, now;
@@ -84,16 +87,16 @@ DEVICE void grid_wait(Where at, const u32* arrived, u32 all) {
 DEVICE u64 cycles() { return clock64(); }
 #define DEVICE_MEMORY __device__
 
-// The value of the thread `offset` lanes on, of a full warp.
+// The value of the thread `offset` lanes further on; all lanes of the warp take part.
 DEVICE float warp_down(float x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
 DEVICE double warp_down(double x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
 DEVICE u32 warp_down(u32 x, u32 offset) { return __shfl_down_sync(0xffffffffu, x, offset); }
 
-// Waits for all lanes of the warp; what they wrote to shared memory is seen by all after it.
+// Waits for all lanes of the warp; all of them then see what they wrote to shared memory.
 #define warp_sync() __syncwarp()
 
-// Starts to copy BYTES (4 or 16, and both places a multiple of it) to shared memory; zeros where
-// there is nothing `inside`.
+// Starts to copy BYTES (4 or 16) to shared memory; both places are multiples of BYTES. Copies zeros
+// if not `inside`.
 template <int BYTES>
 DEVICE void copy_start(float* to, const float* from, bool inside) {
   const u32 place = u32(__cvta_generic_to_shared(to)), bytes = inside ? BYTES : 0;
@@ -103,15 +106,15 @@ DEVICE void copy_start(float* to, const float* from, bool inside) {
   else
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place), "l"(source), "r"(bytes) : "memory");
 }
-// Makes one group of the copies that this thread has started since the last.
+// Closes a group: the copies that this thread has started since the last group.
 DEVICE void copies_close() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Waits for this thread's copies, but for its NEWEST groups.
+// Waits for this thread's copies, except for its NEWEST groups.
 template <int NEWEST>
 DEVICE void copies_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(NEWEST) : "memory");
 }
 
-// Four and two neighbouring numbers in shared memory, at a multiple of their size.
+// Loads four or two neighbouring numbers of shared memory, at a multiple of their size.
 DEVICE void load(const float* from, float (&to)[4]) {
   const float4 x = *reinterpret_cast<const float4*>(from);
   to[0] = x.x, to[1] = x.y, to[2] = x.z, to[3] = x.w;
@@ -129,9 +132,10 @@ DEVICE u32 bf16_pair(float first, float second) {
 }
 DEVICE float bits_float(u32 bits) { return __uint_as_float(bits); }
 
-// c [16, 8] += a [16, 16] b [16, 8] by the whole warp, c in single precision. Of lane 4 g + t: c =
-// rows g, g, g + 8, g + 8 by columns 2 t, 2 t + 1, 2 t, 2 t + 1; a = pairs of columns 2 t, 2 t, 2 t
-// + 8, 2 t + 8 in rows g, g + 8, g, g + 8; b = pairs of rows 2 t, 2 t + 8 in column g.
+// c [16, 8] += a [16, 16] b [16, 8] by the whole warp, c in single precision. Lane 4 g + t holds
+//     c: rows g, g, g + 8, g + 8 by columns 2 t, 2 t + 1, 2 t, 2 t + 1
+//     a: pairs of columns 2 t, 2 t, 2 t + 8, 2 t + 8 in rows g, g + 8, g, g + 8
+//     b: pairs of rows 2 t, 2 t + 8 in column g
 DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
@@ -158,13 +162,13 @@ using std::isfinite;
 
 // Suspends the running thread until all of its warp (0) or block (1) wait at the same line.
 extern "C" void simt_wait(u32 what, u32 line);
-// Adds one for the running thread's block, if it says so for it, and suspends the block for a
-// while, as slow as any can be.
+// Adds `for_block` to the count, which is 1 in one thread of a block and 0 in the others. Then
+// suspends the thread for a while, as any block may be slow.
 extern "C" void simt_arrive(u32* arrived, u32 for_block, u32 line);
 // Suspends the running thread until the count is reached.
 extern "C" void simt_wait_for(const u32* arrived, u32 all, u32 line);
-// Places of LANE_WORDS words for each lane of the running thread's warp, others than at its last
-// exchange: nobody overwrites what a lane that is late has yet to read.
+// A buffer of LANE_WORDS words for each lane of the running thread's warp. It is not the buffer of
+// the last exchange: no lane overwrites what a late lane has yet to read.
 extern "C" u64* simt_lanes();
 #define LANE_WORDS 3
 // The lane of the running thread in its warp.
@@ -182,7 +186,7 @@ DEVICE u64 cycles() {
 }
 #define DEVICE_MEMORY
 
-// Shows all lanes what each brings. The line is the caller's: lanes that come from different places
+// Shows all lanes what each brings. `line` is the caller's: lanes that come from different places
 // are an error.
 template <class T>
 static inline const u64* warp_show(const T& mine, u32 line) {
@@ -208,20 +212,20 @@ DEVICE u32 warp_down(u32 x, u32 offset, u32 line = __builtin_LINE()) {
   return warp_exchange(x, simt_lane() + offset, line);
 }
 
-// A copy to shared memory, of zeros where `from` is null. It may happen at any time from its start
-// to the wait for it: the backend says when.
+// A copy to shared memory, of zeros if `from` is null. It may happen at any time from its start to
+// the wait for it: the backend says when.
 struct Copy {
   float* to;
   const float* from;
   u64 bytes;
 };
-// Notes a copy of the running thread; 1: it happens now.
+// Records a copy of the running thread; returns 1 if it happens now.
 extern "C" u32 simt_copy(const Copy*);
 extern "C" void simt_close();
-// The next copy of the running thread that happens now, as all but its newest groups are waited
-// for; 0: none.
+// Takes the running thread's next copy that is due, when all but its newest groups are waited for;
+// returns 0 if there is none.
 extern "C" u32 simt_due(u32 newest, Copy*);
-// Stops the running thread: an address is no multiple of what it has to be a multiple of.
+// Stops the running thread: an address is not a multiple of what it has to be.
 extern "C" void simt_misaligned(u64 bytes);
 
 static inline void aligned(const void* place, u64 bytes) {
@@ -264,7 +268,7 @@ DEVICE u32 bf16(float x) {
 }
 DEVICE u32 bf16_pair(float first, float second) { return bf16(second) << 16 | bf16(first); }
 
-// x in single precision, cut off and not rounded, as tensor cores do.
+// x in single precision, cut off and not rounded, as on tensor cores.
 DEVICE float cut_off(double x) {
   const float nearest = float(x);
   if (!isfinite(nearest) || std::fabs(double(nearest)) <= std::fabs(x)) return nearest;
@@ -295,14 +299,15 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 
 #endif
 
-// Which kernels are made, of a build that wants them in several images: 1 those that are launched
-// call by call, 2 those whose blocks wait for one another, 4 the same in another precision.
+// The sets of kernels to make, for a build that wants them in several images. Their numbers may be
+// added up: 1 for those that are launched call by call, 2 for those whose blocks wait for one
+// another, 4 for the latter in another precision.
 #ifndef MAKE
 #define MAKE 7
 #endif
-// Makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a block,
-// which are also the most; and the kernel `name_precision`: the same function with products in
-// another precision, by the type of its shared memory.
+// KERNEL makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a
+// block, which are also the most. VARIANT makes the kernel `name_precision`: the same function with
+// products in another precision, given by the type of its shared memory.
 #if MAKE & 1
 #define KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 0)
 #define VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 0)
@@ -310,7 +315,8 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 #define KERNEL(name, Args, Shared, most)
 #define VARIANT(name, precision, Args, Shared, most)
 #endif
-// The same, where blocks wait for one another: launched so that all of them run at the same time.
+// Makes kernels whose blocks wait for one another: launched so that all of them run at the same
+// time.
 #if MAKE & 2
 #define GRID_KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 1)
 #else

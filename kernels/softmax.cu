@@ -1,6 +1,6 @@
 // Gate logits to gate weights, row by row.
-//   y[b,e]  = exp(x[b,e] - max_k x[b,k]) / sum_k exp(x[b,k] - max x)
-//   dx[b,e] = y[b,e] (dy[b,e] - sum_k y[b,k] dy[b,k])
+//     y[b,e]  = exp(x[b,e] - max_k x[b,k]) / sum_k exp(x[b,k] - max x)
+//     dx[b,e] = y[b,e] (dy[b,e] - sum_k y[b,k] dy[b,k])
 // A row is one thread's: there are few experts.
 #pragma once
 #include "simt.cuh"

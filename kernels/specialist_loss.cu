@@ -1,12 +1,12 @@
 // Loss of separate experts, one of which predicts; X = future frames * features.
-//   m[b,e] = mean_x (each[e,b,x] - truth[b,x])^2
-//   losses[RECON] = -mean_b log sum_e gate[b,e] exp(-m[b,e] / 2)
-//   ratio[b,e] = exp(-m[b,e] / 2) / sum_k gate[b,k] exp(-m[b,k] / 2), at most the largest float
-//   dgate[b,e] = -ratio[b,e] / B
-//   deach[e,b,x] = gate[b,e] ratio[b,e] (each[e,b,x] - truth[b,x]) / (B X)
-//   y[b,x] = each[pick[b],b,x]
-//   (specialist_predict)
-// The sum over experts is a log-sum-exp whose scale is set by the experts the gate gives weight to.
+//     m[b,e]       = mean_x (each[e,b,x] - truth[b,x])^2
+//     losses[RECON] = -mean_b log sum_e gate[b,e] exp(-m[b,e] / 2)
+//     ratio[b,e]   = exp(-m[b,e] / 2) / sum_k gate[b,k] exp(-m[b,k] / 2), at most the largest float
+//     dgate[b,e]   = -ratio[b,e] / B
+//     deach[e,b,x] = gate[b,e] ratio[b,e] (each[e,b,x] - truth[b,x]) / (B X)
+//     y[b,x]       = each[pick[b],b,x]        (specialist_predict)
+// The sum over experts is a log-sum-exp, whose scale is set by the experts that the gate gives
+// weight to.
 #pragma once
 #include "reduce.cuh"
 #include "state.cuh"

@@ -1,4 +1,4 @@
-// What every operation of a training step shares: the step's state and the places of its losses.
+// The step's state and the places of its losses, which all operations of a training step share.
 #pragma once
 #include "simt.cuh"
 
@@ -12,11 +12,11 @@ struct StepState {                               // field for field: src/ops/beg
 // Places in the buffer of losses (src/ops/recon_loss.rs).
 enum Slot { RECON, KL, PERPLEXITY, REGULARIZER, WEIGHT, TOTAL, NONFINITE_STEP, LOSSES = 9 };
 
-// Whether a loss was not finite: from then on a step repeats the one that made it, and changes
+// True once a loss was not finite. From then on a step repeats the one that made it, and changes
 // nothing that lasts.
 DEVICE bool stands_still(const double* losses) { return losses && losses[NONFINITE_STEP] != 0; }
 
-// What follows a layer's sum (src/ops/activation.rs).
+// A layer's activation, which follows its sum (src/ops/activation.rs).
 enum Activation { IDENTITY, ELU, RELU, TANH };
 
 DEVICE float activate(u32 act, float x) {
@@ -34,14 +34,14 @@ DEVICE float pull_back(u32 act, float y, float dy) {
   return dy;
 }
 
-// y[i] = value, of n numbers; with a target, dy[i] is the gradient of the mean squared error to
-// that.
+// y[i] = value, of n numbers. With a target, dy[i] is the gradient of the mean squared error to it.
 DEVICE void put_output(float* y, float* dy, const float* target, u64 n, u64 i, float value) {
   y[i] = value;
   if (target) dy[i] = float(2.0 / double(n)) * (value - target[i]);
 }
 
-// dx[i] = value, or added to what is there; then the gradient before the activation that made x.
+// Sets dx[i] to value, or adds value to it. The result becomes the gradient before the activation
+// that made x.
 DEVICE void put_back(float* dx, const float* x, u64 i, u32 act, u32 add, float value) {
   if (add) value += dx[i];
   dx[i] = act == IDENTITY ? value : pull_back(act, x[i], value);

@@ -1,5 +1,5 @@
-// Task Target: reach a point; whoever is within 2 of it gets another one in the arena.
-//   reward = progress + 20 (where the target is reached) + energy
+// Task Target: reach a point; a character within 2 of it gets another one in the arena.
+//     reward = progress + 20 (where the target is reached) + energy
 #pragma once
 #include "world.cuh"
 

@@ -1,26 +1,25 @@
-// Products of matrices in single precision, tile by tile: the reference that the faster tiles are
-// compared with.
+// Products of matrices in single precision, tile by tile: the reference for the faster tiles.
 //
-// The inner dimension is cut into GROUPS parts that different threads sum, added up in order at the
-// end: layers of 64 samples have too few outputs to fill a GPU otherwise. No sum depends on the
-// grid or the block size.
+// The inner dimension is cut into GROUPS parts, which different threads sum; the parts are added up
+// in order at the end. Without that, layers of 64 samples have too few outputs to fill a GPU. No
+// sum depends on the grid or the block size.
 #pragma once
 #include "product.cuh"
 
 template <int P>
 struct FmaTile {
   static constexpr u32 ROWS = 32, COLS = 8, PANELS = P;
-  static constexpr u32 DEPTH = 64;           // of the inner dimension held in shared memory at a time
+  static constexpr u32 DEPTH = 64;           // inner indices held in shared memory at a time
   static constexpr u32 GROUPS = 4;
-  static constexpr u32 PART = DEPTH / GROUPS;  // of that, what one group sums
+  static constexpr u32 PART = DEPTH / GROUPS;  // inner indices of these that one group sums
   static constexpr u32 PER_THREAD = 4;       // rows of a thread
-  static constexpr u32 SLOTS = GROUPS * COLS * (ROWS / PER_THREAD);  // threads that sum; more only help to load
+  static constexpr u32 SLOTS = GROUPS * COLS * (ROWS / PER_THREAD);  // threads that sum; any more only help to load
 
   alignas(16) float a[DEPTH][ROWS + 4];  // 16-byte rows for vector loads, skewed against bank conflicts
-  float b[DEPTH][P * COLS + 1];          // skewed, too: neighbours along memory may be a column
+  float b[DEPTH][P * COLS + 1];          // skewed, too, as neighbours along memory may be a column
   float sums[GROUPS][P][ROWS * COLS];
 
-  // Weights of a tile are read as it is multiplied.
+  // Does nothing: the weights of a tile are read as it is multiplied.
   template <class Right>
   DEVICE_MEMBER void fetch(Where, u32, const Right&) {}
 

@@ -1,22 +1,22 @@
 // Products of matrices on tensor cores, tile by tile, each number as a sum of bf16 parts.
 //
-// x = hi + lo + rest, |rest| <= 2^-16 |x|: hi is x rounded to bf16 (8 significant bits), lo what is
-// left, rounded. With two parts ("bf16x3") x y is hi hi' + hi lo' + lo hi', with an error of at
-// most 3 2^-16 |x y| in exact sums; with one it is plain bf16. Sums are in single precision.
+// x = hi + lo + rest, |rest| <= 2^-16 |x|: hi is x rounded to bf16 (8 significant bits), and lo is
+// the remainder, rounded. With two parts ("bf16x3") x y is hi hi' + hi lo' + lo hi', with an error
+// of at most 3 2^-16 |x y| in exact sums. With one part it is plain bf16. Sums are in single
+// precision.
 //
 // A tile is 16 M rows by P panels of 8 N columns. The warps of a block share the inner dimension in
 // steps of 16, in GROUPS parts that are added up in order at the end: no sum depends on the grid or
-// the block size. Each warp copies what it needs to shared memory itself, STAGES steps ahead, and
-// never waits for another; weights that were fetched before, by all warps together, are there when
-// it begins.
+// the block size. Each warp copies its numbers to shared memory itself, STAGES steps ahead, and
+// never waits for another. Weights that all warps fetched together before are there when it begins.
 #pragma once
 #include "product.cuh"
 
-#define STEP 16u  // of the inner dimension in one mma
+#define STEP 16u  // inner indices of one mma
 
-// Places of a slab of shared memory: WIDTH outer indices by STEP inner ones. Rows follow what is
-// contiguous in memory, so that copies can be vectors; the skew keeps lanes that read a fragment on
-// different banks.
+// The place of a number in a slab of shared memory: WIDTH outer indices by STEP inner ones. Rows
+// follow what is contiguous in memory, so that copies can be vectors. The skew keeps lanes that
+// read a fragment on different banks.
 template <Along ALONG, int WIDTH>
 DEVICE u32 slab_place(u32 outer, u32 k) {
   return ALONG == INNER ? outer * STEP + k : k * WIDTH + k / 4 * 8 + outer;
@@ -24,7 +24,7 @@ DEVICE u32 slab_place(u32 outer, u32 k) {
 #define SLAB(width) (STEP * (width) + 24)
 
 // Starts to copy inner indices first .. first + STEP of at(outer, k), V neighbours along memory at
-// a time; a lane of a whole warp.
+// a time. Each lane of a whole warp calls it.
 template <Along ALONG, int WIDTH, int V, class At>
 DEVICE void slab_copy(float* slab, u32 lane, u32 first, At at) {
   constexpr u32 LONG = ALONG == INNER ? STEP : WIDTH, WIDE = ALONG == INNER ? WIDTH : STEP;
@@ -47,14 +47,15 @@ DEVICE void slab_copy(float* slab, u32 lane, u32 first, const Matrix<ALONG, At>&
 }
 
 // The outer index, in a panel of 8 V, of the lane group g = 0 .. 8 in the panel's block j = 0 .. V.
-// Where outer indices are neighbours in memory a lane reads V of them at once.
+// If outer indices are neighbours in memory, a lane reads V of them at once.
 template <Along ALONG, int V>
 DEVICE u32 outer_of(u32 j, u32 g) {
   return ALONG == INNER ? 8 * j + g : V * g + j;
 }
 
-// What lane 4 g + t multiplies of a panel of 8 V: x[j][i] is outer index outer_of(j, g), inner 4 t
-// + i. An mma sums over its inner indices in any order, as long as both factors have the same.
+// The numbers of a panel of 8 V that lane 4 g + t multiplies: x[j][i] is outer index outer_of(j,
+// g), inner 4 t + i. An mma sums over its inner indices in any order, as long as both factors have
+// the same order.
 template <Along ALONG, int WIDTH, int V>
 DEVICE void slab_read(const float* slab, u32 panel, u32 g, u32 t, float (&x)[V][4]) {
   if constexpr (ALONG == INNER) {
@@ -86,15 +87,15 @@ template <int PARTS, int M, int N, int P, int GROUPS, int STAGES>
 struct TensorTile {
   static constexpr u32 ROWS = 16 * M, COLS = 8 * N, PANELS = P;
   static constexpr u32 TERMS = PARTS * (PARTS + 1) / 2;
-  // Sums of one output: an mma takes long to answer, so that a tile of few of them sums each term
-  // on its own.
+  // Number of sums of one output. An mma takes long to answer, so a tile of few of them sums each
+  // term on its own.
   static constexpr u32 CHAINS = M * N * P < 4 ? TERMS : 1;
   alignas(16) float a[GROUPS][STAGES][SLAB(16 * M)];
   alignas(16) float b[GROUPS][STAGES][SLAB(8 * N * P)];
   float sums[GROUPS][P][ROWS * COLS];
 
   // Starts to copy all of `right` to the memory that the block keeps. It may be read there once
-  // each thread has waited for its copies and the block for all threads.
+  // each thread has waited for its copies, and the block for all threads.
   template <Along B_ALONG, class B>
   DEVICE_MEMBER void fetch(Where at, u32 depth, const Matrix<B_ALONG, B>& right) {
     for (u32 step = at.thread / 32; step < blocks_of(depth, STEP); step += at.threads / 32)
@@ -122,7 +123,7 @@ struct TensorTile {
       for (u32 step = 0; step < steps; ++step) {
         float x[2 * M][4], y[P][N][4];
         copies_wait<STAGES - 1>();
-        warp_sync();  // what all lanes copied is there
+        warp_sync();  // all lanes' copies are there
         slab_read<A_ALONG, 16 * M, 2 * M>(a[group][step % STAGES], 0, g, t, x);
         const float* slab = at.weights == KEPT ? kept_memory() + at.kept + (step * GROUPS + group) * SLAB(8 * N * P)
                                                : b[group][step % STAGES];
@@ -153,8 +154,8 @@ struct TensorTile {
     block_sync();  // sums may be overwritten
   }
 
-  // c += the products of the parts of x and y that count: those whose numbers add up to less than
-  // PARTS, small ones first.
+  // c += the products of those parts of x and y that count: the parts whose numbers add up to less
+  // than PARTS, small ones first.
   static DEVICE_MEMBER void accumulate(const float (&x)[2 * M][4], const float (&y)[P][N][4],
                                        float (&c)[CHAINS][P][M][N][4]) {
     u32 left[PARTS][M][4], right[PARTS][P][N][2];

@@ -1,8 +1,8 @@
 // The gradient of a layer's weights and Adam on it (Kingma and Ba, 2015), tile by tile; the
 // gradient is kept nowhere.
-//   g[e,r,c] = sum_b [left|left2][b,r] [right_e|right2][b,c]
-//   bias: g[i] = sum_b of left[b,i], or of right[b,i]
-//   squares[i] = the sum of g^2 over tile i and its share of the biases, in double precision
+//     g[e,r,c] = sum_b [left|left2][b,r] [right_e|right2][b,c]
+//     bias: g[i] = sum_b of left[b,i], or of right[b,i]
+//     squares[i] = the sum of g^2 over tile i and its share of the biases, in double precision
 // Nothing is updated once a loss was not finite. Moments of the weights may stay in shared memory
 // from one repetition to the next.
 #pragma once
@@ -18,14 +18,14 @@ struct Update {                                // field for field: src/ops/updat
   const double* losses;                        // [LOSSES]
   float *w, *m, *v;                            // [E, R1 + R2, C1 + C2] updated
   float *bias, *bias_m, *bias_v;               // [R1] or, of right, [E C1]; updated
-  float* gradient;                             // absent
+  float* gradient;                             // absent in kernels
   double* squares;                             // [tiles]
   double beta1, beta2, eps;
   u32 b, r1, r2, c1, c2, e;                    // samples, rows and columns of both parts, experts
   u32 bias_of_left, pad;                       // 1: of left, 0: of right
 };
 
-// Weights, moments and gradients of a tile; what a thread has in hand.
+// Shared memory: the tile of the product, and the weights and moments of a tile.
 template <class Tile>
 struct UpdateShared {
   Tile tile;
@@ -49,12 +49,12 @@ DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
   for (u32 tile = at.block; tile < tiles; tile += at.blocks) {
     const u32 e = tile / (down * across), first_row = tile / across % down * tall, first_col = tile % across * wide;
     const u64 first = (u64(e) * rows + first_row) * cols + first_col;
-    // Moments that stay in the block's memory come from there, and go back, but at the ends of a
-    // launch.
+    // Moments that stay in the block's memory are read there and written back there. They come from
+    // memory in the first repetition of a launch, and go back in the last.
     const bool stays = at.resident != 0, come = !stays || at.repetition & FIRST, go = !stays || at.repetition & LAST;
     float *m_here = stays ? kept_memory() + (at.resident - 1) : shared.m, *v_here = stays ? m_here + tall * wide : shared.v;
     if (still && !stays) continue;
-    // Each thread copies what it will update; they come while the tile is multiplied.
+    // Each thread copies the numbers that it will update; they arrive while the tile is multiplied.
     for (u32 i = at.thread; i < tall * Tile::COLS; i += at.threads)
       UNROLL for (u32 p = 0; p < Tile::PANELS; ++p) {
         const u32 r = i / Tile::COLS, c = p * Tile::COLS + i % Tile::COLS, to = p * tall * Tile::COLS + i;

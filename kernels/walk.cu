@@ -1,6 +1,6 @@
 // Task Walk: wander about at random, the feet not sliding where they stand.
-//   reward = 1 - 10 sum over the feet of how far each went (2 - 2^h), h its height in [0, 1] of
-//     what counts as contact
+//     reward = 1 - 10 sum over the feet of (2 - 2^h) times the distance that the foot went
+// where h in [0, 1] is a foot's height over the height that counts as contact.
 #pragma once
 #include "world.cuh"
 

@@ -1,8 +1,8 @@
 // Condition and truth of the schedule's next entry, before begin_step makes it current. At the
-// start of a rollout the condition is the C frames before it, newest first; later the last
+// start of a rollout the condition is the C frames before it, newest first. Later it is the last
 // condition shifted by one frame, with the last prediction (student) or true frame (teacher) in
-// front. Once a loss was not finite both stay. Beyond the data stands its last frame. A column of
-// features is one thread's, who reads before it writes: no barrier.
+// front. Once a loss was not finite, both stay. Beyond the end of the data its last frame is used.
+// A column of features is one thread's, which reads before it writes: no barrier is needed.
 #pragma once
 #include "state.cuh"
 

@@ -1,6 +1,6 @@
-// Characters in a world: what all tasks share. A character is one warp's: its lanes share out rows
-// of features, lane 0 does the rest, and what one lane writes no other reads in the same kernel.
-// Distances of the rules are in body units.
+// Characters in a world: the code that all tasks share. A character is one warp's: its lanes share
+// out rows of features, and lane 0 does the rest. No lane reads what another writes in the same
+// kernel. Distances of the rules are in body units.
 #pragma once
 #include "philox.cuh"
 #include "reduce.cuh"
@@ -20,8 +20,8 @@ struct World {                          // field for field: src/ops/world.rs
   double floor_left, floor_right;       // heights of toes that stand
   double arena_x, arena_z;              // half of the maze's arena
   u32 p, k, f, c, d, l, m, n;           // characters, future, features, conditions, observation, latent, poses, points
-  u32 frame, last, toe_left, toe_right; // which predicted frame, whether it is the last, joints
-  u32 horizon, literal, staggered, pad; // steps, the reference's mistakes, whether clocks are spread over the horizon
+  u32 frame, last, toe_left, toe_right; // number of the predicted frame, 1: it is the last, joints
+  u32 horizon, literal, staggered, pad; // steps, 1: with the reference's mistakes, 1: clocks are spread over the horizon
 };
 #define RESET 11u                       // Purpose::Reset in src/philox.rs
 #define TURN 6.283185307179586f
@@ -48,13 +48,13 @@ DEVICE Vec to_local(float facing, Vec v) {
 }
 DEVICE float wrapped(float angle) { return angle - floorf(angle / TURN) * TURN; }
 
-// A character's clock while the current frame is applied: up to the horizon, with the last frame of
-// a step.
+// A character's clock while the current frame is applied. It advances with the last frame of a
+// step, up to the horizon.
 DEVICE u32 time_of(const World& a, u32 p) {
   const u32 ahead = a.staggered ? u32(u64(p) * a.horizon / a.p) : 0;
   return (a.state->rollout_step + a.horizon - 1 + ahead) % a.horizon + a.last;
 }
-// Whether the last step was the last of an episode, and then whether because time was out.
+// True if the last step was the last of an episode; and if so, whether time was out.
 DEVICE bool is_done(const World& a, u32 p) { return a.outcome[3 * u64(p) + 1] == 0; }
 DEVICE bool time_is_out(const World& a, u32 p) { return a.outcome[3 * u64(p) + 2] == 0; }
 
@@ -72,7 +72,7 @@ DEVICE Vec way(const World& a, u32 p, Vec point) {
 }
 DEVICE float potential_of(const World& a, u32 p) { return -length(way(a, p, get(a.target, p))); }
 
-// Ground position of a joint in the world, or as the reference has it, who does not turn it.
+// Ground position of a joint in the world. The reference does not turn it.
 DEVICE Vec joint_at(const World& a, u32 p, const float* frame, u32 joint) {
   const Vec own{frame[3 + 3 * joint], frame[5 + 3 * joint]};
   const Vec v = a.literal ? own : to_world(a.facing[p], own), root = get(a.root, p);
@@ -117,8 +117,8 @@ DEVICE float energy(const World& a, u32 p, u32 lane) {
   return -0.8f * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / body + frame[2] * frame[2]);
 }
 
-// Whether a frame is no pose any more: a joint is farther than 10 from the root, or not a number.
-// The reference does not look.
+// True if a frame is no pose any more: a joint is farther than 10 from the root, or not a number.
+// The reference does not check this.
 DEVICE bool no_pose(const World& a, const float* frame) {
   const float most = float(10 * a.body);
   const u32 joints = (a.f - 3) / 12;
@@ -128,8 +128,8 @@ DEVICE bool no_pose(const World& a, const float* frame) {
   return false;
 }
 
-// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and says
-// who is done.
+// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and marks
+// characters that are done.
 DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed) {
   const bool out = time_of(a, p) >= a.horizon;
   if (no_pose(a, frame_of(a, p))) {
@@ -143,8 +143,8 @@ DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed)
   outcome[2] = out ? 0 : 1;
 }
 
-// Four uniform numbers for a character that starts anew; the first chooses the pose. `again`: for
-// another try.
+// Four uniform numbers for a character that starts anew; the first chooses the pose. `again`
+// numbers another try.
 struct Draws {
   float u[4];
 };
@@ -158,8 +158,8 @@ DEVICE const float* pose_of(const World& a, Draws draws) {
   return a.poses + u64(double(draws.u[0]) * a.m) * a.c * a.f;
 }
 
-// Puts a character at the origin, with a new pose when `pose` or it was lost; the pose is all
-// lanes', the rest lane 0's.
+// Puts a character at the origin, with a new pose if `pose` or if it was lost. All lanes write the
+// pose, lane 0 the rest.
 DEVICE Draws restart(const World& a, u32 p, u32 lane, bool pose) {
   const Draws draws = reset_draws(a, p, 0);
   const bool again = pose || no_pose(a, a.history + u64(p) * a.c * a.f);
@@ -173,7 +173,7 @@ DEVICE Draws restart(const World& a, u32 p, u32 lane, bool pose) {
   return draws;
 }
 
-// Writes the condition in front of what the task adds, whose place it returns.
+// Writes the condition, and returns the place behind it for what the task adds.
 DEVICE float* condition(const World& a, u32 p, u32 lane) {
   float* observation = a.observation + u64(p) * a.d;
   for (u32 i = lane; i < a.c * a.f; i += 32) observation[i] = a.history[u64(p) * a.c * a.f + i];

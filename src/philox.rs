@@ -1,8 +1,8 @@
-//! Counter-based random numbers: the same (seed, purpose, step, element) gives the same number on
-//! every backend, in any order, on any number of threads. Philox4x32-10 of Salmon et al., "Parallel
-//! random numbers: as easy as 1, 2, 3", SC 2011.
+//! Counter-based random numbers. The same (seed, purpose, step, element) gives the same number on
+//! every backend, in any order, on any number of threads. The generator is Philox4x32-10 of Salmon
+//! et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 
-/// What a random number is for; numbers of different purposes are independent.
+/// The purpose of a random number; numbers of different purposes are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
@@ -12,21 +12,21 @@ pub enum Purpose {
     Shuffle = 2,
     /// Reparameterisation noise; step = optimizer step.
     Eps = 3,
-    /// Student or teacher; step = optimizer step.
+    /// Choice between student and teacher; step = optimizer step.
     Coin = 4,
-    /// Which specialist predicts; step = optimizer step.
+    /// Choice of the specialist that predicts; step = optimizer step.
     Pick = 5,
     /// Latents of evaluation walks; step = frame.
     Prior = 6,
-    /// Where evaluation walks start.
+    /// Starts of evaluation walks.
     Starts = 7,
     /// Inputs of gradient checks and benchmarks.
     Check = 8,
     /// Exploration of a policy; step = environment step.
     Explore = 9,
-    /// What a task draws while it goes on; step = environment step.
+    /// Draws of a task while it goes on; step = environment step.
     Task = 10,
-    /// Where characters start anew, a block a character; step = environment step.
+    /// Places where characters start anew, a block a character; step = environment step.
     Reset = 11,
 }
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Stands for what a rehearsal has not, by the name that it is called by: nvidia-smi, compute-sanitizer, ncu, the probes, and the
-modules torch, jax, torch_mvae and jax_mvae. Two probes go wrong on purpose: one hangs, one fails.
+"""Stand-in for the programs and modules that a rehearsal lacks, chosen by the name that it is called by.
+
+It stands for nvidia-smi, compute-sanitizer, ncu, the probes, and the modules torch, jax, torch_mvae and jax_mvae.
+Two probes go wrong on purpose: one hangs, one fails.
 """
 import json
 import os
@@ -20,7 +22,7 @@ def arguments(words):
 
 
 def train(words):
-    """A peer; one formulation is not to be had."""
+    """A peer; one formulation is not available."""
     if "folded" in words:
         sys.exit("no such formulation")
     print(json.dumps({"ms_median": 0.25}))
@@ -41,7 +43,7 @@ def nvidia_smi(words):
 
 
 def program(words, options):
-    """What follows these options, each with so many values; another option is a mistake."""
+    """The words after these options, each of which has a given number of values; any other option is a mistake."""
     while words[0].startswith("-"):
         words = words[1 + options[words[0]]:]
     assert words[0].startswith("bin/"), words

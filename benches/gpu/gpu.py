@@ -1,8 +1,8 @@
 """Runs every part of the GPU's checks and measurements, each with its own time limit: see benches/gpu.sh.
 
-A part that fails, hangs or is not there does not stop the rest. Files are as few as can be, and written after each part, so
-a call that is cut off leaves what was measured until then: DATE-COMMIT-gpu.json with all figures, each with the clock of the
-device beside it; gpu.md with tables of them; and DATE-COMMIT-gpu.tar.gz with what each part said and left.
+A part that fails, hangs or is missing does not stop the rest. There are three files, written after each part, so a call
+that is cut off leaves what was measured until then. DATE-COMMIT-gpu.json has all figures, each with the clock of the
+device beside it. gpu.md has tables of them. DATE-COMMIT-gpu.tar.gz has the output and the files of each part.
 """
 import datetime
 import gzip
@@ -24,25 +24,25 @@ import table
 BEGUN = time.monotonic()
 FAKE = os.environ.get("FAKE") == "1"
 BUDGET = float(os.environ.get("BUDGET", 540))
-# In a rehearsal the device is this machine, and slow.
+# Factor of all time limits: in a rehearsal the device is this machine, and slow.
 SLOWER = 4 if FAKE else 1
 OUT = os.environ.get("OUT") or "results"
 WORK = "work"
 ONLY = os.environ.get("PARTS", "").split()
-# What comes back from a machine may be limited: of an archive so many bytes are kept.
+# Bytes that are kept of an archive: the amount that comes back from a machine may be limited.
 MOST = 15 << 20
 HERE = os.getcwd()
 if FAKE:
     os.environ["PATH"] = f"{HERE}/fake{os.pathsep}{os.environ['PATH']}"
     os.environ["LD_LIBRARY_PATH"] = f"{HERE}/fake"
-# Where the toolkit's programs are when nobody has put them on the path.
+# The toolkit's programs may be here, not on the path.
 os.environ["PATH"] += os.pathsep + os.path.join(os.environ.get("CUDA_HOME") or "/usr/local/cuda", "bin")
 with open("pack.json") as file:
     PACK = json.load(file)
 
 PROGRAM, PYTHON = "bin/mvae-fast", sys.executable
 PROBES = ("roofs", "ramp", "barriers", "reads", "grids", "mma", "copies", "bulk", "multicast")
-# What a rehearsal has smaller.
+# Sizes and names that are smaller in a rehearsal.
 SMALL = ["--small"] if FAKE else []
 SMALL_RUN = (" --hidden-size 16 --gate-hidden-size 8 --latent-size 4 --experts 2 --batch-size 32 --rollout 4 --mirror false"
              " --validation 0 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 1")
@@ -62,7 +62,7 @@ def sanitizer(tool, test):
 
 
 def profile(name, limit, kernels, count, engine):
-    """Counters of launches by ncu, and where in them a warp waits, as text: no other machine may have what reads its files."""
+    """Counters of launches by ncu, and the places where a warp waits, as text: other machines may lack a reader for its files."""
     report = f"{WORK}/{name}/report"
     step = f"bin/step mixture {' '.join([*SMALL, *ON])} --engine {engine} --precision bf16x3 --json"
     script = (f"ncu --set full --clock-control none --kernel-name regex:'{kernels}' --launch-count {count} -f -o {report} {step} &&"
@@ -72,8 +72,8 @@ def profile(name, limit, kernels, count, engine):
 
 
 def groups():
-    """Lists of parts, one after the other; those of a list, of which none is timed, side by side. What shows mistakes comes
-    first, and what can be done without last."""
+    """Lists of parts, run one after the other. Several parts of one list run side by side; none of these is timed.
+    Parts that show mistakes come first, and parts that are least needed last."""
     step = lambda *words: ("bin/step", "mixture", *words, *SMALL, *ON, "--json")
     small, launch = "gpu_small_kernels_follow_their_definitions", "gpu_plans_of_one_launch_follow_double_precision"
     yield [part("program", 20, PROGRAM, "doctor")]
@@ -132,7 +132,7 @@ def machine():
 
 
 class Clock:
-    """What nvidia-smi says of the device four times a second."""
+    """The state of the device as nvidia-smi reports it, four times a second."""
     FIELDS = ("clocks.sm", "power.draw", "temperature.gpu", "clocks_event_reasons.active")
 
     def __init__(self):
@@ -154,7 +154,7 @@ class Clock:
         return self.samples[-1][1] if self.samples else None
 
     def since(self, begun):
-        """Least, middle and most since then, and the rest of the last sample."""
+        """Least, median and largest clock since `begun`, and the other fields of the last sample."""
         mine = [sample for sample in self.samples if sample[0] >= begun] or self.samples[-1:]
         if not mine:
             return {}
@@ -200,7 +200,7 @@ class Results:
                     file.write(packed)
 
     def roofs(self, part):
-        """What products and moved bytes can reach at best, for the share of it that an operation reaches."""
+        """Best rates of products and of moved bytes, to which those of an operation are compared."""
         roofs = {figure["what"]: figure["value"] for one in self.all["parts"] if one["name"].startswith("probe-")
                  for figure in one["figures"]}
         product = dict(fp32=roofs.get("fp32 multiply-add"), bf16x3=roofs.get("the same on all blocks, bf16 products", 0) / 3)
@@ -253,7 +253,7 @@ class Results:
             self.write()
 
     def read(self, pipe, path, figures):
-        """Copies what a part says to its log as it comes; a figure is given the clock of that moment."""
+        """Copies the output of a part to its log as it comes; a figure gets the clock of that moment."""
         with open(path, "wb", buffering=0) as log:
             for line in pipe:
                 log.write(line)

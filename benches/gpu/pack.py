@@ -11,15 +11,15 @@ import tarfile
 FOLDER = "target/gpu"
 INSIDE = f"{FOLDER}/pack"
 MOST = 30 << 20
-# The CUDA that the driver there knows: what a newer nvcc writes it may not read.
+# CUDA version of the driver on the GPU machine, which may not read code of a newer nvcc.
 NEWEST = (13, 0)
 FAKE = os.environ.get("FAKE") == "1"
 PROFILE = os.environ.get("PROFILE", "release")
 GOLDEN, PEERS = os.environ.get("GOLDEN", "../shared/golden"), os.environ.get("PEERS", "../shared/peer")
 TARGETS = [("bin", "mvae-fast"), ("test", "cuda"), ("test", "golden"), ("bench", "step"), ("bench", "ops")]
-# What a rehearsal has not, and what stands for it.
+# Programs that a rehearsal lacks, for which stand-ins are packed.
 FAKES = ("nvidia-smi", "compute-sanitizer", "ncu")
-# Golden cases of controllers, for which there is no room.
+# Golden cases of controllers, which are left out for lack of room.
 LEFT_OUT = ("env", "ppo")
 # Golden cases that a rehearsal takes.
 QUICK = ("indices", "normalisation", "schedule", "posevae", "rollout_posevae")
@@ -31,7 +31,7 @@ def output(*command):
 
 
 def build():
-    """Paths of the programs, by name, and the folder of what build.rs made."""
+    """Paths of the programs, by name, and the output folder of build.rs."""
     targets = [word for kind, name in TARGETS for word in (f"--{kind}", name)]
     command = ["cargo", "build", "--quiet", "--profile", PROFILE, *targets, "--message-format", "json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -41,7 +41,7 @@ def build():
 
 
 def nvcc():
-    """The compiler of the probes: as build.rs looks for it, in short."""
+    """The compiler of the probes, found much as build.rs finds it."""
     homes = [os.path.join(os.environ[name], "bin/nvcc") for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
     found = [os.environ.get("NVCC"), *homes, shutil.which("nvcc")]
     compiler = next((path for path in found if path and os.path.isfile(path)), None)
@@ -63,13 +63,13 @@ def compile_probes(compiler):
 
 
 def compile_timeline(compiler, made):
-    """The kernel that runs plans, which notes the time as it goes."""
+    """Compiles the kernel that runs plans so that it records the time as it goes."""
     flags = ["-cubin", "-std=c++17", "-O3", "-arch", "sm_90a", "-DMAKE=4", "-DTIMELINE", "-I", "kernels"]
     subprocess.run([compiler, *flags, f"{made}/kernels.cu", "-o", f"{INSIDE}/run_plan.timeline"], check=True)
 
 
 def add_fakes(made):
-    """The driver of the tests, and what stands for the programs and packages of the machine."""
+    """Adds the driver of the tests, and the stand-ins for the programs and packages of a GPU machine."""
     os.makedirs(f"{INSIDE}/fake")
     flags = "-std=c++17 -O2 -ffp-contract=off -U_FORTIFY_SOURCE -w -shared -fPIC -Wl,-Bsymbolic -Wl,-z,defs -DTIMELINE".split()
     library = f"{INSIDE}/fake/libcuda.so.1"
@@ -86,7 +86,7 @@ def add_fakes(made):
 
 
 def newest_glibc(path):
-    """The newest version of the C library that a program asks for."""
+    """The newest version of the C library that a program needs."""
     words = output("objdump", "-T", path).replace("(", " ").replace(")", " ").split()
     versions = {tuple(map(int, word[6:].split("."))) for word in words if word.startswith("GLIBC_2")}
     return ".".join(map(str, max(versions, default=(0,))))
@@ -123,7 +123,7 @@ def main():
                     (newest_glibc(f"{INSIDE}/bin/{name}") for _, name in TARGETS), key=lambda v: [*map(int, v.split("."))]))
     with open(f"{INSIDE}/pack.json", "w") as file:
         json.dump(pack, file)
-    # One archive: programs hold the same images, which it has once.
+    # One archive: programs hold the same images, which it stores once.
     with tarfile.open(f"{FOLDER}/pack.tar.xz", "w:xz") as archive:
         archive.add(INSIDE, arcname=".")
     shutil.copy("benches/gpu.sh", FOLDER)

@@ -1,10 +1,9 @@
-// What a GPU needs for the steps that a persistent kernel or a graph is made of; one JSON line a
-// figure.
-//   nvcc -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a benches/gpu/probes.cu -o probes &&
-//     ./probes PROBE
+// Times that a GPU needs for the steps of a persistent kernel or a graph; one JSON line a figure.
+//     nvcc -O3 -std=c++17 -gencode arch=compute_90a,code=sm_90a benches/gpu/probes.cu -o probes &&
+//       ./probes PROBE
 // Probes: roofs ramp barriers reads grids mma copies bulk multicast. Each runs in a process of its
-// own, so that one that fails spoils no
-// other; every spin has an end. Times are medians of REPEATS runs by the device's clock.
+// own, so that one that fails spoils no other; every spin has an end. Times are medians of REPEATS
+// runs by the device's clock.
 #include <algorithm>
 #include <cooperative_groups.h>
 #include <cstdint>
@@ -31,7 +30,7 @@ const int REPEATS = 21;
 static cudaStream_t stream;
 static int sms;
 
-// Median seconds of `work`, which asks for something on the stream.
+// Median seconds of `work`, which puts work on the stream.
 static double seconds(const std::function<void()>& work) {
   cudaEvent_t start, end;
   CHECK(cudaEventCreate(&start));
@@ -155,9 +154,9 @@ __device__ u32 load_relaxed(const u32* p) {
   return x;
 }
 
-// One thread of each block adds to one counter and waits until all have: it looks with acquire, or
-// relaxed and one fence at the end as grid_wait in kernels/simt.cuh does. Before it each block
-// stores so many bytes.
+// One thread of each block adds to one counter and waits until all have. It waits with acquire
+// loads, or with relaxed loads and one fence at the end, as grid_wait in kernels/simt.cuh does.
+// Before that each block stores some bytes.
 template <bool RELAXED>
 __global__ void counter_barrier(u32* counter, float4* to, int bytes, int rounds, u32* failed) {
   float4* mine = to + size_t(blockIdx.x) * (bytes / 16);
@@ -175,7 +174,7 @@ __global__ void counter_barrier(u32* counter, float4* to, int bytes, int rounds,
   }
 }
 
-// The stores alone.
+// Only the stores.
 __global__ void stores(float4* to, int bytes, int rounds) {
   float4* mine = to + size_t(blockIdx.x) * (bytes / 16);
   for (int i = 1; i <= rounds; ++i) {
@@ -184,7 +183,7 @@ __global__ void stores(float4* to, int bytes, int rounds) {
   }
 }
 
-// Each block publishes one word of data a round, which says by itself that it is there; every block
+// Each block publishes one word of data a round, which itself shows that it is there; every block
 // reads all words.
 __global__ void data_as_flag(u32* words, int rounds, u32* failed) {
   for (int i = 1; i <= rounds; ++i) {
@@ -310,8 +309,8 @@ __device__ void mma(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2]) {
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// 4 warps, each 16 rows and two panels of 8 columns; operands lie in fragment order, high and low
-// parts.
+// 4 warps, each with 16 rows and two panels of 8 columns. Operands lie in fragment order, in high
+// and low parts.
 __global__ void __launch_bounds__(128) mma_tile(const u32* from, float* out, int rounds, u64* cycles) {
   extern __shared__ u32 words[];
   const int K = 288 / 16, A = 4 * K * 128 * 2, B = 2 * K * 64 * 2;
@@ -389,8 +388,8 @@ __device__ bool wait_parity(u32 barrier, u32 parity) {
   return false;
 }
 
-// One bulk copy a round, by the copy engine; with a cluster of N each block fetches 1/N and sends
-// it to all N.
+// One bulk copy a round, by the copy engine. In a cluster of N blocks each fetches 1/N and sends it
+// to all N.
 template <int N>
 __global__ void __launch_bounds__(256) copy_bulk(const char* from, int bytes, int rounds, float* out, u32* failed) {
   extern __shared__ __align__(128) char tile[];
@@ -419,7 +418,7 @@ __global__ void __launch_bounds__(256) copy_bulk(const char* from, int bytes, in
       *failed = 1;
       break;
     }
-    // Nobody may send into a tile of the cluster that is still waited for.
+    // No block may send into a tile of the cluster that is still waited for.
     if (N > 1) cg::this_cluster().sync();
     else __syncthreads();
   }

@@ -1,5 +1,8 @@
-"""Makes a pack, runs gpu.sh over the driver of the tests, and checks what it leaves: every part ran, those that go wrong on purpose
-are said to, and all that is to come back fits. PROFILE as for gpu-pack.sh; needs nvcc, a C++ compiler and no GPU."""
+"""Makes a pack, runs gpu.sh over the driver of the tests, and checks the results.
+
+Every part has to run, those that go wrong on purpose have to be reported, and the files have to fit the limits.
+PROFILE as for gpu-pack.sh; needs nvcc, a C++ compiler and no GPU.
+"""
 import json
 import os
 import subprocess
@@ -7,8 +10,8 @@ import sys
 import tarfile
 import tempfile
 
-# What comes back of a call on a machine with a GPU: so many files of so many bytes, and the end of
-# the output.
+# Limits on what comes back of a call on a machine with a GPU: number of files, bytes of each, and
+# the end of the output.
 FILES, BYTES, SAID = 8, 16 << 20, 12_000
 WRONG = {"probe-multicast": "failed: took more than", "probe-bulk": "failed: exit code 3"}
 
@@ -43,7 +46,7 @@ def main():
     assert any(name.endswith("report.ncu-rep") for name in kept) and any(name.endswith("source.csv") for name in kept), kept
     end = done.stdout[done.stdout.index("| part |"):]
     assert len(end) < SAID and end.rindex("Our step") > end.rindex("bit by bit"), len(end)
-    # Nothing that a part started outlives it.
+    # No process that a part started outlives it.
     assert not subprocess.run(["pgrep", "-f", "^sleep 3607$"], stdout=subprocess.PIPE).stdout, "a part's process still runs"
     print(f"rehearsal: {len(parts)} parts in {results['seconds']} s, {len(names)} files of {sum(sizes) >> 10} KB come back")
 

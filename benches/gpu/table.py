@@ -45,7 +45,7 @@ def steps_table(results):
 
 
 def kernels_table(results):
-    """What each kernel of a step takes by itself, of the one engine that says so."""
+    """Time of each kernel of a step by itself, for the one engine that reports it."""
     lines = [(s["device"], k["kernel"], k["calls"], f"{k['us']:.1f}") for s in figures_of(results, "steps-")
              if s["variant"] == "mixture" for k in s["by_kernel"]]
     return ["Kernels of the mixture's step, each by itself, 20 in a row:", rows(("device", "kernel", "calls", "us"), lines)] if lines else []
@@ -103,7 +103,7 @@ def probes_table(results):
 
 
 def timeline_table(results):
-    """Where a step of one launch goes, row by row of its table of calls."""
+    """Times of a step of one launch, row by row of its table of calls."""
     rows_of = [figure for figure in figures_of(results, "timeline") if "row" in figure]
     return ["The timeline of a step in one launch, cycles: a row's work by the mean and the slowest block, and its wait:",
             rows(("row", "kernel", "late", "work", "slowest", "fetch", "wait"),
@@ -125,7 +125,7 @@ def render(results):
 
 
 def summary(results):
-    """What is said at the end, as the last lines alone may be seen: failures and what they said last, and the step at the very
+    """The last lines of the output, as they alone may be seen: failures with their last words, and the step at the very
     end."""
     failed = [f"{part['name']}: {' / '.join(part.get('said', '').splitlines()[-2:])[-250:]}" for part in results["parts"]
               if part["status"].startswith("failed")]

@@ -9,7 +9,7 @@ use mvae_fast::cpu::vector::{self, AdamStep};
 use mvae_fast::plan::{Plan, Precision};
 use std::time::{Duration, Instant};
 
-/// Runs before the first that counts.
+/// Number of runs before the first that counts.
 pub const WARM_UP: usize = 5;
 
 /// Times of one thing, in microseconds.
@@ -29,13 +29,13 @@ impl Times {
         self.0.push(us);
     }
 
-    /// How many there are.
+    /// Number of times.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The time that this share of the runs stayed below: 0.5 is the median, 0 the least.
+    /// The time below which this share of the runs stayed: 0.5 gives the median, 0 the least.
     pub fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -47,7 +47,7 @@ impl Times {
         self.quantile(0.5)
     }
 
-    /// The same runs, each of `parts` equal parts, as times of one part.
+    /// Times of one part, if each run has `parts` equal parts.
     pub fn divided(mut self, parts: usize) -> Times {
         self.0.iter_mut().for_each(|time| *time /= parts as f64);
         self
@@ -59,8 +59,8 @@ impl Times {
     }
 }
 
-/// Times of `runs` calls of each; the calls alternate, so that what else the machine does meets all
-/// alike.
+/// Times of `runs` calls of each function. The calls alternate, so that other work of the machine
+/// affects all alike.
 pub fn alternate<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) -> [Times; N] {
     let mut times = [(); N].map(|()| Times::default());
     for _ in 0..WARM_UP {
@@ -75,8 +75,9 @@ pub fn alternate<const N: usize>(runs: usize, mut calls: [&mut dyn FnMut(); N]) 
 /// Times of the calls of a plan, one by one, `runs` times; `begin` is called before each run with
 /// its number.
 ///
-/// One after the other, as in a step. With several `together`, as on a GPU, all runs of a call
-/// before the next: a graph is made of each, which is kept until a few others were made.
+/// The calls run one after the other, as in a step. With several `together`, as on a GPU, all runs
+/// of a call come before the next call: a graph is made of each call, and it is kept only until a
+/// few others were made.
 pub fn calls(
     plan: Plan,
     memory: &mut Memory,
@@ -108,8 +109,8 @@ pub fn calls(
     Ok(calls)
 }
 
-/// Kernels of these calls: how many there are of each, and the sum of their medians; the longest
-/// first.
+/// The kernels of these calls: the number of calls of each and the sum of their medians, the
+/// longest first.
 pub fn by_kernel(calls: &[(Plan, Times)]) -> Vec<(&str, usize, f64)> {
     let mut kernels: Vec<(&str, usize, f64)> = Vec::new();
     for (plan, times) in calls {
@@ -123,7 +124,7 @@ pub fn by_kernel(calls: &[(Plan, Times)]) -> Vec<(&str, usize, f64)> {
     kernels
 }
 
-/// Prints them.
+/// Prints the kernels of these calls.
 pub fn print_kernels(calls: &[(Plan, Times)]) {
     let kernels = by_kernel(calls);
     let sum: f64 = kernels.iter().map(|(.., total)| total).sum();
@@ -133,8 +134,8 @@ pub fn print_kernels(calls: &[(Plan, Times)]) {
     }
 }
 
-/// What the times were taken on, and how busy it was: with a load near the number of cores they
-/// mean little.
+/// The machine that the times were taken on, and how busy it was: with a load near the number of
+/// cores they mean little.
 pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
@@ -145,46 +146,46 @@ pub fn machine() -> String {
     format!("{}, {cores} cores, load of the last minute {load}", model.map_or("unknown processor", |(_, name)| name))
 }
 
-/// Where a bench runs: `[WORDS] [--device cpu|simt|cuda] [--engine E] [--precision P] [--roof
+/// The options of a bench: `[WORDS] [--device cpu|simt|cuda] [--engine E] [--precision P] [--roof
 /// GFLOPS,GBS] [--json]`.
 #[derive(Debug, Parser)]
 pub struct Options {
-    /// What to time, and numbers of threads.
+    /// Names of things to time, and numbers of threads.
     pub words: Vec<String>,
     /// The device.
     #[arg(long, default_value = "cpu")]
     pub device: Device,
-    /// How a CUDA device gets its calls.
+    /// The way in which a CUDA device gets its calls.
     #[arg(long, default_value = "auto")]
     pub engine: Engine,
-    /// Of matrix products.
+    /// The precision of matrix products.
     #[arg(long)]
     pub precision: Option<Precision>,
-    /// What the device reaches at best, GFLOP/s and GB/s; measured here on a cpu.
+    /// Best rates of the device, GFLOP/s and GB/s; measured here on a cpu.
     #[arg(long)]
     pub roof: Option<String>,
-    /// One line of JSON a result.
+    /// Print one line of JSON for each result.
     #[arg(long)]
     pub json: bool,
-    /// So many steps twice, compared bit by bit, instead of times.
+    /// Take this many steps twice and compare every bit, instead of times.
     #[arg(long)]
     pub soak: Option<usize>,
     /// A tiny model, to rehearse.
     #[arg(long)]
     pub small: bool,
-    /// Cargo says so.
+    /// Ignored: cargo passes it.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 impl Options {
-    /// Words that are no numbers.
+    /// The words that are not numbers.
     pub fn names(&self) -> Vec<&str> {
         self.words.iter().map(String::as_str).filter(|word| word.parse::<usize>().is_err()).collect()
     }
 
-    /// Backends to time, with their number of threads: on a cpu one for each number among the
-    /// words, or of 1 and 2.
+    /// Backends to time, with their numbers of threads. On a cpu there is one for each number among
+    /// the words; without numbers, for 1 and 2 threads.
     pub fn backends(&self) -> Result<Vec<(usize, Box<dyn Backend>)>> {
         let mut threads: Vec<usize> = self.words.iter().flat_map(|word| word.parse()).collect();
         match self.device {
@@ -196,28 +197,29 @@ impl Options {
         threads.into_iter().map(open).collect()
     }
 
-    /// Runs that are timed as one: on a GPU a launch alone takes longer than most operations.
+    /// Number of runs that are timed as one: on a GPU a launch alone takes longer than most
+    /// operations.
     pub fn together(&self) -> usize {
         if self.on_gpu() { 20 } else { 1 }
     }
 
-    /// Whether the device is one whose clock is low until it has had something to do for a while.
+    /// True for a GPU, whose clock is low until it has worked for a while.
     pub fn on_gpu(&self) -> bool {
         matches!(self.device, Device::Cuda(_))
     }
 
-    /// How long to run before the first that counts, at least.
+    /// Least time to run before the first run that counts.
     pub fn warm_up(&self) -> Duration {
         if self.on_gpu() && !self.small { Duration::from_millis(700) } else { Duration::ZERO }
     }
 
-    /// Whether a call by itself takes what it takes in a step: others than a graph are launched or
-    /// prepared meanwhile.
+    /// True if a call by itself takes the time that it takes in a step. On a GPU only a graph does;
+    /// other engines launch or prepare calls meanwhile.
     pub fn times_calls(&self) -> bool {
         !self.on_gpu() || matches!(self.engine, Engine::Auto | Engine::Graph)
     }
 
-    /// The roofs, GFLOP/s and GB/s, where they are known.
+    /// The roofs, GFLOP/s and GB/s, if they are known.
     pub fn roofs(&self, threads: usize) -> Option<(f64, f64)> {
         match (&self.roof, self.device) {
             (Some(text), _) => text.split_once(',').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?))),
@@ -248,7 +250,7 @@ pub fn words() -> Vec<String> {
     std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect()
 }
 
-/// Whether the command line has this flag.
+/// True if the command line has this flag.
 pub fn flag(name: &str) -> bool {
     std::env::args().skip(1).any(|arg| arg == name)
 }
@@ -256,7 +258,7 @@ pub fn flag(name: &str) -> bool {
 /// Parameters of the full-size mixture model.
 pub const PARAMETERS: usize = 1_696_072;
 
-/// Adam over as many parameters, shared out over the team.
+/// Adam over this many parameters, shared out over the team.
 pub fn adam(team: &Team) -> impl FnMut() {
     const PIECE: usize = 16 * 1024;
     let step = AdamStep { beta1: 0.9, beta2: 0.999, step_size: 1e-4, inv_sqrt_bias2: 1.0, eps: 1e-8 };

@@ -59,7 +59,7 @@ impl Backend for Cpu {
             return Err(short());
         }
         // Written at once: memory that no one has written to yet still counts as free.
-        // SAFETY: as many bytes as were had.
+        // SAFETY: exactly the bytes that were allocated.
         unsafe { address.write_bytes(0, layout.size()) };
         Ok(Buffer { address: address as usize, bytes, _owner: Box::new(Block { address, layout }) })
     }

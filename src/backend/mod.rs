@@ -1,5 +1,5 @@
-//! Where plans run. A backend allocates arenas, moves bytes in and out, and runs calls; it knows no
-//! operation by name.
+//! Backends run plans. A backend allocates arenas, moves bytes in and out, and runs calls; it knows
+//! no operation by name.
 pub mod cpu;
 pub mod cuda;
 pub mod persistent;
@@ -24,12 +24,12 @@ pub struct Buffer {
     address: usize,
     /// Length in bytes.
     bytes: usize,
-    /// Whatever frees it.
+    /// The owner of the memory, which frees it when dropped.
     _owner: Box<dyn Any + Send>,
 }
 
 impl Buffer {
-    /// The bytes `at .. at + len`.
+    /// Address of the bytes `at .. at + len`.
     ///
     /// # Panics
     /// When they are not inside.
@@ -39,11 +39,11 @@ impl Buffer {
     }
 }
 
-/// All a backend is; adding an operation touches none.
+/// A place where plans run. Adding an operation changes no backend.
 pub trait Backend: Send + Sync {
-    /// What it runs on, for people: `cpu (2 threads)`.
+    /// A description for people, such as `cpu (2 threads)`.
     fn describe(&self) -> String;
-    /// In what it computes matrix products.
+    /// The precision in which it computes matrix products.
     fn precision(&self) -> Precision {
         Precision::Fp32
     }
@@ -63,8 +63,8 @@ pub trait Backend: Send + Sync {
     /// The arena is of this backend, and [`Plan::check`] has compared the calls with its layout.
     #[allow(unsafe_code)]
     unsafe fn run(&self, calls: &[Call], arena: &mut Buffer) -> Result<()>;
-    /// Runs a plan `times` times over an arena; what will be asked for again may be prepared once
-    /// (see [`Plan::id`]).
+    /// Runs a plan `times` times over an arena. A backend may prepare once what it will be asked
+    /// for again (see [`Plan::id`]).
     ///
     /// # Safety
     /// As for [`Backend::run`].
@@ -73,13 +73,12 @@ pub trait Backend: Send + Sync {
         // SAFETY: the caller's.
         (0..times).try_for_each(|_| unsafe { self.run(plan.calls(), arena) })
     }
-    /// Whether a plan is one launch however often it repeats: then it may as well be asked for
-    /// often.
+    /// True if a plan is a single launch however often it repeats. Callers may then ask for many
+    /// repetitions at once.
     fn is_one_launch(&self) -> bool {
         false
     }
-    /// Seconds that the device takes for what `work` asks of it, measured by the device's own clock
-    /// where it has one.
+    /// Seconds that the device takes for `work`, by the device's own clock where it has one.
     fn seconds(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
         let start = Instant::now();
         work()?;
@@ -90,7 +89,7 @@ pub trait Backend: Send + Sync {
 /// An arena that has been allocated: typed access to its tensors, and plans run over it.
 pub struct Memory<'b> {
     backend: &'b dyn Backend,
-    /// Unlike that of any other memory.
+    /// A number that no other memory has.
     id: u64,
     layout: Arena,
     buffer: Buffer,
@@ -104,7 +103,7 @@ impl<'b> Memory<'b> {
         Ok(Memory { backend, id: MADE.fetch_add(1, Ordering::Relaxed) + 1, layout, buffer })
     }
 
-    /// Bytes of it.
+    /// Size of the arena in bytes.
     pub fn bytes(&self) -> u64 {
         self.layout.bytes() as u64
     }
@@ -151,8 +150,8 @@ impl<'b> Memory<'b> {
         self.run_checked(plan.calls())
     }
 
-    /// Runs a plan `times` times, as a rollout's steps are run. A device may not have done it yet
-    /// when this returns; whatever is read afterwards waits for it.
+    /// Runs a plan `times` times, as a rollout runs its steps. The device may still be at work when
+    /// this returns; a later read waits for it.
     ///
     /// # Panics
     /// As [`Memory::run`].
@@ -171,8 +170,8 @@ impl<'b> Memory<'b> {
         unsafe { self.backend.run(calls, &mut self.buffer) }
     }
 
-    /// Runs a plan call by call; the first call that writes a value that is not finite, and into
-    /// which tensor.
+    /// Runs a plan call by call. Returns the first call that writes a value that is not finite, and
+    /// the tensor that holds this value.
     pub fn first_nonfinite<'p>(&mut self, plan: &'p Plan) -> Result<Option<(&'p Call, &'p Field)>> {
         plan.check_once(self.id, &self.layout);
         for call in plan.calls() {
@@ -195,10 +194,11 @@ impl<'b> Memory<'b> {
     }
 }
 
-/// Where to compute, as `--device` says.
+/// The device to compute on, as `--device` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// The CPU, unless somebody has chosen another: the program takes a GPU that passes its test.
+    /// The CPU. Before it opens a device, the program replaces this by a GPU that passes its test,
+    /// if there is one.
     Auto,
     /// This machine's processor.
     Cpu,
@@ -225,13 +225,14 @@ impl FromStr for Device {
     }
 }
 
-/// How a CUDA device gets its calls, as `--engine` says. With each of them a run repeats bit for
-/// bit. The bits of `calls`, `graph` and `pdl` are the same. `persistent` runs all kernels with 256
-/// threads a block, whatever their own number, and so adds up losses and norms in another order:
-/// its results are the others' but for rounding, and the same on any number of blocks.
+/// The way in which a CUDA device gets its calls, as `--engine` says. With every engine a repeated
+/// run gives the same bits. The bits of `calls`, `graph` and `pdl` are the same. `persistent` runs
+/// all kernels with 256 threads a block, whatever their own number, and so sums losses and norms in
+/// another order. Its results differ from the others' by rounding, and are the same on any number
+/// of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Engine {
-    /// What is fastest where it has been measured: graph on CUDA
+    /// The fastest engine where it has been measured: graph on CUDA
     #[default]
     Auto,
     /// One launch a call
@@ -252,14 +253,14 @@ impl fmt::Display for Engine {
     }
 }
 
-/// Blocks of the host's one launch: few, as each takes 4 MB of stacks.
+/// Number of blocks of the host's single launch: few, as each takes 4 MB of stacks.
 #[cfg(all(feature = "simt", unix))]
 const SIMT_BLOCKS: u32 = 8;
 
-/// Opens a device, on the CPU with `threads` threads, for one of `runs` runs that share it. Matrix
-/// products are computed in `precision`, by default in the fastest that is nearly single precision.
-/// Errors: it cannot be had ([`Error::Device`]), or not in this precision ([`Error::Usage`]); what
-/// was asked for is never replaced by another.
+/// Opens a device, the CPU with `threads` threads, for one of `runs` runs that share it.
+/// `precision` is that of matrix products; the default is the fastest that is nearly single
+/// precision. Errors: the device cannot be had ([`Error::Device`]), or not in this precision
+/// ([`Error::Usage`]). It never opens another device or precision than the one asked for.
 pub fn open(
     device: Device,
     precision: Option<Precision>,

@@ -1,13 +1,14 @@
 //! Compares gradients with central differences in f64: every operation, and every parameter of
 //! whole training steps.
 //!
-//! A step is the plan that trains. It keeps no gradient of a parameter: Adam takes it where it is
-//! computed. With beta1 = 0 Adam's first moment is that gradient, and it is what is compared.
+//! A step is the plan that trains. It keeps no gradient of a parameter, as Adam takes it where it
+//! is computed. With beta1 = 0 Adam's first moment is that gradient; the check compares this
+//! moment.
 //!
-//! The step of a difference is 1e-5 max(1, |x|); the error of an entry is |gradient - difference|
-//! over the largest of the two, the root mean square of the tensor's gradient, and a floor that the
-//! rounding of the differences needs. Cotangents are random: a plain sum would hide a mistake in a
-//! softmax, whose rows sum to one.
+//! The step of a difference is 1e-5 max(1, |x|). The error of an entry is |gradient - difference|,
+//! relative to the largest of four numbers: the sizes of these two, the root mean square of the
+//! tensor's gradient, and a floor. The rounding of the differences needs the floor. Cotangents are
+//! random: a plain sum would hide a mistake in a softmax, whose rows sum to one.
 use crate::backend::{Backend, Memory};
 use crate::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use crate::cpu::real::Real;
@@ -29,13 +30,13 @@ use std::time::Instant;
 pub const TOLERANCE: f64 = 1e-6;
 /// Step of a difference, relative to max(1, |x|).
 const STEP: f64 = 1e-5;
-/// Gradients of losses of order one are compared as if they were at least this large: differences
-/// of f64 numbers of order one, 1e-5 apart, carry errors of 1e-11.
+/// Smallest size that gradients of losses of order one are compared with: differences of f64
+/// numbers of order one, 1e-5 apart, carry errors of 1e-11.
 const FLOOR: f64 = 1e-4;
 /// Value of a gradient before it is computed. A call that adds to it, or never writes it, is far
 /// off. It is finite, since Adam multiplies the old value by beta1 = 0.
 const UNWRITTEN: f64 = 1e30;
-/// Entries of a tensor that are differenced in cases of full size.
+/// Number of entries of a tensor that are differenced in cases of full size.
 const FEW: usize = 8;
 
 /// One tensor's comparison, over all cases of an operation or model.
@@ -53,12 +54,12 @@ pub struct Row {
     pub at: String,
 }
 
-/// What a check found.
+/// The findings of a check.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// A row a tensor.
     pub rows: Vec<Row>,
-    /// How long it took.
+    /// Time that it took.
     pub seconds: f64,
 }
 
@@ -81,7 +82,8 @@ impl Report {
         self.rows.iter().filter(|row| row.worst > TOLERANCE)
     }
 
-    /// Errors: [`Error::Check`], which names the worst tensor, when one failed.
+    /// Turns a failure into an error. Errors: [`Error::Check`], which names the worst tensor, when
+    /// one failed.
     pub fn verdict(&self) -> Result<()> {
         match self.failures().max_by(|a, b| a.worst.total_cmp(&b.worst)) {
             None => Ok(()),
@@ -120,8 +122,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Checks all operations and these networks. Errors: those of the backend; a gradient that is wrong
-/// is in the report.
+/// Checks all operations and these networks. Errors: those of the backend; a wrong gradient is in
+/// the report.
 pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     let start = Instant::now();
     let mut report = Report::default();
@@ -187,8 +189,8 @@ pub fn operation(case: &Case<f64>, backend: &dyn Backend, seed: u64) -> Result<V
     Ok(rows)
 }
 
-/// Number of entries differenced (at most about `limit`, evenly spread), and the largest relative
-/// error.
+/// Compares gradients with differences. Returns the number of entries differenced (at most about
+/// `limit`, evenly spread) and the largest relative error.
 fn differences(
     memory: &mut Memory,
     value: Mat<f64>,
@@ -202,8 +204,8 @@ fn differences(
     let (mut entries, mut worst) = (0, 0f64);
     for i in (0..n).step_by(n.div_ceil(limit)) {
         let (x, entry) = (values[i], value.reshaped(n, 1).rows_at(i, 1));
-        let mut error = f64::INFINITY; // and stays so when something is not a number
-        // Where a rectifier bends inside the step, a shorter step sees one side of it; a wrong
+        let mut error = f64::INFINITY; // it stays so when something is not a number
+        // If a rectifier bends inside the step, a shorter step sees only one side of it. A wrong
         // gradient fails both.
         for h in [STEP, STEP / 16.0].map(|h| h * x.abs().max(1.0)) {
             let (above, below) = (x + h, x - h);
@@ -241,9 +243,9 @@ pub struct ModelCheck {
 pub(crate) struct Stepped<'b, T> {
     /// The parameters, whose first moments are their gradients.
     pub parameters: Parameters<T>,
-    /// Its tensors.
+    /// The tensors of the step.
     pub step: TrainStep<T>,
-    /// Where they are.
+    /// The memory that holds them.
     pub memory: Memory<'b>,
 }
 
@@ -266,7 +268,7 @@ impl ModelCheck {
         ModelCheck { model, batch: 2 * k + 1, free_bits: 0.0, kl_weight: 0.3 }
     }
 
-    /// The published sizes, 64 samples.
+    /// A network of the published sizes, with 64 samples.
     pub fn full(variant: Variant) -> Self {
         let model = ModelConfig {
             variant,
@@ -315,16 +317,16 @@ impl ModelCheck {
         memory.write(step.starts, &(0..batch as u32).collect::<Vec<_>>())?;
         memory.write(step.schedule, &[adam_state(0.0, [ADAM_OF_CHECKS[0], ADAM_OF_CHECKS[1]], 1)])?;
         memory.repeat(&step.plan, 1)?; // as the trainer does, by the engine that was asked for
-        memory.write(parameters.values, &initial)?; // a codebook has moved
+        memory.write(parameters.values, &initial)?; // the step has moved a codebook
         Ok(Stepped { parameters, step, memory })
     }
 
     /// Compares the gradient of recon + weight * regularizer with respect to every parameter.
     /// Errors: the backend's.
     ///
-    /// A codebook has no derivative that is worth having; what training follows is that of a
-    /// surrogate: the decoder sees the encoder's output plus a constant, code - output at the point
-    /// where the gradient is taken, and the codes stay.
+    /// A codebook has no useful derivative; training follows that of a surrogate. There the decoder
+    /// sees the encoder's output plus a constant, code - output at the point where the gradient is
+    /// taken, and the codes stay.
     pub fn run(&self, backend: &dyn Backend, seed: u64) -> Result<Vec<Row>> {
         let (model, batch) = (&self.model, self.batch);
         let (c, k) = (model.condition_frames, model.future_predictions);

@@ -1,13 +1,15 @@
 //! Compares kernels, in single precision on any backend, with the definitions of their operations
 //! in double precision.
 //!
-//! Call by call: the definition starts from what the kernel starts from, so that errors do not add
-//! up. A sum of n terms in single precision, in any order, is off by at most about n 2^-24 times
-//! the sum of its terms' sizes (Higham, "Accuracy and Stability of Numerical Algorithms", section
-//! 4.2); terms of random sign add up to less than their sizes do, so (n + 16) 2^-24 of a tensor's
-//! largest number, where 16 pays for the functions around the sum, is within reach of all of them.
-//! A tensor of few numbers may have cancelled altogether: there the numbers it is made of count,
-//! too.
+//! Kernels are compared call by call: the definition starts from what the kernel starts from, so
+//! that errors do not add up.
+//!
+//! A sum of n terms in single precision, in any order, is off by at most about n 2^-24 times the
+//! sum of its terms' sizes (Higham, "Accuracy and Stability of Numerical Algorithms", section 4.2).
+//! Terms of random sign add up to less than their sizes do. So every kernel can keep within (n +
+//! 16) 2^-24 of a tensor's largest number, where 16 pays for the functions around the sum. In a
+//! tensor of few numbers the terms may have cancelled altogether: there the size of the inputs
+//! counts, too.
 use crate::backend::{Backend, Memory, cpu::Cpu};
 use crate::config::Variant;
 use crate::ops::case::{Built, Case, cases, normals};
@@ -19,10 +21,10 @@ use serde::Serialize;
 use std::fmt;
 use std::time::Instant;
 
-/// Tensors of fewer numbers may have cancelled altogether.
+/// Number of elements below which a tensor may have cancelled altogether.
 const FEW: usize = 64;
 
-/// What one kernel left in one tensor.
+/// The result of one kernel in one tensor, compared with the definition.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// The kernel.
@@ -33,19 +35,19 @@ pub struct Row {
     pub sizes: String,
     /// Numbers compared.
     pub entries: usize,
-    /// Largest error in units of what is allowed: at most 1 is right. Infinite where a number
-    /// should be one and is not.
+    /// Largest error in units of what is allowed: at most 1 is right. Infinite where a number is
+    /// not finite but should be.
     pub worst: f64,
 }
 
-/// What a check found.
+/// The findings of a check.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// A row a tensor of a kernel, with its worst case.
     pub rows: Vec<Row>,
-    /// Whole steps.
+    /// The comparison of whole steps.
     pub steps: stepcheck::Report,
-    /// How long it took.
+    /// Time that it took.
     pub seconds: f64,
 }
 
@@ -62,7 +64,8 @@ impl Report {
         }
     }
 
-    /// Errors: [`Error::Check`], which names the worst tensor, when a kernel is wrong.
+    /// Turns a failure into an error. Errors: [`Error::Check`], which names the worst tensor, when
+    /// a kernel is wrong.
     pub fn verdict(&self) -> Result<()> {
         match self.rows.iter().filter(|row| row.worst > 1.0).max_by(|a, b| a.worst.total_cmp(&b.worst)) {
             None => self.steps.verdict(),
@@ -91,14 +94,14 @@ impl fmt::Display for Report {
 }
 
 /// Compares every kernel with its definition, at every size, and whole steps of these networks.
-/// Errors: those of the backend; what is wrong is in the report.
+/// Errors: those of the backend; a wrong kernel is in the report.
 pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     of(|_| true, variants, backend)
 }
 
 /// Tests a device in a second or two: every kernel at its small sizes, and one step of the default
-/// network. It runs before a device is used that nobody asked for. Errors: those of the backend,
-/// and a kernel or a step that is wrong.
+/// network. It runs before a device is used that the user did not ask for. Errors: those of the
+/// backend, and a kernel or a step that is wrong.
 pub fn quick(backend: &dyn Backend) -> Result<Report> {
     let report = of(|case| !case.full, &[Variant::Mixture], backend)?;
     report.verdict()?;
@@ -122,7 +125,7 @@ struct Pair<'b> {
     definition: Memory<'b>,
 }
 
-/// Compares every call of a case; `single` and `double` are the same one. Errors: those of the
+/// Compares every call of a case. `single` and `double` are the same case. Errors: those of the
 /// backends.
 pub fn operation(
     single: &Case<f32>,
@@ -155,8 +158,8 @@ pub fn operation(
 }
 
 impl Pair<'_> {
-    /// Runs both; of each tensor written, its name, its length and its error over `tolerance` of
-    /// its largest number.
+    /// Runs a call on both sides. Returns, for each tensor written, its name, its length and its
+    /// error over `tolerance` of its largest number.
     fn call(&mut self, plan: &Plan, twin: &Plan, tolerance: f64) -> Result<Vec<(&'static str, usize, f64)>> {
         let (call, twin_call) = (&plan.calls()[0], &twin.calls()[0]);
         let fields = || call.fields().iter().zip(twin_call.fields()).filter(|(field, _)| !field.bytes.is_empty());
@@ -199,11 +202,11 @@ impl Pair<'_> {
     }
 }
 
-/// Largest relative error of a product whose factors are rounded as this says.
+/// Largest relative error of a product whose factors are rounded to this precision.
 ///
-/// bf16 has 8 significant bits: hi is off by at most 2^-8 |x|, what is left is exact, and lo is off
-/// by 2^-8 of it. The rests of two factors and lo times lo make up to 3 2^-16 |x y|. Such errors
-/// have random signs, as the terms do.
+/// bf16 has 8 significant bits. hi is off by at most 2^-8 |x|, the remainder is exact, and lo is
+/// off by 2^-8 of it. The remainders of two factors and lo times lo make up to 3 2^-16 |x y|. Such
+/// errors have random signs, as the terms do.
 fn rounding(precision: Precision) -> f64 {
     match precision {
         Precision::Fp32 => 0.0,
@@ -211,7 +214,7 @@ fn rounding(precision: Precision) -> f64 {
     }
 }
 
-/// Whether a field holds floats of the case's own type.
+/// True if a field holds floats of the case's own type.
 fn is_float(single: &Field, double: &Field) -> bool {
     single.element == 4 && double.element == 8
 }
@@ -231,7 +234,7 @@ fn largest(values: &[f64], at_least: f64) -> f64 {
     values.iter().filter(|x| x.is_finite()).fold(at_least, |max, x| max.max(x.abs()))
 }
 
-/// The largest difference over `tolerance` of the largest number; numbers that are not finite have
+/// The largest difference over `tolerance` of the largest number. Numbers that are not finite have
 /// to be the same.
 fn error(got: &[f64], want: &[f64], tolerance: f64, at_least: f64) -> f64 {
     let largest = largest(want, at_least.max(f64::MIN_POSITIVE));

@@ -1,5 +1,5 @@
-//! How far the gradients of whole training steps are from double precision when kernels compute
-//! them, at the sizes of the published models: what a precision costs where it matters.
+//! The distance of the gradients of whole training steps from double precision when kernels compute
+//! them, at the sizes of the published models: the cost of a precision where it matters.
 use crate::backend::Backend;
 use crate::check::gradcheck::{ModelCheck, Stepped};
 use crate::config::Variant;
@@ -9,31 +9,32 @@ use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt;
 
-/// The gradient of one tensor.
+/// The error of the gradient of one tensor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// The network.
     pub model: String,
     /// The parameter.
     pub tensor: String,
-    /// |gradient - that in f64| / |that in f64|, lengths of vectors; infinite when one is not a number.
+    /// |gradient - reference| / |reference|, as lengths of vectors, with the reference in f64;
+    /// infinite if the result is not a number.
     pub error: f64,
 }
 
-/// What a check found.
+/// The findings of a check.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// A row a parameter.
     pub rows: Vec<Row>,
-    /// The same of all parameters of a network as one vector.
+    /// A row a network, for all its parameters as one vector.
     pub whole: Vec<Row>,
-    /// What the error of all gradients of a network may be.
+    /// Largest error allowed of all gradients of a network.
     pub tolerance: f64,
 }
 
 impl Report {
-    /// Errors: [`Error::Check`], which names the network, when its gradients are further off than
-    /// they may be.
+    /// Turns a failure into an error. Errors: [`Error::Check`], which names the network, when its
+    /// gradients are further off than they may be.
     pub fn verdict(&self) -> Result<()> {
         match self.whole.iter().find(|row| row.error > self.tolerance) {
             None => Ok(()),
@@ -58,7 +59,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// What the error of all gradients of a network may be: ten times what rounding of random sign does
+/// Largest error allowed of all gradients of a network: ten times what rounding of random sign does
 /// to them, which is 3e-7 in single precision and 5e-6 in bf16x3.
 fn tolerance(precision: Precision) -> f64 {
     match precision {
@@ -91,7 +92,7 @@ pub fn run(variants: &[Variant], backend: &dyn Backend, reference: &dyn Backend)
     Ok(report)
 }
 
-/// The root of a / b, where nothing of nothing is 0; infinite when not a number.
+/// The root of a / b, where 0 / 0 is 0; infinite if it is not a number.
 fn ratio(a: f64, b: f64) -> f64 {
     let ratio = if a == 0.0 { 0.0 } else { (a / b).sqrt() };
     if ratio.is_nan() { f64::INFINITY } else { ratio }

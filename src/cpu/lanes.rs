@@ -3,9 +3,9 @@
 #![allow(unsafe_code)]
 use pulp::{Arch, Simd};
 
-/// The widest vector instructions that this processor runs and this program has code for, of which
-/// products are made; none: scalar loops. (A build whose `pulp` lacks one of these sets does not
-/// compile here.)
+/// Name of the widest vector instructions that this processor runs and this program has code for;
+/// products use them. `None` means scalar loops. (A build whose `pulp` lacks one of these sets does
+/// not compile here.)
 pub fn in_use() -> Option<&'static str> {
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
@@ -37,10 +37,10 @@ pub unsafe trait Lanes: Copy {
     fn load_part<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
     /// Writes the first `to.len()` lanes.
     fn store_part<S: Simd>(simd: S, to: &mut [Self], x: Self::Vector<S>);
-    /// Whether [`Self::transpose4`] can be used.
+    /// True if [`Self::transpose4`] can be used.
     fn transposes<S: Simd>() -> bool;
-    /// Sees each register as a row of groups of four lanes; group g of the result r is lane r of
-    /// group g of all four.
+    /// Transposes four registers, each a row of groups of four lanes: group g of result r holds
+    /// lane r of group g of all four.
     fn transpose4<S: Simd>(simd: S, x: [Self::Vector<S>; 4]) -> [Self::Vector<S>; 4];
     /// `exp(x)`; in f32 within 1.5 units in the last place (results below 1.2e-38 within one of
     /// their own), in a form that loops over slices are vectorized with.
@@ -49,8 +49,8 @@ pub unsafe trait Lanes: Copy {
     fn exponential_m1(x: Self) -> Self;
 }
 
-/// Asks for the cache line of this address, which need not be one of ours; nothing happens where
-/// there is no such hint.
+/// Prefetches the cache line of this address, which need not be valid. It does nothing on
+/// processors without such a hint.
 #[inline(always)]
 pub fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]

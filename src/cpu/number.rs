@@ -1,4 +1,5 @@
-//! Numbers as products and vectors see them.
+//! The two number types that everything is generic over: f32 trains, and f64 checks gradients and
+//! kernels.
 use crate::cpu::lanes::Lanes;
 use num_traits::Float;
 use std::iter::Sum;

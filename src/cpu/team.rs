@@ -1,11 +1,12 @@
 //! A fixed team of threads that shares out the tasks of one short region after another.
 //!
 //! A region costs about a microsecond: members spin for the next one before they sleep. Each thread
-//! has a share of the tasks, the same in every region of as many, so that what it reads and writes
-//! is still in a cache near its core; then it helps the others. Tasks are claimed one at a time, so
-//! a member that the operating system has taken off its core delays only the task it holds. What a
-//! task computes must not depend on who runs it; then results do not depend on the number of
-//! threads.
+//! has a share of the tasks, the same in every region with as many tasks. What it reads and writes
+//! is therefore still in a cache near its core. Once its share is done, it helps the others.
+//!
+//! Tasks are claimed one at a time, so a member that the operating system has taken off its core
+//! delays only the task it holds. A task must compute the same whoever runs it; then results do not
+//! depend on the number of threads.
 #![allow(unsafe_code)]
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -17,13 +18,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long an idle member looks for work before it sleeps.
+/// Time that an idle member looks for work before it sleeps.
 const AWAKE: Duration = Duration::from_micros(500);
-/// How long the caller waits for the last tasks, on a core of its own, before it offers that core
-/// to whoever holds them.
+/// Time that the caller spins for the last tasks before it offers its core to the members that hold
+/// them.
 const PATIENT: Duration = Duration::from_micros(50);
 
-/// A cache line of its own, so that members polling one value do not slow the writers of another.
+/// A value in a cache line of its own, so that members polling it do not slow the writers of
+/// another.
 #[repr(align(128))]
 struct Line<T>(T);
 
@@ -35,29 +37,30 @@ struct Region {
 }
 
 struct Shared {
-    /// How many tasks of each thread's share are not yet claimed, the caller's first. Whoever
-    /// lowers one from n has claimed the n-th task from the share's end.
+    /// Number of unclaimed tasks in each thread's share, the caller's first. Lowering a number from
+    /// n claims the n-th task from the share's end.
     unclaimed: Vec<Line<AtomicUsize>>,
-    /// Tasks of the region that have ended.
+    /// Number of the region's tasks that have ended.
     ended: Line<AtomicUsize>,
     region: UnsafeCell<Region>,
     /// The first panic of the region.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Which members sleep.
+    /// True for each member that sleeps.
     asleep: Vec<AtomicBool>,
     closing: AtomicBool,
 }
 
-// SAFETY: `region` is written by the one caller that holds `Team::busy`, while no task is claimed
-// or claimable, and read only after a claim, which acquires what the caller released into
-// `unclaimed`; everything else is Sync by itself.
+// SAFETY: `region` is written only by the caller that holds `Team::busy`, while no task is claimed
+// or claimable. It is read only after a claim, which acquires what the caller released into
+// `unclaimed`. Everything else is Sync by itself.
 unsafe impl Sync for Shared {}
-// SAFETY: the pointer in `region` is followed only while the caller of `run`, who owns the closure,
-// waits; the closure is Sync.
+// SAFETY: the pointer in `region` is followed only while the caller of `run`, which owns the
+// closure, waits; the closure is Sync.
 unsafe impl Send for Shared {}
 
 impl Shared {
-    /// The first task of a thread's share of so many; the share ends where the next one begins.
+    /// The first task of a thread's share of `tasks` tasks. The share ends where the next one
+    /// begins.
     fn share(&self, thread: usize, tasks: usize) -> usize {
         thread * tasks / self.unclaimed.len()
     }
@@ -77,7 +80,7 @@ impl Shared {
                 Err(now) => left = now,
                 Ok(_) => {
                     // SAFETY: the claim just made is not yet counted in `ended`, so the caller
-                    // still waits: the region is neither replaced nor is its closure gone.
+                    // still waits. The region is not replaced and its closure still lives.
                     let (region, task) = unsafe {
                         let region = *self.region.get();
                         (region, &*region.task)
@@ -93,7 +96,7 @@ impl Shared {
         }
     }
 
-    /// What a member does all its life.
+    /// Runs a member of the team until the team closes: works, spins, sleeps.
     fn serve(&self, member: usize) {
         let none_left = || self.unclaimed.iter().all(|unclaimed| unclaimed.0.load(SeqCst) == 0);
         let idle = || none_left() && !self.closing.load(SeqCst);
@@ -110,7 +113,7 @@ impl Shared {
     }
 }
 
-/// Spins while `busy` for at most `limit`; says whether it still is. Yielding the core instead
+/// Spins while `busy` for at most `limit`; returns whether it still is. Yielding the core instead
 /// would lose it for milliseconds to any process that wants it.
 fn spin_while(busy: impl Fn() -> bool, limit: Duration) -> bool {
     let start = Instant::now();
@@ -160,8 +163,8 @@ impl Team {
     }
 
     /// Runs `task(0)`, ..., `task(tasks - 1)`, each once, in any order, and returns when all have
-    /// ended. Called from inside a task, or while another thread's region runs, it runs them all
-    /// itself.
+    /// ended. The caller runs them all itself if it calls from inside a task, or while another
+    /// thread's region runs.
     ///
     /// # Panics
     /// With the first panic of a task, when no task runs any more.
@@ -170,7 +173,7 @@ impl Team {
             return (0..tasks).for_each(task);
         }
         let task: &(dyn Fn(usize) + Sync) = &task;
-        // SAFETY: only the lifetime changes; this function does not return before every claimed
+        // SAFETY: only the lifetime changes. This function does not return before every claimed
         // task has ended, and none can be claimed afterwards.
         let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
         let shared = &*self.shared;
@@ -189,7 +192,7 @@ impl Team {
         shared.work(0);
         let running = || shared.ended.0.load(Acquire) != tasks;
         if spin_while(running, PATIENT) {
-            // Whoever holds a task may be waiting for this core.
+            // A member that holds a task may be waiting for this core.
             while running() {
                 std::thread::yield_now();
             }
@@ -220,12 +223,12 @@ impl Drop for Team {
     }
 }
 
-/// Data that falls into pieces, each for one task.
+/// Data that is cut into pieces, one for each task.
 ///
 /// # Safety
 /// Pieces of different indices must not overlap.
 pub unsafe trait Split: Sync {
-    /// What a task is given.
+    /// The part of the data that one task gets.
     type Piece: Send;
     /// Number of pieces.
     fn count(&self) -> usize;
@@ -236,8 +239,8 @@ pub unsafe trait Split: Sync {
     unsafe fn piece(&self, i: usize) -> Self::Piece;
 }
 
-/// A slice cut into groups of `group` elements and these into pieces of `size`, the last of each
-/// shorter: see [`pieces`].
+/// A slice cut into groups of `group` elements, and each group into pieces of `size`; the last
+/// piece of each group may be shorter. See [`pieces`].
 pub struct Pieces<'a, T> {
     data: *mut T,
     len: usize,
@@ -251,8 +254,9 @@ pub fn pieces<T>(data: &mut [T], size: usize) -> Pieces<'_, T> {
     pieces_in(data, data.len().max(1), size)
 }
 
-/// `data` cut into groups of `group` (at least 1) elements, of which it is a multiple, and each
-/// group into pieces of `size` (at least 1); the last of each may be shorter.
+/// `data` cut into groups of `group` (at least 1) elements, and each group into pieces of `size`
+/// (at least 1). The length of `data` is a multiple of `group`; the last piece of each group may be
+/// shorter.
 pub fn pieces_in<T>(data: &mut [T], group: usize, size: usize) -> Pieces<'_, T> {
     assert!(size > 0, "pieces of no elements");
     assert!(data.len().is_multiple_of(group), "groups of {group} in {} elements", data.len());

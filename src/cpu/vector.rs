@@ -1,13 +1,13 @@
 //! Loops over slices, compiled for each vector extension and chosen when the program runs.
 //!
-//! They are plain Rust without fused multiply-adds, and their sums go into a fixed number of
-//! partial sums: a result has the same bits on every processor. Callers cut long slices into fixed
-//! pieces to share them out over a team.
+//! The loops are plain Rust without fused multiply-adds, and sums go into a fixed number of partial
+//! sums: a result has the same bits on every processor. Callers cut long slices into fixed pieces
+//! to share them out over a team.
 use crate::cpu::number::Number;
 use pulp::{Arch, Simd, WithSimd};
 
-/// Partial sums of a reduction: element `i` goes into number `i % SUMS`, and neighbours are then
-/// added pairwise.
+/// Number of partial sums of a reduction: element `i` goes into number `i % SUMS`, and the partial
+/// sums are then added pairwise.
 const SUMS: usize = 16;
 
 /// Declares functions whose bodies are compiled once for every vector extension.
@@ -45,7 +45,7 @@ fn total<T: Copy + std::ops::Add<Output = T>>(mut sums: [T; SUMS]) -> T {
     sums[0]
 }
 
-/// What Adam needs to know besides the arrays.
+/// Coefficients of one Adam step.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamStep {
     /// Decay of the first moment.

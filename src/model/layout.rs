@@ -1,5 +1,5 @@
-//! The one list of parameters: name, shape, initialiser, place. Checkpoints, Adam and gradient
-//! checks follow it.
+//! The list of a model's parameters: name, shape, initialiser, place. Checkpoints, Adam and
+//! gradient checks follow it.
 use crate::Result;
 use crate::backend::Memory;
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Variant};
@@ -12,16 +12,16 @@ use crate::plan::arena::{Arena, Mat, Var};
 use crate::plan::{Call, MAX_BLOCKS};
 use std::ops::Range;
 
-/// How a tensor starts.
+/// The initial values of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
-    /// Uniform within ± this.
+    /// Uniform between minus and plus this bound.
     Uniform(f64),
     /// This value.
     Constant(f64),
     /// Standard normal.
     Normal,
-    /// As the tensor before it.
+    /// A copy of the tensor before it.
     Previous,
     /// Rows (or columns, where those are fewer) at right angles to one another and of this length.
     Orthogonal(f64),
@@ -34,16 +34,16 @@ pub struct Tensor {
     pub name: String,
     /// State-dict shape.
     pub shape: Vec<usize>,
-    /// Whether Adam trains it (else it is a buffer).
+    /// True if Adam trains it, false for a buffer.
     pub trainable: bool,
-    /// How it starts.
+    /// Its initial values.
     pub init: Init,
-    /// First element, counted from the first element of all.
+    /// Place of its first element among those of all tensors.
     first: usize,
 }
 
 impl Tensor {
-    /// Elements.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -53,7 +53,7 @@ impl Tensor {
         self.first
     }
 
-    /// Whether it has no elements.
+    /// True if it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -70,16 +70,16 @@ impl Tensor {
 pub struct Layout {
     /// The tensors.
     pub tensors: Vec<Tensor>,
-    /// Elements of the trainable part, gaps included.
+    /// Number of elements of the trainable part, gaps included.
     trainable: usize,
-    /// Elements, gaps included.
+    /// Number of elements, gaps included.
     pub(crate) len: usize,
     /// Features of a frame; 0 for policies.
     frame_size: usize,
 }
 
-/// Tensors start on multiples of this many elements, so that vectors and cache lines do not
-/// straddle them.
+/// Number of elements whose multiples tensors start on, so that vectors and cache lines do not
+/// straddle two tensors.
 const ELEMENTS: usize = 64;
 
 impl Layout {
@@ -153,8 +153,8 @@ impl Layout {
         Layout::of(&config.model(frame_size), config.expert_init, config.codebook_init)
     }
 
-    /// The tensors of a policy: actor, log standard deviations and critic, each network with three
-    /// hidden layers; `gain` is that of the actor's last one.
+    /// The tensors of a policy: actor, log standard deviations and critic. Both networks have three
+    /// hidden layers; `gain` is that of the actor's last layer.
     pub fn of_policy(observation: usize, action: usize, hidden: usize, gain: f64) -> Self {
         let mut layout = Layout { tensors: Vec::new(), trainable: 0, len: 0, frame_size: 0 };
         layout.perceptron("actor.actor.", [observation, hidden, hidden, hidden, action], gain);
@@ -197,8 +197,8 @@ impl Layout {
         self.dense(&format!("{prefix}out"), latent + hidden, x);
     }
 
-    /// What makes them too large for a plan, if anything does: a layer of more tiles than kernels
-    /// have blocks, or more numbers in all than kernels count.
+    /// The reason why the tensors are too large for a plan, if they are. Either a layer has more
+    /// tiles than kernels have blocks, or there are more numbers in all than kernels count.
     pub fn too_large(&self) -> Option<String> {
         let tiles = |tensor: &Tensor| match tensor.shape[..] {
             [.., rows, cols] => tensor.len() / (rows * cols) * rows.div_ceil(TILE) * cols.div_ceil(TILE),
@@ -214,7 +214,7 @@ impl Layout {
         (all > most).then(|| format!("{all} parameters, expected at most {most}"))
     }
 
-    /// Numbers that Adam trains.
+    /// Number of parameters that Adam trains.
     pub fn num_parameters(&self) -> usize {
         self.tensors.iter().filter(|t| t.trainable).map(Tensor::len).sum()
     }
@@ -247,8 +247,9 @@ impl Layout {
     }
 }
 
-/// A matrix whose rows (or columns, where those are fewer) are orthonormal: normal numbers, each
-/// vector less its parts along those before it (Gram and Schmidt, twice against rounding).
+/// A matrix whose rows are orthonormal, or its columns where those are fewer. Its vectors start as
+/// normal numbers; each then loses its parts along those before it (Gram and Schmidt, twice against
+/// rounding).
 fn orthogonal(stream: &Stream, rows: usize, cols: usize) -> Vec<f64> {
     let (few, many) = (rows.min(cols), rows.max(cols));
     let normal = |i: usize| f64::from(stream.normals((i / 4) as u32)[i % 4]);
@@ -269,17 +270,18 @@ fn orthogonal(stream: &Stream, rows: usize, cols: usize) -> Vec<f64> {
 
 /// A model's tensors in an arena: values, gradients and Adam's moments, each one run of elements.
 pub struct Parameters<T> {
-    /// What they are.
+    /// The names, shapes and places of the tensors.
     pub layout: Layout,
     /// All tensors, gaps included; the trainable ones come first.
     pub values: Mat<T>,
-    /// Gradients of the trainable part, or absent: not trained, or updated where they are computed.
+    /// Gradients of the trainable part. They are absent if nothing is trained, or if parameters are
+    /// updated where gradients are computed.
     pub grads: Mat<T>,
     /// Adam's first moments, or absent.
     pub m: Mat<T>,
     /// Adam's second moments, or absent.
     pub v: Mat<T>,
-    /// Scale and shift of each feature, \[F\], that take normalisation back. They follow from the
+    /// Scale and shift of each feature, \[F\], that take normalisation back; they follow from the
     /// statistics.
     pub normalization: [Mat<T>; 2],
 }
@@ -291,8 +293,8 @@ impl<T: Real> Parameters<T> {
         Parameters { grads, ..Self::places(arena, layout, training) }
     }
 
-    /// Places for values and moments, to be updated where their gradients are computed: those are
-    /// kept nowhere.
+    /// Places for values and moments, without gradients: parameters are updated where their
+    /// gradients are computed.
     pub fn updated(arena: &mut Arena, layout: Layout) -> Self {
         Self::places(arena, layout, true)
     }
@@ -324,7 +326,7 @@ impl<T: Real> Parameters<T> {
         [self.values, self.grads, self.m, self.v].map(|all| self.part(all, range.start, 1, range.len()))
     }
 
-    /// Where a tensor begins among all values.
+    /// Place of a tensor's first element among all values.
     ///
     /// # Panics
     /// When there is none of that name.
@@ -352,8 +354,8 @@ impl<T: Real> Parameters<T> {
         Var { value: self.part(self.values, tensor.first, rows, cols), grad }
     }
 
-    /// The layer that a call computes, by the first tensor it is given: `encoder.fc1`; of several
-    /// layers what their names begin with: `decoder.gate`.
+    /// The layer that a call computes, from the first tensor that the call gets: `encoder.fc1`. For
+    /// several layers, the common beginning of their names: `decoder.gate`.
     pub fn layer(&self, call: &Call) -> Option<&str> {
         let starts = |place: Mat<T>| call.fields().iter().any(|field| field.bytes.start == place.offset());
         let given = self.layout.tensors.iter().filter(|tensor| starts(self.place(self.values, tensor)));

@@ -24,13 +24,13 @@ use crate::plan::arena::{Arena, Mat, Var};
 
 type Operations = Vec<Box<dyn Operation>>;
 
-/// Where the latent comes from.
+/// The operation that makes the latent.
 enum Latent<T> {
     Gaussian(Reparameterize<T>),
     Codebook(Quantize<T>),
 }
 
-/// How predictions become a loss.
+/// The operation that makes a loss from predictions.
 enum Loss<T> {
     Recon(ReconLoss<T>),
     Specialist(SpecialistLoss<T>),
@@ -50,7 +50,7 @@ pub struct Network<T> {
     pub logvar: Var<T>,
     /// [B, L] latent.
     pub z: Var<T>,
-    /// [B, N] vq: what picks a code when there is no encoder.
+    /// [B, N] vq: the action, whose largest entry picks a code when there is no encoder.
     pub action: Mat<T>,
     /// [B, E] gate; absent without experts.
     pub gate: Var<T>,
@@ -69,21 +69,21 @@ pub struct Network<T> {
     decoder: Operations,
     loss: Loss<T>,
     reconcile: Option<Reconcile<T>>,
-    /// Of all layers, in the order of `encoder` and `decoder`.
+    /// Updates of all layers, in the order of `encoder` and `decoder`.
     updates: Vec<Update<T>>,
 }
 
-/// What builds one network: names of parameters are looked up, activations get places.
+/// The builder of one network: it looks up parameters by name and lays out activations.
 struct Builder<'a, T> {
     arena: &'a mut Arena,
     parameters: &'a Parameters<T>,
     batch: usize,
     training: bool,
-    /// What `prediction` is to be.
+    /// The target of `prediction`.
     truth: Mat<T>,
-    /// What the layer makes whose outputs are compared with the truth.
+    /// Output of the layer that is compared with the truth.
     prediction: Mat<T>,
-    /// Of the layers so far.
+    /// Updates of the layers so far.
     updates: Vec<Update<T>>,
 }
 
@@ -98,7 +98,7 @@ impl<T: Real> Builder<'_, T> {
         Var::constant(self.parameters.var(name).value)
     }
 
-    /// A dense layer `name.weight`, `name.bias` on [x | h] into y.
+    /// Appends a dense layer `name.weight`, `name.bias` on [x | h] into y.
     fn dense(
         &mut self,
         to: &mut Operations,
@@ -113,7 +113,7 @@ impl<T: Real> Builder<'_, T> {
         Ok(())
     }
 
-    /// The same layer, still to be pushed.
+    /// A dense layer as `dense` makes it, not pushed yet.
     fn layer(&mut self, name: &str, x: Var<T>, h: Var<T>, y: Var<T>, act: Activation) -> Result<Linear<T>> {
         let (w, bias) = (self.parameter(&format!("{name}.weight")), self.parameter(&format!("{name}.bias")));
         let layer = Linear::new(x, h, w, bias, y, act)?;
@@ -121,8 +121,8 @@ impl<T: Real> Builder<'_, T> {
         if y.value == self.prediction { layer.toward(self.truth) } else { Ok(layer) }
     }
 
-    /// Three dense layers of `names` on [skip | .]: [skip | first], then [skip | hidden] twice,
-    /// into y.
+    /// Appends three dense layers of `names`, on [skip | first] and twice on [skip | hidden], into
+    /// y.
     fn skip_layers(
         &mut self,
         to: &mut Operations,
@@ -160,8 +160,8 @@ impl<T: Real> Network<T> {
         let (mu, z) = (b.var(batch, latent_size), b.var(batch, latent_size));
         let (mut encoder, mut decoder): (Operations, Operations) = Default::default();
 
-        // What each blended layer adds to the gradients of latent and gate, so that they need not
-        // wait for one another.
+        // The parts that each blended layer adds to the gradients of latent and gate, so that the
+        // layers need not wait for one another.
         let blended = training && config.variant == Variant::Mixture;
         let mut parts = |cols| if blended { b.arena.mat(3 * batch, cols) } else { Mat::NONE };
         let (parts_of_z, parts_of_gate) = (parts(latent_size), parts(experts));
@@ -288,7 +288,7 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// Appends truth and condition to latent (with the noise in `eps`, or the codes).
+    /// Appends the encoder: truth and condition to latent, with the noise in `eps` or the codes.
     pub fn encode(&self, plan: &mut Plan) {
         self.encoder.iter().for_each(|op| op.forward(plan));
         match &self.latent {
@@ -297,8 +297,8 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// Appends a latent from the prior: normal with standard deviation `temperature`, or (whatever
-    /// the temperature) a code with equal probabilities.
+    /// Appends a latent from the prior. It is normal with standard deviation `temperature`; for vq
+    /// it is a code with equal probabilities, whatever the temperature.
     pub fn sample_prior(&self, plan: &mut Plan, state: Mat<StepState>, temperature: f64) {
         match &self.latent {
             Latent::Gaussian(_) => normal::push(plan, state, self.z.value, Purpose::Prior, temperature),
@@ -307,28 +307,29 @@ impl<T: Real> Network<T> {
         self.choose(plan);
     }
 
-    /// Appends the latent that an action stands for: vq's code of the largest entry of `action`.
-    /// Elsewhere an action is z itself and there is nothing to do.
+    /// Appends the latent that an action stands for: in vq the code of the largest entry of
+    /// `action`. Elsewhere an action is z itself and there is nothing to do.
     pub fn choose(&self, plan: &mut Plan) {
         if let Latent::Codebook(op) = &self.latent {
             op.choose(plan);
         }
     }
 
-    /// Appends latent and condition to all predictions (and the gate).
+    /// Appends the decoder: latent and condition to all predictions (and the gate).
     pub fn decode(&self, plan: &mut Plan) {
         self.decoder.iter().for_each(|op| op.forward(plan));
     }
 
-    /// Appends which expert predicts: drawn with the step's random numbers, or with no `state` the
-    /// likeliest.
+    /// Appends the choice of the expert that predicts: drawn with the step's random numbers, or the
+    /// likeliest if there is no `state`.
     pub fn draw_pick(&self, plan: &mut Plan, state: Mat<StepState>) {
         if !self.pick.is_none() {
             pick::push(plan, state, self.gate.value, self.pick);
         }
     }
 
-    /// Appends the one prediction (that of `pick` for specialists), with its positions reconciled.
+    /// Appends the one prediction (for specialists, the prediction of `pick`), with its positions
+    /// reconciled.
     pub fn predict(&self, plan: &mut Plan) {
         if let Loss::Specialist(op) = &self.loss {
             op.predict(plan);
@@ -358,8 +359,8 @@ impl<T: Real> Network<T> {
         self.encoder.iter().rev().for_each(|op| op.backward(plan));
     }
 
-    /// Appends the update of all parameters, from the gradients that `backward` has left; `squares`
-    /// gets the sums of the squared gradients of [`Network::tiles`] tiles.
+    /// Appends the update of all parameters, from the gradients that `backward` has left. `squares`
+    /// gets the sums of squared gradients of [`Network::tiles`] tiles.
     pub fn update(&self, plan: &mut Plan, optimizer: &Optimizer<T>, squares: Mat<f64>) {
         let (mut first, squares) = (0, squares.reshaped(squares.len(), 1));
         for update in self.updates.iter().rev() {
@@ -368,12 +369,12 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// Numbers of the largest weights of a layer.
+    /// Number of elements of the largest weights of a layer.
     pub fn largest_weights(&self) -> usize {
         self.updates.iter().map(|update| update.w.len()).max().unwrap_or(0)
     }
 
-    /// Tiles of all weights.
+    /// Number of tiles of all weights.
     pub fn tiles(&self) -> usize {
         self.updates.iter().map(Update::tiles).sum()
     }
@@ -385,8 +386,8 @@ impl<T: Real> Network<T> {
         }
     }
 
-    /// What an epoch sums up of this network; `squares` are the sums of squared gradients that
-    /// updates leave.
+    /// The sums that an epoch collects of this network; `squares` are the sums of squared gradients
+    /// that updates leave.
     pub fn epoch_sums(&self, squares: Mat<f64>) -> EpochSums<T> {
         let (sigma, kl, experts) = match &self.latent {
             Latent::Gaussian(op) => (op.posterior().0, op.posterior().1, self.gate.cols()),

@@ -2,7 +2,7 @@
 use crate::cpu::real::Real;
 use crate::cpu::vector;
 
-/// What follows a layer's sum.
+/// A layer's activation, which follows its sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Activation {
@@ -17,7 +17,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The one with this number.
+    /// The activation with this number.
     pub fn of(number: usize) -> Self {
         [Activation::None, Activation::Elu, Activation::Relu, Activation::Tanh][number]
     }

@@ -7,9 +7,10 @@ use crate::cpu::vector::{self, AdamStep};
 use crate::plan::arena::Mat;
 use crate::plan::{Grid, Output, Plan, size};
 
-/// Parameters that a block of a kernel updates, and over which one partial sum of squares runs.
+/// Number of parameters that a block of a kernel updates; one partial sum of squares runs over
+/// them.
 pub const CHUNK: usize = 2048;
-/// Parameters that one task of the CPU updates.
+/// Number of parameters that one task of the CPU updates.
 pub const TASK: usize = 8 * CHUNK;
 
 crate::kernel_args! {
@@ -18,7 +19,7 @@ crate::kernel_args! {
         grad: T [n],
         /// The current step: step size and bias correction.
         state: StepState [1],
-        /// See [`slot`]: nothing is updated once a loss was not finite.
+        /// The losses: see [`slot`]. Nothing is updated once a loss was not finite.
         losses: f64 [LOSSES],
     }
     writes {

@@ -1,5 +1,5 @@
-//! What an action was worth: generalised advantage estimation (Schulman et al. 2016) over a
-//! rollout, and the advantages brought to mean 0 and standard deviation 1.
+//! The worth of actions: generalised advantage estimation (Schulman et al. 2016) over a rollout.
+//! The advantages are brought to mean 0 and standard deviation 1.
 use super::expect;
 use crate::Result;
 use crate::cpu::real::Real;
@@ -7,8 +7,9 @@ use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
 use crate::plan::{Grid, Output, Plan, size};
 
-/// Columns of an outcome: reward, 0 where the episode ended, 0 where what comes next is not the
-/// step's doing (time was out, or something else is asked for).
+/// Number of columns of an outcome. The first is the reward r. The second, m, is 0 where the
+/// episode ended. The third, b, is 0 where what comes next is not the step's doing: time was out,
+/// or something else is asked for.
 pub const OUTCOME: usize = 3;
 
 /// Added to the standard deviation.
@@ -16,7 +17,7 @@ const EPS: f64 = 1e-5;
 
 crate::kernel_args! {
     reads {
-        /// [T, P, OUTCOME] what each step brought.
+        /// [T, P, OUTCOME] outcomes of each step.
         outcomes: T [t * p * OUTCOME],
         /// [T + 1, P] V, also of the last observation.
         values: T [(t + 1) * p],
@@ -32,7 +33,7 @@ crate::kernel_args! {
         gamma,
         /// Decay of the estimator.
         lambda,
-        /// What rewards are multiplied by.
+        /// Factor of rewards.
         reward_scale,
     }
     sizes {
@@ -47,7 +48,7 @@ crate::kernel_args! {
     }
 }
 
-/// The tensors of [`push`], and how returns are made.
+/// The tensors of [`push`], and the parameters of the estimate.
 #[allow(missing_docs)]
 pub struct Advantage<T> {
     pub outcomes: Mat<T>,
@@ -57,7 +58,7 @@ pub struct Advantage<T> {
     pub gamma: f64,
     /// `None`: plain discounted returns.
     pub lambda: Option<f64>,
-    /// What rewards are multiplied by.
+    /// Factor of rewards.
     pub reward_scale: f64,
 }
 
@@ -91,9 +92,10 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Advantage<T>) -> Result<()> {
 pub mod cpu {
     use super::*;
 
-    /// From the last step back, r times reward_scale: A_t = b (r + gamma m V_{t+1} - V_t + gamma
-    /// lambda m A_{t+1}), R_t = A_t + V_t; without lambda R_t = b (r + gamma m R_{t+1}) + (1 - b)
-    /// V_t, A_t = R_t - V_t
+    /// From the last step back, with r times reward_scale: A_t = b (r + gamma m V_{t+1} - V_t +
+    /// gamma lambda m A_{t+1}), R_t = A_t + V_t.
+    ///
+    /// Without lambda: R_t = b (r + gamma m R_{t+1}) + (1 - b) V_t, A_t = R_t - V_t.
     pub fn estimate<T: Real>(v: View<'_, T>, _: &Team) {
         let [gamma, lambda, reward_scale] = [v.gamma, v.lambda, v.reward_scale].map(T::of);
         for p in 0..v.p {

@@ -1,5 +1,5 @@
-//! y = a x + b w, element by element (b w left out when there is no w): an action, and what is
-//! mixed into it, to a latent.
+//! y = a x + b w, element by element (without b w when there is no w): it makes a latent from an
+//! action and what is mixed into it.
 use super::expect;
 use crate::Result;
 use crate::cpu::real::Real;
@@ -25,7 +25,7 @@ crate::kernel_args! {
         b,
     }
     sizes {
-        /// Elements.
+        /// Number of elements.
         n,
         /// Keeps the number of sizes even.
         pad,

@@ -1,6 +1,6 @@
-//! What changes from step to step: the host writes a schedule of [`StepState`]s, this operation
-//! makes the next one current. Once a loss was not finite the step that made it stays current, so
-//! that whatever runs afterwards is that step again.
+//! The state that changes from step to step. The host writes a schedule of [`StepState`]s; this
+//! operation makes the next one current. Once a loss was not finite, the step that made it stays
+//! current, so that whatever runs afterwards repeats that step.
 use super::recon_loss::{LOSSES, slot};
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
@@ -34,9 +34,9 @@ pub struct StepState {
 
 crate::kernel_args! {
     reads {
-        /// What is to come.
+        /// The states of the steps to come.
         schedule: StepState [n],
-        /// See [`slot`]; absent where there are none.
+        /// The losses: see [`slot`]; absent where there are none.
         losses: f64 [LOSSES],
     }
     writes {

@@ -1,8 +1,8 @@
 //! A layer on `[z | h]` whose weights are blended per sample from E experts, with the activation
-//! fused: y = act(sum_e g_e ([z | h] W_e + bias_e)), W stored [E, inputs, outputs].
+//! fused: y = act(sum_e g_e ([z | h] W_e + bias_e)), with W stored as [E, inputs, outputs].
 //!
-//! Per-sample weights are never formed: each expert's output is, once, and serves the blend and the
-//! gate's gradient. Where there will be no gradient it is not kept.
+//! Per-sample weights are never formed. The output of each expert is computed once, and serves both
+//! the blend and the gate's gradient. If there is no gradient to come, it is not kept.
 use super::activation::Activation;
 use super::linear::{cpu::pull_back, cpu::toward, target_of};
 use super::update::Update;
@@ -33,11 +33,11 @@ crate::kernel_args! {
     writes {
         /// [B, O] after the activation.
         y: T [b * o],
-        /// [B, E, O] output of each expert, without its bias; absent where there will be no
-        /// gradient.
+        /// [B, E, O] output of each expert, without its bias; absent if there is no gradient to
+        /// come.
         each: T [b * e * o],
-        /// [B, O], which `forward` writes if there is a target; before the activation, into which
-        /// `backward_gate` turns it unless who wrote it has.
+        /// [B, O] gradient of y, which `forward` writes if there is a target. `backward_gate` turns
+        /// it into the gradient before the activation, unless its writer has done so.
         dy: T [b * o],
         /// [B, E, O] gate times dy.
         deach: T [b * e * o],
@@ -59,9 +59,10 @@ crate::kernel_args! {
         o,
         /// Experts.
         e,
-        /// [`Activation`]; of `backward_gate` that by which it multiplies.
+        /// Number of the [`Activation`]; in `backward_gate`, of the one whose derivative it
+        /// multiplies by.
         act,
-        /// [`Activation`] that made h, whose gradient is that before it.
+        /// Number of the [`Activation`] that made h; dh is the gradient before it.
         act_h,
         /// 1: dz is added to.
         add_dz,
@@ -72,7 +73,7 @@ crate::kernel_args! {
     }
 }
 
-/// Experts that a tile on tensor cores has at a time, `BlendTile_bf16x3` in
+/// Number of experts that a tile on tensor cores has at a time: `BlendTile_bf16x3` in
 /// `kernels/blend_linear.cu`.
 const PANELS: usize = 6;
 
@@ -91,7 +92,7 @@ pub struct BlendLinear<T> {
 }
 
 impl<T: Real> BlendLinear<T> {
-    /// `w` is [E * inputs, O] and `bias` [E, O]. Errors: shapes that do not fit.
+    /// The layer with `w` as [E * inputs, O] and `bias` as [E, O]. Errors: shapes that do not fit.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         arena: &mut Arena,
@@ -116,13 +117,14 @@ impl<T: Real> BlendLinear<T> {
         Ok(BlendLinear { z, h, gate, w, bias, y, each, deach, act, target: Place::NONE })
     }
 
-    /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its
-    /// gradient. Errors: shapes that do not fit.
+    /// The layer with the mean squared error of y to `target` [B, O] as its loss: forward writes
+    /// its gradient. Errors: shapes that do not fit.
     pub fn toward(self, target: Place<T>) -> Result<Self> {
         Ok(BlendLinear { target: target_of("blend_linear", self.y, target)?, ..self })
     }
 
-    /// A block a tile of 32 samples (on tensor cores: 16) by 8 columns of all experts.
+    /// Grids with a block for each tile of 32 samples (on tensor cores: 16) by 8 columns of all
+    /// experts.
     fn tiles(&self, cols: usize, depth: usize) -> Grids {
         let (rows, experts) = (self.y.rows(), self.bias.rows());
         let weights = if experts <= PANELS { 8 * PANELS } else { 0 };
@@ -130,7 +132,7 @@ impl<T: Real> BlendLinear<T> {
         Grids { fp32: Grid::items(rows.div_ceil(32) * cols.div_ceil(8), 256), tensor: Some(tensor) }
     }
 
-    /// How w and bias are updated, from gate times the gradient of y before the activation.
+    /// The update of w and bias, from gate times the gradient of y before the activation.
     pub fn update(&self) -> Update<T> {
         let (left, right) = ([self.z.value, self.h.value], [self.deach, Place::NONE]);
         let experts = self.bias.rows();
@@ -192,7 +194,8 @@ impl<T: Real> Operation for BlendLinear<T> {
             target: Ptr::NONE,
             ..self.args()
         };
-        // What a call does not touch is left out, so that it does not wait for who writes that.
+        // A call leaves out what it does not touch, so that it does not wait for the writer of
+        // that.
         let none = Ptr::NONE;
         let act = if plan.is_pulled_back(self.y.grad) { Activation::None } else { self.act };
         let to_gate = Args { act: act as u32, dz: none, dh: none, ..args };
@@ -209,8 +212,8 @@ impl<T: Real> Operation for BlendLinear<T> {
             to_gate,
             cpu::backward_gate::<T>,
         );
-        // Apart, as the layer before waits for one of them, and nobody for the other until all
-        // layers are done.
+        // The two are separate calls: the layer before waits for one of them, and nobody for the
+        // other until all layers are done.
         for (grad, args) in [(self.h.grad, to_h), (self.z.grad, to_z)] {
             if !grad.is_none() {
                 plan.push_apart(

@@ -39,21 +39,20 @@ pub struct Case<T> {
     pub op: &'static str,
     /// Its sizes, for people.
     pub sizes: String,
-    /// Whether these are the sizes of the published model: for benches, and checked at a few
-    /// entries.
+    /// True for the sizes of the published model: benches use them, and checks take a few entries.
     pub full: bool,
     /// Floating point operations of the products, forward and backward; 0 where there are none.
     pub flops: [f64; 2],
     /// Terms of the longest sum that single precision adds up.
     pub terms: usize,
-    /// Lays it out.
+    /// The function that lays the case out.
     pub build: Build<T>,
 }
 
-/// What lays a case out.
+/// A function that lays a case out.
 pub type Build<T> = Box<dyn Fn(&mut Arena) -> Result<Built<T>>>;
 
-/// What an input is filled with.
+/// The numbers that fill an input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fill {
     /// Normal, with this standard deviation.
@@ -68,11 +67,11 @@ pub struct Input<T> {
     pub name: &'static str,
     /// Its place; with a gradient when the operation gives one.
     pub var: Var<T>,
-    /// What it holds.
+    /// The numbers that fill it.
     pub fill: Fill,
 }
 
-/// What writes the arguments that are no floats.
+/// A function that writes the arguments that are not floats.
 type Prepare = Box<dyn Fn(&mut Memory) -> Result<()>>;
 
 /// An operation laid out in an arena.
@@ -81,11 +80,11 @@ pub struct Built<T> {
     pub forward: Plan,
     /// Its backward calls; none when it has no gradient.
     pub backward: Plan,
-    /// What it reads.
+    /// The tensors that it reads.
     pub inputs: Vec<Input<T>>,
-    /// What it computes, with the gradient that backward reads. A quantiser passes the gradient of
-    /// its code straight to its input: there the value stands for the input, whose gradient that
-    /// is.
+    /// The tensors that it computes, with the gradients that backward reads. A quantiser passes the
+    /// gradient of its code straight to its input. There the value stands for the input, whose
+    /// gradient that is.
     pub outputs: Vec<Var<T>>,
     /// The losses it writes, or absent. The loss that backward takes the gradient of is
     /// sum(outputs * their gradients) + recon + [`WEIGHT`] * regularizer.
@@ -102,7 +101,7 @@ impl<T: Real> Built<T> {
         Built { forward, backward, inputs, outputs, losses, prepare: Box::new(|_| Ok(())) }
     }
 
-    /// One that has no gradient.
+    /// An operation that has no gradient.
     fn step(forward: Plan, inputs: Vec<Input<T>>, outputs: Vec<Var<T>>) -> Self {
         let prepare: Prepare = Box::new(|_| Ok(()));
         Built { forward, backward: Plan::default(), inputs, outputs, losses: Mat::NONE, prepare }
@@ -157,8 +156,8 @@ fn constant<T>(name: &'static str, mat: Mat<T>) -> Input<T> {
     input(name, Var::constant(mat), 1.0)
 }
 
-/// A layer and the updates of its parameters, as a step of training has them. Adam has a step size
-/// of 0 and forgets the first moments of before, so that they become the gradients.
+/// A layer and the updates of its parameters, as in a training step. Adam has a step size of 0 and
+/// forgets earlier first moments, so the first moments become the gradients.
 pub struct Trained<'a, T> {
     layer: &'a dyn Operation,
     updates: Vec<(Update<T>, Mat<f64>)>,
@@ -166,7 +165,7 @@ pub struct Trained<'a, T> {
 }
 
 impl<'a, T: Real> Trained<'a, T> {
-    /// A layer whose parameters `held` are updated like this.
+    /// A layer whose parameters `held` get these updates.
     pub fn new(arena: &mut Arena, layer: &'a dyn Operation, held: &Held<T>, updates: Vec<Update<T>>) -> Self {
         let gradient = updates.iter().map(|update| update.w.len()).max().expect("a layer has weights");
         let updates = updates.into_iter().map(|update| (arena.mat(1, update.tiles()), update));
@@ -196,7 +195,7 @@ impl<T: Real> Operation for Trained<'_, T> {
 pub struct Held<T>([Mat<T>; 3]);
 
 impl<T: Real> Held<T> {
-    /// Places for parameters of these rows and columns. The gradient of each is where its first
+    /// Places for parameters of these rows and columns. The gradient of each lies where its first
     /// moments are.
     pub fn new<const N: usize>(arena: &mut Arena, shapes: [(usize, usize); N]) -> (Self, [Var<T>; N]) {
         let all = shapes.iter().map(|(rows, cols)| rows * cols).sum();
@@ -346,8 +345,8 @@ fn blend_linear<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize, act: 
     }
 }
 
-/// A layer of I inputs whose loss is the mean squared error to a target: dense, or blended with so
-/// many latent entries and experts.
+/// A layer of I inputs whose loss is the mean squared error to a target: dense, or blended with
+/// this number of latent entries and of experts.
 fn toward<T: Real>(b: usize, i: usize, o: usize, act: Activation, blended: Option<(usize, usize)>) -> Case<T> {
     let case = match blended {
         None => linear(b, i, 0, o, act, false),
@@ -376,7 +375,7 @@ fn toward<T: Real>(b: usize, i: usize, o: usize, act: Activation, blended: Optio
     Case { sizes: format!("{} toward a target", case.sizes), build, ..case }
 }
 
-/// The layer as a walk has it: experts' outputs are not kept.
+/// The blended layer as a walk uses it: it does not keep the experts' outputs.
 fn blend_linear_without_gradient<T: Real>(b: usize, l: usize, h: usize, o: usize, e: usize) -> Case<T> {
     let case = blend_linear(b, l, h, o, e, Elu, false);
     let build: Build<T> = Box::new(move |arena| {
@@ -549,7 +548,7 @@ fn quantize<T: Real>(b: usize, l: usize, n: usize) -> Case<T> {
     }
 }
 
-/// A state that is step 1 of a run.
+/// The state of step 1 of a run.
 fn first_step() -> [StepState; 1] {
     [StepState { seed: 1, kl_scale: 1.0, ..crate::train::step::adam_state(1e-4, [0.9, 0.999], 1) }]
 }

@@ -8,7 +8,7 @@ use crate::cpu::vector;
 use crate::plan::arena::Mat;
 use crate::plan::{Grid, Output, Plan, size};
 
-/// Parameters over which one partial sum of squares runs.
+/// Number of parameters over which one partial sum of squares runs.
 pub const CHUNK: usize = 16384;
 
 crate::kernel_args! {
@@ -43,7 +43,7 @@ pub fn push<T: Real>(plan: &mut Plan, grad: Mat<T>, squares: Mat<f64>, limit: f6
     Ok(())
 }
 
-/// The norm that partial sums of squares make.
+/// The norm of a gradient from its partial sums of squares.
 pub fn norm(squares: &[f64]) -> f64 {
     squares.iter().sum::<f64>().sqrt()
 }

@@ -1,16 +1,16 @@
-//! Sums over an epoch's steps, in double precision: losses, and what diagnoses a latent or a gate
-//! that died.
+//! Sums over an epoch's steps, in double precision: losses, and what shows that a latent or a gate
+//! has died.
 use super::recon_loss::{LOSSES, slot};
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::{Arena, Mat};
 use crate::plan::{Grid, Output, Plan, Ptr, size};
 
-/// Scalars that are summed: the losses up to the total, then these.
+/// Number of scalars that are summed: the losses up to the total, then these two.
 const SCALARS: usize = LOSSES + 2;
 const GRAD_NORM: usize = LOSSES;
 const GATE_ENTROPY: usize = LOSSES + 1;
-/// Per latent dimension: KL, mu, mu^2, sigma^2.
+/// Number of sums per latent dimension: KL, mu, mu^2, sigma^2.
 const PER_LATENT: usize = 4;
 
 crate::kernel_args! {
@@ -68,8 +68,8 @@ impl<T: Real> EpochSums<T> {
         arena.mat(1, SCALARS + PER_LATENT * self.mu.cols() + self.experts)
     }
 
-    /// Appends the calls that add this step to the sums; the gradient's norm, which is there last,
-    /// has one of its own.
+    /// Appends the calls that add this step to the sums. The gradient's norm has a call of its own,
+    /// as it is known last.
     pub fn push(&self, plan: &mut Plan, sums: Mat<f64>) {
         let all = Args {
             losses: self.losses.into(),

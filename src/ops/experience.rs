@@ -1,5 +1,5 @@
-//! What characters met, kept for learning: each step is written into its row of a rollout
-//! (`store`), and a mini-batch is picked from all rows in a given order (`gather`).
+//! Experience of characters, kept for learning. Each step is written into its row of a rollout
+//! (`store`); a mini-batch is picked from all rows in a given order (`gather`).
 use super::ROWS;
 use super::advantage::OUTCOME;
 use super::begin_step::StepState;
@@ -13,7 +13,7 @@ use crate::plan::{Grid, Output, Plan, size};
 #[allow(missing_docs)]
 #[derive(Clone, Copy)]
 pub struct Step<T> {
-    /// [P, D] what is seen after the step.
+    /// [P, D] observation after the step.
     pub observation: Mat<T>,
     /// [P, A].
     pub action: Mat<T>,

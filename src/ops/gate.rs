@@ -1,7 +1,7 @@
-//! The gate of the mixture decoder: two ELU layers on [z | c] and a softmax over the experts. It is
-//! small, and row by row: one call forward and one backward, each sample one block's from end to
-//! end, instead of a call a layer. What the condition adds to the first layer, most of its work,
-//! waits for no latent: that is a product before.
+//! The gate of the mixture decoder: two ELU layers on [z | c] and a softmax over the experts. As it
+//! is small and works row by row, it is one call forward and one backward instead of a call a
+//! layer; one block takes a sample from end to end. Most of its work is the part that the condition
+//! adds to the first layer. That part needs no latent, so it is a product before.
 use super::activation::Activation::{Elu, None as Identity};
 use super::linear::{Linear, cpu::layer, cpu::pull_back};
 use super::update::Update;
@@ -20,7 +20,7 @@ crate::kernel_args! {
         z: T [b * l],
         /// [B, C] condition.
         c: T [b * cc],
-        /// [B, G] what the condition and the bias add to the first layer, in `forward`; absent
+        /// [B, G] part that the condition and the bias add to the first layer, in `forward`; absent
         /// without a condition.
         h0: T [b * g],
         /// [G, L + C].
@@ -35,7 +35,7 @@ crate::kernel_args! {
         w3: T [e * g],
         /// \[E\].
         bias3: T [e],
-        /// [P, B, E] parts of the gradient of the gate, which is their sum.
+        /// [P, B, E] parts whose sum is the gradient of the gate.
         dgate: T [p * b * e],
     }
     writes {
@@ -81,20 +81,20 @@ pub struct Gate<T> {
     z: Var<T>,
     c: Var<T>,
     layers: [(Var<T>, Var<T>); 3],
-    /// [B, G] what the condition adds to the first layer; absent without one.
+    /// [B, G] part that the condition adds to the first layer; absent without a condition.
     h0: Place<T>,
     hidden: [Var<T>; 2],
     logits: Var<T>,
     y: Var<T>,
     /// [P B, E] parts of the gradient of y.
     dgate: Place<T>,
-    /// For the product with the condition, and how the weights are updated.
+    /// The layers, for the product with the condition and for the updates of the weights.
     dense: [Linear<T>; 3],
 }
 
 impl<T: Real> Gate<T> {
-    /// Weights and biases of three `layers`, and places for what they make: `hidden` twice,
-    /// `logits`, and y, the gate. c needs no gradient. Errors: shapes that do not fit.
+    /// The gate from weights and biases of three `layers`, and places for their outputs: `hidden`
+    /// twice, `logits`, and y, the gate. c must need no gradient. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         z: Var<T>,
@@ -118,16 +118,15 @@ impl<T: Real> Gate<T> {
         Ok(Gate { z, c, layers, h0, hidden, logits, y, dgate: y.grad, dense })
     }
 
-    /// The same where the gradient of y is not one matrix but the sum of parts, [P B, E], each of
-    /// which another operation writes: so they need not wait for one another. Errors: shapes that
-    /// do not fit.
+    /// The gate with the gradient of y as the sum of parts [P B, E]. Each part is written by
+    /// another operation, so these need not wait for one another. Errors: shapes that do not fit.
     pub fn with_parts(self, parts: Place<T>) -> Result<Self> {
         expect("gate", "columns of parts", parts.cols(), self.y.cols(), "one an expert")?;
         expect("gate", "rows of parts", parts.rows() % self.y.rows(), 0, "a multiple of the samples")?;
         Ok(Gate { dgate: parts, ..self })
     }
 
-    /// How the weights and biases of its layers are updated.
+    /// The updates of the weights and biases of its layers.
     pub fn updates(&self) -> [Update<T>; 3] {
         [0, 1, 2].map(|i| self.dense[i].update())
     }

@@ -1,9 +1,13 @@
 //! The weight of the KL in the loss, step by step, and the total loss.
 //!
-//! Fixed; or from the running reconstruction error, as the calibrated Gaussian decoder of Rybkin,
-//! Daniilidis and Levine, "Simple and Effective VAE Training with Calibrated Decoders", ICML 2021:
-//! with residual variance v the weight of a mean KL against a mean squared error is 2 v L / (K F);
-//! or steered so that the KL comes out at a target.
+//! There are three rules:
+//!
+//! - The weight is fixed.
+//! - It follows the running reconstruction error, as in the calibrated Gaussian decoder of Rybkin,
+//!   Daniilidis and Levine, "Simple and Effective VAE Training with Calibrated Decoders", ICML
+//!   2021. With residual variance v, the weight of a mean KL against a mean squared error is 2 v L
+//!   / (K F).
+//! - It is steered so that the KL comes out at a target.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
 use crate::cpu::real::Real;
@@ -11,7 +15,7 @@ use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
 use crate::plan::{Grid, Output, Plan};
 
-/// How the weight is found.
+/// The rule that gives the weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
     /// This weight.
@@ -35,10 +39,10 @@ pub enum Rule {
 /// Length of the controller's memory: \[0\] steps seen, \[1\] running reconstruction loss, \[2\]
 /// weight.
 pub const CONTROLLER: usize = 4;
-/// Share of the past in the running reconstruction loss: about a thousand steps are remembered.
+/// Share of the past in the running reconstruction loss: it remembers about a thousand steps.
 const MEMORY: f64 = 0.999;
-/// How fast the weight follows the KL: a KL of twice the target doubles the weight in about 350
-/// steps.
+/// Rate at which the weight follows the KL: a KL of twice the target doubles the weight in about
+/// 350 steps.
 const GAIN: f64 = 0.002;
 
 crate::kernel_args! {
@@ -51,10 +55,10 @@ crate::kernel_args! {
         losses: f64 [LOSSES],
         /// See [`CONTROLLER`].
         controller: f64 [CONTROLLER],
-        /// Copies of state and losses, for an update that may go on while the next step has begun;
-        /// absent where nobody needs them.
+        /// Copy of the state, for an update that may go on while the next step has begun; absent
+        /// where nobody needs it.
         kept_state: StepState [1],
-        /// See `kept_state`.
+        /// Copy of the losses, as `kept_state`.
         kept_losses: f64 [LOSSES],
     }
     numbers {

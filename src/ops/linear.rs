@@ -13,7 +13,7 @@ use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
 
 crate::kernel_args! {
     reads {
-        /// [B, X] first part of the input; `forward` goes without it where it is absent.
+        /// [B, X] first part of the input; `forward` leaves it out where it is absent.
         x: T [b * xc],
         /// [B, H] second part; absent when H is 0.
         h: T [b * hc],
@@ -31,8 +31,8 @@ crate::kernel_args! {
     writes {
         /// [B, O] after the activation.
         y: T [b * o],
-        /// [B, O], which `forward` writes if there is a target; before the activation, into which
-        /// `backward_act` turns it unless who wrote it has.
+        /// [B, O] gradient of y, which `forward` writes if there is a target. `backward_act` turns
+        /// it into the gradient before the activation, unless its writer has done so.
         dy: T [b * o],
         /// [B, X]; absent when nobody needs it. See [`Plan::pull_back`].
         dx: T [b * xc],
@@ -54,9 +54,9 @@ crate::kernel_args! {
         o,
         /// [`Activation`].
         act,
-        /// [`Activation`] that made x, whose gradient is that before it.
+        /// Number of the [`Activation`] that made x; dx is the gradient before it.
         act_x,
-        /// The same of h.
+        /// Number of the [`Activation`] that made h; dh is the gradient before it.
         act_h,
         /// 1: dx is added to.
         add_dx,
@@ -67,23 +67,24 @@ crate::kernel_args! {
     }
 }
 
-/// A block a tile of outputs, of 32 samples by 32 columns (`kernels/tile_fma.cuh`) or, on tensor
-/// cores, 16 by 8 (`kernels/tile_tensor.cuh`), so that 64 samples by 256 columns are 128 blocks.
+/// Grids with a block for each tile of outputs: 32 samples by 32 columns (`kernels/tile_fma.cuh`)
+/// or, on tensor cores, 16 by 8 (`kernels/tile_tensor.cuh`), so that 64 samples by 256 columns are
+/// 128 blocks.
 fn tiles(rows: usize, cols: usize, depth: usize) -> Grids {
     let fp32 = Grid::items(rows.div_ceil(32) * cols.div_ceil(32), 256);
     let tensor = Product { rows, cols, depth, experts: 1, blended: false, tile: [16, 8], weights: 8, threads: 256 };
     Grids { fp32, tensor: Some(tensor) }
 }
 
-/// A block a tile of 32 by 32 weights of each expert, whose gradient sums over the samples: enough
-/// for any GPU.
+/// Grids with a block for each tile of 32 by 32 weights of each expert, whose gradient sums over
+/// the samples: enough blocks for any GPU.
 pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: usize, threads: u32) -> Grids {
     let tensor = Product { rows, cols, depth: samples, experts, blended: false, tile: [32, 32], weights: 0, threads };
     Grids { fp32: Grid { threads: 256, ..tensor.grid() }, tensor: Some(tensor) }
 }
 
-/// What a layer's y [B, O] is compared with; absent where y needs no gradient. Errors: shapes that
-/// do not fit.
+/// The target that a layer's y [B, O] is compared with; absent where y needs no gradient. Errors:
+/// shapes that do not fit.
 pub(super) fn target_of<T: Real>(op: &'static str, y: Var<T>, target: Place<T>) -> Result<Place<T>> {
     expect(op, "target columns", target.cols(), y.cols(), "one an output")?;
     expect(op, "target rows", target.rows(), y.rows(), "one a sample")?;
@@ -102,7 +103,8 @@ pub struct Linear<T> {
 }
 
 impl<T: Real> Linear<T> {
-    /// y = act(x Wxᵀ + h Whᵀ + bias); `h` may be [`Var::none`]. Errors: shapes that do not fit.
+    /// The layer y = act(x Wxᵀ + h Whᵀ + bias); `h` may be [`Var::none`]. Errors: shapes that do
+    /// not fit.
     pub fn new(x: Var<T>, h: Var<T>, w: Var<T>, bias: Var<T>, y: Var<T>, act: Activation) -> Result<Self> {
         expect("linear", "w columns", w.cols(), x.cols() + h.cols(), "w is [outputs, x columns + h columns]")?;
         expect("linear", "w rows", w.rows(), y.cols(), "w is [outputs, inputs]")?;
@@ -114,8 +116,8 @@ impl<T: Real> Linear<T> {
         Ok(Linear { x, h, w, bias, y, act, target: Place::NONE })
     }
 
-    /// The same with the mean squared error of y to `target` [B, O] as the loss: forward writes its
-    /// gradient. Errors: shapes that do not fit.
+    /// The layer with the mean squared error of y to `target` [B, O] as its loss: forward writes
+    /// its gradient. Errors: shapes that do not fit.
     pub fn toward(self, target: Place<T>) -> Result<Self> {
         Ok(Linear { target: target_of("linear", self.y, target)?, ..self })
     }
@@ -149,13 +151,13 @@ impl<T: Real> Linear<T> {
         }
     }
 
-    /// How w and bias are updated, from the gradient of y before the activation.
+    /// The update of w and bias, from the gradient of y before the activation.
     pub fn update(&self) -> Update<T> {
         let (left, right) = ([self.y.grad, Place::NONE], [self.x.value, self.h.value]);
         Update { left, right, experts: 1, w: self.w.value, bias: self.bias.value, bias_of_left: true }
     }
 
-    /// Appends y [B, O] = h Whᵀ + bias, what the second part of the input gives alone.
+    /// Appends y [B, O] = h Whᵀ + bias: what the second part of the input gives alone.
     pub(super) fn forward_of_h(&self, plan: &mut Plan, y: Place<T>) {
         let none = Ptr::NONE;
         let args = Args { x: none, target: none, y: y.into(), act: Activation::None as u32, ..self.args() };
@@ -168,8 +170,7 @@ impl<T: Real> Linear<T> {
         );
     }
 
-    /// Appends the gradients of w and bias, from that of y before the activation, where they are
-    /// kept.
+    /// Appends the gradients of w and bias, from that of y before the activation, if they are kept.
     fn weight_gradients(&self, plan: &mut Plan) {
         if self.w.grad.is_none() {
             return;
@@ -210,11 +211,12 @@ impl<T: Real> Operation for Linear<T> {
     }
 }
 
-/// Two layers of as many outputs on the same input, whose parts of its gradient one call adds up.
+/// Two layers with the same number of outputs on the same input. One call adds up their parts of
+/// the input's gradient.
 pub struct Twins<T>([Linear<T>; 2]);
 
 impl<T: Real> Twins<T> {
-    /// Errors: other inputs, or another number of outputs.
+    /// The twins of two layers. Errors: inputs or numbers of outputs that differ.
     pub fn new(first: Linear<T>, second: Linear<T>) -> Result<Self> {
         expect("linear", "outputs of a twin", second.y.cols(), first.y.cols(), "as many")?;
         for (a, b) in [(first.x, second.x), (first.h, second.h)] {
@@ -238,9 +240,11 @@ impl<T: Real> Operation for Twins<T> {
 }
 
 impl<T: Real> Linear<T> {
-    /// Appends what turns the gradient of y to that before the activation, unless who wrote it has.
+    /// Appends the call that turns the gradient of y into that before the activation, unless its
+    /// writer has done so.
     fn activation_gradient(&self, plan: &mut Plan) {
-        // What a call does not touch is left out, so that it does not wait for who writes that.
+        // A call leaves out what it does not touch, so that it does not wait for the writer of
+        // that.
         let (all, none) = (self.args(), Ptr::NONE);
         let to_inputs = Args { target: none, y: none, dw: none, dbias: none, ..all };
         if self.act != Activation::None && !plan.is_pulled_back(self.y.grad) {
@@ -254,8 +258,8 @@ impl<T: Real> Linear<T> {
         }
     }
 
-    /// Appends the gradients of the inputs, from that of y before the activation, with those from a
-    /// twin if there is one.
+    /// Appends the gradients of the inputs, from that of y before the activation; with a twin, its
+    /// part is added.
     fn input_gradients(&self, plan: &mut Plan, twin: Option<&Linear<T>>) {
         let (all, none) = (self.args(), Ptr::NONE);
         let [dy2, w2] = twin.map_or([none; 2], |twin| [twin.y.grad, twin.w.value].map(Ptr::from));
@@ -367,7 +371,7 @@ pub mod cpu {
         column_sums(v.dy, o, add, v.dbias, team);
     }
 
-    /// sums = the sum of the rows of [B, O], or added to what is there
+    /// sums = the sum of the rows of [B, O], or this sum added to `sums`.
     pub fn column_sums<T: Real>(rows: &[T], o: usize, add: bool, sums: &mut [T], team: &Team) {
         team.each(pieces(sums, COLUMNS), |task, sums| {
             if !add {
@@ -377,6 +381,6 @@ pub mod cpu {
         });
     }
 
-    /// Columns that one task sums.
+    /// Number of columns that one task sums.
     const COLUMNS: usize = 256;
 }

@@ -1,5 +1,5 @@
-//! Pairs of numbers as vectors of the plane: the direction stays, a length r becomes `gain` ln(1 +
-//! r). So a policy sees where a point lies that is near as well as one that is far.
+//! Pairs of numbers as vectors of the plane: the direction stays, and a length r becomes `gain`
+//! ln(1 + r). A policy can then see near points as well as far ones.
 use super::expect;
 use crate::Result;
 use crate::cpu::real::Real;

@@ -25,7 +25,7 @@ pub mod normal {
             scale,
         }
         sizes {
-            /// How many.
+            /// Number of numbers.
             n,
             /// [`Purpose`].
             purpose,
@@ -75,7 +75,7 @@ pub mod uniform {
             out: T [n],
         }
         sizes {
-            /// How many.
+            /// Number of numbers.
             n,
             /// [`Purpose`].
             purpose,

@@ -1,6 +1,10 @@
 //! The clipped loss of proximal policy optimization (Schulman et al. 2017), with the error of the
-//! critic: -mean min(r A, clip(r, 1 - clip, 1 + clip) A) - entropy_weight entropy + mean_weight
-//! mean |policy's mean|^2 + WEIGHT mean (R - V)^2, r = exp(log pi(action) - old log-density).
+//! critic. With r = exp(log pi(action) - old log-density) the loss is
+//!
+//! ```text
+//! -mean min(r A, clip(r, 1 - clip, 1 + clip) A) - entropy_weight entropy
+//!     + mean_weight mean |policy's mean|^2 + WEIGHT mean (R - V)^2
+//! ```
 use super::gaussian_action::{deviations, log_prob};
 use super::{Operation, begin_step::StepState, expect};
 use crate::Result;
@@ -9,12 +13,12 @@ use crate::cpu::team::Team;
 use crate::plan::arena::{Mat, Var};
 use crate::plan::{Grid, Output, Plan, size};
 
-/// Places in the buffer of losses; those that [`crate::ops::recon_loss::slot`] has too mean the
+/// Places in the buffer of losses. Places that [`crate::ops::recon_loss::slot`] also has mean the
 /// same to Adam, and the total is made from the same places.
 pub mod slot {
     use crate::ops::recon_loss::slot;
-    /// What the actor minimises: -mean min(r A, clip(r) A), less the weighted entropy, and the
-    /// weighted squares.
+    /// The actor's loss: -mean min(r A, clip(r) A), less the weighted entropy, plus the weighted
+    /// squares.
     pub const POLICY: usize = slot::RECON;
     /// mean |policy's mean|^2.
     pub const SQUARE: usize = 1;
@@ -68,7 +72,7 @@ crate::kernel_args! {
         dvalue: T [b],
     }
     numbers {
-        /// How far the ratio may leave 1.
+        /// Largest distance of the ratio from 1.
         clip,
         /// Weight of the entropy.
         entropy_weight,
@@ -83,7 +87,7 @@ crate::kernel_args! {
     }
 }
 
-/// What was done, and what came of it, a row a sample.
+/// Actions and what came of them, a row a sample.
 #[allow(missing_docs)]
 #[derive(Clone, Copy)]
 pub struct Samples<T> {
@@ -217,9 +221,11 @@ pub mod cpu {
         }
     }
 
-    /// With g_b = -r_b A_b / B where the ratio is not held by its clip, else 0: dmean = g (action -
-    /// mean) / std^2 + 2 mean_weight mean / B, dlogstd = sum_b g ((action - mean)^2 / std^2 - 1) -
-    /// entropy_weight, dvalue = 2 WEIGHT (V - R) / B
+    /// With g_b = -r_b A_b / B, or 0 where the clip holds the ratio, dmean = g (action - mean) /
+    /// std^2 + 2 mean_weight mean / B.
+    ///
+    /// dlogstd = sum_b g ((action - mean)^2 / std^2 - 1) - entropy_weight, dvalue = 2 WEIGHT (V -
+    /// R) / B.
     pub fn backward<T: Real>(v: View<'_, T>, _: &Team) {
         v.dlogstd.fill(T::of(-v.entropy_weight));
         let std = deviations(v.logstd);

@@ -1,6 +1,6 @@
-//! Vector quantiser: the latent is the nearest code; the codebook follows the encoder by
+//! Vector quantiser: the latent is the nearest code. The codebook follows the encoder by
 //! exponential moving averages (van den Oord et al., "Neural Discrete Representation Learning",
-//! 2017, appendix A.1), and the decoder's gradient passes straight to the encoder.
+//! 2017, appendix A.1). The decoder's gradient passes straight to the encoder.
 use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
@@ -18,15 +18,15 @@ crate::kernel_args! {
     reads {
         /// [B, L] the encoder's output.
         v: T [b * l],
-        /// [B, L] gradient of the code.
+        /// [B, L] gradient of the code z.
         dz: T [b * l],
-        /// [B, N] what picks a code when there is no encoder: its largest entry.
+        /// [B, N] action, whose largest entry picks the code when there is no encoder.
         action: T [b * n],
     }
     writes {
         /// [L, N] one code a column.
         embed: T [l * n],
-        /// \[N\] moving average of how many samples a code has.
+        /// \[N\] moving average of the number of samples of a code.
         cluster_size: T [n],
         /// [L, N] moving average of the sum of a code's samples.
         embed_avg: T [l * n],
@@ -69,7 +69,7 @@ pub struct Quantize<T> {
 }
 
 impl<T: Real> Quantize<T> {
-    /// Errors: shapes that do not fit.
+    /// The quantiser, if its shapes fit. Errors: they do not.
     pub fn check(self) -> Result<Self> {
         let (l, n) = (self.v.cols(), self.cluster_size.len());
         expect("quantize", "z columns", self.z.cols(), l, "latent entries")?;
@@ -111,7 +111,7 @@ impl<T: Real> Quantize<T> {
         );
     }
 
-    /// Appends the codebook's update (training only), to stand behind the forward call.
+    /// Appends the codebook's update (training only), which has to follow the forward call.
     pub fn update(&self, plan: &mut Plan) {
         plan.push(
             "quantize_update",
@@ -195,8 +195,8 @@ pub mod cpu {
         }
     }
 
-    /// The moving averages of cluster sizes and sums, and from them the codes; nothing once a loss
-    /// was not finite
+    /// Updates the moving averages of cluster sizes and sums, and from them the codes. Does nothing
+    /// once a loss was not finite.
     pub fn update<T: Real>(q: View<'_, T>, _: &Team) {
         let View { l, n, .. } = q;
         if q.losses[slot::NONFINITE_STEP] != 0.0 {

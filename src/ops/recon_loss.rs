@@ -1,5 +1,5 @@
 //! Reconstruction loss: the mean over samples, future frames and features of (prediction -
-//! truth)^2. Its gradient is written by the layer that makes the prediction: see `toward` of
+//! truth)^2. The layer that makes the prediction writes its gradient: see `toward` of
 //! [`Linear`](super::linear::Linear::toward) and
 //! [`BlendLinear`](super::blend_linear::BlendLinear::toward).
 use super::{Operation, expect};
@@ -18,18 +18,18 @@ pub mod slot {
     pub const KL: usize = 1;
     /// Perplexity of the codebook.
     pub const PERPLEXITY: usize = 2;
-    /// What the KL weight multiplies: the KL with its free bits (vq: codebook loss).
+    /// The term that the KL weight multiplies: the KL with its free bits (vq: codebook loss).
     pub const REGULARIZER: usize = 3;
     /// The KL weight of this step.
     pub const WEIGHT: usize = 4;
     /// Reconstruction + weight * regularizer.
     pub const TOTAL: usize = 5;
     /// First step whose total was not finite; 0 = none. From then on a step repeats that one and
-    /// changes nothing that lasts: parameters, codes, moments, the step's window and state stay as
-    /// they are.
+    /// changes nothing that lasts: parameters, codes, moments, the step's window and its state stay
+    /// as they are.
     pub const NONFINITE_STEP: usize = 6;
 
-    /// Whether a loss was not finite; `losses` may be absent.
+    /// True once a loss was not finite; `losses` may be absent.
     pub fn stands_still(losses: &[f64]) -> bool {
         losses.get(NONFINITE_STEP).is_some_and(|&step| step != 0.0)
     }
@@ -64,7 +64,7 @@ pub struct ReconLoss<T> {
 }
 
 impl<T: Real> ReconLoss<T> {
-    /// Errors: shapes that do not fit.
+    /// The loss of predictions `y` against `truth`. Errors: shapes that do not fit.
     pub fn new(y: Mat<T>, truth: Mat<T>, losses: Mat<f64>) -> Result<Self> {
         expect("recon_loss", "columns of y", y.cols(), truth.cols(), "future frames * frame size")?;
         expect("recon_loss", "rows of y", y.rows(), truth.rows(), "one a sample")?;

@@ -1,7 +1,7 @@
-//! Reconciles the two things a frame says of where a joint is: its place, and its velocity from the
-//! place before. A complementary filter: places follow the velocities from frame to frame, and the
-//! predicted places in the long run; where places of a joint vary less than velocities (a hip
-//! beside the root), they follow the predicted places all the more.
+//! Reconciles the two statements of a frame about where a joint is: its place, and its velocity
+//! from the place before. This is a complementary filter: places follow the velocities from frame
+//! to frame, and the predicted places in the long run. Some joints have places that vary less than
+//! their velocities (a hip beside the root); these follow the predicted places more.
 use super::{ROWS, expect};
 use crate::Result;
 use crate::cpu::real::Real;
@@ -16,7 +16,7 @@ crate::kernel_args! {
         x: T [b * k * f],
         /// [B, C F] newest first.
         condition: T [b * c * f],
-        /// \[F\] what takes normalisation back: value * scale + shift.
+        /// \[F\] scale that takes normalisation back: value * scale + shift.
         scale: T [f],
         /// \[F\].
         shift: T [f],
@@ -54,7 +54,7 @@ pub struct Reconcile<T> {
 }
 
 impl<T: Real> Reconcile<T> {
-    /// Errors: shapes that do not fit.
+    /// The operation, if its shapes fit. Errors: they do not.
     pub fn check(self) -> Result<Self> {
         let f = self.scale.len();
         let whole = features::joints(f).map_or(0, features::frame_size);
@@ -92,10 +92,12 @@ impl<T: Real> Reconcile<T> {
 pub mod cpu {
     use super::*;
 
-    /// y = x but for places: share place + (1 - share) (place before, seen from where the root now
-    /// is, + velocity). Predicted places and velocities are equally good in units of their `scale`,
-    /// so their inverse variances say what share is best, v^2 / (v^2 + p^2) with the scales v and p
-    /// of velocity and place; it is at least `gain`.
+    /// y = x except for places: share place + (1 - share) (place before, seen from where the root
+    /// now is, + velocity).
+    ///
+    /// Predicted places and velocities are equally good in units of their `scale`. Their inverse
+    /// variances therefore give the best share, v^2 / (v^2 + p^2), with the scales v and p of
+    /// velocity and place. The share is at least `gain`.
     pub fn reconcile<T: Real>(v: View<'_, T>, team: &Team) {
         let (f, window, joints) = (v.f, v.k * v.f, features::joints(v.f).expect("checked"));
         let (x, condition, scale, shift) = (v.x, v.condition, v.scale, v.shift);

@@ -19,7 +19,7 @@ crate::kernel_args! {
         eps: T [b * l],
         /// [B, L].
         dz: T [b * l],
-        /// [P, B, L] what is to be added to it; absent when P is 0.
+        /// [P, B, L] parts that are added to dz; absent when P is 0.
         parts: T [p * b * l],
     }
     writes {
@@ -37,7 +37,7 @@ crate::kernel_args! {
         dlogvar: T [b * l],
     }
     numbers {
-        /// KL of a dimension that costs nothing, nats.
+        /// KL of a dimension that costs nothing, nats (free bits).
         free_bits,
     }
     sizes {
@@ -66,7 +66,8 @@ pub struct Reparameterize<T> {
 }
 
 impl<T: Real> Reparameterize<T> {
-    /// Errors: shapes that do not fit.
+    /// The operation from mean and log variance of the posterior to z. Errors: shapes that do not
+    /// fit.
     pub fn new(
         arena: &mut Arena,
         (mu, logvar): (Var<T>, Var<T>),
@@ -83,16 +84,16 @@ impl<T: Real> Reparameterize<T> {
         Ok(Reparameterize { mu, logvar, eps, z, parts: Mat::NONE, sigma, kl, losses, free_bits })
     }
 
-    /// The same where the gradient of z is the sum of that of `z` and of further parts, [P B, L],
-    /// each of which another operation writes: so they need not wait for one another. Errors:
-    /// shapes that do not fit.
+    /// The operation with the gradient of z as the sum of that of `z` and of further parts [P B,
+    /// L]. Each part is written by another operation, so these need not wait for one another.
+    /// Errors: shapes that do not fit.
     pub fn with_parts(self, parts: Mat<T>) -> Result<Self> {
         expect("reparameterize", "columns of parts", parts.cols(), self.mu.cols(), "latent entries")?;
         expect("reparameterize", "rows of parts", parts.rows() % self.mu.rows(), 0, "a multiple of the samples")?;
         Ok(Reparameterize { parts, ..self })
     }
 
-    /// [B, L] posterior standard deviations, and [1, L] KL of each dimension.
+    /// The posterior's standard deviations [B, L], and the KL of each dimension [1, L].
     pub fn posterior(&self) -> (Mat<T>, Mat<f64>) {
         (self.sigma, self.kl)
     }
@@ -153,7 +154,7 @@ impl<T: Real> Operation for Reparameterize<T> {
 pub mod cpu {
     use super::*;
 
-    /// z, sigma, the KL of each dimension and its mean, never below 0, and with free bits
+    /// z, sigma, the KL of each dimension, and their means: never below 0, and with free bits.
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
         let half = T::of(0.5);
         v.kl.fill(0.0);

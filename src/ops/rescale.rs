@@ -1,4 +1,4 @@
-//! Each feature by its own scale and shift, y = scale x + shift: normalises poses and takes
+//! The scale and shift of each feature, y = scale x + shift: it normalises poses and takes
 //! normalisation back.
 use super::{ROWS, expect};
 use crate::Result;

@@ -34,7 +34,7 @@ pub struct Softmax<T> {
 }
 
 impl<T: Real> Softmax<T> {
-    /// Errors: shapes that do not fit.
+    /// The softmax of logits `x` into `y`. Errors: shapes that do not fit.
     pub fn new(x: Var<T>, y: Var<T>) -> Result<Self> {
         expect("softmax", "columns", y.cols(), x.cols(), "as many weights as logits")?;
         expect("softmax", "rows", y.rows(), x.rows(), "one a sample")?;

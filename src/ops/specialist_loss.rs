@@ -1,6 +1,6 @@
-//! Loss of separate experts, one of which predicts: with m_be the mean squared error of expert e on
-//! sample b and g the gate, loss = -mean_b log sum_e g_be exp(-m_be / 2), as a log-sum-exp so that
-//! large errors do not underflow.
+//! Loss of separate experts, one of which predicts. With m_be the mean squared error of expert e on
+//! sample b, and g the gate, loss = -mean_b log sum_e g_be exp(-m_be / 2). It is computed as a
+//! log-sum-exp, so that large errors do not underflow.
 use super::recon_loss::{LOSSES, slot};
 use super::{Operation, expect};
 use crate::Result;
@@ -57,7 +57,7 @@ pub struct SpecialistLoss<T> {
 }
 
 impl<T: Real> SpecialistLoss<T> {
-    /// `each` is [E * B, X]. Errors: shapes that do not fit.
+    /// The loss, with `each` as [E * B, X]. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         each: Var<T>,

@@ -1,6 +1,6 @@
 //! The gradient of a layer's weights and Adam on it (Kingma and Ba, 2015), tile by tile: the
-//! gradient itself is kept nowhere. What the layer's own operation computes where gradients are
-//! kept, and [`adam`](super::adam) from there, is one call here.
+//! gradient itself is kept nowhere. This one call replaces two where gradients are kept: the
+//! layer's own operation for the gradient, and [`adam`](super::adam).
 use super::begin_step::StepState;
 use super::linear::{cpu::column_sums, weight_tiles};
 use super::recon_loss::{LOSSES, slot};
@@ -39,10 +39,10 @@ crate::kernel_args! {
         bias_m: T [if bias_of_left == 1 { r1 } else { e * c1 }],
         /// Second moments of the biases.
         bias_v: T [if bias_of_left == 1 { r1 } else { e * c1 }],
-        /// Gradients of the weights, for the CPU; kernels have those of a tile.
+        /// Gradients of the weights, for the CPU; kernels hold only those of a tile.
         gradient: T [e * (r1 + r2) * (c1 + c2)],
-        /// The sum of the squared gradient in parts: of kernels one of each tile and its share of
-        /// the biases.
+        /// Parts of the sum of the squared gradient. In kernels each part is that of a tile and its
+        /// share of the biases.
         squares: f64 [e * (r1 + r2).div_ceil(TILE) * (c1 + c2).div_ceil(TILE)],
     }
     numbers {
@@ -73,12 +73,12 @@ crate::kernel_args! {
     }
 }
 
-/// Rows and columns of weights that a block of a kernel updates at a time.
+/// Number of rows and of columns of weights that a block of a kernel updates at a time.
 pub const TILE: usize = 32;
 
-/// What the gradients of a layer's parameters are products of, and the parameters: those of weights
-/// [E, R1 + R2, C1 + C2] are [left | left2]ᵀ [right | right2], those of biases the sum of the rows
-/// of one of them.
+/// A layer's parameters, and the factors of their gradients. The gradient of weights [E, R1 + R2,
+/// C1 + C2] is [left | left2]ᵀ [right | right2]. That of biases is the sum of the rows of `left[0]`
+/// or `right[0]`.
 #[allow(missing_docs)]
 pub struct Update<T> {
     /// [B, R1] and [B, R2], which may be absent.
@@ -88,29 +88,29 @@ pub struct Update<T> {
     pub experts: usize,
     pub w: Place<T>,
     pub bias: Place<T>,
-    /// Whether biases belong to `left`; else to `right`.
+    /// True if biases belong to `left`, false if they belong to `right`.
     pub bias_of_left: bool,
 }
 
-/// How Adam updates.
+/// The tensors and settings with which Adam updates.
 pub struct Optimizer<T> {
-    /// All that it updates.
+    /// All parameters that it updates.
     pub values: Place<T>,
-    /// First and second moments, of each value one in its place.
+    /// First and second moments, each in the place that its value has in `values`.
     pub moments: [Place<T>; 2],
     /// The current step.
     pub state: Place<StepState>,
     /// See [`slot`].
     pub losses: Place<f64>,
-    /// Decay of both moments, and what is added to the root of the second.
+    /// Decays of the first and the second moment, and the number added to the root of the second.
     pub adam: [f64; 3],
-    /// As many numbers as the largest weights: where the CPU has a layer's gradient between its two
-    /// passes, so that it is in a near cache.
+    /// Room for the gradient of the largest weights. The CPU keeps a layer's gradient there between
+    /// its two passes, so that it is in a near cache.
     pub gradient: Place<T>,
 }
 
 impl<T: Real> Optimizer<T> {
-    /// The moments of some neighbours among the values.
+    /// The moments of a range of the values.
     fn moments(&self, some: Place<T>) -> [Place<T>; 2] {
         let first = (some.offset() - self.values.offset()) / size_of::<T>();
         self.moments.map(|all| all.reshaped(all.len(), 1).rows_at(first, some.len()))
@@ -125,7 +125,7 @@ impl<T: Real> Update<T> {
         [l1 + l2, r1 / self.experts + r2]
     }
 
-    /// Tiles, each of which has a sum of squares.
+    /// Number of tiles, each of which has a sum of squares.
     pub fn tiles(&self) -> usize {
         let [rows, cols] = self.shape();
         self.experts * rows.div_ceil(TILE) * cols.div_ceil(TILE)
@@ -168,7 +168,7 @@ impl<T: Real> Update<T> {
         };
         let written = ["w", "m", "v", "bias", "bias_m", "bias_v", "gradient"].map(Output::part);
         let written = [&written[..], &[Output::addends("squares")]].concat();
-        // As many threads as blocks of the engine `persistent` have, so that sums of squares have
+        // As many threads as a block of the engine `persistent` has, so that sums of squares have
         // the same bits.
         let grids = weight_tiles(self.experts, rows, cols, self.left[0].rows(), 256);
         plan.push_apart("update", grids, &written, Args { gradient: Ptr::NONE, ..args }, args, cpu::update::<T>);
@@ -181,9 +181,9 @@ impl<T: Real> Update<T> {
 pub mod cpu {
     use super::*;
 
-    /// g = [left | left2]ᵀ [right | right2] of each expert, and of the biases the sum of the rows;
-    /// m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, w -= step_size m / (sqrt(v)
-    /// inv_sqrt_bias2 + eps)
+    /// g = [left | left2]ᵀ [right | right2] for each expert, and for the biases the sum of the
+    /// rows; m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, w -= step_size m /
+    /// (sqrt(v) inv_sqrt_bias2 + eps).
     pub fn update<T: Real>(v: View<'_, T>, team: &Team) {
         if slot::stands_still(v.losses) {
             return;

@@ -1,7 +1,7 @@
-//! The next step's condition and truth: at the start of a rollout the frames before it, later the
-//! last condition shifted by one with the last prediction (student) or the last true frame
-//! (teacher) in front; no gradient flows through. Once a loss was not finite both stay as they are,
-//! and with them what the step that made it started from.
+//! The next step's condition and truth. At the start of a rollout the condition is the frames
+//! before it. Later it is the last condition shifted by one, with the last prediction (student) or
+//! the last true frame (teacher) in front; no gradient flows through. Once a loss was not finite,
+//! both stay as they are: the step that made it repeats from the same start.
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
 use crate::cpu::real::Real;
@@ -15,13 +15,13 @@ crate::kernel_args! {
         data: T [n * f],
         /// [M, B] first condition frame of each sample of each mini-batch.
         starts: u32 [m * b],
-        /// What is to come.
+        /// The states of the steps to come.
         schedule: StepState [entries],
         /// \[0\] is the next entry of the schedule.
         cursor: u32 [2],
         /// [B, K F] the last step's prediction.
         prediction: T [b * k * f],
-        /// See [`slot`]; absent where there are none.
+        /// The losses: see [`slot`]; absent where there are none.
         losses: f64 [LOSSES],
     }
     writes {
@@ -99,8 +99,8 @@ pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
 pub mod cpu {
     use super::*;
 
-    /// condition and truth of the next step; beyond the data (walks that have no truth) stands its
-    /// last frame
+    /// The condition and truth of the next step. Beyond the end of the data (walks that have no
+    /// truth) its last frame is used.
     pub fn window<T: Real>(v: View<'_, T>, _: &Team) {
         if slot::stands_still(v.losses) {
             return;

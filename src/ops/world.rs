@@ -1,10 +1,10 @@
-//! Characters in a world: a predicted frame moves each of P characters, a task rewards it, whoever
-//! is done starts anew, and what is seen next is written down. One argument struct; a task is one
-//! file: [`target`], [`joystick`], [`path`], [`walk`], [`maze`], each with a step, a reset and what
-//! it adds to the observation.
+//! Characters in a world. A predicted frame moves each of P characters, a task rewards it, a
+//! character that is done starts anew, and the next observation is written. All tasks have one
+//! argument struct. Each task is one file: [`target`], [`joystick`], [`path`], [`walk`], [`maze`],
+//! with a step, a reset and what it adds to the observation.
 //!
-//! The ground is the plane (x, z) of the poses. Distances in the rules are in body units, `body` of
-//! the data's own length unit: 1 foot for the reference's skeleton. Speeds are a frame.
+//! The ground is the plane (x, z) of the poses. Distances in the rules are in body units of `body`
+//! data units: 1 foot for the reference's skeleton. Speeds are per frame.
 pub mod joystick;
 pub mod maze;
 pub mod path;
@@ -21,12 +21,12 @@ use crate::plan::arena::{Arena, Mat};
 use crate::plan::{Grid, Output, Plan, size};
 use std::f64::consts::TAU;
 
-/// Numbers a toe leaves behind: x, z, height; two toes, two frames, newest first.
+/// Numbers kept of the toes: x, z and height of two toes in two frames, newest first.
 pub const FEET: usize = 12;
-/// A joint that is farther than this from the root, body units, belongs to no body: the decoder was
+/// Distance from the root, in body units, beyond which a joint belongs to no body: the decoder was
 /// driven where it knows no poses.
 pub const LOST: f64 = 10.0;
-/// Reward of a frame in which a character is lost; then it starts anew.
+/// Reward of a frame in which a character is lost; it starts anew afterwards.
 pub const LOST_REWARD: f64 = -20.0;
 /// Words of a map of visited cells: 32 by 32 bits.
 pub const MAP: usize = 32;
@@ -38,7 +38,7 @@ crate::kernel_args! {
         state: StepState [1],
         /// [P, K F] predicted frames, in the data's units.
         frames: T [p * k * f],
-        /// [P, L] what was decoded.
+        /// [P, L] latent that was decoded.
         latent: T [p * l],
         /// [P, L] standard normal (walk).
         noise: T [p * l],
@@ -52,13 +52,13 @@ crate::kernel_args! {
     writes {
         /// [P, C F] newest first, in the data's units.
         history: T [p * c * f],
-        /// [P, 2] where the root is.
+        /// [P, 2] place of the root.
         root: T [p * 2],
         /// \[P\] radians in [0, 2 pi).
         facing: T [p],
         /// [P, FEET].
         feet: T [p * FEET],
-        /// [P, 2] where to go.
+        /// [P, 2] place to go to.
         target: T [p * 2],
         /// \[P\] minus the distance to the target, body units.
         potential: T [p],
@@ -104,9 +104,9 @@ crate::kernel_args! {
         m,
         /// Points of the course.
         n,
-        /// Which of the predicted frames is applied.
+        /// Number of the predicted frame that is applied.
         frame,
-        /// 1: it is the last one of this step.
+        /// 1: it is the last frame of this step.
         last,
         /// Joint of the left toe.
         toe_left,
@@ -114,7 +114,7 @@ crate::kernel_args! {
         toe_right,
         /// Steps after which time is out.
         horizon,
-        /// 1: with the reference's mistakes.
+        /// 1: the reference's mistakes are made, too.
         literal,
         /// 1: the clocks of the characters are spread evenly over the horizon.
         staggered,
@@ -123,7 +123,7 @@ crate::kernel_args! {
     }
 }
 
-/// What a character is asked to do.
+/// A task: what a character is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
@@ -145,7 +145,7 @@ impl Task {
         ["target", "joystick", "path", "walk", "maze"][self as usize]
     }
 
-    /// Numbers that it adds to the observation, for latents of L entries.
+    /// Number of entries that the task adds to the observation, for latents of L entries.
     pub fn extra(self, latent: usize) -> usize {
         match self {
             Task::Target | Task::Joystick => 2,
@@ -157,7 +157,7 @@ impl Task {
 }
 
 impl Rules {
-    /// The unit in which a normalised observation shows what the task adds, body units and frames.
+    /// The unit of the task's part of a normalised observation, in body units and frames.
     pub fn unit(&self) -> f64 {
         match self.task {
             Task::Target => target::RADIUS,
@@ -168,16 +168,16 @@ impl Rules {
         }
     }
 
-    /// Whether what the task adds are vectors of the ground.
+    /// True if the task's part of the observation is made of vectors of the ground.
     pub fn shows_vectors(&self) -> bool {
         matches!(self.task, Task::Target | Task::Joystick | Task::Path)
     }
 }
 
-/// What does not change while characters move.
+/// Rules of a world, which do not change while characters move.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
-    /// What is asked for.
+    /// The task.
     pub task: Task,
     /// Length of a body unit in the data's units.
     pub body: f64,
@@ -191,13 +191,14 @@ pub struct Rules {
     pub arena: [f64; 2],
     /// Steps after which time is out.
     pub horizon: usize,
-    /// Whether the reference's mistakes are made, too.
+    /// True if the reference's mistakes are made, too.
     pub literal: bool,
-    /// Whether the clocks of the characters are spread evenly over the horizon, or all are one.
+    /// True if the clocks of the characters are spread evenly over the horizon, false if all show
+    /// the same time.
     pub staggered: bool,
 }
 
-/// The tensors of P characters; those that a task has no use for are absent.
+/// The tensors of P characters; a tensor that the task does not use is absent.
 #[allow(missing_docs)]
 #[derive(Clone, Copy)]
 pub struct World<T> {
@@ -238,8 +239,8 @@ pub struct Sizes {
 }
 
 impl<T: Real> World<T> {
-    /// Lays out characters; `state` is the current step, `latent` [P, L] what it decodes. Errors:
-    /// sizes that do not fit.
+    /// Lays out characters. `state` is the current step, and `latent` [P, L] is the latent that it
+    /// decodes. Errors: sizes that do not fit.
     pub fn new(arena: &mut Arena, rules: Rules, sizes: Sizes, state: Mat<StepState>, latent: Mat<T>) -> Result<Self> {
         let Sizes { characters: p, frame_size: f, condition_frames: c, future_predictions: k, .. } = sizes;
         expect("world", "latents", latent.rows(), p, "one a character")?;
@@ -274,7 +275,7 @@ impl<T: Real> World<T> {
         Ok(world)
     }
 
-    /// F.
+    /// F, the number of features of a frame.
     pub fn frame_size(&self) -> usize {
         self.frame_size
     }
@@ -326,8 +327,8 @@ impl<T: Real> World<T> {
         }
     }
 
-    /// Appends the call that applies predicted frame `frame`, the last of its step when `last`, to
-    /// characters and task.
+    /// Appends the call that applies predicted frame `frame` to characters and task; `last` if it
+    /// is the last of its step.
     pub fn step(&self, plan: &mut Plan, frame: usize, last: bool) {
         let (kernel, body): (_, Body<T>) = match self.rules.task {
             Task::Target => ("target_step", target::cpu::step),
@@ -340,8 +341,8 @@ impl<T: Real> World<T> {
         self.push(plan, kernel, (frame, last), &moved, body);
     }
 
-    /// Appends the call that starts anew whoever is done: in place when its time goes on, also from
-    /// a new pose when it is out (and always in the maze).
+    /// Appends the call that starts every character anew that is done. It keeps its pose while its
+    /// time goes on, and gets a new one when time is out (and always in the maze).
     pub fn reset(&self, plan: &mut Plan) {
         let (kernel, body): (_, Body<T>) = match self.rules.task {
             Task::Target => ("target_reset", target::cpu::reset),
@@ -353,7 +354,7 @@ impl<T: Real> World<T> {
         self.push(plan, kernel, (0, true), &["history", "root", "facing", "feet"], body);
     }
 
-    /// Appends the call that writes down what is seen.
+    /// Appends the call that writes the observation.
     pub fn observe(&self, plan: &mut Plan) {
         let (kernel, body): (_, Body<T>) = match self.rules.task {
             Task::Target => ("target_observe", target::cpu::observe),
@@ -366,8 +367,8 @@ impl<T: Real> World<T> {
         plan.push(kernel, grid, &[Output::whole("observation")], self.args(0, true), move |view, _| body(view));
     }
 
-    /// A call whose outputs are `written` and all tensors of the task that are there; a warp a
-    /// character.
+    /// Appends a call whose outputs are `written` and the task's tensors that are present; each
+    /// character has a warp.
     fn push(
         &self,
         plan: &mut Plan,
@@ -385,7 +386,7 @@ impl<T: Real> World<T> {
 
 type Body<T> = fn(View<'_, T>);
 
-/// The number types' constants and functions that every task uses.
+/// Functions that every task uses.
 impl<'a, T: Real> View<'a, T> {
     /// A character's clock while the current frame is applied: it advances with the last frame of a
     /// step, up to the horizon.
@@ -394,7 +395,7 @@ impl<'a, T: Real> View<'a, T> {
         (self.state[0].rollout_step as usize + self.horizon - 1 + ahead) % self.horizon + self.last
     }
 
-    /// Of a character that is done: whether because time was out.
+    /// True if a character that is done is so because time was out.
     fn time_is_out(&self, p: usize) -> bool {
         self.outcome[p * OUTCOME + 2] == T::zero()
     }
@@ -412,7 +413,7 @@ impl<'a, T: Real> View<'a, T> {
         [self.course[2 * i], self.course[2 * i + 1]]
     }
 
-    /// Body units in the data's units.
+    /// A length of `x` body units, in the data's units.
     fn units(&self, x: f64) -> T {
         T::of(x * self.body)
     }
@@ -435,14 +436,14 @@ impl<'a, T: Real> View<'a, T> {
         [(x - self.root[2 * p]) / body, (z - self.root[2 * p + 1]) / body]
     }
 
-    /// Ground position of a joint in the world, or as the reference has it, who does not turn it.
+    /// Ground position of a joint in the world. The reference does not turn it.
     fn joint(&self, p: usize, frame: &[T], joint: usize) -> [T; 2] {
         let own = [frame[3 + 3 * joint], frame[5 + 3 * joint]];
         let [x, z] = if self.literal == 1 { own } else { self.to_world(p, own) };
         [self.root[2 * p] + x, self.root[2 * p + 1] + z]
     }
 
-    /// Applies the current frame, which it returns: root, facing, history and feet.
+    /// Applies the current frame to root, facing, history and feet, and returns it.
     fn advance(&mut self, p: usize) -> &'a [T] {
         let frame = &self.frames[(p * self.k + self.frame) * self.f..][..self.f];
         let [dx, dz] = self.to_world(p, [frame[0], frame[1]]);
@@ -475,7 +476,7 @@ impl<'a, T: Real> View<'a, T> {
         self.latent[p * self.l..][..self.l].iter().map(|z| z.abs()).sum::<T>() / T::of(self.l as f64)
     }
 
-    /// Whether a frame is no pose any more; the reference does not look.
+    /// True if a frame is no pose any more; the reference does not check this.
     fn lost(&self, frame: &[T]) -> bool {
         let joints = (self.f - 3) / 12;
         let most = self.units(LOST);
@@ -484,12 +485,12 @@ impl<'a, T: Real> View<'a, T> {
     }
 
     /// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and
-    /// says who is done.
+    /// marks characters that are done.
     fn finish(&mut self, p: usize, reward: T, alone: bool, failed: bool) {
         let (out, frame) = (self.time(p) >= self.horizon, self.frame);
         let lost = self.lost(&self.frames[(p * self.k + frame) * self.f..][..self.f]);
         let (reward, failed) = if lost { (T::of(LOST_REWARD), true) } else { (reward, failed) };
-        // Who is lost in one frame of a step is done, whatever the next one is.
+        // A character that is lost in one frame of a step is done, whatever the next frame is.
         let failed = failed || frame > 0 && self.done(p);
         let outcome = &mut self.outcome[p * OUTCOME..][..OUTCOME];
         outcome[0] = if frame == 0 || alone { reward } else { outcome[0] + reward };
@@ -497,13 +498,13 @@ impl<'a, T: Real> View<'a, T> {
         outcome[2] = if out { T::zero() } else { T::one() };
     }
 
-    /// Whether a character is done.
+    /// True if a character is done.
     fn done(&self, p: usize) -> bool {
         self.outcome[p * OUTCOME + 1] == T::zero()
     }
 
-    /// Puts a character at the origin, facing along x, with a new pose when `pose` or it was lost;
-    /// four uniform numbers for the rest, of which the first chose the pose.
+    /// Puts a character at the origin, facing along x; it gets a new pose if `pose` or if it was
+    /// lost. Returns four uniform numbers for the rest, of which the first chose the pose.
     fn restart(&mut self, p: usize, pose: bool) -> [T; 4] {
         let stream = Stream::new(self.state[0].seed, Purpose::Reset, self.state[0].step);
         let draws = stream.block(p as u32).map(unit);
@@ -522,7 +523,7 @@ impl<'a, T: Real> View<'a, T> {
         self.potential[p] = -length(self.way(p, self.goal(p)));
     }
 
-    /// Writes the condition in front of what the task adds, whose place it returns.
+    /// Writes the condition, and returns the place behind it for what the task adds.
     fn condition(&mut self, p: usize) -> &mut [T] {
         let row = self.c * self.f;
         let (condition, extra) = self.observation[p * self.d..][..self.d].split_at_mut(row);

@@ -1,5 +1,5 @@
-//! One allocation a lifetime, laid out before it is made: [`Mat`] and [`Var`] are places in it, not
-//! addresses, so that one plan can run over several arenas (and on any device).
+//! The layout of one allocation, which is made once it is complete. [`Mat`] and [`Var`] are places
+//! in it, not addresses, so that one plan can run over several arenas (and on any device).
 use crate::cpu::real::Real;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -7,8 +7,8 @@ use std::ops::Range;
 /// Every tensor starts on a multiple of this many bytes.
 pub const ALIGN: usize = 256;
 
-/// A row-major matrix [rows, cols] of `T` at a place in an arena. The one at place 0 is the absent
-/// matrix.
+/// A row-major matrix [rows, cols] of `T` at a place in an arena. Place 0 means that the matrix is
+/// absent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mat<T> {
     offset: usize,
@@ -25,30 +25,30 @@ impl<T> Clone for Mat<T> {
 impl<T> Copy for Mat<T> {}
 
 impl<T> Mat<T> {
-    /// No matrix: operations skip what they would read from or write to it.
+    /// The absent matrix: operations skip what they would read from or write to it.
     pub const NONE: Self = Mat { offset: 0, rows: 0, cols: 0, marker: PhantomData };
 
-    /// Whether this is [`Mat::NONE`].
+    /// True if this is [`Mat::NONE`].
     pub fn is_none(&self) -> bool {
         self.offset == 0
     }
-    /// Rows.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
-    /// Columns.
+    /// Number of columns.
     pub fn cols(&self) -> usize {
         self.cols
     }
-    /// Elements.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.rows * self.cols
     }
-    /// Whether it has no elements.
+    /// True if it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// First byte, counted from the arena's start.
+    /// Place of the first byte, counted from the arena's start.
     pub fn offset(&self) -> usize {
         self.offset
     }
@@ -60,7 +60,7 @@ impl<T> Mat<T> {
         assert!(first <= self.rows && rows <= self.rows - first, "{rows} rows from {first} on of {}", self.rows);
         Mat { offset: self.offset + first * self.cols * size_of::<T>(), rows, ..*self }
     }
-    /// The same elements with other rows and columns.
+    /// A matrix of the same elements with other rows and columns.
     pub fn reshaped(&self, rows: usize, cols: usize) -> Self {
         assert_eq!(rows * cols, self.len(), "[{}, {}] as [{rows}, {cols}]", self.rows, self.cols);
         Mat { rows, cols, ..*self }
@@ -92,11 +92,11 @@ impl<T> Var<T> {
     pub fn none() -> Self {
         Var::constant(Mat::NONE)
     }
-    /// Rows of the value.
+    /// Number of rows of the value.
     pub fn rows(&self) -> usize {
         self.value.rows
     }
-    /// Columns of the value.
+    /// Number of columns of the value.
     pub fn cols(&self) -> usize {
         self.value.cols
     }
@@ -106,7 +106,7 @@ impl<T> Var<T> {
     }
 }
 
-/// The layout of an allocation while it is being made up; nothing is allocated here.
+/// The layout of an allocation while it grows; nothing is allocated here.
 #[derive(Debug, Clone)]
 pub struct Arena {
     bytes: usize,
@@ -136,12 +136,12 @@ impl Arena {
         Var { value: self.mat(rows, cols), grad: self.mat(rows, cols) }
     }
 
-    /// Bytes laid out so far.
+    /// Number of bytes laid out so far.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether these bytes lie inside one tensor.
+    /// True if these bytes lie inside one tensor.
     pub fn holds(&self, bytes: &Range<usize>) -> bool {
         let after = self.tensors.partition_point(|t| t.start <= bytes.start);
         after > 0 && bytes.end <= self.tensors[after - 1].end

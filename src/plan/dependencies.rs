@@ -1,15 +1,14 @@
-//! Which calls of a plan that repeats have to end before another may begin: what a graph of them is
-//! made of.
+//! Dependencies between the calls of a plan that repeats: a graph of the plan is made of them.
 use crate::plan::Call;
 
-/// For each call of each of so many repetitions, one after another, the earlier ones that it waits
-/// for: those that write what it touches, or touch what it writes, but none that another of them
-/// waits for.
+/// The earlier nodes that each node waits for, where a node is a call in one of `times`
+/// repetitions, one after another. A node waits for those that write what it touches, or touch what
+/// it writes. It does not wait for a node that another of them waits for.
 pub fn dependencies(calls: &[Call], times: usize) -> Vec<Vec<usize>> {
     let n = calls.len();
     let conflicts: Vec<Vec<bool>> = calls.iter().map(|a| calls.iter().map(|b| a.conflicts(b)).collect()).collect();
-    // From the second repetition on all are alike: of two calls that conflict one writes, which
-    // waits for itself in the repetition before, and with that for all earlier ones.
+    // From the second repetition on all are alike. Of two calls that conflict, one writes; it waits
+    // for itself in the repetition before, and with that for all earlier ones.
     let mut waits: Vec<Vec<usize>> = Vec::new();
     let mut after: Vec<Vec<bool>> = Vec::new();
     for node in 0..n * times.min(2) {

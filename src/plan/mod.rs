@@ -54,28 +54,28 @@ impl<T> Ptr<T> {
 pub struct Field {
     /// Its name in the kernel's argument struct.
     pub name: &'static str,
-    /// Its bytes in the arena; empty when absent.
+    /// The range of its bytes in the arena; empty when absent.
     pub bytes: Range<usize>,
-    /// Bytes of an element.
+    /// Size of an element in bytes.
     pub element: usize,
-    /// What its first byte has to be a multiple of.
+    /// The number of which its first byte's place has to be a multiple.
     pub align: usize,
-    /// Whether kernels of this operation may write it.
+    /// True if kernels of this operation may write it.
     pub writable: bool,
 }
 
-/// Where a field lies in a struct that kernels and Rust share.
+/// The place of a field in a struct that kernels and Rust share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Its name, the same in both.
     pub name: &'static str,
-    /// Bytes of the struct before it.
+    /// Offset of the field in the struct, in bytes.
     pub at: usize,
-    /// Its bytes.
+    /// Size of the field in bytes.
     pub bytes: usize,
 }
 
-/// Bytes of a field.
+/// Size of a field in bytes.
 pub fn bytes_of<S, F>(_field: impl Fn(&S) -> &F) -> usize {
     size_of::<F>()
 }
@@ -92,34 +92,34 @@ macro_rules! places {
     };
 }
 
-/// What a call does to a tensor it writes.
+/// An output of a call: a tensor that it writes, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Output {
     /// The field's name.
     pub name: &'static str,
-    /// Whether every element is overwritten, whatever was there before.
+    /// True if every element is overwritten, whatever was there before.
     pub whole: bool,
-    /// Whether only the sum of all elements counts: which part of it is where is up to a backend.
+    /// True if only the sum of all elements counts: a backend decides which part of it is where.
     pub addends: bool,
 }
 
 impl Output {
-    /// Every element is overwritten.
+    /// An output whose every element is overwritten.
     pub fn whole(name: &'static str) -> Self {
         Output { name, whole: true, addends: false }
     }
 
-    /// Some elements may stay, or what is there goes into what will be.
+    /// An output of which some elements may stay, or whose old values go into the new ones.
     pub fn part(name: &'static str) -> Self {
         Output { name, whole: false, addends: false }
     }
 
-    /// Numbers of which only the sum counts.
+    /// An output of numbers of which only the sum counts.
     pub fn addends(name: &'static str) -> Self {
         Output { addends: true, ..Output::part(name) }
     }
 
-    /// Added to (1) or overwritten (0), as [`Plan::accumulate`] says.
+    /// An output that is added to (1) or overwritten (0), as [`Plan::accumulate`] says.
     pub fn sum(name: &'static str, add: u32) -> Self {
         Output { whole: add == 0, ..Output::part(name) }
     }
@@ -128,8 +128,8 @@ impl Output {
 /// Most blocks that a kernel runs on.
 pub const MAX_BLOCKS: usize = 1 << 20;
 
-/// How many blocks of how many threads run a kernel. It decides speed alone: kernels are right on
-/// any grid.
+/// The number of blocks, and of threads in each, that run a kernel. It decides speed alone: kernels
+/// are right on any grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
     /// Blocks.
@@ -139,24 +139,25 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// One block.
+    /// A grid of one block.
     pub fn one(threads: u32) -> Self {
         Grid { blocks: 1, threads }
     }
 
-    /// A thread an element, up to a few blocks on each multiprocessor of a large GPU.
+    /// A grid with a thread for each element, up to a few blocks on each multiprocessor of a large
+    /// GPU.
     pub fn elements(n: usize, threads: u32) -> Self {
         Grid { blocks: n.div_ceil(threads as usize).clamp(1, 1024) as u32, threads }
     }
 
-    /// A block an item.
+    /// A grid with a block for each item.
     pub fn items(n: usize, threads: u32) -> Self {
         Grid { blocks: n.clamp(1, MAX_BLOCKS) as u32, threads }
     }
 }
 
-/// In what kernels compute matrix products, as `--precision` says. All sums are in single
-/// precision, and so is all else.
+/// The precision in which kernels compute matrix products, as `--precision` says. All sums are in
+/// single precision, and so is all else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Precision {
     /// Single precision: the reference.
@@ -179,30 +180,31 @@ pub struct Product {
     pub rows: usize,
     /// Its columns.
     pub cols: usize,
-    /// What is summed over.
+    /// Length of the sums.
     pub depth: usize,
-    /// How many such products; 1 but for blended layers.
+    /// Number of such products; 1 except in layers with experts.
     pub experts: usize,
-    /// Whether a tile holds all experts, to blend them.
+    /// True if a tile holds all experts, to blend them.
     pub blended: bool,
     /// Rows and columns of a tile.
     pub tile: [usize; 2],
-    /// Columns of the weights, the fields `w` and `w2`, that belong to a tile; 0 where that is not
-    /// what is multiplied by, or where tiles take several passes.
+    /// Columns of the weights, the fields `w` and `w2`, that belong to a tile; 0 if the right
+    /// factor is no weights, or if tiles take several passes.
     pub weights: usize,
     /// Threads of a block.
     pub threads: u32,
 }
 
 impl Product {
-    /// A block a tile.
+    /// A grid with a block for each tile.
     pub fn grid(&self) -> Grid {
         let [rows, cols] = self.tile;
         let each = if self.blended { 1 } else { self.experts };
         Grid::items(self.rows.div_ceil(rows) * self.cols.div_ceil(cols) * each, self.threads)
     }
 
-    /// Numbers of shared memory that a tile's weights take; `SLAB` in `kernels/tile_tensor.cuh`.
+    /// Numbers of shared memory that the weights of a tile take; see `SLAB` in
+    /// `kernels/tile_tensor.cuh`.
     pub fn kept(&self) -> usize {
         if self.weights == 0 { 0 } else { self.depth.div_ceil(16) * (16 * self.weights + 24) }
     }
@@ -211,9 +213,10 @@ impl Product {
 /// The grids of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grids {
-    /// Of the kernel itself.
+    /// The grid of the kernel itself.
     pub fp32: Grid,
-    /// Of its variants on tensor cores, which a matrix product has: see [`Call::variant`].
+    /// The product that its variants on tensor cores compute, if there are any: see
+    /// [`Call::variant`].
     pub tensor: Option<Product>,
 }
 
@@ -229,13 +232,13 @@ impl From<Grid> for Grids {
 /// [`KernelArgs::view`] takes nothing from the arena but what [`KernelArgs::fields`] lists.
 #[allow(unsafe_code)]
 pub unsafe trait KernelArgs: Copy + Send + Sync + 'static {
-    /// The same arguments as slices.
+    /// The arguments as slices.
     type View<'a>;
     /// The tensor arguments in order.
     fn fields(&self) -> Vec<Field>;
     /// The struct as kernels see it.
     fn bytes(&self) -> Vec<u8>;
-    /// Its fields.
+    /// The fields of the struct.
     fn places() -> Vec<Place>;
     /// Slices of the arena at `base`.
     ///
@@ -428,14 +431,16 @@ impl Call {
         &self.fields
     }
 
-    /// Those of them that kernels are given.
+    /// The tensor arguments that kernels get, which may be fewer than the CPU body has: see
+    /// [`Plan::push_apart`].
     pub fn kernel_fields(&self) -> impl Iterator<Item = &Field> {
         let given = self.args.chunks_exact(8).map(|pointer| pointer != [0; 8]);
         self.fields.iter().zip(given).filter_map(|(field, given)| given.then_some(field))
     }
 
-    /// The name and grid of the kernel that computes this call's products, if it has any, in this
-    /// precision: `linear_forward` or `linear_forward_bf16x3`.
+    /// The name and grid of this call's kernel in this precision: `linear_forward` or
+    /// `linear_forward_bf16x3`. Only calls with a matrix product have another kernel for another
+    /// precision.
     pub fn variant(&self, precision: Precision) -> (Cow<'static, str>, Grid) {
         match (precision, self.grids.tensor) {
             (Precision::Fp32, _) | (_, None) => (self.kernel.into(), self.grids.fp32),
@@ -443,12 +448,13 @@ impl Call {
         }
     }
 
-    /// The matrix product that this is, if it is one: it may be computed in another precision.
+    /// The matrix product that this call computes, if it does; it may be computed in another
+    /// precision.
     pub fn product(&self) -> Option<Product> {
         self.grids.tensor
     }
 
-    /// Does in Rust what the kernel does.
+    /// Runs the CPU body, which does in Rust what the kernel does.
     ///
     /// # Safety
     /// `arena` is one that [`Plan::check`] compared this call with, and nobody else uses it
@@ -458,7 +464,7 @@ impl Call {
         (self.body)(arena, team)
     }
 
-    /// Into how many shares its work is cut, if it is.
+    /// Number of shares into which its work is cut, if it is.
     pub fn shares(&self) -> Option<u32> {
         (!self.in_shares.is_empty()).then_some(self.grids.fp32.blocks)
     }
@@ -468,13 +474,13 @@ impl Call {
         self.stays
     }
 
-    /// Bytes that each of its shares reads, whichever it is: see [`Plan::loads`].
+    /// Bytes of weights that each of its blocks reads: see [`Plan::loads`].
     pub fn loads(&self) -> usize {
         self.loads
     }
 
-    /// The bytes that kernels touch which compute these shares, and whether they write them; all
-    /// where there are none.
+    /// The bytes that kernels touch to compute these shares, and whether they write them. A field
+    /// without shares counts with all its bytes.
     pub fn touched(&self, shares: Range<u32>) -> impl Iterator<Item = (Range<usize>, bool)> {
         self.kernel_fields().map(move |field| {
             let bytes = self.bytes_of_share(field).map_or(field.bytes.clone(), |bytes| {
@@ -485,19 +491,19 @@ impl Call {
         })
     }
 
-    /// Whether this call writes what the other touches, or touches what it writes.
+    /// True if this call writes what the other touches, or touches what it writes.
     pub fn conflicts(&self, other: &Call) -> bool {
         let all = |call: &Call| 0..call.shares().unwrap_or(0);
         conflict(self.touched(all(self)), || other.touched(all(other)))
     }
 
-    /// How many bytes of a field a share touches, if each has its own.
+    /// Bytes of a field that belong to a share, if each share has its own.
     pub fn bytes_of_share(&self, field: &Field) -> Option<usize> {
         let named = self.in_shares.iter().find(|(name, _)| *name == field.name);
         named.map(|(_, elements)| elements * field.element)
     }
 
-    /// What this call does to a field; nothing when it only reads it.
+    /// The output that this field is; `None` if the call only reads it.
     pub fn output(&self, field: &Field) -> Option<Output> {
         self.writes.iter().copied().find(|output| output.name == field.name)
     }
@@ -508,8 +514,8 @@ impl Call {
     }
 }
 
-/// Whether of bytes that one and another touch, and whether they write them, some are touched by
-/// both and written by either.
+/// True if two lists of bytes, each with whether they are written, have bytes in common that either
+/// writes.
 pub(crate) fn conflict<I: Iterator<Item = (Range<usize>, bool)>>(
     mut one: impl Iterator<Item = (Range<usize>, bool)>,
     other: impl Fn() -> I,
@@ -517,7 +523,7 @@ pub(crate) fn conflict<I: Iterator<Item = (Range<usize>, bool)>>(
     one.any(|(a, writes)| other().any(|(b, also)| (writes || also) && a.start < b.end && b.start < a.end))
 }
 
-/// A number that no plan had.
+/// A number that no plan has had.
 fn new_id() -> u64 {
     static GIVEN: AtomicU64 = AtomicU64::new(0);
     GIVEN.fetch_add(1, Ordering::Relaxed) + 1
@@ -527,13 +533,13 @@ fn new_id() -> u64 {
 #[derive(Default)]
 pub struct Plan {
     calls: Vec<Call>,
-    /// Unlike that of any plan of other calls; 0 = no calls.
+    /// A number that no plan of other calls has; 0 = no calls.
     id: u64,
-    /// Gradients that have been written, so that the next writer adds.
+    /// Gradients that have been written, by place: the next writer adds.
     written_grads: BTreeSet<usize>,
     /// Values that an activation has made, by place and length.
     activations: BTreeMap<(usize, usize), Activation>,
-    /// Gradients that are those before the activation, once written.
+    /// Gradients, by place and length, that are those before the activation once written.
     pulled_back: BTreeSet<(usize, usize)>,
     /// The memory whose layout the calls have been checked against; 0 = none.
     checked: AtomicU64,
@@ -545,12 +551,12 @@ impl Plan {
         &self.calls
     }
 
-    /// A number by which a backend knows again what it has prepared: no plan of other calls has it.
+    /// A number by which a backend recognises what it has prepared: no plan of other calls has it.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The calls as plans of their own.
+    /// Splits the plan into plans of one call each.
     pub fn one_by_one(self) -> impl Iterator<Item = Plan> {
         self.calls.into_iter().map(|call| Plan { calls: vec![call], id: new_id(), ..Plan::default() })
     }
@@ -568,8 +574,8 @@ impl Plan {
         self.push_apart(kernel, grids, writes, args, args, body);
     }
 
-    /// The same, where kernels go without some tensors that the CPU body needs: absent in `given`,
-    /// which is what they get.
+    /// Appends a kernel that goes without some tensors that the CPU body needs. `given` are the
+    /// kernel's arguments, in which these tensors are absent; `args` are the CPU body's.
     #[allow(unsafe_code)]
     pub fn push_apart<A: KernelArgs>(
         &mut self,
@@ -601,10 +607,10 @@ impl Plan {
         });
     }
 
-    /// Says of the last call that its work is shares, the blocks of its grid, of which share i
+    /// Declares that the work of the last call is cut into shares, the blocks of its grid. Share i
     /// touches no more than the elements `i * n .. (i + 1) * n` of each field `(name, n)` that is
-    /// named: so one may run long before another, and after the same share of another call without
-    /// waiting for the rest.
+    /// named. So a share may run long before another, and after the same share of another call
+    /// without waiting for the rest.
     pub fn in_shares(&mut self, fields: &[(&'static str, usize)]) {
         let call = self.calls.last_mut().expect("a call has been appended");
         for (name, elements) in fields {
@@ -615,32 +621,32 @@ impl Plan {
         call.in_shares = fields.to_vec();
     }
 
-    /// Says of the last call, which is no product, that each of its blocks reads so many bytes of
-    /// weights: that decides speed alone.
+    /// Declares that each block of the last call, which is no product, reads this many bytes of
+    /// weights. That decides speed alone.
     pub fn loads(&mut self, bytes: usize) {
         self.calls.last_mut().expect("a call has been appended").loads = bytes;
     }
 
-    /// Says of the last call, which has shares, that each may keep so many numbers in shared memory
-    /// from one repetition of the plan to the next, in one launch: what nobody else touches.
+    /// Declares that each share of the last call may keep this many numbers in shared memory from
+    /// one repetition of the plan to the next, in one launch. No other share or call may touch
+    /// them.
     pub fn stays(&mut self, numbers: usize) {
         let call = self.calls.last_mut().expect("a call has been appended");
         assert!(call.shares().is_some(), "{}: a share has the same block every time", call.kernel);
         call.stays = numbers;
     }
 
-    /// Whether the gradient at this place has to be added to (1) or overwritten (0): the first
+    /// 1 if the gradient at this place has to be added to, 0 if it has to be overwritten: the first
     /// writer overwrites.
     ///
-    /// # Panics
-    /// When it is not that of the value any more, but that before its activation: calls go backward
-    /// in another order than that in which they went forward.
+    /// # Panics When the gradient is already the one before the activation: calls go backward in
+    /// another order than that in which they went forward.
     pub fn accumulate<T>(&mut self, grad: Mat<T>) -> u32 {
         assert!(!self.is_pulled_back(grad), "a gradient was finished before all its parts were there");
         u32::from(!grad.is_none() && !self.written_grads.insert(grad.offset()))
     }
 
-    /// Notes that the last call has made `value` by an activation.
+    /// Records that the last call has made `value` by an activation.
     pub fn activated<T>(&mut self, value: Mat<T>, act: Activation) {
         if act != Activation::None {
             self.activations.insert((value.offset(), value.len()), act);
@@ -648,8 +654,8 @@ impl Plan {
     }
 
     /// The activation by whose derivative the writer of a gradient multiplies it when all its parts
-    /// are there: that of `input`, if the layer that makes `output` is the last to write the
-    /// gradient, as it was the first to read the value.
+    /// are there: that of `input`. This needs the layer that makes `output` to be the last to write
+    /// the gradient, as it was the first to read the value. Otherwise returns [`Activation::None`].
     pub fn pull_back<T>(&mut self, input: Var<T>, output: Mat<T>) -> Activation {
         let overlaps = |field: &Field, mat: Mat<T>| {
             field.bytes.start < mat.offset() + mat.len() * size_of::<T>() && mat.offset() < field.bytes.end
@@ -665,7 +671,7 @@ impl Plan {
         act
     }
 
-    /// Whether a gradient is that before the activation already.
+    /// True if a gradient is already the one before the activation.
     pub fn is_pulled_back<T>(&self, grad: Mat<T>) -> bool {
         self.pulled_back.contains(&(grad.offset(), grad.len()))
     }

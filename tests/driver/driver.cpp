@@ -1,15 +1,19 @@
-// A CUDA driver whose device is this machine: what src/backend/cuda/mod.rs asks of libcuda.so.1, with the kernels compiled for
-// the host. It rehearses that backend where there is no GPU: arguments, order, capture, replay, and every way to fail.
+// A CUDA driver whose device is this machine: the functions of libcuda.so.1 that
+// src/backend/cuda/mod.rs calls, with the kernels compiled for the host. It rehearses that backend
+// where there is no GPU: arguments, order, capture, replay, and every way to fail.
 //
-// As on a device nothing happens before it is waited for: launches and copies join a queue that cuStreamSynchronize works
-// off, so whoever does not wait reads old numbers. While a stream is captured, anything but a launch is an error.
-//   FAIL=NAME:CODE:N   call N (from 0) of this function fails with this code; NAME `kernel` fails when it runs, for good
-//   BAD_IMAGE=WHY      no image can be loaded, as the log of it says
-//   WRONG=NAME         the last block of this kernel does nothing
-//   CAPABILITY=75      compute capability 7.5 instead of 9.0
-//   TOGETHER=0         the device cannot run blocks that wait for one another
-//   CUDA=12040         a driver of CUDA 12.4, which reads no PTX that a newer nvcc wrote and no machine code, instead of any
-//   COUNTS=FILE        how often each function was called, at exit
+// As on a device nothing happens before it is waited for. Launches and copies join a queue that
+// cuStreamSynchronize works off, so code that does not wait reads old numbers. While a stream is
+// captured, anything but a launch is an error. The environment makes calls fail or counts them:
+//     FAIL=NAME:CODE:N   call N (from 0) of this function fails with this code; NAME `kernel`
+//                        fails when it runs, for good
+//     BAD_IMAGE=WHY      no image can be loaded, and the log says WHY
+//     WRONG=NAME         the last block of this kernel does nothing
+//     CAPABILITY=75      compute capability 7.5 instead of 9.0
+//     TOGETHER=0         the device cannot run blocks that wait for one another
+//     CUDA=12040         a driver of CUDA 12.4 instead of any version: it reads no PTX that a newer
+//                        nvcc wrote, and no machine code
+//     COUNTS=FILE        the number of calls of each function, at exit
 #include <csetjmp>
 #include <cstdint>
 #include <cstdio>
@@ -28,7 +32,8 @@
 
 namespace {
 
-// ---- blocks side by side, thread by thread: a thread runs until it waits for its warp (0), block (1) or a count of blocks (2), in turn.
+// ---- Blocks side by side, thread by thread: a thread runs until it waits. It waits for its warp
+// (0), its block (1) or a count of blocks (2), in turn.
 struct Thread {
   jmp_buf at;
   bool made, turn;
@@ -52,7 +57,7 @@ struct {
   size_t stride, kept;  // bytes from block to block, and of those the last that it keeps
 } task;
 
-// What runs on a thread's stack: one task after the other. Contexts are made once, as that is slow.
+// The code on a thread's stack: one task after the other. Contexts are made once, as that is slow.
 void body() {
   for (const u32 me = current;;) {
     Where at = task.at;
@@ -79,7 +84,7 @@ void resume(u32 i) {
   setcontext(&context);
 }
 
-// So many blocks, the first of which is the task's.
+// Runs a number of blocks, the first of which is the task's.
 void run_blocks(u32 blocks) {
   const u32 n = blocks * task.at.threads;
   for (u32 i = 0; i < n; ++i) threads[i].state = -1;
@@ -133,7 +138,7 @@ struct AtExit {
   }
 } at_exit;
 
-// What the call of this name fails with; 0 = nothing.
+// The code that the call of this name fails with; 0 = none.
 int failure(const std::string& name) {
   int n = counts[name]++;
   const char* fail = std::getenv("FAIL");
@@ -171,7 +176,8 @@ void execute(const Launch& launch) {
   }
 }
 
-// As far from the order in which nodes were added as what they wait for allows: of those that may run always the last.
+// Runs the nodes of a graph in an order as far from that of their making as their dependencies
+// allow: of the nodes that may run, always the last.
 void execute(const Graph& graph) {
   std::vector<size_t> waits(graph.size());
   std::vector<std::vector<size_t>> after(graph.size());
@@ -212,7 +218,7 @@ int launch(const char* symbol, u32 blocks, u32 block_threads, void** parameters,
   return 0;
 }
 
-// The newest CUDA that this driver knows.
+// The newest CUDA version that this driver supports.
 int own_version() {
   const char* version = std::getenv("CUDA");
   return version ? std::atoi(version) : 99000;
@@ -254,7 +260,8 @@ extern "C" float* simt_kept() {
   return reinterpret_cast<float*>(task.shared + (block + 1) * task.stride - task.kept);
 }
 
-// A function of the driver: counted, fails when it is to, and while a stream is captured unless it may be called then.
+// A function of the driver. It is counted, and fails when it has to; while a stream is captured it
+// also fails, unless it may be called then.
 #define FUNCTION(name, in_capture, ...)                          \
   extern "C" int name(__VA_ARGS__) {                             \
     std::lock_guard<std::recursive_mutex> lock(one_at_a_time);   \
@@ -280,7 +287,7 @@ FUNCTION(cuStreamDestroy_v2, false, void*) END
 FUNCTION(cuStreamSynchronize, false, void*) return work_off(); END
 FUNCTION(cuModuleLoadDataEx, false, void** module, const char* image, unsigned options, const int* option, void** value)
   if (!std::memcmp(image, "\x7f" "ELF", 4)) {
-    // Machine code of this kind of device, or of an earlier one of the same major number; of CUDA
+    // Machine code for this kind of device, or for an earlier one of the same major number; of CUDA
     // 13.
     const int made_for = reinterpret_cast<const unsigned char*>(image)[49], own = capability();
     if (image[18] != char(190) || made_for / 10 != own / 10 || made_for > own) return 209;

@@ -1,9 +1,9 @@
 //! The CUDA backend, on a GPU when there is one (`gpu_*`): right kernels, engines that give the
 //! same bits, runs that repeat.
 //!
-//! And without one: the same over a driver whose device is this machine (tests/driver/driver.cpp),
-//! which runs the kernels on the host as the SIMT backend does; over it every way in which a driver
-//! fails has to be one clear line.
+//! Without a GPU they run over a driver whose device is this machine (tests/driver/driver.cpp). It
+//! runs the kernels on the host as the SIMT backend does. Over this driver every way in which a
+//! driver fails has to give one clear line.
 use crate::steps::{ROLLOUT, Run};
 use clap::ValueEnum;
 use mvae_fast::backend::{Backend, Engine, Memory, cpu::Cpu, cuda, cuda::Cuda};
@@ -13,7 +13,7 @@ use mvae_fast::ops::case::cases;
 use mvae_fast::plan::Precision;
 use mvae_fast::plan::arena::Arena;
 
-/// Whether there is a driver; says so when there is none.
+/// True if there is a driver; prints a line when there is none.
 fn driver_found() -> bool {
     let found = cuda::driver_found();
     if !found {
@@ -22,7 +22,8 @@ fn driver_found() -> bool {
     found
 }
 
-/// The engines of the device that give the same bits; the last only where launches may start early.
+/// The engines of the device that give the same bits; the last one only if launches may start
+/// early.
 fn engines() -> impl Iterator<Item = Engine> {
     let early = Cuda::new(0, Precision::Fp32, Engine::Pdl).is_ok();
     [Engine::Calls, Engine::Graph, Engine::Pdl].into_iter().filter(move |&engine| engine != Engine::Pdl || early)
@@ -107,7 +108,7 @@ fn engines_keep_their_promise(model: &ModelConfig, precision: Precision) {
     assert!(off < 1e-4 * moved, "{:?}, {precision}: parameters moved by {moved}, differ by {off}", model.variant);
 }
 
-/// The parameters that all of these engines leave.
+/// Runs these engines, checks that they leave the same parameters, and returns these.
 fn the_bits_of_one(model: &ModelConfig, wanted: Precision, engines: impl IntoIterator<Item = Engine>) -> Vec<f32> {
     let mut want = None;
     for engine in engines {
@@ -150,7 +151,7 @@ fn gpu_memories_and_plans_do_not_meet() {
     }
 }
 
-/// More graphs than are kept, over memories that come and go.
+/// Checks more graphs than are kept, over memories that come and go.
 fn memories_and_plans_do_not_meet(engine: Engine) {
     let backend: &'static Cuda = Box::leak(Box::new(Cuda::new(0, Precision::Fp32, engine).unwrap()));
     let model = crate::steps::small(Variant::Mixture);
@@ -183,8 +184,8 @@ mod without_a_gpu {
     /// Minutes after which a run stops: at its first rollout's end.
     const SOON: &str = "0.000000001";
 
-    /// Whether the program that is tested has kernels for a GPU; without nvcc it refuses before it
-    /// looks for a driver.
+    /// True if the tested program has kernels for a GPU; without nvcc it refuses before it looks
+    /// for a driver.
     fn has_kernels() -> bool {
         let found = cuda::BUILT;
         if !found {
@@ -243,7 +244,7 @@ mod without_a_gpu {
             command.current_dir(self.root.path()).args(arguments).output().unwrap()
         }
 
-        /// Trains the small model into the run folder `name`; what the environment says to the
+        /// Trains the small model into the run folder `name`; `environment` holds settings of the
         /// driver.
         fn train(&self, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
             let flags = crate::small::flags(&[&["--runs", ".", "--name", name, "--quiet"], arguments].concat());
@@ -345,8 +346,8 @@ mod without_a_gpu {
         assert_eq!(desk.step("lost/seed-0"), 0);
     }
 
-    /// Plans of a controller, characters that explore and updates: what a graph of their calls
-    /// waits for, and what their phases are.
+    /// Tests the plans of a controller: characters that explore, and updates. Both the graph's
+    /// dependencies and the phases of its calls have to be right.
     #[test]
     fn a_controller_is_the_same_by_every_engine() {
         if !has_kernels() {
@@ -372,11 +373,12 @@ mod without_a_gpu {
             Checkpoint::load(&desk.path("runs").join(name).join("checkpoints/last.safetensors")).unwrap().tensors
         };
         assert!(parameters("cuda", "calls") == parameters("cuda", "graph"));
-        // One launch on three blocks, and on others, any of which may be slow.
+        // One launch on three blocks, and on another number of blocks; any block may be slow.
         assert!(parameters("cuda", "persistent") == parameters("simt", "persistent"));
     }
 
-    /// A GPU is taken unasked only if it computes right; who insists gets it all the same.
+    /// A GPU is chosen by itself only if it computes right; with --device cuda it is used all the
+    /// same.
     #[test]
     fn auto_takes_a_gpu_that_passes_its_test_and_no_other() {
         if !has_kernels() {
@@ -428,7 +430,7 @@ mod without_a_gpu {
         assert!(problem.contains("fatal   : no such register") && problem.lines().count() == 1, "{problem}");
     }
 
-    /// Of what an opening that fails had made, nothing is left.
+    /// An opening that fails leaves nothing of what it had made.
     #[test]
     fn a_device_that_cannot_be_opened_is_given_back() {
         if !has_kernels() {

@@ -1,4 +1,5 @@
-//! What the nodes of a graph wait for: all they have to, and nothing that follows from the rest.
+//! Dependencies of the nodes of a graph: each waits for all that it has to, and for nothing that
+//! follows from the rest.
 use crate::steps::{BATCH, Run};
 use clap::ValueEnum;
 use mvae_fast::config::Variant;
@@ -6,7 +7,7 @@ use mvae_fast::plan::dependencies::dependencies;
 
 const REPETITIONS: usize = 4;
 
-/// The nodes that each comes after, by what they wait for.
+/// For each node, the nodes that it comes after, by what they wait for.
 fn all_before(waits: &[Vec<usize>]) -> Vec<Vec<bool>> {
     let mut before: Vec<Vec<bool>> = Vec::new();
     for own in waits {

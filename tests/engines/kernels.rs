@@ -1,4 +1,4 @@
-//! Every kernel against the definition of its operation, on the host, on several grids
+//! Compares every kernel with the definition of its operation, on the host, on several grids
 //! (tests/engines/cuda.rs: on a GPU).
 #![cfg(unix)]
 use mvae_fast::backend::simt::{self, Simt};
@@ -24,8 +24,8 @@ fn check(backend: &dyn Backend, seed: u64, wanted: impl Fn(&str, bool) -> bool) 
     assert!(!kernels.is_empty());
 }
 
-/// Fields are compared by their names, offsets and sizes: two pointers in each other's place leave
-/// a struct its size.
+/// Compares fields by their names, offsets and sizes: two pointers in each other's place leave a
+/// struct its size.
 #[test]
 fn every_struct_is_the_same_in_rust_and_in_kernels() {
     let mut met = BTreeSet::new();
@@ -44,7 +44,7 @@ fn every_struct_is_the_same_in_rust_and_in_kernels() {
     assert_eq!(met, simt::structs().filter(|name| !planted.contains(name)).collect());
 }
 
-/// Operations with matrix products, which alone differ between precisions.
+/// True for operations with matrix products, which alone differ between precisions.
 fn is_product(op: &str) -> bool {
     ["linear", "blend_linear"].contains(&op)
 }

@@ -1,5 +1,5 @@
-//! The engine that runs a plan as one launch, on the host: the bits of call by call, on any number
-//! of blocks, and every barrier needed.
+//! The engine that runs a plan as one launch, on the host. It gives the bits of call by call, on
+//! any number of blocks, and needs every barrier.
 #![cfg(unix)]
 use crate::steps::{BATCH, MINIBATCHES, ROLLOUT, Run};
 use clap::ValueEnum;
@@ -17,7 +17,7 @@ fn state(variant: Variant, backend: Simt) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<
     after(&[ROLLOUT, 1], variant, backend)
 }
 
-/// The same after launches of so many steps.
+/// Parameters, moments and sums after launches of these numbers of steps.
 fn after(launches: &[usize], variant: Variant, backend: Simt) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<u64>) {
     let mut run = Run::<f32>::on(variant, |arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap());
     let start = run.state();
@@ -27,7 +27,8 @@ fn after(launches: &[usize], variant: Variant, backend: Simt) -> (Vec<f32>, Vec<
     end
 }
 
-/// Call by call, with as many threads a block: sums over a block have the same order.
+/// The state of call by call, with as many threads a block as `persistent`: sums over a block have
+/// the same order.
 fn call_by_call(variant: Variant, precision: Precision) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<u64>) {
     state(variant, Simt::new(1).at(precision).on_grid(Grid { blocks: 5, threads: THREADS }))
 }
@@ -43,11 +44,11 @@ fn one_launch_gives_the_bits_of_call_by_call() {
     }
 }
 
-/// Multiprocessors of an H100 or H200.
+/// Number of multiprocessors of an H100 or H200.
 const MULTIPROCESSORS: u32 = 132;
 
-/// The phases of a step at full size, which docs/benchmarks.md tells: `cargo test --test persistent
-/// phases -- --nocapture`.
+/// Prints the phases of a step at full size, which docs/benchmarks.md shows: `cargo test --test
+/// engines phases -- --nocapture`.
 #[test]
 fn phases_of_a_step() {
     let run = Run::<f32>::full(Variant::Mixture, 64);
@@ -83,8 +84,8 @@ fn phases_of_a_step() {
     assert_eq!(phases.count, 15);
 }
 
-/// What a graph would be, which docs/benchmarks.md tells, too: **a model**, of [`Cost`] and 1.24 us
-/// to start a node. Nodes take what they take as if each had the device for itself.
+/// Prints the longest chain of a step's graph, which docs/benchmarks.md also shows: **a model**, of
+/// [`Cost`] and 1.24 us to start a node. A node takes as long as if it had the device for itself.
 #[test]
 fn the_longest_chain_of_a_graph() {
     let run = Run::<f32>::full(Variant::Mixture, 64);
@@ -121,7 +122,7 @@ fn the_longest_chain_of_a_graph() {
 
 /// Two steps of the mixture on eight blocks, in phases that `change` spoils.
 fn spoiled(seed: u64, change: &dyn Fn(&[Call], &mut Phases)) -> (Vec<u32>, Vec<u64>) {
-    // Tiles of tensor cores, which are small: what one block does alone needs no barrier.
+    // Tiles of tensor cores, which are small: work that one block does alone needs no barrier.
     let simt = |seed| Simt::new(seed).at(Precision::Bf16x3).persistent(8);
     let on = |backend: Simt| {
         Run::<f32>::on(Variant::Mixture, |arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap())
@@ -136,7 +137,7 @@ fn spoiled(seed: u64, change: &dyn Fn(&[Call], &mut Phases)) -> (Vec<u32>, Vec<u
     (parameters.iter().map(|x| x.to_bits()).collect(), sums)
 }
 
-/// Whether some order of threads shows that a change is one for the worse.
+/// True if some order of threads shows that a change makes the result wrong.
 fn is_wrong(want: &(Vec<u32>, Vec<u64>), change: &dyn Fn(&[Call], &mut Phases)) -> bool {
     (1..=40).any(|seed| spoiled(seed, change) != *want)
 }
@@ -161,8 +162,8 @@ fn every_barrier_is_needed() {
     assert!(unneeded.is_empty(), "{unneeded:?} of {} phases", phases.count);
 }
 
-/// Whether shares, one after another, are the same blocks' in both parts, and conflict with none
-/// but that of their block.
+/// True if shares, counted from the first, lie on the same blocks in both parts, and each conflicts
+/// only with the one on its block.
 fn share_by_share(calls: &[Call], one: &Part, other: &Part) -> bool {
     let alone = |part: &Part, share: u32| Part { shares: share..share + 1, ..part.clone() };
     let at = |share: u32, part: &Part| share - part.shares.start;
@@ -172,7 +173,8 @@ fn share_by_share(calls: &[Call], one: &Part, other: &Part) -> bool {
     })
 }
 
-/// After how many phases other parts need this one to be over, and which do.
+/// The number of phases after which the first other parts need this one to be over, and these
+/// parts.
 fn needed_after<'a>(calls: &[Call], phases: &'a Phases, part: &Part) -> (usize, Vec<&'a Part>) {
     let place = |part: &Part| part.phase + part.late * phases.count;
     let after = |other: &Part| place(other) + if other.call <= part.call { phases.count } else { 0 } - place(part);
@@ -182,7 +184,8 @@ fn needed_after<'a>(calls: &[Call], phases: &'a Phases, part: &Part) -> (usize, 
     (first, others)
 }
 
-/// The block, of eight, that does all that a part has to do with another, if one does.
+/// The block, of eight, that alone does all work of a part that conflicts with another, if there is
+/// one.
 fn only_block(calls: &[Call], part: &Part, other: &Part) -> Option<u32> {
     let meets = |share: &u32| Part { shares: *share..share + 1, ..part.clone() }.conflicts(other, calls);
     let mut blocks = match calls[part.call].shares() {
@@ -232,7 +235,7 @@ fn conflicts_keep_their_order_in_every_model() {
 fn nothing_floats_too_far() {
     let (phases, want) = unspoiled();
     let floating: Vec<Part> = phases.parts.iter().filter(|part| part.floats && !part.fetches).cloned().collect();
-    // What one block does alone, for itself alone, needs no barrier.
+    // Work that one block does alone, for itself alone, needs no barrier.
     let run = Run::<f32>::new(Variant::Mixture, 1);
     let calls = run.step.plan.calls();
     let own = |part: &Part| {
@@ -253,7 +256,8 @@ fn nothing_floats_too_far() {
             let place = part.phase + by - 1;
             let moved = Part { phase: place % phases.count, late: part.late + place / phases.count, ..part.clone() };
             phases.parts.retain(|other| *other != part);
-            // Between a block's arrival at the end of that phase and its wait for the others.
+            // The part now runs between a block's arrival at the end of that phase and its wait for
+            // the others.
             let waits = phases.parts.iter().position(|other| other.phase == moved.phase && other.waits).unwrap();
             phases.parts[waits].waits = false;
             phases.parts.insert(waits + 1, Part { arrives: false, waits: true, ..moved });
@@ -265,7 +269,7 @@ fn nothing_floats_too_far() {
     assert!(missed.is_empty(), "{missed:?}");
 }
 
-/// Where a part is, in phases since its repetition began.
+/// The place of a part, in phases since its repetition began.
 fn place(phases: &Phases, part: &Part) -> usize {
     part.phase + part.late * phases.count
 }
@@ -292,8 +296,9 @@ fn nothing_is_fetched_too_early() {
     let mut missed = Vec::new();
     for part in fetching {
         let earlier = |calls: &[Call], phases: &mut Phases| {
-            // To when they begin to be written, by an update that belongs to the step before, as
-            // all else begins a step later now; to a place where nothing else is kept.
+            // The fetching moves to the phase in which the weights begin to be written. That update
+            // belongs to the step before, so all else begins a step later. The weights go to a
+            // place where nothing else is kept.
             let written = phases.parts.iter().filter(|other| other.call > part.call && other.conflicts(&part, calls));
             let place = written.map(|other| place(phases, other)).min().expect("weights are trained");
             phases.parts.iter_mut().for_each(|other| other.late += 1);

@@ -1,6 +1,6 @@
-//! What ptxas makes of the kernels on architectures old and new: registers, spills, instructions;
-//! and how the full-size step launches them. `cargo test --test engines ptx::launches --
-//! --nocapture` prints the table of docs/benchmarks.md.
+//! Results of ptxas for the kernels on architectures old and new: registers, spills, instructions.
+//! The tests also check how the full-size step launches the kernels. `cargo test --test engines
+//! ptx::launches -- --nocapture` prints the table of docs/benchmarks.md.
 use mvae_fast::backend::persistent::phases::phases;
 use mvae_fast::check::gradcheck::ModelCheck;
 use mvae_fast::config::{CodebookInit, ExpertInit, Variant};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The oldest served, consumer GPUs, the H200, and one newer.
+/// Architectures: the oldest served, consumer GPUs, the H200, and one newer.
 const ARCHITECTURES: [&str; 4] = ["sm_80", "sm_89", "sm_90a", "sm_120"];
 
 /// Kernels that may have a stack, and why; none may spill registers.
@@ -34,10 +34,10 @@ const STACKS: [(&str, &[&str]); 1] = [(
     ],
 )];
 
-/// Shared memory of a block that needs no opting in, on any of them: 48 KB.
+/// Shared memory that a block has on all of them without opting in: 48 KB.
 const SHARED: usize = 48 << 10;
 
-/// What a kernel takes.
+/// Resources that a kernel takes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Resources {
     registers: usize,
@@ -46,8 +46,8 @@ struct Resources {
     spills: usize,
 }
 
-/// A program of the toolkit that compiled the kernels, or nothing (said in one line) when there is
-/// none.
+/// A program of the toolkit that compiled the kernels. If there is none, prints a line and returns
+/// nothing.
 fn tool(name: &str) -> Option<PathBuf> {
     let found = option_env!("MVAE_NVCC").map(|nvcc| Path::new(nvcc).with_file_name(name)).filter(|p| p.is_file());
     if found.is_none() {
@@ -56,9 +56,9 @@ fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// The images that the program holds: for all, and from compute capability 9.0 on.
+/// Images of the kernels: for all devices, and from compute capability 9.0 on.
 const IMAGES: [&str; 2] = ["kernels.compute_80.ptx", "kernels.compute_90.ptx"];
-/// And those of the kernels that run them all, which take long to assemble.
+/// Images of the kernels that run all others, which take long to assemble.
 const RUN_PLAN: [&str; 2] = ["run_plan", "run_plan_bf16x3"];
 
 /// An image as the build made it.
@@ -66,7 +66,8 @@ fn image(name: &str) -> PathBuf {
     Path::new(env!("OUT_DIR")).join(name)
 }
 
-/// Assembles all kernels, of the image that a driver would take, into `cubin`; what each takes.
+/// Assembles all kernels, of the image that a driver would take, into `cubin`; returns the
+/// resources of each.
 fn assemble(ptxas: &Path, architecture: &str, cubin: &Path) -> BTreeMap<String, Resources> {
     let name = IMAGES[usize::from(!["sm_80", "sm_89"].contains(&architecture))];
     let kernels = assemble_image(ptxas, name, architecture, cubin);
@@ -142,7 +143,7 @@ fn the_kernel_that_runs_plans_fits_a_multiprocessor() {
     let Some(ptxas) = tool("ptxas") else { return };
     let folder = tempfile::tempdir().unwrap();
     for architecture in ARCHITECTURES {
-        // One a precision, side by side.
+        // The kernels of all precisions, side by side.
         std::thread::scope(|scope| {
             for name in RUN_PLAN {
                 let (ptxas, cubin) = (&ptxas, folder.path().join(name));
@@ -152,7 +153,7 @@ fn the_kernel_that_runs_plans_fits_a_multiprocessor() {
                     assert_eq!(kernels.keys().collect::<Vec<_>>(), [name]);
                     let kernel = kernels[name];
                     println!("{architecture}: {name}: {kernel:?}");
-                    // The stack is that of STACKS.
+                    // These stacks are listed in STACKS.
                     assert!(kernel.spills == 0 && kernel.stack <= 48, "{architecture}: {name}: {kernel:?}");
                     assert!(kernel.shared <= SHARED && resident(kernel, 256) > 0, "{architecture}: {name}: {kernel:?}");
                 });
@@ -197,28 +198,32 @@ fn tensor_cores_and_vectors_are_used_where_they_are_meant() {
     }
 }
 
-/// The multiprocessors of an H200, and what each has.
+/// Number of multiprocessors of an H200, and the resources of each.
 const MULTIPROCESSORS: usize = 132;
 const REGISTERS: usize = 64 << 10;
 const SHARED_MEMORY: usize = 228 << 10;
 const THREADS: usize = 2048;
 
-/// Blocks of a kernel that one of them holds: registers are handed out in eights a thread, shared
-/// memory with 1 KB on top.
+/// Number of blocks of a kernel that a multiprocessor holds: registers are handed out in eights a
+/// thread, shared memory with 1 KB on top.
 fn resident(kernel: Resources, threads: usize) -> usize {
     let registers = REGISTERS / (kernel.registers.next_multiple_of(8) * threads);
     registers.min(SHARED_MEMORY / (kernel.shared + 1024)).min(THREADS / threads).min(32)
 }
 
-/// A model of an H200, of numbers that others published, none of them measured here: a node of a
-/// graph starts in 1.24 us, the first byte comes after 0.217 us and each KB takes 11.3 ns when all
-/// multiprocessors read at once, each mma of 16 x 8 x 16 takes 1.53 cycles at 1.755 GHz, and what
-/// follows the sums takes 0.25 us.
+/// Modelled microseconds of a product on an H200, from numbers that others published, none of them
+/// measured here:
+///
+/// - A node of a graph starts in 1.24 us.
+/// - The first byte comes after 0.217 us.
+/// - Each KB takes 11.3 ns when all multiprocessors read at once.
+/// - Each mma of 16 x 8 x 16 takes 1.53 cycles at 1.755 GHz.
+/// - The work after the sums takes 0.25 us.
 fn modelled(kilobytes: f64, mmas: usize) -> f64 {
     1.24 + 0.217 + 0.0113 * kilobytes + 1.53 / 1755.0 * mmas as f64 + 0.25
 }
 
-/// A row of the table, and what the model says.
+/// A row of the table, and the modelled microseconds.
 fn row(call: &Call, kernels: &BTreeMap<String, Resources>) -> (String, f64) {
     let (name, grid) = call.variant(Precision::Bf16x3);
     let kernel = kernels[&*name];

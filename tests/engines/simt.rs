@@ -1,5 +1,5 @@
-//! That the host backend finds the mistakes it is made to find: kernels of `tests/planted` with one
-//! each.
+//! Tests that the host backend finds the mistakes that it is made to find: kernels of
+//! `tests/planted` with one mistake each.
 #![cfg(unix)]
 use mvae_fast::backend::{Memory, simt::Simt};
 use mvae_fast::plan::arena::Arena;
@@ -12,13 +12,13 @@ mod planted {
             x: T [n],
         }
         writes {
-            /// As many.
+            /// Results, one for each number of x.
             y: T [n],
-            /// How many blocks came to a barrier of the grid.
+            /// Number of blocks that came to a barrier of the grid.
             arrived: u32 [2],
         }
         sizes {
-            /// How many.
+            /// Number of numbers.
             n,
             /// Keeps the number of sizes even.
             pad,
@@ -26,11 +26,11 @@ mod planted {
     }
 }
 
-/// Blocks and threads.
+/// The grid of the planted kernels.
 const GRID: Grid = Grid { blocks: 3, threads: 64 };
 const N: usize = 192;
 
-/// What a kernel makes of the numbers 0 .. 192.
+/// The output of a kernel for the numbers 0 .. 192.
 fn launch(kernel: &'static str, seed: u64) -> Result<Vec<f32>, String> {
     let mut arena = Arena::default();
     let [x, y] = [(); 2].map(|()| arena.mat::<f32>(1, N));
@@ -46,15 +46,15 @@ fn launch(kernel: &'static str, seed: u64) -> Result<Vec<f32>, String> {
     Ok(memory.read(y).unwrap())
 }
 
-/// Whether every seed finds that two kernels differ; the one without the mistake is the same for
-/// all.
+/// True if every seed shows that two kernels differ. The kernel without the mistake gives the same
+/// result for all seeds.
 fn differs(right: &'static str, wrong: &'static str) -> bool {
     let want = launch(right, 1).unwrap();
     assert!((2..6).all(|seed| launch(right, seed).unwrap() == want), "{right} depends on the order of its threads");
     (1..6).all(|seed| launch(wrong, seed) != Ok(want.clone()))
 }
 
-/// What a kernel is refused with.
+/// The message with which a kernel is refused.
 fn fault(kernel: &'static str) -> String {
     launch(kernel, 1).unwrap_err()
 }

@@ -1,5 +1,5 @@
-//! Whole training steps: the same bits on any number of threads, f32 beside f64, numbers that go
-//! bad.
+//! Whole training steps: the same bits on any number of threads, f32 beside f64, and numbers that
+//! are not finite.
 use crate::steps::{MINIBATCHES, ROLLOUT, Run, SEED, follows_double_precision};
 use clap::ValueEnum;
 use mvae_fast::backend::Memory;
@@ -121,7 +121,7 @@ fn a_number_that_goes_bad_is_traced_and_stops_all_updates() {
 #[test]
 fn steps_after_one_that_went_bad_are_that_step_again() {
     for &variant in Variant::value_variants() {
-        // The device may be several rollouts ahead before anybody looks.
+        // The device may be several rollouts ahead before the host looks.
         let [late, soon] = [3 * ROLLOUT, 1].map(|steps| {
             let mut run = Run::<f32>::new(variant, 1);
             run.steps(ROLLOUT + 1);
@@ -143,7 +143,7 @@ fn steps_after_one_that_went_bad_are_that_step_again() {
     }
 }
 
-/// What is blamed after something was done to a mixture run.
+/// The operation that is blamed after `spoil` has changed a mixture run.
 fn blamed(spoil: impl FnOnce(&mut Run<f32>)) -> String {
     let mut run = Run::<f32>::new(Variant::Mixture, 1);
     run.steps(1);

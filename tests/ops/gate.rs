@@ -15,8 +15,8 @@ fn gradients() {
     crate::operations::gradients("gate");
 }
 
-/// The gate, its gradient by z, and what those by its parameters are products of: as one operation
-/// or as layers and a softmax.
+/// The gate, its gradient with respect to z, and the factors of those of its parameters: as one
+/// operation, or as layers and a softmax.
 fn gate(as_one: bool) -> Vec<f64> {
     let [latent, condition, hidden, experts] = SIZES;
     let mut arena = Arena::default();

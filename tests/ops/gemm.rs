@@ -30,7 +30,7 @@ impl<T: Real> Stored<T> {
     fn new(numbers: &mut Numbers, rows: usize, cols: usize, transposed: bool, gap: usize) -> Self {
         let (r, c) = if transposed { (cols, rows) } else { (rows, cols) };
         let stride = c + gap;
-        // No longer than needed, so that reading past the end is out of bounds.
+        // The data are no longer than needed, so that reading past the end is out of bounds.
         let data = numbers.take(if r == 0 || c == 0 { 0 } else { (r - 1) * stride + c });
         Stored { data, rows, cols, stride, transposed }
     }
@@ -151,7 +151,7 @@ fn shapes_of_a_training_step() {
     check::<f64>(&teams, 206, (130, 40, &[1200]), 1, false);
 }
 
-/// `blend` is its formula, with the same bits on any number of threads.
+/// Checks `blend` against its formula, with the same bits on any number of threads.
 fn check_blend<T: Real>(teams: &[Team], seed: u64, (m, n, depths): (usize, usize, &[usize])) {
     let mut numbers = Numbers(seed);
     let mut factors =

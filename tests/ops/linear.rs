@@ -11,7 +11,7 @@ fn gradients() {
     crate::operations::gradients("linear");
 }
 
-/// y, and what it should be, of random inputs.
+/// y of random inputs, and the values that it should have.
 fn outputs(act: Activation, apply: fn(f64) -> f64) -> (Vec<f64>, Vec<f64>) {
     let (b, xc, hc, o) = (5, 3, 2, 7);
     let mut arena = Arena::default();

@@ -1,4 +1,4 @@
-//! Operations, their gradients, and what a CPU computes them with.
+//! Tests of operations, their gradients, and the primitives that a CPU computes them with.
 mod adam;
 mod blend_linear;
 mod epoch_sums;

@@ -1,4 +1,4 @@
-//! Gradients of whole networks: what training follows is the derivative of the loss it reports.
+//! Gradients of whole networks: training follows the derivative of the loss that it reports.
 use crate::operations::verdict;
 use clap::ValueEnum;
 use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
@@ -49,7 +49,7 @@ fn other_weights_seeds_and_free_bits() {
     }
 }
 
-/// Goes forward as one operation and back as another.
+/// An operation that goes forward as one operation and back as another.
 struct Mistake<F, B>(F, B);
 
 impl<F: Operation, B: Operation> Operation for Mistake<F, B> {
@@ -61,7 +61,7 @@ impl<F: Operation, B: Operation> Operation for Mistake<F, B> {
     }
 }
 
-/// What a check says of a case built like this.
+/// The report of a check of a case built like this.
 fn report(build: impl Fn(&mut mvae_fast::plan::arena::Arena) -> mvae_fast::Result<Built<f64>> + 'static) -> Report {
     let case =
         Case { op: "mistake", sizes: "small".into(), full: false, flops: [0.0; 2], terms: 1, build: Box::new(build) };
@@ -148,7 +148,7 @@ impl Backend for Forgetful {
     }
 }
 
-/// The step that is checked is the one that trains: it has an update of each layer, and each of
+/// Tests that the checked step is the one that trains: it has an update of each layer, and each of
 /// them counts.
 #[test]
 fn an_update_that_a_step_forgets_is_found() {

@@ -1,4 +1,4 @@
-//! What a plan refuses, and the schedule of its steps.
+//! Plans: arguments that they refuse, and the schedule of their steps.
 use crate::operations::{memory, run, state};
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::activation::Activation::Elu;

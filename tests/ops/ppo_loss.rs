@@ -1,4 +1,4 @@
-//! The clipped loss: gradients of its cases, and what is true of it alone.
+//! The clipped loss: gradients of its cases, and properties of this loss alone.
 use crate::operations::{close, gradients, memory, run};
 use mvae_fast::ops::Operation;
 use mvae_fast::ops::ppo_loss::{PpoLoss, Samples, slot};

@@ -75,7 +75,7 @@ fn is_the_negative_log_likelihood() {
 
 #[test]
 fn large_errors_do_not_underflow() {
-    // B14: exp(-m/2) of errors m around 1e6 is 0 in f32; the loss is about 1e6 / 2 all the same.
+    // exp(-m/2) of errors m around 1e6 is 0 in f32 (B14); the loss is still about 1e6 / 2.
     let (each, truth) = (vec![1e3; 2 * 3], vec![0.0; 3]);
     let found = specialist::<f32>(&each, &[0.0, 1.0], &truth, &[0]);
     close(&[found.loss], &[5e5], 1.0);

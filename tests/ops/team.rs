@@ -1,4 +1,4 @@
-//! The team of threads: every task once, whoever runs it.
+//! The team of threads: every task runs once, on any thread.
 use mvae_fast::cpu::team::Team;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

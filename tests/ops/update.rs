@@ -35,9 +35,9 @@ fn gradients(blended: bool, [z, h, gate, dy]: [&[f64]; 4]) -> Vec<f64> {
     all
 }
 
-/// A layer's parameters and moments after some steps, and the squared gradient's norm of each: by
-/// the update, or by Adam from gradients that are written out; nothing happens from the step
-/// `stands_still` on.
+/// A layer's parameters and moments after some steps, and the sum of the gradient's squares in each
+/// step. The steps are those of the update, or of Adam from gradients that are written out. Nothing
+/// happens from step `stands_still` on.
 fn trained(blended: bool, written_out: bool, threads: usize, stands_still: u64) -> (Vec<f64>, Vec<f64>) {
     let mut arena = Arena::default();
     let (weights, biases) = if blended { (E * (L + H) * O, E * O) } else { (O * (L + H), O) };

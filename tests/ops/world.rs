@@ -1,4 +1,4 @@
-//! Characters in a world: what is true of the tasks whatever the decoder predicts.
+//! Characters in a world: properties of the tasks that hold whatever the decoder predicts.
 use crate::operations::{close, fill, memory};
 use mvae_fast::backend::Memory;
 use mvae_fast::ops::advantage::OUTCOME;
@@ -177,7 +177,7 @@ fn whoever_is_lost_in_a_frame_of_a_step_is_done() {
         w.step(&mut step, 0, false);
         w.step(&mut step, 1, true);
         memory.write(w.frames, &frames).unwrap();
-        // A new command at the same time takes nothing of the blame.
+        // A new command at the same time does not change this.
         memory.write(w.state, &[StepState { rollout_step: joystick::TURN as u32, ..StepState::default() }]).unwrap();
         memory.run(&step).unwrap();
         let outcome = memory.read(w.outcome).unwrap();
@@ -196,7 +196,8 @@ fn the_time_of_each_character_is_out_at_its_own_step() {
             memory.run(&step).unwrap();
             for (p, outcome) in memory.read(w.outcome).unwrap().chunks(OUTCOME).enumerate() {
                 let clock = (t - 1 + p * HORIZON / P) % HORIZON + 1;
-                // A new command is not the doing of the step before it, unless that was its last.
+                // A new command is not the doing of the step before it, unless that was the
+                // character's last.
                 let anew = task == Task::Joystick && clock.is_multiple_of(joystick::TURN) && outcome[1] != 0.0;
                 let out = clock == HORIZON;
                 assert_eq!(outcome[2] == 0.0, anew || out, "{task:?}: character {p} at {clock}");

@@ -1,6 +1,6 @@
-// Kernels with one mistake each, and the same without it: the host backend has to find the first
-// and pass the second. Every one reverses x [n] inside blocks of `threads` or sums it; see
-// tests/engines/simt.rs.
+// Kernels with one mistake each, and the same kernels without it: the host backend has to find the
+// former and pass the latter. Every kernel reverses x [n] inside blocks of `threads`, or sums it;
+// see tests/engines/simt.rs.
 #pragma once
 #include "reduce.cuh"
 
@@ -35,8 +35,8 @@ KERNEL(planted_reverse, Planted, Row, 64)
 DEVICE void planted_no_block_barrier(Where at, const Planted& a, Row& row) { reverse(at, a, row, false); }
 KERNEL(planted_no_block_barrier, Planted, Row, 64)
 
-// y[i] = x[n - 1 - i] through y[0 .. n], by way of 2 y: every block reads what another wrote,
-// before it said that it was there or, by mistake, only afterwards.
+// y[i] = x[n - 1 - i] through y[0 .. n], by way of 2 y. Every block reads what another block wrote
+// before it said that it was there; by mistake, the other writes it only afterwards.
 enum Barrier { NO_BARRIER, BARRIER, WRITTEN_TOO_LATE };
 DEVICE void through_the_grid(Where at, const Planted& a, Barrier barrier) {
   const u32 i = at.block * at.threads + at.thread;

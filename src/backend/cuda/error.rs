@@ -1,9 +1,9 @@
-//! What the driver's errors mean for the person who reads them.
+//! Messages for errors of the CUDA driver: their meaning for the person who reads them.
 use crate::Error;
 use cudarc::driver::result::DriverError;
 use cudarc::driver::sys::CUresult;
 
-/// One line: which device, doing what, what the driver says, and what can be done.
+/// An error in one line: which device, doing what, what the driver says, and what can be done.
 pub fn fault(number: usize, doing: &str, error: DriverError) -> Error {
     let words = match error.error_string() {
         Ok(words) => words.to_string_lossy().into_owned(),
@@ -13,8 +13,8 @@ pub fn fault(number: usize, doing: &str, error: DriverError) -> Error {
     Error::Device(format!("cuda:{number}: {doing}: {words}{mend}"))
 }
 
-/// The driver knows CUDA up to `driver`; the kernels were compiled by the nvcc of `toolkit`, whose
-/// images it cannot read.
+/// An error for a driver that knows CUDA only up to `driver`, while the nvcc of `toolkit` compiled
+/// the kernels. Such a driver cannot read their images.
 pub fn too_old(number: usize, driver: &str, toolkit: &str) -> Error {
     Error::Device(format!(
         "cuda:{number}: the driver (CUDA {driver}) is older than the nvcc that compiled the kernels (CUDA {toolkit}); \
@@ -22,7 +22,7 @@ pub fn too_old(number: usize, driver: &str, toolkit: &str) -> Error {
     ))
 }
 
-/// What to do about an error, where something can be done.
+/// Advice for an error, if something can be done about it.
 fn mend(error: CUresult) -> Option<&'static str> {
     Some(match error {
         CUresult::CUDA_ERROR_NO_DEVICE => "no GPU is to be seen; look at nvidia-smi and CUDA_VISIBLE_DEVICES",

@@ -1,14 +1,16 @@
-//! Plans that repeat, as CUDA graphs: made once, replayed.
+//! CUDA graphs of plans that repeat: made once, then replayed.
 //!
-//! A call is a node that waits for those before it with which it conflicts ([`dependencies`]), and
-//! for no others: calls that have nothing to do with each other run side by side, the end of a step
-//! beside the start of the next.
+//! A call is a node. It waits for the calls before it with which it conflicts ([`dependencies`]),
+//! and for no others. Calls that are independent run side by side, such as the end of a step beside
+//! the start of the next.
 //!
 //! Nothing in a graph changes between replays, as all that changes from step to step lies in the
-//! arena (see [`crate::ops::begin_step::StepState`]). With [`Engine::Pdl`](super::Engine::Pdl) the
-//! graph is captured from launches one after another, each of which may start early (programmatic
-//! dependent launch): its blocks are set up while the launch before it still runs, and wait there
-//! until it has ended and its writes are seen (`START` in `kernels/simt.cuh`).
+//! arena (see [`crate::ops::begin_step::StepState`]).
+//!
+//! With [`Engine::Pdl`](super::Engine::Pdl) the graph is captured from launches one after another,
+//! each of which may start early (programmatic dependent launch). Its blocks are set up while the
+//! launch before it still runs. They wait until that launch has ended and its writes are visible
+//! (`START` in `kernels/simt.cuh`).
 use super::{Cuda, Engine};
 use crate::Result;
 use crate::plan::dependencies::dependencies;
@@ -17,16 +19,16 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use std::ffi::c_void;
 
-/// Graphs that are kept: more than a training run has, which are a rollout and those of its
-/// evaluation.
+/// Number of graphs that are kept: more than a training run has, which has one for a rollout and
+/// those of its evaluation.
 pub(super) const MOST: usize = 8;
 
-/// What a graph was made from.
+/// The plan, repetitions and arena that a graph was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// [`Plan::id`].
     pub plan: u64,
-    /// Repetitions in it.
+    /// Number of repetitions in the graph.
     pub times: usize,
     /// Address of the arena.
     pub arena: usize,
@@ -49,8 +51,8 @@ impl Drop for Graph {
 }
 
 impl Cuda {
-    /// Launches the graph of a plan that runs `times` times, which is made if it is not among
-    /// `graphs`, the latest last.
+    /// Launches the graph of a plan that runs `times` times. It makes the graph if it is not among
+    /// `graphs`, whose last entry is the latest used.
     pub(super) fn replay(&self, graphs: &mut Vec<Graph>, plan: &Plan, times: usize, arena: usize) -> Result<()> {
         let key = Key { plan: plan.id(), times, arena };
         let graph = match graphs.iter().position(|graph| graph.key == key) {
@@ -70,7 +72,7 @@ impl Cuda {
         launched.map_err(|e| self.fault("launching a graph", e))
     }
 
-    /// A graph whose nodes wait for what they need. The caller destroys it.
+    /// A graph whose nodes wait for the calls that they depend on. The caller destroys it.
     fn build(&self, key: Key, plan: &Plan) -> Result<sys::CUgraph> {
         let fault = |e| self.fault("making a graph", e);
         let mut graph = std::ptr::null_mut();
@@ -125,8 +127,8 @@ impl Cuda {
         // capture.
         plan.calls().iter().try_for_each(|call| self.function(call.variant(self.precision).0).map(drop))?;
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        // SAFETY: the stream lives, and nothing but launches is asked of it until the capture ends,
-        // which it does in any case; launches are those of `Backend::run`.
+        // SAFETY: the stream lives. It gets nothing but launches until the capture ends, and the
+        // capture ends in any case. The launches are those of `Backend::run`.
         unsafe {
             result::stream::begin_capture(self.stream.0, mode).map_err(fault)?;
             let mut calls = (0..key.times).flat_map(|_| plan.calls());
@@ -147,7 +149,8 @@ impl Cuda {
     }
 }
 
-/// Launches a kernel that may start before the one before it has ended; it waits for that itself.
+/// Launches a kernel that may start before the one before it has ended. The kernel itself waits for
+/// that end.
 ///
 /// # Safety
 /// As for `cuLaunchKernel`, and the kernel begins with `griddepcontrol.wait`.

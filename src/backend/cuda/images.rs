@@ -5,31 +5,31 @@ use std::io::Read;
 /// Kernels, compiled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Image {
-    /// Which kernels: `kernels`, or the name of one that runs all others.
+    /// The module's name: `kernels`, or the name of a kernel that runs all others.
     pub module: &'static str,
-    /// `sm_90a`, machine code that is loaded as it is; `compute_90`, PTX, which the driver
-    /// compiles.
+    /// Its architecture: `sm_90a` is machine code, which is loaded as it is; `compute_90` is PTX,
+    /// which the driver compiles.
     pub architecture: &'static str,
-    /// Compressed.
+    /// The image, compressed.
     pub bytes: &'static [u8],
 }
 
-/// All there are; none where there was no nvcc.
+/// All images; empty if the build found no nvcc.
 pub const IMAGES: &[Image] = include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
-/// The CUDA whose nvcc compiled them, as `13.0`.
+/// Version of the CUDA toolkit whose nvcc compiled the images, such as `13.0`.
 pub const CUDA: &str = match option_env!("MVAE_CUDA") {
     Some(version) => version,
     None => "of unknown version",
 };
 
 impl Image {
-    /// Whether it is machine code.
+    /// True for machine code, false for PTX.
     pub fn is_ready(&self) -> bool {
         self.architecture.starts_with("sm_")
     }
 
-    /// The compute capability that it was made for, and whether it serves no other.
+    /// The compute capability that the image was made for, and whether it serves no other.
     fn made_for(&self) -> ((i32, i32), bool) {
         let number = self.architecture.rsplit('_').next().unwrap_or_default();
         let (number, alone) = (number.trim_end_matches('a'), number.ends_with('a'));
@@ -37,7 +37,8 @@ impl Image {
         ((number / 10, number % 10), alone)
     }
 
-    /// Machine code serves later devices of the same major number, PTX all later ones.
+    /// True if a device of this compute capability can take the image. Machine code serves later
+    /// devices of the same major number, PTX all later ones.
     fn serves(&self, capability: (i32, i32)) -> bool {
         let (made_for, alone) = self.made_for();
         let major = !self.is_ready() || made_for.0 == capability.0;
@@ -53,8 +54,8 @@ impl Image {
     }
 }
 
-/// The image of a module that serves a device best: machine code where there is any, the latest of
-/// its kind.
+/// The image of a module that serves a device best: machine code if there is any, and of its kind
+/// the latest.
 pub fn of<'a>(images: &'a [Image], module: &str, capability: (i32, i32)) -> Option<&'a Image> {
     let serving = images.iter().filter(|image| image.module == module && image.serves(capability));
     serving.max_by_key(|image| (image.is_ready(), image.made_for()))

@@ -1,6 +1,6 @@
-//! Plans that repeat, as one launch of the kernel `run_plan` (`kernels/run_plan.cu`): a block on
-//! each multiprocessor, all of which run at the same time and wait for one another between the
-//! phases of a step.
+//! Plans that repeat, as one launch of the kernel `run_plan` (`kernels/run_plan.cu`). It runs a
+//! block on each multiprocessor; all blocks run at the same time and wait for one another between
+//! the phases of a step.
 use super::open::{self, Module};
 use super::timeline::{self, Asked};
 use super::{Block, Cuda};
@@ -13,10 +13,10 @@ use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUfunction
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 
-/// Tables that are kept, as many as graphs.
+/// Number of tables that are kept: the same as for graphs.
 const MOST: usize = super::graph::MOST;
 
-/// A plan's calls on the device.
+/// The table of a plan's calls, on the device.
 struct Table {
     plan: u64,
     arena: usize,
@@ -24,41 +24,41 @@ struct Table {
     table: persistent::Table,
 }
 
-/// What launches need.
+/// The kernel `run_plan` with its counters and tables, ready to be launched.
 pub struct Launcher {
     module: Module,
     function: sys::CUfunction,
-    /// Of a launch: one a multiprocessor, or of a share of them.
+    /// Number of blocks of a launch: one a multiprocessor, or one on each of a share of them.
     blocks: u32,
-    /// Bytes of shared memory that a block may keep beside the kernel's own.
+    /// Bytes of shared memory that a block may keep in addition to the kernel's own.
     most_kept: usize,
-    /// How often a block came to a barrier.
+    /// The count of arrivals of blocks at barriers, in all launches.
     arrived: Block,
-    /// The same, when all that was launched is done.
+    /// The value of `arrived` once all launches so far are done.
     count: u32,
-    /// The latest last.
+    /// The tables that are kept; the latest used is the last.
     tables: Vec<Table>,
     timeline: Option<PathBuf>,
 }
 
 impl Launcher {
-    /// Its kernel.
+    /// The module that holds the kernel.
     pub fn module(&self) -> &Module {
         &self.module
     }
 
-    /// Where what the kernel notes of its time is to be written.
+    /// The file for the timeline that the kernel records, if one was asked for.
     pub fn timeline(&self) -> Option<&Path> {
         self.timeline.as_deref()
     }
 
     /// The rows of the table that was launched last, each with its kernel and how many rounds late
-    /// it is; and the blocks.
+    /// it is, and the number of blocks.
     pub fn latest(&self) -> Option<(Vec<(&'static str, u32)>, usize)> {
         self.tables.last().map(|table| (table.table.rows().collect(), self.blocks as usize))
     }
 
-    /// From now on launches take one of so many equal parts of the multiprocessors.
+    /// Restricts later launches to one of `parts` equal parts of the multiprocessors.
     pub fn share(&mut self, parts: usize) {
         self.blocks = (self.blocks / parts as u32).max(1);
     }
@@ -68,7 +68,8 @@ impl Launcher {
 unsafe impl Send for Launcher {}
 
 impl Cuda {
-    /// Errors ([`Error::Device`]): the device cannot run that many blocks at the same time.
+    /// Makes the launcher of this device. Errors ([`Error::Device`]): the device cannot run that
+    /// many blocks at the same time.
     pub(super) fn launcher(&self) -> Result<Launcher> {
         let fault = |e| self.fault("looking at the device", e);
         let blocks = self.device.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).map_err(fault)? as u32;
@@ -129,8 +130,8 @@ impl Cuda {
         tables.push(table);
         let parameters = &mut [(&raw const args).cast_mut().cast::<c_void>()];
         let (blocks, threads) = ((launcher.blocks, 1, 1), (persistent::THREADS, 1, 1));
-        // SAFETY: the kernel takes one such struct; calls, count and arena outlive the launch, as
-        // they are freed in order.
+        // SAFETY: the kernel takes one such struct. The calls, the count and the arena outlive the
+        // launch, as they are freed in order.
         unsafe {
             result::launch_cooperative_kernel(launcher.function, blocks, threads, kept, self.stream.0, parameters)
         }

@@ -1,11 +1,11 @@
-//! Runs the kernels on an NVIDIA GPU through the driver, which is loaded at run time: building
-//! needs neither GPU nor driver.
+//! The CUDA backend: runs the kernels on an NVIDIA GPU through the driver, which is loaded at run
+//! time. Building needs neither GPU nor driver.
 //!
-//! One stream, everything in order; nothing waits for the device but reads and writes. Engines
-//! differ in how a plan that repeats gets there: a launch a call, a graph that is made once and
-//! replayed (`graph.rs`), or one launch of a kernel that runs all calls (`launcher.rs`). A kernel's
-//! error is seen at the next copy; `MVAE_SYNC=1` launches call by call, waits after each and names
-//! the one that failed.
+//! All work goes through one stream, in order; only reads and writes wait for the device. Engines
+//! differ in how a plan that repeats is launched: a launch for each call, a graph that is made once
+//! and replayed (`graph.rs`), or one launch of a kernel that runs all calls (`launcher.rs`). A
+//! kernel's error shows at the next copy. `MVAE_SYNC=1` launches call by call, waits after each and
+//! names the one that failed.
 #![allow(unsafe_code)]
 mod error;
 mod graph;
@@ -37,17 +37,17 @@ pub struct Cuda {
     name: String,
     capability: (i32, i32),
     functions: Mutex<HashMap<Cow<'static, str>, sys::CUfunction>>,
-    /// Of matrix products.
+    /// Precision of matrix products.
     precision: Precision,
     engine: Engine,
     graphs: Mutex<Vec<Graph>>,
-    /// Of engine persistent.
+    /// The launcher of engine persistent; `None` for others.
     launcher: Option<Mutex<Launcher>>,
-    /// Wait after every call.
+    /// True if the backend waits after every call.
     sync: bool,
     module: Module,
     stream: Stream,
-    /// The last, as it outlives the others.
+    /// The device. It is the last field, as it outlives the others.
     device: Arc<Device>,
 }
 
@@ -72,8 +72,9 @@ impl Drop for Block {
 
 impl Cuda {
     /// The device of this number, which computes matrix products in this precision. Errors
-    /// ([`Error::Device`]): built without nvcc, no driver, no such device, one that is too old, a
-    /// driver that is older than the compiler of the kernels, an engine that the device has not.
+    /// ([`Error::Device`]): built without nvcc, no driver, no such device, a device that is too
+    /// old, a driver that is older than the compiler of the kernels, an engine that the device does
+    /// not have.
     pub fn new(number: usize, precision: Precision, engine: Engine) -> Result<Self> {
         let engine = if engine == Engine::Auto { Engine::Graph } else { engine };
         let Opened { device, name, capability, module, stream } = open::open(number, engine)?;
@@ -100,8 +101,9 @@ impl Cuda {
         Ok(cuda)
     }
 
-    /// The same as one of so many on this device, each with a stream of its own: of engine
-    /// persistent a share of its multiprocessors, so that the launches of all run at the same time.
+    /// This device as one of `runs` runs that share it, each with a stream of its own. With engine
+    /// persistent a run gets a share of the multiprocessors, so that the launches of all runs fit
+    /// at the same time.
     pub fn one_of(mut self, runs: usize) -> Self {
         if let Some(launcher) = &mut self.launcher {
             launcher.get_mut().unwrap_or_else(PoisonError::into_inner).share(runs);
@@ -109,7 +111,7 @@ impl Cuda {
         self
     }
 
-    /// Which images were loaded, and how long each took.
+    /// The images that were loaded, and the time that each took.
     pub fn loaded(&self) -> Vec<Loaded> {
         let launcher = self.launcher.as_ref().map(|launcher| launcher.lock().unwrap_or_else(PoisonError::into_inner));
         let launcher = launcher.map(|launcher| launcher.module().loaded.clone());
@@ -181,7 +183,7 @@ impl Cuda {
         Ok(block)
     }
 
-    /// Waits for everything that was asked for. Errors: what went wrong since the last wait.
+    /// Waits for all work on the stream. Errors: what went wrong since the last wait.
     fn wait(&self, what: &str) -> Result<()> {
         // SAFETY: the stream lives as long as this.
         unsafe { result::stream::synchronize(self.stream.0) }.map_err(|e| self.fault(what, e))

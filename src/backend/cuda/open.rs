@@ -1,4 +1,4 @@
-//! Finding a device and loading the kernels onto it; each way in which that fails is one line, and
+//! Opens a device and loads the kernels onto it. Each way in which that fails gives one line, and
 //! leaves nothing behind.
 use super::Engine;
 use super::error;
@@ -13,11 +13,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whether this build has kernels: nvcc was there.
+/// True if this build has kernels, as nvcc was found.
 pub const BUILT: bool = !IMAGES.is_empty();
 /// Lowest compute capability that build.rs compiles for.
 const LOWEST: (i32, i32) = (8, 0);
-/// After how long somebody who waits is told what for.
+/// Time of loading after which a message says what the wait is for.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// A device's primary context, which outlives all that was made in it.
@@ -31,13 +31,13 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 impl Device {
-    /// What the device says of itself.
+    /// An attribute of the device, as the driver reports it.
     pub fn attribute(&self, what: Attribute) -> std::result::Result<i32, DriverError> {
         // SAFETY: the device exists.
         unsafe { result::device::get_attribute(self.device, what) }
     }
 
-    /// Makes its context that of this thread.
+    /// Makes its context the current one of this thread.
     pub fn make_current(&self) -> std::result::Result<(), DriverError> {
         // SAFETY: the context is retained for as long as this lives.
         unsafe { result::ctx::set_current(self.context) }
@@ -55,18 +55,18 @@ impl Drop for Device {
 pub struct Event(sys::CUevent);
 
 impl Event {
-    /// One that is not in a stream yet.
+    /// An event that is not in a stream yet.
     pub fn new() -> std::result::Result<Self, DriverError> {
         result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT).map(Event)
     }
 
-    /// Puts it behind what was asked of the stream.
+    /// Puts the event behind all work on the stream so far.
     pub fn record(&self, stream: sys::CUstream) -> std::result::Result<(), DriverError> {
         // SAFETY: both live.
         unsafe { result::event::record(self.0, stream) }
     }
 
-    /// Seconds from this to `end`; both have been reached.
+    /// Seconds from this event to `end`; both have been reached.
     pub fn seconds_until(&self, end: &Event) -> std::result::Result<f64, DriverError> {
         // SAFETY: both live.
         unsafe { result::event::elapsed(self.0, end.0) }.map(|ms| f64::from(ms) / 1e3)
@@ -103,37 +103,37 @@ impl Drop for Module {
     }
 }
 
-/// How kernels were loaded.
+/// A record of how a module was loaded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Loaded {
-    /// Which kernels.
+    /// The module's name.
     pub module: &'static str,
     /// Target of the compiler: machine code (`sm_90a`) or PTX (`compute_90`).
     pub architecture: &'static str,
-    /// Whether that was machine code, so that the driver had nothing to compile.
+    /// True for machine code: the driver had nothing to compile.
     pub ready: bool,
-    /// How long it took.
+    /// Time that loading took.
     pub seconds: f64,
 }
 
-/// What `open` gives.
+/// A device that [`open`] has opened, with the kernels and a stream.
 pub struct Opened {
     pub name: String,
     pub capability: (i32, i32),
     pub module: Module,
     pub stream: Stream,
-    /// The last, as it outlives the others.
+    /// The device. It is the last field, as it outlives the others.
     pub device: Device,
 }
 
-/// Whether a driver is installed.
+/// True if a driver is installed.
 pub fn driver_found() -> bool {
     // SAFETY: loads the driver's library, as its first use would.
     unsafe { sys::is_culib_present() }
 }
 
 /// Loads the kernels of this name into the context of this thread, for a device of this compute
-/// capability. Says so when that takes long. Errors: the driver cannot read them.
+/// capability. Prints a message when that takes long. Errors: the driver cannot read them.
 pub fn load(number: usize, module: &'static str, capability: (i32, i32)) -> Result<Module> {
     let image = images::of(IMAGES, module, capability).expect("build.rs makes PTX for all that is served");
     load_image(number, module, capability, image.architecture, &image.unpacked())
@@ -179,7 +179,7 @@ pub fn load_image(
     Ok(Module { handle, loaded })
 }
 
-/// Does some work; says what takes so long, on standard error, when it takes long.
+/// Runs `work`. When it takes long, prints `why` on standard error.
 fn patiently<T>(why: &str, work: impl FnOnce() -> T) -> T {
     let (done, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -194,7 +194,7 @@ fn patiently<T>(why: &str, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// The newest CUDA that the driver knows.
+/// The newest CUDA version that the driver supports.
 fn driver_version() -> Option<(i32, i32)> {
     let mut version = 0;
     // SAFETY: the driver's library is loaded.
@@ -202,18 +202,18 @@ fn driver_version() -> Option<(i32, i32)> {
     told.ok().map(|()| (version / 1000, version % 1000 / 10))
 }
 
-/// `12.4`.
+/// A version in words, such as `12.4`.
 fn words(version: Option<(i32, i32)>) -> String {
     version.map_or("of unknown version".into(), |(major, minor)| format!("{major}.{minor}"))
 }
 
-/// The numbers of `12.4`; zeros where there are none.
+/// The two numbers of a version such as `12.4`; zeros if it is not one.
 fn version(words: &str) -> (i32, i32) {
     let numbers = words.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     numbers.unwrap_or_default()
 }
 
-/// How many devices there are; none where there is no driver, or it does not start.
+/// Number of devices; 0 if there is no driver or it does not start.
 pub fn devices() -> usize {
     if !driver_found() || result::init().is_err() {
         return 0;

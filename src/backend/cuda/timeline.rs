@@ -1,6 +1,7 @@
-//! Where a plan of one launch spends its time: `MVAE_TIMELINE=IMAGE,FILE` has engine persistent run
-//! the kernel of this image, which was compiled with `-DTIMELINE` and notes the clock as it goes,
-//! and writes what it noted, a line of JSON a row. For benchmarks.
+//! The time that each row of a plan takes in one launch, for benchmarks. With
+//! `MVAE_TIMELINE=IMAGE,FILE`, engine persistent runs the kernel of this image, compiled with
+//! `-DTIMELINE`, which records the clock as it goes. The program then writes the records to the
+//! file, a line of JSON for each row.
 use super::Cuda;
 use super::launcher::Launcher;
 use crate::{Error, Result, host::files};
@@ -9,12 +10,12 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Number of times that a block notes for a row; as in `kernels/run_plan.cu`.
+/// Number of clock readings that a block records for a row; as in `kernels/run_plan.cu`.
 const NOTES: usize = 4;
-/// Bytes of an image at most.
+/// Largest image in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// The image, and the file that is written.
+/// The image to run, and the file to write.
 pub struct Asked {
     pub image: Vec<u8>,
     pub file: PathBuf,
@@ -31,8 +32,8 @@ pub fn asked() -> Result<Option<Asked>> {
 }
 
 impl Cuda {
-    /// Writes what the last launches noted. Errors: the image has no such memory, the file cannot
-    /// be written.
+    /// Writes the timeline of the last launches. Errors: the image has no such memory, the file
+    /// cannot be written.
     pub(super) fn write_timeline(&self, launcher: &Launcher, file: &Path) -> Result<()> {
         let fault = |e| self.fault("reading the timeline", e);
         let (mut address, mut bytes) = (0, 0);

@@ -1,4 +1,4 @@
-//! Plans as one launch: what the kernel `run_plan` (`kernels/run_plan.cu`) reads.
+//! Plans as one launch: the data that the kernel `run_plan` (`kernels/run_plan.cu`) reads.
 pub mod phases;
 
 use crate::backend::persistent::phases::{Part, Phases};
@@ -6,13 +6,13 @@ use crate::plan::{Call, Place, Precision};
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 
-/// The kernels that `run_plan` runs; the place of one is its number.
+/// The kernels that `run_plan` runs; the index of a kernel here is its number.
 const KERNELS: &[&str] = include!(concat!(env!("OUT_DIR"), "/kernel_numbers.rs"));
 
 /// Threads of a block.
 pub const THREADS: u32 = 256;
 
-/// The kernel that runs plans in this precision; so is its module called.
+/// The name of the kernel that runs plans in this precision, and of its module.
 pub fn kernel(precision: Precision) -> &'static str {
     match precision {
         Precision::Fp32 => "run_plan",
@@ -20,8 +20,9 @@ pub fn kernel(precision: Precision) -> &'static str {
     }
 }
 
-/// What follows a call: its block says that it has come to the end of a phase, or waits until all
-/// have; or that all it does is to begin to fetch its weights. As in `kernels/run_plan.cu`.
+/// Flags in `then` of a [`PlanCall`], as in `kernels/run_plan.cu`. After a call with `ARRIVES` a
+/// block says that it has come to the end of a phase; after one with `WAITS` it waits until all
+/// blocks have. A call with `FETCHES_WEIGHTS` only begins to fetch its weights.
 const ARRIVES: u32 = 1;
 const WAITS: u32 = 2;
 const FETCHES_WEIGHTS: u32 = 4;
@@ -37,12 +38,12 @@ pub struct PlanCall {
     first: u32,
     end: u32,
     shares: u32,
-    /// How many repetitions after the one that its place in the table belongs to.
+    /// The number of repetitions that have begun since the one that the call belongs to.
     late: u32,
     then: u32,
-    /// 1 and the place of its weights in the memory that the block keeps, in numbers; 0: not there.
+    /// 1 + the place of its weights, in numbers, in the memory that the block keeps; 0: not there.
     kept: u32,
-    /// Numbers of that memory which a share has from one repetition to the next, if it has any.
+    /// Numbers of that memory that a share has from one repetition to the next, if any.
     stays: u32,
     pad: [u32; 3],
     args: [u64; 32],
@@ -54,17 +55,18 @@ pub struct PlanCall {
 pub struct RunPlan {
     /// Address of the calls.
     pub calls: u64,
-    /// Address of the count of blocks that came to the end of a phase.
+    /// Address of the count of arrivals of blocks at the end of a phase.
     pub arrived: u64,
     /// Address of [`Table::resident`].
     pub resident: u64,
-    /// Calls.
+    /// Number of calls.
     pub n: u32,
-    /// Repetitions.
+    /// Number of repetitions.
     pub times: u32,
-    /// How often the blocks go through all calls: more often, as some calls are late.
+    /// Number of times that the blocks go through all calls: more than repetitions, as some calls
+    /// are late.
     pub rounds: u32,
-    /// The count before this launch.
+    /// The value of the count before this launch.
     pub before: u32,
 }
 
@@ -76,22 +78,22 @@ pub fn places() -> [(&'static str, Vec<Place>); 2] {
 
 /// A plan as a table of calls.
 pub struct Table {
-    /// In the order in which all blocks go through them, round after round.
+    /// The calls, in the order in which all blocks go through them, round after round.
     pub calls: Vec<PlanCall>,
-    /// Of each call for each block 1 and the place, in the memory that the block keeps, of what its
-    /// first share has there from one repetition to the next; 0: nothing.
+    /// For each call and block, 1 + the place, in the memory that the block keeps, of the numbers
+    /// that its first share has there from one repetition to the next; 0: none.
     pub resident: Vec<u32>,
-    /// How often in a round all blocks wait for one another.
+    /// Number of times in a round that all blocks wait for one another.
     pub barriers: u32,
     /// Bytes of shared memory that a block keeps.
     pub kept: usize,
-    /// Rounds beyond repetitions.
+    /// Number of rounds beyond repetitions.
     late: u32,
 }
 
 impl Table {
-    /// The calls of a plan in these phases, over the arena at the address `arena`, for this many
-    /// blocks.
+    /// The table of a plan's calls in these phases, over the arena at the address `arena`, for this
+    /// many blocks.
     ///
     /// Errors: an operation that has no kernel.
     pub fn new(phases: &Phases, calls: &[Call], arena: usize, blocks: u32) -> Result<Self> {
@@ -110,25 +112,25 @@ impl Table {
         self.calls.iter().map(|call| (KERNELS[call.kernel as usize], call.late))
     }
 
-    /// What the kernel is given to run this table, whose calls and `resident` lie at these
-    /// addresses, `times` times.
+    /// The arguments with which the kernel runs this table `times` times. The table's calls and
+    /// `resident` lie at these two addresses.
     pub fn arguments(&self, [calls, resident]: [u64; 2], arrived: u64, times: usize, before: u32) -> RunPlan {
         let times = times as u32;
         RunPlan { calls, arrived, resident, n: self.calls.len() as u32, times, rounds: times + self.late, before }
     }
 }
 
-/// Of each block 1 and the place of what its first share of the part has in its memory from one
-/// repetition to the next, or 0.
+/// For each block, the entry of [`Table::resident`] for this part.
 fn resident(part: &Part, blocks: u32) -> Vec<u32> {
     if part.resident.is_empty() { vec![0; blocks as usize] } else { part.resident.clone() }
 }
 
-/// A part of the plan, over the arena at this address.
+/// The row of the table for a part of the plan, over the arena at this address.
 fn row(call: &Call, part: &Part, arena: usize, blocks: u32) -> Result<PlanCall> {
     let name = call.kernel();
     let kernel = KERNELS.binary_search(&name).map_err(|_| Error::Device(format!("there is no kernel {name} yet")))?;
-    // Of a call without shares each block does what it does on a grid of so many.
+    // For a call without shares, the number of blocks of a grid: each block does its part of all
+    // the work.
     let all = call.shares().unwrap_or(blocks);
     let shares = if call.shares().is_some() { part.shares.clone() } else { 0..blocks };
     Ok(PlanCall {

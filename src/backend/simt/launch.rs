@@ -1,5 +1,5 @@
-//! One launch on this machine: a coroutine a thread, which the kernel leaves where it waits, and
-//! who goes on when.
+//! One launch on this machine. Each thread is a coroutine, which is suspended where the kernel
+//! waits; the code here decides which one goes on when.
 use super::{GUARD_BYTE, Guarded, Kernel};
 use crate::philox::{Purpose, Stream};
 use crate::plan::{Grid, Place};
@@ -11,20 +11,20 @@ use std::ptr;
 
 /// Threads of a warp.
 pub const WARP: usize = 32;
-/// Words that a lane can show the others.
+/// Number of words that a lane can show the others.
 const LANE_WORDS: usize = 3;
-/// What a thread waits for besides its warp (0) and block (1): for nothing, being slow; for a count
-/// of blocks; and, in vain, when it used an address which is no multiple of what it has to be (in
-/// place of the line).
+/// Codes of what a thread waits for; 0 is its warp and 1 its block. `DAWDLES`: for nothing, as its
+/// block is slow. `COUNT`: for a count of blocks. `MISALIGNED`: in vain, as it used an address that
+/// is no multiple of what it has to be; that number stands in place of the line.
 const DAWDLES: u32 = 2;
 const COUNT: u32 = 3;
 const MISALIGNED: u32 = 4;
 /// Bytes of a thread's stack.
 const STACK: usize = if cfg!(feature = "simt-asan") { 64 << 10 } else { 16 << 10 };
-/// Words at the end of every stack that no thread may reach.
+/// Words at the end of every stack, which no thread may reach.
 const CANARY: [u64; 8] = [0x5AFE_57AC_C0DE_F00D; 8];
 
-/// Where a thread is; `Where` in `kernels/simt.cuh`.
+/// The place of a thread; `Where` in `kernels/simt.cuh`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Where {
@@ -45,7 +45,7 @@ impl Where {
     }
 }
 
-/// What a suspended thread waits for, at this line.
+/// A suspended thread's wait: what for, and at which line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Wait {
     what: u32,
@@ -54,19 +54,19 @@ struct Wait {
 
 /// The coroutines of a launch, as kernels reach them.
 struct Running {
-    /// Of each thread of the live blocks.
+    /// The yielder of each thread of the live blocks.
     yielders: RefCell<Vec<*const Yielder<(), Wait>>>,
-    /// For exchanges, two by turns: [`LANE_WORDS`] words a thread.
+    /// Two buffers for exchanges, used by turns: [`LANE_WORDS`] words a thread.
     lanes: RefCell<[Vec<u64>; 2]>,
-    /// Whose turn it is, of each thread.
+    /// For each thread, which of the two buffers it used last.
     turns: RefCell<Vec<bool>>,
     /// Copies to shared memory that each thread has started.
     copies: RefCell<Vec<Copies>>,
-    /// When those happen.
+    /// Random numbers that decide when copies happen.
     order: Stream,
-    /// The counts that each thread waits for last: where, and how much.
+    /// The count that each thread waited for last: its address, and the number to reach.
     counts: RefCell<Vec<(*const u32, u32)>>,
-    /// Where the shared memory is that each block keeps.
+    /// Addresses of the shared memory that each block keeps.
     kept: Vec<*mut u8>,
     /// The thread that runs.
     current: Cell<usize>,
@@ -77,7 +77,7 @@ thread_local! {
     static RUNNING: Cell<*const Running> = const { Cell::new(ptr::null()) };
 }
 
-/// The launch this thread is in.
+/// The launch that this thread runs.
 fn running<'a>() -> &'a Running {
     // SAFETY: only kernels ask, and they run inside `Launch::run`, which keeps it alive.
     unsafe { &*RUNNING.get() }
@@ -136,11 +136,11 @@ struct Copy {
 /// The copies of a thread that have not happened yet.
 #[derive(Debug, Default)]
 struct Copies {
-    /// In the order of their start, each with the number of its group.
+    /// The copies in the order of their start, each with the number of its group.
     late: VecDeque<(u64, Copy)>,
-    /// How many there have been.
+    /// Number of copies so far.
     started: u64,
-    /// Groups that are closed.
+    /// Number of groups that are closed.
     closed: u64,
 }
 
@@ -188,9 +188,9 @@ struct Slot {
     limit: StackPointer,
 }
 
-// SAFETY: the slab outlives the coroutines. There is no guard page, thousands of which would exceed
-// what the kernel maps: kernels have no recursion, and a canary at the limit is checked after each
-// launch.
+// SAFETY: the slab outlives the coroutines. There are no guard pages: thousands of them would
+// exceed what the operating system maps. Kernels have no recursion, and a canary at the limit is
+// checked after each launch.
 unsafe impl Stack for Slot {
     fn base(&self) -> StackPointer {
         self.base
@@ -225,7 +225,7 @@ impl Slab {
             .collect()
     }
 
-    /// The first thread whose stack was too short.
+    /// The first thread that needed more than its stack.
     fn overrun(&self, threads: usize) -> Option<usize> {
         (0..threads).find(|i| {
             let word = i * Self::WORDS;
@@ -241,12 +241,12 @@ pub struct Launch {
     pub grid: Grid,
     /// Bytes of a block's shared memory.
     pub shared: usize,
-    /// Bytes that it keeps beside.
+    /// Bytes of shared memory that a block keeps in addition.
     pub kept: usize,
     pub order: Stream,
 }
 
-/// Where a thread is between two turns.
+/// The state of a thread between two turns.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
     Ready,
@@ -255,8 +255,8 @@ enum State {
 }
 
 impl Launch {
-    /// Runs all blocks, one after another in any order, or all at once. Errors: what a thread did
-    /// wrong.
+    /// Runs all blocks, one after another in random order, or all together. Errors: what a thread
+    /// did wrong.
     pub fn run(&self, slab: &mut Slab, together: bool) -> std::result::Result<(), String> {
         let mut turn = 0;
         let mut shuffled = |n: usize| {
@@ -320,7 +320,7 @@ impl Launch {
             let mut moved = false;
             for block in shuffled(blocks.len()) {
                 let own = block as usize * size..(block as usize + 1) * size;
-                // A block that has said that it is there may be slow to go on.
+                // A block that has said that it is at a barrier may be slow to go on.
                 let dawdles = |state: &State| matches!(state, State::Waits(Wait { what: DAWDLES, .. }));
                 if states[own.clone()].iter().any(dawdles) {
                     moved = true;
@@ -332,7 +332,7 @@ impl Launch {
                         .filter(|state| dawdles(state))
                         .for_each(|state| *state = State::Ready);
                 }
-                // As far ahead of the others as it can go alone.
+                // The block runs as far ahead of the others as it can alone.
                 loop {
                     let counted = reached(&mut states[own.clone()], &running.counts.borrow()[own.clone()]);
                     let states = &mut states[own.clone()];
@@ -382,8 +382,8 @@ impl Launch {
     }
 }
 
-/// Lets go on all groups of this many threads that wait for one another, for `what`, at one line;
-/// whether there are any.
+/// Makes ready all groups of `group` threads that wait for one another, for `what`, at one line;
+/// returns whether there are any.
 fn release(states: &mut [State], group: usize, what: u32) -> bool {
     let mut moved = false;
     for group in states.chunks_mut(group) {
@@ -398,7 +398,7 @@ fn release(states: &mut [State], group: usize, what: u32) -> bool {
     moved
 }
 
-/// Lets go on all threads whose count is reached; whether there are any.
+/// Makes ready all threads whose count is reached; returns whether there are any.
 fn reached(states: &mut [State], counts: &[(*const u32, u32)]) -> bool {
     let mut moved = false;
     for (state, (arrived, all)) in states.iter_mut().zip(counts) {
@@ -413,12 +413,12 @@ fn reached(states: &mut [State], counts: &[(*const u32, u32)]) -> bool {
     moved
 }
 
-/// Notes how to suspend a thread.
+/// Records how to suspend a thread.
 fn running_thread(i: usize, yielder: &Yielder<(), Wait>) {
     running().yielders.borrow_mut()[i] = yielder;
 }
 
-/// What to say when nobody can go on: some wait for others that wait elsewhere or are done.
+/// The message when no thread can go on: some wait for others that wait elsewhere or are done.
 fn stuck(states: &[State], blocks: &[u32], size: usize) -> String {
     let name = |i: usize| format!("block {}, thread {}", blocks[i / size], i % size);
     let misaligned = |state: &State| matches!(state, State::Waits(Wait { what: MISALIGNED, .. }));

@@ -2,10 +2,11 @@
 //! as C++, one coroutine a thread, with the real blocks and barriers.
 //!
 //! It is made to find mistakes. Threads resume in an order shuffled anew at every turn, and a block
-//! runs to its end before the next one starts, so that a missing barrier is a wrong number; a
-//! barrier that some threads do not reach is an error with kernel, block and thread. Every tensor
-//! of a call is a copy between guard words, outputs that are to be overwritten start as poison, and
-//! what a call did not say it writes must stay as it was.
+//! runs to its end before the next one starts, so a missing barrier gives a wrong number. A barrier
+//! that some threads do not reach is an error with kernel, block and thread.
+//!
+//! Every tensor of a call is a copy between guard words. Outputs that are to be overwritten start
+//! as poison. Tensors that a call did not declare as outputs must stay as they were.
 #![allow(unsafe_code)]
 mod launch;
 
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A kernel compiled for the host.
 struct Kernel {
     run: unsafe extern "C" fn(*const u8, *const Where, *mut u8),
-    /// Bytes of its arguments, bytes of its shared memory, most threads of a block, whether its
+    /// Bytes of its arguments, bytes of its shared memory, most threads of a block, and 1 if its
     /// blocks wait for one another.
     layout: &'static [u64; 4],
     /// The name of its argument struct.
@@ -33,19 +34,18 @@ struct Kernel {
 
 include!(concat!(env!("OUT_DIR"), "/simt_kernels.rs"));
 
-/// Bytes before and behind every tensor and every block's shared memory.
+/// Number of guard bytes before and behind every tensor and every block's shared memory.
 const GUARD: usize = 256;
-/// What they hold: as floats, not numbers.
+/// The value of a guard byte; guard bytes are no numbers as floats.
 const GUARD_BYTE: u8 = 0xFF;
-/// What an output holds that is to be overwritten; a NaN as f32 and, twice, as f64.
+/// The bits of an output that is to be overwritten: a NaN as f32 and, twice, as f64.
 const POISON: u32 = 0x7FED_5EED;
 
-/// What a block of the engine `persistent` keeps at most if nobody says otherwise: as on an H100 or
-/// H200, beside 48 KB.
+/// Most bytes that a block of the engine `persistent` keeps by default: as on an H100 or H200,
+/// beside 48 KB.
 pub const KEPT: usize = 179 << 10;
 
-/// The fields that a struct of this name has in the kernels' sources, if it is one that Rust has,
-/// too.
+/// The fields of a struct of this name in the kernels' sources; `None` if Rust has no such struct.
 pub fn places(name: &str) -> Option<Vec<Place>> {
     let (_, names, places) = STRUCTS.iter().find(|(of, ..)| *of == name)?;
     let field =
@@ -53,7 +53,7 @@ pub fn places(name: &str) -> Option<Vec<Place>> {
     Some(names.iter().zip(places()).map(field).collect())
 }
 
-/// The names of these structs.
+/// The names of the structs that the kernels' sources and Rust share.
 pub fn structs() -> impl Iterator<Item = &'static str> {
     STRUCTS.iter().map(|(name, ..)| *name)
 }
@@ -63,7 +63,8 @@ pub fn arguments(kernel: &str) -> Option<&'static str> {
     Some(find(kernel)?.arguments)
 }
 
-/// The structs that are no arguments of an operation's kernels, and their fields in Rust.
+/// The shared structs that are not the arguments of an operation's kernels, with their fields in
+/// Rust.
 pub fn shared() -> Vec<(&'static str, Vec<Place>)> {
     let state = crate::places!(
         StepState: step_size, inv_sqrt_bias2, kl_scale, seed, step, minibatch, rollout_step, student, pad
@@ -71,7 +72,7 @@ pub fn shared() -> Vec<(&'static str, Vec<Place>)> {
     [("StepState", state), ("Where", Where::places())].into_iter().chain(persistent::places()).collect()
 }
 
-/// Memory of words with guard words around it.
+/// Memory with guard bytes around it.
 struct Guarded {
     words: Vec<u64>,
     bytes: usize,
@@ -83,7 +84,7 @@ impl Guarded {
         Guarded { words, bytes }.guarded(true)
     }
 
-    /// Where the contents start: on a multiple of [`GUARD`].
+    /// Offset of the contents, whose address is a multiple of [`GUARD`].
     fn start(&self) -> usize {
         let address = self.words.as_ptr() as usize;
         (address + GUARD).next_multiple_of(GUARD) - address
@@ -99,7 +100,7 @@ impl Guarded {
         self.contents().iter_mut().enumerate().for_each(|(i, byte)| *byte = poison[i % 4]);
     }
 
-    /// Whether nobody wrote beside the contents.
+    /// True if nothing was written beside the contents.
     fn intact(&self) -> bool {
         let (all, start) = (bytemuck::cast_slice::<u64, u8>(&self.words), self.start());
         all[..start].iter().chain(&all[start + self.bytes..]).all(|&byte| byte == GUARD_BYTE)
@@ -135,26 +136,26 @@ impl Drop for Guarded {
     }
 }
 
-/// Runs kernels on the host.
+/// The backend that runs kernels on the host.
 pub struct Simt {
     memory: Cpu,
     precision: Precision,
     seed: u64,
     grid: Option<Grid>,
-    /// Blocks of the one launch that a plan is, where it is one.
+    /// Number of blocks, if a plan that repeats is one launch.
     together: Option<u32>,
-    /// Bytes of shared memory that each of them may keep.
+    /// Bytes of shared memory that each block may keep.
     most_kept: usize,
-    /// Its phases, where they are not what they should be.
+    /// Phases to use in place of the right ones, for tests.
     phases: Option<Phases>,
-    /// Those of the plan of this number, which ran last.
+    /// The number of the plan that ran last, and its phases.
     found: Mutex<Option<(u64, Phases)>>,
     launches: AtomicU64,
     slab: Mutex<Slab>,
 }
 
 impl Simt {
-    /// Threads resume in the orders that `seed` gives.
+    /// A backend whose threads resume in the orders that `seed` gives.
     pub fn new(seed: u64) -> Self {
         let (memory, precision) = (Cpu::new(1), Precision::Fp32);
         Simt {
@@ -171,30 +172,31 @@ impl Simt {
         }
     }
 
-    /// Matrix products in this precision.
+    /// This backend with matrix products in this precision.
     pub fn at(self, precision: Precision) -> Self {
         Simt { precision, ..self }
     }
 
-    /// All kernels on this grid instead of their own: a kernel has to be right on any. Blocks of
-    /// more threads than a kernel allows have as many as it does.
+    /// This backend with all kernels on this grid instead of their own: a kernel has to be right on
+    /// any. A block never has more threads than its kernel allows.
     pub fn on_grid(self, grid: Grid) -> Self {
         assert!(grid.blocks > 0 && grid.threads > 0 && (grid.threads as usize).is_multiple_of(WARP), "{grid:?}");
         Simt { grid: Some(grid), ..self }
     }
 
-    /// Plans that repeat as one launch of this many blocks, as the engine `persistent` has them.
+    /// This backend with plans that repeat as one launch of this many blocks, as the engine
+    /// `persistent` has them.
     pub fn persistent(self, blocks: u32) -> Self {
         assert!(blocks > 0);
         Simt { together: Some(blocks), ..self }
     }
 
-    /// The same with at most so many bytes of shared memory that each block keeps.
+    /// This backend with at most `bytes` bytes of shared memory that each block keeps.
     pub fn keeping(self, bytes: usize) -> Self {
         Simt { most_kept: bytes, ..self }
     }
 
-    /// The same in these phases: to show that others are wrong.
+    /// This backend with these phases: to show that others are wrong.
     pub fn in_phases(self, phases: Phases) -> Self {
         Simt { phases: Some(phases), ..self }
     }
@@ -260,8 +262,8 @@ impl Simt {
 }
 
 impl Simt {
-    /// Runs a kernel over its grid, whose blocks keep so many bytes. Errors: what a thread did
-    /// wrong.
+    /// Runs a kernel over its grid, each of whose blocks keeps `kept` bytes. Errors: what a thread
+    /// did wrong.
     fn launch(&self, kernel: Kernel, args: *const u8, grid: Grid, kept: usize) -> std::result::Result<(), String> {
         let order = Stream::new(self.seed, Purpose::Check, self.launches.fetch_add(1, Ordering::Relaxed));
         let [_, shared, _, together] = *kernel.layout;

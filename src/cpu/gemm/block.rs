@@ -1,4 +1,5 @@
-//! A task of a product: its pieces of both factors, one panel of the right one at a time.
+//! One task of a product. It works through its pieces of both factors, one panel of the right
+//! factor at a time.
 use super::rows::{Rows, Source, put, turn};
 use super::{At, MatsMut, Term};
 use crate::cpu::number::Number;
@@ -8,12 +9,12 @@ use std::mem::MaybeUninit;
 /// Bytes of a packed panel of the right factor; with eight rows of the left one it fits a
 /// first-level cache of 48 KB.
 const PANEL_BYTES: usize = 36 * 1024;
-/// Longest piece of a term that is packed or scaled: a panel holds as much of two registers of 64
-/// bytes. The same whatever rows a task has and however wide vectors are, as the pieces of a term
-/// that is scaled decide the bits.
+/// Longest piece of a term that is packed or scaled: a panel holds this many rows of two registers
+/// of 64 bytes. It does not depend on the rows of a task or the width of vectors, since the pieces
+/// of a scaled term decide the bits.
 const PANEL_DEPTH: usize = PANEL_BYTES / 128;
-/// Above this many rows a panel is used often enough to be worth packing although it could be read
-/// in place, on a processor with so many registers.
+/// Number of rows above which packing a panel pays even if it could be read in place: the panel is
+/// then used often enough. It depends on the processor's number of vector registers.
 const fn unpacked_rows(registers: usize) -> usize {
     if registers >= 32 { 64 } else { 32 }
 }
@@ -35,10 +36,9 @@ pub struct Block<'b, 'o, 'a, T> {
     term: &'b dyn Fn(usize, usize) -> Term<'a, T>,
 }
 
-/// Numbers of which there are products. Their tasks are compiled here, and not wherever a product
-/// is asked for.
+/// Number types that have products. Their tasks are compiled here, not wherever a product is used.
 pub trait Multiply: Sized {
-    /// Does the task with the widest vectors that this processor has.
+    /// Runs the task with the widest vectors that this processor has.
     fn run(task: Block<'_, '_, '_, Self>);
 }
 
@@ -55,8 +55,8 @@ impl Multiply for f64 {
 }
 
 impl<'b, 'o, 'a, T> Block<'b, 'o, 'a, T> {
-    /// The task of output `i` that has so many rows from `first` on and so many columns from `col`
-    /// on, of a sum of `terms` terms.
+    /// The task for `rows` rows from `first` on and `cols` columns from `col` on of output `i`, a
+    /// sum of `terms` terms.
     ///
     /// # Safety
     /// They are inside the output, and nobody else's while this lives.
@@ -74,14 +74,15 @@ impl<'b, 'o, 'a, T> Block<'b, 'o, 'a, T> {
 }
 
 impl<T: Number> Block<'_, '_, '_, T> {
-    /// Where the task's columns from `col` on lie.
+    /// The place in the output of the task's columns from `col` on.
     #[inline(always)]
     fn c_at(&self, col: usize) -> At<*mut T> {
         At { first: self.c.wrapping_add(col), row: self.out.stride, col: 1 }
     }
 
-    /// Where the panel lies that comes after the piece of `step` rows from row `k` of term `t`
-    /// whose columns end before `col`; none where there is nothing to ask for.
+    /// The place of the panel to prefetch next. The current piece is `step` rows from row `k` of
+    /// term `t`, and its columns end before `col`. Returns `None` if no panel follows, or if the
+    /// next one is not stored by rows.
     #[inline(always)]
     fn next(&self, t: usize, [k, step]: [usize; 2], col: usize) -> Option<At<*const T>> {
         let b = |t: usize, k: usize, col: usize| (self.term)(self.i, t).b.at(k, self.col + col);
@@ -149,8 +150,9 @@ impl<T: Number> WithSimd for Block<'_, '_, '_, T> {
                     let (mut b, mut source) = (b.at(k, self.col + col), Source::InPlace);
                     if !in_place {
                         source = Source::Panel;
-                        // The first tile fills a panel of whole registers itself; the squares of a
-                        // transposed one only with registers to spare.
+                        // The first tile packs a panel of whole registers itself. It packs a
+                        // transposed panel, in squares, only where the processor has registers to
+                        // spare.
                         let mut ready = 0;
                         if cols == padded && self.rows >= 8 {
                             if b.col == 1 {
@@ -169,8 +171,8 @@ impl<T: Number> WithSimd for Block<'_, '_, '_, T> {
                     debug_assert!(add || scale.is_none(), "what is scaled is added");
                     let (shape, c) = ([self.rows, depth, cols], self.c_at(col));
                     // SAFETY: `Mat::new` checked that the rows and columns of both factors and of
-                    // the scale lie in their slices; the panel holds `depth * padded` numbers,
-                    // whose last rows are packed; the tile at `c` belongs to this task alone, as
+                    // the scale lie in their slices. The panel holds `depth * padded` numbers,
+                    // whose last rows are packed. The tile at `c` belongs to this task alone, as
                     // `Block::new` was promised.
                     let rows = unsafe { Rows::new(shape, [a, b], source, scale, (c, add), next) };
                     simd.vectorize(rows);
@@ -180,7 +182,8 @@ impl<T: Number> WithSimd for Block<'_, '_, '_, T> {
     }
 }
 
-/// Copies `depth` rows of `cols` numbers into a panel with rows of `padded`, filled up with zeros.
+/// Copies `depth` rows of `cols` numbers into a panel with rows of `padded` numbers, filled up with
+/// zeros.
 ///
 /// # Safety
 /// The numbers addressed must be readable, `depth * padded` numbers writable at `panel`.
@@ -222,16 +225,17 @@ mod tests {
     use super::super::Mat;
     use super::*;
 
-    /// Runs one task in every instruction set that this processor has.
+    /// Runs one task in every instruction set that this processor has, and compares the bits.
     #[test]
     fn widths_of_vectors_change_no_bit() {
-        // Of 16 lanes part of the second register; two whole ones and part of a third, deeper than
-        // a scaled piece.
+        // With 16 lanes, the first shape fills part of the second register. The second shape fills
+        // two whole registers and part of a third, and is deeper than a scaled piece.
         widths_agree([29, 41, 31], 1.0);
         widths_agree([29, 301, 47], 2.0);
     }
 
-    /// Sums of `depth` products in scalar loops differ by at most so many times `depth` epsilons.
+    /// Checks that the widest vectors differ from scalar loops by at most `times * depth` epsilons,
+    /// for sums of `depth` products.
     fn widths_agree([rows, depth, cols]: [usize; 3], times: f32) {
         let number = |i: usize| ((i * 7919 % 1009) as f32 / 500.0).sin();
         let left: Vec<f32> = (0..rows * depth).map(number).collect();

@@ -1,10 +1,10 @@
 //! Matrix products on the CPU, made for a small batch: few rows against weights that are read once,
 //! from a far cache.
 //!
-//! An output element is one chain of fused multiply-adds over the contraction, in its order: the
-//! terms one after another, each from its first index to its last (of a blend: each piece of a
-//! term, scaled, added to those before). How the output is cut into tiles and tasks changes no bit,
-//! so neither does the number of threads (nor the width of the vectors).
+//! An output element is one chain of fused multiply-adds over the contraction, in its order. The
+//! terms come one after another, each from its first index to its last. In a blend, each piece of a
+//! term is scaled and added to the pieces before it. How the output is cut into tiles and tasks
+//! changes no bit, so neither does the number of threads (nor the width of the vectors).
 #![allow(unsafe_code)]
 mod block;
 mod rows;
@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 
 pub use block::Multiply;
 
-/// Columns of a task.
+/// Number of columns that a task computes.
 const TASK_COLS: usize = 32;
 
 /// A matrix [rows, cols] seen in a slice.
@@ -48,7 +48,7 @@ impl<'a, T> Mat<'a, T> {
         Mat { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 
-    /// The part that starts at this row and column.
+    /// The submatrix that starts at this row and column.
     #[inline(always)]
     fn at(&self, row: usize, col: usize) -> At<*const T> {
         let first = self.data.as_ptr().wrapping_add(row * self.row_stride + col * self.col_stride);
@@ -56,7 +56,7 @@ impl<'a, T> Mat<'a, T> {
     }
 }
 
-/// Elements from the first to the last of `count` stretches of `len`, `stride` apart.
+/// Number of elements from the first to the last of `count` stretches of `len`, `stride` apart.
 fn span(count: usize, len: usize, stride: usize) -> usize {
     if count == 0 || len == 0 { 0 } else { (count - 1).saturating_mul(stride).saturating_add(len) }
 }
@@ -84,8 +84,9 @@ impl<'a, T> MatsMut<'a, T> {
         Self::many(data, 1, 0, rows, cols, stride)
     }
 
-    /// `count` matrices, the first elements of neighbours `apart` elements apart, row `i` of each
-    /// at `i * stride`: one behind the other, or side by side (rows of `count * apart`).
+    /// `count` matrices whose first elements are `apart` elements apart; row `i` of each starts at
+    /// `i * stride` from there. The matrices lie one behind the other, or side by side (rows of
+    /// `count * apart`).
     ///
     /// # Panics
     /// When the slice is too short, or matrices or rows overlap.
@@ -158,7 +159,7 @@ struct Term<'a, T> {
     scale: Option<Mat<'a, T>>,
 }
 
-/// Both of the above.
+/// Computes the sums of terms behind [`products`] and [`blend`].
 fn sums<'a, T: Number + Multiply>(
     team: &Team,
     out: MatsMut<'_, T>,
@@ -167,8 +168,8 @@ fn sums<'a, T: Number + Multiply>(
     term: impl Fn(usize, usize) -> Term<'a, T> + Sync,
 ) {
     let panels = out.cols.div_ceil(TASK_COLS);
-    // Rows are split too when there would be too few tasks to share out evenly; each then packs its
-    // panel again.
+    // Rows are split too when there would be too few tasks to share out evenly. Each of these tasks
+    // then packs its panel again.
     let enough = if team.threads() == 1 { 1 } else { 2 * team.threads() };
     let groups = enough.div_ceil((out.count * panels).max(1)).min(out.rows.div_ceil(32)).max(1);
     let group = out.rows.div_ceil(groups).next_multiple_of(8);
@@ -183,7 +184,7 @@ fn sums<'a, T: Number + Multiply>(
     });
 }
 
-/// Where a matrix is: its first element and the distances of rows and columns.
+/// The place of a matrix: its first element and the distances of rows and columns.
 #[derive(Clone, Copy)]
 struct At<P> {
     first: P,

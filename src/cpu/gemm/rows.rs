@@ -1,38 +1,38 @@
-//! All rows of a task by one panel: the innermost loops.
+//! The innermost loops: all rows of a task times one panel.
 use super::At;
 use crate::cpu::lanes::prefetch;
 use crate::cpu::number::Number;
 use pulp::{Simd, WithSimd};
 use std::hint::black_box;
 
-/// How many rows of the right factor, or numbers of each row where it is transposed, are asked for
-/// ahead: they come from a far cache when first read, and their stride is more than hardware
-/// follows across pages.
+/// Number of rows of the right factor that are prefetched ahead. They come from a far cache when
+/// first read, and their stride is more than the hardware prefetcher follows across pages.
 const ROWS_AHEAD: usize = 16;
 const NUMBERS_AHEAD: usize = 64;
-/// Rows of a packed panel that are multiplied in one turn of the loop with neighbours in the left
-/// factor: addresses that need no arithmetic.
+/// Number of rows of a packed panel that one turn of the loop multiplies with neighbours in the
+/// left factor. Their addresses need no arithmetic.
 const AT_ONCE: usize = 4;
-/// Bytes of a line of a cache.
+/// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Where tiles find the right factor's panel.
+/// The place where tiles find the right factor's panel.
 #[derive(Clone, Copy)]
 pub(super) enum Source<T> {
-    /// Packed.
+    /// The packed panel.
     Panel,
-    /// In the factor itself.
+    /// The factor itself.
     InPlace,
-    /// In the factor, which the first tile packs row by row.
+    /// The factor, which the first tile packs row by row.
     Copy(At<*const T>),
-    /// In the factor, which the first tile packs square by square of the transpose, but for the
+    /// The factor, which the first tile packs square by square of the transpose, except for the
     /// last `depth % 4` rows.
     Turn(At<*const T>),
 }
 
-/// `c (+)= a b` for all rows of a task and one panel `b` of one or two registers' width, which the
-/// first tile may pack. With a scale [rows, 1] the product's rows are multiplied by it, and added
-/// whatever `add` says. The rows of the `next` panel are asked for on the way.
+/// The product `c (+)= a b` for all rows of a task and one panel `b`, one or two registers wide,
+/// which the first tile may pack. With a scale [rows, 1] the product's rows are multiplied by it,
+/// and always added to `c`, whatever `add` says. The rows of the `next` panel are prefetched on the
+/// way.
 pub(super) struct Rows<T> {
     /// rows, depth, cols
     shape: [usize; 3],
@@ -48,13 +48,12 @@ pub(super) struct Rows<T> {
 impl<T> Rows<T> {
     /// Rows of a product of this shape, [rows, depth, cols].
     ///
-    /// # Safety
-    /// As long as this lives, `a` [rows, depth], `b` [depth, one or two whole registers], `c`
-    /// [rows, cols] and the scale are accessible, and `c` is nobody else's. Of a source that is
-    /// packed, [depth, cols] is readable and `b` writable; it is whole registers wide, and there
-    /// are at least 8 rows; of one that is turned, on a processor with 32 registers, the last
-    /// `depth % 4` rows are in `b`. Rows of `b` follow one another without gaps unless it is read
-    /// in place.
+    /// # Safety As long as this lives, `a` [rows, depth], `b` [depth, one or two whole registers],
+    /// `c` [rows, cols] and the scale are accessible, and `c` is nobody else's. If the source is
+    /// packed, its numbers [depth, cols] are readable and `b` is writable; `cols` is whole
+    /// registers, and there are at least 8 rows. If it is turned, the processor has 32 registers,
+    /// and `b` holds the last `depth % 4` rows. Rows of `b` follow one another without gaps unless
+    /// it is read in place.
     pub unsafe fn new(
         shape: [usize; 3],
         [a, b]: [At<*const T>; 2],
@@ -79,8 +78,8 @@ impl<T: Number> WithSimd for Rows<T> {
         macro_rules! tile {
             ($height:literal, $how:ident, $from:expr) => {
                 if let Some(next) = next {
-                    // A share of them beside each tile: all at once they would wait for one
-                    // another.
+                    // Each tile prefetches a share of the rows: prefetched all at once, they would
+                    // wait for one another.
                     let share = depth * (row + $height) / rows;
                     for k in asked..share {
                         let row = next.first.wrapping_add(k * next.row);
@@ -127,7 +126,7 @@ impl<T: Number> WithSimd for Rows<T> {
                 }
             };
         }
-        // As many sums as fill the registers.
+        // The tile's height: as many sums as fill the registers.
         if S::REGISTER_COUNT >= 32 {
             match source {
                 Source::Panel | Source::InPlace => {}
@@ -150,7 +149,7 @@ impl<T: Number> WithSimd for Rows<T> {
     }
 }
 
-/// The transpose of a register's width of rows, `row` apart, of four numbers.
+/// The transpose of a register's width of rows, each of four numbers, `row` numbers apart.
 ///
 /// # Safety
 /// These numbers must be readable.
@@ -171,7 +170,7 @@ pub(super) unsafe fn turn<S: Simd, T: Number>(simd: S, from: *const T, row: usiz
     T::transpose4(simd, rows)
 }
 
-/// Puts registers into rows `apart`.
+/// Writes registers into rows `apart` numbers apart.
 ///
 /// # Safety
 /// These rows must be writable.
@@ -183,15 +182,15 @@ pub(super) unsafe fn put<R: Copy, T>(registers: [R; 4], to: *mut T, apart: usize
     }
 }
 
-/// How a tile reads the right factor: see [`Source`].
+/// The four ways in which a tile reads the right factor: see [`Source`].
 const PACKED: u8 = 0;
 const IN_PLACE: u8 = 1;
 const COPY: u8 = 2;
 const TURN: u8 = 3;
 
 /// The innermost product: `HEIGHT` rows by `WIDTH` registers of sums, held in registers over the
-/// whole depth. One that packs its panel `b` reads from `source` what it leaves there; `SCALED`, it
-/// adds the sums, times `scale`, to what is there.
+/// whole depth. A tile that packs its panel `b` reads the numbers from `source` and stores them
+/// there. With `SCALED` it adds the sums, times `scale`, to the output.
 ///
 /// # Safety
 /// As for [`Rows::new`], with `HEIGHT` rows.
@@ -216,8 +215,9 @@ unsafe fn tile<S: Simd, T: Number, const HEIGHT: usize, const WIDTH: usize, cons
             T::load_part(simd, std::slice::from_raw_parts(c, last))
         }
     };
-    // Multiples of the row stride that an address can hold. If the compiler saw them as such, it
-    // would make them a chain of additions as long as the multiplications beside it.
+    // Multiples of the row stride for which an address has no scale factor. If the compiler saw
+    // them as multiples, it would compute them in a chain of additions as long as the
+    // multiplications beside it.
     let [three, five, seven] = [3, 5, 7].map(|n| black_box(n * a.row));
     let a_rows = [0, a.row, 2 * a.row, three, 4 * a.row, five, 2 * three, seven];
     // SAFETY: by the caller.
@@ -238,7 +238,8 @@ unsafe fn tile<S: Simd, T: Number, const HEIGHT: usize, const WIDTH: usize, cons
         if HOW == TURN {
             let mut from = source.first;
             for turn_number in 0..depth / 4 {
-                // A cache line serves four turns: each asks for those of a quarter of the rows.
+                // A cache line serves four turns. Each turn prefetches the lines of a quarter of
+                // the rows.
                 let quarter = WIDTH * width / 4;
                 for i in 0..quarter {
                     let row = turn_number % 4 * quarter + i;
@@ -264,7 +265,7 @@ unsafe fn tile<S: Simd, T: Number, const HEIGHT: usize, const WIDTH: usize, cons
             rest = depth % 4;
         }
         debug_assert!(HOW != PACKED || depth == 0 || b.row == WIDTH * width, "a panel has no gaps");
-        // (Of other left factors the compiler would keep the addresses of all these numbers, in
+        // (For other left factors the compiler would keep the addresses of all these numbers in
         // memory.)
         if HOW == PACKED && a.col == 1 {
             for _ in 0..rest / AT_ONCE {

@@ -11,7 +11,7 @@ use crate::ops::{axpby, clip_grad, gaussian_action, log_length, rescale};
 /// Distances in a world are up to some hundred times the differences that rewards are made of.
 const WORLD_TERMS: usize = 512;
 
-/// All of them.
+/// All cases of controllers.
 pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
     let mut cases = vec![linear(5, 3, 0, 4, Activation::Tanh, false), draws(67, 2), scaled(100, 267), scaled(3, 5)];
     cases.extend([mixed(100, 32, true), mixed(3, 5, false), shortened(100, 9, 1), shortened(3, 4, 0)]);
@@ -175,9 +175,9 @@ fn loss<T: Real>(b: usize, a: usize) -> Case<T> {
         sizes: format!("b={b} a={a}"),
         full: b > 64,
         flops: [0.0; 2],
-        // A log-density adds A entries of about 2 up to 2 A; each partial sum is rounded by up to 2
-        // A 2^-24, with random signs sqrt(A) times that in all, which the exponential makes the
-        // ratio's relative error.
+        // A log-density adds A entries of about 2 up to 2 A. Each partial sum is rounded by up to 2
+        // A 2^-24. With random signs that makes sqrt(A) times as much in all, which the exponential
+        // turns into the ratio's relative error.
         terms: (2.0 * (a as f64).powf(1.5)) as usize + 20,
         build: Box::new(move |arena| {
             let (mean, logstd, value) = (arena.var(b, a), arena.var(a, 1), arena.var(b, 1));
@@ -220,8 +220,8 @@ fn clip<T: Real>(n: usize, limit: f64) -> Case<T> {
     small(case, n < 1000)
 }
 
-/// A character's step: whoever is done starts anew and is seen, two frames are applied, and what
-/// they led to is seen.
+/// A character's step: a character that is done starts anew and is seen, two frames are applied,
+/// and their result is seen.
 fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: usize) -> Case<T> {
     let name = if literal { " literal" } else { "" };
     let case = step_case("world", format!("{} p={p} j={joints} h={horizon}{name}", task.name()), move |arena| {
@@ -263,7 +263,7 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: us
                 let drawn = (0..world.draws.len()).map(|i| T::of(crate::philox::unit(stream.bits(i))));
                 memory.write(world.draws, &drawn.collect::<Vec<T>>())?;
             }
-            // Every second character is done, and of them every second because time was out.
+            // Every second character is done; for every second of these, because time was out.
             let outcome = (0..p).flat_map(|p| [0.0, f64::from(p % 2 == 1), f64::from(p % 4 > 0)].map(T::of));
             memory.write(world.outcome, &outcome.collect::<Vec<T>>())?;
             memory.write(state, &[StepState { rollout_step: 240, ..first_step()[0] }])

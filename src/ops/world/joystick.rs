@@ -5,12 +5,12 @@ use super::*;
 pub const TURN: usize = 120;
 /// Frames between speeds.
 pub const PACE: usize = 240;
-/// Speeds from 0 to the largest, evenly spread.
+/// Number of speeds, spread evenly from 0 to the largest.
 pub const SPEEDS: usize = 9;
 /// The largest speed that the reference asks for, body units a frame: errors of speed count in
-/// proportion to this.
+/// proportion to it.
 pub const RANGE: f64 = 0.8;
-/// How far ahead the point lies that is walked to, body units.
+/// Distance ahead of the point to walk to, body units.
 pub const AHEAD: f64 = 10.0;
 
 /// The definition.
@@ -26,8 +26,8 @@ pub mod cpu {
         v.command[2 * p + 1] = T::of(step / (SPEEDS - 1) as f64 * v.speed);
     }
 
-    /// puts the target ahead of the root; the reference has the sine of the speed where that of the
-    /// direction belongs
+    /// Puts the target ahead of the root. The reference uses the sine of the speed in place of that
+    /// of the direction.
     fn aim<T: Real>(v: &mut View<'_, T>, p: usize) {
         let (direction, speed) = (v.command[2 * p], v.command[2 * p + 1]);
         let side = if v.literal == 1 { speed } else { direction };
@@ -42,8 +42,8 @@ pub mod cpu {
         way.map(|x| x / far)
     }
 
-    /// reward = exp(cosine - 1 - RANGE / largest speed |speed asked for - speed|); nothing before
-    /// it is to blame for what a new command is like, but for the reference
+    /// reward = exp(cosine - 1 - RANGE / largest speed |speed asked for - speed|). A new command is
+    /// not the doing of the step before it; in the reference it is.
     pub fn step<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             let time = v.time(p);

@@ -1,19 +1,19 @@
 //! Maze: see as much of a walled arena as time allows, and touch no wall.
 use super::*;
 
-/// Rays that are seen along.
+/// Number of rays along which walls are seen.
 pub const RAYS: usize = 16;
 /// Angle of the outermost rays, radians.
 const WIDE: f64 = std::f64::consts::FRAC_PI_3;
-/// How far is seen, body units.
+/// Largest distance that is seen, body units.
 pub const FAR: f64 = 100.0;
 /// Unit of distances in a normalised observation, body units.
 pub const UNIT: f64 = 20.0;
-/// A joint touches a wall within this: half its thickness and 1 cm of body.
+/// Distance within which a joint touches a wall: half its thickness and 1 cm of body.
 pub const TOUCH: f64 = 0.5 + 0.01 / 0.3048;
 /// Reward for a cell that was not visited before.
 pub const DISCOVERY: f64 = 0.5;
-/// Places that are tried for a new start.
+/// Number of places that are tried for a new start.
 pub const TRIES: usize = 64;
 
 /// The definition.
@@ -33,7 +33,7 @@ pub mod cpu {
         [ax - bx, az - bz]
     }
 
-    /// whether a joint of the newest pose touches a wall
+    /// True if a joint of the newest pose touches a wall.
     fn touches<T: Real>(v: &View<'_, T>, p: usize) -> bool {
         let (frame, near) = (&v.history[p * v.c * v.f..][..v.f], v.units(TOUCH));
         (0..(v.f - 3) / 12).any(|joint| {
@@ -72,8 +72,8 @@ pub mod cpu {
         }
     }
 
-    /// anywhere in the inner arena, or when a wall is touched there in the whole one; always in a
-    /// new pose
+    /// Places a character anywhere in the inner arena, or in the whole one if it touches a wall
+    /// there; always in a new pose.
     pub fn reset<T: Real>(mut v: View<'_, T>) {
         let stream = Stream::new(v.state[0].seed, Purpose::Reset, v.state[0].step);
         for p in 0..v.p {
@@ -98,7 +98,7 @@ pub mod cpu {
         }
     }
 
-    /// how far the nearest wall is along each ray
+    /// The distance of the nearest wall along each ray.
     pub fn observe<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             let (root, facing, body) = (v.at(p), v.facing[p], T::of(v.body));
@@ -109,8 +109,8 @@ pub mod cpu {
                 for wall in 0..v.n / 2 {
                     let (from, to) = (v.point(2 * wall), v.point(2 * wall + 1));
                     let (edge, way) = (minus(to, from), minus(from, root));
-                    // Along the ray and along the wall; a ray that is parallel to a wall does not
-                    // meet it.
+                    // The distances along the ray and along the wall. A ray that is parallel to a
+                    // wall does not meet it.
                     let meet = cross(ray, edge);
                     let (distance, along) = (cross(way, edge) / meet / body, cross(way, ray) / meet);
                     if distance > T::zero() && distance < *far && along > T::zero() && along < T::one() {

@@ -1,13 +1,13 @@
 //! Path: stay with a point that runs along a closed path, one of its points a frame.
 use super::*;
 
-/// Points of the path that are seen.
+/// Number of points of the path that are seen.
 pub const AHEAD: usize = 4;
 /// Frames between them.
 pub const GAP: usize = 15;
 /// Frames by which the point to stay with runs ahead.
 pub const LEAD: usize = 4;
-/// The point is reached within this, body units.
+/// Distance within which the point is reached, body units.
 pub const RADIUS: f64 = 2.0;
 /// Reward for being there.
 pub const HIT: f64 = 2.0;
@@ -16,7 +16,7 @@ pub const HIT: f64 = 2.0;
 pub mod cpu {
     use super::*;
 
-    /// steps since time began
+    /// Steps since time began.
     fn since<T: Real>(v: &View<'_, T>, p: usize) -> usize {
         v.time(p) % v.horizon
     }
@@ -43,8 +43,9 @@ pub mod cpu {
         }
     }
 
-    /// onto the path, along it, where the point was LEAD steps ago; the reference, who places as if
-    /// time began, measures before it has placed the root
+    /// Places a character on the path, facing along it, where the point was LEAD steps ago. The
+    /// reference places it as if time began, and measures the potential before it has placed the
+    /// root.
     pub fn reset<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             if !v.done(p) {
@@ -68,7 +69,7 @@ pub mod cpu {
         }
     }
 
-    /// the ways to the points to come, in the character's own frame
+    /// The ways to the next points, in the character's own frame.
     pub fn observe<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             let time = since(&v, p);

@@ -1,9 +1,9 @@
-//! Target: reach a point; whoever is within [`RADIUS`] of it gets another one in the arena.
+//! Target: reach a point; a character within [`RADIUS`] of it gets another one in the arena.
 use super::*;
 
-/// How far targets are from the origin, along x and z, body units.
+/// Largest distance of targets from the origin along x and z, body units.
 pub const ARENA: [f64; 2] = [60.0, 40.0];
-/// A target is reached within this, body units.
+/// Distance within which a target is reached, body units.
 pub const RADIUS: f64 = 2.0;
 /// Reward for reaching one.
 pub const HIT: f64 = 20.0;
@@ -17,8 +17,8 @@ pub mod cpu {
         v.target[2 * p + 1] = v.units(ARENA[1]) * (z + z - T::one());
     }
 
-    /// reward = progress + HIT (where the target is reached) + energy; then a new target, and the
-    /// potential of what there is
+    /// reward = progress + HIT (where the target is reached) + energy. Then sets a new target where
+    /// one was reached, and the potential.
     pub fn step<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             let frame = v.advance(p);

@@ -1,15 +1,15 @@
 //! Walk: wander about at random, the feet not sliding where they stand.
 use super::*;
 
-/// A toe stands when it is less than this above its floor: 3 cm in feet.
+/// Height above its floor below which a toe stands: 3 cm in feet.
 pub const CONTACT: f64 = 0.03 / 0.3048;
 
 /// The definition.
 pub mod cpu {
     use super::*;
 
-    /// reward = 1 - 10 sum over the feet of how far each went (2 - 2^h), h its height in [0, 1] of
-    /// what counts as contact
+    /// reward = 1 - 10 sum over the feet of (2 - 2^h) times the distance that the foot went, where
+    /// h in [0, 1] is its height over the height that counts as contact.
     pub fn step<T: Real>(mut v: View<'_, T>) {
         let floors = [v.floor_left, v.floor_right].map(T::of);
         for p in 0..v.p {
@@ -25,7 +25,7 @@ pub mod cpu {
         }
     }
 
-    /// to the origin
+    /// Puts characters that are done at the origin.
     pub fn reset<T: Real>(mut v: View<'_, T>) {
         for p in 0..v.p {
             if v.done(p) {

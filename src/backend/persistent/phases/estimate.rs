@@ -1,40 +1,41 @@
-//! What a step of one launch would take: **a model**, not a measurement, of numbers that others
-//! published for an H100 (docs/benchmarks.md). It decides where parts run, and no number depends on
-//! that.
+//! The time of a step in one launch: **a model**, not a measurement, of numbers that others
+//! published for an H100 (docs/benchmarks.md). It decides where parts run; no computed number
+//! depends on it.
 use super::{Part, WEIGHTS};
 use crate::plan::{Call, Precision};
 
-/// Microseconds to begin to load, and for what follows a tile.
+/// Microseconds of a part besides its tiles: to begin to load, and for what follows the sums.
 const START: f64 = 0.217 + 0.25;
-/// From the last block's arrival at a barrier to all going on.
+/// Microseconds from the last block's arrival at a barrier until all blocks go on.
 const BARRIER: f64 = 0.71;
-/// A KB that all blocks load, each for itself.
+/// Microseconds a KB that all blocks load, each for itself.
 const LOADED: f64 = 0.0113;
-/// A KB that goes through memory, of which a block has its share: 4.3 TB/s in all.
+/// Microseconds a KB that goes through memory, of which a block has its share: 4.3 TB/s in all.
 const MOVED: f64 = 0.0307;
-/// A product of tensor cores, 16 by 8 by 16: 1.53 cycles at 1.755 GHz.
+/// Microseconds of a product on tensor cores, 16 by 8 by 16: 1.53 cycles at 1.755 GHz.
 const MMA: f64 = 1.53 / 1755.0;
 
-/// What a part costs a block.
+/// The modelled time that a part takes a block.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
-    /// Tiles, or shares.
+    /// Number of tiles, or shares.
     tiles: u32,
     /// Microseconds a tile.
     each: f64,
-    /// Of them those for its weights, in a product that may find them fetched.
+    /// Microseconds of a tile that go to its weights, in a product that may find the weights
+    /// fetched.
     weights: f64,
 }
 
 impl Cost {
-    /// That of a part of this call, of whose shares so many, from 0 to 1, find here what stays from
-    /// one repetition to the next.
+    /// The cost of a part of this call. `stays`, from 0 to 1, is the share of its tiles or shares
+    /// that find in the block's memory what stays from one repetition to the next.
     pub fn of(call: &Call, part: &Part, precision: Precision, stays: f64) -> Self {
         let tiles = super::tiles(call, part, precision);
         let kilobytes = |bytes: usize| bytes as f64 / 1024.0;
         let Some(product) = call.product() else {
-            // What is written is read, too; nothing else is large, but what is a share's own, and
-            // weights.
+            // Bytes that are written are also read. Of all else only two things are large: fields
+            // of which each share reads its own part, and weights.
             let touched = call.kernel_fields().zip(call.touched(part.shares.clone()));
             let bytes = touched.map(|(field, (bytes, writes))| match (writes, call.bytes_of_share(field)) {
                 (true, _) => 2 * bytes.len(),
@@ -47,7 +48,8 @@ impl Cost {
         let ([rows, cols], panels) = (product.tile, if product.blended { product.experts } else { 1 });
         let columns = |n: usize| LOADED * kilobytes(size_of::<f32>() * product.depth * n);
         let mmas = 3 * (rows / 16) * (cols / 8) * panels * product.depth.div_ceil(16);
-        // Weights that it writes, it reads, too, and both moments, unless they stay.
+        // A product that updates weights reads and writes them and both moments. Moments that stay
+        // cost nothing.
         let updates = call.kernel_fields().any(|field| WEIGHTS.contains(&field.name) && call.output(field).is_some());
         let updated =
             if updates { (6.0 - 4.0 * stays) * MOVED * kilobytes(size_of::<f32>() * rows * cols) } else { 0.0 };
@@ -55,7 +57,7 @@ impl Cost {
         Cost { tiles, each: columns(rows) + weights + MMA * mmas as f64 + updated, weights }
     }
 
-    /// What a block spends on so many tiles of the part.
+    /// Microseconds that a block spends on `own` tiles of the part.
     fn of_tiles(&self, part: &Part, own: u32) -> f64 {
         match part.kept {
             _ if own == 0 => 0.0,
@@ -65,12 +67,13 @@ impl Cost {
         }
     }
 
-    /// The most that a block of so many spends on the part.
+    /// The most microseconds that one of `blocks` blocks spends on the part.
     pub fn most(&self, part: &Part, blocks: u32) -> f64 {
         self.of_tiles(part, self.tiles.div_ceil(blocks))
     }
 
-    /// Adds to the clock of each block what it spends on the part; what all spend.
+    /// Adds to the clock of each block the time that it spends on the part; returns the sum over
+    /// all blocks.
     fn spend(&self, part: &Part, clocks: &mut [f64]) -> f64 {
         let blocks = clocks.len() as u32;
         let (all, more) = (self.tiles / blocks, self.tiles % blocks);
@@ -78,7 +81,7 @@ impl Cost {
         if base > 0.0 {
             clocks.iter_mut().for_each(|clock| *clock += base);
         }
-        // Blocks with one more, from the first on.
+        // Blocks with one tile more, from the part's first block on.
         let (first, end) = (part.first_block as usize, (part.first_block + more) as usize);
         let behind = end.saturating_sub(clocks.len());
         let end = end.min(clocks.len());
@@ -88,8 +91,8 @@ impl Cost {
     }
 }
 
-/// From one step to the next, and of that what an average block has nothing to do: parts in their
-/// order, with their costs.
+/// Microseconds from one step to the next, and those of them in which an average block has nothing
+/// to do. `parts` come in their order, with their costs.
 pub fn step(parts: &[(&Part, Cost)], blocks: u32) -> [f64; 2] {
     let mut clocks = vec![0.0; blocks as usize];
     let latest = |clocks: &[f64]| clocks.iter().copied().fold(0.0, f64::max);
@@ -107,7 +110,7 @@ pub fn step(parts: &[(&Part, Cost)], blocks: u32) -> [f64; 2] {
             }
         }
     }
-    // The step before the last one ended as this one does.
+    // The second step ended as the third one does, so the difference is one step.
     let step = latest(&clocks) - starts[2];
     [step, step - busy / f64::from(blocks)]
 }

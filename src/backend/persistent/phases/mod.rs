@@ -1,18 +1,19 @@
-//! When the calls of a plan that repeats run, in one launch whose blocks wait for one another: in
-//! which phase, and what floats past its end.
+//! The phases of a plan that repeats in one launch, whose blocks wait for one another: in which
+//! phase each call runs, and which calls float past its end.
 //!
-//! At the end of a phase a block says that it is there, and waits until all are. What nobody needs
-//! right away *floats*: blocks do it in between, and it is done when the next phase ends. A
-//! repetition starts every `count` phases, the fewest that let each number be written and read in
-//! order; a call in a later phase belongs to a repetition that began earlier, so that the end of
+//! At the end of a phase a block says that it is there, and waits until all are. Calls that nobody
+//! needs right away *float*: blocks run them in between, and they are done when the next phase
+//! ends.
+//!
+//! A repetition starts every `count` phases, the fewest that let each number be written and read in
+//! order. A call in a later phase belongs to a repetition that began earlier, so that the end of
 //! one step runs beside the start of the next.
 //!
-//! Weights of a product are *fetched* while its block waits for the phase before to end, to shared
-//! memory that it keeps, if they already are what the product needs. What a share of a call keeps
-//! for itself from one repetition to the next *stays* there.
+//! A block *fetches* the weights of a product while it waits for the phase before to end, if they
+//! already are what the product needs. They go to shared memory that the block keeps. What a share
+//! of a call keeps for itself from one repetition to the next *stays* there.
 //!
-//! Which of the orders that are right a block goes through is found by a search for the least
-//! modelled time.
+//! Many orders are right; a search finds one with the least modelled time.
 pub mod estimate;
 
 use crate::philox::{Purpose, Stream, unit};
@@ -20,72 +21,74 @@ use crate::plan::{Call, Field, Precision, Product, conflict};
 use estimate::Cost;
 use std::ops::Range;
 
-/// Pieces into which a call in shares is cut at most, beyond what its neighbours in the plan ask
+/// Most pieces that a call in shares is cut into, beyond those that its neighbours in the plan ask
 /// for.
 const PIECES: u32 = 24;
-/// Shares that are not worth a part of their own.
+/// Number of shares below which a part of their own is not worth it.
 const FEW: usize = 8;
 /// The weights of a product, and those of a twin: see [`Product::weights`].
 const WEIGHTS: [&str; 2] = ["w", "w2"];
-/// How often a part is moved to see whether that is better.
+/// Number of moves that the search tries.
 const ATTEMPTS: u32 = 10_000;
-/// By how many modelled microseconds, at first, it may be worse in the mean.
+/// First temperature of the search: the modelled microseconds by which a step may, in the mean, get
+/// worse.
 const WARM: f64 = 0.2;
-/// No way from one part to another.
+/// The length of a way that does not exist.
 const NONE: i32 = i32::MIN / 2;
 
 /// A call, or some of its shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Its place in the plan.
+    /// The place of the call in the plan.
     pub call: usize,
-    /// The shares, where it has any: see [`Call::shares`].
+    /// The shares, if the call has any: see [`Call::shares`].
     pub shares: Range<u32>,
     /// The phase, counted from the start of a repetition.
     pub phase: usize,
-    /// How many repetitions have begun since that to which it belongs.
+    /// Number of repetitions that have begun since the one that the part belongs to.
     pub late: usize,
-    /// Whether it floats past the end of that phase.
+    /// True if the part floats past the end of that phase.
     pub floats: bool,
-    /// The block that has the first tile or share, the next one the second.
+    /// The block that has the first tile or share; the next one has the second.
     pub first_block: u32,
-    /// Whether a block says after it that it is at the end of the phase.
+    /// True if a block says after this part that it is at the end of the phase.
     pub arrives: bool,
-    /// Whether a block waits after it until all are there.
+    /// True if a block waits after this part until all blocks are at the end of the phase.
     pub waits: bool,
-    /// Of a product whose weights are fetched in the phase before: their place in the memory that a
-    /// block keeps, in numbers.
+    /// The place of a product's weights in the memory that a block keeps, in numbers, if they are
+    /// fetched in the phase before.
     pub kept: Option<usize>,
-    /// Whether this is not the product but that fetching.
+    /// True if the part does not compute its product but only fetches the weights.
     pub fetches: bool,
-    /// Of each block 1 and the place, in the memory that it keeps, of what its first share has
-    /// there from one repetition to the next, in numbers, or 0; empty where there is nothing.
+    /// For each block, 1 + the place, in numbers, in the memory that it keeps, of what its first
+    /// share has there from one repetition to the next; 0: nothing. Empty if no block has anything
+    /// there.
     pub resident: Vec<u32>,
-    /// Its place among the parts in the order of the plan; what fetches has that of its product.
+    /// The part's place in the order of the plan; a part that fetches has that of its product.
     pub number: usize,
-    /// The first part, in the order of the plan, with which it has to have the same blocks: it adds
-    /// to the same tiles, or goes on with the same shares.
+    /// The first part, in the order of the plan, that must have the same blocks as this one: both
+    /// add to the same tiles, or go on with the same shares.
     pub blocks_of: Option<usize>,
 }
 
-/// What [`phases`] finds.
+/// The phases of a plan, as [`phases`] finds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phases {
     /// Phases from the start of a repetition to the start of the next; each has a part that does
     /// not float past it.
     pub count: usize,
-    /// In the order in which every block goes through them.
+    /// The parts, in the order in which every block goes through them.
     pub parts: Vec<Part>,
     /// Bytes of shared memory that a block keeps.
     pub kept: usize,
 }
 
-/// When to run these calls, again and again, on so many blocks, each of which may keep so many
+/// Finds the phases of calls that repeat, on `blocks` blocks, each of which may keep `most_kept`
 /// bytes of shared memory.
 ///
-/// A call waits for an earlier one that writes what it touches, or touches what it writes; but not
-/// where both add to the same tiles, or meet share by share, which are the same blocks'. What its
-/// argument struct holds counts as touched, so calls leave out what they do not need.
+/// A call waits for an earlier one that writes what it touches, or touches what it writes. It does
+/// not wait where both add to the same tiles, or meet share by share: the same blocks run both. All
+/// that its argument struct holds counts as touched, so calls leave out what they do not need.
 pub fn phases(calls: &[Call], precision: Precision, blocks: u32, most_kept: usize) -> Phases {
     if calls.is_empty() {
         return Phases { count: 0, parts: Vec::new(), kept: 0 };
@@ -115,17 +118,17 @@ pub fn phases(calls: &[Call], precision: Precision, blocks: u32, most_kept: usiz
     phases
 }
 
-/// Tiles, or shares, of a part.
+/// Number of tiles, or shares, of a part.
 fn tiles(call: &Call, part: &Part, precision: Precision) -> u32 {
     call.shares().map_or(call.variant(precision).1.blocks, |_| part.shares.len() as u32)
 }
 
-/// How many bytes of what a block may keep are for weights that are fetched: what is left by what
-/// could stay from one repetition to the next, but enough for the largest; and which share of that
-/// has room beside them, about.
+/// Divides the memory that a block may keep. Returns the bytes for fetched weights, and the share,
+/// about, of what could stay that has room beside them. Fetched weights get what is left by all
+/// that could stay, but enough for the largest.
 fn shared_between(parts: &[Part], calls: &[Call], tiles: &[u32], blocks: u32, most_kept: usize) -> (usize, f64) {
     let bytes = |part: &Part| size_of::<f32>() * calls[part.call].stays() * tiles[part.number] as usize;
-    // Some blocks have a share more than others.
+    // Some blocks have one share more than others.
     let largest = parts.iter().map(|part| size_of::<f32>() * calls[part.call].stays()).max().unwrap_or(0);
     let stays = parts.iter().map(bytes).sum::<usize>().div_ceil(blocks as usize) + 2 * largest;
     let products = calls.iter().filter_map(Call::product).map(|product| size_of::<f32>() * product.kept());
@@ -134,12 +137,12 @@ fn shared_between(parts: &[Part], calls: &[Call], tiles: &[u32], blocks: u32, mo
 }
 
 impl Phases {
-    /// Whether each phase has a part that does not float past it.
+    /// True if each phase has a part that does not float past it.
     pub fn is_whole(&self) -> bool {
         (0..self.count).all(|phase| self.parts.iter().any(|part| part.phase == phase && !part.floats))
     }
 
-    /// Microseconds of a step and of that those in which an average block has nothing to do: **a
+    /// Microseconds of a step, and those of them in which an average block has nothing to do: **a
     /// model**, see `phases/estimate.rs`.
     pub fn modelled(&self, calls: &[Call], precision: Precision, blocks: u32) -> [f64; 2] {
         let share = |part: &Part| {
@@ -151,14 +154,15 @@ impl Phases {
         estimate::step(&self.parts.iter().zip(costs).collect::<Vec<_>>(), blocks)
     }
 
-    /// The same with the costs of the parts before those that fetch were added, in the order that
-    /// they had then.
+    /// The modelled microseconds as in [`Phases::modelled`], with the costs of the parts before the
+    /// parts that fetch were added, in the order that they had then.
     fn estimate(&self, costs: &[Cost], blocks: u32) -> [f64; 2] {
         estimate::step(&self.parts.iter().map(|part| (part, costs[part.number])).collect::<Vec<_>>(), blocks)
     }
 }
 
-/// Parts that have their places in their order, each with its first block, with those that fetch.
+/// Completes parts that have their phases: gives each its first block, adds the parts that fetch,
+/// and brings all into the order in which they run.
 fn finish(
     mut parts: Vec<Part>,
     calls: &[Call],
@@ -175,7 +179,7 @@ fn finish(
     }
     parts.sort_by_key(|part| (part.phase, part.floats, !part.fetches));
     for phase in parts.chunk_by_mut(|a, b| a.phase == b.phase) {
-        // A phase in which all floats ends when all is done.
+        // If all parts of a phase float, the phase ends when all are done.
         let at_once = phase.iter().filter(|part| !part.floats).count();
         let last = phase.len() - 1;
         phase[if at_once == 0 { last } else { at_once - 1 }].arrives = true;
@@ -184,8 +188,8 @@ fn finish(
     Phases { count, parts, kept }
 }
 
-/// Which parts have to come after which, and how many phases later: 0 where the same blocks run one
-/// after the other.
+/// The pairs of parts of which the second has to come after the first, and by how many phases: 0
+/// where the same blocks run one after the other.
 fn conflicts(parts: &[Part], calls: &[Call]) -> Vec<(usize, usize, i32)> {
     let (n, own) = (parts.len(), |i: usize| parts[i].blocks_of.unwrap_or(i));
     let apart = |(i, j): (usize, usize)| {
@@ -195,16 +199,16 @@ fn conflicts(parts: &[Part], calls: &[Call]) -> Vec<(usize, usize, i32)> {
     (0..n).flat_map(|i| (0..n).map(move |j| (i, j))).filter_map(apart).collect()
 }
 
-/// How many phases after part i part j runs at least, if neither floats, and one comes after the
-/// other in that many: the later one in the plan comes after; the earlier one comes after in the
-/// next repetition, and so do parts of one call, which may run side by side.
+/// The least number of phases from part i to part j, if neither floats. If j is later in the plan,
+/// it runs `apart` phases after i. If j is earlier, it runs after i in the next repetition. So do
+/// parts of one call, which may run side by side.
 fn way(parts: &[Part], count: usize, (i, j, apart): (usize, usize, i32)) -> i32 {
     if i >= j || parts[i].call == parts[j].call { 1 - count as i32 } else { apart }
 }
 
-/// Moves parts, one at a time and at random, to where a step takes less, and at first also to where
-/// it takes somewhat more: simulated annealing (Kirkpatrick, Gelatt, Vecchi, "Optimization by
-/// Simulated Annealing", Science 1983).
+/// Moves parts, one at a time and at random, to where a step takes less time. At first it also
+/// accepts places where the step takes somewhat more: simulated annealing (Kirkpatrick, Gelatt,
+/// Vecchi, "Optimization by Simulated Annealing", Science 1983).
 fn improve(parts: &mut [Part], conflicts: &[(usize, usize, i32)], count: usize, time: &dyn Fn(&[Part]) -> f64) {
     let stream = Stream::new(0, Purpose::Check, 0);
     let mut now = time(parts);
@@ -232,8 +236,8 @@ fn improve(parts: &mut [Part], conflicts: &[(usize, usize, i32)], count: usize, 
     parts.clone_from_slice(&where_best);
 }
 
-/// The phases to which a part may go if no other does: after those that it comes after, before
-/// those that come after it.
+/// The phases to which a part may move if no other does: after the parts that it must follow,
+/// before the parts that must follow it.
 fn places(parts: &[Part], conflicts: &[(usize, usize, i32)], count: usize, i: usize, floats: bool) -> Range<usize> {
     let (mut first, mut last) = (0, 2 * count as i32 - 1);
     for &(from, to, apart) in conflicts.iter().filter(|&&(from, to, _)| from == i || to == i) {
@@ -250,7 +254,7 @@ fn places(parts: &[Part], conflicts: &[(usize, usize, i32)], count: usize, i: us
 }
 
 /// Gives each part the first phase that it may have, if none floats, counted from the start of its
-/// repetition; the number of phases, the fewest.
+/// repetition. Returns the number of phases of a repetition, the fewest.
 fn place(parts: &mut [Part], conflicts: &[(usize, usize, i32)]) -> usize {
     let order = Order::fewest_phases(parts, conflicts);
     for i in 0..parts.len() {
@@ -259,8 +263,8 @@ fn place(parts: &mut [Part], conflicts: &[(usize, usize, i32)]) -> usize {
     order.count
 }
 
-/// The parts that write the weights of a product, if tiles may find them in the memory that their
-/// blocks keep; none for other parts.
+/// The parts that write the weights of a product, if its tiles may find them in the memory that
+/// their blocks keep; empty for other parts.
 fn who_writes_weights(calls: &[Call], precision: Precision, parts: &[Part], i: usize) -> Vec<usize> {
     let call = &calls[parts[i].call];
     if precision == Precision::Fp32 || call.product().is_none_or(|product| product.weights == 0) {
@@ -270,15 +274,14 @@ fn who_writes_weights(calls: &[Call], precision: Precision, parts: &[Part], i: u
     (0..parts.len()).filter(|&j| j != i && fetching.conflicts(&parts[j], calls)).collect()
 }
 
-/// How many phases at least have to be between the starts of a part that writes weights and of the
-/// product that has them fetched.
+/// The least number of phases from a part that writes weights to the product that has them fetched.
 fn fetched_after(writer: &Part, product: &Part, count: usize) -> i32 {
     2 + i32::from(writer.floats) - if writer.call < product.call { 0 } else { count as i32 }
 }
 
-/// Adds what fetches the weights of products that do not float, where they are written early enough
-/// and there is room in the memory that a block keeps; how many bytes of it are used. Once a block
-/// has come to the end of a phase, it needs what it kept for that no more.
+/// Adds the parts that fetch the weights of products that do not float, if the weights are written
+/// early enough and there is room in the memory that a block keeps. Returns the bytes used. Once a
+/// block has come to the end of a phase, it no longer needs what it kept for that phase.
 fn fetch(parts: &mut Vec<Part>, calls: &[Call], count: usize, writers: &[Vec<usize>], most_fetched: usize) -> usize {
     let mut used = 0;
     for phase in 0..count {
@@ -302,8 +305,8 @@ fn fetch(parts: &mut Vec<Part>, calls: &[Call], count: usize, writers: &[Vec<usi
     used
 }
 
-/// Gives what shares keep from one repetition to the next its places behind what is fetched, as
-/// long as there is room.
+/// Gives the numbers that shares keep from one repetition to the next their places behind the
+/// fetched weights, as long as there is room.
 fn stay(phases: &mut Phases, calls: &[Call], tiles: &[u32], blocks: u32, most_kept: usize) {
     let mut used = vec![phases.kept / size_of::<f32>(); blocks as usize];
     for part in phases.parts.iter_mut().filter(|part| calls[part.call].stays() > 0) {
@@ -321,7 +324,8 @@ fn stay(phases: &mut Phases, calls: &[Call], tiles: &[u32], blocks: u32, most_ke
     phases.kept = size_of::<f32>() * used.into_iter().max().unwrap_or(0);
 }
 
-/// Gives each part its first block: the next one that has nothing to do in that phase.
+/// Gives each part its first block: the one after the last block of the part before it in that
+/// phase.
 fn share_out(parts: &mut [Part], count: usize, tiles: &[u32], blocks: u32) {
     let mut next = vec![0; count];
     for floats in [false, true] {
@@ -333,14 +337,14 @@ fn share_out(parts: &mut [Part], count: usize, tiles: &[u32], blocks: u32) {
             *next = (*next + tiles) % blocks;
         }
     }
-    // Each of the blocks that parts have in common runs them in order.
+    // Parts that need the same blocks have the same first block: each block runs them in order.
     for i in 0..parts.len() {
         parts[i].first_block = parts[parts[i].blocks_of.unwrap_or(i)].first_block;
     }
 }
 
-/// How many phases later, at least, a part runs than another: the longest ways between them, of
-/// steps "after that".
+/// The order of parts: the least number of phases by which one part runs after another, for all
+/// pairs. These are the longest ways over the pairs that conflict.
 struct Order {
     count: usize,
     parts: usize,
@@ -348,7 +352,7 @@ struct Order {
 }
 
 impl Order {
-    /// With the fewest phases a repetition, none of whose parts floats.
+    /// The order with the fewest phases a repetition, if no part floats.
     fn fewest_phases(parts: &[Part], conflicts: &[(usize, usize, i32)]) -> Self {
         let (mut low, mut high) = (1, parts.len().max(1) + 1);
         while low < high {
@@ -361,7 +365,7 @@ impl Order {
         Order::new(low, parts, conflicts).expect("one after another is a way")
     }
 
-    /// None where so few phases are too few.
+    /// The order with `count` phases a repetition; `None` if these are too few.
     fn new(count: usize, parts: &[Part], conflicts: &[(usize, usize, i32)]) -> Option<Self> {
         let n = parts.len();
         let mut ways = vec![NONE; n * n];
@@ -387,14 +391,14 @@ impl Order {
         (0..n).all(|i| ways[i * n + i] <= 0).then_some(Order { count, parts: n, ways })
     }
 
-    /// How many phases part j comes after part i, at least; [`NONE`] where it need not.
+    /// The least number of phases that part j comes after part i; [`NONE`] where it need not.
     fn after(&self, i: usize, j: usize) -> i32 {
         self.ways[i * self.parts + j]
     }
 }
 
-/// A call as parts each of which waits for the same calls, and gives no block much more to do than
-/// others.
+/// Cuts a call into parts. All shares of a part wait for the same calls, and no part gives a block
+/// much more to do than others.
 fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
     let part = |shares| Part {
         call,
@@ -418,8 +422,8 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
             .map(|other| other != call && share.conflicts(&Part { call: other, ..part(0..0) }, calls))
             .collect()
     };
-    // Neighbours that conflict with the same calls; few that lie between two such runs go with the
-    // first.
+    // Runs of neighbours that conflict with the same calls. A run joins the one before if either
+    // has few shares.
     let mut runs: Vec<Range<u32>> = Vec::new();
     let mut before = Vec::new();
     for share in 0..shares {
@@ -437,7 +441,7 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
             None => merged.push(run),
         }
     }
-    // A share a block, and few more.
+    // A part has one share for each block, or a few more.
     let most = blocks.max(shares.div_ceil(PIECES));
     let mut parts = Vec::new();
     for run in merged {
@@ -452,27 +456,27 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
 }
 
 impl Part {
-    /// The bytes that it touches, and whether it writes them.
+    /// The bytes that the part touches, and whether it writes them.
     pub fn touched<'a>(&self, calls: &'a [Call]) -> impl Iterator<Item = (Range<usize>, bool)> + 'a {
         let (call, fetches) = (&calls[self.call], self.fetches);
         let fields = call.kernel_fields().zip(call.touched(self.shares.clone()));
         fields.filter(move |(field, _)| !fetches || WEIGHTS.contains(&field.name)).map(|(_, touched)| touched)
     }
 
-    /// Whether one of two parts writes what the other touches.
+    /// True if one of two parts writes what the other touches.
     pub fn conflicts(&self, other: &Part, calls: &[Call]) -> bool {
         conflict(self.touched(calls), || other.touched(calls))
     }
 }
 
-/// Whether parts of which one touches what the other writes need no barrier between them, as the
+/// True if two parts, one of which touches what the other writes, need no barrier between them: the
 /// same blocks run both, in order.
 fn goes_on(calls: &[Call], one: &Part, other: &Part) -> bool {
     same_tiles(calls, one, other) || share_by_share(calls, one, other)
 }
 
-/// Whether two products, one of which writes what the other touches, only write, and that to the
-/// same tiles.
+/// True if two products, one of which touches what the other writes, meet only in their outputs,
+/// which they write in the same tiles.
 fn same_tiles(calls: &[Call], one: &Part, other: &Part) -> bool {
     let (a, b) = (&calls[one.call], &calls[other.call]);
     let outputs = |call: &Call| call.written().map(|field| field.bytes.clone()).collect::<Vec<_>>();
@@ -489,7 +493,7 @@ fn same_tiles(calls: &[Call], one: &Part, other: &Part) -> bool {
         && !reads(b, a)
 }
 
-/// Whether two calls meet only share by share: whatever one writes and the other touches is cut
+/// True if two calls meet only share by share. Whatever one writes and the other touches is cut
 /// into shares alike in both, and these parts begin with the same share.
 fn share_by_share(calls: &[Call], one: &Part, other: &Part) -> bool {
     let (a, b) = (&calls[one.call], &calls[other.call]);
@@ -506,7 +510,7 @@ fn share_by_share(calls: &[Call], one: &Part, other: &Part) -> bool {
     one.shares.start == other.shares.start && !shared.is_empty() && shared.iter().all(each)
 }
 
-/// What decides which numbers are a tile's.
+/// The fields of a product that decide which numbers belong to a tile: all but the depth.
 fn tiling(product: Product) -> Product {
     Product { depth: 0, ..product }
 }
