@@ -130,8 +130,8 @@ function hover(plot, root, width, count, x, describe) {
   plot.addEventListener("pointerleave", leave);
 }
 
-// Curves over epochs. `series` is a list of [name, values]; null is not measured, and the line goes
-// on over it.
+// Curves over epochs. `series` is a list of [name, values]; a null was not measured, and the line
+// continues across it.
 function curves(parent, { title, label, series, log, include, range, wide, unit }) {
   series = series.filter(([, values]) => values.some(x => x !== null));
   const colours = series.map((_, s) => `var(--s${s})`);
