@@ -44,7 +44,7 @@ pub fn bytes(frames: u64, frame_size: usize) -> u64 {
 /// Settings of a search for bridges.
 #[derive(Clone, Copy)]
 pub struct Means<'a> {
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
     /// The first file of the data; the cache of bridges lies beside it.
     pub beside: Option<&'a Path>,

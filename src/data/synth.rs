@@ -59,7 +59,8 @@ pub fn locomotion(frames: usize, seed: u64) -> Dataset {
 
 /// Locomotion as from [`locomotion`], in clips of about `clip_frames` frames.
 ///
-/// # Panics If `clip_frames` is 0.
+/// # Panics
+/// If `clip_frames` is 0.
 pub fn locomotion_in_clips(frames: usize, clip_frames: usize, seed: u64) -> Dataset {
     assert!(clip_frames > 0, "a clip has frames");
     let skeleton = skeleton::skeleton();

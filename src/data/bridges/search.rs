@@ -5,7 +5,6 @@
 //! distance. These coordinates order the points into a tree of boxes, and a search looks only into
 //! boxes that may hold a nearer frame than the best so far. Copies of a clip share one search, and
 //! equal frames are one point, so that copies and standing still cost no more than other motion.
-//! else.
 use nalgebra::DMatrix;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
