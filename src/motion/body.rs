@@ -43,8 +43,8 @@ pub struct Roles {
 pub struct Measures {
     /// From the left upper leg to the left toe, along the joints between.
     pub leg: f64,
-    /// Length of the leg to the toe. It is estimated where the foot has no joint and the leg ends at
-    /// the ankle; else it is `leg`.
+    /// Length of the leg to the toe. It is estimated where the foot has no joint and the leg ends
+    /// at the ankle; else it is `leg`.
     pub with_foot: f64,
     /// From the left to the right upper leg.
     pub hip_width: f64,
