@@ -108,7 +108,7 @@ pub struct GenerateArgs {
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
-    /// Where to compute.
+    /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
     /// Print the result as JSON

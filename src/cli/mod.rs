@@ -151,7 +151,7 @@ pub struct TrainArgs {
     /// Where every key starts from (default: default); a file may say preset = "paper"
     #[arg(long)]
     pub preset: Option<Preset>,
-    /// Where to compute.
+    /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
     /// Print no progress
@@ -262,7 +262,7 @@ pub struct GradcheckArgs {
     /// Only this network (default: all)
     #[arg(long)]
     pub variant: Option<Variant>,
-    /// Where to compute.
+    /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
     /// Print as JSON

@@ -46,7 +46,7 @@ pub struct Report {
     pub non_finite_places: Vec<Place>,
     /// Frames where some feature jumps (see [`Jump`]).
     pub jumps: usize,
-    /// The largest of these jumps, largest first.
+    /// The worst of these jumps by change over usual maximum, worst first.
     pub worst_jumps: Vec<Jump>,
     /// The motion, when the skeleton is known.
     pub motion: Option<View>,

@@ -289,8 +289,8 @@ impl<'a> Body<'a> {
     }
 
     /// All joints of the body, in the order of the file. The hips become the top joint near the
-    /// legs from which the rest of the body branches off. Branches elsewhere, such as arms on a
-    /// root on the floor, are added.
+    /// legs from which the rest of the body branches off. If no limbs but the legs hang below it,
+    /// branches further up with limbs are added, such as arms on a root on the floor.
     fn whole(&self, roles: &mut Roles, leg: f64, pairs: &[[usize; 2]]) -> Vec<usize> {
         let count = self.parents.len();
         let near = |&joint: &usize| {

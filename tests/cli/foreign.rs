@@ -265,7 +265,7 @@ impl Desk {
         message
     }
 
-    /// A controller of this class with so many inputs and outputs.
+    /// A controller of this class with `sees` inputs and `acts` outputs.
     fn controller(&self, name: &str, class: &str, [sees, acts]: [usize; 2]) {
         let layout = Layout::of_policy(sees, acts, 12, 1.0);
         let values = layout.initial::<f32>(3);

@@ -201,7 +201,7 @@ fn is_hierarchy(start: &[u8]) -> bool {
     start.trim_ascii_start().get(..HIERARCHY.len()).is_some_and(|word| word.eq_ignore_ascii_case(HIERARCHY))
 }
 
-/// Names of the arrays in a zip file; empty for another file.
+/// Names of the entries of a zip file, without `.npy`; empty for another file.
 fn entries(path: &Path, start: &[u8]) -> Vec<String> {
     if start.starts_with(ZIP) { npz::array_names(path).unwrap_or_default() } else { Vec::new() }
 }

@@ -20,12 +20,13 @@ const named = (table, name, other) => (table.find(([pattern]) => pattern.test(na
 
 // Half of the difference between a trunk's width and depth, by the radius of its joint.
 const WIDER = radius => radius > 0.102 ? 0.062 : radius > 0.099 ? 0.045 : 0.036;
-// A head beyond the joint at its base, or beyond the neck when that is the last joint.
+// The shape of a head beyond the joint at its base, or beyond the neck if that is the last joint.
 const HEAD_SHAPE = { neck: 0.048, from: 0.055, to: 0.1, radius: 0.092, beyondNeck: 0.03 };
 
 // The bones of a skeleton {names, parents, hip_height, ...}: cones between joints a and b, each
-// with a radius. A bone may go `tip` metres beyond b = a, away from joint `from`; one of the trunk
-// is three, the outer ones `wide` metres aside along the line between the joints `across`.
+// with a radius. A bone with a = b extends `tip` metres beyond the joint, away from joint `from`. A
+// bone of the trunk is three cones; the outer ones lie `wide` metres aside along the line between
+// the joints `across`.
 function bodyOf({ names, parents, hip_height: hips }) {
   const size = hips > 0 ? hips / HIP_HEIGHT : 1;
   const words = names.map(name => name.toLowerCase().replace(/^.*:/, ""));

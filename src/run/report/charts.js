@@ -186,9 +186,8 @@ function bars(parent, { title, label, xLabel, values, aim, aimName, name, unit }
   });
 }
 
-// Values of each of several rows (dimensions, experts) over epochs as colours, `values[k][row]`
-// being those of epoch `epochs[k]`. With `middle`, colours say how far above or below it a value
-// is.
+// A heat map: values of several rows (dimensions, experts) over epochs as colours. `values[k][row]`
+// belongs to epoch `epochs[k]`. With `middle`, colours show the distance above or below it.
 function heat(parent, { title, label, name, epochs, values, middle, unit }) {
   const shown = values.flat().filter(x => x !== null);
   if (shown.length === 0) return;
