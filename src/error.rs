@@ -11,7 +11,7 @@ pub enum Error {
     /// Flags, environment or configuration file ask for something impossible.
     #[error("{0}")]
     Usage(String),
-    /// The device that was asked for cannot be had.
+    /// The requested device is not available.
     #[error("{0}")]
     Device(String),
     /// A data file cannot be used.
@@ -19,7 +19,7 @@ pub enum Error {
     Data {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the file.
         what: String,
         /// How to mend it.
         mend: String,
@@ -29,7 +29,7 @@ pub enum Error {
     Checkpoint {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the file or folder.
         what: String,
         /// How to mend it.
         mend: String,
@@ -39,7 +39,7 @@ pub enum Error {
     Shape {
         /// The operation.
         op: &'static str,
-        /// Which size.
+        /// Which of the sizes is wrong.
         what: &'static str,
         /// The size found.
         got: usize,
@@ -65,9 +65,9 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was attempted.
+        /// The attempted operation.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A check of the program itself failed.
@@ -79,15 +79,15 @@ pub enum Error {
     /// One of several runs failed.
     #[error("{name}: {source}")]
     Member {
-        /// Its name.
+        /// The run's name.
         name: String,
-        /// How.
+        /// The run's error.
         source: Box<Error>,
     },
     /// Stopped by a signal, with everything saved.
     #[error("stopped by signal {signal}, everything saved; continue with --resume {}", run.display())]
     Stopped {
-        /// Its number.
+        /// The number of the signal.
         signal: i32,
         /// The run's folder.
         run: PathBuf,
@@ -95,12 +95,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// A data file that cannot be used.
+    /// Makes the error for a data file that cannot be used.
     pub fn data(path: &Path, what: impl Into<String>, mend: impl Into<String>) -> Self {
         Error::Data { path: path.to_owned(), what: what.into(), mend: mend.into() }
     }
 
-    /// A checkpoint or run folder that cannot be used.
+    /// Makes the error for a checkpoint or run folder that cannot be used.
     pub fn checkpoint(path: &Path, what: impl Into<String>, mend: impl Into<String>) -> Self {
         Error::Checkpoint { path: path.to_owned(), what: what.into(), mend: mend.into() }
     }
@@ -111,8 +111,8 @@ impl Error {
         move |source| Error::Io { path, what, source }
     }
 
-    /// The process exit code, as in the table of docs/guide.md: 1 failure, 2 usage, 3 device, 4 data or
-    /// checkpoint, 5 quality gate, 128 + signal when stopped.
+    /// The process exit code, as in the table of docs/guide.md: 1 failure, 2 usage, 3 device, 4
+    /// data or checkpoint, 5 quality gate, 128 + signal when stopped.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => 2,

@@ -1,15 +1,18 @@
 //! Trains Motion VAEs (Ling, Zinno, Cheng, van de Panne, "Character Controllers Using Motion VAEs",
 //! SIGGRAPH 2020).
 //!
-//! In reading order: [`config`] is what can be asked for; [`motion`] reads motion, [`data`] makes
-//! sets of it to train on; [`model`] lists the parameters and operations of a network, [`ops`] has
-//! the definition of each operation; [`plan`] is a step written down, [`backend`] where it runs;
-//! [`train`] is the training loop and all around it, [`checkpoint`] and [`run`] are what it leaves;
-//! [`infer`] runs a trained model, [`quality`] says how good it is, [`control`] trains policies
-//! that steer it. [`check`] holds gradients and kernels against definitions, [`cli`] are the
-//! commands, [`host`] is the machine they run on.
+//! In reading order:
+//! - [`config`]: the configuration of a run.
+//! - [`motion`] reads motion, [`data`] makes training sets of it.
+//! - [`model`] lists the parameters and operations of a network, [`ops`] defines each operation.
+//! - [`plan`] is one training step as a list of operations, [`backend`] executes it.
+//! - [`train`] is the training loop; [`checkpoint`] and [`run`] write its files.
+//! - [`infer`] runs a trained model, [`quality`] measures it, [`control`] trains policies that
+//!   steer it.
+//! - [`check`] compares gradients and kernels with definitions.
+//! - [`cli`] holds the commands, [`host`] deals with the machine they run on.
 #![deny(unsafe_code)]
-// A terminal that takes nothing must not end the work: see `host::progress::say` and `cli::print`.
+// A terminal that refuses output must not end the work: see `host::progress::say` and `cli::print`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 // Every file is opened in `host::files`.
 #![deny(clippy::disallowed_methods)]

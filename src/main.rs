@@ -1,4 +1,4 @@
-//! Parse, run, print the error on one line, exit code; nothing else.
+//! Parses the arguments, runs the command, prints an error on one line and sets the exit code.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 use mvae_fast::host::shown::shown;
 use mvae_fast::{Error, cli};
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-/// The error and its causes on one line, leaving out what the error has already said.
+/// The error and its causes on one line, without causes that the error already states.
 fn chain(error: &Error) -> String {
     let mut line = error.to_string();
     let mut cause = std::error::Error::source(error);

@@ -1,4 +1,4 @@
-//! Where to compute: the flags of every command that runs a network.
+//! Device, precision, engine and threads: the flags of every command that runs a network.
 use crate::backend::{self, Backend, Device, Engine, cuda};
 use crate::host::progress::say;
 use crate::plan::Precision;
@@ -8,17 +8,17 @@ use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
 
-/// More threads than any machine this was made for has cores.
+/// Upper bound on the number of threads, above the core count of any supported machine.
 const MAX_THREADS: usize = 1024;
 
-/// Where to compute.
+/// The device to compute on, and how.
 #[derive(Debug, Args)]
 pub struct Compute {
     /// auto, cpu, cuda or cuda:N; auto is cuda where a GPU passes a short test of its kernels, else
     /// cpu; simt runs kernels on this machine's processor, slowly, to test them
     #[arg(long, env = "MVAE_DEVICE", default_value = "auto")]
     pub device: Device,
-    /// Device that `auto` stands for, once it was chosen.
+    /// The device that `auto` resolved to, once it is chosen.
     #[arg(skip)]
     chosen: OnceLock<Device>,
     /// Of matrix products in kernels (default: bf16x3); the cpu has fp32 alone
@@ -34,14 +34,14 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Opens what was asked for. Errors: see [`backend::open`], and more threads than make sense.
+    /// Opens the device. Errors: see [`backend::open`], and more than `MAX_THREADS` threads.
     pub fn open(&self) -> Result<Box<dyn Backend>> {
         let mut opened = self.open_for(1)?;
         Ok(opened.pop().expect("there is one"))
     }
 
-    /// Opens what was asked for once for each of so many runs side by side, which share its
-    /// threads. Errors: as [`Compute::open`].
+    /// Opens the device once for each of `runs` runs side by side, which share the threads. Errors:
+    /// as [`Compute::open`].
     pub fn open_for(&self, runs: usize) -> Result<Vec<Box<dyn Backend>>> {
         let threads = self.threads();
         if threads > MAX_THREADS {
@@ -52,14 +52,14 @@ impl Compute {
         (0..runs).map(open).collect()
     }
 
-    /// Threads of one of so many runs side by side.
+    /// The number of threads for run number `run` of `runs` runs side by side.
     pub fn share(&self, run: usize, runs: usize) -> usize {
         let threads = self.threads();
         ((run + 1) * threads / runs - run * threads / runs).max(1)
     }
 
-    /// Threads that so many runs side by side are driven by: on a CUDA device, which they only wait
-    /// for, one each.
+    /// The number of threads that drive `runs` runs side by side. On a CUDA device it is one for
+    /// each run, as these threads only wait for the device.
     pub fn drivers(&self, runs: usize) -> usize {
         match self.chosen() {
             Device::Cuda(_) => runs,
@@ -67,8 +67,8 @@ impl Compute {
         }
     }
 
-    /// The device that is meant; of `auto` the first GPU if it passes its test, else the CPU. A
-    /// line says which, where there is a GPU to choose.
+    /// The device to use. `auto` is the first GPU if it passes its test, else the CPU; where there
+    /// is a GPU, a line says which was chosen.
     fn chosen(&self) -> Device {
         let choose = || {
             let (chosen, why) = self.choose();
@@ -106,7 +106,7 @@ impl Compute {
         }
     }
 
-    /// Threads that are used.
+    /// The number of threads in use.
     pub fn threads(&self) -> usize {
         self.threads.map_or_else(available_parallelism, Ok).map_or(1, NonZeroUsize::get)
     }

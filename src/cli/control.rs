@@ -24,7 +24,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-/// What is said below the help of `control train`.
+/// The text below the help of `control train`.
 pub const EXAMPLES: &str = "\
 Examples:
   mvae-fast control train --task target --vae walk --name catch
@@ -51,13 +51,13 @@ pub enum ControlCommand {
     List,
 }
 
-/// Where runs are, where to compute, and how to say what came of it.
+/// Flags of both commands: the folder of runs, the device, and the form of the result.
 #[derive(Debug, Args)]
 pub struct Where {
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
-    /// Where to compute.
+    /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
     /// Print the result as JSON
@@ -86,13 +86,13 @@ pub struct TrainArgs {
     /// Print the configuration as TOML and stop
     #[arg(long)]
     pub print_config: bool,
-    /// Where to compute.
+    /// The folder of runs, the device, and the form of the result.
     #[command(flatten)]
     pub at: Where,
     /// Configuration keys from flags.
     #[command(flatten)]
     pub overrides: Overrides,
-    /// What the environment says.
+    /// The configuration that the environment gives.
     #[arg(skip)]
     pub environment: OfControl,
 }
@@ -117,15 +117,15 @@ pub struct EvalArgs {
     /// Seed of the episode
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
-    /// What must be met.
+    /// The thresholds that the controller must meet.
     #[command(flatten)]
     pub gate: GateArg,
-    /// Where to compute.
+    /// The folder of runs, the device, and the form of the result.
     #[command(flatten)]
     pub at: Where,
 }
 
-/// Does what was asked.
+/// Runs one of the commands under `control`.
 pub fn control(command: &ControlCommand) -> Result<()> {
     match command {
         ControlCommand::Train(args) => train(args),
@@ -135,9 +135,9 @@ pub fn control(command: &ControlCommand) -> Result<()> {
 }
 
 impl TrainArgs {
-    /// What flags, environment, file and preset say, runs resolved to their checkpoints; with
-    /// `--resume` the run's own configuration, of which flags and environment may change only
-    /// [`Config::FREE`] keys.
+    /// The configuration from flags, environment, file and preset, in which the runs of `vae` and
+    /// `lower` become the paths of their checkpoints. With `--resume` it is the run's own
+    /// configuration, of which flags and environment may change only [`Config::FREE`] keys.
     fn config(&self) -> Result<Config> {
         let (mut flags, mut environment) = (self.overrides.clone(), self.environment.keys.clone());
         if self.resume.is_some() {
@@ -247,7 +247,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     print(&text)
 }
 
-/// Refuses more characters than are side by side anywhere.
+/// Refuses more than `MAX_CHARACTERS` characters.
 pub(super) fn few_enough(characters: usize) -> Result<()> {
     if characters > MAX_CHARACTERS {
         return Err(Error::Usage(format!("--characters is {characters}, expected at most {MAX_CHARACTERS}")));
@@ -255,7 +255,7 @@ pub(super) fn few_enough(characters: usize) -> Result<()> {
     Ok(())
 }
 
-/// Flags that say of a controller of the public implementation what its file does not.
+/// Flags that give what the file of a controller of the public implementation leaves out.
 #[derive(Debug, Args)]
 pub struct ForeignArgs {
     /// Task of a controller of the public implementation
@@ -270,24 +270,24 @@ pub struct ForeignArgs {
 }
 
 impl ForeignArgs {
-    /// Whether anything is said.
+    /// True if one of the flags was given.
     pub(super) fn is_said(&self) -> bool {
         self.task.is_some() || self.vae.is_some() || self.lower.is_some()
     }
 }
 
-/// A trained controller: what it is called, its checkpoint, and how it was trained.
+/// A trained controller: its path, its checkpoint, and its configuration.
 pub(super) struct Trained {
-    /// The run's folder, or the file.
+    /// The run's folder, or the controller's file.
     pub(super) path: PathBuf,
     /// The checkpoint.
     pub(super) file: PathBuf,
-    /// How it was trained.
+    /// The configuration that it was trained with.
     pub(super) config: Config,
 }
 
-/// The controller that is named: a run of ours, or a file of the public implementation with what it
-/// does not say.
+/// The controller at `run`: one of our runs, or a file of the public implementation together with
+/// the flags that give what the file leaves out.
 pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &[PathBuf]) -> Result<Trained> {
     let path = run_folder(runs, run);
     if path.is_file() {

@@ -13,12 +13,12 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
-/// Frames of each character: 20 s.
+/// Default number of frames of each character: 20 s.
 const DEFAULT_FRAMES: usize = 600;
-/// Most frames of one.
+/// Largest number of frames of one character.
 const MAX_FRAMES: usize = 1 << 20;
 
-/// Generates as the arguments say, with the controller of this run.
+/// Generates the motion of the controller in `run`, as the arguments say.
 pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     let Trained { path, file, config } = controller(&args.runs, run, &args.foreign, &args.data)?;
     let characters = args.characters.map_or(1, NonZeroUsize::get);
@@ -53,12 +53,12 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     };
     let rows = set.num_frames();
     let latents: Vec<f32> = all.iter().flat_map(|one| one.latents.iter().copied()).collect();
-    // What was asked for when a frame was made.
+    // The goals or commands at the time when each frame was made.
     let asked = |of: fn(&Performance) -> &[[f32; 2]]| {
         all.iter().flat_map(|one| of(one).iter().take(one.roots.len()).flatten().copied()).collect::<Vec<f32>>()
     };
     let (goals, commands) = (asked(|one| &one.goals), asked(|one| &one.commands));
-    // Who ends early has fewer.
+    // A character whose episode ends early has fewer frames.
     let alike = all.iter().all(|one| one.roots.len() == all[0].roots.len());
     let of_each = if alike { vec![all.len(), rows / all.len()] } else { vec![rows] };
     let mut extras = vec![Extra::f32("latents", [of_each, vec![latent_size]].concat(), &latents)];

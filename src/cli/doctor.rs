@@ -1,5 +1,5 @@
-//! What this machine offers. A GPU is tried: its kernels are loaded, run and compared with their
-//! definitions.
+//! The report of this machine: processor, memory, GPUs, run folder. A GPU is tested: its kernels
+//! are loaded, run and compared with their definitions.
 use crate::backend::Engine;
 use crate::backend::cuda::{self, Cuda, Loaded};
 use crate::cpu::lanes;
@@ -11,7 +11,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What `mvae-fast doctor` says.
+/// The report that `mvae-fast doctor` prints.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// Version of this program.
@@ -26,7 +26,7 @@ pub struct Report {
     pub threads: usize,
     /// Vector instruction sets of the processor.
     pub vector: Vec<&'static str>,
-    /// The widest of them that products are made of; none: scalar loops.
+    /// The widest of these sets that matrix products use; none for scalar loops.
     pub vector_in_use: Option<&'static str>,
     /// Memory of the machine, bytes; less when a container limits it.
     pub memory: Option<u64>,
@@ -34,21 +34,22 @@ pub struct Report {
     pub memory_available: Option<u64>,
     /// NVIDIA driver library (libcuda.so.1), when there is one.
     pub cuda_driver: Option<PathBuf>,
-    /// What the NVIDIA kernel module says of its version.
+    /// Version of the NVIDIA kernel module, as the module reports it.
     pub cuda_driver_version: Option<String>,
-    /// Whether this program has kernels for such a device: nvcc was there when it was built.
+    /// True if this program contains kernels for NVIDIA devices, that is, nvcc was found at build
+    /// time.
     pub cuda_kernels: bool,
-    /// The CUDA of that nvcc.
+    /// The CUDA version of that nvcc.
     pub cuda_kernels_version: Option<&'static str>,
     /// GPUs, and the result of trying each.
     pub gpus: Vec<Gpu>,
     /// Folder that holds the run folders.
     pub runs: PathBuf,
-    /// Why run folders cannot be made there; none when they can.
+    /// Reason why run folders cannot be made there; none when they can.
     pub runs_problem: Option<String>,
 }
 
-/// A device, and what came of its kernels.
+/// A GPU, and the result of testing its kernels.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Gpu {
     /// Its number: `--device cuda:N`.
@@ -57,11 +58,11 @@ pub struct Gpu {
     pub name: Option<String>,
     /// Its compute capability, as `9.0`.
     pub capability: Option<String>,
-    /// Images that were loaded, and the time of each. Machine code loads at once; the driver
-    /// compiles PTX first.
+    /// Images that were loaded, and the time of each. Machine code loads at once; PTX is first
+    /// compiled by the driver.
     pub loaded: Vec<Loaded>,
-    /// How long it took to run every kernel at small sizes, and one step, and to compare them with
-    /// their definitions.
+    /// Seconds to run every kernel at small sizes and one step, and to compare them with their
+    /// definitions.
     pub test_seconds: Option<f64>,
     /// Error that ended the test; none when it passed.
     pub problem: Option<String>,
@@ -75,7 +76,7 @@ impl Gpu {
     }
 
     fn tried(&mut self) -> Result<()> {
-        // The engine that needs most; not every device has it.
+        // The engine with the highest requirements; not every device supports it.
         let open = |engine| Cuda::new(self.number, Precision::Bf16x3, engine);
         let cuda = open(Engine::Persistent).or_else(|_| open(Engine::Graph))?;
         let (name, (major, minor)) = cuda.device();
@@ -104,8 +105,7 @@ impl fmt::Display for Gpu {
 }
 
 impl Report {
-    /// Looks at this machine; `runs` is the folder that is to hold run folders, which need not
-    /// exist.
+    /// Examines this machine; `runs` is the folder for run folders, which need not exist.
     pub fn new(runs: &Path) -> Self {
         Report {
             version: env!("CARGO_PKG_VERSION"),
@@ -165,12 +165,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// The text of a file of the system.
+/// The text of a system file.
 fn text(file: &Path) -> Option<String> {
     files::text(file, 16 << 20).ok()
 }
 
-/// What follows `name:` in a file of the system.
+/// The value after `name:` in a system file.
 fn line_value(file: &str, name: &str) -> Option<String> {
     let text = text(file.as_ref())?;
     let line = text.lines().find(|line| line.starts_with(name))?;
@@ -183,7 +183,7 @@ fn meminfo(name: &str) -> Option<u64> {
     Some(kib.split(' ').next()?.parse::<u64>().ok()? << 10)
 }
 
-/// The memory limit of the container this runs in, bytes.
+/// The memory limit of the container that this process runs in, bytes.
 fn container_limit() -> Option<u64> {
     let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     files.iter().find_map(|file| text(file.as_ref())?.trim().parse().ok())
@@ -210,7 +210,7 @@ fn vector_sets() -> Vec<&'static str> {
     Vec::new()
 }
 
-/// A shared library, where the loader would look for it.
+/// The path of a shared library, searched where the loader would search.
 fn find_library(name: &str) -> Option<PathBuf> {
     let asked = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let asked = std::env::split_paths(&asked).filter(|folder| folder.is_absolute()).collect::<Vec<_>>();
@@ -244,7 +244,8 @@ fn loader_folders() -> Vec<PathBuf> {
     lines.filter(|line| line.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// Why no file can be made in `folder`, or in the nearest folder above it that exists.
+/// Reason why no file can be made in `folder`, or in the nearest existing folder above it; `None`
+/// if one can.
 fn write_problem(folder: &Path) -> Option<String> {
     let absolute = match std::path::absolute(folder) {
         Ok(path) => path,

@@ -1,5 +1,5 @@
 //! The environment as a layer of the configuration: `MVAE_<KEY>` for every key of a command, and
-//! for a few flags besides.
+//! for a few other flags.
 use super::usage::usage;
 use crate::backend::{Device, Engine};
 use crate::config;
@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-/// Variables of builds, tests and benchmarks, which are none of this program's.
+/// Variables for builds, tests and benchmarks, which are not flags of this program.
 const OTHERS: &[&str] = &[
     "MVAE_CUBINS",
     "MVAE_CUDA",
@@ -30,15 +30,15 @@ pub type OfTrain = Environment<config::Preset, config::Overrides>;
 /// The environment as `control train` reads it.
 pub type OfControl = Environment<control::config::Preset, control::config::Overrides>;
 
-/// What the variables say, each in the words of the flag of its name: every variable that a command
-/// may be told by is a field.
+/// The values of the environment variables. Each field is one variable that a command reads, and
+/// its value is written like that of the flag of the same name.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 pub struct Environment<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> {
     /// `MVAE_PRESET`.
     #[arg(long, value_parser = EnumValueParser::<P>::new())]
     pub preset: Option<P>,
-    /// `MVAE_DEVICE`, which the flags fall back on by themselves, as on the next four.
+    /// `MVAE_DEVICE`. The flags read it by themselves, like the next four.
     #[arg(long)]
     pub device: Option<Device>,
     /// `MVAE_PRECISION`.
@@ -59,8 +59,8 @@ pub struct Environment<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> {
 }
 
 impl<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> Environment<P, K> {
-    /// Reads `variables`, of which those that do not start with `MVAE_` and those of other commands
-    /// are passed over. Errors: an unknown one, which names the nearest, and a bad value.
+    /// Reads `variables`. It skips those that do not start with `MVAE_` and those of other
+    /// commands. Errors: an unknown variable, with the nearest name, and a bad value.
     pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
         let names = |command: clap::Command| -> Vec<String> {
             command.get_arguments().map(|argument| argument.get_id().to_string()).collect()

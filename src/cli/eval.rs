@@ -1,4 +1,4 @@
-//! `mvae-fast eval`: measures a trained model, and holds it against thresholds.
+//! `mvae-fast eval`: measures a trained model and compares it with thresholds.
 use super::compute::Compute;
 use super::gate::GateArg;
 use super::{print_and, trained};
@@ -37,13 +37,13 @@ pub struct EvalArgs {
     /// Seed of starts and latents
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
-    /// What must be met.
+    /// The thresholds that the model must meet.
     #[command(flatten)]
     pub gate: GateArg,
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
-    /// Where to compute.
+    /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
     /// Print the result as JSON
@@ -51,9 +51,9 @@ pub struct EvalArgs {
     pub json: bool,
 }
 
-/// Most frames of all walks together.
+/// Largest number of frames of all walks together.
 const MAX_FRAMES: usize = 1 << 28;
-/// Fewest frames of a walk: speeds are measured from frame 30 on.
+/// Smallest number of frames of a walk: speeds are measured from frame 30 on.
 const MIN_FRAMES: usize = 60;
 
 /// Evaluates as the arguments say.

@@ -1,10 +1,10 @@
-//! `--gate`: thresholds that exit 5 unless they are met.
+//! `--gate`: thresholds; the program exits with 5 unless they are met.
 use crate::Result;
 use crate::quality::gate;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
-/// What must be met.
+/// The thresholds that must be met.
 #[derive(Debug, clap::Args)]
 pub struct GateArg {
     /// Exit 5 unless these thresholds (TOML; without a file the built-in ones) are met
@@ -13,8 +13,8 @@ pub struct GateArg {
 }
 
 impl GateArg {
-    /// The thresholds that are asked for; `docs` lists the keys. Errors: a file that cannot be
-    /// read.
+    /// The thresholds of the flag, if it is given; `docs` names the page that lists the keys.
+    /// Errors: a file that cannot be read.
     pub fn load<G: Default + DeserializeOwned>(&self, docs: &str) -> Result<Option<G>> {
         self.gate
             .as_ref()

@@ -36,12 +36,12 @@ An .npz is a motion file like those that are trained on (a clip for each charact
 latents [characters, frames, L] (of a controller's characters of which some end early: [all frames, L]),
 the places of the joints in the world and the roots beside it.";
 
-/// Frames of a walk: 10 s.
+/// Default number of frames of a walk: 10 s.
 const DEFAULT_FRAMES: usize = 300;
-/// Most numbers of a motion: 16 GiB of them.
+/// Largest number of values in a motion: 16 GiB of them.
 const MAX_NUMBERS: u128 = 1 << 32;
 
-/// Refuses motion that is more than one file holds.
+/// Refuses motion that does not fit into one file.
 pub(super) fn holds(characters: usize, frames: usize, frame_size: usize) -> Result<()> {
     if (characters as u128) * (frames as u128) * (frame_size as u128) > MAX_NUMBERS {
         let said = format!("{characters} characters of {frames} frames are more than one motion holds");
@@ -50,12 +50,12 @@ pub(super) fn holds(characters: usize, frames: usize, frame_size: usize) -> Resu
     Ok(())
 }
 
-/// Bytes of a frame that is held twice: once while it is made, once as it is written.
+/// Bytes of a frame, which is held twice: once while it is made, once as it is written.
 pub(super) fn frame_bytes(model: &ModelConfig) -> usize {
     2 * size_of::<f32>() * (model.frame_size + model.latent_size)
 }
 
-/// Refuses motion whose frames, of so many bytes each, memory does not hold.
+/// Refuses motion that does not fit into memory; a frame takes `bytes` bytes.
 pub(super) fn there_is_room(characters: usize, frames: usize, bytes: usize) -> Result<()> {
     let bytes = characters as u64 * frames as u64 * bytes as u64;
     memory::require(bytes, |words| {
@@ -108,7 +108,7 @@ pub struct GenerateArgs {
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
-    /// Where to compute.
+    /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
     /// Print the result as JSON
@@ -185,7 +185,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     print(&summary(&plan, &source, &files, &lost, fps))
 }
 
-/// What a person wants to know at the end.
+/// The summary that is printed at the end.
 fn summary(plan: &Plan, source: &Source, files: &[PathBuf], lost: &[(usize, usize)], fps: f64) -> String {
     let names = match files {
         [first, .., last] => format!("{} to {}", first.display(), last.display()),
@@ -203,9 +203,9 @@ fn summary(plan: &Plan, source: &Source, files: &[PathBuf], lost: &[(usize, usiz
     text
 }
 
-/// Where characters start, and how long they go on.
+/// The start of each character, and the number of frames.
 struct Plan {
-    /// The oldest condition frame of each, counted over the whole set.
+    /// The first (oldest) condition frame of each character, counted over the whole set.
     starts: Vec<usize>,
     frames: usize,
     /// C.
@@ -263,15 +263,15 @@ impl Plan {
         (clip, start + self.conditions - 1 - set.clips()[clip].start)
     }
 
-    /// The frames of each character that the model sees: its conditions and, with `encode`, what is
-    /// encoded.
+    /// The frames of each character that the model sees: its conditions and, with `encode`, the
+    /// frames to encode.
     fn tracks<'a>(&self, trained: &Trained, set: &'a Dataset, encode: bool) -> Vec<&'a [f32]> {
         let behind = if encode { frames_to_encode(trained, self.frames) } else { 0 };
         let frames = trained.model().condition_frames + behind;
         self.starts.iter().map(|&start| &set.frames[start * set.frame_size..][..frames * set.frame_size]).collect()
     }
 
-    /// Name of a character's motion in the file that is written.
+    /// Name of a character's motion in the output file.
     fn name(&self, c: usize, reconstructed: bool, set: &Dataset) -> String {
         match reconstructed {
             true => format!("{} reconstructed", clip_name(set, set.clip_of(self.starts[c]))),
@@ -279,8 +279,8 @@ impl Plan {
         }
     }
 
-    /// Where a character is before its first frame: walks set out from the origin and look along
-    /// +z, as characters in files do; a reconstruction goes where its clip does.
+    /// The root of a character before its first frame. Walks start at the origin and face +z, as
+    /// characters in files do; a reconstruction follows its clip.
     fn before(&self, c: usize, reconstructed: bool, set: &Dataset) -> Root {
         if !reconstructed {
             return Root { facing: -FRAC_PI_2, ..Root::default() };
@@ -289,7 +289,7 @@ impl Plan {
         world::roots(set, clip)[frame]
     }
 
-    /// The motion as a set: a clip for each character. The set takes the poses.
+    /// The motion as a set with one clip for each character. Takes the poses out of `motion`.
     fn placed(&self, args: &GenerateArgs, trained: &Trained, set: &Dataset, motion: &mut Motion) -> Dataset {
         let root = |c: usize| {
             let before = self.before(c, args.reconstruct.is_some(), set);
@@ -307,13 +307,13 @@ impl Plan {
     }
 }
 
-/// Walks as an animation holds them, made as their frames come.
+/// Walks as tracks of an animation, built frame by frame.
 struct Walks<'a> {
     trained: &'a Trained,
     rig: &'a Rig,
     tracks: Vec<Track<'a>>,
     roots: Vec<Root>,
-    /// The first frame of each that is not finite.
+    /// The first frame of each character that is not finite.
     lost: Vec<Option<usize>>,
 }
 
@@ -351,7 +351,7 @@ impl<'a> Walks<'a> {
 
 /// Latents from a file.
 struct Given {
-    /// How many characters they are for; `None` = the same for any.
+    /// Number of characters they are for; `None` means the same latents for every character.
     characters: Option<usize>,
     frames: usize,
     latent_size: usize,
@@ -380,7 +380,7 @@ impl Given {
         Ok(Given { characters, frames, latent_size, values })
     }
 
-    /// The first `frames` of each of `characters`.
+    /// The first `frames` latents of each of `characters`.
     fn arranged(&self, characters: usize, frames: usize) -> Vec<f32> {
         let row = self.frames * self.latent_size;
         let first = |c: usize| if self.characters.is_some() { c * row } else { 0 };
@@ -393,9 +393,9 @@ fn clip_name(set: &Dataset, clip: usize) -> String {
     set.clip_names.get(clip).cloned().unwrap_or_else(|| clip.to_string())
 }
 
-/// The oldest of the `conditions` frames of which the last is `CLIP:FRAME`.
+/// The first (oldest) of the `conditions` frames that end with `CLIP:FRAME`.
 fn find_start(set: &Dataset, source: &Source, start: &str, conditions: usize) -> Result<usize> {
-    // A clip's name may hold a colon.
+    // The name of a clip may contain a colon.
     let (clip, frame) = match find_clip(set, &source.name, start) {
         Ok(clip) => (clip, None),
         Err(error) => match start.rsplit_once(':') {

@@ -1,4 +1,4 @@
-//! `mvae-fast data import`: motion capture to a training set.
+//! `mvae-fast data import`: makes a training set from motion capture.
 use super::output::require_new_set;
 use super::{print, print_and};
 use crate::data::{counted, npz};
@@ -23,7 +23,7 @@ Examples:
 Features are always in feet, 30 frames a second unless --fps says otherwise; whatever is found or
 assumed about joints, units, axes and floor is printed.";
 
-/// Frames a second of a set: fewer tell nothing of a step, more are not captured.
+/// Accepted frame rates of a set: fewer frames cannot show a step, more are not captured.
 const FPS: std::ops::RangeInclusive<f64> = 5.0..=240.0;
 
 /// Arguments of `data import`.
@@ -83,7 +83,7 @@ pub struct ImportArgs {
     pub json: bool,
 }
 
-/// Object that `--json` prints; docs/features.md explains its names.
+/// The object that `--json` prints; docs/features.md explains its names.
 #[derive(Serialize)]
 struct Json<'a> {
     file: &'a Path,
@@ -96,7 +96,7 @@ struct Json<'a> {
     refused: Vec<String>,
 }
 
-/// What is done about the floor.
+/// Treatment of clips whose floor differs from the others'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Floor {
     /// Moved
@@ -105,7 +105,7 @@ pub enum Floor {
     Keep,
 }
 
-/// Imports, says what was assumed, and which files were refused.
+/// Imports the files, and prints the assumptions and the refused files.
 pub fn import(args: &ImportArgs) -> Result<()> {
     require_new_set(&args.output)?;
     if !FPS.contains(&args.fps) {

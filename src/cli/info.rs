@@ -1,4 +1,4 @@
-//! `mvae-fast info`: what is in a run folder or a checkpoint.
+//! `mvae-fast info`: shows the contents of a run folder or a checkpoint.
 use super::{InfoArgs, checkpoint_file, population, print, run_folder};
 use crate::Result;
 use crate::checkpoint::foreign::Controller;
@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Prints what is in a run folder (its last checkpoint, else its best, and its last record) or in a
-/// checkpoint file; of a folder of runs, how they compare.
+/// Prints the contents of a run folder (its last checkpoint, else its best, and its last record) or
+/// of a checkpoint file. For a folder of runs it prints a comparison.
 pub fn info(args: &InfoArgs) -> Result<()> {
     let path = run_folder(&args.runs, &args.path);
     let members = population::rows(&path)?;
@@ -72,7 +72,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     print(&text)
 }
 
-/// The last record of a run, and what it says: `words`, then its warnings.
+/// The last record of a run, and its lines: `words`, then its warnings.
 fn last<R: Record>(metrics: &Path, words: impl Fn(&R) -> String) -> Result<Option<(Value, Vec<String>)>> {
     let (records, note) = logs::read_metrics::<R>(metrics)?;
     note.iter().for_each(|note| say(note));
@@ -83,7 +83,8 @@ fn last<R: Record>(metrics: &Path, words: impl Fn(&R) -> String) -> Result<Optio
     }))
 }
 
-/// Whether a tensor is not one of the model's own.
+/// True if a tensor is state around the model (optimiser, trainer, normalisation, world,
+/// exploration or task) and not a parameter of it.
 fn is_state(name: &str) -> bool {
     ["adam.", "trainer.", "normalization.", "world.", "explore.", "task."].iter().any(|prefix| name.starts_with(prefix))
 }
@@ -126,7 +127,8 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     }
 }
 
-/// What a model's poses are poses of.
+/// Describes the rig of a model's poses: skeleton, heights, speeds, training clips and terms of
+/// use.
 fn describe_rig(rig: &Rig, clips: &[String], line: &mut impl FnMut(std::fmt::Arguments)) {
     let metres = |feet: f64| METRES * feet;
     let speed = |feet: f64| METRES * feet * rig.fps;

@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and one small function for each command.
+//! The command line: its arguments, and one small function for each command.
 //!
 //! Results go to standard output (through [`print()`]), everything else to standard error.
 mod compute;
@@ -42,7 +42,7 @@ use usage::usage;
 #[derive(Debug, Parser)]
 #[command(name = "mvae-fast", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -122,7 +122,7 @@ pub enum Command {
     },
 }
 
-/// Arguments of `train`: the configuration, and what is not part of the result.
+/// Arguments of `train`: the configuration, and settings that do not change the result.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     /// npz files of motion; the same as --data
@@ -151,7 +151,7 @@ pub struct TrainArgs {
     /// Where every key starts from (default: default); a file may say preset = "paper"
     #[arg(long)]
     pub preset: Option<Preset>,
-    /// Where to compute.
+    /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
     /// Print no progress
@@ -166,7 +166,7 @@ pub struct TrainArgs {
     /// Configuration keys from flags.
     #[command(flatten)]
     pub overrides: Overrides,
-    /// What the environment says.
+    /// The configuration that the environment gives.
     #[arg(skip)]
     pub environment: OfTrain,
 }
@@ -185,7 +185,7 @@ pub struct InfoArgs {
     pub json: bool,
 }
 
-/// Keys of `train` that decide what a set offers to train on.
+/// Keys of `train` that decide which windows a set offers for training.
 #[derive(Debug, clap::Args)]
 pub struct CheckKeys {
     /// Start from this preset's values of what follows
@@ -262,7 +262,7 @@ pub struct GradcheckArgs {
     /// Only this network (default: all)
     #[arg(long)]
     pub variant: Option<Variant>,
-    /// Where to compute.
+    /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
     /// Print as JSON
@@ -282,10 +282,10 @@ pub struct DoctorArgs {
 }
 
 impl TrainArgs {
-    /// Everything the flags, the environment, the file and the preset say, in this order of weight.
+    /// The configuration from flags, environment, file and preset; earlier ones win.
     ///
-    /// With `--resume` the run's own configuration, of which flags may change only [`Config::FREE`]
-    /// keys, and the environment those of them that say how long and how often.
+    /// With `--resume` it is the run's own configuration. Flags may then change only
+    /// [`Config::FREE`] keys, the environment only `checkpoint_every` and `max_minutes`.
     pub fn config(&self) -> Result<Config> {
         match &self.resume {
             Some(run) => self.resumed(&RunFolder::open(&run_folder(&self.runs, run))?),
@@ -293,7 +293,7 @@ impl TrainArgs {
         }
     }
 
-    /// The configuration of a new run, in which `own` keys win over all.
+    /// The configuration of a new run; the keys in `own` win over all others.
     fn with(&self, own: Overrides) -> Result<Config> {
         let environment = &self.environment;
         let text = self.config.as_deref().map(layers::read).transpose()?;
@@ -301,14 +301,14 @@ impl TrainArgs {
         Config::layered(self.preset.or(environment.preset), file, &environment.keys, &own.or(self.flags()))
     }
 
-    /// The configuration of a run that goes on, with what does not change its result.
+    /// The configuration of a resumed run, with the keys that may change.
     fn resumed(&self, folder: &RunFolder) -> Result<Config> {
         let Overrides { checkpoint_every, max_minutes, .. } = self.environment.keys;
         let environment = Overrides { checkpoint_every, max_minutes, ..Overrides::default() };
         resumed(folder, &environment, &self.flags())
     }
 
-    /// Keys from flags, and from arguments that are data.
+    /// Keys from flags, and from the positional arguments, which are data files.
     fn flags(&self) -> Overrides {
         let mut flags = self.overrides.clone();
         if !self.files.is_empty() {
@@ -317,7 +317,7 @@ impl TrainArgs {
         flags
     }
 
-    /// Variables that are set and have no say, as a run that goes on is configured already.
+    /// Variables that are set but ignored, because a resumed run already has its configuration.
     fn unheard(&self) -> Vec<String> {
         let OfTrain { keys, preset, .. } = &self.environment;
         let keys = Overrides { checkpoint_every: None, max_minutes: None, ..keys.clone() }.keys();
@@ -326,8 +326,8 @@ impl TrainArgs {
     }
 }
 
-/// Refuses the run of a Motion VAE where that of a controller is asked for, and the other way
-/// round; a configuration that is none is for others to refuse.
+/// Refuses the run of a Motion VAE where a controller is expected, and the reverse. A configuration
+/// that cannot be read passes: loading it reports the error.
 fn of_kind(folder: &RunFolder, controller: bool, mend: &str) -> Result<()> {
     let table = layers::read(&folder.config()).ok().and_then(|text| text.parse::<toml::Table>().ok());
     match table.map(|table| table.contains_key("task")) {
@@ -337,13 +337,13 @@ fn of_kind(folder: &RunFolder, controller: bool, mend: &str) -> Result<()> {
     }
 }
 
-/// What a configuration that cannot be read makes of a run.
+/// Turns the error of an unreadable configuration into an error about the run.
 fn not_as_written(path: &Path) -> impl Fn(Error) -> Error + Copy + use<'_> {
     let mend = "restore the file as the run wrote it, or take the version of mvae-fast that did";
     move |e| Error::checkpoint(path, e.to_string(), mend)
 }
 
-/// The configuration of a run with what does not change its result.
+/// The configuration of a resumed run, with the keys that may change.
 fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Result<Config> {
     of_kind(folder, false, "go on with it by mvae-fast control train --resume")?;
     let file = folder.config();
@@ -378,7 +378,8 @@ pub fn run_folder(runs: &Path, run: &Path) -> PathBuf {
     if run.exists() { run.to_owned() } else { runs.join(run) }
 }
 
-/// The checkpoint of a run (its last one, else its best), or the file itself; and the run's folder.
+/// The checkpoint of a run (its last one, else its best), or the file itself; also the run's
+/// folder, if it is a run.
 fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder>)> {
     let path = run_folder(runs, run);
     if path.is_dir() {
@@ -396,15 +397,15 @@ fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder
     Err(Error::checkpoint(run, what, "check the path, or give --runs"))
 }
 
-/// The model of a run, or of a checkpoint file; says so when it is of a run that has not ended.
+/// The model of a run or of a checkpoint file. Prints a line when the run is not finished.
 fn trained(runs: &Path, run: &Path) -> Result<Trained> {
     let trained = Trained::load(&checkpoint_file(runs, run)?.0)?;
     trained.unfinished().iter().for_each(|note| say(note));
     Ok(trained)
 }
 
-/// Lets every flag that takes a value take a negative number, so that one is refused in words of
-/// ours, and one that takes true or false stand alone for true.
+/// Lets every flag that takes a value take a negative number, so that our own message refuses it.
+/// Lets a flag that takes true or false stand alone for true.
 fn with_lenient_values(command: clap::Command) -> clap::Command {
     let allow = |arg: clap::Arg| {
         if arg.is_positional() || !arg.get_action().takes_values() {
@@ -419,7 +420,8 @@ fn with_lenient_values(command: clap::Command) -> clap::Command {
     command.mut_args(allow).mut_subcommands(with_lenient_values)
 }
 
-/// A command whose help says what its keys are unless given: as in this configuration, in TOML.
+/// Adds the default value of each key to the help of a command; `defaults` is a configuration in
+/// TOML.
 fn with_defaults(command: clap::Command, defaults: &str) -> clap::Command {
     let defaults: toml::Table = defaults.parse().expect("it is TOML");
     command.mut_args(|arg| {
@@ -443,8 +445,8 @@ pub fn command() -> clap::Command {
     with_lenient_values(command)
 }
 
-/// Reads the arguments and the environment of this process; help and version end it. Errors: what
-/// is wrong with them.
+/// Reads the arguments and the environment of this process; `--help` and `--version` end it.
+/// Errors: invalid arguments or variables.
 pub fn parse() -> Result<Cli> {
     let matches = command().try_get_matches();
     if let Err(error) = &matches
@@ -456,7 +458,7 @@ pub fn parse() -> Result<Cli> {
         }
         std::process::exit(error.exit_code());
     }
-    // Of a command that is not understood, the environment is read as that of `train`.
+    // If the command cannot be parsed, the environment is read as that of `train`.
     let control = matches.as_ref().is_ok_and(|matches| matches.subcommand_name() == Some("control"));
     let (mut of_train, mut of_control) = (OfTrain::default(), OfControl::default());
     match control {
@@ -473,7 +475,7 @@ pub fn parse() -> Result<Cli> {
     Ok(cli)
 }
 
-/// Does what was asked.
+/// Runs the command.
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Train(args) => train::train(&args),
@@ -535,7 +537,7 @@ fn data_synth(output: &Path, (frames, clip_frames): (usize, usize), seed: u64) -
     if frames > MAX_FRAMES {
         return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }
-    // The frames, and the poses of a clip.
+    // The frames of the set, and the poses of one clip.
     let numbers = frames.saturating_add(4 * clip_frames.min(frames)) * synth::FRAME_SIZE;
     memory::require((numbers * size_of::<f32>()) as u64, |words| {
         Error::Usage(format!("--frames {frames} in clips of {clip_frames} takes {words}; make several smaller sets"))
@@ -550,7 +552,7 @@ fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
     if matches!(args.compute.device, Device::Auto | Device::Cpu) {
-        // Differences need double precision, which kernels have not.
+        // Finite differences need double precision, which the kernels lack.
         let Compute { precision, engine, .. } = args.compute;
         let backend = backend::open(Device::Cpu, precision, engine, args.compute.threads(), 1)?;
         let report = crate::check::gradcheck::run(variants, backend.as_ref())?;
@@ -595,15 +597,16 @@ fn man(dir: Option<&Path>) -> Result<()> {
     print(&String::from_utf8_lossy(&page))
 }
 
-/// Writes a result to standard output; characters that cannot be seen are [escaped](shown). A
-/// reader that went away is an [`Error::Io`] of kind `BrokenPipe`.
+/// Writes a result to standard output, with invisible characters [escaped](shown). A closed pipe is
+/// an [`Error::Io`] of kind `BrokenPipe`.
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(shown(text).as_bytes()).and_then(|()| out.flush());
     written.map_err(cannot_print)
 }
 
-/// Prints a result and returns its verdict, which counts more than an error of printing.
+/// Prints a result and returns its verdict; a verdict that is an error wins over an error of
+/// printing.
 fn print_and(text: &str, verdict: Result<()>) -> Result<()> {
     let printed = print(text);
     verdict.and(printed)

@@ -1,5 +1,5 @@
-//! Motion as the file a user asked for: the format by the name's extension, never over a file that
-//! is there.
+//! Motion written to the file of `--output`. The extension gives the format; existing files are
+//! never overwritten.
 use crate::data::Dataset;
 use crate::data::npz::{self, Extra};
 use crate::host::progress::say;
@@ -12,9 +12,9 @@ use crate::run::atomic;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// What is written where.
+/// The output files and their format.
 pub(super) struct Output {
-    /// One, or as many as there are clips.
+    /// One file, or one for each clip.
     files: Vec<PathBuf>,
     format: Format,
 }
@@ -27,7 +27,8 @@ enum Format {
 }
 
 impl Format {
-    /// What a name's extension says, which has to be that of one `among` them.
+    /// The format that a name's extension stands for. Errors: a format that is not `among` the
+    /// given ones.
     fn of(path: &Path, among: &[Format]) -> Result<Self> {
         let extension = |format: &Format| match format {
             Format::Bvh => ".bvh",
@@ -42,13 +43,13 @@ impl Format {
     }
 }
 
-/// Refuses to write a set under another name than one in .npz, and over a file.
+/// Refuses a set's path that does not end in .npz or that exists.
 pub(super) fn require_new_set(path: &Path) -> Result<()> {
     Format::of(path, &[Format::Npz])?;
     require_new(path)
 }
 
-/// Refuses to write over a file, and into a folder that is not there.
+/// Refuses a path that exists, or whose folder does not.
 fn require_new(path: &Path) -> Result<()> {
     let usage = |what: String| Err(Error::Usage(format!("{}{what}", path.display())));
     let folder = atomic::folder_of(path);
@@ -62,10 +63,10 @@ fn require_new(path: &Path) -> Result<()> {
 }
 
 impl Output {
-    /// `path`, or without one a name made of that of `from`; `skeleton` says whether the features'
-    /// skeleton is known. A BVH holds one clip: several get a number each. Errors: an extension
-    /// that is not known, a format of skeletons without one, a file that is there already, a folder
-    /// that is not.
+    /// The output at `path`, or at a name made from `from`. `skeleton` is true if the features'
+    /// skeleton is known. A BVH file holds one clip, so that several clips get numbered files.
+    /// Errors: an unknown extension, a format that needs a skeleton without one, an existing file,
+    /// a missing folder.
     pub(super) fn new(path: Option<&Path>, from: &Path, skeleton: bool, clips: usize) -> Result<Self> {
         let made = || {
             let name = from.file_stem().unwrap_or_default().to_string_lossy();
@@ -82,14 +83,14 @@ impl Output {
         Ok(Output { files, format })
     }
 
-    /// Whether the motion is written as a [`Track`] for each clip, which needs nothing of the set.
+    /// True if the motion is written as one [`Track`] for each clip, which does not need the set.
     pub(super) fn takes_tracks(&self) -> bool {
         self.format == Format::Glb
     }
 
-    /// Writes the clips of a set, of which there are no more than was said; the files. An npz holds
-    /// the set as it is, `extras`, and what follows from the features: `roots` and `positions` of
-    /// all joints in the world.
+    /// Writes the clips of a set, at most as many as [`Output::new`] was told, and returns the
+    /// files. An npz holds the set as it is, `extras`, and values derived from the features:
+    /// `roots`, and `positions` of all joints in the world.
     pub(super) fn write(&self, set: &Dataset, bones: Bones, extras: Vec<Extra>) -> Result<Vec<PathBuf>> {
         let Some(rig) = set.rig.as_ref().filter(|_| self.format != Format::Npz) else {
             return self.write_npz(set, extras).map(|()| self.files.clone());
@@ -115,13 +116,13 @@ impl Output {
         written.collect()
     }
 
-    /// Writes tracks, whose frames are all finite.
+    /// Writes tracks; all their frames must be finite.
     pub(super) fn write_tracks<'a>(&self, tracks: impl ExactSizeIterator<Item = Track<'a>>) -> Result<Vec<PathBuf>> {
         atomic::write_with(&self.files[0], |file| glb::write(tracks, file))?;
         Ok(self.files.clone())
     }
 
-    /// Refuses a clip that is not finite from a frame on.
+    /// Refuses clip number `clip` if its frames are not finite from frame `lost` on.
     pub(super) fn require_finite(&self, clip: usize, lost: Option<usize>) -> Result<()> {
         let Some(frame) = lost else { return Ok(()) };
         Err(Error::Check(format!(
@@ -151,7 +152,7 @@ impl Output {
     }
 }
 
-/// A name for each clip.
+/// One file name for each clip.
 fn numbered(path: &Path, clips: usize) -> Vec<PathBuf> {
     let digits = (clips - 1).to_string().len();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -17,15 +17,15 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Most runs of a population.
+/// Largest number of runs in a population.
 const MOST: usize = 1024;
 
-/// In what the runs of a population differ.
+/// One way in which the runs of a population differ.
 #[derive(Debug, Clone)]
 pub enum Axis {
-    /// So many seeds.
+    /// This number of seeds.
     Seeds(usize),
-    /// A key, and a run for each of these values.
+    /// A key, with one run for each of these values.
     Values(String, Vec<String>),
 }
 
@@ -46,7 +46,7 @@ impl FromStr for Axis {
     }
 }
 
-/// Keys of one run.
+/// Configuration keys of one run.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 struct Own {
@@ -58,12 +58,12 @@ struct Own {
 pub struct Member {
     name: String,
     config: Config,
-    /// Of a run that goes on.
+    /// The folder of a resumed run.
     folder: Option<RunFolder>,
 }
 
-/// The runs that the arguments ask for, if they ask for several. Errors: keys and values that
-/// cannot be.
+/// The runs of a population, or `None` if the arguments ask for a single run. Errors: invalid keys
+/// and values.
 pub fn members(args: &TrainArgs) -> Result<Option<Vec<Member>>> {
     if let Some(run) = &args.resume {
         let paths = RunFolder::members(&run_folder(&args.runs, run));
@@ -78,7 +78,7 @@ pub fn members(args: &TrainArgs) -> Result<Option<Vec<Member>>> {
         return Ok(None);
     }
     let base = args.with(Overrides::default())?;
-    // What each run has of its own, as words of a command line: all combinations.
+    // The keys that differ between runs, as words of a command line: all combinations.
     let mut all: Vec<Vec<(&str, String)>> = vec![Vec::new()];
     for axis in &args.population {
         let (key, values) = match axis {
@@ -110,7 +110,7 @@ pub fn members(args: &TrainArgs) -> Result<Option<Vec<Member>>> {
     Ok(Some(members))
 }
 
-/// A value as part of a name.
+/// A value in the form used in a run's name.
 fn short(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
@@ -119,7 +119,7 @@ fn short(value: &toml::Value) -> String {
     }
 }
 
-/// Trains these runs; what came of them goes to standard output.
+/// Trains these runs and prints their results to standard output.
 pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     members.iter_mut().try_for_each(|member| absolute(&mut member.config.data))?;
     let resumed: Vec<RunFolder> = members.iter_mut().filter_map(|member| member.folder.take()).collect();
@@ -131,8 +131,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
         }
     };
 
-    // Everything that can be wrong with data or checkpoints is found before new runs leave a trace
-    // on disk.
+    // All errors in data or checkpoints are found before new run folders are made.
     let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
     let (mut setups, mut motion) = (Vec::with_capacity(runs), None);
     for (run, (member, backend)) in members.iter().zip(&backends).enumerate() {
@@ -214,7 +213,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     print_and(&text, failed.into_iter().next().map_or(Ok(()), Err))
 }
 
-/// What `files` hold, which are read once for all runs.
+/// The motion in `files`. Runs with the same files share one read.
 fn read_once(motion: &mut Option<(Vec<PathBuf>, (Dataset, PathBuf))>, files: &[PathBuf]) -> Result<(Dataset, PathBuf)> {
     if motion.as_ref().is_none_or(|(of, _)| of != files) {
         *motion = Some((files.to_owned(), read_data(files)?));
@@ -222,7 +221,7 @@ fn read_once(motion: &mut Option<(Vec<PathBuf>, (Dataset, PathBuf))>, files: &[P
     Ok(motion.as_ref().expect("it was read").1.clone())
 }
 
-/// What came of a run.
+/// The results of one run, read from its folder.
 pub struct Row {
     name: String,
     path: PathBuf,
@@ -241,7 +240,7 @@ impl Row {
         Ok(Row { name: name.to_owned(), path: folder.path().to_owned(), records, epochs })
     }
 
-    /// Epochs that are done.
+    /// Number of finished epochs.
     fn done(&self) -> usize {
         self.records.last().map_or(0, |record| record.epoch)
     }
@@ -251,7 +250,7 @@ impl Row {
     }
 }
 
-/// What came of the runs in a folder. Errors: one cannot be read.
+/// The results of the runs in a folder. Errors: a run that cannot be read.
 pub fn rows(path: &Path) -> Result<Vec<Row>> {
     let row = |path: &PathBuf| {
         let folder = RunFolder::open(path)?;
@@ -265,13 +264,13 @@ pub fn rows_json(rows: &[Row]) -> Vec<serde_json::Value> {
     rows.iter().map(Row::json).collect()
 }
 
-/// Seconds since they began.
+/// Training time of the longest run, seconds.
 fn elapsed(rows: &[Row]) -> f64 {
     let last = rows.iter().filter_map(|row| row.records.last());
     last.map(|record| record.timing.elapsed_seconds).fold(0.0, f64::max)
 }
 
-/// The runs beside one another: the last epoch's losses, and quality as it was last measured.
+/// A table of the runs: the losses of the last epoch, and the quality measured last.
 pub fn table(rows: &[Row]) -> String {
     let head = ["model", "epochs", "reconstruction", "KL", "active", "one-step error", "walks inside"];
     let mut lines = vec![head.map(str::to_owned)];

@@ -1,4 +1,4 @@
-//! `mvae-fast train`: opens device, data and run folder, trains, and says what came of it.
+//! `mvae-fast train`: opens device, data and run folder, trains, and prints the result.
 use super::{TrainArgs, absolute, checkpoint_file, population, print, run_folder};
 use crate::checkpoint::Progress;
 use crate::config::Config;
@@ -37,8 +37,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     absolute(&mut config.data)?;
     let backend = args.compute.open()?;
 
-    // Everything that can be wrong with data or checkpoint is found before a new run leaves a trace
-    // on disk.
+    // All errors in data or checkpoint are found before a new run folder is made.
     let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(&args.runs, run))).transpose()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
@@ -80,7 +79,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     }
 }
 
-/// What a person wants to know at the end.
+/// The summary that is printed at the end.
 fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> String {
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments| writeln!(text, "{args}").expect("memory takes every write");
@@ -109,7 +108,8 @@ fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> St
     text
 }
 
-/// A flag that becomes the number of the signal that asked to stop; a second one kills.
+/// A flag that becomes the number of the signal that asks to stop; a second signal kills the
+/// process.
 pub fn stop_flag() -> Result<Arc<AtomicUsize>> {
     let (stop, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     for signal in signals() {
@@ -121,7 +121,8 @@ pub fn stop_flag() -> Result<Arc<AtomicUsize>> {
     Ok(stop)
 }
 
-/// The signals that ask to stop. A terminal that goes away is none under `nohup`.
+/// The signals that ask to stop. A signal that the process ignores, such as SIGHUP under `nohup`,
+/// is not one of them.
 fn signals() -> Vec<i32> {
     let mut signals = vec![SIGINT, SIGTERM];
     #[cfg(unix)]

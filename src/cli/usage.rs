@@ -1,11 +1,11 @@
-//! What clap finds wrong with a command line, in one line of ours.
+//! Errors that clap finds in a command line, as one line of our own.
 use super::command;
 use crate::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 
-/// The error in one line: a bad value as what was given where, and what is expected; all else in
-/// clap's words. `name` is what a flag is called where it was given.
+/// The error in one line. A bad value is reported with its flag and the expected value; all other
+/// errors keep clap's words. `name` gives the form in which a flag was written.
 pub fn usage(error: &clap::Error, name: impl Fn(&str) -> String) -> Error {
     let flag = text(error, ContextKind::InvalidArg);
     let flag = flag.split(' ').next().unwrap_or_default();
@@ -18,7 +18,7 @@ pub fn usage(error: &clap::Error, name: impl Fn(&str) -> String) -> Error {
     })
 }
 
-/// What a value that was refused should have been, when clap tells.
+/// The values that would be accepted instead of the refused one, if clap names them.
 fn expected(error: &clap::Error) -> Option<String> {
     if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue)
         && !values.is_empty()
@@ -37,7 +37,7 @@ fn expected(error: &clap::Error) -> Option<String> {
     Some(whole.or(number).unwrap_or(words).to_owned())
 }
 
-/// Clap's text without the usage and the pointer to help.
+/// Clap's text without the usage and without the pointer to `--help`.
 fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines =
@@ -47,8 +47,8 @@ fn one_line(error: &clap::Error) -> String {
     text.trim_start_matches("error: ").to_owned()
 }
 
-/// What clap leaves unsaid: how to mend it. A flag that there is not may mean those whose names
-/// hold its own (`--epochs`).
+/// A remedy where clap suggests none. An unknown flag may stand for flags that contain its name
+/// (`--epochs`).
 fn mend(error: &clap::Error, flag: &str) -> String {
     let word = flag.trim_start_matches('-');
     match error.kind() {

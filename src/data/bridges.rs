@@ -1,10 +1,10 @@
-//! How motion goes on where a clip ends: near its end it crosses over to the frame, of any clip,
-//! that is most alike, as in a motion graph (Kovar, Gleicher, Pighin, *Motion Graphs*, SIGGRAPH
-//! 2002).
+//! Bridges, by which motion goes on at the end of a clip. Near its end a clip crosses over to the
+//! most similar frame of any clip, as in a motion graph (Kovar, Gleicher, Pighin, *Motion Graphs*,
+//! SIGGRAPH 2002).
 //!
 //! Recordings end in ways that nothing follows: a runner brakes at the wall. Trained on the clips
-//! alone, a model learns the braking and nothing of what comes after, and sooner or later every
-//! walk ends there.
+//! alone, a model learns the braking and nothing that comes after it. Sooner or later every walk
+//! ends there.
 mod cache;
 mod search;
 
@@ -18,62 +18,63 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-/// A clip is left within so many seconds before its end.
+/// Longest time before its end, seconds, at which a clip is left.
 const LEAVE: f64 = 0.75;
-/// The frame that motion crosses over to has at least so many seconds to its clip's end; in the
-/// same clip, a copy or its mirror image, it is so far from where motion came.
+/// Least time, seconds, from the frame that motion crosses over to, to the end of that frame's
+/// clip. In the same clip, a copy or its mirror image, it is also the least time between the two
+/// frames of a bridge.
 const ARRIVE: f64 = 1.0;
-/// Seconds after which nothing of the clip that was left is seen any more.
+/// Seconds after which no trace of the clip that was left remains.
 const BLEND: f64 = 0.25;
-/// Root mean square difference of normalised features up to which frames count as alike. (Two
-/// frames of any motion differ by the root of 2, or nearly.)
+/// Largest root mean square difference of normalised features at which frames count as alike. (Two
+/// frames of unrelated motion differ by about the root of 2.)
 const ALIKE: f64 = 0.7;
-/// Seconds of a search after which it says how far it is; a search that takes as long is
-/// remembered.
+/// Seconds after which a search first reports its progress. A search that takes longer is kept in
+/// the cache.
 const LONG: f64 = 1.0;
-/// Seconds after which it says so again.
+/// Seconds between further reports of progress.
 const AGAIN: f64 = 10.0;
 
-/// Bytes that a search takes among frames of `frame_size` features that take `frames` bytes: two
-/// copies of them, and the points and tree of the search.
+/// Bytes of memory for a search among frames of `frame_size` features that take `frames` bytes: two
+/// copies of the frames, and the points and tree of the search.
 pub fn bytes(frames: u64, frame_size: usize) -> u64 {
     2 * frames + frames / (4 * frame_size as u64) * search::FRAME_BYTES
 }
 
-/// How a search for bridges is done.
+/// Settings of a search for bridges.
 #[derive(Clone, Copy)]
 pub struct Means<'a> {
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
-    /// The first file of the data, beside which the bridges are kept.
+    /// The first file of the data; the cache of bridges lies beside it.
     pub beside: Option<&'a Path>,
-    /// What is told how far the search is, when it takes long.
+    /// Called with a line about the progress of a long search.
     pub say: &'a dyn Fn(String),
 }
 
 impl Means<'_> {
-    /// All threads of the machine, no word, and nothing kept.
+    /// All threads of the machine, no reports, and no cache.
     pub fn quiet() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
         Means { threads, beside: None, say: &|_| () }
     }
 }
 
-/// What to train on.
+/// The frames to train on, with bridges.
 #[derive(Debug, Default, PartialEq)]
 pub struct Bridged {
     /// Frames of each clip up to its bridge.
     pub clips: Vec<Range<usize>>,
     /// More frames, in the units of the data: motion over the bridges.
     pub frames: Vec<f32>,
-    /// Those of each bridge, numbered on from the last frame of the data: some before it, of the
-    /// clip that is left, and as many after it.
+    /// Frames of each bridge, counted on from the last frame of the data: some frames of the clip
+    /// that is left, then as many after the bridge.
     pub pieces: Vec<Range<usize>>,
 }
 
 impl Bridged {
-    /// The clips `train` of a set, bridged or as they are; `scale` is that of each feature, `span`
-    /// the frames of a window. Every window of a piece then crosses its bridge.
+    /// The clips `train` of a set, bridged or as they are; `scale` is the scale of each feature,
+    /// `span` the number of frames of a window. Every window of a piece crosses its bridge.
     pub fn new(set: &Dataset, train: &[Range<usize>], bridge: bool, scale: &[f64], span: usize, means: Means) -> Self {
         match bridge {
             true => Bridges::new(&set.frames, train, scale, set.fps(), means).bridged(span - 1),
@@ -81,13 +82,13 @@ impl Bridged {
         }
     }
 
-    /// All frames to train on, clips and pieces.
+    /// All ranges of frames to train on: clips and pieces.
     pub fn stretches(&self) -> Vec<Range<usize>> {
         [&self.clips[..], &self.pieces].concat()
     }
 }
 
-/// Clips, and the bridges that leave them.
+/// Clips and their bridges.
 pub struct Bridges<'a> {
     frames: &'a [f32],
     clips: &'a [Range<usize>],
@@ -97,8 +98,8 @@ pub struct Bridges<'a> {
 }
 
 impl<'a> Bridges<'a> {
-    /// Finds the bridges of `clips` among the frames [N, F] of `clips`, at `fps` frames a second;
-    /// `scale` is that of each of the F features.
+    /// Finds the bridges of `clips` among the frames [N, F] at `fps` frames a second; `scale` is
+    /// the scale of each of the F features.
     pub fn new(frames: &'a [f32], clips: &'a [Range<usize>], scale: &[f64], fps: f64, means: Means) -> Self {
         let frame_size = scale.len();
         let count = |seconds: f64| (seconds * fps).round().max(1.0) as usize;
@@ -126,14 +127,14 @@ impl<'a> Bridges<'a> {
         Bridges { frames, clips, bridges, frame_size, blend }
     }
 
-    /// Clips that have one.
+    /// Number of clips that have a bridge.
     pub fn count(&self) -> usize {
         self.bridges.iter().flatten().count()
     }
 
-    /// The clips up to their bridges, and the motion over each: up to `length` frames before it,
-    /// and as many after it; where that leads to the end of the next clip, over the bridge from
-    /// there.
+    /// The clips up to their bridges, and the motion over each bridge: up to `length` frames before
+    /// it, and as many after it. Where that motion reaches the bridge of the next clip, it crosses
+    /// that bridge, too.
     pub fn bridged(&self, length: usize) -> Bridged {
         let mut all = Bridged::default();
         let end = |frames: &[f32]| (self.frames.len() + frames.len()) / self.frame_size;
@@ -151,7 +152,8 @@ impl<'a> Bridges<'a> {
         all
     }
 
-    /// Appends the `length` frames that come after a bridge, or fewer where a clip ends for good.
+    /// Appends the `length` frames that come after a bridge, or fewer where a clip without a bridge
+    /// ends.
     fn follow(&self, bridge: Bridge, length: usize, frames: &mut Vec<f32>) {
         let difference = |last: &[f32], bridge: Bridge| -> Vec<f32> {
             last.iter().zip(self.frame(bridge.to)).map(|(last, to)| last - to).collect()
@@ -183,7 +185,7 @@ impl<'a> Bridges<'a> {
     }
 }
 
-/// Frames [N, F] about their mean, in units of `scale`.
+/// Frames [N, F] minus their mean, divided by `scale`.
 fn normalized(frames: &[f32], scale: &[f64]) -> Vec<f32> {
     let count = (frames.len() / scale.len()).max(1) as f64;
     let mut mean = vec![0.0; scale.len()];
@@ -194,9 +196,9 @@ fn normalized(frames: &[f32], scale: &[f64]) -> Vec<f32> {
     frames.iter().zip(center).map(|(x, (mean, s))| ((f64::from(*x) - mean) / s) as f32).collect()
 }
 
-/// Makes a frame's velocities those of its positions and of the positions of the frame before. (Its
-/// axes, means of axes that are nearly the same, stay as they are: what is constant in the data is
-/// constant in them.) Features that are not those of joints have no velocities.
+/// Recomputes a frame's velocities from its positions and those of the frame before. Features that
+/// are not laid out as joints have no velocities. (The axes, blended from axes that are nearly the
+/// same, stay as they are: a feature that is constant in the data stays constant.)
 fn set_velocities(before: &[f32], frame: &mut [f32]) {
     let Some(joints) = joints(frame.len()) else { return };
     let turn = about_y(frame[2].into());

@@ -1,4 +1,4 @@
-//! What a person wants to know about a motion file before training on it.
+//! A report on a motion file, to be read before training on it.
 use super::bridges::{Bridged, Means};
 use super::normalize::Statistics;
 use super::{Dataset, counted, windows};
@@ -10,15 +10,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A change is a jump when it is this many times what the feature hardly ever exceeds (see
+/// Factor by which a change exceeds the usual maximum of its feature when it counts as a jump (see
 /// [`Jump`]).
 const JUMP_FACTOR: f32 = 5.0;
-/// The quantile of a feature's changes that is its usual at most.
+/// The quantile of a feature's changes that is its usual maximum.
 const USUAL_QUANTILE: f64 = 0.99;
-/// Places listed of each kind.
+/// Number of places listed of each kind.
 const LISTED: usize = 10;
 
-/// What [`check`] found; `Display` writes it for a person, serde for a program.
+/// The result of [`check`]; `Display` writes it for a person, serde for a program.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Frames in all.
@@ -27,7 +27,7 @@ pub struct Report {
     pub frame_size: usize,
     /// Clips.
     pub clips: usize,
-    /// Frames a second: what the set says, else 30.
+    /// Frames a second: the set's own rate, else 30.
     pub fps: f64,
     /// Duration.
     pub minutes: f64,
@@ -42,28 +42,28 @@ pub struct Report {
     pub constant_features: Vec<Feature>,
     /// Values that are not finite.
     pub non_finite: usize,
-    /// The first of them.
+    /// The first places of such values.
     pub non_finite_places: Vec<Place>,
     /// Frames where some feature jumps (see [`Jump`]).
     pub jumps: usize,
-    /// The worst of them, worst first.
+    /// The worst of these jumps by change over usual maximum, worst first.
     pub worst_jumps: Vec<Jump>,
     /// The motion, when the skeleton is known.
     pub motion: Option<View>,
-    /// Frames a window needs.
+    /// Frames of a window.
     pub span: usize,
-    /// Clips shorter than that.
+    /// Clips shorter than a window.
     pub short_clips: usize,
     /// Whether mirror images were added for training.
     pub mirrored: bool,
-    /// What is worth saying about that, such as why not.
+    /// A note about mirror images, such as why there are none.
     pub mirror_note: Option<String>,
-    /// Windows to train on, those of added mirror images among them.
+    /// Windows to train on, including those of added mirror images.
     pub windows: usize,
     /// Windows held out.
     pub held_out_windows: usize,
-    /// The clips they lie in, added mirror images not listed: index of the first frame, and of the
-    /// one after the last.
+    /// Held-out clips, without added mirror images: index of the first frame, and of the one after
+    /// the last.
     pub held_out: Vec<[usize; 2]>,
     /// Windows of a mini-batch.
     pub batch_size: usize,
@@ -75,16 +75,16 @@ pub struct Report {
     pub epoch_steps: usize,
     /// Whether training can start; the reasons why not are in `problems`.
     pub ready: bool,
-    /// What must be mended first.
+    /// Problems that prevent training.
     pub problems: Vec<String>,
-    /// What had better be looked at.
+    /// Findings that deserve attention before training.
     pub warnings: Vec<String>,
 }
 
 /// Features of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Group {
-    /// What they are.
+    /// Name of the group.
     pub name: &'static str,
     /// Index of the first one.
     pub first: usize,
@@ -101,7 +101,7 @@ pub struct Group {
 pub struct Feature {
     /// Its index.
     pub index: usize,
-    /// What it is, such as `velocity y of joint 3`.
+    /// Name of the feature, such as `velocity y of joint 3`.
     pub name: String,
 }
 
@@ -110,7 +110,7 @@ pub struct Feature {
 pub struct Place {
     /// The clip, counted from 0.
     pub clip: usize,
-    /// Its name, when the file has names.
+    /// The clip's name, when the file has names.
     pub clip_name: Option<String>,
     /// The frame, counted from 0 over the whole set.
     pub frame: usize,
@@ -120,29 +120,29 @@ pub struct Place {
     pub feature: Feature,
 }
 
-/// A frame with a feature that differs from the frame before, in the same clip, by more than 5
-/// times its usual at most: the 99 % quantile of that feature's changes over the whole set, changes
-/// of exactly 0 left out. Real motion, stamping and turning included, stays below; a lost marker, a
-/// flipped axis or a missing clip end does not.
+/// A frame in which a feature changes by more than 5 times its usual maximum from the frame before,
+/// in the same clip. The usual maximum is the 99 % quantile of that feature's changes over the
+/// whole set, without changes of exactly 0. Real motion, stamping and turning included, stays below
+/// the bound; a lost marker, a flipped axis or a missing clip end does not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Jump {
-    /// The frame, and the feature that is worst in it.
+    /// The frame, and the feature with the largest jump in it.
     pub place: Place,
-    /// By how much that feature changes.
+    /// Size of that feature's change.
     pub change: f32,
-    /// Its usual at most.
+    /// The usual maximum of that feature's changes.
     pub usual: f32,
-    /// How many features jump in this frame.
+    /// Number of features that jump in this frame.
     pub features: usize,
 }
 
-/// Looks at a set, which may hold values that are not finite (see [`super::npz::read_lenient`]), as
-/// what a run of this configuration would be trained on.
+/// Checks a set as training data for a run of this configuration. The set may hold values that are
+/// not finite (see [`super::npz::read_lenient`]).
 pub fn check(dataset: &Dataset, config: &Config) -> Report {
     check_by(dataset, config, Means::quiet())
 }
 
-/// As [`check`], with bridges looked for by these means.
+/// Checks a set as [`check`] does, with the given settings for the search for bridges.
 pub fn check_by(dataset: &Dataset, config: &Config, means: Means) -> Report {
     let clips = dataset.clips();
     let span = windows::span(config.rollout, config.condition_frames, config.future_predictions);
@@ -298,7 +298,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Writes a title and count, then the places listed, then how many are not.
+/// Writes a title and count, then the listed places, then the number of places left out.
 fn list(
     f: &mut fmt::Formatter,
     title: &str,

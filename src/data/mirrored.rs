@@ -1,5 +1,5 @@
-//! The left-right mirror images of clips: adding them, and telling which clips of a set are one
-//! motion. By content, as names are the user's own.
+//! Left-right mirror images of clips: adds them, and finds clips of a set that are the same motion.
+//! Clips are compared by their content, as names are up to the user.
 use super::Dataset;
 use super::windows::{self, Split, splitmix64};
 use crate::motion::features::{Part, joints, slot};
@@ -8,12 +8,12 @@ use crate::motion::{Root, Skeleton};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-/// What the names of mirrored clips end in.
+/// Ending of the names of mirrored clips.
 pub const MIRRORED: &str = " (mirrored)";
 
 impl Dataset {
-    /// [`Dataset::add_mirrored`] where the set says which joints are left and right, as `train
-    /// --mirror` has it, and what is worth saying about it.
+    /// Adds mirror images by [`Dataset::add_mirrored`] if the set names its skeleton, as `train
+    /// --mirror` does. Returns a note when there is something to report.
     pub fn mirror_if_named(&mut self) -> Option<String> {
         let Some(mut rig) = self.rig.take() else {
             return Some(unmirrored("the data names no skeleton"));
@@ -27,8 +27,8 @@ impl Dataset {
         note
     }
 
-    /// Appends the mirror image of every clip whose image is not in the set, and says how motion
-    /// was mirrored, unless all were there. The rig stays as it was measured. Errors: those of
+    /// Appends the mirror image of every clip whose image is not in the set. Returns the mirroring,
+    /// or `None` if all images were there. The rig stays as it was measured. Errors: those of
     /// [`Mirror::find`].
     pub fn add_mirrored(&mut self, skeleton: &Skeleton) -> Result<Option<Mirror>, String> {
         let mirror = Mirror::find(skeleton, &self.frames)?;
@@ -53,9 +53,10 @@ impl Dataset {
         Ok((self.end_indices.len() > clips.len()).then_some(mirror))
     }
 
-    /// Clips to train on and clips held out, about `fraction` of the frames of different motion:
-    /// [`windows::split`] of the clips that are no copy and no mirror image of an earlier one. Such
-    /// a clip goes where the earlier one goes, as it would give away what is held out.
+    /// Splits the clips into clips to train on and clips held out, about `fraction` of the frames
+    /// of different motion. [`windows::split`] splits the clips that are no copy and no mirror
+    /// image of an earlier one. Every other clip goes with its earlier one, because it would give
+    /// away what is held out.
     pub fn split(&self, fraction: f64, seed: u64) -> Split {
         let clips = self.clips();
         let mut same: HashMap<_, Vec<&Range<usize>>> = HashMap::new();
@@ -86,22 +87,22 @@ impl Dataset {
     }
 }
 
-/// A key that motion [frames, F] has in common with its copies and mirror images, and hardly ever
-/// with anything else: these have the same magnitudes of root motion, positions and velocities,
-/// frame by frame, at other joints.
+/// A hash that motion [frames, F] shares with its copies and mirror images, and hardly ever with
+/// other motion. Mirror images have the same magnitudes of root motion, positions and velocities in
+/// each frame, at other joints.
 pub(super) fn motion(frames: &[f32], frame_size: usize) -> u64 {
     let magnitudes =
         |frame: &[f32]| frame.iter().fold(0u64, |sum, x| sum.wrapping_add(splitmix64(x.abs().to_bits().into())));
     compared(frames, frame_size).fold(0, |key, frame| splitmix64(key ^ magnitudes(frame)))
 }
 
-/// A key that motion [frames, F] has in common with its copies.
+/// A hash that motion [frames, F] shares with its copies.
 fn content(frames: &[f32], frame_size: usize) -> u64 {
-    // Adding 0 makes 0 of -0.
+    // Adding 0 turns -0 into 0.
     compared(frames, frame_size).flatten().fold(0, |key, x| splitmix64(key ^ u64::from((x + 0.0).to_bits())))
 }
 
-/// Of each frame all but axes, which mirroring may name anew.
+/// The features of each frame without the axes, which mirroring may permute.
 fn compared(frames: &[f32], frame_size: usize) -> impl Iterator<Item = &[f32]> {
     let count = joints(frame_size).map_or(frame_size, |joints| slot(Part::AxisY, 0, joints));
     frames.chunks_exact(frame_size).map(move |frame| &frame[..count])

@@ -1,4 +1,4 @@
-//! Motion to train on: clips of frames, normalisation, and the start frames a rollout may begin at.
+//! Motion to train on: clips of frames, normalisation, and the frames at which a rollout may start.
 pub mod bridges;
 pub mod check;
 pub mod mirrored;
@@ -24,19 +24,19 @@ pub struct Dataset {
     pub frame_size: usize,
     /// Last frame of each clip, inclusive; ascending, the last one is num_frames - 1.
     pub end_indices: Vec<usize>,
-    /// Name of each clip, or empty when not known.
+    /// Name of each clip, or empty when unknown.
     pub clip_names: Vec<String>,
-    /// Where each clip's first frame stands and faces in the world, or empty when not known.
+    /// Place and facing of each clip's first frame in the world, or empty when unknown.
     pub clip_roots: Vec<Root>,
-    /// The skeleton the frames are poses of, and what they say about it, when known.
+    /// The skeleton of the frames, with measurements on them, when known.
     pub rig: Option<Rig>,
 }
 
 impl Dataset {
     /// Reads `.npz` files (see [`npz::read`]) into one set, in the order given.
     ///
-    /// Errors: no path, a file that cannot be used, a value that is not finite, files of different
-    /// feature counts.
+    /// Errors: no path, a file that cannot be used, a value that is not finite, files whose
+    /// features, joints or frame rates differ.
     pub fn load(paths: &[PathBuf]) -> Result<Self> {
         let Some((first, others)) = paths.split_first() else {
             return Err(Error::Usage("no data file given; name one or several .npz files".into()));
@@ -56,8 +56,8 @@ impl Dataset {
         Ok(all)
     }
 
-    /// Why the frames of `other` mean something else than those here, if they do: what this set
-    /// has, and the other.
+    /// The first difference in meaning between the frames of `other` and of this set: its value
+    /// here, and there. `None` if the sets can be joined.
     fn difference(&self, other: &Self) -> Option<[String; 2]> {
         if self.frame_size != other.frame_size {
             return Some([self, other].map(|set| format!("{} features a frame", set.frame_size)));
@@ -73,8 +73,8 @@ impl Dataset {
         joints.chain([rates]).find(|[ours, theirs]| ours != theirs)
     }
 
-    /// Adds the clips of `next`, which has no [`Dataset::difference`]. Names and places are kept
-    /// where both sets have them, and so is the rig, unmeasured.
+    /// Adds the clips of `next`, which must have no [`Dataset::difference`]. Names, places and the
+    /// rig are kept only where both sets have them. The rig is not measured anew.
     fn append(&mut self, next: Self) {
         let offset = self.num_frames();
         extend_or_clear(&mut self.clip_names, next.clip_names);
@@ -92,12 +92,12 @@ impl Dataset {
         self.frames.len() / self.frame_size
     }
 
-    /// Frames a second: what the set says, else 30.
+    /// Frames a second: the set's own rate, else 30.
     pub fn fps(&self) -> f64 {
         self.rig.as_ref().map_or(DEFAULT_FPS, |rig| rig.fps)
     }
 
-    /// The frames of each clip.
+    /// The range of frames of each clip.
     pub fn clips(&self) -> Vec<Range<usize>> {
         windows::clips(self.num_frames(), &self.end_indices)
     }
@@ -112,7 +112,7 @@ impl Dataset {
         self.end_indices.partition_point(|&end| end < frame)
     }
 
-    /// Refuses a set that holds a value that is not finite, saying where the first one is; `path`
+    /// Refuses a set with a value that is not finite, and names the place of the first one; `path`
     /// is for the message.
     pub fn require_finite(&self, path: &Path) -> Result<()> {
         let mut bad = self.frames.iter().enumerate().filter(|(_, x)| !x.is_finite());
@@ -131,7 +131,7 @@ impl Dataset {
     }
 }
 
-/// As many of something as a person says it: `1 clip`, `2 clips`.
+/// A number with its noun: `1 clip`, `2 clips`.
 pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

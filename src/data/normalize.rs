@@ -1,13 +1,12 @@
-//! Per-feature statistics, and normalisation with them. Statistics are f64 whatever the data is,
-//! and travel with the model.
+//! Statistics of each feature, and normalisation with them. Statistics are f64 whatever the type of
+//! the data, and are saved with the model.
 use super::Dataset;
 use crate::config::Normalization;
 use crate::cpu::real::Real;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Maximum, minimum, mean and standard deviation of each feature, and what it counts for:
-/// `frame_size` values each.
+/// Maximum, minimum, mean, standard deviation and weight of each feature: `frame_size` values each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Largest value.
@@ -18,8 +17,8 @@ pub struct Statistics {
     pub avg: Vec<f64>,
     /// Standard deviation with divisor N - 1; 1 where it is exactly 0 or there is one frame only.
     pub std: Vec<f64>,
-    /// How many times its squared error counts, 1 in fresh statistics: its normalised values are
-    /// larger by the root of that.
+    /// Weight of the feature's squared error, 1 in fresh statistics. The normalised values are
+    /// larger by the root of it.
     pub weight: Vec<f64>,
 }
 
@@ -46,8 +45,8 @@ impl Statistics {
         }
         assert!(count > 0, "statistics need at least one frame");
         for i in 0..frame_size {
-            // The rounded sum of equal values would leave a constant feature a tiny deviation to be
-            // divided by.
+            // Rounding in the sum of equal values would give a constant feature a tiny deviation,
+            // by which it would be divided.
             avg[i] = if max[i] == min[i] { max[i] } else { avg[i] / count as f64 };
         }
         let mut std = vec![0.0; frame_size];
@@ -67,8 +66,8 @@ impl Statistics {
         Self::of_rows(clips.iter().cloned().flatten().map(|i| set.frame(i)), set.frame_size)
     }
 
-    /// Scale and shift, `frame_size` values each: normalised = (x - shift) / scale.
-    /// A constant feature counts as one of range 1 in [`Normalization::Minmax`].
+    /// Scale and shift, `frame_size` values each: normalised = (x - shift) / scale. A constant
+    /// feature counts as one of range 1 in [`Normalization::Minmax`].
     pub fn scale_and_shift(&self, mode: Normalization) -> (Vec<f64>, Vec<f64>) {
         let (mut scale, shift) = match mode {
             Normalization::Zscore => (self.std.clone(), self.avg.clone()),

@@ -1,4 +1,4 @@
-//! Single arrays of an npz file. Sizes are checked against the file before anything is allocated;
+//! Single arrays of an npz file. Sizes are checked against the file before memory is allocated;
 //! ndarray-npy decodes the numbers.
 use super::zip::{EntryReader, Zip};
 use crate::{Error, Result, host::memory};
@@ -11,14 +11,14 @@ use std::path::Path;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// Longest array header believed; numpy writes about a hundred bytes and refuses to read more than
-/// 10,000.
+/// Longest array header that is accepted; numpy writes about a hundred bytes and refuses to read
+/// more than 10,000.
 const MAX_HEADER: u64 = 10_000;
-/// Byte order of what is written.
+/// Byte order of written arrays.
 const NATIVE: char = if cfg!(target_endian = "big") { '>' } else { '<' };
 
-/// An optional array of strings, ends of lines in them replaced; empty when there is none of that
-/// name, or it is something else.
+/// An optional array of strings, with line ends in them replaced by spaces. Empty if there is no
+/// such array or it cannot be read as strings.
 pub(super) fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> {
     let mut decode = || {
         let npy = Npy::open(path, zip, name).ok()?;
@@ -35,8 +35,8 @@ pub(super) fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> 
     decode().unwrap_or_default()
 }
 
-/// The numbers of an optional array, which must have `count` of them, in whatever shape; `None`
-/// when there is no array of that name.
+/// The numbers of an optional array of any shape, which must hold `count` of them; `None` if there
+/// is no array of that name.
 pub(super) fn read_numbers(path: &Path, zip: &mut Zip, name: &str, count: usize) -> Result<Option<Vec<f64>>> {
     fn widened<A: Copy + num_traits::AsPrimitive<f64>>(array: ArrayD<A>) -> Vec<f64> {
         array.iter().map(|&x| x.as_()).collect()
@@ -63,10 +63,10 @@ pub(super) fn read_numbers(path: &Path, zip: &mut Zip, name: &str, count: usize)
     .map(Some)
 }
 
-/// One array of the file, its header read and found to agree with the entry's size.
+/// One array of the file. Its header has been read and agrees with the entry's size.
 pub(super) struct Npy<'a> {
     name: &'a str,
-    /// As in the header, such as `<f4`.
+    /// The type as in the header, such as `<f4`.
     descr: String,
     fortran_order: bool,
     pub(super) shape: Vec<usize>,
@@ -116,13 +116,13 @@ impl<'a> Npy<'a> {
         Ok(Npy { name, descr, fortran_order, shape, body })
     }
 
-    /// The type without its byte order, such as `f4`; `None` for a type of no order and several
-    /// bytes.
+    /// The type without its byte order, such as `f4`; `None` for a type without a mark of byte
+    /// order.
     pub(super) fn kind(&self) -> Option<&str> {
         self.descr.strip_prefix(['<', '>', '|'])
     }
 
-    /// The same bytes seen as another type or shape of the same size.
+    /// Reinterprets the bytes as another type or shape of the same size.
     pub(super) fn restated(mut self, kind: &str, shape: Option<Vec<usize>>) -> Self {
         self.descr.truncate(1);
         self.descr.push_str(kind);
@@ -130,7 +130,7 @@ impl<'a> Npy<'a> {
         self
     }
 
-    /// Reads the numbers and makes something of them.
+    /// Reads the numbers and passes the array to `make`.
     pub(super) fn decode<A: ReadableElement, D: Dimension, R>(
         self,
         path: &Path,
@@ -149,7 +149,7 @@ impl<'a> Npy<'a> {
         array.map(make).map_err(|e| Error::data(path, format!("{name}: {e}"), "the file is damaged: export it again"))
     }
 
-    /// An error that says what the array is.
+    /// An error that names the array with its type and shape.
     pub(super) fn refuse(&self, path: &Path, mend: &str) -> Error {
         Error::data(path, format!("{} is {} {:?}", self.name, self.descr, self.shape), mend)
     }
@@ -219,7 +219,7 @@ fn element_size(descr: &str) -> Option<u64> {
     count.checked_mul(if letter == 'U' { 4 } else { 1 })
 }
 
-/// The name an entry's array goes by.
+/// The name of the array in an entry.
 pub(super) fn array_name(entry: &str) -> &str {
     entry.strip_suffix(".npy").unwrap_or(entry)
 }
@@ -233,7 +233,7 @@ fn missing(path: &Path, name: &str, zip: &Zip) -> Error {
     Error::data(path, format!("has no array {name}, it holds {}", listed(zip.names().map(array_name))), mend)
 }
 
-/// The first of many names.
+/// The first names of a list, as text.
 pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<_> = names.take(9).collect();
     if names.len() == 9 {
@@ -242,12 +242,11 @@ pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "nothing".into() } else { names.join(", ") }
 }
 
-/// A file whose first error is the last: what is written behind it goes nowhere. An unfinished
-/// [`ZipWriter`] that is dropped writes its directory all the same, and where it cannot it says so
-/// on standard error.
+/// A file that ignores everything written after its first error. (An unfinished [`ZipWriter`]
+/// writes its directory when it is dropped, and reports a failure of that on standard error.)
 struct UntilError<'a> {
     file: BufWriter<&'a mut File>,
-    /// Where the next byte goes, or would go, and where the last one ends.
+    /// Position of the next byte, and the end of the file, as if no write had failed.
     at: u64,
     end: u64,
     failed: bool,
@@ -300,7 +299,7 @@ impl<'a> NpzWriter<'a> {
         NpzWriter(ZipWriter::new(UntilError { file: BufWriter::new(file), at: 0, end: 0, failed: false }))
     }
 
-    /// An array of numbers; `kind` is numpy's name for their type, such as `f4`.
+    /// Writes an array of numbers; `kind` is numpy's name for their type, such as `f4`.
     pub(super) fn numbers<A: bytemuck::NoUninit>(
         &mut self,
         name: &str,
@@ -317,7 +316,7 @@ impl<'a> NpzWriter<'a> {
         self.0.write_all(bytes)
     }
 
-    /// An array of strings.
+    /// Writes an array of strings.
     pub(super) fn names(&mut self, name: &str, names: &[String]) -> io::Result<()> {
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(1);
         let mut code_points = vec![0; names.len() * width];

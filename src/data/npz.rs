@@ -1,5 +1,5 @@
-//! Motion files in the reference layout: an `.npz` with `data` (N, F) and `end_indices` (M), the
-//! last frame of each clip, inclusive; and, in files of ours, the rig and the clips' names and
+//! Motion files in the reference's layout: an `.npz` with `data` (N, F) and `end_indices` (M), the
+//! last frame of each clip, inclusive. Our own files also hold the rig, and the clips' names and
 //! places.
 use super::Dataset;
 use super::npy::{self, Npy, NpzWriter, array_name, read_names, read_numbers};
@@ -15,25 +15,26 @@ use ndarray::{Array1, ArrayD};
 use std::io;
 use std::path::Path;
 
-/// Furthest that a clip may start from the origin, feet.
+/// Largest distance of a clip's start from the origin, feet.
 const FURTHEST: f64 = 1e9;
 
-/// Reads a motion file. `data` is f16, f32 or f64 and becomes f32; `end_indices` is of any integer
-/// type and is sorted and rid of repetitions; when it leaves out the last frame, that frame ends
+/// Reads a motion file. `data` is f16, f32 or f64 and becomes f32. `end_indices` is of any integer
+/// type and is sorted without repetitions; if the last frame is missing from it, that frame ends
 /// one more clip. Unicode arrays `clip_names`, one a clip, the clips' places and the rig (see
-/// `docs/features.md`) are read when there; 267 features without a rig are taken for the
+/// `docs/features.md`) are read when present. A file of 267 features without a rig gets the
 /// reference's skeleton. Any byte order, C or Fortran order, stored or deflated.
 ///
 /// Errors ([`Error::Data`]): no such file, not an npz, damaged, missing arrays, other types or
-/// ranks, ends outside the data, and values that are not finite. A file of another kind is named
-/// for what it is.
+/// ranks, ends outside the data, and values that are not finite. For a file of another kind, the
+/// error names that kind.
 pub fn read(path: &Path) -> Result<Dataset> {
     let dataset = read_lenient(path)?;
     dataset.require_finite(path)?;
     Ok(dataset)
 }
 
-/// As [`read`], but keeps values that are not finite, so that they can be reported.
+/// Reads a motion file like [`read`], but keeps values that are not finite, so that they can be
+/// reported.
 pub fn read_lenient(path: &Path) -> Result<Dataset> {
     read_set(path).map_err(|error| open::no_set(path).unwrap_or(error))
 }
@@ -48,8 +49,8 @@ fn read_set(path: &Path) -> Result<Dataset> {
     end_indices.push(num_frames - 1);
     end_indices.sort_unstable();
     end_indices.dedup();
-    // Names and places belong to the clips as listed: they are of use only when the list needed no
-    // mending.
+    // Names and places belong to the clips as listed. They are only used if the list needed no
+    // correction.
     let mut clip_names = read_names(path, &mut zip, "clip_names");
     if listed != end_indices || clip_names.len() != end_indices.len() {
         clip_names.clear();
@@ -81,23 +82,23 @@ fn read_set(path: &Path) -> Result<Dataset> {
     Ok(Dataset { frames, frame_size, end_indices, clip_names, clip_roots, rig })
 }
 
-/// Names of the arrays of an npz file, of whatever kind.
+/// Names of all arrays of an npz file.
 pub fn array_names(path: &Path) -> Result<Vec<String>> {
     Ok(Zip::open(path)?.names().map(|entry| array_name(entry).to_owned()).collect())
 }
 
-/// Some of those names, for a message.
+/// The first of those names, for a message.
 pub fn listed(names: &[String]) -> String {
     npy::listed(names.iter().map(String::as_str))
 }
 
-/// Writes `data` (f32), `end_indices` (i64), and what is known of clips and rig, so that the file
-/// is either the old one or the whole new one (see [`atomic::write_with`]).
+/// Writes `data` (f32), `end_indices` (i64), and the known data of clips and rig. Afterwards the
+/// file is either the old one or the whole new one (see [`atomic::write_with`]).
 pub fn write(path: &Path, dataset: &Dataset) -> Result<()> {
     write_with(path, dataset, &[])
 }
 
-/// One more array of a file.
+/// An additional array of a file.
 pub struct Extra<'a> {
     name: &'a str,
     shape: Vec<usize>,
@@ -105,14 +106,14 @@ pub struct Extra<'a> {
 }
 
 impl<'a> Extra<'a> {
-    /// An array of f32. Panics when the numbers are not as many as the shape says.
+    /// An array of f32. Panics unless the shape fits the number of values.
     pub fn f32(name: &'a str, shape: Vec<usize>, numbers: &'a [f32]) -> Self {
         assert_eq!(shape.iter().product::<usize>(), numbers.len(), "numbers of {name}");
         Extra { name, shape, numbers }
     }
 }
 
-/// As [`write()`], with more arrays beside the set's.
+/// Writes a set like [`write()`], with additional arrays.
 pub fn write_with(path: &Path, dataset: &Dataset, extras: &[Extra]) -> Result<()> {
     atomic::write_with(path, |file| {
         let ends: Vec<i64> = dataset.end_indices.iter().map(|&end| end as i64).collect();
@@ -165,7 +166,7 @@ fn read_skeleton(path: &Path, zip: &mut Zip, frame_size: usize) -> Result<Option
         let missing = || Error::data(path, format!("has parents, but no {name}"), "import the motion again");
         read_numbers(path, zip, name, count)?.ok_or_else(missing)
     };
-    // A number that is no index becomes one that no joint has.
+    // A value that is no index becomes an index that no joint has.
     let index = |x: f64| if x >= 0.0 && x.fract() == 0.0 { x as usize } else { usize::MAX };
     let offsets = numbers("offsets", 3 * joints)?;
     let hips = index(numbers("hips", 1)?[0]);
@@ -206,7 +207,7 @@ fn read_frames(path: &Path, zip: &mut Zip) -> Result<(Vec<f32>, usize)> {
 /// The numbers of an array of any shape, row major.
 fn floats(path: &Path, npy: Npy) -> Result<Vec<f32>> {
     match npy.kind() {
-        // f16 has no decoder: its bits are read as integers of the same width.
+        // f16 has no decoder, so that its bits are read as integers of the same width.
         Some("f2") => npy.restated("u2", None).decode(path, rows(|bits| f16::from_bits(bits).to_f32())),
         Some("f4") => npy.decode(path, |array: ArrayD<f32>| {
             if array.is_standard_layout() { array.into_raw_vec_and_offset().0 } else { rows(|x| x)(array) }
@@ -216,13 +217,13 @@ fn floats(path: &Path, npy: Npy) -> Result<Vec<f32>> {
     }
 }
 
-/// Converts an array, in row-major order whatever its own.
+/// Makes a function that converts an array to row-major f32, whatever the array's own order.
 fn rows<A: Copy>(convert: impl Fn(A) -> f32) -> impl Fn(ArrayD<A>) -> Vec<f32> {
     move |array| array.iter().map(|&x| convert(x)).collect()
 }
 
-/// One array of an npz file: its shape and, row major, its numbers (f16, f32 or f64). Errors as
-/// [`read`].
+/// Reads one array of an npz file: its shape and its numbers (f16, f32 or f64), row major. Errors:
+/// those of [`read`].
 pub fn read_array(path: &Path, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
     let mut zip = Zip::open(path)?;
     let npy = Npy::open(path, &mut zip, name)?;
@@ -230,7 +231,7 @@ pub fn read_array(path: &Path, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
     Ok((shape, floats(path, npy)?))
 }
 
-/// The ends as the file lists them, all of them inside the data.
+/// The clip ends as the file lists them; all must lie inside the data.
 fn read_ends(path: &Path, zip: &mut Zip, num_frames: usize) -> Result<Vec<usize>> {
     fn widened<A: Copy + Into<i128>>(array: Array1<A>) -> Vec<i128> {
         array.iter().map(|&end| end.into()).collect()

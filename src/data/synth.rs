@@ -1,7 +1,7 @@
-//! Procedural locomotion in the reference's 267-number layout: a person who stands, walks, runs,
-//! turns and stops. Built in the world ([`world_clips`]): a path, footholds on it, a body over the
-//! feet. Features are then extracted from the world poses, so that velocities, root motion and
-//! orientations agree by construction.
+//! Procedural locomotion in the reference's layout of 267 features: a person who stands, walks,
+//! runs, turns and stops. The motion is built in the world ([`world_clips`]): a path, footholds on
+//! it, a body over the feet. Features are then extracted from the world poses, so that velocities,
+//! root motion and orientations agree by construction.
 mod body;
 mod curve;
 mod random;
@@ -24,14 +24,14 @@ pub const FRAME_RATE: usize = 30;
 pub const FRAME_SIZE: usize = features::frame_size(reference::NUM_JOINTS);
 
 const SAMPLES_PER_FRAME: usize = RATE / FRAME_RATE;
-/// A clip is about this long, if nothing else is asked for.
+/// Default number of frames of a clip, approximately.
 pub const CLIP_FRAMES: usize = 300;
 /// Samples of a track before and after its clip, so that steps at the clip's ends are whole.
 const MARGIN: usize = 3 * RATE;
 
-/// World poses of clips that have `frames` frames in all, each clip preceded by one pose more from
-/// which the first frame's differences are taken. The same seed gives the same clips; clips do not
-/// continue each other.
+/// World poses of clips that have `frames` frames in all. Each clip has one more pose at its start,
+/// from which the first frame's differences are taken. The same seed gives the same clips; clips do
+/// not continue each other.
 pub fn world_clips(frames: usize, seed: u64) -> impl Iterator<Item = Vec<Pose>> {
     world_clips_of(CLIP_FRAMES, frames, seed)
 }
@@ -57,10 +57,10 @@ pub fn locomotion(frames: usize, seed: u64) -> Dataset {
     locomotion_in_clips(frames, CLIP_FRAMES, seed)
 }
 
-/// The same in clips of about `clip_frames` frames.
+/// Locomotion as from [`locomotion`], in clips of about `clip_frames` frames.
 ///
 /// # Panics
-/// When `clip_frames` is 0.
+/// If `clip_frames` is 0.
 pub fn locomotion_in_clips(frames: usize, clip_frames: usize, seed: u64) -> Dataset {
     assert!(clip_frames > 0, "a clip has frames");
     let skeleton = skeleton::skeleton();

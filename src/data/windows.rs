@@ -1,13 +1,14 @@
-//! Which frames are trained on: clips, the start frames a rollout may begin at, and the clips held
-//! out for validation.
+//! The choice of frames to train on: clips, the frames at which a rollout may start, and the clips
+//! held out for validation.
 use crate::{Error, Result};
 use std::ops::Range;
 use std::path::Path;
 
-/// Shortest clip that is held out: a few windows.
+/// Shortest clip that is held out, enough for a few windows.
 pub const HELD_OUT_FRAMES: usize = 40;
 
-/// Frames one rollout touches: C conditions, then the last of its T steps predicts K frames.
+/// Number of frames that one rollout uses: C conditions, T steps, of which the last predicts K
+/// frames.
 pub fn span(rollout: usize, condition_frames: usize, future_predictions: usize) -> usize {
     condition_frames + rollout + future_predictions - 1
 }
@@ -23,8 +24,8 @@ pub fn clips(num_frames: usize, end_indices: &[usize]) -> Vec<Range<usize>> {
     starts.zip(&stops).map(|(start, &stop)| start..stop).filter(|clip| !clip.is_empty()).collect()
 }
 
-/// Start frames (the oldest condition) whose whole window of `span` frames lies in one of the
-/// clips, clip by clip.
+/// Start frames (the oldest condition) whose whole window of `span` frames lies in one clip, clip
+/// by clip.
 pub fn starts(clips: &[Range<usize>], span: usize) -> Vec<u32> {
     clips.iter().flat_map(|clip| clip.start..(clip.end + 1).saturating_sub(span)).map(|start| start as u32).collect()
 }
@@ -40,9 +41,9 @@ pub fn selectable(
     starts(&clips(num_frames, end_indices), span(rollout, condition_frames, future_predictions))
 }
 
-/// [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`]; `path`
-/// names the data in it), as an epoch, which leaves its incomplete last mini-batch out, would then
-/// do nothing.
+/// The [`starts`] to train on. Fewer than one mini-batch of them is an error ([`Error::Data`];
+/// `path` names the data in it): an epoch leaves out its incomplete last mini-batch and would do
+/// nothing.
 pub fn training_starts(
     path: &Path,
     train: &[Range<usize>],
@@ -77,13 +78,13 @@ pub struct Split {
     pub train: Vec<Range<usize>>,
     /// Frames of each clip held out, ascending.
     pub validation: Vec<Range<usize>>,
-    /// Set when no whole clip was fit to be held out and the tail of one was cut off instead: the
-    /// first held-out frame, which follows the last training frame of that clip.
+    /// The first held-out frame, if no whole clip was fit to be held out and the tail of one was
+    /// cut off instead. It follows the last training frame of that clip.
     pub cut: Option<usize>,
 }
 
 impl Split {
-    /// The clips that end before `frame`.
+    /// The clips whose frames all lie before `frame`.
     pub fn before(&self, frame: usize) -> Split {
         let before = |clips: &[Range<usize>]| clips.iter().filter(|clip| clip.end <= frame).cloned().collect();
         Split { train: before(&self.train), validation: before(&self.validation), cut: self.cut }
@@ -91,11 +92,16 @@ impl Split {
 }
 
 /// Holds out about `fraction` of the frames, as whole clips of at least `min_clip_len` frames that
-/// lie spread over the set; the same for the same seed, and never everything. A clip is as likely
-/// to be held out as it is long, and only while that brings the number of held-out frames nearer to
-/// `fraction`. When every clip is too long for that, the tail of the longest is cut off, or, if
-/// that would take more than the shortest clip has, the shortest is held out. Nothing is when
-/// `fraction` is not above 0, or with a single clip of less than twice `min_clip_len` frames.
+/// lie spread over the set. The result depends only on the arguments, and never holds out
+/// everything.
+///
+/// A clip is drawn with a probability proportional to its length. It is held out only if that
+/// brings the number of held-out frames nearer to `fraction`. If every clip is too long for that,
+/// the tail of the longest is cut off. If the tail would have at least as many frames as the
+/// shortest clip, or would leave too few, the shortest clip is held out instead.
+///
+/// Nothing is held out if `fraction` is not above 0, if no clip has `min_clip_len` frames, or if
+/// the only such clip is too short to be cut.
 pub fn split(clips: &[Range<usize>], fraction: f64, seed: u64, min_clip_len: usize) -> Split {
     let min_clip_len = min_clip_len.max(1);
     let mut split = Split { train: clips.to_vec(), validation: Vec::new(), cut: None };
@@ -107,15 +113,15 @@ pub fn split(clips: &[Range<usize>], fraction: f64, seed: u64, min_clip_len: usi
         return split;
     }
 
-    // Multiples of the golden ratio from a random start fall evenly over the frames, however many
-    // are taken.
+    // Multiples of the golden ratio from a random start are spread evenly over the frames, however
+    // many are taken.
     const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_8;
     let mut held = 0.0;
     let mut at = splitmix64(seed) as f64 / u64::MAX as f64;
     let shortest = usable.iter().min_by_key(|clip| clip.len()).cloned();
     while usable.len() > 1 && held < target {
         at = (at + GOLDEN_RATIO).fract();
-        // The clip that holds this frame, counted over the clips not yet looked at.
+        // Find the clip that holds this frame, counted over the clips that were not drawn yet.
         let mut frame = (at * usable.iter().map(Range::len).sum::<usize>() as f64) as usize;
         let holds = |clip: &Range<usize>| match frame.checked_sub(clip.len()) {
             Some(rest) => {

@@ -1,5 +1,5 @@
-//! Reads zip files nobody vouches for: every offset and length is checked against the file before
-//! it is used, every entry against its checksum, and an entry that claims to inflate absurdly is
+//! A reader for untrusted zip files. Every offset and length is checked against the file before it
+//! is used, and every entry against its checksum. An entry that claims an absurd inflated size is
 //! refused unread.
 use crate::{Error, Result, host::files};
 use flate2::{Crc, bufread::DeflateDecoder};
@@ -7,23 +7,23 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Deflate cannot do better than about 1032:1, and only on constants.
+/// Largest ratio of deflate, which it reaches only on constants.
 const DEFLATE_LIMIT: u64 = 1032;
-/// Above [`PLAUSIBLE_SIZE`] bytes an entry may inflate to this many times its size; motion reaches
-/// 2:1.
+/// Largest ratio of inflated to compressed size for an entry that inflates to more than
+/// [`PLAUSIBLE_SIZE`] bytes; motion reaches 2:1.
 const PLAUSIBLE_RATIO: u64 = 100;
 const PLAUSIBLE_SIZE: u64 = 64 << 20;
 
-/// An open zip file whose directory was found to fit into it.
+/// An open zip file whose directory is known to fit into the file.
 pub(super) struct Zip {
     path: PathBuf,
     file: BufReader<File>,
     entries: Vec<Entry>,
-    /// Where the entries end and the directory starts.
+    /// Position where the entries end and the directory starts.
     directory: u64,
 }
 
-/// One line of the directory.
+/// One entry of the directory.
 struct Entry {
     name: String,
     flags: u16,
@@ -34,7 +34,7 @@ struct Entry {
     header: u64,
 }
 
-/// An entry's bytes, inflated. Fails at the end when the checksum does not match.
+/// An entry's bytes, inflated. Reading fails at the end if the checksum does not match.
 pub(super) struct EntryReader<'a> {
     bytes: Box<dyn Read + 'a>,
     left: u64,
@@ -58,8 +58,8 @@ impl Zip {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
-    /// The inflated size of an entry, given by its position in [`Zip::names`], in bytes; and those
-    /// bytes.
+    /// The inflated size, in bytes, of an entry given by its position in [`Zip::names`], and a
+    /// reader of its bytes.
     pub(super) fn read(&mut self, index: usize) -> Result<(u64, EntryReader<'_>)> {
         let Zip { path, file, entries, directory } = self;
         let entry = &entries[index];
@@ -122,13 +122,13 @@ impl Read for EntryReader<'_> {
     }
 }
 
-/// The most bytes that `compressed` bytes are believed to inflate to.
+/// The largest plausible inflated size of `compressed` bytes.
 fn inflated_limit(compressed: u64) -> u64 {
     let possible = compressed.saturating_mul(DEFLATE_LIMIT);
     possible.min(compressed.saturating_mul(PLAUSIBLE_RATIO).max(PLAUSIBLE_SIZE))
 }
 
-/// Reads the directory at the end of the file; also returns where it starts.
+/// Reads the directory at the end of the file; also returns its position.
 fn read_directory(file: &mut BufReader<File>) -> Result<(Vec<Entry>, u64), String> {
     let mut magic = [0; 6];
     file.read_exact(&mut magic).map_err(|e| match e.kind() {
@@ -142,8 +142,8 @@ fn read_directory(file: &mut BufReader<File>) -> Result<(Vec<Entry>, u64), Strin
         return Err("not an npz (zip) file".into());
     }
 
-    // The end record is 22 bytes and a comment of at most 65535; before it there may be a 20 byte
-    // zip64 locator.
+    // The end record is 22 bytes and a comment of at most 65535. A zip64 locator of 20 bytes may
+    // precede it.
     const TRUNCATED: &str = "its zip directory is missing: the file is truncated or damaged";
     let length = file.seek(SeekFrom::End(0)).map_err(text)?;
     let tail_start = length.saturating_sub(20 + 22 + 65535);
@@ -173,14 +173,15 @@ fn read_directory(file: &mut BufReader<File>) -> Result<(Vec<Entry>, u64), Strin
     if start.checked_add(size).is_none_or(|directory_end| directory_end > limit) || count > size / 46 {
         return Err("its zip directory does not fit into the file: the file is damaged".into());
     }
-    // Entry by entry: a directory that is none ends at the first, however long it says it is.
+    // Entries are read one by one: a false directory ends at the first of them, however long it
+    // claims to be.
     file.seek(SeekFrom::Start(start)).map_err(text)?;
     let mut directory = file.take(size);
     let entries = (0..count).map(|_| parse_entry(&mut directory)).collect::<Option<_>>();
     Ok((entries.ok_or("its zip directory is damaged")?, start))
 }
 
-/// Reads the next entry of the directory; `None` when it is none.
+/// Reads the next entry of the directory; `None` if the bytes are no entry.
 fn parse_entry(directory: &mut impl Read) -> Option<Entry> {
     let mut next = |length: u64| {
         let mut bytes = vec![0; length as usize]; // a length of two bytes
@@ -202,8 +203,8 @@ fn parse_entry(directory: &mut impl Read) -> Option<Entry> {
         size: number(&fixed, 24, 4),
         header: number(&fixed, 42, 4),
     };
-    // Extra fields: a kind and a length of two bytes each. Kind 1 (zip64) lists the numbers that
-    // need eight bytes.
+    // Extra fields have a kind and a length of two bytes each. Kind 1 (zip64) lists the numbers
+    // that need eight bytes.
     while extra.len() >= 4 {
         let field = take(&mut extra, 4)?;
         let mut body = take(&mut extra, number(field, 2, 2))?;
@@ -218,7 +219,7 @@ fn parse_entry(directory: &mut impl Read) -> Option<Entry> {
     Some(entry)
 }
 
-/// `length` bytes of the file from `start` on, which the caller has checked to be there.
+/// Reads `length` bytes of the file from `start` on; the caller has checked that they exist.
 fn read_at(file: &mut BufReader<File>, start: u64, length: u64) -> Result<Vec<u8>, String> {
     let mut bytes = vec![0; length as usize];
     file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut bytes)).map_err(text)?;
@@ -237,7 +238,7 @@ fn number(bytes: &[u8], at: usize, width: usize) -> u64 {
     bytes[at..at + width].iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
-/// For `map_err`.
+/// The text of a read error, for `map_err`.
 fn text(error: io::Error) -> String {
     format!("cannot be read: {error}")
 }

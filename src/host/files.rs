@@ -1,15 +1,15 @@
-//! Files that a person names, opened for reading. This is the only place that opens them.
+//! Files that a user names, opened for reading. This is the only place that opens them.
 //!
-//! Opening never waits for another program. A reader that jumps about takes regular files alone
-//! ([`open`]); one that reads from beginning to end takes pipes, too ([`read`], [`text`]), and says
-//! how many bytes it takes at most.
+//! Opening never waits for another program. A reader that seeks takes regular files only
+//! ([`open`]). A reader that goes from beginning to end also takes pipes ([`read`], [`text`]), and
+//! states the largest number of bytes that it takes.
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Longest time that a pipe may have no program at its other end before the first byte.
+/// Longest wait for a first writer at the other end of a pipe.
 const NO_WRITER: Duration = Duration::from_secs(1);
 /// Longest silence of the program at the other end of a pipe.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ pub fn open(path: &Path) -> io::Result<(File, u64)> {
 }
 
 /// The bytes of a regular file or of a pipe. Errors: those of [`open`], more than `limit` bytes
-/// ([`ErrorKind::FileTooLarge`]), and a pipe through which nothing comes ([`ErrorKind::TimedOut`]).
+/// ([`ErrorKind::FileTooLarge`]), and a pipe that sends nothing ([`ErrorKind::TimedOut`]).
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let (file, about) = opened(path)?;
     let too_large = || Err(io::Error::new(ErrorKind::FileTooLarge, format!("more than {}", size(limit))));
@@ -49,8 +49,8 @@ pub fn text(path: &Path, limit: u64) -> io::Result<String> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// Opens a file of any kind without waiting: opening a pipe would wait for a program that writes to
-/// it.
+/// Opens a file of any kind without waiting. (A plain open of a pipe waits for a program that
+/// writes to it.)
 fn opened(path: &Path) -> io::Result<(File, Metadata)> {
     let mut options = File::options();
     options.read(true);
@@ -61,7 +61,7 @@ fn opened(path: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, about))
 }
 
-/// The error for what is there instead of a regular file.
+/// The error for a path that is not a regular file.
 fn no_file(about: &Metadata) -> io::Error {
     let (kind, what) = match about.is_dir() {
         true => (ErrorKind::IsADirectory, "a folder"),
@@ -90,7 +90,7 @@ fn size(bytes: u64) -> String {
 /// A pipe that was opened without waiting.
 struct Pipe {
     file: File,
-    /// A byte has come: from then on a pipe that no program writes to has ended.
+    /// True once a byte has come: from then on, a pipe without a writer has ended.
     begun: bool,
 }
 

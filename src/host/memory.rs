@@ -1,9 +1,9 @@
-//! How much memory can still be had, so that what needs more is refused before it takes any.
+//! The memory that is still available, so that work that needs more is refused before it starts.
 use crate::{Error, Result, host::files};
 use std::path::{Path, PathBuf};
 
-/// Bytes that can still be had: what the machine has free, swap included, or less where a control
-/// group or a limit of the process (`ulimit -v`) says so. `None` where the system does not tell.
+/// Available bytes: the machine's free memory with swap, or less where a control group or a limit
+/// of the process (`ulimit -v`) is lower. `None` where the system does not tell.
 pub fn available() -> Option<u64> {
     let system = |name: &str| text(&Path::new("/proc").join(name));
     let (status, limits, groups) = (system("self/status"), system("self/limits"), system("self/cgroup"));
@@ -15,8 +15,8 @@ pub fn available() -> Option<u64> {
     [machine, limit, free_in_groups(&groups, Path::new("/sys/fs/cgroup"))].into_iter().flatten().min()
 }
 
-/// Refuses what takes more memory than can be had: `refuse` makes an error of words such as
-/// "4.1 GB of memory, and 2.0 GB are free".
+/// Refuses work that needs more memory than is available. `refuse` makes the error from words such
+/// as "4.1 GB of memory, and 2.0 GB are free".
 pub fn require(bytes: u64, refuse: impl FnOnce(String) -> Error) -> Result<()> {
     match available() {
         Some(free) if bytes > free => Err(refuse(format!("{} of memory, and {} are free", said(bytes), said(free)))),
@@ -24,7 +24,7 @@ pub fn require(bytes: u64, refuse: impl FnOnce(String) -> Error) -> Result<()> {
     }
 }
 
-/// A number of bytes as a person says it.
+/// A number of bytes in words, such as `4.1 GB`.
 pub fn said(bytes: u64) -> String {
     let units = ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"];
     let (mut size, mut unit) = (bytes as f64, 0);
@@ -35,18 +35,19 @@ pub fn said(bytes: u64) -> String {
     format!("{size:.digits$} {}", units[unit])
 }
 
-/// What the system says in a file, or nothing.
+/// The text of a system file; empty if it cannot be read.
 fn text(path: &Path) -> String {
     files::text(path, 1 << 20).unwrap_or_default()
 }
 
-/// The number behind these words at the beginning of a line.
+/// The number after these words at the beginning of a line.
 fn line(text: &str, words: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(words))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Bytes free in the control groups, and in those above them, that `/proc/self/cgroup` lists, where
-/// they have a bound. Both versions are mounted below `root`. The page cache of files can be had.
+/// Bytes free in the control groups of `/proc/self/cgroup` and in their parents, where they have a
+/// limit. Both versions of control groups are mounted below `root`. The page cache of files counts
+/// as free.
 fn free_in_groups(groups: &str, root: &Path) -> Option<u64> {
     let free = |folder: &Path, [most, used]: [&str; 2], files: [&str; 2]| {
         let number = |name: &str| text(&folder.join(name)).trim().parse::<u64>().ok();
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn more_than_there_is_is_refused() {
-        // A system that does not say what is free refuses nothing.
+        // A system that does not tell its free memory refuses nothing.
         if available().is_none() {
             return require(u64::MAX, Error::Usage).unwrap();
         }

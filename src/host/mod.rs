@@ -1,4 +1,4 @@
-//! The machine, and the person at it: files that a person names, memory, and what is shown.
+//! The machine and its user: files that the user names, memory, and output on the terminal.
 pub mod files;
 pub mod memory;
 pub mod progress;

@@ -1,5 +1,4 @@
-//! What a person sees while a run goes on: a bar on a terminal, a line an epoch elsewhere, both on
-//! standard error.
+//! Progress of a run on standard error: a bar on a terminal, otherwise one line for each epoch.
 use crate::host::shown::shown;
 use crate::train::record::Record;
 use console::Term;
@@ -8,16 +7,16 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// After how long a run that shows no bar says how much longer it will take, if it has not said so
-/// by then.
+/// Time after which a run without a bar prints its remaining time, unless a line has done so
+/// before.
 const FIRST_WORD: Duration = Duration::from_secs(10);
 
-/// How fast a run goes in this sitting, and so how long it still takes.
+/// The speed of a run in this sitting, and the remaining time that follows from it.
 pub struct Pace {
     epochs: usize,
     minibatches: usize,
     interval: usize,
-    /// Mini-batches done, of all epochs and in this sitting.
+    /// Mini-batches done: of all sittings, and in this sitting.
     done: [usize; 2],
     /// Evaluations measured in this sitting, and the seconds they took.
     evaluations: (usize, f64),
@@ -30,24 +29,25 @@ impl Pace {
         Pace { epochs, minibatches, interval, done: [done, 0], evaluations: (0, 0.0) }
     }
 
-    /// So many mini-batches are done.
+    /// Counts `minibatches` more mini-batches as done.
     pub fn step(&mut self, minibatches: usize) {
         self.done = self.done.map(|done| done + minibatches);
     }
 
-    /// Whether the next line, which says how long it still takes, is not due at once.
+    /// True if the run is in the middle of an epoch, so that the next line, with the remaining
+    /// time, is not due yet.
     fn is_within_an_epoch(&self) -> bool {
         !self.done[0].is_multiple_of(self.minibatches)
     }
 
-    /// An evaluation took so many seconds.
+    /// Counts an evaluation that took `seconds`.
     pub fn evaluated(&mut self, seconds: f64) {
         let (count, sum) = self.evaluations;
         self.evaluations = (count + 1, sum + seconds);
     }
 
-    /// Seconds that are left, by the mean times of a mini-batch and of an evaluation in the
-    /// `elapsed` seconds of this sitting; evaluations count once one was measured.
+    /// Remaining seconds, from the mean times of a mini-batch and of an evaluation in the `elapsed`
+    /// seconds of this sitting. Evaluations count once one was measured.
     pub fn remaining(&self, elapsed: f64) -> f64 {
         let ([all, here], (count, evaluation)) = (self.done, self.evaluations);
         let mean = |seconds: f64, count: usize| if count == 0 { 0.0 } else { seconds / count as f64 };
@@ -62,12 +62,12 @@ impl Pace {
 /// The console of a run.
 pub struct Console {
     bar: Option<ProgressBar>,
-    /// What its lines begin with.
+    /// The beginning of each line.
     name: String,
     quiet: bool,
     pace: Pace,
     begun: Instant,
-    /// Whether nothing more is to be said of how long it takes before an epoch has ended.
+    /// True once the remaining time needs no further line before the end of an epoch.
     timed: bool,
     said: BTreeSet<String>,
 }
@@ -78,8 +78,8 @@ impl Console {
         Console::with(pace, quiet, String::new(), |bar| bar)
     }
 
-    /// A console for a run among others, whose bars stand below one another. It may have to wait
-    /// for its turn.
+    /// A console for a run among others, whose bars stand below one another. The run may have to
+    /// wait for its turn, so that its first estimate of the remaining time comes with an epoch.
     pub fn among(others: &MultiProgress, name: &str, pace: Pace, quiet: bool) -> Self {
         Console { timed: true, ..Console::with(pace, quiet, format!("{name}: "), |bar| others.add(bar)) }
     }
@@ -96,7 +96,7 @@ impl Console {
         Console { bar, name, quiet, pace, begun: Instant::now(), timed: false, said: BTreeSet::new() }
     }
 
-    /// So many mini-batches are done.
+    /// Counts `minibatches` more mini-batches as done, and updates the display.
     pub fn step(&mut self, minibatches: usize) {
         self.pace.step(minibatches);
         if let Some(bar) = &self.bar {
@@ -108,7 +108,7 @@ impl Console {
         }
     }
 
-    /// An evaluation took so many seconds.
+    /// Counts an evaluation that took `seconds`.
     pub fn evaluated(&mut self, seconds: f64) {
         self.pace.evaluated(seconds);
     }
@@ -117,7 +117,7 @@ impl Console {
         minutes(self.pace.remaining(self.begun.elapsed().as_secs_f64()))
     }
 
-    /// Says a line.
+    /// Prints a line, above the bar if there is one. A quiet console without a bar prints nothing.
     pub fn say(&self, line: &str) {
         let name = &self.name;
         match &self.bar {
@@ -127,7 +127,7 @@ impl Console {
         }
     }
 
-    /// An epoch (or update) is done; each kind of warning is said when it first appears.
+    /// Shows a finished epoch (or update). Each kind of warning is printed when it first appears.
     pub fn epoch<R: Record>(&mut self, record: &R) {
         self.timed = true;
         let (losses, number, unit, epochs) = (record.line(), record.number(), R::UNIT, self.pace.epochs);
@@ -149,7 +149,7 @@ impl Console {
         }
     }
 
-    /// The run ends.
+    /// Removes the bar at the end of the run.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -162,17 +162,17 @@ pub fn bars() -> MultiProgress {
     MultiProgress::with_draw_target(terminal(Term::buffered_stderr()))
 }
 
-/// A place for bars on a terminal that may go away at any time.
+/// A drawing target for bars on a terminal that may go away at any time.
 fn terminal(terminal: impl TermLike + 'static) -> ProgressDrawTarget {
     ProgressDrawTarget::term_like_with_hz(Box::new(Lenient(terminal)), 20)
 }
 
-/// A terminal whose errors are dropped, as a bar among several panics at one.
+/// A terminal whose errors are dropped. (A bar among several panics at an error.)
 #[derive(Debug)]
 struct Lenient<T>(T);
 
 impl<T: TermLike> Lenient<T> {
-    /// Writes, whatever comes of it.
+    /// Writes, and ignores an error.
     fn dropping(&self, write: impl FnOnce(&T) -> io::Result<()>) -> io::Result<()> {
         let _ = write(&self.0);
         Ok(())
@@ -221,8 +221,8 @@ impl<T: TermLike> TermLike for Lenient<T> {
     }
 }
 
-/// Writes a line to standard error, with what cannot be seen in it [escaped](shown). One that
-/// cannot be written is dropped: nothing that is only said may end the work.
+/// Writes a line to standard error, with invisible characters [escaped](shown). An error is
+/// ignored: a failed message must not end the work.
 pub fn say(line: &str) {
     let _ = io::stderr().write_all(format!("{}\n", shown(line)).as_bytes());
 }

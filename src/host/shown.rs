@@ -1,20 +1,21 @@
-//! Text as a terminal may have it: characters that show nothing of themselves (controls, marks that
-//! turn the direction of writing) are escaped. Names come from files of others.
+//! Text that is safe for a terminal: invisible characters (controls, marks that change the
+//! direction of writing) are escaped. Such characters may come from file names of other people.
 use std::borrow::Cow;
 
-/// Whether a character shows nothing of itself: a control, a mark of format, white space but the
-/// plain space.
+/// True for a character that shows nothing of itself: a control, a format mark, or white space
+/// other than the plain space.
 pub fn is_unseen(c: char) -> bool {
     match c {
         ' '..='~' => false,
         '\0'..='\u{9f}' => true,
-        // What the standard library escapes behind another character, where accents stand.
+        // Characters that the standard library escapes after another character, which includes
+        // accents.
         _ => ["a", c.encode_utf8(&mut [0; 4])].concat().escape_debug().count() > 2,
     }
 }
 
-/// The text with every unseen character but ends of lines and tabs as `\u001b`, which is the same
-/// character in JSON.
+/// The text with every invisible character, except line ends and tabs, written as `\u001b`. In JSON
+/// this escape means the same character.
 pub fn shown(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| !matches!(c, '\n' | '\t') && is_unseen(c);
     if !text.chars().any(hidden) {

@@ -1,5 +1,4 @@
-//! The body in a recording: which joints are hips, upper legs and toes, by what they are called and
-//! by where they are.
+//! The body in a recording: finds hips, upper legs and toes by the names and places of joints.
 use super::Pose;
 use super::names::{self, TOES, UP_LEGS};
 use super::rig::quantile;
@@ -9,26 +8,26 @@ use super::vector::{Vec3, add, cross, dot, length, scale, sub};
 use std::collections::HashSet;
 use std::iter::successors;
 
-/// Poses looked at, spread over a recording.
+/// Number of poses examined, spread over a recording.
 const LOOKS: usize = 32;
-/// Upper legs are at least this part of a leg's length apart.
+/// Least distance of the upper legs, as a share of a leg's length.
 const NARROWEST: f64 = 0.05;
-/// A toe is at least this part of a leg's length further down and forward than the joint it hangs
-/// on.
+/// Least distance of a toe down and forward from its parent, as a share of a leg's length.
 const FOOT: f64 = 0.02;
-/// The last bone of a leg is the shank when it is longer than this part of the leg; the leg with a
-/// foot is then this many times as long.
+/// Share of the leg above which its last bone is taken for the shank, so that the foot is missing.
+/// The length with a foot is then estimated by [`FOOT_AND_LEG`].
 const SHANK: f64 = 0.3;
-/// See [`SHANK`].
+/// Length of a leg with its foot, as a multiple of the length without it. See [`SHANK`].
 const FOOT_AND_LEG: f64 = 1.2;
-/// Of several pairs of legs only those count that are no shorter than this part of the longest.
+/// Shortest pair of legs that is accepted among several, as a share of the longest.
 const SHORTEST: f64 = 0.5;
-/// Pairs of joints that are looked at closely, at most.
+/// Largest number of pairs of joints that are examined closely.
 const MAX_CANDIDATES: usize = 64;
-/// The hips are within this part of a leg's length of the middle between the upper legs.
+/// Largest distance of the hips from the middle between the upper legs, as a share of a leg's
+/// length.
 const NEAR: f64 = 0.5;
 
-/// Left and right upper leg, left and right toe, and the hips.
+/// The joints with a role: upper legs and toes, left and right, and the hips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {
     /// See [`super::Skeleton::up_legs`].
@@ -44,13 +43,12 @@ pub struct Roles {
 pub struct Measures {
     /// From the left upper leg to the left toe, along the joints between.
     pub leg: f64,
-    /// Length of the leg to the toe, estimated where the foot has no joint and the leg ends at the
-    /// ankle; else `leg`.
+    /// Length of the leg to the toe. It is estimated where the foot has no joint and the leg ends
+    /// at the ankle; else it is `leg`.
     pub with_foot: f64,
     /// From the left to the right upper leg.
     pub hip_width: f64,
-    /// Whether the upper legs are apart, and the toes below them and not at the place of the joints
-    /// that they hang on.
+    /// True if the upper legs are apart, and the toes are below them and apart from their parents.
     pub fits: bool,
 }
 
@@ -62,7 +60,7 @@ pub struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Looks at a recording, which has a frame at least.
+    /// Examines a recording, which must have at least one frame.
     pub fn new(recording: &'a Recording) -> Self {
         let last = recording.len() - 1;
         let looks = LOOKS.min(recording.len());
@@ -75,12 +73,12 @@ impl<'a> Body<'a> {
         Body { names, parents, looks: (0..looks).map(look).collect() }
     }
 
-    /// The joints' names, without name spaces unless two are then named alike.
+    /// The joints' names without name spaces, or the full names if two would then be alike.
     pub fn names(&self) -> &[&'a str] {
         &self.names
     }
 
-    /// Finds the joints of these roles, and all joints of the body; the error says which role
+    /// Finds the joints with these roles, and all joints of the body. The error names the role that
     /// cannot be found.
     pub fn find(&self) -> Result<(Roles, Vec<usize>), String> {
         let pairs = names::pairs(&self.names);
@@ -98,8 +96,8 @@ impl<'a> Body<'a> {
         }
         candidates.truncate(MAX_CANDIDATES);
         if candidates.is_empty() {
-            // The limbs that end furthest from where they begin: arms are stretched to the sides,
-            // or shorter.
+            // Try the limbs first whose ends are furthest from their beginnings: arms are stretched
+            // to the sides, or shorter.
             let begins = |pair: &&[usize; 2]| self.parents[pair[0]].is_none_or(|parent| pairs[parent].is_none());
             candidates.extend(all.iter().filter(begins).take(MAX_CANDIDATES));
             candidates.sort_by_cached_key(|pair| std::cmp::Reverse((1e6 * self.stretch(*pair)) as u64));
@@ -123,7 +121,7 @@ impl<'a> Body<'a> {
         Ok((roles, joints))
     }
 
-    /// Lengths of a body with these roles.
+    /// The lengths of a body with these roles.
     pub fn measures(&self, roles: &Roles) -> Measures {
         let [left, right] = roles.up_legs;
         let leg = self.median(|pose| self.chain(pose, left, roles.toes[0]));
@@ -141,14 +139,15 @@ impl<'a> Body<'a> {
         Measures { leg, with_foot, hip_width, fits: hip_width > NARROWEST * leg && ends(0) && ends(1) }
     }
 
-    /// Where the hips are from the toes, in the mean of all poses.
+    /// The vector from the toes' middle to the hips, summed over all poses; only its direction
+    /// matters.
     pub fn hips_above_toes(&self, roles: &Roles) -> Vec3 {
         let above = |pose: &Pose| sub(pose.positions[roles.hips], middle(pose, roles.toes));
         self.looks.iter().map(above).fold([0.0; 3], add)
     }
 
-    /// How upright the rest of a body stands on its hips: 1 straight above them, 0 to their side,
-    /// -1 below. Of the poses it is the 90 % quantile: a person who crawls stands up once, a dog
+    /// Uprightness of the rest of a body on its hips: 1 straight above them, 0 to their side, -1
+    /// below. It is the 90 % quantile over the poses: a person who crawls stands up once, a dog
     /// does not.
     pub fn stands(&self, roles: &Roles, joints: &[usize], up: Up) -> f64 {
         let legs = roles.up_legs.map(|up_leg| self.below(up_leg));
@@ -165,7 +164,8 @@ impl<'a> Body<'a> {
         quantile(self.looks.iter().map(stands).collect(), 0.9)
     }
 
-    /// Whether something hangs on the hips, of two joints or more, that is not among these.
+    /// True if a branch of at least two joints hangs on the hips and has none of `joints`. Helper
+    /// joints do not count.
     pub fn has_tail(&self, hips: usize, joints: &[usize]) -> bool {
         let hangs = |&joint: &usize| self.parents[joint] == Some(hips) && !names::is_helper(self.names[joint]);
         (0..self.parents.len()).filter(hangs).any(|branch| {
@@ -179,7 +179,7 @@ impl<'a> Body<'a> {
         successors(Some(joint), |&joint| self.parents[joint])
     }
 
-    /// Which joints are this one or below it.
+    /// For each joint, whether it is `top` or below it.
     fn below(&self, top: usize) -> Vec<bool> {
         let mut below = vec![false; self.parents.len()];
         below[top] = true;
@@ -190,17 +190,17 @@ impl<'a> Body<'a> {
         below
     }
 
-    /// The median over all poses.
+    /// The median of a value over all poses.
     fn median(&self, of: impl FnMut(&Pose) -> f64) -> f64 {
         quantile(self.looks.iter().map(of).collect(), 0.5)
     }
 
-    /// Length of the way from a joint to one below it.
+    /// Length of the bones from a joint to one below it.
     fn chain(&self, pose: &Pose, top: usize, bottom: usize) -> f64 {
         self.ancestors(bottom).take_while(|&joint| joint != top).map(|joint| length(self.bone(pose, joint))).sum()
     }
 
-    /// Where a joint is from the one that it hangs on.
+    /// Place of a joint relative to its parent.
     fn bone(&self, pose: &Pose, joint: usize) -> Vec3 {
         sub(pose.positions[joint], pose.positions[self.parents[joint].unwrap_or(joint)])
     }
@@ -213,15 +213,15 @@ impl<'a> Body<'a> {
         joints.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(joint, _)| joint)
     }
 
-    /// How far the ends of a pair of limbs are from where the limbs begin, both in the middle
-    /// between left and right.
+    /// Distance from the middle between a pair of joints to the middle between the ends of their
+    /// limbs.
     fn stretch(&self, pair: [usize; 2]) -> f64 {
         let [Some(left), Some(right)] = pair.map(|joint| self.furthest(joint)) else { return 0.0 };
         self.median(|pose| length(sub(middle(pose, [left, right]), middle(pose, pair))))
     }
 
-    /// For each pose, the direction forward and down of legs that begin at these joints, whatever
-    /// lies below them.
+    /// For each pose, the sum of the directions forward and down of legs that begin at these
+    /// joints, whatever lies below them.
     fn axes(&self, up_legs: [usize; 2]) -> Option<Vec<Vec3>> {
         let [Some(left), Some(right)] = up_legs.map(|joint| self.furthest(joint)) else { return None };
         let one = |v: Vec3| scale(v, 1.0 / length(v).max(1e-12));
@@ -231,8 +231,8 @@ impl<'a> Body<'a> {
             (one(cross(down, to_the_left)), down)
         });
         let axes: Vec<(Vec3, Vec3)> = axes.collect();
-        // The last bones, those of feet, point forward, also where left and right are named the
-        // other way round.
+        // The last bones, those of the feet, point forward. This holds even where the names of left
+        // and right are swapped.
         let legs = up_legs.map(|joint| self.below(joint));
         let mut last = vec![true; self.parents.len()];
         self.parents.iter().flatten().for_each(|&parent| last[parent] = false);
@@ -244,16 +244,16 @@ impl<'a> Body<'a> {
         Some(axes.into_iter().map(|(forward, down)| add(scale(forward, sign), down)).collect())
     }
 
-    /// How far a joint is along these directions, one for each pose, in the mean.
+    /// Mean position of a joint along these directions, one direction for each pose.
     fn reach(&self, axes: &[Vec3], joint: usize) -> f64 {
         let sum: f64 = self.looks.iter().zip(axes).map(|(pose, axis)| dot(pose.positions[joint], *axis)).sum();
         sum / axes.len() as f64
     }
 
-    /// Legs that begin at these joints: their hips, toes and lengths, if they are legs.
+    /// Hips, toes and lengths of legs that begin at these joints; `None` if they are no legs.
     ///
-    /// A toe is a joint that is called so, the first that is further down and forward than the one
-    /// it hangs on, else the joint that is furthest down and forward.
+    /// A toe is a joint with the name of a toe: the first that is further down and forward than its
+    /// parent. Without such names it is the joint that is furthest down and forward.
     fn legs(&self, up_legs: [usize; 2], pairs: &[[usize; 2]], folded: &[String]) -> Option<(Roles, Measures)> {
         let [left, right] = up_legs.map(|joint| self.below(joint));
         let hips = self.ancestors(up_legs[0]).find(|&joint| self.below(joint)[up_legs[1]])?;
@@ -288,9 +288,9 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// All joints of the body, in the order of the file. The hips become the joint near the legs
-    /// below which all of them hang; joints that hang on none such, as arms on a root on the floor,
-    /// are taken along.
+    /// All joints of the body, in the order of the file. The hips become the top joint near the
+    /// legs from which the rest of the body branches off. If no limbs but the legs hang below it,
+    /// branches further up with limbs are added, such as arms on a root on the floor.
     fn whole(&self, roles: &mut Roles, leg: f64, pairs: &[[usize; 2]]) -> Vec<usize> {
         let count = self.parents.len();
         let near = |&joint: &usize| {

@@ -1,20 +1,20 @@
-//! World poses to feature vectors and back: root motion, joint positions, joint velocities, Y axes,
-//! Z axes.
+//! Conversion of world poses to feature vectors and back: root motion, joint positions, joint
+//! velocities, Y axes, Z axes.
 use super::Skeleton;
 use super::pose::{Pose, Root, wrapped};
 use super::vector::{Vec3, about_y, add, apply, apply_inverse, axes_from_yz, sub};
 
-/// F: three numbers of root motion and four vectors a joint.
+/// F: three numbers of root motion and four vectors for each joint.
 pub const fn frame_size(joints: usize) -> usize {
     3 + 12 * joints
 }
 
-/// J when `frame_size` is 3 + 12 J.
+/// J if `frame_size` is 3 + 12 J.
 pub fn joints(frame_size: usize) -> Option<usize> {
     (frame_size >= 15 && (frame_size - 3).is_multiple_of(12)).then(|| (frame_size - 3) / 12)
 }
 
-/// What a joint has in every frame.
+/// A vector that each joint has in every frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Place relative to the root, feet.
@@ -27,12 +27,12 @@ pub enum Part {
     AxisZ,
 }
 
-/// Index of the first of the three numbers of `joint`, of `joints`.
+/// Index of the first of the three numbers of `joint` among `joints` joints.
 pub const fn slot(part: Part, joint: usize, joints: usize) -> usize {
     3 + 3 * (part as usize * joints + joint)
 }
 
-/// The features that say where these of `joints` joints are and how they move.
+/// Indices of the position and velocity features of the joints `of`, among `joints` joints.
 pub fn moved_features(of: &[usize], joints: usize) -> impl Iterator<Item = usize> {
     let first = move |&joint: &usize| [Part::Position, Part::Velocity].map(|part| slot(part, joint, joints));
     of.iter().flat_map(first).flat_map(|first| first..first + 3)
@@ -43,7 +43,7 @@ pub fn vector(frame: &[f32], at: usize) -> Vec3 {
     [frame[at].into(), frame[at + 1].into(), frame[at + 2].into()]
 }
 
-/// How far a joint has moved from the frame before to this one, feet, as seen in the facing of the
+/// Displacement of a joint from the frame before to this one, feet, as seen in the facing of the
 /// frame before.
 pub fn displacement(before: &[f32], frame: &[f32], joint: usize) -> Vec3 {
     let position = slot(Part::Position, joint, (frame.len() - 3) / 12);
@@ -52,7 +52,7 @@ pub fn displacement(before: &[f32], frame: &[f32], joint: usize) -> Vec3 {
     sub(stands, vector(before, position))
 }
 
-/// Appends the features of `pose`, of which `previous` is the pose one frame earlier.
+/// Appends the features of `pose`; `previous` is the pose one frame earlier.
 pub fn push(frames: &mut Vec<f32>, skeleton: &Skeleton, previous: &Pose, pose: &Pose) {
     let (last, root) = (Root::of(skeleton, previous), Root::of(skeleton, pose));
     let (last_rotation, rotation) = (last.rotation(), root.rotation());
@@ -83,7 +83,7 @@ pub fn local_pose(frame: &[f32]) -> Pose {
     }
 }
 
-/// The pose of a frame in the world, of a character whose root is there.
+/// The pose of a frame in the world, given the root of the character.
 pub fn world_pose(frame: &[f32], root: &Root) -> Pose {
     let mut pose = local_pose(frame);
     let rotation = root.rotation();
@@ -96,8 +96,8 @@ pub fn world_pose(frame: &[f32], root: &Root) -> Pose {
     pose
 }
 
-/// Rounds to f32 on a grid of 2^-24: what is zero but for rounding becomes zero (its deviation is
-/// then exactly 0), and the last bit of a platform's sine is forgotten.
+/// Rounds to f32 on a grid of 2^-24. A value that is zero except for rounding becomes zero, so that
+/// its deviation is exactly 0. The last bit of a platform's sine is lost.
 fn round(value: f64) -> f32 {
     const GRID: f64 = (1u64 << 24) as f64;
     ((value * GRID).round() / GRID + 0.0) as f32

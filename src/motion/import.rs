@@ -1,5 +1,5 @@
-//! Files of motion to a set of clips: which joints, units and axes they are in is found or given,
-//! and said.
+//! Import of motion files as a set of clips. Joints, units and axes are found or given, and
+//! reported.
 mod clip;
 mod report;
 
@@ -22,76 +22,77 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
-/// How far a clip's toes may come down above or below those of the other clips before it is moved,
+/// Largest difference of a clip's toe height from that of the other clips before the clip is moved,
 /// feet.
 const FLOOR_TOLERANCE: f64 = 0.015 / METRES;
-/// Where the toes' joints of a set come down when y = 0 is its floor, feet; else the set is moved
-/// to [`TOE_HEIGHT`].
+/// Lowest heights of the toes' joints, feet, at which y = 0 counts as the floor of a set; other
+/// sets are moved to [`TOE_HEIGHT`].
 const TOE_HEIGHTS: std::ops::Range<f64> = -0.01 / METRES..0.15 / METRES;
 /// Height of a toe's joint over the floor, feet.
 const TOE_HEIGHT: f64 = 0.03 / METRES;
-/// A joint further than this from where the skeleton has it, feet, rms, is said.
+/// Distance of a joint from its place in the skeleton, feet, rms, above which it is reported.
 const LOOSE: f64 = 0.01 / METRES;
-/// Bodies of one set whose legs differ by more than this factor are said to.
+/// Ratio of leg lengths in one set above which it is reported.
 const UNLIKE: f64 = 1.4;
-/// A share of the way that is walked forwards below this is doubted. It is not known of a way
-/// shorter than a leg.
+/// Share of the way walked forwards, below which the facing is doubted. The share is unknown for a
+/// way shorter than a leg.
 const FORWARDS: f64 = 0.25;
 
-/// A frame time that is off a rate's by more than this, relative, was not just rounded.
+/// Relative difference of a frame time from a rate's above which it is more than rounding.
 const SAME_TIME: f64 = 5e-4;
-/// Faster than any walk or run, m/s: the median and the 95 % quantile of the root's speed, and the
-/// 95 % quantile of the toes'. Runners go at 4 to 5, sprinters' toes at 10.
+/// Speeds above those of any walk or run, m/s: the median and the 95 % quantile of the root's
+/// speed, and the 95 % quantile of the toes'. Runners go at 4 to 5, sprinters' toes at 10.
 const TOO_FAST: [f64; 3] = [5.5, 8.0, 12.0];
 
-/// What is asked for.
+/// Options of an import.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Frames a second of the set.
     pub fps: f64,
-    /// Joints to keep; found by their names when not given.
+    /// Joints to keep; found by name and place if `None`.
     pub map: Option<JointMap>,
-    /// What lines of numbers mean.
+    /// The skeleton of exponential maps, for files that are lines of numbers.
     pub skeleton: Option<ExpmapSkeleton>,
-    /// The files' unit; guessed from the length of the legs when not given.
+    /// The files' unit; guessed from the length of the legs if `None`.
     pub units: Option<Scale>,
-    /// The files' direction up; guessed from where the hips are above the toes.
+    /// The files' direction up; guessed from the place of the hips above the toes if `None`.
     pub up: Option<Up>,
-    /// Frames left out at the start of each file; when not given, inserted poses and what rings
-    /// beside them.
+    /// Frames left out at the start of each file; if `None`, inserted poses and the ringing beside
+    /// them.
     pub skip_first: Option<usize>,
-    /// Frames left out at the end of each file; when not given, inserted poses and what rings
-    /// beside them.
+    /// Frames left out at the end of each file; if `None`, inserted poses and the ringing beside
+    /// them.
     pub skip_last: Option<usize>,
-    /// Frames a second of the files, whatever they say.
+    /// Frames a second of the files, in place of their own rates.
     pub source_fps: Option<f64>,
-    /// Times its size that a compressed file grows to at most ([`EXPANSION`] is usual).
+    /// Largest size of a decompressed file, as a multiple of the compressed size (usually
+    /// [`EXPANSION`]).
     pub expansion: u64,
-    /// Whether the files' floor (y = 0) is kept as it is.
+    /// True if the files' floor (y = 0) is kept as it is.
     pub keep_floor: bool,
-    /// Whether to add every clip left-right mirrored.
+    /// True if the mirror image of every clip is added.
     pub mirror: bool,
-    /// Files read at once.
+    /// Number of files read at once.
     pub threads: usize,
 }
 
-/// What came of it.
+/// The result of an import.
 #[derive(Debug)]
 pub struct Imported {
     /// The set; empty when no file could be read.
     pub set: Dataset,
-    /// What was found or assumed, for a person to agree with.
+    /// Findings and assumptions, for a person to check.
     pub report: Report,
-    /// The files that could not be used, and why.
+    /// The files that could not be used, each with the reason.
     pub refused: Vec<Error>,
 }
 
-/// Reads the files that the paths stand for. Errors: a path that is not there, a folder without
-/// motion. A file that cannot be read is in [`Imported::refused`], and loses nothing but itself.
+/// Imports the files that `paths` stand for. Errors: a missing path, a folder without motion. A
+/// file that cannot be read goes to [`Imported::refused`]; the others are imported.
 pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
     let (sources, repeated) = open::find(paths, options.skeleton.is_some())?;
     let mut refused = Vec::new();
-    // The first file that can be read decides what the others have to agree with.
+    // The first readable file sets the conventions that the others must share.
     let mut first = None;
     let mut rest = sources.iter();
     for source in rest.by_ref() {
@@ -152,8 +153,8 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
     Ok(Imported { set, report, refused })
 }
 
-/// Share of the way that is walked forwards, where the root is faster than [`rig::MOVING`]; `None`
-/// of too short a way.
+/// Share of the way that is walked forwards, over frames in which the root is faster than
+/// [`rig::MOVING`]; `None` if the way is not longer than `leg`.
 fn facing_share(set: &Dataset, fps: f64, leg: f64) -> Option<f64> {
     let steps = (0..set.num_frames()).map(|frame| [0, 1].map(|at| f64::from(set.frame(frame)[at]) * METRES));
     let moving = steps.filter(|[forward, right]| forward.hypot(*right) * fps > rig::MOVING);
@@ -169,19 +170,19 @@ struct Taken {
     refused: Vec<Error>,
 }
 
-/// What there is to say about all clips together.
+/// Findings about all clips together.
 #[derive(Default)]
 struct Summary {
     sources: Vec<String>,
     /// Findings about the frames of each file.
     files: Vec<About>,
-    /// The speeds of each ([`Clip::speeds`]).
+    /// The speeds of each file ([`Clip::speeds`]).
     speeds: Vec<[f64; 3]>,
-    /// Clips of our own exports.
+    /// Number of clips from our own exports.
     ours: usize,
     /// Shortest and longest leg, feet.
     legs: Option<(f64, f64)>,
-    /// Joints of any of the files that are not kept.
+    /// Joints of the files that are not kept.
     left_out: Vec<String>,
 }
 
@@ -216,8 +217,8 @@ impl Taken {
     }
 }
 
-/// Reads files side by side and adds them one after the other; each waits for its turn, so that no
-/// more than one clip a thread is held.
+/// Reads files in parallel and adds them in order. A thread with a finished clip waits for its
+/// turn, so that each thread holds at most one clip.
 fn read_in_order(sources: &[Source], options: &Options, conventions: &Conventions, taken: Taken) -> Taken {
     let next = AtomicUsize::new(0);
     let (turn, its_turn) = (Mutex::new((0, taken)), Condvar::new());
@@ -241,7 +242,7 @@ fn read_in_order(sources: &[Source], options: &Options, conventions: &Convention
 }
 
 impl Summary {
-    /// Says it, and returns the files' names.
+    /// Writes the findings into `report`, and returns the files' names.
     fn report(self, options: &Options, report: &mut Report) -> Vec<String> {
         for (name, file) in self.sources.iter().zip(&self.files) {
             if !report.source_fps.contains(&file.rate) {
@@ -288,7 +289,7 @@ impl Summary {
     }
 }
 
-/// Moves clips whose floor differs from the others' up or down, unless it is kept.
+/// Moves clips up or down if their floor differs from the others', unless `kept`.
 fn level(set: &mut Dataset, conventions: &Conventions, kept: bool) -> Floor {
     let skeleton = &conventions.picked.skeleton;
     let joints = skeleton.len();

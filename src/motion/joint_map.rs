@@ -1,5 +1,5 @@
-//! Joint maps: which joints of a file are kept, in which order, under which names, and which of
-//! them are hips and toes.
+//! Joint maps: the joints of a file that are kept, with their order and names, and the roles of
+//! hips, toes and upper legs.
 use super::body::{Body, Measures, Roles};
 use super::source::Recording;
 use super::{Skeleton, names};
@@ -10,20 +10,20 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// See `maps.toml`, whose maps are built in.
+/// A joint map, as `maps.toml` describes it; the maps in that file are built in.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JointMap {
-    /// What it is called in messages.
+    /// Name of the map in messages.
     #[serde(default)]
     pub name: String,
     /// The joints kept.
     pub joints: Vec<String>,
-    /// The hips, by our name.
+    /// The hips, by their name in the set.
     pub hips: String,
-    /// Left and right toe, by our names.
+    /// Left and right toe, by their names in the set.
     pub toes: [String; 2],
-    /// Left and right upper leg, by our names.
+    /// Left and right upper leg, by their names in the set.
     pub up_legs: [String; 2],
 }
 
@@ -41,13 +41,13 @@ static BUILT_IN: LazyLock<Vec<JointMap>> = LazyLock::new(|| {
 pub struct Picked {
     /// The joints kept; offsets are zero until they are measured on the frames.
     pub skeleton: Skeleton,
-    /// The joint of the recording that each is.
+    /// For each joint, its index in the recording.
     pub sources: Vec<usize>,
     /// Name of each joint in the recording.
     pub theirs: Vec<String>,
-    /// By which map; `None` for all joints of the body.
+    /// Name of the map that picked the joints; `None` for all joints of the body.
     pub map: Option<String>,
-    /// The joints of the recording that are not kept, by their names there.
+    /// The joints of the recording that are not kept, by their names in the recording.
     pub left_out: Vec<String>,
     /// Lengths of the body.
     pub measures: Measures,
@@ -65,7 +65,7 @@ impl Picked {
         Roles { hips: of(hips), toes: toes.map(of), up_legs: up_legs.map(of) }
     }
 
-    /// Picks these joints from another recording that has them all, whatever its poses are.
+    /// Picks the same joints from another recording, by name alone. `None` if one is missing.
     pub fn again(&self, recording: &Recording, body: &Body) -> Option<Self> {
         let names: HashMap<&str, usize> =
             recording.joints.iter().enumerate().map(|(joint, found)| (found.name.as_str(), joint)).collect();
@@ -77,15 +77,15 @@ impl Picked {
 }
 
 impl JointMap {
-    /// Reads a map of one's own.
+    /// Reads a map from a user's file.
     pub fn load(path: &Path) -> Result<Self> {
         let mut map: JointMap = layers::parse(path, &layers::read(path)?)?;
         map.name = path.display().to_string();
         Ok(map)
     }
 
-    /// Picks a recording's joints, by their whole names, by those without name space, or by those
-    /// without the prefix that all have; the error says which one is missing.
+    /// Picks a recording's joints by their full names, by names without name space, or by names
+    /// without the prefix that all share. The error names a missing joint.
     fn pick(&self, recording: &Recording, body: &Body) -> Result<Picked, String> {
         let prefix = names::prefix(body.names());
         let bare = |name: &str| name.get(prefix..).unwrap_or_default().to_owned();
@@ -117,8 +117,8 @@ impl JointMap {
     }
 }
 
-/// Picks a recording's joints by the map given, else by the first built-in one that fits and leaves
-/// out no tail, else all of the body.
+/// Picks a recording's joints by the given map. Without one, it takes the first built-in map that
+/// fits and leaves out no tail, or else all joints of the body.
 pub fn pick(recording: &Recording, body: &Body, map: Option<&JointMap>) -> Result<Picked, String> {
     if let Some(map) = map {
         return map.pick(recording, body).map_err(|what| format!("{what} (by {})", map.name));
@@ -132,7 +132,7 @@ pub fn pick(recording: &Recording, body: &Body, map: Option<&JointMap>) -> Resul
     picked(recording, body, ours, sources, roles, None)
 }
 
-/// The skeleton of these joints of a recording, under these names; roles are joints of the
+/// The skeleton of these joints of a recording, under these names; `roles` are joints of the
 /// recording.
 fn picked(
     recording: &Recording,

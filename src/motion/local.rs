@@ -1,18 +1,18 @@
-//! From joints in the world to what a skeleton's file holds: where the hips are, how each joint is
-//! turned on its parent, and where it hangs.
+//! Conversion of world poses to the content of a skeleton file: the place of the hips, and for each
+//! joint its rotation and place relative to its parent.
 use super::Skeleton;
 use super::pose::Pose;
 use super::vector::{Axes, Vec3, add, apply, apply_inverse, cross, dot, length, rotated_about, scale, sub, unit};
 
-/// What is kept of poses whose joints do not hang together exactly.
+/// Treatment of poses whose joints do not hang together exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bones {
-    /// Places and axes as they are; a joint whose place on its parent moves keeps that motion. For
-    /// data.
+    /// For data: places and axes stay as they are. A joint whose place on its parent moves keeps
+    /// that motion.
     Given,
-    /// The skeleton's bones: a joint is turned as little as points its bone to where the next joint
-    /// should be, and that is where the joint then goes, as far as the bone's length allows. For
-    /// poses that a network made.
+    /// For poses from a network: the skeleton's bones are kept. The smallest turn of a joint points
+    /// its bone to the place of the next joint. That joint then lies on the bone, as near to its
+    /// place as the bone's length allows.
     Skeleton,
 }
 
@@ -27,7 +27,7 @@ pub struct LocalPose {
     pub offsets: Vec<Vec3>,
 }
 
-/// Bones shorter than this have no direction, feet.
+/// Length below which a bone has no direction, feet.
 const SHORT: f64 = 1e-6;
 
 impl LocalPose {
@@ -52,7 +52,7 @@ impl LocalPose {
         local
     }
 
-    /// The pose in the world: what a reader of the file would see.
+    /// The pose in the world, as a reader of the file reconstructs it.
     pub fn pose(&self, skeleton: &Skeleton) -> Pose {
         let mut pose = Pose { positions: vec![self.hips; skeleton.len()], axes: self.axes.clone() };
         for joint in skeleton.order() {
@@ -75,7 +75,7 @@ fn on_bones(skeleton: &Skeleton, pose: &Pose) -> Pose {
             positions[joint] = add(positions[parent], apply(&axes[parent], skeleton.offsets[joint]));
         }
         let mut children = (0..skeleton.len()).filter(|&child| skeleton.parents[child] == Some(joint));
-        // With several children no turn serves them all: the joint keeps its axes.
+        // With several children no single turn serves all of them: the joint keeps its axes.
         if let (Some(child), None) = (children.next(), children.next()) {
             let bone = apply(&axes[joint], skeleton.offsets[child]);
             let wanted = sub(pose.positions[child], positions[joint]);
@@ -87,8 +87,8 @@ fn on_bones(skeleton: &Skeleton, pose: &Pose) -> Pose {
     Pose { positions, axes }
 }
 
-/// The smallest rotation that turns `from` to where `to` points, if both point anywhere and not
-/// against each other.
+/// The smallest rotation that turns `from` to the direction of `to`. `None` if one of them has no
+/// direction, or if they are opposite or already aligned.
 fn turn(from: Vec3, to: Vec3) -> Option<Axes> {
     if length(from) < SHORT || length(to) < SHORT {
         return None;
@@ -96,17 +96,17 @@ fn turn(from: Vec3, to: Vec3) -> Option<Axes> {
     let (from, to) = (unit(from), unit(to));
     let (axis, cosine) = (cross(from, to), dot(from, to));
     let sine = length(axis);
-    // Below this the turn is rounding, and its axis noise.
+    // A smaller turn is only rounding, and its axis is noise.
     (sine > 1e-9 && cosine > -0.999).then(|| rotated_about(scale(axis, 1.0 / sine), sine.atan2(cosine)))
 }
 
-/// Means over the poses of a motion, which are told one after the other.
+/// Means over the poses of a motion, which are added one by one.
 #[derive(Debug, Clone)]
 pub struct Means {
-    /// Joints without children.
+    /// True for joints without children.
     last: Vec<bool>,
-    /// Sums: places on the parent; of joints without children also those places in the joint's own
-    /// axes, and their lengths.
+    /// Sums of places on the parent; for joints without children also of these places in the
+    /// joint's own axes, and of their lengths.
     offsets: Vec<Vec3>,
     along: Vec<Vec3>,
     bones: Vec<f64>,
@@ -114,7 +114,7 @@ pub struct Means {
 }
 
 impl Means {
-    /// Means of no pose yet.
+    /// Means without a pose yet.
     pub fn new(skeleton: &Skeleton) -> Self {
         let joints = skeleton.len();
         let last = (0..joints).map(|joint| !skeleton.parents.contains(&Some(joint))).collect();
@@ -122,7 +122,7 @@ impl Means {
         Means { last, offsets: zeros.clone(), along: zeros, bones: vec![0.0; joints], poses: 0 }
     }
 
-    /// Takes a pose in.
+    /// Adds a pose.
     pub fn add(&mut self, pose: &LocalPose) {
         self.poses += 1;
         for (joint, offset) in pose.offsets.iter().enumerate() {
@@ -139,8 +139,8 @@ impl Means {
         self.offsets.iter().map(|sum| sum.map(|x| x / self.poses as f64)).collect()
     }
 
-    /// Where the bones of joints without children end, in their own axes, feet (zero for all
-    /// others): half the bone above, continued the way it points on average. Files have such ends,
+    /// Ends of the bones of joints without children, in their own axes, feet (zero for all others).
+    /// The bone has half the length of the one above and its mean direction. Files have such ends,
     /// features do not.
     pub fn tips(&self) -> Vec<Vec3> {
         let tip = |joint: usize| match length(self.along[joint]) > SHORT {

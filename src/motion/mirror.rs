@@ -1,50 +1,50 @@
-//! Left-right mirrored motion: positions and velocities reflected, names swapped, and each joint's
-//! axes changed by a constant so that they stay right-handed and mean what they mean in the motion
-//! as it was.
+//! Left-right mirrored motion. Positions and velocities are reflected, and left and right joints
+//! are swapped. Each joint's axes change by a constant, so that they stay right-handed and keep
+//! their meaning.
 use super::features::{Part, slot, vector};
 use super::rig::METRES;
 use super::vector::{Axes, Vec3, add, axes_from_yz, cross, dot, length, scale};
 use super::{Skeleton, names};
 
-/// Mirrored mean axes further than this from the motion's own are said, rad.
+/// Angle between mirrored and original mean axes above which it is reported, rad.
 const DOUBTFUL: f64 = 0.6;
 
-/// Bones of a left and a right joint differ by up to this share, and [`UNLIKE`] feet, in real
-/// skeletons.
+/// Largest difference of the bones of a left and a right joint in real skeletons, as a share of
+/// their length; [`UNLIKE`] feet are added.
 const UNLIKE_SHARE: f64 = 0.1;
 /// See [`UNLIKE_SHARE`].
 const UNLIKE: f64 = 0.02 / METRES;
-/// The bone of a joint that is neither left nor right goes less to one side, in the mean, than this
-/// share of its length, or than [`ASIDE`] feet.
+/// Largest mean distance to one side of a joint in the middle, as a share of its bone's length,
+/// unless [`ASIDE`] is larger.
 const ASIDE_SHARE: f64 = 0.5;
-/// See [`ASIDE_SHARE`].
+/// Least such limit, feet. See [`ASIDE_SHARE`].
 const ASIDE: f64 = 0.05 / METRES;
 
-/// A change of axes: the new axis k is the old axis `self[k].0`, times `self[k].1`, which is 1 or
+/// A change of axes: the new axis k is the old axis `self[k].0` times `self[k].1`, which is 1 or
 /// -1.
 type Change = [(usize, f64); 3];
 
-/// How a skeleton's motion is mirrored.
+/// The mirroring of a skeleton's motion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mirror {
-    /// For each joint, the one whose motion it takes.
+    /// For each joint, the joint whose motion it takes.
     pairs: Vec<usize>,
-    /// For each joint, how the reflected axes of that one become its own.
+    /// For each joint, the change that turns the reflected axes of its counterpart into its own.
     changes: Vec<Change>,
-    /// The joint whose mean axes are changed most by mirroring, and by how much, rad.
+    /// The joint whose mean axes change most, and the angle, rad.
     worst: (usize, f64),
-    /// Joints that are named as of one side, are alone in that, and lie in the middle.
+    /// Joints whose names state a side but which have no counterpart and lie in the middle.
     alone: Vec<usize>,
 }
 
 impl Mirror {
-    /// Finds how motion of this skeleton, frames [N, F], is mirrored. Errors: joints that are not
-    /// named as left and right, or a skeleton that is not the same left and right by its names.
+    /// Finds how to mirror motion of this skeleton, frames [N, F]. Errors: joints that are not
+    /// named as left and right, or a skeleton that its names do not make symmetric.
     ///
-    /// Looks for each pair of joints for the change of axes under which the mirrored motion's mean
-    /// axes and the bones lie nearest to those of the motion itself. A reflection turns
-    /// right-handed axes into left-handed ones: of the 48 signed permutations the 24 improper ones
-    /// are possible, and one joint's is the inverse of its counterpart's.
+    /// For each pair of joints it chooses a change of axes. Under it, the mean axes and the bones
+    /// of the mirrored motion lie nearest to those of the motion itself. A reflection turns
+    /// right-handed axes into left-handed ones. So only the 24 improper ones of the 48 signed
+    /// permutations are possible, and a joint's change is the inverse of its counterpart's.
     pub fn find(skeleton: &Skeleton, frames: &[f32]) -> Result<Self, String> {
         let joints = skeleton.len();
         let pairs = skeleton.counterparts()?;
@@ -85,7 +85,7 @@ impl Mirror {
         Ok(Mirror { alone: alone.collect(), pairs, changes, worst: worst.unwrap_or_default() })
     }
 
-    /// What had better be looked at, of motion of this skeleton.
+    /// Findings that deserve attention in mirrored motion of this skeleton.
     pub fn doubt(&self, skeleton: &Skeleton) -> Option<String> {
         let (joint, angle) = self.worst;
         let turned = (angle > DOUBTFUL).then(|| {
@@ -118,7 +118,7 @@ impl Mirror {
     }
 }
 
-/// What shows that a skeleton with these counterparts is no mirror image of itself.
+/// The first sign that a skeleton with these counterparts is not symmetric, in words.
 fn asymmetry(skeleton: &Skeleton, pairs: &[usize], frames: &[f32]) -> Option<String> {
     let joints = skeleton.len();
     let name = |joint: usize| &skeleton.names[joint];
@@ -165,7 +165,7 @@ fn asymmetry(skeleton: &Skeleton, pairs: &[usize], frames: &[f32]) -> Option<Str
     })
 }
 
-/// How far to one side of its parent a joint is in the mean of all frames, feet.
+/// Mean distance of a joint to one side of its parent over all frames, feet.
 fn mean_aside(frames: &[f32], joint: usize, parent: usize, joints: usize) -> f64 {
     let size = super::features::frame_size(joints);
     let [joint, parent] = [joint, parent].map(|joint| slot(Part::Position, joint, joints) + 2);
@@ -199,14 +199,14 @@ fn improper() -> Vec<Change> {
     improper.map(|(axes, signs, _)| std::array::from_fn(|k| (axes[k], signs[k]))).collect()
 }
 
-/// A joint's axes as the frame has them.
+/// A joint's axes in a frame.
 fn axes_of(frame: &[f32], joint: usize, joints: usize) -> Axes {
     let [y, z] = [Part::AxisY, Part::AxisZ].map(|part| vector(frame, slot(part, joint, joints)));
     [cross(y, z), y, z]
 }
 
-/// The mean of a joint's axes over all frames, in the facing frame: shorter than 1 the more the
-/// joint turns.
+/// The mean of a joint's axes over all frames, in the facing frame. The more the joint turns, the
+/// shorter they are.
 fn mean_axes(frames: &[f32], joint: usize, joints: usize) -> Axes {
     let mut sum = [[0.0; 3]; 3];
     for frame in frames.chunks_exact(super::features::frame_size(joints)) {

@@ -1,10 +1,13 @@
-//! Motion as skeletons see it: joints and their axes in the world ([`pose`]), the skeleton they
-//! belong to ([`skeleton`]), the features a network is trained on ([`features`]), what is kept
-//! about a character beside its frames ([`rig`]), and what there is to see in a set ([`view`]).
-//! [`import`] makes a set of files of motion ([`source`]).
+//! Motion of skeletons.
+//! - [`pose`]: joints and their axes in the world.
+//! - [`skeleton`]: the joints as a tree.
+//! - [`features`]: the features that a network is trained on.
+//! - [`rig`]: the data about a character that is kept beside its frames.
+//! - [`view`]: a description of the motion in a set.
+//! - [`import`] makes a set from files of motion ([`source`]).
 //!
-//! Everywhere here: right-handed, y up, lengths in feet. A character that faces 0 looks along +x,
-//! its right along +z.
+//! Conventions in this module: right-handed, y up, lengths in feet. A character that faces 0 looks
+//! along +x, with its right along +z.
 pub mod body;
 pub mod export;
 pub mod features;

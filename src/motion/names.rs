@@ -1,19 +1,19 @@
-//! Names of joints: the side that a name tells, its counterpart on the other side, and the part of
-//! the body that it may be.
+//! Names of joints: their side, their counterpart on the other side, and the part of the body that
+//! they may stand for.
 use super::Skeleton;
 use std::collections::HashMap;
 
-/// Ways to write left and right within a name, the surest first.
+/// Ways to write left and right within a name, most reliable first.
 const WORDS: [[&str; 2]; 4] = [["Left", "Right"], ["left", "right"], ["LEFT", "RIGHT"], ["左", "右"]];
 const LETTERS: [[char; 2]; 2] = [['L', 'R'], ['l', 'r']];
-/// Words in the names of upper legs as [`folded`] writes them, the surest first. Lower legs have
-/// the shorter words, too.
+/// Words in the names of upper legs as [`folded`] writes them, most reliable first. Names of lower
+/// legs contain the shorter words, too.
 pub const UP_LEGS: [&str; 9] = ["upleg", "upperleg", "thigh", "femur", "hip", "大腿", "足", "腿", "leg"];
 /// Words in the names of toes.
 pub const TOES: [&str; 5] = ["toe", "ball", "つま先", "爪先", "趾"];
-/// Bytes of the longest name that is looked at for its side.
+/// Longest name that is searched for a side, bytes.
 const LONGEST: usize = 100;
-/// Words for joints that help to pose a body and are none of it.
+/// Words for joints that help to pose a body without being part of it.
 const HELPERS: [&str; 12] = [
     "ik",
     "target",
@@ -29,7 +29,7 @@ const HELPERS: [&str; 12] = [
     "locator",
 ];
 
-/// A name in small letters, without the signs between.
+/// A name in lower case, without anything that is not alphanumeric.
 pub fn folded(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
 }
@@ -39,8 +39,8 @@ pub fn plain(name: &str) -> &str {
     name.rsplit([':', '|']).next().unwrap_or(name)
 }
 
-/// How many bytes all of these names begin with: those of a prefix (`mixamorigHips`,
-/// `Skeleton_Hips`), if they have one.
+/// Number of bytes that all of these names begin with: the length of a common prefix
+/// (`mixamorigHips`, `Skeleton_Hips`), if there is one.
 pub fn prefix(names: &[&str]) -> usize {
     let Some((first, others)) = names.split_first() else { return 0 };
     let same = |name: &&str| first.char_indices().zip(name.chars()).find(|((_, a), b)| a != b).map(|((at, _), _)| at);
@@ -48,7 +48,7 @@ pub fn prefix(names: &[&str]) -> usize {
     others.iter().map(ends).min().unwrap_or(0)
 }
 
-/// Whether a joint helps to pose a body and is none of it, by one of its words.
+/// True if a word in the name marks a joint that helps to pose a body without being part of it.
 pub fn is_helper(name: &str) -> bool {
     let mut words = vec![String::new()];
     let mut before = ' ';
@@ -63,8 +63,8 @@ pub fn is_helper(name: &str) -> bool {
     words.iter().any(|word| HELPERS.contains(&word.as_str()))
 }
 
-/// The other names that this one may have on the other side, the surest first, each with the side
-/// that this one is on, and how many of them are sure.
+/// Possible names of the joint on the other side, most reliable first, each with the side of this
+/// joint (0 left, 1 right). Also the number of reliable names among them.
 fn swaps(name: &str) -> (Vec<(usize, String)>, usize) {
     if name.len() > LONGEST {
         return (Vec::new(), 0);
@@ -73,8 +73,8 @@ fn swaps(name: &str) -> (Vec<(usize, String)>, usize) {
     let words = WORDS.iter().flat_map(|word| sides.map(|side| (side, word)));
     let words = words.filter(|(side, word)| name.contains(word[*side]));
     let mut swaps: Vec<_> = words.map(|(side, word)| (side, name.replacen(word[side], word[1 - side], 1))).collect();
-    // A letter of its own: between signs, or (as in lfemur) at the start. Else any letter, as in
-    // thighL or __lthumb.
+    // First single letters: between other signs, or (as in lfemur) at the start. Then any other
+    // letter, as in thighL or __lthumb.
     let chars: Vec<char> = name.chars().collect();
     let sign = |at: usize| chars.get(at).is_none_or(|c| !c.is_alphanumeric());
     let alone = |at: usize| at == 0 || sign(at - 1) && sign(at + 1);
@@ -95,8 +95,8 @@ fn swaps(name: &str) -> (Vec<(usize, String)>, usize) {
     (swaps, sure)
 }
 
-/// For each joint of a side, 0 for left and 1 for right, and the joint of the other side; `None`
-/// for a joint of neither, and for one whose counterpart is not among the names.
+/// For each joint its side, 0 for left and 1 for right, and the joint of the other side. `None` for
+/// a joint without a side, or without a counterpart among the names.
 pub fn pairs(names: &[&str]) -> Vec<Option<(usize, usize)>> {
     let exact: HashMap<&str, usize> = names.iter().enumerate().map(|(joint, &name)| (name, joint)).collect();
     let loose: HashMap<String, usize> = names.iter().enumerate().map(|(joint, name)| (folded(name), joint)).collect();
@@ -109,15 +109,16 @@ pub fn pairs(names: &[&str]) -> Vec<Option<(usize, usize)>> {
     names.iter().map(pair).collect()
 }
 
-/// Whether a name says left or right in full.
+/// True if a name contains left or right as a word.
 pub fn says_side(name: &str) -> bool {
     WORDS.as_flattened().iter().any(|word| name.contains(word))
 }
 
 impl Skeleton {
-    /// The joint that mirrors each, itself when it has none: by their names, and of joints that
-    /// hang on a left and a right joint, one on each, by that. The error names a joint of one side
-    /// without the other.
+    /// The counterpart of each joint, or the joint itself if it has none. Counterparts are found by
+    /// name. A single unnamed child of a left joint and one of its right counterpart are
+    /// counterparts, too. The error names the upper legs or toes if they are not named as left and
+    /// right.
     pub fn counterparts(&self) -> Result<Vec<usize>, String> {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let named = pairs(&names);

@@ -1,4 +1,4 @@
-//! One moment of a character, and where it stands and faces.
+//! A pose of a character at one moment, and its place and facing.
 use super::Skeleton;
 use super::vector::{Axes, Vec3, about_y, sub};
 use serde::{Deserialize, Serialize};
@@ -35,12 +35,12 @@ impl Root {
         Root { x, z, facing: (-line[0]).atan2(-line[2]) }
     }
 
-    /// Turns what is in the facing frame into the world.
+    /// The rotation from the facing frame to the world.
     pub fn rotation(&self) -> Axes {
         about_y(self.facing)
     }
 
-    /// The root after one more frame, of which `motion` are the first three features.
+    /// The root one frame later; `motion` holds the first three features of that frame.
     pub fn advanced(&self, motion: [f64; 3]) -> Self {
         let (s, c) = self.facing.sin_cos();
         let [forward, right, turn] = motion;
@@ -52,7 +52,7 @@ impl Root {
     }
 }
 
-/// The angle that is the same but for whole turns, in [-pi, pi).
+/// The angle modulo whole turns, in [-pi, pi).
 pub fn wrapped(angle: f64) -> f64 {
     (angle + PI).rem_euclid(TAU) - PI
 }

@@ -1,4 +1,4 @@
-//! Unit quaternions (x, y, z, w): how rotations are interpolated and written to files.
+//! Unit quaternions (x, y, z, w), which interpolate rotations and are written to files.
 use super::vector::Axes;
 
 /// A unit quaternion, w last, as glTF stores it. `q` and `-q` are the same rotation.
@@ -7,7 +7,7 @@ pub type Quaternion = [f64; 4];
 /// The quaternion of a rotation, w not negative.
 pub fn from_axes(axes: &Axes) -> Quaternion {
     let [[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]] = *axes; // column by column: xy is the y of the X axis
-    // Each row is 4 q_i q; the largest of them loses least to rounding (Shepperd, 1978).
+    // Each row is 4 q_i q; the largest row has the smallest rounding error (Shepperd, 1978).
     let rows = [
         [1.0 + xx - yy - zz, xy + yx, zx + xz, yz - zy],
         [xy + yx, 1.0 - xx + yy - zz, yz + zy, zx - xz],
@@ -28,7 +28,7 @@ pub fn to_axes([x, y, z, w]: Quaternion) -> Axes {
     ]
 }
 
-/// The rotation `b`, then `a`.
+/// The product: first the rotation `b`, then `a`.
 pub fn product([ax, ay, az, aw]: Quaternion, [bx, by, bz, bw]: Quaternion) -> Quaternion {
     [
         aw * bx + ax * bw + ay * bz - az * by,
@@ -38,8 +38,8 @@ pub fn product([ax, ay, az, aw]: Quaternion, [bx, by, bz, bw]: Quaternion) -> Qu
     ]
 }
 
-/// From `a` (t = 0) to `b` (t = 1) on the shorter arc at constant speed (Shoemake, "Animating
-/// rotation with quaternion curves", 1985).
+/// Interpolates from `a` (t = 0) to `b` (t = 1) on the shorter arc at constant speed (Shoemake,
+/// "Animating rotation with quaternion curves", 1985).
 pub fn slerp(a: Quaternion, b: Quaternion, t: f64) -> Quaternion {
     let cosine = dot(a, b);
     let (b, cosine) = if cosine < 0.0 { (b.map(|x| -x), -cosine) } else { (b, cosine) };

@@ -59,7 +59,7 @@ pub const PARENTS: [Option<usize>; NUM_JOINTS] = [
     Some(9),
 ];
 
-/// The skeleton of these joints; its offsets are all zero, as the reference does not publish them.
+/// The skeleton of these joints. Its offsets are all zero, as the reference does not publish them.
 pub fn skeleton() -> Skeleton {
     Skeleton {
         names: JOINT_NAMES.map(str::to_owned).to_vec(),

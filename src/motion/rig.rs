@@ -1,49 +1,48 @@
-//! What is kept about a character beside its frames, in the data file and in the checkpoint: the
-//! skeleton, and what the data say about floor, size and speed.
+//! The rig: data about a character that is kept beside its frames, in the data file and in the
+//! checkpoint. It holds the skeleton, and measurements of floor, size and speed.
 use super::features::{Part, joints, slot, vector};
 use super::vector::{Vec3, add, apply_inverse, axes_from_yz, dot, scale, sub};
 use super::{Skeleton, reference};
 use serde::{Deserialize, Serialize};
 
-/// Frames a second of data that do not say.
+/// Frames a second of data without a rate of their own.
 pub const DEFAULT_FPS: f64 = 30.0;
 /// Metres in a foot.
 pub const METRES: f64 = 0.3048;
-/// A character is moving when its root is faster than this, m/s.
+/// Speed of the root above which a character is moving, m/s.
 pub const MOVING: f64 = 0.3;
-/// A toe is in contact within this of its floor, m, and when it is slower than this, m/s.
+/// Height above its floor, m, and speed, m/s, below which a toe is in contact.
 const CONTACT_HEIGHT: f64 = 0.03;
 const CONTACT_SPEED: f64 = 0.2;
-/// Frames a second that motion has.
+/// Accepted frame rates.
 const FPS: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
-/// Largest height or speed that is believed, feet.
+/// Largest height or speed that is accepted, feet.
 const FARTHEST: f64 = 1e9;
 /// The quantile of a toe's height that is its floor.
 const FLOOR_QUANTILE: f64 = 0.01;
 
-/// A skeleton, how its frames are timed, and what was measured on them.
+/// A skeleton, its frame rate, and measurements on its frames.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rig {
     /// The joints, in the order of the features.
     pub skeleton: Skeleton,
     /// Frames a second.
     pub fps: f64,
-    /// Height of the left and the right toe when it is on the ground, feet: the 1 % quantile of its
-    /// heights.
+    /// Height of the left and the right toe on the ground, feet: the 1 % quantile of its heights.
     pub toe_floors: [f64; 2],
     /// Usual height of the hips, feet: the median. One body unit is this over the reference's 3.21
     /// feet.
     pub hip_height: f64,
-    /// How fast the root moves when it does.
+    /// Speeds of the root while it moves.
     pub speeds: Speeds,
-    /// The files it all came from.
+    /// The files that the data came from.
     pub sources: Vec<String>,
-    /// Under which terms the motion may be used, as far as known.
+    /// Terms of use of the motion, as far as known.
     pub terms: Vec<String>,
 }
 
 /// Quantiles of the root's speed, feet a frame, over the frames in which it is faster than 0.3 m/s;
-/// 0 when there is none.
+/// 0 if there are none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Speeds {
     /// Median.
@@ -55,8 +54,8 @@ pub struct Speeds {
 }
 
 impl Rig {
-    /// A rig measured on frames of this skeleton's features; values that are not finite are passed
-    /// over. Panics when the frames are not of the skeleton's size.
+    /// A rig measured on frames of this skeleton's features; values that are not finite are
+    /// skipped. Panics unless the frames have the skeleton's size.
     pub fn new(skeleton: Skeleton, fps: f64, frames: &[f32]) -> Self {
         let mut rig = Rig {
             skeleton,
@@ -71,8 +70,8 @@ impl Rig {
         rig
     }
 
-    /// The rig of frames without any description: the reference's when they have 267 features that
-    /// can be a body's.
+    /// The rig of frames without any description. `None` unless they have the reference's 267
+    /// features with plausible values.
     pub fn bare(frame_size: usize, frames: &[f32]) -> Option<Self> {
         let mut skeleton = reference::skeleton();
         (joints(frame_size)? == skeleton.len()).then_some(())?;
@@ -81,8 +80,8 @@ impl Rig {
         rig.flaw(frame_size).is_none().then_some(rig)
     }
 
-    /// What makes it no rig of frames of `frame_size` features, if anything does: its skeleton, see
-    /// [`Skeleton::flaw`], or a number.
+    /// The first fault of this rig for frames of `frame_size` features, if any: a flaw of the
+    /// skeleton (see [`Skeleton::flaw`]), or an invalid number.
     pub fn flaw(&self, frame_size: usize) -> Option<String> {
         let joints = self.skeleton.len();
         if let Some(flaw) = self.skeleton.flaw() {
@@ -116,27 +115,27 @@ impl Rig {
         self.speeds = Speeds { median, q75, q95 };
     }
 
-    /// Whether the left (0) or right (1) toe at this height, feet, is within 3 cm of its floor.
+    /// True if the left (0) or right (1) toe at this height, feet, is within 3 cm of its floor.
     pub fn low(&self, side: usize, height: f64) -> bool {
         METRES * (height - self.toe_floors[side]).abs() < CONTACT_HEIGHT
     }
 
-    /// How fast the left (0) or right (1) toe skates, m/s: its speed over the ground, if it is in
-    /// contact, which is within 3 cm of its floor and slower than 0.2 m/s. It is at `height`, feet,
-    /// and moved by `moved` in a frame, feet.
+    /// Speed over the ground of the left (0) or right (1) toe while in contact, m/s. Contact means
+    /// within 3 cm of its floor and slower than 0.2 m/s; else `None`. `height` is the toe's, feet,
+    /// and `moved` its displacement in a frame, feet.
     pub fn skate(&self, side: usize, height: f64, moved: Vec3) -> Option<f64> {
         let [x, y, z] = scale(moved, METRES * self.fps);
         (self.low(side, height) && x.hypot(y).hypot(z) < CONTACT_SPEED).then_some(x.hypot(z))
     }
 
-    /// [`Rig::skate`] by what a frame says of place and velocity.
+    /// [`Rig::skate`] for the place and velocity in a frame's features.
     pub fn contact(&self, frame: &[f32], side: usize) -> Option<f64> {
         let (toe, joints) = (self.skeleton.toes[side], self.skeleton.len());
         let height = frame[slot(Part::Position, toe, joints) + 1];
         self.skate(side, height.into(), vector(frame, slot(Part::Velocity, toe, joints)))
     }
 
-    /// Takes up the sources and terms of another rig of the same skeleton.
+    /// Adds the sources and terms of another rig of the same skeleton.
     pub fn join(&mut self, other: &Rig) {
         self.sources.extend(other.sources.iter().cloned());
         let new = other.terms.iter().filter(|terms| !self.terms.contains(terms)).cloned().collect::<Vec<_>>();
@@ -144,7 +143,7 @@ impl Rig {
     }
 }
 
-/// The value that a share `q` of the finite values does not exceed (nearest rank); 0 when there is
+/// The value that a share `q` of the finite values does not exceed (nearest rank); 0 if there are
 /// none.
 pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
     values.retain(|x| x.is_finite());
@@ -155,7 +154,7 @@ pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
     *values.select_nth_unstable_by(at, f64::total_cmp).1
 }
 
-/// Where the joints hang on their parents, in the parents' local axes: the mean over all frames
+/// Offsets of the joints from their parents, in the parents' local axes: the mean over all frames
 /// that are finite.
 pub fn offsets(parents: &[Option<usize>], frames: &[f32]) -> Vec<Vec3> {
     let offset = |joint: usize, parent: usize| {
@@ -168,7 +167,7 @@ pub fn offsets(parents: &[Option<usize>], frames: &[f32]) -> Vec<Vec3> {
     parents.iter().enumerate().map(|(joint, parent)| parent.map_or([0.0; 3], |parent| offset(joint, parent))).collect()
 }
 
-/// How far each joint is from where the skeleton has it, given its parent: the root of the mean
+/// Distance of each joint from its place in the skeleton, given its parent: the root of the mean
 /// square over the frames, feet.
 pub fn looseness(skeleton: &Skeleton, frames: &[f32]) -> Vec<f64> {
     let loose = |joint: usize, parent: usize| {
@@ -183,7 +182,7 @@ pub fn looseness(skeleton: &Skeleton, frames: &[f32]) -> Vec<f64> {
     parents.map(|(joint, parent)| parent.map_or(0.0, |parent| loose(joint, parent))).collect()
 }
 
-/// A joint's place in its parent's local axes, in every frame in which it is finite.
+/// Places of a joint in its parent's local axes, in all frames in which it is finite.
 fn frame_offsets(joints: usize, joint: usize, parent: usize, frames: &[f32]) -> impl Iterator<Item = Vec3> {
     frames.chunks_exact(super::features::frame_size(joints)).filter_map(move |row| {
         let read = |part, joint| vector(row, slot(part, joint, joints));

@@ -1,4 +1,4 @@
-//! A skeleton: named joints in a tree, and where each hangs on its parent.
+//! A skeleton: named joints in a tree, and the offset of each from its parent.
 use super::pose::Pose;
 use super::vector::{Axes, Vec3, add, apply};
 use serde::{Deserialize, Serialize};
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 /// Longest bone, feet.
 const LONGEST: f64 = 1e6;
 
-/// Joints in the order of the features, which need not be that of the tree.
+/// Joints in the order of the features, which may differ from the order of the tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Skeleton {
     /// Name of each joint.
     pub names: Vec<String>,
     /// Parent of each joint; the root of the tree has none.
     pub parents: Vec<Option<usize>>,
-    /// Place of each joint in its parent's local axes, feet. That of a joint without parent means
-    /// nothing.
+    /// Place of each joint in its parent's local axes, feet. The value of a joint without parent
+    /// has no meaning.
     pub offsets: Vec<Vec3>,
     /// The joint that carries the body: its place on the ground is the root of the features.
     pub hips: usize,
     /// Left and right toe (the foot's last joint).
     pub toes: [usize; 2],
-    /// Left and right upper leg: the line between them says where the character faces.
+    /// Left and right upper leg: the line between them determines the facing.
     pub up_legs: [usize; 2],
 }
 
@@ -30,7 +30,7 @@ impl Skeleton {
         self.names.len()
     }
 
-    /// Whether there is no joint.
+    /// True if there is no joint.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -40,7 +40,7 @@ impl Skeleton {
         self.names.iter().position(|n| n == name)
     }
 
-    /// All joints, parents before children, otherwise as they come.
+    /// All joints, parents before children, otherwise in their own order.
     pub fn order(&self) -> Vec<usize> {
         let depth = |mut joint: usize| {
             let mut depth = 0;
@@ -54,9 +54,10 @@ impl Skeleton {
         order
     }
 
-    /// What makes this no skeleton, if anything: lengths that differ, an index past the end, a name
-    /// that two joints have, a left joint that is the right one, too, a circle of parents, several
-    /// joints without parent, a hip joint with one.
+    /// The first fault that makes this no skeleton, if any. Faults are lists of different lengths,
+    /// an index past the end, a name of two joints, and a left joint that is also the right one.
+    /// Further faults are a circle of parents, several joints without parent, and a hip joint with
+    /// one.
     pub fn flaw(&self) -> Option<String> {
         let joints = self.len();
         if joints == 0 || self.parents.len() != joints || self.offsets.len() != joints {
@@ -91,8 +92,8 @@ impl Skeleton {
         far.map(|joint| format!("the offset of {} is {:?} feet", self.names[joint], self.offsets[joint]))
     }
 
-    /// Forward kinematics: the pose given the place of the hips and the axes of every joint in the
-    /// world.
+    /// Computes the pose from the place of the hips and the world axes of every joint (forward
+    /// kinematics).
     pub fn pose(&self, hips: Vec3, axes: Vec<Axes>) -> Pose {
         let mut positions = vec![hips; self.len()];
         for joint in self.order() {

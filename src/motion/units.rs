@@ -1,18 +1,18 @@
-//! Units of length and directions that motion files come in.
+//! Units of length and directions of motion files.
 use super::vector::Vec3;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Lengths of legs, hip joint to toe joint, metres: those of grown-ups, of which a unit is sure;
-/// those of people; those of bodies of any kind; those that are not ruled out.
+/// Lengths of grown-ups' legs, hip joint to toe joint, metres. A unit that gives such a leg is
+/// certain.
 const GROWN_UP: RangeInclusive<f64> = 0.83..=1.09;
-/// See [`GROWN_UP`].
+/// Lengths of people's legs, metres.
 const PERSON: RangeInclusive<f64> = 0.35..=1.2;
-/// See [`GROWN_UP`].
+/// Lengths of legs of bodies of any kind, metres.
 const BODY: RangeInclusive<f64> = 0.15..=1.6;
-/// See [`GROWN_UP`].
+/// Lengths of legs that are not ruled out, metres.
 const POSSIBLE: RangeInclusive<f64> = 0.2..=3.5;
 
 /// A unit of length.
@@ -36,7 +36,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// From the longest to the shortest.
+    /// The units from the longest to the shortest.
     const BY_LENGTH: [Unit; 7] = [Unit::M, Unit::Ft, Unit::Dm, Unit::Asf, Unit::Inch, Unit::Cm, Unit::Mm];
 
     /// Metres in one.
@@ -52,11 +52,11 @@ impl Unit {
         }
     }
 
-    /// The unit that a leg of that length is in; `None` when it is in none.
+    /// The unit of a leg of length `leg`; `None` if it fits none.
     ///
-    /// Of a body that stands upright it is the longest in which the leg is not longer than any
-    /// person's: children there are, giants hardly. Animals have legs of any length, and are not
-    /// measured in feet: a decimal unit.
+    /// For an upright body it is the longest unit in which the leg is a person's: children exist,
+    /// giants hardly. Animals have legs of any length and are not measured in feet, so for them it
+    /// is a decimal unit.
     pub fn guess(leg: f64, upright: bool) -> Option<Self> {
         let metres = |unit: &Unit| leg * unit.metres();
         let fits = |range: &RangeInclusive<f64>, unit: &Unit| range.contains(&metres(unit));
@@ -64,12 +64,12 @@ impl Unit {
         person.or_else(|| [Unit::M, Unit::Cm, Unit::Mm, Unit::Dm].into_iter().find(|unit| fits(&BODY, unit)))
     }
 
-    /// Whether it makes a leg of that length a grown-up's.
+    /// True if a leg of this length is a grown-up's in this unit.
     pub fn is_sure(self, leg: f64) -> bool {
         GROWN_UP.contains(&(leg * self.metres()))
     }
 
-    /// The other units that a leg of that length may be in.
+    /// The other possible units of a leg of this length.
     pub fn alternatives(self, leg: f64) -> impl Iterator<Item = Self> {
         let possible = move |unit: &Unit| *unit != self && POSSIBLE.contains(&(leg * unit.metres()));
         Unit::BY_LENGTH.into_iter().filter(possible)
@@ -90,7 +90,7 @@ impl std::fmt::Display for Unit {
     }
 }
 
-/// The length that a file's numbers are in: a unit, or any number of metres.
+/// The unit of a file's numbers: a named unit, or any number of metres.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
     /// Metres in one.
@@ -149,8 +149,8 @@ pub enum Up {
 }
 
 impl Up {
-    /// The direction along which `v` points most, if that is further than `times` as far as it goes
-    /// along the other axes.
+    /// The direction along which `v` points most, if its length along it is more than `times` that
+    /// along each of the other axes.
     pub fn along(v: Vec3, times: f64) -> Option<Self> {
         const UPS: [[Up; 2]; 3] = [[Up::X, Up::MinusX], [Up::Y, Up::MinusY], [Up::Z, Up::MinusZ]];
         let axis = (0..3).max_by(|&a, &b| v[a].abs().total_cmp(&v[b].abs()))?;
@@ -158,7 +158,7 @@ impl Up {
         (v[axis].abs() > times * others).then_some(UPS[axis][usize::from(v[axis] < 0.0)])
     }
 
-    /// Turns what is up to y.
+    /// Rotates this direction to y.
     pub fn turned(self, [x, y, z]: Vec3) -> Vec3 {
         match self {
             Up::X => [-y, x, z],

@@ -43,26 +43,26 @@ pub fn unit(a: Vec3) -> Vec3 {
     scale(a, 1.0 / length(a))
 }
 
-/// The rotation whose X is `x` and whose Z is as close to `z` as that allows.
+/// The rotation with the X axis `x` and a Z axis as close to `z` as that allows.
 pub fn axes_along(x: Vec3, z: Vec3) -> Axes {
     let x = unit(x);
     let z = unit(sub(z, scale(x, dot(x, z))));
     [x, cross(z, x), z]
 }
 
-/// Rotation about +x: positive moves up to the right.
+/// Rotation about +x: a positive angle moves up to the right.
 pub fn about_x(angle: f64) -> Axes {
     let (s, c) = angle.sin_cos();
     [[1.0, 0.0, 0.0], [0.0, c, s], [0.0, -s, c]]
 }
 
-/// Rotation about +y: positive turns left.
+/// Rotation about +y: a positive angle turns left.
 pub fn about_y(angle: f64) -> Axes {
     let (s, c) = angle.sin_cos();
     [[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]]
 }
 
-/// Rotation about +z: positive moves forward up, and down forward.
+/// Rotation about +z: a positive angle moves forward up, and down forward.
 pub fn about_z(angle: f64) -> Axes {
     let (s, c) = angle.sin_cos();
     [[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]
@@ -92,15 +92,16 @@ pub fn transposed(rotation: &Axes) -> Axes {
     std::array::from_fn(|i| rotation.map(|axis| axis[i]))
 }
 
-/// The frame whose Y and Z axes are near `y` and `z`: Z is kept, Y made perpendicular to it (Gram
-/// and Schmidt), X = Y x Z.
+/// The frame whose Y and Z axes are near `y` and `z`. Z is kept, Y is made perpendicular to it
+/// (Gram-Schmidt), X = Y x Z.
 pub fn axes_from_yz(y: Vec3, z: Vec3) -> Axes {
     let z = unit(z);
     let y = unit(sub(y, scale(z, dot(y, z))));
     [cross(y, z), y, z]
 }
 
-/// Rotation by `angle` about a unit axis, counter-clockwise for who looks against it (Rodrigues).
+/// Rotation by `angle` about a unit axis, counter-clockwise for a viewer that the axis points to
+/// (Rodrigues).
 pub fn rotated_about(axis: Vec3, angle: f64) -> Axes {
     let (s, c) = angle.sin_cos();
     IDENTITY.map(|e| {

@@ -1,5 +1,5 @@
-//! What a person would see in a set's motion: how big the body is, how fast it goes and turns, how
-//! feet meet the floor, whether bones and velocities hold together, and where to look.
+//! A view of a set's motion: size of the body, speeds and turns, contacts of the feet with the
+//! floor, consistency of bones and velocities, and suspicious frames.
 mod doubts;
 
 use super::features::{Part, displacement, slot, vector};
@@ -9,22 +9,22 @@ use crate::data::Dataset;
 use serde::Serialize;
 use std::fmt;
 
-/// Upper ends of the ranges of speed, m/s, and what moving so fast is called.
+/// Upper ends of the ranges of speed, m/s, and the names of the ranges.
 const SPEEDS: [(f64, &str); 5] =
     [(0.1, "standing"), (0.7, "slow"), (1.8, "walking"), (2.5, "jogging"), (f64::INFINITY, "running")];
 /// Upper ends of the ranges of turn rate, degrees a second.
 const TURNS: [f64; 4] = [20.0, 60.0, 120.0, f64::INFINITY];
-/// Places listed.
+/// Number of places listed.
 const LISTED: usize = 10;
-/// Suspicious: a toe this far below its floor, m; velocities this far from positions, m a frame; a
-/// joint this fast, m/s; a turn this fast, degrees a second.
+/// Limits beyond which a frame is suspicious: distance of a toe below its floor, m; distance of
+/// velocities from displacements, m a frame; speed of a joint, m/s; turn rate, degrees a second.
 const BELOW: f64 = 0.05;
 const MISMATCH: f64 = 0.005;
 const FAST: f64 = 15.0;
 const SPIN: f64 = 720.0;
-/// The feet of a clip move when the toes' mean speed, as seen from the root, is above this, m/s.
-/// Its root never moves, and its facing never turns, when 95 % of the frames are slower than these,
-/// m/s and degrees a second.
+/// Limits of motion in a clip. The feet move if the toes' mean speed, as seen from the root, is
+/// above the first, m/s. The root never moves, and the facing never turns, if 95 % of the frames
+/// are below the others, m/s and degrees a second.
 const FEET_MOVE: f64 = 0.1;
 const STILL: f64 = 0.01;
 const STILL_FACING: f64 = 0.5;
@@ -32,7 +32,7 @@ const STILL_FACING: f64 = 0.5;
 /// The motion of a set; `Display` writes it for a person, serde for a program. Lengths are metres.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct View {
-    /// How big the body is, and which way it goes.
+    /// Size of the body, and its direction of motion.
     pub body: Body,
     /// Minutes by speed of the root.
     pub speeds: Vec<SpeedRange>,
@@ -49,39 +49,39 @@ pub struct View {
     /// Root of the mean square of the difference between velocities and the displacements of
     /// positions, m a frame.
     pub velocity_error: f64,
-    /// Frames with something suspicious.
+    /// Number of suspicious frames.
     pub suspicious: usize,
-    /// The worst of them, worst first.
+    /// The most suspicious frames, worst first.
     pub worst: Vec<Moment>,
     /// Warnings: each names a likely mistake in the data, its cause and the mend.
     #[serde(skip)]
     pub doubts: Vec<String>,
 }
 
-/// How big the body is, and which way it goes. Lengths are metres.
+/// Size of the body, and its direction of motion. Lengths are metres.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Body {
     /// Shortest and longest left leg of a clip: hip joint to toe, along the bones.
     pub legs: [f64; 2],
     /// Distance of the upper legs from one another.
     pub hip_width: f64,
-    /// Way that it goes while it moves.
+    /// Length of its way while it moves.
     pub way: f64,
-    /// Share of the way that is walked forwards, that walked backwards taken off; `None` when there
+    /// Share of the way that is walked forwards, less the share walked backwards; `None` if there
     /// is no way.
     pub forward: Option<f64>,
-    /// Clips whose feet move while the root never does.
+    /// Number of clips whose feet move while the root never does.
     pub still_roots: usize,
-    /// Clips whose feet move while the facing never turns.
+    /// Number of clips whose feet move while the facing never turns.
     pub still_facings: usize,
 }
 
 /// Time spent in a range of speed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SpeedRange {
-    /// What moving so fast is called.
+    /// Name of the range, such as walking.
     pub name: &'static str,
-    /// m/s; `None` for the last one, which has no end.
+    /// Upper end, m/s; `None` for the last range, which has no end.
     pub up_to: Option<f64>,
     /// Minutes.
     pub minutes: f64,
@@ -90,7 +90,7 @@ pub struct SpeedRange {
 /// Time spent in a range of turn rate.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TurnRange {
-    /// Degrees a second; `None` for the last one, which has no end.
+    /// Upper end, degrees a second; `None` for the last range, which has no end.
     pub up_to: Option<f64>,
     /// Minutes turning left.
     pub left_minutes: f64,
@@ -98,25 +98,25 @@ pub struct TurnRange {
     pub right_minutes: f64,
 }
 
-/// How a foot meets the floor.
+/// Contacts of a foot with the floor.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Foot {
     /// The toe.
     pub joint: String,
-    /// Its height on the floor.
+    /// Height of the toe on the floor.
     pub floor: f64,
     /// Share of the frames in which it is in contact (see [`Rig::contact`]).
     pub contact: f64,
-    /// How fast it slides over the ground while in contact, m/s.
+    /// Speed over the ground while in contact, m/s.
     pub skate: f64,
 }
 
-/// A joint and how far off it is.
+/// A joint and its deviation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Worst {
     /// The joint.
     pub joint: String,
-    /// How far, root of the mean square.
+    /// The deviation: root of the mean square.
     pub off: f64,
 }
 
@@ -125,22 +125,22 @@ pub struct Worst {
 pub struct Moment {
     /// The clip, counted from 0.
     pub clip: usize,
-    /// Its name, when known.
+    /// The clip's name, when known.
     pub clip_name: Option<String>,
     /// Seconds into the clip.
     pub seconds: f64,
     /// The frame, counted from 0 over the whole set.
     pub frame: usize,
-    /// What is suspicious.
+    /// The finding, in words.
     pub what: String,
-    /// How many times as much as is not.
+    /// The finding as a multiple of the limit for suspicious values.
     #[serde(skip)]
     ratio: f64,
 }
 
 impl View {
-    /// Looks at a set; `None` when its skeleton is not known. Frames with values that are not
-    /// finite are passed over.
+    /// Measures the motion of a set; `None` if its skeleton is unknown. Frames with values that are
+    /// not finite are skipped.
     pub fn of(set: &Dataset) -> Option<Self> {
         let rig = set.rig.as_ref()?;
         let mut view = View {
@@ -249,7 +249,7 @@ fn position(rig: &Rig, frame: &[f32], joint: usize) -> Vec3 {
     vector(frame, slot(Part::Position, joint, rig.skeleton.len()))
 }
 
-/// The length of a joint's bone, feet; 0 without parent.
+/// The length of a joint's bone, feet; 0 for a joint without parent.
 fn bone(rig: &Rig, frame: &[f32], joint: usize) -> f64 {
     let from = |parent| length(sub(position(rig, frame, joint), position(rig, frame, parent)));
     rig.skeleton.parents[joint].map_or(0.0, from)
@@ -272,8 +272,7 @@ fn loose_joint(set: &Dataset, rig: &Rig) -> Worst {
     worst(rig, rig.skeleton.parents.iter().enumerate().map(spread).collect())
 }
 
-/// How far what is measured on a frame is from its mean over the clip: the root of the mean square
-/// over all clips.
+/// Deviation of a measure from its mean over each clip: the root of the mean square over all clips.
 fn within_clips(set: &Dataset, measure: impl Fn(&[f32]) -> Vec3) -> f64 {
     let (mut square, mut count) = (0.0, 0.0);
     for clip in set.clips() {
@@ -328,14 +327,13 @@ fn body(set: &Dataset, rig: &Rig) -> Body {
     }
 }
 
-/// The joint that is worst off, of distances in feet.
+/// The joint with the largest of these deviations, in feet.
 fn worst(rig: &Rig, off: Vec<f64>) -> Worst {
     let worst = off.into_iter().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
     Worst { joint: rig.skeleton.names[worst.0].clone(), off: METRES * worst.1 }
 }
 
-/// What may be odd about one frame: how many times as much as is not suspicious, and the words for
-/// it.
+/// Values of one frame that may be suspicious: each as a multiple of its limit, and in words.
 fn oddities(rig: &Rig, frame: &[f32]) -> Vec<(f64, String)> {
     let joints = rig.skeleton.len();
     let mut odd = Vec::new();
@@ -353,7 +351,7 @@ fn oddities(rig: &Rig, frame: &[f32]) -> Vec<(f64, String)> {
     odd
 }
 
-/// How far each joint's velocity is from the displacement of its positions, metres: both in the
+/// Difference of each joint's velocity from the displacement of its positions, metres, both in the
 /// facing of the frame before.
 fn velocity_errors(rig: &Rig, before: &[f32], frame: &[f32]) -> Vec<f64> {
     let turn = about_y(frame[2].into());

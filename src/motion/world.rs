@@ -1,12 +1,12 @@
-//! A set's clips in the world: where the character stands and faces in each frame, and where its
-//! joints are.
+//! The clips of a set in the world: place and facing of the character in each frame, and the places
+//! of its joints.
 use super::features::{self, Part, slot, vector, world_pose};
 use super::vector::{add, apply};
 use super::{Pose, Root};
 use crate::data::Dataset;
 
-/// The root in each frame of a clip, from the clip's own place on, or from the origin when that is
-/// not known.
+/// The root in each frame of a clip. It starts at the clip's own place, or at the origin if that is
+/// unknown.
 pub fn roots(set: &Dataset, clip: usize) -> Vec<Root> {
     let mut root = set.clip_roots.get(clip).copied().unwrap_or_default();
     let frames = set.clips()[clip].clone();
@@ -23,7 +23,7 @@ pub fn roots(set: &Dataset, clip: usize) -> Vec<Root> {
 /// The poses of a clip, in the world.
 ///
 /// # Panics
-/// When the frames are no poses of joints (see [`super::features::joints`]).
+/// If the frames are no poses of joints (see [`super::features::joints`]).
 pub fn poses(set: &Dataset, clip: usize) -> Vec<Pose> {
     let frames = set.clips()[clip].clone();
     frames.zip(roots(set, clip)).map(|(frame, root)| world_pose(set.frame(frame), &root)).collect()
@@ -37,7 +37,7 @@ pub fn positions(frame: &[f32], root: &Root) -> Vec<f32> {
     (0..joints).flat_map(place).map(|x| x as f32).collect()
 }
 
-/// How the root moves in a frame.
+/// Motion of the root in a frame.
 pub fn root_motion(frame: &[f32]) -> [f64; 3] {
     [frame[0].into(), frame[1].into(), frame[2].into()]
 }

@@ -1,4 +1,4 @@
-//! How far generated poses lie from real ones: Fréchet distance and coverage, in the principal
+//! Distance of generated poses from real ones: Fréchet distance and coverage, in the principal
 //! components of the data.
 use nalgebra::{DMatrix, DVector};
 use serde::Serialize;
@@ -7,35 +7,36 @@ use serde::Serialize;
 const EXPLAINED: f64 = 0.99;
 /// Neighbours that span a real pose's ball.
 const NEIGHBOURS: usize = 5;
-/// Poses of each kind that coverage compares, at most.
+/// Largest number of poses of each kind that coverage compares.
 const COMPARED: usize = 2000;
 
-/// Generated poses against held-out ones, and training poses in their place: what a model that
-/// repeats them would score.
+/// Distance of generated poses from held-out ones. Training poses in place of the generated ones
+/// give the score of a model that repeats its training data.
 #[derive(Debug, Clone, Serialize)]
 pub struct Distance {
-    /// Features that are looked at.
+    /// Number of features compared.
     pub features: usize,
     /// Principal components kept.
     pub components: usize,
     /// Fréchet distance of the generated poses from the held-out ones.
     pub frechet: f64,
-    /// That of training poses from the held-out ones.
+    /// Fréchet distance of training poses from the held-out ones.
     pub frechet_of_training: f64,
-    /// Share of held-out poses with a generated one within reach of their fifth neighbour.
+    /// Share of held-out poses with a generated pose no farther away than their fifth nearest
+    /// held-out neighbour.
     pub coverage: f64,
-    /// The same for training poses.
+    /// Coverage of the held-out poses by training poses.
     pub coverage_of_training: f64,
 }
 
-/// A feature to look at, and what its values are multiplied by.
+/// A feature to compare: its index, and the factor for its values.
 pub type Column = (usize, f64);
 
-/// Fewest rows of a kind that are compared.
+/// Smallest number of rows of each kind that can be compared.
 pub const LEAST: usize = 100;
 
-/// Compares rows of normalised features; `columns` are looked at. None with fewer than [`LEAST`]
-/// rows of a kind.
+/// Compares rows of normalised features; `columns` are the features to compare. `None` with fewer
+/// than [`LEAST`] rows of a kind.
 pub fn measure(columns: &[Column], training: &[&[f32]], held_out: &[&[f32]], generated: &[&[f32]]) -> Option<Distance> {
     if columns.is_empty() || training.len().min(held_out.len()).min(generated.len()) < LEAST {
         return None;
@@ -77,7 +78,7 @@ impl<'a> Space<'a> {
         Space { columns, mean, basis: DMatrix::from_columns(&kept) }
     }
 
-    /// Rows in the space, one a row.
+    /// Projects rows into the space; each row of the result is one of them.
     fn project(&self, rows: &[&[f32]]) -> DMatrix<f64> {
         let mut matrix = matrix(self.columns, rows);
         matrix.row_iter_mut().for_each(|mut row| row -= self.mean.transpose());
@@ -101,7 +102,8 @@ fn moments(rows: &DMatrix<f64>) -> (DVector<f64>, DMatrix<f64>) {
     (mean.transpose(), covariance)
 }
 
-/// |m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2): the squared 2-Wasserstein distance of two normal distributions.
+/// Squared 2-Wasserstein distance of two normal distributions, those with the mean and covariance
+/// of the rows: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2).
 fn frechet(a: &DMatrix<f64>, b: &DMatrix<f64>) -> f64 {
     let ((mean_a, cov_a), (mean_b, cov_b)) = (moments(a), moments(b));
     let root = root(&cov_a);
@@ -117,7 +119,7 @@ fn root(matrix: &DMatrix<f64>) -> DMatrix<f64> {
     &eigen.eigenvectors * DMatrix::from_diagonal(&roots) * eigen.eigenvectors.transpose()
 }
 
-/// Share of real rows that have a generated one nearer than their fifth nearest real neighbour
+/// Share of real rows with a generated row no farther away than their fifth nearest real neighbour
 /// (Naeem et al. 2020).
 fn coverage(real: &DMatrix<f64>, generated: &DMatrix<f64>) -> f64 {
     let points = |rows: &DMatrix<f64>| -> Vec<Vec<f64>> {
@@ -150,7 +152,7 @@ mod tests {
     fn the_frechet_distance_of_normal_clouds_is_the_formula_of_their_moments() {
         let a = cloud(1, 40_000, [1.0, 2.0, 0.5], [0.0; 3]);
         let b = cloud(2, 40_000, [1.0, 1.0, 1.0], [1.0, 0.0, -2.0]);
-        // Axes agree, so the trace is the sum of (s1 - s2)^2.
+        // The axes agree, so that the trace is the sum of (s1 - s2)^2.
         let want = 1.0 + 4.0 + 1.0 + 0.25;
         approx::assert_relative_eq!(frechet(&a, &b), want, max_relative = 0.03);
         assert!(frechet(&a, &a).abs() < 1e-9);

@@ -1,5 +1,5 @@
-//! How a character goes: speed and turns of its root, and whether its feet stay where they stand.
-//! The same for the data and for walks.
+//! Gait of a character: speed and turn rate of its root, and contacts of its feet with the ground.
+//! It is measured alike for the data and for walks.
 use crate::motion::Rig;
 use crate::motion::Root;
 use crate::motion::features::{Part, slot};
@@ -7,7 +7,7 @@ use crate::motion::rig::METRES;
 use crate::motion::vector::{Vec3, add, apply, sub};
 use serde::Serialize;
 
-/// What was seen of characters, frame by frame.
+/// Measurements of the gait of characters, collected frame by frame.
 pub struct Gait<'a> {
     rig: Option<&'a Rig>,
     fps: f64,
@@ -26,14 +26,14 @@ struct Feet {
     low_distance: f64,
 }
 
-/// One character on its way.
+/// The state of one character between two frames.
 #[derive(Default, Clone)]
 pub struct Walker {
     root: Root,
     toes: Option<[Vec3; 2]>,
 }
 
-/// Speeds and feet, in numbers.
+/// The gait in numbers.
 #[derive(Debug, Clone, Serialize)]
 pub struct GaitReport {
     /// 5, 50 and 95 % quantiles of the root's speed, m/s.
@@ -44,25 +44,25 @@ pub struct GaitReport {
     pub feet: Option<FeetReport>,
 }
 
-/// What feet do.
+/// Contacts and speeds of the feet.
 #[derive(Debug, Clone, Serialize)]
 pub struct FeetReport {
     /// Share of (frame, foot) pairs in contact (see [`Rig::skate`]).
     pub contact: f64,
     /// Mean horizontal speed of toes in contact, cm/s: foot skate.
     pub skate: f64,
-    /// Mean horizontal speed of toes within 3 cm of their floor, whatever their speed, cm/s: also
-    /// sees feet that slide too fast to count as in contact.
+    /// Mean horizontal speed of toes within 3 cm of their floor, whatever their speed, cm/s. It
+    /// includes feet that slide too fast to count as in contact.
     pub low_toe_speed: f64,
 }
 
 impl<'a> Gait<'a> {
-    /// Nothing seen yet; without a rig feet are not looked at.
+    /// A gait without a frame yet; without a rig it leaves the feet out.
     pub fn new(rig: Option<&'a Rig>, fps: f64) -> Self {
         Gait { rig, fps, speeds: Vec::new(), turns: Vec::new(), feet: Feet::default() }
     }
 
-    /// One more frame of a character, in the units of the data; `value(i)` is feature i, of
+    /// Adds one more frame of a character, in the units of the data; `value(i)` is feature i of
     /// `frame_size`.
     pub fn see(&mut self, walker: &mut Walker, frame_size: usize, value: impl Fn(usize) -> f64) {
         let motion = [value(0), value(1), value(2)];
@@ -91,7 +91,7 @@ impl<'a> Gait<'a> {
         walker.toes = Some(toes);
     }
 
-    /// A clip of raw frames.
+    /// Adds a clip of raw frames.
     pub fn see_clip(&mut self, frames: &[f32], frame_size: usize) {
         let mut walker = Walker::default();
         for frame in frames.chunks_exact(frame_size) {
@@ -99,7 +99,7 @@ impl<'a> Gait<'a> {
         }
     }
 
-    /// What was seen, in numbers; none when nothing was.
+    /// The measurements in numbers; `None` if there are no finite ones.
     pub fn report(self) -> Option<GaitReport> {
         let Feet { frames, contact, low, contact_distance, low_distance } = self.feet;
         let mean = |sum: f64, count: usize| if count > 0 { 100.0 * sum / count as f64 } else { 0.0 };

@@ -1,5 +1,5 @@
-//! Thresholds that a model must meet, and how thresholds of any kind are read and held against
-//! numbers.
+//! Thresholds that a model must meet. Also reads thresholds of any kind and compares numbers with
+//! them.
 use super::Report;
 use crate::config::layers;
 use crate::{Error, Result};
@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Bounds; a key that is absent bounds nothing. The default asks for a model that is alive, stays
-/// among the data's poses and goes as they do.
+/// Thresholds for a model; an absent key sets no threshold. The defaults require a model that uses
+/// its latent, stays among the data's poses and moves as fast and as firmly as the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
@@ -16,13 +16,13 @@ pub struct Gate {
     pub active_units: Option<f64>,
     /// Smallest share of walks that never leave the envelope.
     pub inside: Option<f64>,
-    /// Largest difference of a speed quantile from the data's, as a share of it.
+    /// Largest difference of a speed quantile from the data's, as a share of the latter.
     pub speed_share: Option<f64>,
-    /// A difference that is always allowed, m/s.
+    /// A difference of speed quantiles that is always allowed, m/s.
     pub speed_metres: Option<f64>,
-    /// Largest foot skate, in those of the data.
+    /// Largest foot skate, as a multiple of the data's.
     pub skate: Option<f64>,
-    /// Smallest share of frames in which a foot is in contact, in that of the data.
+    /// Smallest share of frames in which a foot is in contact, as a multiple of the data's.
     pub contact: Option<f64>,
     /// Largest held-out one-step error.
     pub one_step_error: Option<f64>,
@@ -45,38 +45,38 @@ impl Default for Gate {
     }
 }
 
-/// One threshold, looked at.
+/// One threshold, and the number that was compared with it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verdict {
-    /// What was asked.
+    /// Name of the measured quantity.
     pub name: String,
-    /// What was found; none where it could not be measured.
+    /// The measured number; none where it could not be measured.
     pub value: Option<f64>,
-    /// What it must not pass.
+    /// The threshold: an upper or a lower bound.
     pub bound: f64,
-    /// Whether it was met. What could not be measured is not.
+    /// True if the threshold was met. A number that could not be measured does not meet it.
     pub met: bool,
 }
 
 impl Verdict {
-    /// Whether a number is as large as it is to be.
+    /// Compares a number with a lower bound.
     pub fn at_least(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
         Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x >= bound) }
     }
 
-    /// Whether a number is as small as it is to be.
+    /// Compares a number with an upper bound.
     pub fn at_most(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
         Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x <= bound) }
     }
 }
 
-/// Reads thresholds: TOML, the keys those of `G`, which `docs` lists. Errors: no such file, no
-/// TOML, a key that is not known, no key at all.
+/// Reads thresholds from TOML. The keys are those of `G`, which the page `docs` lists. Errors: no
+/// such file, no TOML, an unknown key, no key at all.
 pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
     let text = layers::read(path)?;
     let usage = |error: String| Error::Usage(format!("{error}; see {docs} for the keys"));
-    // A file means what it says: a key that it leaves out bounds nothing. Without any, every model
-    // would pass.
+    // A key that the file leaves out sets no threshold. A file without any key is an error, as
+    // every model would pass.
     let gate = layers::parse(path, &text).map_err(|error| usage(error.to_string()))?;
     match layers::parse::<toml::Table>(path, &text)?.is_empty() {
         true => Err(usage(format!("{}: holds no threshold", path.display()))),
@@ -85,7 +85,7 @@ pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
 }
 
 impl Gate {
-    /// Holds a report against the thresholds.
+    /// Compares a report with the thresholds.
     pub fn judge(&self, report: &Report) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at_least = |name: &str, value: Option<f64>, bound: Option<f64>| {
@@ -94,7 +94,7 @@ impl Gate {
         let (p, w) = (&report.posterior, &report.walks);
         let feet = |gait: &Option<super::gait::GaitReport>| gait.as_ref().and_then(|gait| gait.feet.clone());
         let both = feet(&w.gait).zip(feet(&w.data_gait));
-        // Codes stand in for latent dimensions in vq: those that are used.
+        // A vq model has codes instead of latent dimensions: the codes in use count as active.
         let active = match p.active_units {
             Some(active) => active as f64 / p.latents as f64,
             None => p.expert_use.iter().filter(|&&share| share > 0.0).count() as f64 / p.expert_use.len().max(1) as f64,
@@ -123,7 +123,7 @@ impl Gate {
     }
 }
 
-/// An error that names the thresholds that were not met, if any.
+/// An error that names the thresholds that were not met; `Ok` if all were.
 pub fn verdict(verdicts: &[Verdict]) -> Result<()> {
     let number = |x: Option<f64>| x.map_or_else(|| "not measured".into(), |x| format!("{x:.3}"));
     let missed: Vec<String> = verdicts

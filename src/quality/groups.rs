@@ -1,12 +1,12 @@
-//! What the features of a frame are: root motion, places, velocities and axes of joints, as
-//! `docs/features.md` lays out.
+//! Groups of a frame's features: root motion, places, velocities and axes of joints, laid out as in
+//! `docs/features.md`.
 use crate::motion::features::{Part, joints, slot};
 use std::ops::Range;
 
-/// A named run of features.
+/// A group of adjacent features: its name and its range.
 pub type Group = (&'static str, Range<usize>);
 
-/// The groups of a frame of `frame_size` features; one group of all when that is not 3 + 12 J.
+/// The groups of a frame of `frame_size` features; one group of all if the size is not 3 + 12 J.
 pub fn groups(frame_size: usize) -> Vec<Group> {
     let Some(joints) = joints(frame_size) else { return vec![("all", 0..frame_size)] };
     let part = |part| slot(part, 0, joints)..slot(part, joints, joints);
@@ -19,8 +19,8 @@ pub fn groups(frame_size: usize) -> Vec<Group> {
     ]
 }
 
-/// The features that say how a body stands, and those that say how it moves. Without the layout:
-/// all, and none.
+/// The features that describe the pose of a body, and those that describe its motion. If the layout
+/// is unknown, these are all features and none.
 pub fn poses_and_velocities(frame_size: usize) -> [Vec<usize>; 2] {
     let moves = |name: &str| matches!(name, "root" | "velocities");
     let of = |moving| -> Vec<usize> {

@@ -1,5 +1,5 @@
-//! Is a trained model any good? What `mvae-fast eval` measures; `docs/quality.md` defines every
-//! number.
+//! Measures of how good a trained model is, as `mvae-fast eval` reports them; `docs/quality.md`
+//! defines every number.
 pub mod distance;
 pub mod gait;
 pub mod gate;
@@ -21,10 +21,10 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::ops::Range;
 
-/// Windows that are encoded side by side.
+/// Number of windows that are encoded side by side.
 const BATCH: usize = 128;
 
-/// How much is measured.
+/// Amount of measurement.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Walks with latents from the prior.
@@ -35,27 +35,27 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Everything that was measured.
+/// Results of all measurements.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// What it was compared with.
+    /// The data that the model was compared with.
     pub data: Data,
     /// Held-out clips through encoder and decoder.
     pub reconstruction: Vec<reconstruction::Horizon>,
-    /// The latent.
+    /// The latent and the experts.
     pub posterior: posterior::Posterior,
-    /// Walks.
+    /// Walks with latents from the prior.
     pub walks: walks::Walks,
-    /// What could not be measured, and why.
+    /// Names of the numbers that could not be measured, each with the reason.
     pub not_measured: Vec<String>,
 }
 
-/// The data.
+/// The data of an evaluation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Data {
-    /// Where it lies.
+    /// Path of the data.
     pub name: String,
-    /// Whether the model was trained on it. Of other data every clip is held out.
+    /// True if the model was trained on this data. All clips of other data count as held out.
     pub own: bool,
     /// Whether mirror images were added, as in training.
     pub mirrored: bool,
@@ -67,14 +67,14 @@ pub struct Data {
     pub held_out_clips: usize,
 }
 
-/// What measurements run on.
+/// A trained model, laid out for measurements, and the data to compare it with.
 pub struct Bench<'a> {
     trained: Trained,
     backend: &'a dyn Backend,
     set: Dataset,
-    /// Its frames as the network sees them.
+    /// The frames of `set`, normalised.
     normalized: Vec<f32>,
-    /// Each of its features.
+    /// The features of `normalized`: range, mean, deviation and weight of each.
     features: Vec<Feature>,
     train: Vec<Range<usize>>,
     held_out: Vec<Range<usize>>,
@@ -86,8 +86,8 @@ pub struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Lays out model and data. Errors: a set that leaves nothing to train on or to start from, not
-    /// enough memory.
+    /// Lays out model and data. Errors: a set without a clip that is long enough for one
+    /// prediction, not enough memory.
     pub fn new(trained: Trained, source: Source, backend: &'a dyn Backend) -> Result<Self> {
         let Source { set, name, own, mirrored } = source;
         let (config, model) = (&trained.config, trained.model());
@@ -114,7 +114,7 @@ impl<'a> Bench<'a> {
         Ok(Bench { trained, backend, set, normalized, features, train, held_out, decoder, memory, name, own, mirrored })
     }
 
-    /// Measures everything. Errors: those of the backend.
+    /// Runs all measurements. Errors: those of the backend.
     pub fn measure(&mut self, options: &Options) -> Result<Report> {
         let reconstruction = reconstruction::measure(self)?;
         let posterior = posterior::measure(self)?;
@@ -131,7 +131,7 @@ impl<'a> Bench<'a> {
         Ok(Report { data, reconstruction, posterior, walks, not_measured })
     }
 
-    /// The rig of the features, of the model or else of the data.
+    /// The rig that the features describe: the model's, or else that of the data.
     fn rig(&self) -> Option<&Rig> {
         self.trained.meta.rig.as_ref().or(self.set.rig.as_ref())
     }
@@ -179,7 +179,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// At most `most` of them, spread evenly.
+/// At most `most` of the numbers `all`, spread evenly.
 fn spread(all: &[u32], most: usize) -> Vec<u32> {
     let count = most.min(all.len());
     (0..count).map(|i| all[i * all.len() / count]).collect()

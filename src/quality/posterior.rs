@@ -1,5 +1,5 @@
-//! What the latent says: which dimensions are used, and whether codes of the data look like the
-//! prior that walks are drawn from; and how the experts share the work.
+//! Statistics of the latent: the dimensions in use, and the difference between codes of the data
+//! and the prior that walks are drawn from. Also statistics of the experts.
 use super::Bench;
 use crate::Result;
 use crate::config::Variant;
@@ -8,18 +8,17 @@ use crate::infer::rollout::Latent;
 use nalgebra::{DMatrix, DVector};
 use serde::Serialize;
 
-/// Training windows that are encoded, at most.
+/// Largest number of training windows that are encoded.
 const WINDOWS: usize = 8192;
-/// A latent dimension is active when the variance of its posterior mean over the data is above
-/// this.
+/// Variance of a dimension's posterior mean over the data above which the dimension is active.
 const ACTIVE_VARIANCE: f64 = 0.01;
 
-/// The latent over training windows, true conditions.
+/// Statistics of the latent over training windows, with true conditions.
 #[derive(Debug, Clone, Serialize)]
 pub struct Posterior {
     /// Windows that were encoded.
     pub windows: usize,
-    /// L.
+    /// L: latent dimensions.
     pub latents: usize,
     /// Active dimensions; none for vq.
     pub active_units: Option<usize>,
@@ -29,27 +28,28 @@ pub struct Posterior {
     pub aggregated: Option<Aggregated>,
     /// Mean gate weight of each expert (vq: share of each code; posevae: empty).
     pub expert_use: Vec<f64>,
-    /// exp of the entropy of the mean use: as many experts (codes), used evenly, would be used as
-    /// much.
+    /// exp of the entropy of `expert_use`: the number of experts (codes) that have the same entropy
+    /// if used equally.
     pub experts_in_use: Option<f64>,
-    /// exp of the mean entropy of the gate: experts that share one pose.
+    /// exp of the mean entropy of the gate: the number of experts that share one pose.
     pub experts_a_pose: Option<f64>,
 }
 
-/// The mixture of the posteriors of all windows, by its mean and covariance.
+/// The mixture of the posteriors of all windows, described by its mean and covariance.
 #[derive(Debug, Clone, Serialize)]
 pub struct Aggregated {
-    /// Mean of largest magnitude, over dimensions.
+    /// Mean of a dimension with the largest magnitude.
     pub largest_mean: f64,
     /// Smallest and largest standard deviation.
     pub std: [f64; 2],
     /// Correlation of largest magnitude between two dimensions.
     pub largest_correlation: f64,
-    /// KL of the normal distribution with this mean and covariance from N(0, I), nats a dimension.
+    /// KL divergence of the normal distribution with this mean and covariance from N(0, I), nats a
+    /// dimension.
     pub kl_from_prior: f64,
 }
 
-/// Encodes training windows.
+/// Encodes training windows and measures the latent.
 pub fn measure(bench: &mut Bench) -> Result<Posterior> {
     let model = bench.trained.model().clone();
     let l = model.latent_size;
@@ -93,7 +93,7 @@ pub fn measure(bench: &mut Bench) -> Result<Posterior> {
     })
 }
 
-/// Entropy, nats.
+/// Entropy of a distribution, nats.
 fn entropy_of(shares: impl Iterator<Item = f64>) -> f64 {
     shares.filter(|&p| p > 0.0).map(|p| -p * p.ln()).sum()
 }

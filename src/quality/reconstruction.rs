@@ -1,5 +1,5 @@
-//! How well held-out clips are rebuilt: latents from the encoder, each frame from the model's own
-//! last one.
+//! Reconstruction error of held-out clips: the encoder gives the latents, and each frame follows
+//! from the frame that the model predicted before.
 use super::Bench;
 use super::groups::groups;
 use crate::Result;
@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 /// Frames after which the error is measured; the first is one-step prediction.
 const HORIZONS: [usize; 4] = [1, 30, 300, 1800];
-/// Windows over which an error is a mean, at most: of single steps, and of longer rollouts.
+/// Largest number of windows that an error is averaged over: for single steps, and for longer
+/// rollouts.
 const WINDOWS: [usize; 2] = [1024, 256];
 
 /// The error at one horizon.
@@ -20,13 +21,13 @@ const WINDOWS: [usize; 2] = [1024, 256];
 pub struct Horizon {
     /// Frames from the last true one.
     pub frames: usize,
-    /// Rollouts it is a mean over; none when no held-out clip is long enough.
+    /// Number of rollouts averaged; 0 when no held-out clip is long enough.
     pub windows: usize,
     /// Mean squared error of normalised features.
     pub error: Option<f64>,
-    /// The same for each group of features.
+    /// Mean squared error of each group of features.
     pub groups: BTreeMap<&'static str, f64>,
-    /// Mean distance of a joint from where it was, in the character's own frame, cm.
+    /// Mean distance of a joint from its true place, in the character's own frame, cm.
     pub joint_cm: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! A report as people read it.
+//! A report as text for people.
 use super::Report;
 use super::distance::Distance;
 use super::gait::GaitReport;
@@ -117,12 +117,12 @@ fn triple(values: [f64; 3], digits: usize) -> String {
     values.map(|x| fixed(x, digits)).join(" / ")
 }
 
-/// So many digits after the point, but for what exploded.
+/// A number with `digits` digits after the point; in exponent form from 1e6 on.
 pub(crate) fn fixed(x: f64, digits: usize) -> String {
     if x.abs() < 1e6 { format!("{x:.digits$}") } else { format!("{x:.0e}") }
 }
 
-/// Three digits, whatever the size.
+/// A number in three digits, with an exponent where it is very small or large.
 fn short(x: f64) -> String {
     if x == 0.0 || (0.01..1000.0).contains(&x) { format!("{x:.3}") } else { format!("{x:.2e}") }
 }

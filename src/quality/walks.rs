@@ -1,5 +1,5 @@
-//! Walks with latents from the prior: whether they stay among the data's poses, go as fast, turn as
-//! much, stand as firmly and differ as much.
+//! Walks with latents from the prior, compared with the data: whether they stay among its poses,
+//! and their speeds, turns, foot contacts and diversity.
 use super::distance::{self, Distance};
 use super::gait::{Gait, GaitReport, Walker};
 use super::groups::poses_and_velocities;
@@ -14,61 +14,62 @@ use crate::philox::{Purpose, Stream};
 use crate::train::evaluate::square_distance;
 use serde::Serialize;
 
-/// Frames at the start of a walk that speeds and poses leave out: it still remembers the true pose
-/// it came from.
+/// Frames at the start of a walk that are left out of speeds and poses, as they still depend on the
+/// true pose before them.
 const SETTLING: usize = 30;
-/// Of the frames after that, every so many-th goes into distances of poses.
+/// Step between the later frames that are used for distances of poses.
 pub(super) const THINNING: usize = 30;
-/// Starts, and walks from each, of the diversity.
+/// Number of starts for the diversity, and of walks from each.
 const STARTS: usize = 8;
 const WALKS_A_START: usize = 16;
-/// Frames of those walks.
+/// Frames of the walks for the diversity.
 pub(super) const DIVERSITY_FRAMES: usize = 300;
 
-/// What walks are like.
+/// Measurements of walks.
 #[derive(Debug, Clone, Serialize)]
 pub struct Walks {
-    /// Walks.
+    /// Number of walks.
     pub walks: usize,
-    /// Frames of each.
+    /// Frames of each walk.
     pub frames: usize,
     /// Share that never leaves the envelope: every feature of every frame finite, and beyond the
     /// data's smallest and largest value by at most a quarter of their distance.
     pub inside: f64,
-    /// Of those that leave it, the median frame in which they do.
+    /// Median frame in which walks leave the envelope, over those that do.
     pub median_exit: Option<usize>,
     /// Speed, turns and feet of the walks; none when the features are not laid out as poses of
     /// joints.
     pub gait: Option<GaitReport>,
-    /// The same of the data.
+    /// Speed, turns and feet of the data.
     pub data_gait: Option<GaitReport>,
-    /// How much walks from one start differ.
+    /// Differences between walks from one start.
     pub diversity: Diversity,
-    /// Finite frames that are compared with held-out ones.
+    /// Number of finite frames that are compared with held-out ones.
     pub compared: usize,
-    /// Features of places and axes against held-out ones.
+    /// Distance of features of places and axes from held-out ones.
     pub poses: Option<Distance>,
-    /// Root motion and velocities against held-out ones.
+    /// Distance of root motion and velocities from held-out ones.
     pub velocities: Option<Distance>,
 }
 
-/// Walks from the same pose.
+/// Differences between walks from the same pose.
 #[derive(Debug, Clone, Serialize)]
 pub struct Diversity {
-    /// Starts.
+    /// Number of starts.
     pub starts: usize,
-    /// Walks from each.
+    /// Number of walks from each start.
     pub walks: usize,
-    /// Root mean square difference of a normalised feature between two walks from one start, every
-    /// 30 of 300 frames (two unrelated poses of the data: `unrelated`).
+    /// Root mean square difference of a normalised feature between two walks from one start, at
+    /// every 30th of 300 frames (see `unrelated` for two unrelated poses of the data).
     pub features: f64,
-    /// The same for random pairs of frames of the data.
+    /// Root mean square difference of a normalised feature between random pairs of frames of the
+    /// data.
     pub unrelated: f64,
     /// Root mean square distance between two walks' places after the last of 300 frames, m.
     pub metres: Option<f64>,
 }
 
-/// Walks, and measures.
+/// Generates walks and measures them.
 pub fn measure(bench: &Bench, options: &Options) -> Result<Walks> {
     let f = bench.trained.model().frame_size;
     let starts = bench.starts(options.walks, Stream::new(options.seed, Purpose::Starts, 0));
@@ -138,7 +139,7 @@ fn diversity(bench: &Bench, options: &Options) -> Result<Diversity> {
     let (scale, shift) = bench.trained.statistics.scale_and_shift(bench.trained.meta.normalization);
     let mut roots = vec![Root::default(); tracks.len()];
     let (mut square, mut pairs) = (0.0, 0);
-    // Latents of another seed than those of the long walks.
+    // The seed differs from that of the long walks.
     let latents = Latents::Prior { seed: options.seed.wrapping_add(1), temperature: 1.0 };
     let mut rows = vec![0.0; tracks.len() * f];
     stream(&bench.trained, bench.backend, &tracks, DIVERSITY_FRAMES, latents, |step| {
@@ -185,7 +186,7 @@ impl Bench<'_> {
         (0..count).map(|i| windows[(stream.uniform(i) * windows.len() as f64) as usize] as usize).collect()
     }
 
-    /// The condition frames from there on, in the units of the data.
+    /// The condition frames from `start` on, in the units of the data.
     fn conditions(&self, start: usize) -> &[f32] {
         let f = self.set.frame_size;
         &self.set.frames[start * f..][..self.trained.model().condition_frames * f]

@@ -1,5 +1,5 @@
-//! Files and folders that appear whole: a reader, or a run that resumes after `kill -9`, meets the
-//! old or the new, never half.
+//! Files and folders that appear whole: a reader, or a run that resumes after `kill -9`, finds the
+//! old or the new file, never half of one.
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
@@ -12,8 +12,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |file| file.write_all(bytes))
 }
 
-/// Replaces the file at `path` by what `fill` writes: temporary file beside it, fsync, rename,
-/// fsync of the folder. After an error the old file is still there and the temporary one is not.
+/// Replaces the file at `path` by the bytes that `fill` writes: temporary file beside it, fsync,
+/// rename, fsync of the folder. After an error the old file is still there and the temporary one is
+/// not.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let written = (|| {
         let (unfinished, mut file) = Unfinished::file(path)?;
@@ -25,18 +26,19 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -
     sync_folder(folder_of(path)).map_err(Error::io(path, "cannot sync its folder"))
 }
 
-/// A file or folder that is being made, beside the place it is for: hidden, new, and under a random
-/// name. It is locked while its process lives. A left-over of a killed process is not, and the next
-/// process that makes something for the same place removes it. Dropping removes it, too.
+/// A file or folder that is being made beside its final place, hidden and under a random name. It
+/// is locked while its process lives. A left-over of a killed process is not locked; the next
+/// process that makes something for the same place removes it. Dropping an `Unfinished` removes it,
+/// too.
 #[derive(Debug)]
 pub struct Unfinished {
     path: PathBuf,
-    /// Holds the lock; absent where the system has none for folders.
+    /// Holds the lock; `None` where the system cannot lock folders.
     lock: Option<File>,
 }
 
 impl Unfinished {
-    /// Begins a file that is to be at `path`.
+    /// Begins a file for the place `path`.
     pub fn file(path: &Path) -> io::Result<(Self, File)> {
         let owned = path.file_name();
         let unfinished = Unfinished::begin(
@@ -48,7 +50,7 @@ impl Unfinished {
         Ok((unfinished, file))
     }
 
-    /// Begins a folder that is to be at `path`. Left-overs beside it are removed if their names are
+    /// Begins a folder for the place `path`. Removes left-overs beside it whose final names are
     /// `owned`.
     pub fn folder(path: &Path, owned: impl Fn(&OsStr) -> bool) -> io::Result<Self> {
         Unfinished::begin(path, owned, |new| fs::create_dir(new).map(|()| File::options().read(true).open(new).ok()))
@@ -67,7 +69,7 @@ impl Unfinished {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 made => made?,
             };
-            // Until it was locked another process may have taken it for a left-over.
+            // Before it was locked, another process may have taken it for a left-over.
             let taken = lock.as_ref().is_some_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
             if !taken && is_at(lock.as_ref(), &new) {
                 return Ok(Unfinished { path: new, lock });
@@ -75,18 +77,18 @@ impl Unfinished {
         }
     }
 
-    /// Where it is until it is finished.
+    /// The temporary path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Puts it where it belongs; whatever happens, nothing is left here.
+    /// Moves the file or folder to `path`; whatever happens, nothing is left at the temporary path.
     pub fn finish(self, path: &Path) -> io::Result<()> {
         fs::rename(&self.path, path)
     }
 
-    /// Puts a folder at the first free one of these places, and returns that. Errors: the place
-    /// that could not be taken, and why.
+    /// Moves a folder to the first of these places that is free, and returns that place. Errors:
+    /// the place that could not be taken, and the reason.
     pub fn finish_first(self, mut paths: impl Iterator<Item = PathBuf>) -> Result<PathBuf, (PathBuf, io::Error)> {
         loop {
             let path = paths.by_ref().find(|path| !path.exists()).expect("the places do not end");
@@ -104,7 +106,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes left-overs of killed processes in `folder`, if the names they were to get are `owned`.
+/// Removes left-overs of killed processes in `folder` if their final names are `owned`.
 fn remove_leftovers(folder: &Path, owned: impl Fn(&OsStr) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (name, kind) = (entry.file_name(), entry.file_type());
@@ -123,7 +125,7 @@ fn remove_leftovers(folder: &Path, owned: impl Fn(&OsStr) -> bool) {
     }
 }
 
-/// A hidden name for something that is to be called `name`: `.NAME.0123456789abcdef.tmp`.
+/// A hidden temporary name for something with the final name `name`: `.NAME.0123456789abcdef.tmp`.
 fn hidden(name: &OsStr) -> OsString {
     let mut hidden = OsString::from(".");
     hidden.push(name);
@@ -131,14 +133,14 @@ fn hidden(name: &OsStr) -> OsString {
     hidden
 }
 
-/// The name that something of this hidden name was to get.
+/// The final name that belongs to a hidden temporary name.
 fn of_hidden(hidden: &OsStr) -> Option<&OsStr> {
     let text = hidden.to_str()?.strip_prefix('.')?.strip_suffix(".tmp")?;
     let (name, random) = text.rsplit_once('.')?;
     (random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| name.as_ref())
 }
 
-/// Says if this file is the one at `path`.
+/// True if this open file is the one at `path`.
 fn is_at(file: Option<&File>, path: &Path) -> bool {
     let Ok(there) = fs::symlink_metadata(path) else { return false };
     #[cfg(unix)]
@@ -151,7 +153,7 @@ fn is_at(file: Option<&File>, path: &Path) -> bool {
 }
 
 fn remove(path: &Path) {
-    // A left-over that cannot be removed is in nobody's way.
+    // An error is ignored: a left-over that stays does no harm.
     let _ = match fs::symlink_metadata(path) {
         Ok(about) if about.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -167,7 +169,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes `folder` and those above it that are missing, so that they outlive a power cut.
+/// Makes `folder` and its missing parents, so that they outlive a power cut.
 pub fn create_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<_> =
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();

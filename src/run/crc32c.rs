@@ -1,5 +1,5 @@
-//! CRC-32C (Castagnoli, reflected polynomial 0x82f63b78): what TensorBoard's records and our
-//! checkpoints are checked by.
+//! CRC-32C (Castagnoli, reflected polynomial 0x82f63b78): the checksum of TensorBoard's records and
+//! of our checkpoints.
 
 /// TABLES[0] advances the checksum by one byte, TABLES[k] by that byte and k zero bytes.
 const TABLES: [[u32; 256]; 8] = {
@@ -33,7 +33,7 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     extend(0, bytes)
 }
 
-/// The checksum of some bytes followed by `bytes`, given the checksum `crc` of the former (0 for
+/// The checksum of some bytes followed by `bytes`, where `crc` is the checksum of the former (0 for
 /// none).
 pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = !crc;

@@ -1,5 +1,5 @@
-//! The run folder `runs/<name>/`: where each file lies, who may write to it, and what the run was
-//! started with.
+//! The run folder `runs/<name>/`: the place of each file, the lock for writing, and the environment
+//! of each sitting.
 use super::atomic::{self, Unfinished};
 use crate::{Error, Result, host::files};
 use serde::{Deserialize, Serialize};
@@ -23,10 +23,11 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes `root/name/` for a new run and locks it, with `config.toml` (its text given),
-    /// `env.json` and what `fill` writes inside. The folder appears under its name only when all of
-    /// it is there; after an error nothing is left. Without a name it is `<kind>-<date>-<time>`
-    /// (UTC). A name that is taken, or is no plain folder name, is a usage error.
+    /// Makes `root/name/` for a new run and locks it. Inside are `config.toml` with the text
+    /// `config`, `env.json` and the files that `fill` writes. The folder appears under its name
+    /// only when it is complete; after an error nothing is left. Without a name it is
+    /// `<kind>-<date>-<time>` (UTC). A name that is taken, or is no plain folder name, is a usage
+    /// error.
     pub fn create(
         root: &Path,
         name: Option<&str>,
@@ -39,8 +40,9 @@ impl RunFolder {
         Ok(RunFolder { path, ..run })
     }
 
-    /// The same for runs side by side, each with a name, a configuration and an environment:
-    /// `root/name/` with a run folder of its name for each of them. Returns that folder, too.
+    /// Makes `root/name/` for runs side by side, each with a name, a configuration and an
+    /// environment. It appears like a folder of [`RunFolder::create`] and holds one run folder for
+    /// each run. Returns its path and the run folders.
     pub fn create_all(
         root: &Path,
         name: Option<&str>,
@@ -59,7 +61,7 @@ impl RunFolder {
         Ok((path, runs))
     }
 
-    /// Makes a run's folder with all that belongs inside.
+    /// Makes a run's folder with all its files.
     fn make(path: &Path, config: &str, env: &Env, fill: impl FnOnce(&RunFolder) -> Result<()>) -> Result<Self> {
         for folder in ["checkpoints", "tensorboard"].map(|folder| path.join(folder)) {
             fs::create_dir_all(&folder).map_err(Error::io(&folder, "cannot create"))?;
@@ -72,7 +74,8 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// The run folders in a folder, numbers in their names in order; none when it is a run itself.
+    /// The run folders in a folder, ordered by name with numbers by size; none when the folder is a
+    /// run itself.
     pub fn members(path: &Path) -> Vec<PathBuf> {
         if path.join("config.toml").is_file() {
             return Vec::new();
@@ -84,17 +87,17 @@ impl RunFolder {
         members
     }
 
-    /// Opens a run to continue it and locks it. A run that another process is writing to, and a
-    /// folder that is no run, are errors.
+    /// Opens a run to continue it and locks it. Errors: another process is writing to the run, or
+    /// the folder is no run.
     pub fn resume(path: &Path) -> Result<Self> {
         let mut run = RunFolder::open(path)?;
         run.lock()?;
         Ok(run)
     }
 
-    /// Adds a sitting to the `env.json` of a run that goes on. Nothing reads that file but people:
-    /// a missing one begins with this sitting, one that cannot be read stays as it is, and what is
-    /// returned says so.
+    /// Adds a sitting to the `env.json` of a resumed run. Only people read that file. If it is
+    /// missing, a new one begins with this sitting; if it cannot be read, it stays as it is. In
+    /// both cases a note is returned.
     pub fn add_sitting(&self, env: &Env) -> Result<Option<String>> {
         let path = self.env();
         let found = files::read(&path, MAX_ENV).and_then(|text| Ok(serde_json::from_slice::<EnvFile>(&text)?));
@@ -115,8 +118,8 @@ impl RunFolder {
         Ok(note)
     }
 
-    /// Opens a run to read it, also while another process writes to it. A folder that is no run is
-    /// an error.
+    /// Opens a run to read it, even while another process writes to it. Errors: the folder is no
+    /// run.
     pub fn open(path: &Path) -> Result<Self> {
         let run = RunFolder { path: path.to_owned(), lock: None };
         if run.config().is_file() {
@@ -145,22 +148,22 @@ impl RunFolder {
         path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Everything that decides the run, presets expanded.
+    /// The file of the run's whole configuration, presets expanded.
     pub fn config(&self) -> PathBuf {
         self.path.join("config.toml")
     }
 
-    /// What the run was started on (see [`Env`]).
+    /// The file that describes program, machine and command of each sitting (see [`Env`]).
     pub fn env(&self) -> PathBuf {
         self.path.join("env.json")
     }
 
-    /// A line of JSON for each epoch.
+    /// The log with a line of JSON for each epoch.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
 
-    /// The reference's log: a row for each epoch.
+    /// The log in the reference's format: a row for each epoch.
     pub fn progress(&self) -> PathBuf {
         self.path.join("progress.csv")
     }
@@ -170,7 +173,7 @@ impl RunFolder {
         self.path.join("tensorboard").join("events.out.tfevents.mvae-fast")
     }
 
-    /// The checkpoint a run resumes from.
+    /// The checkpoint that a resumed run starts from.
     pub fn last_checkpoint(&self) -> PathBuf {
         self.path.join("checkpoints").join("last.safetensors")
     }
@@ -213,8 +216,8 @@ impl RunFolder {
     }
 }
 
-/// Makes `root/name/` of what `make` puts into a hidden folder, which then gets its name; after an
-/// error nothing is left.
+/// Makes `root/name/`: `make` fills a hidden folder, which then gets its name. After an error
+/// nothing is left.
 fn born<T>(root: &Path, name: Option<&str>, kind: &str, make: impl FnOnce(&Path) -> Result<T>) -> Result<(PathBuf, T)> {
     let wanted = name.map_or_else(|| default_name(kind, SystemTime::now()), str::to_owned);
     let plain = !wanted.starts_with(['.', '-']) && !wanted.contains(['/', '\\', '\0']);
@@ -255,7 +258,7 @@ fn born<T>(root: &Path, name: Option<&str>, kind: &str, make: impl FnOnce(&Path)
     Ok((path, made))
 }
 
-/// The order of two names, numbers in them by size: `seed-9` before `seed-10`.
+/// The order of two names, with numbers in them compared by size: `seed-9` before `seed-10`.
 fn natural(a: &str, b: &str) -> Ordering {
     fn number(text: &str) -> (&str, &str) {
         text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()))
@@ -277,12 +280,12 @@ fn natural(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// Where and how a sitting of a run was started.
+/// The environment of a sitting: program, machine and command line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Env {
     /// Version of mvae-fast.
     pub version: String,
-    /// Git commit it was built from, when the build knew it (`MVAE_GIT_COMMIT`).
+    /// Git commit it was built from, if known at build time (`MVAE_GIT_COMMIT`).
     pub commit: Option<String>,
     /// Operating system and processor family, such as `linux x86_64`.
     pub os: String,
@@ -301,7 +304,7 @@ pub struct Env {
 }
 
 impl Env {
-    /// This process, here and now.
+    /// The environment of this process.
     pub fn collect(device: &str, threads: usize) -> Self {
         let [year, month, day, hour, minute, second] = utc(SystemTime::now());
         Env {
@@ -318,7 +321,7 @@ impl Env {
     }
 }
 
-/// `env.json`: the first sitting, and those that resumed it.
+/// The content of `env.json`: the first sitting, and those that resumed the run.
 #[derive(Serialize, Deserialize)]
 struct EnvFile {
     #[serde(flatten)]
@@ -338,7 +341,7 @@ fn default_name(kind: &str, at: SystemTime) -> String {
     format!("{kind}-{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
 }
 
-/// Says if it is a name of [`default_name`], numbered or not.
+/// True if `name` is one that `default_name` makes, numbered or not.
 fn is_default_name(kind: &str, name: &str) -> bool {
     let time = name.strip_prefix(kind).unwrap_or_default();
     time.starts_with('-') && time.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())

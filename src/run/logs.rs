@@ -1,6 +1,6 @@
-//! Logs that only grow, by whole records: `metrics.jsonl`, `progress.csv`, TensorBoard events. A
-//! checkpoint keeps their lengths; a run that resumes cuts them back to these, so they read as if
-//! it had never been stopped.
+//! Logs that grow by whole records: `metrics.jsonl`, `progress.csv`, TensorBoard events. A
+//! checkpoint keeps their lengths. A resumed run cuts them back to these lengths, so that they read
+//! as if it had never been stopped.
 use super::folder::RunFolder;
 use super::{atomic, tensorboard};
 use crate::data::counted;
@@ -26,9 +26,9 @@ pub struct Logs<R> {
 
 impl<R: Record> Logs<R> {
     /// Opens the logs of a run that resumes from a checkpoint with these `lengths` (see
-    /// [`Logs::sync`]), or with `None` starts them anew. A longer file is cut. A missing or shorter
-    /// one goes on with what is left of it, which [`Logs::notes`] says. Errors: those of the disk,
-    /// a checkpoint that does not know a log.
+    /// [`Logs::sync`]); `None` starts them anew. A longer file is cut. A missing or shorter one
+    /// continues after its last whole record, and [`Logs::notes`] says so. Errors: those of the
+    /// disk, a checkpoint that does not know a log.
     pub fn open(folder: &RunFolder, lengths: Option<&BTreeMap<String, u64>>) -> Result<Self> {
         let mut notes = Vec::new();
         let mut open = |name, path, head: &[u8], whole| {
@@ -51,8 +51,7 @@ impl<R: Record> Logs<R> {
         self.events.append(&tensorboard::epoch(record, wall_time()))
     }
 
-    /// Brings the logs safely to disk and returns the length of each in bytes: what a checkpoint
-    /// written next keeps.
+    /// Syncs the logs to disk and returns the length of each in bytes, for the next checkpoint.
     pub fn sync(&self) -> Result<BTreeMap<String, u64>> {
         [&self.metrics, &self.progress, &self.events]
             .into_iter()
@@ -64,8 +63,8 @@ impl<R: Record> Logs<R> {
     }
 }
 
-/// The records of a `metrics.jsonl`, and what there is to say when lines of it are none and were
-/// passed over. A torn last line, left by a run that was killed, is passed over without a word.
+/// The records of a `metrics.jsonl`, and a note if some of its lines are no records and were
+/// skipped. A torn last line, left by a killed run, is skipped without a note.
 pub fn read_metrics<R: Record>(path: &Path) -> Result<(Vec<R>, Option<String>)> {
     let text = match files::read(path, u64::MAX) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -94,24 +93,25 @@ fn whole_lines(text: &[u8]) -> usize {
     text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
-/// One file, always written at its end, wherever that is: another process may have cut the file
-/// meanwhile.
+/// One log file. Records are always appended at its current end, as another process may have cut
+/// the file.
 #[derive(Debug)]
 struct Log {
-    /// The checkpoint's name for it.
+    /// Name of the log in checkpoints.
     name: &'static str,
     path: PathBuf,
     file: File,
     /// Bytes that the file begins with.
     head: Vec<u8>,
-    /// Counts the bytes of its content that are whole records.
+    /// Counts the leading bytes of its content that are whole records.
     whole: fn(&[u8]) -> usize,
     /// Bytes in whole records.
     length: u64,
 }
 
 impl Log {
-    /// Opens the log, and says what is wrong with it.
+    /// Opens the log and cuts it to its length in `lengths`. Also returns a note if fewer whole
+    /// records are left.
     fn open(
         name: &'static str,
         path: PathBuf,
@@ -142,7 +142,7 @@ impl Log {
         Ok((log, note))
     }
 
-    /// Bytes of the file.
+    /// Current length of the file, bytes.
     fn found(&self) -> Result<u64> {
         Ok(self.file.metadata().map_err(Error::io(&self.path, "cannot read its length"))?.len())
     }

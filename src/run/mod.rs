@@ -1,5 +1,5 @@
-//! What a run leaves on disk: run folder, logs, TensorBoard events, report; and how files are
-//! written whole. Checkpoints have their own module, [`crate::checkpoint`].
+//! Files that a run leaves on disk: run folder, logs, TensorBoard events, report. Also the way in
+//! which files are written whole. Checkpoints have their own module, [`crate::checkpoint`].
 pub mod atomic;
 pub mod crc32c;
 pub mod folder;

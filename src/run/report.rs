@@ -1,5 +1,5 @@
-//! `report.html`: a run in one self-contained page. Numbers and words are put in here, curves drawn
-//! by the page's script.
+//! `report.html`: a run in one self-contained page. Numbers and text are filled in here; the page's
+//! script draws the curves.
 use super::atomic;
 use super::folder::RunFolder;
 use super::player::{self, Motion};
@@ -12,14 +12,14 @@ const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 const CHARTS: &str = include_str!("report/charts.js");
 const SCRIPT: &str = include_str!("report/page.js");
-/// Errors above this (features have variance 1) are drawn as this, so that one rollout that
-/// explodes hides nothing else.
+/// Largest error that is drawn (features have variance 1). Larger errors are drawn as this value,
+/// so that one exploding rollout does not hide the rest.
 const EXPLODED: f64 = 10.0;
 
-/// Epochs that a heat map shows at most, the last among them.
+/// Largest number of epochs in a heat map; the last epoch is always among them.
 const COLUMNS: usize = 240;
 
-/// What a run folder may hold, and what it is for.
+/// Files and folders that a run folder may hold, each with its purpose.
 pub const FILES: [(&str, &str); 7] = [
     ("checkpoints/best.safetensors", "smallest held-out error"),
     ("checkpoints/last.safetensors", "what --resume goes on from"),
@@ -30,18 +30,17 @@ pub const FILES: [(&str, &str); 7] = [
     ("tensorboard", "for tensorboard --logdir"),
 ];
 
-/// A record that a page can be made of.
+/// A record that a page can be made from.
 pub trait Reported: Record {
-    /// What was trained.
+    /// The kind of thing that was trained.
     const TITLE: &'static str;
     /// The table of final numbers.
     fn numbers(records: &[Self]) -> Vec<(&'static str, String)>;
-    /// What the page's script draws; its fields are read by name in `page.js`.
+    /// The data that the page's script draws; its fields are read by name in `page.js`.
     fn curves(records: &[Self]) -> serde_json::Value;
 }
 
-/// Writes the page of a run, whole. `configuration` holds what is worth reading first, as (name,
-/// value).
+/// Writes the page of a run, whole. `configuration` holds the main settings as (name, value).
 pub fn write<R: Reported>(
     folder: &RunFolder,
     configuration: &[(&str, String)],
@@ -53,7 +52,7 @@ pub fn write<R: Reported>(
     atomic::write(&folder.report(), page.as_bytes())
 }
 
-/// The page, with links to these `files`, relative to the run folder.
+/// The page. `files` are linked by their paths relative to the run folder.
 pub fn page<R: Reported>(
     name: &str,
     configuration: &[(&str, String)],
@@ -96,7 +95,7 @@ pub fn page<R: Reported>(
     page
 }
 
-/// What the last epoch warns of, or when there was something last.
+/// The warnings of the last epoch, or of the last epoch that had some.
 fn warnings<R: Reported>(records: &[R]) -> String {
     if records.is_empty() {
         return String::new();
@@ -117,7 +116,8 @@ fn warnings<R: Reported>(records: &[R]) -> String {
     format!("{gone}<ul class=\"warnings\">{items}</ul>{}", history(records))
 }
 
-/// Which warning came when, each in its last words; nothing when one record alone warned.
+/// The epochs of each kind of warning, with its latest text; empty when each kind appeared only
+/// once.
 fn history<R: Reported>(records: &[R]) -> String {
     let mut kinds: Vec<(&str, &str, Vec<Range<usize>>)> = Vec::new();
     for record in records {
@@ -207,12 +207,13 @@ fn rows(rows: &[(&str, String)]) -> String {
     rows.iter().map(|(name, value)| format!("<tr><th>{}</th><td>{}</td></tr>\n", escape(name), escape(value))).collect()
 }
 
-/// JSON that cannot end the script element it stands in.
+/// JSON in a form that cannot end the script element around it.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("what the page draws is plain data").replace('<', "\\u003c")
 }
 
-/// Every curve the script draws. Numbers that are not finite become null: gaps.
+/// All curves that the script draws. Numbers that are not finite become null, which is drawn as a
+/// gap.
 fn data(records: &[EpochRecord]) -> serde_json::Value {
     /// Fields are read by name in report.html.
     #[derive(Serialize)]
@@ -296,12 +297,12 @@ fn data(records: &[EpochRecord]) -> serde_json::Value {
     serde_json::to_value(&curves).expect("curves are plain data")
 }
 
-/// Three significant digits: enough for a colour.
+/// A number with three significant digits, which is enough for a colour.
 fn short(x: f64) -> f32 {
     format!("{x:.2e}").parse().expect("a number that was written is read")
 }
 
-/// Four significant digits, and an exponent where the number would be long.
+/// A number with four significant digits, with an exponent where it would be long.
 pub fn number(x: f64) -> String {
     match x.abs() {
         0.0 => "0".to_owned(),

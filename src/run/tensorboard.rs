@@ -1,6 +1,6 @@
 //! TensorBoard event files: records framed as TFRecord, each an `Event` protobuf encoded by hand. A
-//! record is one slice of bytes, so that a reader beside a running run never waits on more than a
-//! torn tail.
+//! record is one slice of bytes, so that a reader of a running run finds at most a torn last
+//! record.
 use super::crc32c::crc32c;
 use crate::train::record::Record;
 
@@ -15,9 +15,9 @@ pub fn file_version(wall_time: f64) -> Vec<u8> {
     frame(&event.0)
 }
 
-/// One record with everything an epoch shows, its step being the epoch. Its length depends on which
-/// numbers there are and not on their values or on `wall_time` (seconds since 1970), so a run cut
-/// back and continued meets a reader that was further on at a record's start.
+/// One record with all values of an epoch; its step is the epoch. Its length depends on which
+/// numbers there are, not on their values or on `wall_time` (seconds since 1970). So after a run
+/// was cut back and continued, a reader that was further on still stands at the start of a record.
 pub fn epoch(record: &impl Record, wall_time: f64) -> Vec<u8> {
     let mut summary = Message::default();
     record.scalars().iter().for_each(|(tag, value)| summary.message(1, scalar(tag, *value)));
@@ -43,7 +43,7 @@ pub fn frame(payload: &[u8]) -> Vec<u8> {
     record
 }
 
-/// Number of bytes at the start of a file that are whole records.
+/// Number of leading bytes of a file that are whole records.
 pub fn whole(file: &[u8]) -> usize {
     let mut end = 0;
     while let Some((length, rest)) = file[end..].split_first_chunk::<8>() {

@@ -1,6 +1,6 @@
-//! Numbers that nobody means: in the metadata of a checkpoint whose checksum fits, in keys, in
-//! files that say how much they hold. Each ends in one line and the documented exit code, before it
-//! takes time or memory.
+//! Absurd numbers: in the metadata of a checkpoint with a valid checksum, in keys, and in files
+//! that state their own size. Each ends in one line and the documented exit code, before it takes
+//! time or memory.
 use crate::hostile::crafted;
 use mvae_fast::Error;
 use mvae_fast::backend::cpu::Cpu;
@@ -46,7 +46,7 @@ fn small_run() -> (TempDir, PathBuf, Config) {
     (root, path, config)
 }
 
-/// Where the leaves of a value are; of long lists the first two.
+/// Paths of the leaves of a value; of long lists only the first two.
 fn leaves(value: &Value, at: String, all: &mut Vec<String>) {
     match value {
         Value::Object(keys) => keys.iter().for_each(|(key, value)| leaves(value, format!("{at}/{key}"), all)),
@@ -120,7 +120,7 @@ fn the_largest_sizes_that_are_taken_make_a_plan() {
     let stream = Stream::new(1, Purpose::Check, 0);
     let (mut planned, mut refused) = (0, 0);
     for case in 0..400 {
-        // From 1 to the largest, by ratios; often the largest itself.
+        // From 1 to the largest value, by ratios; often the largest value itself.
         let size = |key: usize, most: f64| match stream.uniform(16 * case + key) {
             edge if edge > 0.9 => most as usize,
             share => most.powf(share) as usize,
@@ -149,7 +149,7 @@ fn the_largest_sizes_that_are_taken_make_a_plan() {
             continue;
         }
         planned += 1;
-        // Laid out, not allocated.
+        // The parameters are laid out, not allocated.
         let model = config.model(frame_size);
         let mut arena = Arena::default();
         let parameters = Parameters::<f32>::updated(&mut arena, Layout::of_run(&config, frame_size));
@@ -198,7 +198,7 @@ fn keys_that_no_run_can_have_are_named() {
     assert!(!root.path().join("runs").exists(), "nothing is left behind");
 }
 
-/// The program with so many kilobytes of address space.
+/// Runs the program with an address space of `kilobytes`.
 #[cfg(unix)]
 fn confined(folder: &Path, kilobytes: usize, arguments: &str) -> Output {
     let script = format!("ulimit -v {kilobytes} && exec {} {arguments}", env!("CARGO_BIN_EXE_mvae-fast"));
@@ -232,7 +232,7 @@ fn a_sparse_file_takes_no_memory_before_it_is_refused() {
     let numbers = |numbers: &[(u64, usize)]| -> Vec<u8> {
         numbers.iter().flat_map(|(number, width)| number.to_le_bytes()[..*width].to_vec()).collect()
     };
-    // A directory of one entry that begins after 64 bytes and is as long as the file.
+    // A directory of one entry that begins after 64 bytes and claims the length of the file.
     let end = numbers(&[(44, 8), (45, 2), (45, 2), (0, 4), (0, 4), (1, 8), (1, 8), (size - 64, 8), (64, 8)]);
     let locator = numbers(&[(0, 4), (size, 8), (1, 4)]);
     let last = numbers(&[(0, 2), (0, 2), (0xffff, 2), (0xffff, 2), (0xffff_ffff, 4), (0xffff_ffff, 4), (0, 2)]);

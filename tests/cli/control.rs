@@ -1,5 +1,5 @@
-//! `mvae-fast control` as a user meets it: every task trains, stops and goes on bit for bit; what
-//! it makes, and what it refuses.
+//! `mvae-fast control` as a user meets it: every task trains, stops and resumes bit for bit; its
+//! output, and its refusals.
 use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::{Checkpoint, Data, Tensor};
 use mvae_fast::control::config::Config;
@@ -64,7 +64,7 @@ impl Desk {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// What a run takes place on, body units, as its checkpoint says.
+    /// The course of a run, body units, from its checkpoint.
     fn course(&self, run: &str) -> Vec<f64> {
         match &self.outcome(run).2.get("task.course").unwrap().data {
             Data::F64(course) => course.to_vec(),
@@ -77,13 +77,13 @@ impl Desk {
         serde_json::from_str(&self.done(&format!("control eval {run} --characters 3 --json --threads 1"))).unwrap()
     }
 
-    /// The shape of the latents of motion that a controller makes into a file.
+    /// The shape of the latents in a file of motion that a controller makes.
     fn latents(&self, run: &str, arguments: &str, file: &str) -> Vec<usize> {
         self.done(&format!("generate --controller {run} {arguments} -o {file}"));
         npz::read_array(&self.path(file), "latents").unwrap().0
     }
 
-    /// How many runs there are.
+    /// Number of runs.
     fn runs(&self) -> usize {
         fs::read_dir(self.path("runs")).unwrap().count()
     }
@@ -102,7 +102,7 @@ impl Desk {
         self.command(arguments).output().unwrap()
     }
 
-    /// What a command that must succeed prints.
+    /// The output of a command that must succeed.
     fn done(&self, arguments: &str) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments}: {output:?}");
@@ -123,7 +123,7 @@ impl Desk {
         self.done(&format!("control train --vae walk --quiet --hidden-size 16 --characters 12 --threads 2 {arguments}"))
     }
 
-    /// Everything of a run that must not depend on how often it was stopped.
+    /// All results of a run that must not depend on how often it was stopped.
     fn outcome(&self, run: &str) -> (Vec<UpdateRecord>, String, Checkpoint<'static>) {
         let folder = self.path("runs").join(run);
         let mut records: Vec<UpdateRecord> = read_metrics(&folder.join("metrics.jsonl")).unwrap().0;
@@ -158,7 +158,7 @@ fn every_task_goes_on_bit_for_bit() {
 #[test]
 fn what_is_learned_from_is_what_was_done() {
     let desk = Desk::new("");
-    // One step on all samples at once: the policy is still the one that acted.
+    // One step on all samples at once, so that the policy is still the one that acted.
     desk.control("--task target --name first --updates 1 --minibatches 1 --ppo-epochs 1");
     let (records, ..) = desk.outcome("first");
     assert_eq!((records[0].kl, records[0].clip_fraction), (0.0, 0.0), "every ratio is 1");
@@ -192,7 +192,7 @@ fn exploration_falls_to_its_bound() {
     for (name, bound, most) in [("falls", "0.1", [0.25, 0.25 / 2.5f64.sqrt(), 0.1]), ("stays", "0", [0.25; 3])] {
         desk.control(&format!("--task target --name {name} --updates 3 --final-std {bound} --learning-rate 1e-5"));
         let stds: Vec<f64> = desk.outcome(name).0.iter().map(|record| record.std).collect();
-        // Learning itself moves them a little.
+        // Learning itself changes them slightly.
         assert!(stds.iter().zip(most).all(|(std, most)| (std / most - 1.0).abs() < 0.01), "{stds:?}, bounds {most:?}");
     }
 }
@@ -336,13 +336,13 @@ fn every_variant_can_be_acted_in() {
             desk.control(&format!("--task {task} --name {task}-run --updates 1"));
             assert!(desk.measured(&format!("{task}-run"))["policy"]["step_reward"].as_f64().unwrap().is_finite());
         }
-        // Its latents are those that frames are decoded from: given back, they make two characters
-        // of as many frames.
+        // Its latents are those that frames are decoded from: passed back, they make two characters
+        // with equally many frames.
         let shape = desk.latents("joystick-run", "--characters 2 --frames 9", "asked.npz");
         assert_eq!(shape, [2, 9, 5], "{variant}");
         desk.done("generate walk --latents asked.npz -o again.npz");
         assert_eq!(npz::read(&desk.path("again.npz")).unwrap().end_indices, [8, 17]);
-        // The lower level picks codes where there are some.
+        // The lower level picks codes in a vq model.
         desk.control("--task maze --lower target-run --name maze --updates 1");
     }
 }
@@ -507,7 +507,8 @@ fn random_latents_are_the_priors() {
 #[test]
 fn whoever_is_lost_reaches_no_target() {
     let desk = Desk::new("");
-    // A decoder all of whose frames have a joint far away: everybody starts anew after every step.
+    // A decoder whose frames all have a joint far away: every character starts anew after every
+    // step.
     desk.edit("walk", |name, values| {
         if name == "normalization.avg" {
             values[3] = 1000.0;
@@ -522,8 +523,8 @@ fn whoever_is_lost_reaches_no_target() {
 #[test]
 fn what_is_measured_is_in_metres_and_seconds() {
     let desk = Desk::new("");
-    // A decoder that says the same whatever it is asked: 1.2 m/s straight on, the left toe on the
-    // ground, skating at 5 cm/s.
+    // A decoder with a constant output: 1.2 m/s straight on, the left toe on the ground, skating at
+    // 5 cm/s.
     let rig =
         Checkpoint::load(&desk.path("runs/walk/checkpoints/last.safetensors")).unwrap().meta.unwrap().rig.unwrap();
     let a_second = 1.0 / METRES / rig.fps;
@@ -557,14 +558,14 @@ fn what_is_measured_is_in_metres_and_seconds() {
     let range = rig.speeds.q95 / a_second;
     assert!(near(of("speed_range_m_s"), range), "{} of {range}", of("speed_range_m_s"));
     assert!(of("speed_correlation").abs() < 0.01, "a speed that never changes");
-    // What is asked for lies between 0 and the range.
+    // The commanded speed lies between 0 and the range.
     assert!((0.0..=range.max(1.2)).contains(&of("speed_error_m_s")));
     assert!(near(of("speed_error_percent"), 100.0 * of("speed_error_m_s") / range));
     assert!((0.0..=180.0).contains(&of("heading_error_degrees")));
 
     let of = measure("path");
     assert!((of("pace_m_s") / (rig.speeds.median / a_second) - 1.0).abs() < 0.01, "{}", of("pace_m_s"));
-    // 40 s straight on, and the path is an eight of 30 m.
+    // The character walks 40 s straight on, and the path is an eight of 30 m.
     assert!((5.0..=48.0).contains(&of("distance_m")) && of("near_percent") < 20.0, "{}", of("distance_m"));
 
     let of = measure("target");
@@ -574,7 +575,8 @@ fn what_is_measured_is_in_metres_and_seconds() {
     desk.control("--task maze --lower target-run --name maze --updates 1");
     let measured = desk.measured("maze");
     let of = |key: &str| measured["policy"][key].as_f64().unwrap();
-    // Straight on to the next wall, again and again, each time in some of the 32 x 32 cells.
+    // It walks straight on to the next wall, again and again, each time through some of the 32 x 32
+    // cells.
     assert!(
         of("walls_hit") >= 1.0 && of("walls_hit") == of("ended_early") && of("unhurt_percent") == 0.0,
         "{measured}"

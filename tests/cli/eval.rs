@@ -1,4 +1,5 @@
-//! `mvae-fast eval` as a user meets it: what it measures, what it cannot, thresholds, exit codes.
+//! `mvae-fast eval` as a user meets it: its numbers, what it cannot measure, thresholds, exit
+//! codes.
 use mvae_fast::data::{Dataset, npz, synth};
 use serde_json::Value;
 use std::fs;
@@ -59,7 +60,7 @@ fn everything_is_measured_on_motion_with_a_skeleton() {
     let one = &horizons[0];
     let groups = one["groups"].as_object().unwrap();
     assert_eq!(groups.len(), 5);
-    // The groups' errors, by their sizes, are the error.
+    // The mean of the groups' errors, weighted by their sizes, is the error.
     let sizes = [("root", 3.0), ("positions", 66.0), ("velocities", 66.0), ("y_axes", 66.0), ("z_axes", 66.0)];
     let whole: f64 = sizes.iter().map(|(name, size)| size * number(&groups[*name])).sum::<f64>() / 267.0;
     assert!((whole / number(&one["error"]) - 1.0).abs() < 1e-9);
@@ -130,7 +131,7 @@ fn mirror_images_count_where_they_were_trained_on() {
 #[test]
 fn what_needs_a_skeleton_is_said_to_be_missing_without_one() {
     let mut set = synth::locomotion(900, 2);
-    // One joint less: 255 features that no skeleton is known for.
+    // One joint less gives 255 features, for which no skeleton is known.
     let columns: Vec<usize> = (0..267).filter(|&i| i < 3 || (i - 3) % 66 < 63).collect();
     set.frames =
         set.frames.chunks_exact(267).flat_map(|frame| columns.iter().map(|&i| frame[i]).collect::<Vec<_>>()).collect();
@@ -191,7 +192,7 @@ fn thresholds_decide_the_exit_code() {
         assert!(error.contains(says) && error.lines().count() == 1 && output.stdout.is_empty(), "{arguments}: {error}");
     }
 
-    // Other data: all of them are held out.
+    // Of other data, all clips are held out.
     npz::write(&desk.path("other.npz"), &synth::locomotion(600, 7)).unwrap();
     let (all, code, _) = desk.eval("--data other.npz");
     let data = &all["report"]["data"];

@@ -1,5 +1,5 @@
-//! Checkpoints of the public implementation, written here byte by byte: what is read of them, and
-//! what is refused.
+//! Checkpoints of the public implementation, written here byte by byte: how they are read, and
+//! which are refused.
 use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::{Checkpoint, Meta, Tensor};
 use mvae_fast::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Preset, Variant};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-/// Tensors by name, shape and numbers.
+/// Tensors, each with its name, shape and numbers.
 type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 
 /// Writes a safetensors file with this metadata.
@@ -69,7 +69,7 @@ fn model(variant: Variant) -> (ModelConfig, Value) {
     (model, config)
 }
 
-/// Its tensors as it starts, without statistics.
+/// The initial tensors of a model, without statistics.
 fn parameters(model: &ModelConfig) -> Tensors {
     let layout = Layout::of(model, ExpertInit::Reference, CodebookInit::Fixed);
     let values = layout.initial::<f32>(7);
@@ -77,7 +77,7 @@ fn parameters(model: &ModelConfig) -> Tensors {
     tensors.map(|t| (t.name.clone(), t.shape.clone(), values[t.first()..][..t.len()].to_vec())).collect()
 }
 
-/// The buffers of statistics that single precision holds.
+/// The buffers with statistics in single precision.
 fn buffers(statistics: &Statistics) -> Tensors {
     let Statistics { max, min, avg, std, .. } = statistics;
     let named = [("data_max", max), ("data_min", min), ("data_avg", avg), ("data_std", std)];
@@ -134,7 +134,8 @@ fn a_model_of_the_public_implementation_is_as_one_of_ours_with_its_numbers() {
         let [walk, again] = [&read, &own].map(|trained| generate(trained, &backend, &[track], 20, prior).unwrap());
         assert!(walk == again && walk.first_nonfinite(0).is_none(), "{variant:?}");
 
-        // What it was trained on is not known, so it has to be named, and is not its own.
+        // The data that it was trained on is unknown, so that it has to be named, and does not
+        // count as its own.
         let error = read.source(&[]).err().unwrap();
         assert!(error.to_string().contains("name motion by --data") && error.exit_code() == 4, "{error}");
         let source = read.source(std::slice::from_ref(&data)).unwrap();
@@ -142,7 +143,7 @@ fn a_model_of_the_public_implementation_is_as_one_of_ours_with_its_numbers() {
         let options = Options { walks: 2, frames: 60, seed: 1 };
         assert!(!Bench::new(read, source, &backend).unwrap().measure(&options).unwrap().data.own);
 
-        // A run begins with its numbers and its statistics, which are not those of the data.
+        // A run starts from its parameters and its statistics, which differ from those of the data.
         let setup = Setup::new(&c, &backend, Start::Init(&theirs)).unwrap();
         assert_eq!(setup.statistics, statistics);
         assert!(setup.memory.read(setup.parameters.values).unwrap() == own.values().unwrap());
@@ -208,7 +209,8 @@ fn what_is_not_known_of_a_file_of_others_is_refused_and_never_guessed() {
     flat[max].2[9] = flat[max + 1].2[9];
     assert!(refused(&minmax, &flat).contains("feature 9 is constant"));
 
-    // A bare state dict: statistics in either layout, or none, but none that is not known.
+    // A bare state dict with statistics in either layout or without them is read; an unknown layout
+    // is refused.
     let c = Config {
         latent_size: 5,
         hidden_size: 16,
@@ -263,7 +265,7 @@ impl Desk {
         message
     }
 
-    /// A controller of that class that sees and does so many numbers.
+    /// A controller of this class with `sees` inputs and `acts` outputs.
     fn controller(&self, name: &str, class: &str, [sees, acts]: [usize; 2]) {
         let layout = Layout::of_policy(sees, acts, 12, 1.0);
         let values = layout.initial::<f32>(3);

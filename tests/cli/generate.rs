@@ -1,4 +1,4 @@
-//! `mvae-fast generate` as a user meets it: what it writes, that it repeats, and what it refuses.
+//! `mvae-fast generate` as a user meets it: its files, that they repeat, and its refusals.
 use mvae_fast::data::npz;
 use serde_json::Value;
 use std::fs;
@@ -34,7 +34,7 @@ impl Desk {
         command.env_clear().current_dir(self.root.path()).args(arguments).output().unwrap()
     }
 
-    /// What a command that must succeed prints.
+    /// The output of a command that must succeed.
     fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
@@ -47,7 +47,7 @@ impl Desk {
         serde_json::from_str(&self.done(&all)).unwrap()
     }
 
-    /// The one line a refusal has.
+    /// The one line of a refusal.
     fn refused(&self, arguments: &str, code: i32) -> String {
         let mut all = vec!["generate"];
         all.extend(arguments.split_whitespace());
@@ -131,7 +131,7 @@ fn files_go_by_their_extension_and_a_bvh_by_character() {
         let file = bvh_anim::from_bytes(fs::read(desk.path(file)).unwrap()).unwrap();
         assert_eq!((file.joints().count(), file.frames().len()), (22, 20));
     }
-    // A motion that was generated is a set like any other.
+    // Generated motion is a set like any other.
     desk.generate("--frames 50 --characters 2 -o set.npz");
     let set = npz::read(&desk.path("set.npz")).unwrap();
     assert_eq!((set.end_indices.as_slice(), set.clip_roots.len()), (&[49, 99][..], 2));
@@ -178,7 +178,7 @@ fn what_cannot_be_done_is_refused_in_one_line() {
     assert_eq!((exported.status.code(), fs::read(desk.path("h-1.bvh")).unwrap()), (Some(2), b"keep".to_vec()));
     assert!(!desk.path("h-0.bvh").exists(), "none is written where one is there");
 
-    // Other data in the old data's place are noticed; named, they serve.
+    // Other data in the place of the old data are noticed; named explicitly, they are accepted.
     desk.done(&["data", "synth", "-o", "other.npz", "--frames", "600", "--seed", "9"]);
     fs::rename(desk.path("other.npz"), desk.path("motion.npz")).unwrap();
     let message = desk.refused("walk -o x.npz", 4);

@@ -1,5 +1,5 @@
-//! `mvae-fast train --population`: every run of it is bit for bit what it would be alone, however
-//! it is stopped, and one that fails stops no other.
+//! `mvae-fast train --population`: every run is bit for bit as it would be alone, however it is
+//! stopped, and a run that fails stops no other.
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
 use mvae_fast::run::folder::RunFolder;
 use mvae_fast::run::logs::read_metrics;
@@ -15,7 +15,7 @@ struct Desk {
     root: TempDir,
 }
 
-/// Everything of a run that must not depend on what ran beside it: configuration, records, their
+/// All results of a run that must not depend on the runs beside it: configuration, records, their
 /// table, parameters and moments.
 type Result = (String, Vec<EpochRecord>, String, [Vec<Tensor<'static>>; 2]);
 
@@ -78,7 +78,7 @@ fn each_is_what_it_is_alone() {
         let whole = success(desk.train(threads, &[&flags[..], &population].concat()));
         let said = text(&whole.stdout);
         assert!(said.starts_with("4 of 4 models are trained"), "{said}");
-        // One that stops after the first mini-batches, and goes on.
+        // A population that stops after the first mini-batches, and is resumed.
         success(desk.train(&pieces, &[&flags[..], &population, &["--max-minutes", "1e-9", "--quiet"]].concat()));
         let resumed = ["train", "--resume", &pieces, "--max-minutes", "0", "--threads", "2"];
         let resumed = text(&success(desk.program(&resumed).output().unwrap()).stderr);
@@ -116,7 +116,7 @@ fn a_signal_stops_all_with_everything_saved() {
     let said = text(&output.stderr);
     let error = "error: stopped by signal 2, everything saved; continue with --resume runs/pop\n";
     assert!(said.ends_with(error) && output.stdout.is_empty(), "{said}");
-    // Each goes on from where it was, no further behind than the last line that it said.
+    // Each run resumes from its checkpoint, which is no older than the last line that it printed.
     let stood: Vec<u64> = (0..3).map(|seed| desk.steps(&format!("pop/seed-{seed}"))).collect();
     let output = success(desk.program(&["train", "--resume", "pop", "--max-minutes", "1e-9"]).output().unwrap());
     for (seed, stood) in stood.into_iter().enumerate() {
@@ -154,7 +154,7 @@ fn a_folder_of_runs_is_told_from_a_run() {
     let json = success(desk.program(&["info", "pop", "--json"]).output().unwrap()).stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(json["members"][10]["record"]["epoch"], 3);
-    // Other commands take one of them, by its name, too.
+    // Other commands accept one of the runs, also by its name.
     success(desk.program(&["info", "pop/seed-10"]).output().unwrap());
     let refused = desk.program(&["generate", "pop"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(4), "{refused:?}");

@@ -1,5 +1,5 @@
-//! The program as a user meets it: help, layers of configuration, refusals, exit codes, what goes
-//! to which stream.
+//! The program as a user meets it: help, layers of configuration, refusals, exit codes, and the
+//! stream of each message.
 use mvae_fast::config::{Config, KlWeight, Preset};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Standard output of a command that must succeed and say nothing else.
+/// Standard output of a command that must succeed and print nothing else.
 fn result(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -35,7 +35,7 @@ fn failure(command: &mut Command, code: i32) -> String {
     text(&output.stderr)
 }
 
-/// The one line an error of ours has.
+/// The one line of an error of ours.
 fn refusal(command: &mut Command, code: i32) -> String {
     let message = failure(command, code);
     assert!(message.starts_with("error: ") && message.lines().count() == 1, "{message:?}");
@@ -153,7 +153,7 @@ fn flags_over_environment_over_file_over_preset() {
     assert_eq!(reference, Config::preset(Preset::Reference));
     let walk = Config { data: vec!["walk.npz".into()], ..Config::default() };
     assert_eq!(print_config(&["walk.npz"], &[]), walk);
-    // What is true or false needs no word for true.
+    // A flag for true or false needs no value for true.
     let switched = Config { bridge_clips: false, mirror: true, ..walk };
     assert_eq!(
         print_config(&["walk.npz", "--bridge-clips", "false", "--mirror"], &[("MVAE_MIRROR", "false")]),
@@ -181,7 +181,7 @@ fn bad_values_say_where_they_were_given_and_what_is_expected() {
     }
     let message = refusal(program(&["train"]).env("MVAE_BATCH_SIZE", "0"), 2);
     assert_eq!(message, "error: MVAE_BATCH_SIZE is 0, expected 1 to 65536\n");
-    // a flag wins over the environment, but what is wrong there is said all the same
+    // a flag wins over the environment, but an error in the environment is reported all the same
     refusal(program(&["train", "--print-config", "--seed", "1"]).env("MVAE_SEED", "x"), 2);
 }
 
@@ -243,19 +243,19 @@ fn resume_takes_the_configuration_of_the_run() {
     let by_path = print_config(&["--resume", run.to_str().unwrap()], &[]);
     let by_name = print_config(&["--runs", runs, "--resume", "walk"], &[("MVAE_SEED", "9")]);
     assert_eq!((&by_path, &by_name), (&config, &config));
-    // how long and how often may change, what comes out may not
+    // keys for duration and frequency may change, keys that change the result may not
     let arguments = ["--runs", runs, "--resume", "walk", "--max-minutes", "5"];
     let expected = Config { max_minutes: Some(5.0), ..config.clone() };
     assert_eq!(print_config(&arguments, &[]), expected);
     let arguments = ["train", "--runs", runs, "--resume", "walk", "--learning-rate", "1e-3"];
     let message = refusal(&mut program(&arguments), 2);
     assert!(message.contains("as the run was configured, which --learning-rate would change; drop it"), "{message}");
-    // the environment has a say on how long and how often, and no other
+    // the environment may set keys for duration and frequency, and no others
     let environment = [("MVAE_PRESET", "reference"), ("MVAE_LEARNING_RATE", "1"), ("MVAE_DATA", "b.npz")];
     assert_eq!(print_config(&["--runs", runs, "--resume", "walk"], &environment), config);
     let environment = [("MVAE_MAX_MINUTES", "5"), ("MVAE_RUNS", runs)];
     assert_eq!(print_config(&["--resume", "walk"], &environment), expected);
-    // data that was moved may be named anew; whether it is the same is looked at before training
+    // moved data may be named anew; training checks first that it is the same data
     let moved = print_config(&["--runs", runs, "--resume", "walk", "new.npz"], &[]);
     assert_eq!(moved.data.len(), 1);
     let message = refusal(&mut program(&["train", "--runs", runs, "--resume", "run"]), 4);
@@ -327,7 +327,7 @@ fn data_check_gates_on_the_sizes_it_is_given() {
     assert!(message.starts_with("error: ") && message.contains("1000") && message.lines().count() == 1, "{message:?}");
     refusal(&mut program(&["data", "check", file, "--validation", "1"]), 2);
 
-    // What it says of a set is what training finds, which holds windows out.
+    // The numbers that it prints for a set are those of training, which holds windows out.
     let options = [
         &[][..],
         &["--validation", "0"],
@@ -364,7 +364,7 @@ fn data_check_gates_on_the_sizes_it_is_given() {
     assert!(counts[4] < counts[0], "and so have mirror images");
 }
 
-/// Wherever in a file there is no more room, one line says so, and nothing is left.
+/// Wherever in a file space runs out, one line says so, and no file is left.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_one_line() {

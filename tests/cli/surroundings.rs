@@ -1,5 +1,5 @@
-//! The program where something around it is odd: streams that nobody reads, pipes and devices in
-//! place of files, signals, things that others left.
+//! The program in odd surroundings: streams that nobody reads, pipes and devices in place of files,
+//! signals, left-overs of other processes.
 #![cfg(unix)]
 use std::fs;
 use std::io::Write;
@@ -154,8 +154,8 @@ fn text_is_read_from_a_pipe_and_nobody_waits_for_one_that_is_silent() {
     assert!(text(&output.stdout).contains("seed = 77\n") && text(&output.stdout).contains("batch_size = 9\n"));
     writer.join().unwrap();
 
-    // More than a configuration holds, through a pipe and as a file that holds nothing: neither is
-    // read to its end.
+    // More than a configuration may hold, through a pipe and as an empty file of huge size: neither
+    // is read to its end.
     fs::File::create(desk.path("large.toml")).unwrap().set_len(1 << 40).unwrap();
     let message = text(&ends(&mut desk.program("train --config large.toml"), 2).stderr);
     assert!(message.contains("large.toml: more than 1 MiB"), "{message}");

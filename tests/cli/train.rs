@@ -50,7 +50,7 @@ impl Desk {
         Checkpoint::load(&self.path(run).join("checkpoints").join(name)).unwrap()
     }
 
-    /// Everything of a run that must not depend on how often it was stopped.
+    /// All results of a run that must not depend on how often it was stopped.
     fn outcome(&self, run: &str) -> (Vec<EpochRecord>, String, [Vec<Tensor<'static>>; 2]) {
         let checkpoints = ["last.safetensors", "best.safetensors"].map(|name| self.checkpoint(run, name).tensors);
         (self.records(run), fs::read_to_string(self.path(run).join("progress.csv")).unwrap(), checkpoints)
@@ -298,7 +298,7 @@ fn a_loss_that_is_not_finite_exits_1() {
         success(&mut desk.train(&["motion.npz", "--name", name, "--init", init, "--quiet"]));
     }
     assert!(desk.outcome("runs/again") == desk.outcome("runs/from-the-run"));
-    // values that no single precision square can hold
+    // values whose squares overflow single precision
     let mut set = mvae_fast::data::npz::read(&desk.path("motion.npz")).unwrap();
     set.frames.iter_mut().for_each(|x| *x *= 1e25);
     mvae_fast::data::npz::write(&desk.path("huge.npz"), &set).unwrap();
@@ -316,7 +316,7 @@ fn resume_of_a_finished_run_changes_nothing_and_of_another_is_refused() {
     assert!(text(&output.stderr).contains("all 5 epochs are done"), "{output:?}");
     assert!(text(&output.stdout).starts_with("trained 5 of 5 epochs"), "{output:?}");
     assert!(before == desk.files());
-    // the data by the name it was given under is no change
+    // naming the data by its original name is no change
     success(&mut desk.program(&["train", "--resume", "walk", "motion.npz", "--quiet"]));
     let message = failure(&mut desk.program(&["train", "--resume", "walk", "--student-epochs", "9"]), 2);
     assert!(message.contains("which --student-epochs would change"), "{message}");
@@ -359,7 +359,7 @@ fn a_configuration_other_than_the_checkpoints_is_not_resumed() {
     }
     fs::write(&file, &written).unwrap();
     assert!(before == desk.files(), "nothing was touched");
-    // what no number depends on may be edited, be it where the data lies
+    // keys that change no number may be edited, such as the path of the data
     fs::rename(desk.path("motion.npz"), desk.path("moved.npz")).unwrap();
     assert!(failure(&mut desk.program(&["train", "--resume", "walk"]), 4).contains("motion.npz"));
     let edited = written.replace("motion.npz", "moved.npz").replace("max_minutes = 0.000000001", "max_minutes = 9.0");
@@ -565,7 +565,7 @@ fn runs_may_be_moved_and_resumed_by_path() {
     assert!(Path::new(&elsewhere.join("moved/report.html")).exists());
 }
 
-/// What the page of a run shows in motion, and its size.
+/// The motion that the page of a run shows, and the page's size.
 fn shown(desk: &Desk, run: &str) -> (serde_json::Value, usize) {
     let page = fs::read_to_string(desk.path(run).join("report.html")).unwrap();
     let start = page.find("id=\"motion\">").unwrap() + "id=\"motion\">".len();

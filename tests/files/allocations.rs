@@ -1,5 +1,5 @@
-//! An allocator that remembers how much memory was asked for: a reader that believes a damaged file
-//! shows.
+//! An allocator that remembers how much memory was requested. It shows when a reader believes the
+//! sizes in a damaged file.
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ thread_local! {
 /// Bytes of the largest allocation of any thread since [`forget`].
 static ANYWHERE: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, which counts what each thread holds and asks for.
+/// The system's allocator, with a count of the bytes that each thread holds and requests.
 struct Counting;
 
 #[global_allocator]
@@ -31,7 +31,7 @@ fn count(bytes: isize) {
     });
 }
 
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is passed on unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         asked(layout.size());
@@ -54,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The result of `work`, and the most bytes it held beyond what this thread held before.
+/// The result of `work`, and the peak of its memory in bytes beyond what this thread held before.
 pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = LIVE.get();
     PEAK.set(before);
@@ -72,7 +72,7 @@ pub fn largest_anywhere() -> usize {
     ANYWHERE.load(Ordering::Relaxed)
 }
 
-/// Starts to look for the largest allocation of any thread anew.
+/// Resets the largest allocation of any thread.
 pub fn forget() {
     ANYWHERE.store(0, Ordering::Relaxed);
 }

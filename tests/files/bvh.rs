@@ -1,6 +1,6 @@
-//! The BVH reader against an independent one on real files, and against broken files without end.
+//! The BVH reader against an independent one on real files, and against many broken files.
 //!
-//! `MVAE_BVH_CASES=1000000 cargo test --release --test files bvh` is the long mode of the last.
+//! `MVAE_BVH_CASES=1000000 cargo test --release --test files bvh` runs more broken files.
 use crate::allocations::largest;
 use lzma_rust2::XzReader;
 use mvae_fast::motion::body::Body;
@@ -13,7 +13,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A whole small person, with every oddity that is allowed.
+/// A complete small person, with every oddity that is allowed.
 const PERSON: &str = "HIERARCHY\r\nROOT Body.Root\n{\n OFFSET 0 0 0\n CHANNELS 6 Xposition Yposition Zposition Zrotation \
 Xrotation Yrotation \r\n JOINT Hips\n {\n OFFSET 0 90 0\n CHANNELS 6 Xposition Yposition Zposition Zrotation Yrotation \
 Xrotation\n JOINT LeftUpLeg {\n OFFSET 10 -5 0\n CHANNELS 3 Xrotation Yrotation Zrotation\n JOINT LeftToeBase\n {\n OFFSET 0 \
@@ -49,8 +49,8 @@ fn with_positions(places: [[[f64; 3]; 4]; 3]) -> Recording {
     bvh::read(text.as_bytes()).unwrap()
 }
 
-/// One joint that moves, or that rests at 0, does not make its channels another kind than the
-/// others'.
+/// A single joint that moves, or that rests at 0, does not change how the channels of all joints
+/// are read.
 #[test]
 fn position_channels_are_displacements_or_places_in_a_whole_file() {
     let (still, moves) = ([[0.0; 3]; 4], [[0.0; 3], [0.0, 0.1, 0.3], [0.0; 3], [0.0; 3]]);
@@ -117,7 +117,7 @@ fn agrees_with_bvh_anim_on_real_files() {
             XzReader::new(&packed[..], true).read_to_end(&mut bytes).unwrap();
         }
         let ours = bvh::read(&bytes[..]).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
-        // It knows LF only, and no number without a zero before the point.
+        // It knows only LF, and no number without a zero before the point.
         let text = String::from_utf8(bytes).unwrap().replace("\r\n", "\n").replace("Time: .", "Time: 0.");
         let theirs = bvh_anim::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         compare(&ours, &theirs, path);
@@ -208,7 +208,7 @@ const WORDS: [&str; 26] = [
     "LeftUpLeg",
 ];
 
-/// The file with one to four things wrong, most of them small.
+/// The file with one to four errors, most of them small.
 fn broken(random: &mut Random) -> Vec<u8> {
     let mut text = PERSON.as_bytes().to_vec();
     for _ in 0..=random.below(4) {
@@ -249,10 +249,10 @@ fn broken_files_do_not_break_the_reader() {
         let mut random = Random(seed + case);
         let text = broken(&mut random);
         let before = largest();
-        // A panic names the case: run again with it as the seed, and one case.
+        // A panic names the case: run one case with it as the seed.
         let read = std::panic::catch_unwind(|| match bvh::read(&text[..]) {
             Ok(recording) => {
-                // What was taken is whole, and can be posed and looked through.
+                // An accepted file is complete, and can be posed and examined.
                 assert_eq!(recording.rotations.len(), recording.len() * recording.joints.len());
                 assert_eq!(recording.places.len(), recording.len() * recording.moving());
                 let pose = recording.pose(0.5 * recording.len() as f64);

@@ -1,4 +1,4 @@
-//! Checkpoints: what is saved is loaded, what is damaged is refused, and neither takes memory it
+//! Checkpoints: saved values are loaded, damaged files are refused, and neither takes memory it
 //! does not need.
 use crate::allocations::peak_of;
 use mvae_fast::Error;
@@ -181,7 +181,7 @@ fn every_flipped_bit_is_found() {
             file.write_all(&[byte]).unwrap();
         };
         put(whole[bit / 8] ^ 1 << (bit % 8));
-        // A flip in our metadata's key makes it the file of someone else, with the very same
+        // A flip in the key of our metadata makes it a file of another program, with the same
         // tensors.
         if let Ok(loaded) = Checkpoint::load(&path) {
             foreign += 1;

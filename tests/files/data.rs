@@ -1,5 +1,5 @@
-//! Motion files good and bad, statistics, windows, the split, and the check. Files are made here
-//! byte by byte, so that neither the crate's writer nor its zip reader vouches for itself.
+//! Valid and invalid motion files, statistics, windows, the split, and the check. Files are made
+//! here byte by byte, so that the test depends on neither the crate's writer nor its zip reader.
 use crate::allocations::largest;
 use flate2::{Compression, Crc, write::DeflateEncoder};
 use half::f16;
@@ -18,12 +18,12 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// More than the largest allocation for a file here: none holds more than 24 MB.
+/// Above the largest allocation for any file here: none holds more than 24 MB.
 const ENOUGH: usize = 32 << 20;
 
 // ---- files, byte by byte ----
 
-/// An array file; the body is taken as it is.
+/// An array file with this body, unchanged.
 fn npy(descr: &str, fortran: bool, shape: &str, body: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
     npy_with_header(&format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"), body)
@@ -40,12 +40,12 @@ fn npy_with_header(dict: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// How [`zip`] writes.
+/// The way in which [`zip`] writes.
 #[derive(Clone, Copy, Default, Debug)]
 struct Style {
     deflate: bool,
     zip64: bool,
-    /// Claimed uncompressed size of the first entry, when not the true one.
+    /// Claimed uncompressed size of the first entry, if it is not the true one.
     lie: Option<u64>,
 }
 
@@ -126,7 +126,7 @@ fn floats(num_frames: usize, frame_size: usize, values: &[f32]) -> Vec<u8> {
     npy("'<f4'", false, &format!("({num_frames}, {frame_size})"), &body)
 }
 
-/// A file of its own folder, which goes when the value goes.
+/// A file in a folder of its own, which is removed when the value is dropped.
 struct Scratch(tempfile::TempDir);
 
 impl Scratch {
@@ -153,7 +153,7 @@ impl Scratch {
     }
 }
 
-/// A small set with every way to hold numbers that f16 has.
+/// A small set of numbers that f16 holds exactly, with an additional array of objects.
 fn small() -> (Vec<(&'static str, Vec<u8>)>, Dataset) {
     let frames: Vec<f32> = (0..12).map(|i| i as f32 * 0.25 - 1.0).collect();
     let names: Vec<u8> = "walk\0rün\0\0".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
@@ -239,7 +239,7 @@ proptest! {
         num_frames in 1usize..60, listed in prop::collection::vec(0usize..70, 0..8),
         rollout in 1usize..9, condition in 1usize..4, future in 1usize..4,
     ) {
-        // Within the data, and no end before the last frame touched.
+        // Windows end within the data, and contain no clip end before their last frame.
         let last = |start: usize| start + condition + rollout + future - 2;
         let inside = |&start: &usize| {
             last(start) < num_frames && !listed.iter().any(|&end| start <= end && end < last(start))
@@ -431,14 +431,15 @@ fn absurd_claims_are_refused_unallocated() {
     {
         scratch.read_arrays(npy(descr, false, "(4, 3)", &body), ends(&[0])).unwrap_err();
         scratch.read_arrays(floats(4, 3, &[0.0; 12]), npy(descr, false, "(4,)", &body)).unwrap_err();
-        // An optional array of that type is left alone.
+        // An optional array of that type is ignored.
         let (mut entries, expected) = small();
         entries[1].1 = npy(descr, false, "(2,)", &body);
         let dataset = scratch.read(&zip(&entries, Style::default())).unwrap();
         assert_eq!(dataset, Dataset { clip_names: vec![], ..expected });
     }
 
-    // Nested so deep that a recursive parser would run out of stack, and a header length of 4 GB.
+    // A header so deeply nested that a recursive parser would run out of stack, and a header length
+    // of 4 GB.
     let deep = npy_with_header(&"(".repeat(60_000), &body);
     scratch.read_arrays(deep, ends(&[0])).unwrap_err();
     let mut long = npy("'<f4'", false, "(4, 3)", &body);
@@ -447,7 +448,7 @@ fn absurd_claims_are_refused_unallocated() {
     let error = scratch.read_arrays(long, ends(&[0])).unwrap_err();
     assert!(error.contains("4294967295 bytes"), "{error}");
 
-    // Sizes in the zip directory that are lies.
+    // False sizes in the zip directory.
     for (deflate, size) in [(true, 1 << 40), (true, u64::MAX), (false, 1 << 40), (true, 100), (false, 0), (true, 0)] {
         for shape in ["(4, 3)", "(274877906900, 1)"] {
             let entries = [("data.npy", npy("'<f4'", false, shape, &body)), ("end_indices.npy", ends(&[0]))];
@@ -463,7 +464,7 @@ fn absurd_claims_are_refused_unallocated() {
     bytes[count..count + 16].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
     scratch.read(&bytes).unwrap_err();
 
-    // A true zip bomb: 100 MB of zeros in 100 kB, agreeing with its header.
+    // A real zip bomb: 100 MB of zeros in 100 kB, which agree with its header.
     let header = npy("'<f4'", false, "(25000000, 1)", &[]);
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&header).unwrap();
@@ -560,7 +561,7 @@ fn several_files_are_one_set() {
 
 // ---- statistics ----
 
-/// Unrounded: the exact statistics of 1, 2, 4 and of a constant.
+/// Exact values: the statistics of 1, 2, 4 and of a constant.
 #[test]
 fn statistics_of_known_numbers() {
     let frames = [1.0f32, 0.1, 2.0, 0.1, 4.0, 0.1];
@@ -586,7 +587,7 @@ fn statistics_of_known_numbers() {
     assert_eq!((only_last.avg[0], only_last.std[0]), (4.0, 1.0));
 }
 
-/// Means far from zero must not eat the deviation.
+/// Means far from zero must not cancel the deviation.
 #[test]
 fn statistics_of_a_distant_feature() {
     let frames: Vec<f64> = (0..1000).map(|i| 1e8 + (i % 2) as f64 * 1e-3).collect();
@@ -728,7 +729,7 @@ fn a_clip_is_held_out_with_its_mirror_images_and_copies() {
         (0..times).flat_map(|i| parts.iter().map(move |part| part.start + 2000 * i..part.end + 2000 * i)).collect()
     };
 
-    // By content: these clips have no names.
+    // Clips are compared by content: these clips have no names.
     let mut both = set.clone();
     both.clip_names.clear();
     assert_eq!(both.mirror_if_named(), None);
@@ -737,7 +738,7 @@ fn a_clip_is_held_out_with_its_mirror_images_and_copies() {
     assert_eq!((&split.train, &split.validation), (&again(&alone.train, 2), &again(&alone.validation, 2)));
     assert_eq!(split.before(2000), alone);
 
-    // Nothing is mirrored twice, and what has an image already stays as it is.
+    // Nothing is mirrored twice, and a clip that has an image stays as it is.
     let complete = both.clone();
     assert_eq!(both.mirror_if_named(), None);
     assert!(both == complete);
@@ -753,7 +754,7 @@ fn a_clip_is_held_out_with_its_mirror_images_and_copies() {
             && completed.frames[3000 * set.frame_size..] == complete.frames[3000 * set.frame_size..]
     );
 
-    // A copy goes where the clip goes, and has the image that the clip has.
+    // A copy goes with its clip, and shares its mirror image.
     let copies = Dataset {
         frames: [&complete.frames[..], &set.frames].concat(),
         end_indices: complete.end_indices.iter().copied().chain(set.end_indices.iter().map(|end| 4000 + end)).collect(),
@@ -765,7 +766,7 @@ fn a_clip_is_held_out_with_its_mirror_images_and_copies() {
     assert_eq!(mirrored.mirror_if_named(), None);
     assert!(mirrored == copies);
 
-    // Of a single clip the end is held out, and that of its mirror image.
+    // From a single clip the end is held out, together with the end of its mirror image.
     let mut one = synth::locomotion_in_clips(1000, 1000, 5);
     assert_eq!(one.mirror_if_named(), None);
     let split = one.split(0.05, 1);
@@ -789,7 +790,7 @@ fn a_clip_is_mirrored_where_names_tell_left_from_right() {
 
     let mut nameless = Dataset { rig: None, ..given.clone() };
     assert!(nameless.mirror_if_named().unwrap().contains("not mirrored: the data names no skeleton"));
-    // Names, and a skeleton that is as they say.
+    // Joints need names for the sides, and a skeleton that matches them.
     let refused = |change: &dyn Fn(&mut Skeleton)| {
         let mut set = given.clone();
         change(&mut set.rig.as_mut().unwrap().skeleton);
@@ -821,7 +822,7 @@ fn a_clip_is_mirrored_where_names_tell_left_from_right() {
     }
     assert_eq!(nameless.num_frames(), 600);
 
-    // The check tells of both, and of held-out clips as the file has them.
+    // The check reports both, and lists held-out clips as the file has them.
     let [with, without] = [true, false].map(|mirror| check(&given, &Config { mirror, ..Config::default() }));
     assert_eq!((with.mirrored, without.mirrored), (true, false));
     assert_eq!(
@@ -891,7 +892,7 @@ fn check_finds_what_was_planted() {
 #[test]
 fn check_finds_a_missing_clip_end() {
     let mut dataset = smooth(50);
-    // The second half moves elsewhere.
+    // The second half of the frames is moved elsewhere.
     dataset.frames[200 * 50..].iter_mut().for_each(|x| *x += 5.0);
     assert_eq!(check(&dataset, &Config::default()).jumps, 0, "between clips anything goes");
     dataset.end_indices = vec![399];
@@ -943,7 +944,7 @@ fn check_looks_at_the_motion() {
     assert!(view.stretched_bone.off < 1e-6 && view.loose_joint.off < 1e-6 && view.velocity_error < 1e-6, "{view:?}");
     assert_eq!(view.suspicious, 0, "{view}");
 
-    // A stretched bone, a wrong velocity, a foot in the ground: each is found where it is.
+    // A stretched bone, a wrong velocity, a foot in the ground: each is found in its frame.
     let mut bad = set.clone();
     let slot = |part, joint: usize| 3 + 3 * (22 * part as usize + joint);
     bad.frames[500 * 267 + slot(1, 20) + 2] += 0.5;
@@ -961,7 +962,7 @@ fn check_looks_at_the_motion() {
     let moment = view.worst.iter().find(|moment| moment.frame == 500).unwrap();
     assert!((moment.seconds - (500 - start) as f64 / 30.0).abs() < 1e-9 && moment.clip_name.is_some());
 
-    // Whoever only turns left is told so.
+    // A set that only turns left gets a warning.
     let mut left = set;
     left.frames.chunks_exact_mut(267).for_each(|frame| frame[2] = frame[2].abs());
     let view = check(&left, &Config::default()).motion.unwrap();
@@ -969,8 +970,8 @@ fn check_looks_at_the_motion() {
     assert!(check(&smooth(40), &Config::default()).motion.is_none());
 }
 
-/// The frames made anew from positions and axes, as if the root moved and turned so much in each:
-/// velocities follow.
+/// Replaces the root motion of each frame by `motion` of it, and recomputes the velocities from the
+/// positions.
 fn with_root_motion(set: &mut Dataset, motion: impl Fn([f32; 3]) -> [f32; 3]) {
     let joints = (set.frame_size - 3) / 12;
     for clip in set.clips() {
@@ -1055,7 +1056,7 @@ fn a_check_says_what_is_probably_wrong_with_a_motion_and_how_to_mend_it() {
         ),
     ];
     let synthetic = synth::locomotion(1200, 3);
-    // Without names, as others write such sets.
+    // Without names, as other programs write such sets.
     let bare = |mut set: Dataset| {
         set.rig = Rig::bare(267, &set.frames);
         check(&set, &Config { bridge_clips: false, mirror: false, ..Config::default() })
@@ -1072,7 +1073,7 @@ fn a_check_says_what_is_probably_wrong_with_a_motion_and_how_to_mend_it() {
         assert!(report.to_string().contains(&format!("warning     {}", report.warnings[0])), "{report}");
     }
 
-    // Bodies of two sizes in one set; and the numbers that are judged, for a program.
+    // Bodies of two sizes in one set; also the judged numbers as JSON.
     let mut two = synthetic.clone();
     let middle = two.clips()[2].start * 267;
     two.frames[middle..].chunks_exact_mut(267).for_each(|frame| frame[3..135].iter_mut().for_each(|x| *x *= 0.3048));

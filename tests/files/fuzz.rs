@@ -1,9 +1,9 @@
-//! Every reader of foreign bytes on files that are nearly right: whatever they hold, it answers in
-//! one line or with what it read, and takes neither time nor memory that they are not worth.
+//! Every reader of foreign bytes on files that are nearly right. Whatever they hold, it answers
+//! with one line or with the content, and takes neither time nor memory out of proportion.
 //!
-//! A few hundred files each, the same every time. `MVAE_FUZZ_MINUTES=10 cargo test --test files
-//! fuzz -- --nocapture --test-threads 1` takes ten minutes each; `MVAE_FUZZ_SEED` says where it
-//! starts.
+//! Each reader gets a few hundred files, the same every time. `MVAE_FUZZ_MINUTES=10 cargo test
+//! --test files fuzz -- --nocapture --test-threads 1` takes ten minutes for each; `MVAE_FUZZ_SEED`
+//! is the first seed.
 use crate::allocations::{forget, largest_anywhere};
 use crate::hostile::{Random, changed, crafted, mutated};
 use mvae_fast::backend::cpu::Cpu;
@@ -27,15 +27,16 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Most bytes of one allocation: a compressed member may hold 64 MiB, which are copied once.
+/// Largest size of one allocation, bytes: a compressed member may hold 64 MiB, which are copied
+/// once.
 const MOST: usize = 256 << 20;
 
-/// Longest that a file of a few kilobytes may take, on a machine that does much else.
+/// Longest time for a file of a few kilobytes, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Gives `read` files that `make` makes of random numbers: `files` of them, or as many as the
-/// environment has minutes for. The file is named by `name`. An error must be one line, with the
-/// exit code of a usage or a data error.
+/// Gives `read` files that `make` makes from random numbers: `files` of them, or as many as fit
+/// into the minutes that the environment sets. The file has the name `name`. An error must be one
+/// line, with the exit code of a usage, a data or a gate error.
 fn feed(name: &str, files: usize, make: impl Fn(&mut Random) -> Vec<u8>, read: impl Fn(&Path) -> Result<()>) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
     let (folder, begun) = (tempfile::tempdir().unwrap(), Instant::now());
@@ -50,7 +51,7 @@ fn feed(name: &str, files: usize, make: impl Fn(&mut Random) -> Vec<u8>, read: i
         forget();
         let asked = Instant::now();
         let case = format!("file {count} of seed {seed}");
-        // Who panics leaves the file in the folder that the environment names.
+        // After a panic, the file is kept in the folder for temporary files.
         let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read(&path))).unwrap_or_else(|_| {
             let kept = std::env::temp_dir().join(format!("mvae-fuzz-{name}"));
             fs::write(&kept, &bytes).unwrap();
@@ -70,7 +71,7 @@ fn feed(name: &str, files: usize, make: impl Fn(&mut Random) -> Vec<u8>, read: i
     assert!(until.is_some() || good < count && good > 0, "{name}: {good} of {count} are good");
 }
 
-/// The set that most files are made of.
+/// The set that most files are made from.
 fn set(frames: usize) -> mvae_fast::data::Dataset {
     synth::locomotion_in_clips(frames, 30, 3)
 }
@@ -166,8 +167,8 @@ fn npz_and_npy() {
         Ok(())
     };
     feed("set.npz", 150, |random| mutated(random, &good), read);
-    // Arrays that are wrong in a zip file that is right. Mostly their beginning is: a header says
-    // what the numbers are.
+    // Wrong arrays in a valid zip file. Mostly their beginning is wrong, as the header describes
+    // the numbers.
     let arrays = |random: &mut Random| {
         let (which, mut members) = (random.below(members.len()), members.clone());
         let bytes = &members[which].1;
@@ -193,8 +194,8 @@ fn safetensors_and_their_metadata() {
         Ok(())
     };
     let length = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
-    // What is damaged behind the header has a wrong checksum, whatever it is: nearly all is done to
-    // the header.
+    // Damage after the header always gives a wrong checksum. So nearly all damage is done to the
+    // header.
     let bytes = |random: &mut Random| match random.below(8) {
         0 => mutated(random, &good),
         _ => [&mutated(random, &good[..length]), &good[length..]].concat(),
@@ -233,7 +234,7 @@ fn toml_of_every_kind() {
     let share = std::env::var("MVAE_FUZZ_MINUTES").is_ok();
     let kinds = || kinds.iter();
     if share {
-        // Turn by turn, so that all of them together take the minutes of one.
+        // The readers take turns, so that all of them together take the minutes of one.
         let each = |random: &mut Random| {
             let (name, good, _) = random.one(kinds().as_slice());
             [name.as_bytes(), b"\n", &mutated(random, good.as_bytes())].concat()

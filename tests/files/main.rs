@@ -1,4 +1,4 @@
-//! Readers of foreign bytes: files that are right, odd, damaged or hostile.
+//! Tests of readers of foreign bytes: files that are valid, odd, damaged or hostile.
 mod allocations;
 mod bvh;
 mod checkpoint;

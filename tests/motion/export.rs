@@ -1,5 +1,4 @@
-//! Motion as files of other tools: what an independent reader makes of them is the motion that was
-//! written.
+//! Motion in file formats of other tools: an independent reader finds the motion that was written.
 use crate::bvh_reader::bvh_positions;
 use mvae_fast::data::{Dataset, synth};
 use mvae_fast::host::shown::shown;
@@ -10,7 +9,7 @@ use mvae_fast::motion::{Pose, Rig, quaternion, world};
 use mvae_fast::philox::{Purpose, Stream};
 use serde_json::Value;
 
-/// What exactness is measured by: 1e-4 of the body's height (hips to the ground are half of it).
+/// Tolerance of positions: 1e-4 of the body's height (the hips are at half of it).
 fn tolerance(rig: &Rig) -> f64 {
     1e-4 * 2.0 * rig.hip_height
 }
@@ -23,7 +22,7 @@ fn rig(set: &Dataset) -> &Rig {
     set.rig.as_ref().unwrap()
 }
 
-/// The largest distance of a joint from where it should be.
+/// The largest distance of a joint from its true place.
 fn error(got: &[Vec3], want: &[Vec3]) -> f64 {
     assert_eq!(got.len(), want.len());
     got.iter().zip(want).map(|(a, b)| length(sub(*a, *b))).fold(0.0, f64::max)
@@ -45,7 +44,7 @@ fn local_transforms_give_the_pose_back() {
     }
 }
 
-/// A pose whose joints have been moved off their bones.
+/// A pose with joints moved off their bones.
 fn shaken(pose: &Pose, seed: u64, by: f64) -> Pose {
     let stream = Stream::new(seed, Purpose::Check, 0);
     let mut shaken = pose.clone();
@@ -71,7 +70,7 @@ fn poses_of_a_network_get_the_bones_of_the_skeleton_and_stay_near() {
         let error_of_bones = lengths(&kept).iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(error_of_bones < 1e-9, "frame {frame}: {error_of_bones}");
         // Each of the up to seven bones of a limb may be off by 0.05 along itself, and the last one
-        // aside.
+        // also sideways.
         assert!(error(&kept.positions, &shaken.positions) < 0.4, "frame {frame}");
         let axes = LocalPose::new(&rig.skeleton, &shaken, Bones::Skeleton).axes;
         for [x, y, z] in axes {
@@ -141,8 +140,8 @@ fn bones_that_stretch_in_the_data_keep_their_places() {
     }
 }
 
-/// Whether a joint that has position channels has an offset, too: readers differ on whether these
-/// replace it or are added to it.
+/// True if no joint has both position channels and an offset: readers differ on whether the
+/// channels replace the offset or are added to it.
 fn places_are_written_once(text: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let placed = lines.windows(2).filter(|pair| pair[1].starts_with("CHANNELS 6"));

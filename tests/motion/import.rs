@@ -1,6 +1,6 @@
-//! Motion capture to a training set: files written here from known poses, in every way that files
-//! are found in, come back as those poses' features; broken files are refused by line; real files
-//! agree with what others make of them.
+//! Import of motion capture as a training set. Files of known poses, written here in all the
+//! variants found in practice, come back as the features of those poses. Broken files are refused
+//! with the line. Real files agree with the results of other programs.
 use flate2::{Compression, write::GzEncoder};
 use lzma_rust2::{XzOptions, XzWriter};
 use mvae_fast::data::synth::{self, FRAME_SIZE};
@@ -24,23 +24,23 @@ use std::process::{Command, Output};
 
 const METRES: f64 = 0.3048;
 
-/// How a file is written.
+/// The way in which a file is written.
 #[derive(Clone)]
 struct Style {
     /// Rotation channels of each joint, taken in turn, as in `ZXY`.
     orders: Vec<&'static str>,
     line_ends: Vec<&'static str>,
-    /// Position channels on every joint, and offsets that mean nothing.
+    /// True for position channels on every joint; offsets then mean nothing.
     positions: bool,
-    /// A root at rest above the hips.
+    /// True for a root at rest above the hips.
     constant_root: bool,
     unit: Unit,
     up: Up,
     frame_time: &'static str,
     prefix: &'static str,
-    /// A pose put before the first frame.
+    /// True for a pose inserted before the first frame.
     inserted: bool,
-    /// What some editors put before the text.
+    /// Bytes that some editors put before the text.
     mark: &'static str,
 }
 
@@ -61,8 +61,7 @@ impl Default for Style {
     }
 }
 
-/// Angles about the axes of `order` (as in `ZXY`), degrees, whose rotations one after the other are
-/// `r`.
+/// Angles about the axes of `order` (as in `ZXY`), degrees, whose rotations in sequence give `r`.
 fn angles(r: &Axes, order: &str) -> [f64; 3] {
     let [i, j, k] = [0, 1, 2].map(|at| "XYZ".find(&order[at..=at]).unwrap());
     let e = if (i + 1) % 3 == j { 1.0 } else { -1.0 };
@@ -90,7 +89,7 @@ fn bvh(skeleton: &Skeleton, poses: &[Pose], style: &Style) -> String {
         line("  OFFSET 0 0 0");
         line("  CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation ");
     }
-    /// Writes a joint and those below.
+    /// Writes a joint and the joints below it.
     fn joint(
         skeleton: &Skeleton,
         style: &Style,
@@ -219,7 +218,7 @@ impl Folder {
     }
 }
 
-/// All files were taken.
+/// The set of an import that refused no file.
 fn whole(imported: Imported) -> Dataset {
     assert!(imported.refused.is_empty(), "{:?}", imported.refused);
     imported.set
@@ -309,7 +308,8 @@ fn frames_are_resampled() {
     assert!(largest_difference(&half.frames, &expected) < 2e-5);
     assert_eq!(half.rig.unwrap().fps, 15.0);
 
-    // Between frames, motion is as long as its bones are and half as fast as at half the rate.
+    // At twice the rate, bones keep their lengths between frames, and every second frame is one of
+    // the file.
     let double = whole(folder.import(&Options { fps: 60.0, ..options() }));
     assert_eq!(double.num_frames(), 2 * 90);
     let rig = double.rig.as_ref().unwrap();
@@ -347,7 +347,7 @@ fn compressed_files_and_folders() {
     }
 }
 
-/// The names that clips go by.
+/// Names of clips.
 #[test]
 fn clips_of_one_name_are_told_apart_and_no_file_is_taken_twice() {
     let (skeleton, clips, _) = motion(20, 16);
@@ -387,7 +387,7 @@ fn clips_are_put_on_one_floor() {
     assert!(largest_difference(&levelled.frames, &expected.frames) < 0.06, "2 cm");
 }
 
-/// A line of each kind that can be wrong, what it becomes, and what is said of it.
+/// One line of each kind that can be wrong, its replacement, and the expected message.
 #[test]
 fn broken_files_are_refused_by_line() {
     let (skeleton, clips, _) = motion(20, 12);
@@ -449,8 +449,8 @@ fn said_by(imported: &Imported) -> Vec<String> {
     imported.report.to_string().lines().map(str::to_owned).collect()
 }
 
-/// A line more or less than the file says, and what programs and transfers leave behind the last
-/// one.
+/// A file may have one line more or less than it states, and left-overs of programs and transfers
+/// after the last line.
 #[test]
 fn small_faults_at_the_end_of_a_file_are_passed_over_and_said() {
     let (skeleton, clips, expected) = motion(20, 12);
@@ -501,7 +501,8 @@ fn text_in_utf_16_is_read() {
     }
 }
 
-/// A pose that is put before or behind a motion: its axes are the world's, its bones hang together.
+/// A pose that is put before or after a motion: its axes are the world's, and its bones hang
+/// together.
 fn rest(skeleton: &Skeleton, pose: &Pose) -> Pose {
     let axes = vec![[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]; skeleton.len()];
     skeleton.pose(pose.positions[skeleton.hips], axes)
@@ -530,7 +531,7 @@ fn inserted_poses_of_any_number_at_both_ends_are_left_out() {
         }
     }
 
-    // Asked for, as many are left out as is said, at that end.
+    // With the flag, as many frames as given are left out at that end.
     let folder = Folder::new();
     let all = [vec![first; 2], poses.clone(), vec![last; 3]].concat();
     folder.file("walk.bvh", bvh(&skeleton, &all, &Style::default()));
@@ -541,7 +542,7 @@ fn inserted_poses_of_any_number_at_both_ends_are_left_out() {
     assert_eq!(frames(None, Some(1)), 122);
 }
 
-/// A filter that smooths over a jump swings beside it.
+/// A filter that smooths over a jump rings beside it.
 #[test]
 fn what_rings_beside_an_inserted_pose_is_left_out() {
     let (skeleton, mut clips, expected) = motion(120, 7);
@@ -705,8 +706,8 @@ fn motion_of_other_kinds_is_refused_with_a_way_out() {
         assert!(error.contains(what) && error.contains(mend) && imported.set.frames.is_empty(), "{error}");
     }
 
-    // A folder without BVH files says what is in it instead; a set to train on is told from what
-    // one is made of.
+    // For a folder without BVH files, the error names what is in it. A set to train on is
+    // distinguished from files that one is made from.
     let amass = folder.file("amass/1.npz", fs::read(folder.path("amass.npz")).unwrap());
     let folder_of_amass = amass.parent().unwrap();
     let error = import(&[folder_of_amass.to_owned()], &options()).unwrap_err().to_string();
@@ -789,7 +790,7 @@ fn mirrored_motion_is_motion() {
     let (native, mirrored) = set.frames.split_at(set.frames.len() / 2);
     assert!(largest_difference(native, &expected.frames) < 2e-5);
     // It hangs together as the native motion does, and its mean axes are the native ones where
-    // these are the same left and right.
+    // these are symmetric.
     let loose = mvae_fast::motion::rig::looseness(&rig.skeleton, mirrored);
     assert!(loose.iter().all(|&off| off < 1e-4), "{loose:?}");
     for frame in [3, 200, 555] {
@@ -799,12 +800,12 @@ fn mirrored_motion_is_motion() {
         let [x, y, z] = toe(native, 0);
         assert!(sub(toe(mirrored, 1), [x, y, -z]).iter().all(|off| off.abs() < 1e-4));
     }
-    // Twice is none.
+    // Mirroring twice gives the original.
     let mirror = Mirror::find(&rig.skeleton, native).unwrap();
     let mut twice = Vec::new();
     mirrored.chunks_exact(FRAME_SIZE).for_each(|frame| mirror.push(&mut twice, frame));
     assert!(largest_difference(&twice, native) < 1e-6);
-    // Places: the mirrored root, followed, ends where the mirrored world has it.
+    // Places: integrating the mirrored root leads to the place in the mirrored world.
     let follow = |frames: &[f32], root: Root| {
         let motion = frames.chunks_exact(FRAME_SIZE).skip(1).map(|frame| [frame[0], frame[1], frame[2]].map(f64::from));
         motion.fold(root, |root, motion| root.advanced(motion))
@@ -837,7 +838,7 @@ fn features_give_the_poses_back() {
 
 // ---- bodies as they are found ----
 
-/// A synthetic person that walks, whose joints can be named, added and hung elsewhere.
+/// A synthetic walking person whose joints can be renamed, added and moved to other parents.
 #[derive(Clone)]
 struct Person {
     skeleton: Skeleton,
@@ -859,8 +860,8 @@ impl Person {
         self
     }
 
-    /// Adds a joint that does not move on its parent: `[forward, up, right]` of it in the first
-    /// pose, feet.
+    /// Adds a joint that does not move on its parent, at `[forward, up, right]` of the parent in
+    /// the first pose, feet.
     fn with(mut self, name: &str, parent: &str, at: Vec3) -> Self {
         let parent = self.find(parent);
         let first = &self.poses[0];
@@ -876,7 +877,7 @@ impl Person {
         self
     }
 
-    /// A joint at the place of another, on which that one then hangs.
+    /// Adds a joint at the place of another joint and makes it that joint's parent.
     fn above(mut self, name: &str, joint: &str) -> Self {
         let below = self.find(joint);
         self = self.with(name, joint, [0.0; 3]);
@@ -890,7 +891,7 @@ impl Person {
         self
     }
 
-    /// A joint that does not move at all, above all others.
+    /// Adds a joint that does not move at all, above all others.
     fn on(mut self, name: &str) -> Self {
         let top = self.skeleton.names[self.skeleton.hips].clone();
         self = self.above(name, &top);
@@ -927,7 +928,7 @@ impl Person {
         self
     }
 
-    /// The file, with places of all joints where `positions` says so.
+    /// The file, with places of all joints if `positions` is set.
     fn file(&self, style: &Style) -> String {
         bvh(&self.skeleton, &self.poses, style)
     }
@@ -945,12 +946,13 @@ impl Person {
     }
 }
 
-/// Without a map: joints are found.
+/// Options without a map, so that joints are found.
 fn free() -> Options {
     Options { map: None, ..options() }
 }
 
-/// Names of the left or right side as `side` writes them, those of the middle as `middle` does.
+/// Names of the left and right sides as `side` writes them; those of the middle as `middle` writes
+/// them.
 fn sided(middle: impl Fn(&str) -> String, side: impl Fn(usize, &str) -> String) -> impl Fn(&str) -> String {
     move |name| match (name.strip_prefix("Left"), name.strip_prefix("Right")) {
         (Some(rest), _) => side(0, rest),
@@ -962,17 +964,17 @@ fn sided(middle: impl Fn(&str) -> String, side: impl Fn(usize, &str) -> String) 
 #[test]
 fn hips_are_the_joint_below_which_the_whole_body_hangs() {
     let plain = Person::new(20);
-    // Thighs on a pelvis of their own, at the hips' place, with joints at one place between
-    // (MakeHuman, DAZ).
+    // Thighs on a pelvis of their own, at the place of the hips, with joints at one place between
+    // them (MakeHuman, DAZ).
     let pelvis = plain.clone().above("Root", "Hips").hung("Spine", "Root").above("__LeftUpLeg", "LeftUpLeg");
     let pelvis = pelvis.above("__RightUpLeg", "RightUpLeg");
     let tail = pelvis.clone().with("Tail", "Root", [-0.3, 0.0, 0.0]).with("Tail1", "Tail", [-0.5, 0.0, 0.0]);
-    // Names that a built-in map has, but for a tail.
+    // The names of a built-in map, with a tail.
     let mixamo = plain.clone().named(|name| if name == "Spine3" { "Head".into() } else { name.to_owned() });
     let fox = mixamo.clone().with("Tail", "Hips", [-0.3, 0.0, 0.0]).with("Tail1", "Tail", [-0.5, 0.0, 0.0]);
     let maps = [&mixamo, &fox].map(|person| person.found().report.map);
     assert_eq!(maps, [Some("lafan1, mixamo".to_owned()), None]);
-    // A root on the floor, with what helps to pose beside the body (Unreal), and bare roots.
+    // A root on the floor with helper joints beside the body (Unreal), and bare roots.
     let floor = plain.clone().on("root").with("ik_foot_root", "root", [0.0; 3]);
     let floor = floor.with("ik_foot_l", "ik_foot_root", [0.0, 0.0, -0.3]).with("ik_hand_gun", "root", [0.0; 3]);
     let bare = plain.clone().on("World");
@@ -1047,8 +1049,8 @@ fn upper_legs_and_toes_are_where_a_body_has_them() {
         assert_eq!(report.facing_share, forward, "{report}");
         assert!(report.warnings.is_empty(), "{report}");
     }
-    // No legs at one place; a map that names such is warned of; sides named the other way round
-    // are, too.
+    // Legs at one place are refused. A map that names such legs, or swaps the sides, causes a
+    // warning.
     let none = plain.clone().named(|name| name.replace("UpLeg", "Hip").replace("Leg", "Shin"));
     let [left, right] = ["LeftHip", "RightHip"].map(|name| none.find(name));
     let mut none = none;
@@ -1093,7 +1095,7 @@ fn names_of_many_kinds_tell_left_from_right() {
                 .fold(rest.to_owned(), |rest, (from, to)| rest.replace(from, to));
             format!("{}{rest}", ["左", "右"][side])
         })),
-        // Names without a word for legs, and a side that is written in two ways.
+        // Names without a word for legs, with a side that is written in two ways.
         Box::new(sided(same, move |side, rest| {
             format!(
                 "{}_{}",
@@ -1125,14 +1127,14 @@ fn names_of_many_kinds_tell_left_from_right() {
 fn a_joint_without_counterpart_is_named() {
     let mirror = Options { mirror: true, ..free() };
     let plain = Person::new(23);
-    // In the middle, it is its own image; two that hang on a left and a right joint are each
-    // other's.
+    // A joint in the middle is its own image. Two joints on a left and a right joint are each
+    // other's images.
     let middle = plain.clone().with("LeftLid", "Neck", [0.3, 0.3, 0.0]);
     let middle = middle.with("Ring", "LeftHand", [0.1, 0.0, 0.0]).with("Watch", "RightHand", [0.1, 0.0, 0.0]);
     let found = middle.import(&Style::default(), &mirror);
     assert_eq!(found.set.num_frames(), 2 * plain.found().set.num_frames());
     assert!(found.report.to_string().contains("LeftLid has no counterpart, lies in the middle"), "{}", found.report);
-    // Beside it, it keeps the set from being mirrored, and the message names it.
+    // A joint at the side prevents the set from being mirrored, and the message names it.
     let aside = plain.with("LeftLid", "Neck", [0.0, 0.0, -0.4]);
     let folder = Folder::new();
     let path = folder.file("walk.bvh", aside.file(&Style::default()));
@@ -1142,7 +1144,7 @@ fn a_joint_without_counterpart_is_named() {
 
 #[test]
 fn other_files_have_the_joints_of_the_first_whatever_their_poses() {
-    // Names without a word for legs: in the second file, legs are folded and arms reach further.
+    // Names without a word for legs; in the second file, legs are folded and arms reach further.
     let of_leg = |name: &str| ["UpLeg", "Leg", "Foot", "ToeBase"].iter().position(|end| name.ends_with(end));
     let side = |side: usize, rest: &str| {
         let rest = of_leg(rest).map_or(rest.to_owned(), |at| format!("Pata{at}"));
@@ -1180,7 +1182,7 @@ fn animal() -> Person {
     let arms =
         ["Shoulder", "Arm", "ForeArm", "Hand"].map(|joint| ["Left", "Right"].map(|side| format!("{side}{joint}")));
     let gone: Vec<String> = arms.into_iter().flatten().chain(old).collect();
-    // Leaves first.
+    // Remove leaves first.
     let mut left = gone.clone();
     while !left.is_empty() {
         let leaf = |name: &String| !animal.skeleton.parents.contains(&animal.skeleton.find(name));
@@ -1212,7 +1214,7 @@ fn a_unit_that_may_be_another_is_said_with_what_others_make_of_the_leg() {
         assert_eq!(report.units.name, unit.to_string(), "{report}");
         assert!(report.warnings.is_empty() && report.units.alternatives.is_empty(), "{report}");
     }
-    // Children, and the others that it may be.
+    // Children, and the alternative units.
     let child = 0.62 / leg;
     for (unit, other) in
         [(Unit::Cm, "1.57 m in inches"), (Unit::Inch, "1.38 m in 1/0.45 inch (CMU), 0.24 m in centimetres")]
@@ -1227,11 +1229,11 @@ fn a_unit_that_may_be_another_is_said_with_what_others_make_of_the_leg() {
     let report = of(&scaled(&animal(), 0.34 / leg), Unit::Cm);
     assert_eq!(report.units.name, "centimetres", "{report}");
     assert!(report.warnings[0].contains("as an animal") && report.warnings[0].contains("0.86 m in inches"), "{report}");
-    // A leg that ends at the ankle is no child's.
+    // A leg that ends at the ankle is not taken for a child's.
     let ankles = Person::new(25).without("LeftToeBase").without("RightToeBase");
     let report = of(&ankles, Unit::Cm);
     assert!(report.warnings.is_empty() && report.toes[0] == "LeftFoot", "{report}");
-    // Said, it is what was said.
+    // A given unit is taken as given.
     for (text, style) in [("0.1", Unit::Dm), ("dm", Unit::Dm), ("0.01", Unit::Cm), ("CM", Unit::Cm)] {
         let units: Scale = text.parse().unwrap();
         let report =
@@ -1244,7 +1246,7 @@ fn a_unit_that_may_be_another_is_said_with_what_others_make_of_the_leg() {
         let error = text.parse::<Scale>().unwrap_err();
         assert!(error.contains("mm, cm, dm, m, inch, ft, asf, or a number of metres"), "{error}");
     }
-    // The files of a folder may be of bodies of any size, but not of several units.
+    // The files of a folder may have bodies of any size, but only one unit.
     let folder = Folder::new();
     folder.file("a.bvh", grown_up.file(&Style::default()));
     folder.file("b.bvh", scaled(&grown_up, child).file(&Style::default()));
@@ -1294,7 +1296,7 @@ fn our_own_exports_come_back_whatever_the_size_of_the_body() {
         folder.file("again.bvh", text);
         let again = folder.import(&Options { keep_floor: false, ..free() });
         assert_eq!((again.report.units.by, again.report.up.by), (By::File, By::File), "{}", again.report);
-        // Joints may come in another order; the hips' heights tell units and floor.
+        // Joints may come in another order; the heights of the hips show units and floor.
         let heights = |set: &Dataset| -> Vec<f32> {
             let skeleton = &set.rig.as_ref().unwrap().skeleton;
             let at = features::slot(Part::Position, skeleton.hips, skeleton.len()) + 1;
@@ -1362,7 +1364,7 @@ fn one_bad_file_does_not_lose_the_others() {
         assert!(documented.contains(&format!("`{key}`")), "{key} is not in docs/features.md");
     }
 
-    // Given an axis, a file is taken as it is told to lie.
+    // With a given axis, a file is read in that orientation.
     let up =
         import(&[folder.path("in/3.bvh"), folder.path("in/5.bvh")], &Options { up: Some(Up::Y), ..options() }).unwrap();
     assert_eq!((up.refused.len(), up.set.end_indices.len()), (0, 2));
@@ -1452,7 +1454,7 @@ fn real_motion_of_both_cmu_forms() {
     assert!((0.9..1.5).contains(&speed), "{speed} m/s");
 }
 
-/// The kinds of bodies in `../shared/data/field`, and what is right of each.
+/// The kinds of bodies in `../shared/data/field`, and their correct results.
 #[test]
 fn bodies_from_the_field_are_found() {
     let Some(folder) = shared("field") else { return };
@@ -1490,7 +1492,8 @@ fn bodies_from_the_field_are_found() {
     }
 }
 
-/// The kinds of files in `../shared/data/field` that are read with a word, or refused with one.
+/// The kinds of files in `../shared/data/field`, which are read with a note or refused with a
+/// message.
 #[test]
 fn files_from_the_field_are_read_or_refused_with_a_word() {
     let Some(folder) = shared("field") else { return };

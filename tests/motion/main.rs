@@ -1,4 +1,4 @@
-//! Motion that comes in, and goes out to other tools.
+//! Tests of motion that is imported, and exported to other tools.
 mod export;
 mod import;
 mod round_trip;

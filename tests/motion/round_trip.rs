@@ -1,5 +1,5 @@
-//! Real motion in, the same motion out: import, export, and an independent reader that finds every
-//! joint where it was.
+//! A round trip of real motion: after import and export, an independent reader finds every joint
+//! where it was.
 use crate::bvh_reader::bvh_positions;
 use mvae_fast::data::npz;
 use mvae_fast::motion::export::{Take, bvh};
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Shared material, when it is there.
+/// Path of shared material, if it exists.
 fn shared(path: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mocap").join(path);
     if !path.exists() {

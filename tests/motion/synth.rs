@@ -1,5 +1,5 @@
-//! The procedural set: its features mean what the layout says, checked against the world poses they
-//! came from and against each other, and its motion is that of a person.
+//! The procedural set. Its features agree with the layout, with the world poses they came from and
+//! with each other, and its motion is that of a person.
 use mvae_fast::data::synth::{
     BONE_ENDS, DEFAULT_FRAMES, FRAME_RATE, FRAME_SIZE, REST_OFFSETS, TIPS, locomotion, locomotion_in_clips, world_clips,
 };
@@ -217,8 +217,8 @@ fn hips_are_the_root_and_the_legs_give_the_facing() {
     }
 }
 
-/// Y and Z are unit and orthogonal, X = Y x Z lies along the joint's own bone, bones keep their
-/// rest length.
+/// Y and Z are orthonormal, X = Y x Z lies along the joint's own bone, and bones keep their rest
+/// length.
 #[test]
 fn axes_follow_the_bones() {
     for seed in SEEDS {
@@ -369,8 +369,8 @@ fn motion_is_smooth() {
     }
 }
 
-/// No feature is nearly constant: it would be blown up by normalisation. Exactly constant ones are
-/// what must be.
+/// No feature is nearly constant: normalisation would amplify its noise. Only the features that
+/// must be constant are exactly constant.
 #[test]
 fn features_vary_or_are_constant() {
     for seed in SEEDS {

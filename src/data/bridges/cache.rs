@@ -1,6 +1,6 @@
-//! Bridges kept beside the data, so that a run that goes on, or the next one, need not search
-//! again. A file that is not there, damaged, or of other data is as good as none, and one that
-//! cannot be written is no error.
+//! A file of bridges beside the data, so that a resumed run, or the next one, need not search
+//! again. A file that is missing, damaged or made for other data is ignored. A failure to write it
+//! is no error.
 use super::search::Bridge;
 use crate::data::windows::splitmix64;
 use crate::host::files;
@@ -10,19 +10,19 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// What the name of the file ends in, behind that of the data.
+/// Ending of the file's name, after the name of the data file.
 pub const ENDING: &str = ".bridges";
-/// Changes whenever a search may find something else.
+/// Version of the search: changes whenever a search may find something else.
 const VERSION: u64 = 1;
-/// Longest file, bytes: searches of other clips or scales, for runs of other seeds, are kept as far
-/// as they fit into it.
+/// Longest file, bytes. It keeps searches of other clips or scales (for runs of other seeds) as far
+/// as they fit.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Where the bridges of some clips are kept, and by which key.
+/// The file for the bridges of some clips, and their key in it.
 pub struct Cache {
     path: PathBuf,
     key: u64,
-    /// See [`super::search::Field`].
+    /// `leave` and `arrive` of [`super::search::Field`].
     bounds: [usize; 2],
 }
 
@@ -33,7 +33,8 @@ struct Entry {
 }
 
 impl Cache {
-    /// That of these clips beside the data file `data`. The key is of all that a search depends on.
+    /// The cache for these clips beside the data file `data`. The key is a hash of all inputs of a
+    /// search.
     pub fn new(data: &Path, frames: &[f32], clips: &[Range<usize>], scale: &[f64], bounds: [usize; 2]) -> Self {
         let mut name = data.as_os_str().to_owned();
         name.push(ENDING);
@@ -46,7 +47,7 @@ impl Cache {
         Cache { path: PathBuf::from(name), key: all.fold(0, |key, word| splitmix64(key ^ word)), bounds }
     }
 
-    /// What is kept, if it is whole and of these clips.
+    /// The kept bridges, if they are complete and possible for these clips.
     pub fn read(&self, clips: &[Range<usize>]) -> Option<Vec<Option<Bridge>>> {
         let entry = self.entries()?.into_iter().find(|entry| entry.key == self.name())?;
         let [leave, arrive] = self.bounds;
@@ -66,7 +67,7 @@ impl Cache {
         clips.iter().zip(&entry.bridges).map(of).collect()
     }
 
-    /// Keeps these bridges, and the youngest of what was kept before.
+    /// Writes these bridges, and the most recent of the entries that were kept before.
     pub fn write(&self, bridges: &[Option<Bridge>]) {
         let mut entries = self.entries().unwrap_or_default();
         entries.retain(|entry| entry.key != self.name());
@@ -87,7 +88,7 @@ impl Cache {
         format!("{:016x}", self.key)
     }
 
-    /// All that is in the file.
+    /// All entries of the file.
     fn entries(&self) -> Option<VecDeque<Entry>> {
         let text = files::text(&self.path, MAX_FILE).ok()?;
         let (crc, json) = text.trim_end().split_once('\n')?;

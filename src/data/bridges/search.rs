@@ -1,11 +1,10 @@
-//! The search for the frame that is most alike, among all of a set: exact, and near linear in the
-//! frames.
+//! The search for the most similar frame among all frames of a set. It is exact, and its time is
+//! nearly linear in the number of frames.
 //!
-//! Frames are points; a few directions in which they differ most give a lower bound of their
-//! distance. By these coordinates they lie in a tree of boxes, of which a search looks only into
-//! those that may hold a nearer frame than was found. Clips that are copies are searched from once,
-//! and equal frames are one point, so that copies and standing still cost no more than anything
-//! else.
+//! Frames are points. The few directions in which frames differ most give a lower bound of their
+//! distance. These coordinates order the points into a tree of boxes, and a search looks only into
+//! boxes that may hold a nearer frame than the best so far. Copies of a clip share one search, and
+//! equal frames are one point, so that copies and standing still cost no more than other motion.
 use nalgebra::DMatrix;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,44 +12,45 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// Directions in which frames are compared first: those in which they differ most, the most telling
-/// first.
+/// Number of directions in which frames are compared first: those in which they differ most, in
+/// descending order.
 const PROBED: usize = 32;
-/// Rounds of the search for them.
+/// Iterations that find the directions.
 const ROUNDS: usize = 4;
-/// Frames, spread over all, that they are found from.
+/// Number of frames, spread over all, that the directions are found from.
 const SAMPLED: usize = 2000;
 /// Points of a leaf of the tree.
 const LEAF: usize = 64;
-/// Farthest coordinate. (Points that are moved to here are no farther apart than they were.)
+/// Largest coordinate. (Clamping points to it never increases their distances.)
 const FARTHEST: f32 = 1e9;
-/// Products that are summed at a time, for small rounding errors.
+/// Number of products summed at a time, which keeps rounding errors small.
 const SUMMED: usize = 16;
-/// Parts that the clips of a thread are searched in.
+/// Number of parts that a thread's share of the clips is divided into.
 const PARTS: usize = 8;
-/// Coordinates after which the distances of points are looked at before they are whole.
+/// Number of coordinates after which an unfinished distance of points is compared with the bound.
 const PART_OF_POINT: usize = 4;
-/// Numbers after which the distance of two frames is looked at before it is whole.
+/// Number of features after which an unfinished distance of frames is compared with the bound.
 const PART: usize = 64;
 
-/// Bytes of a frame's points, places and share of the tree and its making, at most.
+/// Largest number of bytes for a frame's points and places, and its share of the tree and of
+/// building it.
 pub const FRAME_BYTES: u64 = 1100;
 
 /// Coordinates of a frame along the directions.
 type Point = [f32; PROBED];
 
-/// Where a clip is left, and where motion goes on.
+/// A pair of frames: where a clip is left, and where motion goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bridge {
-    /// The last frame before it.
+    /// The last frame before the bridge.
     pub from: usize,
-    /// The frame in whose stead it stands, and the clip of that.
+    /// The frame that `from` takes the place of: motion goes on with the frame after it.
     pub to: usize,
-    /// That clip's number.
+    /// Number of the clip that holds `to`.
     pub clip: usize,
 }
 
-/// What is searched.
+/// The input of a search.
 pub struct Field<'a> {
     /// All frames, normalised, [N, F].
     pub frames: &'a [f32],
@@ -60,30 +60,30 @@ pub struct Field<'a> {
     pub clips: &'a [Range<usize>],
     /// A key of each clip that it shares with its copies and mirror images.
     pub motions: &'a [u64],
-    /// A clip is left within so many frames before its last.
+    /// Largest number of frames before its last at which a clip is left.
     pub leave: usize,
-    /// Frames between the one that is gone to and its clip's end, at least; and in the same motion
-    /// from where it comes.
+    /// Least number of frames from `to` to the end of its clip; within the same motion also between
+    /// `from` and `to`.
     pub arrive: usize,
     /// Square distance below which frames are alike.
     pub alike: f32,
 }
 
-/// The best found of a clip so far.
+/// The best bridge of a clip found so far.
 #[derive(Clone, Copy)]
 struct Best {
     square: f32,
     bridge: Option<Bridge>,
-    /// Square distance of points beyond which frames are farther apart than `square`.
+    /// Squared distance of points beyond which their frames are farther apart than `square`.
     reach: f32,
 }
 
-/// A frame that a clip may be left after.
+/// A frame after which a clip may be left.
 #[derive(Clone, Copy)]
 struct Query {
-    /// Which of the clips that are searched from.
+    /// Index of the clip among those of this search.
     slot: usize,
-    /// The clip.
+    /// Number of the clip.
     own: usize,
     from: usize,
 }
@@ -100,35 +100,36 @@ enum Below {
     Nodes([usize; 2]),
 }
 
-/// Points side by side, coordinate by coordinate, and the number of each; places that are left over
-/// are infinitely far away. Its frames lie one after another in [`Search::rows`], from the first
-/// on.
+/// Points side by side, coordinate by coordinate, and the number of each. Unused places are
+/// infinitely far away. The frames of a leaf lie one after another in [`Search::rows`], from
+/// `first` on.
 struct Leaf {
     points: [[f32; LEAF]; PROBED],
     numbers: [usize; LEAF],
     first: usize,
 }
 
-/// A frame that can be gone to: every place where it occurs, as clip and frame, in order.
+/// Every place where a frame that can be gone to occurs, as clip and frame, in order.
 type Places = [(usize, usize)];
 
 struct Search<'a> {
     field: &'a Field<'a>,
     points: Vec<Point>,
-    /// Places of each different frame one after another, and where those of each begin.
+    /// Places of all different frames one after another; `starts` holds where those of each frame
+    /// begin.
     places: Vec<(usize, usize)>,
     starts: Vec<usize>,
     nodes: Vec<Node>,
     leaves: Vec<Leaf>,
     /// The frames that can be gone to, leaf by leaf.
     rows: Vec<f32>,
-    /// What rounding makes of the distance of two points, at most.
+    /// Largest rounding error of the distance of two points.
     slack: f32,
 }
 
 impl Field<'_> {
-    /// The bridge of each clip: of all pairs of frames that it may go over the nearest, of equally
-    /// near ones the first. `done` is told now and then which share of the work is done.
+    /// The bridge of each clip: the nearest of all allowed pairs of frames; of equally near pairs
+    /// the first. `done` is called now and then with the finished share of the work.
     pub fn search(&self, threads: usize, mut done: impl FnMut(f64)) -> Vec<Option<Bridge>> {
         let threads = threads.max(1);
         let firsts = self.firsts();
@@ -153,7 +154,7 @@ impl Field<'_> {
                 done((count + 1) as f64 / parts.len() as f64);
             }
         });
-        // A copy is as far into its clip.
+        // A copy is left at the same frame, counted from its start.
         let copied = |(clip, &first): (usize, &usize)| {
             let shifted = |bridge: Bridge| Bridge {
                 from: bridge.from - self.clips[first].start + self.clips[clip].start,
@@ -164,7 +165,7 @@ impl Field<'_> {
         firsts.iter().enumerate().map(copied).collect()
     }
 
-    /// The first clip that each is a copy of: itself, mostly.
+    /// For each clip the first clip that it is a copy of, or itself.
     fn firsts(&self) -> Vec<usize> {
         let rows = |clip: usize| {
             &self.frames[self.clips[clip].start * self.frame_size..self.clips[clip].end * self.frame_size]
@@ -182,7 +183,7 @@ impl Field<'_> {
         &self.frames[index * self.frame_size..][..self.frame_size]
     }
 
-    /// Whether a place is so near in the same motion that going there would be going nowhere.
+    /// True if a place is so near in the same motion that a bridge to it would lead nowhere.
     fn is_near(&self, own: usize, from: usize, (clip, to): (usize, usize)) -> bool {
         let since = |clip: usize, frame: usize| frame - self.clips[clip].start;
         self.motions[clip] == self.motions[own] && since(clip, to).abs_diff(since(own, from)) < self.arrive
@@ -208,8 +209,8 @@ impl<'a> Search<'a> {
                 });
             }
         });
-        // A coordinate is a sum of sums of products, each rounded, of numbers that are together no
-        // longer than the longest frame.
+        // A coordinate is a sum of sums of rounded products. Its rounding error is bounded by the
+        // length of the longest frame.
         let squares = frames.map(|frame| frame.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>());
         let longest = squares.filter(|square| square.is_finite()).fold(0.0, f64::max).sqrt() as f32;
         let sums = (SUMMED + field.frame_size.div_ceil(SUMMED)) as f32;
@@ -252,7 +253,7 @@ impl<'a> Search<'a> {
         &self.places[self.starts[kind]..self.starts[kind + 1]]
     }
 
-    /// The tree of these points: the number of its root.
+    /// Builds the tree of these points and returns the number of its root.
     fn grow(&mut self, points: &mut [(Point, usize)]) -> usize {
         let (mut low, mut high) = ([f32::INFINITY; PROBED], [f32::NEG_INFINITY; PROBED]);
         for (point, _) in points.iter() {
@@ -282,8 +283,8 @@ impl<'a> Search<'a> {
         self.nodes.len() - 1
     }
 
-    /// The bridges of some clips. Their last frames go through the tree together, so that what one
-    /// is compared with is in a near cache for the next.
+    /// The bridges of some clips. The last frames of all of them go through the tree together, so
+    /// that the data of one comparison is still in the cache for the next.
     fn bridges(&self, clips: &[usize]) -> Vec<Option<Bridge>> {
         let mut best = vec![self.best(self.field.alike, None); clips.len()];
         let Some(root) = self.nodes.len().checked_sub(1) else { return vec![None; clips.len()] };
@@ -294,8 +295,8 @@ impl<'a> Search<'a> {
             let last = last.filter(|&from| self.points[from].iter().all(|x| x.is_finite()));
             all.extend(last.map(|from| Query { slot, own, from }));
         }
-        // First only where each frame itself would be, so that what is found there leaves less to
-        // look into.
+        // The first pass follows only the nearer box of each frame. Its result shortens the second
+        // pass, which looks into all boxes in reach.
         for only in [true, false] {
             self.look(root, &all, only, &mut best);
         }
@@ -303,14 +304,16 @@ impl<'a> Search<'a> {
     }
 
     fn best(&self, square: f32, bridge: Option<Bridge>) -> Best {
-        // What rounding makes of a sum of F squares.
+        // Bound on the rounding of a sum of F squares, as a factor.
         let more = 1.0 + f32::EPSILON * self.field.frame_size as f32;
         let reach = square.sqrt() * more + self.slack;
-        // Finite, as the places that are left over in a leaf are infinitely far away.
+        // Finite, so that the unused places of a leaf, which are infinitely far away, are out of
+        // reach.
         Best { square, bridge, reach: (reach * reach * more).min(f32::MAX) }
     }
 
-    /// Looks for nearer frames in the boxes within reach, the nearer box first, or `only` in that.
+    /// Looks for nearer frames in the boxes within reach, the nearer box first; with `only`, only
+    /// in the nearer box.
     fn look(&self, node: usize, queries: &[Query], only: bool, best: &mut [Best]) {
         let nodes = match self.nodes[node].below {
             Below::Leaf(leaf) => {
@@ -318,8 +321,8 @@ impl<'a> Search<'a> {
             }
             Below::Nodes(nodes) => nodes,
         };
-        // Those that are nearer to one box, and to the other; and how far those are from their
-        // farther box that have it in reach.
+        // Queries by their nearer box; and queries that also have their farther box in reach, with
+        // the squared distance from it.
         let (mut nearer, mut farther) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
         for query in queries {
             let squares = nodes.map(|node| self.nodes[node].square_distance(&self.points[query.from]));
@@ -361,8 +364,8 @@ impl<'a> Search<'a> {
         if square > best.square || square.is_nan() {
             return;
         }
-        // The order of the definition: by frame that is left, then by clip and frame that is gone
-        // to.
+        // Ties are decided in the order of the definition: by the frame that is left, then by clip
+        // and frame that motion goes to.
         let earlier =
             |(clip, to): (usize, usize)| best.bridge.is_some_and(|b| (from, clip, to) < (b.from, b.clip, b.to));
         let places = self.places_of(kind);
@@ -374,7 +377,8 @@ impl<'a> Search<'a> {
 }
 
 impl Leaf {
-    /// The squared distances of a point from all of the leaf, unless all are beyond reach.
+    /// The squared distances of a point from all points of the leaf, or `None` once all are beyond
+    /// reach.
     fn square_distances(&self, point: &Point, reach: f32) -> Option<[f32; LEAF]> {
         let mut squares = [0f32; LEAF];
         let (parts, coordinates) = (self.points.as_chunks::<PART_OF_POINT>().0, point.as_chunks::<PART_OF_POINT>().0);
@@ -408,10 +412,10 @@ impl Node {
     }
 }
 
-/// About the directions in which frames of F features, with a mean near 0, differ most: of unit
-/// length and at right angles, the most telling first, [F, PROBED]; zeros where there are fewer.
-/// (By orthogonal iteration: they need not be exact, as what they are used for holds for any such
-/// directions.)
+/// Approximate directions in which frames of F features, with a mean near 0, differ most. They have
+/// unit length and are orthogonal, in descending order, [F, PROBED]; zeros where there are fewer.
+/// (Computed by orthogonal iteration. They need not be exact, as the lower bound holds for any
+/// orthonormal directions.)
 fn directions(frames: &[&[f32]], frame_size: usize) -> Vec<Point> {
     let count = PROBED.min(frames.len()).min(frame_size);
     let mut all = vec![[0.0; PROBED]; frame_size];
@@ -429,7 +433,7 @@ fn directions(frames: &[&[f32]], frame_size: usize) -> Vec<Point> {
     all
 }
 
-/// How far a frame goes in each direction.
+/// Coordinates of a frame in the directions.
 fn project(frame: &[f32], directions: &[Point]) -> Point {
     let mut point = [0f32; PROBED];
     for (frame, directions) in frame.chunks(SUMMED).zip(directions.chunks(SUMMED)) {
@@ -442,10 +446,10 @@ fn project(frame: &[f32], directions: &[Point]) -> Point {
     point.map(|x| x.clamp(-FARTHEST, FARTHEST))
 }
 
-/// The squared distance of two frames; where it is more than `most`, that or anything between the
-/// two.
+/// The squared distance of two frames. If it exceeds `most`, the result may be any value between
+/// `most` and the distance.
 pub fn square_distance(a: &[f32], b: &[f32], most: f32) -> f32 {
-    // As many sums as there are in a register, so that the compiler takes one.
+    // As many sums as fit into a register, so that the compiler uses one.
     let mut sums = [0f32; 4];
     let (fours, rest) = a.as_chunks::<4>();
     let (others, other_rest) = b.as_chunks::<4>();
@@ -466,7 +470,7 @@ mod tests {
     use super::*;
     use crate::philox::{Purpose, Stream};
 
-    /// The definition: every pair, one after another.
+    /// The definition of the search: compares every pair, one after another.
     fn one_by_one(field: &Field) -> Vec<Option<Bridge>> {
         let of = |own: usize| {
             let (mut bridge, mut least, clip) = (None, field.alike, &field.clips[own]);
@@ -485,8 +489,7 @@ mod tests {
         (0..field.clips.len()).map(of).collect()
     }
 
-    /// Clips of `lengths` frames of `values` different numbers, of which many a one is a copy of
-    /// another.
+    /// Clips of `lengths` frames of `values` different numbers; many clips are copies of others.
     fn drawn(seed: u64, lengths: &[usize], frame_size: usize, values: f64) -> (Vec<f32>, Vec<Range<usize>>, Vec<u64>) {
         let stream = Stream::new(seed, Purpose::Check, 0);
         let (mut frames, mut clips, mut motions): (Vec<f32>, Vec<Range<usize>>, Vec<u64>) = Default::default();
@@ -498,7 +501,8 @@ mod tests {
                 Some(clip) => frames[clip.start * frame_size..clip.end * frame_size].to_vec(),
                 None => (0..length * frame_size).map(drawn).collect(),
             };
-            // Clips as long are one motion now and then, though they differ: mirror images are.
+            // Clips of equal length sometimes share a motion although they differ, as mirror images
+            // do.
             motions.push((rows.len() as u64) << 1 | u64::from(stream.uniform(500 + clip) < 0.5));
             frames.extend(rows);
             clips.push(start..frames.len() / frame_size);

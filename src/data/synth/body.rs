@@ -1,6 +1,6 @@
-//! The body over a track: feet from the plan of footholds, legs by two-bone inverse kinematics,
-//! pelvis, spine, head and arms from the gait's phase and speed, and slow independent drift of
-//! every joint.
+//! The body over a track. Feet follow the plan of footholds, legs follow by two-bone inverse
+//! kinematics. Pelvis, spine, head and arms follow the gait's phase and speed. A slow independent
+//! drift is added to every joint.
 use super::curve::{blur, curve, glide, sample, smooth_min, smoothstep};
 use super::random::Random;
 use super::skeleton::{LIMBS, NECK, REST_OFFSETS, SPINE, SPINE1, SPINE2, SPINE3, rest_axes};
@@ -21,25 +21,25 @@ const BALL_HEIGHT: f64 = REST_OFFSETS[HIPS][1]
     + REST_OFFSETS[LIMBS[0].toe][1];
 const THIGH: f64 = -REST_OFFSETS[LIMBS[0].leg][1];
 const SHIN: f64 = -REST_OFFSETS[LIMBS[0].foot][1];
-/// From the heel to the ball, feet.
+/// Distance from the heel to the ball, feet.
 const FOOT_LENGTH: f64 = 0.65;
-/// Share of its length beyond which a leg does not stretch.
+/// Largest stretch of a leg, as a share of its length.
 const REACH: f64 = 0.990;
-/// Seconds before and after, for which the hips come down to a foothold.
+/// Seconds around a moment of a foothold for which the hips are lowered.
 const NEAR: f64 = 0.12;
-/// Share of the swing in which the foot gathers speed, and loses it again, by speed.
+/// Share of the swing in which the foot accelerates, and again decelerates, by speed.
 const RAMP: [(f64, f64); 2] = [(1.5, 0.34), (2.8, 0.26)];
 
-/// Pitch of the foot by speed, rad: toes up at landing, heel up when leaving, heel up early in the
-/// swing.
+/// Pitches of the foot by speed, rad: toes up at landing (`STRIKE`), heel up when leaving the
+/// ground (`PUSH`), heel up early in the swing (`KICK`).
 const STRIKE: [(f64, f64); 5] = [(0.1, 0.0), (0.6, 0.18), (1.5, 0.30), (2.3, 0.12), (3.5, 0.05)];
 const PUSH: [(f64, f64); 4] = [(0.0, 0.25), (0.7, 0.55), (1.5, 0.85), (3.5, 0.95)];
 const KICK: [(f64, f64); 5] = [(0.0, 0.30), (0.7, 0.60), (1.5, 1.00), (2.5, 1.35), (3.6, 1.55)];
 /// Height of the ball in the swing by speed, feet.
 const SWING_HEIGHT: [(f64, f64); 5] = [(0.0, 0.14), (1.0, 0.13), (1.6, 0.18), (2.5, 0.50), (3.6, 0.75)];
 
-/// Deviation of each joint's drift about its own X (twist), Y and Z, rad. Legs follow the feet and
-/// have none.
+/// Standard deviation of each joint's drift about its own X (twist), Y and Z, rad. Legs follow the
+/// feet and have no drift.
 const DRIFT: [(usize, Vec3); 14] = [
     (HIPS, [0.030, 0.018, 0.025]),
     (SPINE, [0.008, 0.006, 0.006]),
@@ -56,10 +56,11 @@ const DRIFT: [(usize, Vec3); 14] = [
     (LIMBS[0].hand, [0.015, 0.020, 0.100]),
     (LIMBS[1].hand, [0.015, 0.020, 0.100]),
 ];
-/// Deviation of the chest's drift in yaw, pitch and roll, rad; the spine shares it out.
+/// Standard deviation of the chest's drift in yaw, pitch and roll, rad; the joints of the spine
+/// share it.
 const CHEST_DRIFT: Vec3 = [0.070, 0.050, 0.045];
 
-/// How this character holds itself in this clip.
+/// Posture of this character in this clip.
 struct Posture {
     stoop: f64,
     spread: f64,
@@ -84,16 +85,16 @@ pub(super) struct Body<'a> {
     arm_swing: [Vec<f64>; 2],
     knee: [Vec<f64>; 2],
     foot_roll: [Vec<f64>; 2],
-    /// How far the hips come down for the legs to reach their footholds, feet.
+    /// Distance by which the hips are lowered so that the legs reach their footholds, feet.
     lowered: Vec<f64>,
 }
 
-/// What the whole body does at one sample, from the gait.
+/// Motion of the whole body at one sample, from the gait.
 struct Gait {
-    /// 0 standing, 1 going; 0 walking, 1 running.
+    /// From 0 standing to 1 going, and from 0 walking to 1 running.
     going: f64,
     running: f64,
-    /// Largest when the left leg is in front, smallest when the right one is.
+    /// Largest when the left leg is in front, smallest when the right leg is.
     stride: f64,
     /// Cosines of once and twice the angle from the middle of the left foot's stance.
     weight: f64,
@@ -121,7 +122,7 @@ impl Gait {
         }
     }
 
-    /// From `walk` to `run`.
+    /// Interpolates from `walk` to `run` by `running`.
     fn mix(&self, walk: f64, run: f64) -> f64 {
         walk + (run - walk) * self.running
     }
@@ -155,8 +156,8 @@ impl<'a> Body<'a> {
             foot_roll: [smooth(4.0, 0.03), smooth(4.0, 0.03)],
             lowered: vec![0.0; len],
         };
-        // The largest shortage near by, averaged over no more than that neighbourhood, is smooth
-        // and nowhere too small.
+        // The largest shortage in a neighbourhood, averaged over at most that neighbourhood, is
+        // smooth and nowhere too small.
         let shortage: Vec<f64> = (0..len).map(|i| body.shortage(i)).collect();
         let near = (NEAR / DT) as usize;
         let largest: Vec<f64> = (0..len)
@@ -210,7 +211,7 @@ impl<'a> Body<'a> {
         self.skeleton.pose(hips, axes.to_vec())
     }
 
-    /// Where the hips are, feet, and their yaw from the heading, pitch and roll, rad.
+    /// Place of the hips, feet, and their yaw relative to the heading, pitch and roll, rad.
     fn hips(&self, gait: &Gait, i: usize) -> (Vec3, Vec3) {
         let track = self.track;
         let turn = [
@@ -230,7 +231,7 @@ impl<'a> Body<'a> {
         ([x, height, z], turn)
     }
 
-    /// How far the hips are too high for the legs, feet.
+    /// Distance by which the hips are too high for the legs, feet.
     fn shortage(&self, i: usize) -> f64 {
         let (hips, turn) = self.hips(&Gait::at(self.track, i), i);
         let axes = self.turned(HIPS, turn, i);
@@ -242,7 +243,7 @@ impl<'a> Body<'a> {
         f64::max(short(0), short(1)).max(0.0)
     }
 
-    /// The joint's axes when it is turned from its rest pose by yaw from the heading, pitch and
+    /// The joint's axes after a turn from its rest pose by yaw (relative to the heading), pitch and
     /// roll, with its drift.
     fn turned(&self, joint: usize, [yaw, pitch, roll]: Vec3, i: usize) -> Axes {
         chain([
@@ -259,8 +260,7 @@ impl<'a> Body<'a> {
         chain([about_x(x[i]), about_y(y[i]), about_z(z[i])])
     }
 
-    /// Sets collar bone, arm, forearm and hand of one side, hanging from a chest turned by `chest`
-    /// from rest.
+    /// Sets collar bone, arm, forearm and hand of one side, on a chest turned from rest by `chest`.
     fn arm(&self, axes: &mut [Axes; NUM_JOINTS], chest: &Axes, gait: &Gait, side: usize, i: usize) {
         let limbs = &LIMBS[side];
         let outward = [-1.0, 1.0][side];
@@ -296,7 +296,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// `axes` as a rotation of what has the axes `rest`.
+/// The rotation that turns the axes `rest` into `axes`.
 fn undo(axes: &Axes, rest: &Axes) -> Axes {
     chain([*axes, transposed(rest)])
 }
@@ -332,8 +332,8 @@ impl Leg {
     }
 }
 
-/// Axes of thigh and shin from hip to ankle, the knee pointing to `pole`. An ankle out of reach is
-/// not reached.
+/// Axes of thigh and shin from hip to ankle, with the knee pointing to `pole`. If the ankle is out
+/// of reach, the leg ends short of it.
 fn bend_leg(hip: Vec3, ankle: Vec3, pole: Vec3) -> [Axes; 2] {
     let line = sub(ankle, hip);
     let distance = smooth_min(length(line), 0.997 * (THIGH + SHIN), 0.015);
@@ -352,12 +352,13 @@ struct Foot {
     /// Pitch of the foot and of the toes, rad, toes up positive.
     pitch: f64,
     toe_pitch: f64,
-    /// How far the hips may be above the leg's reach because the foot is in the air, feet.
+    /// Extra distance by which the hips may be above the leg's reach because the foot is in the
+    /// air, feet.
     free: f64,
 }
 
 impl Foot {
-    /// The foot that goes through `stances`, at a phase of the gait.
+    /// The foot on its way through `stances`, at a phase of the gait.
     fn at(stances: &[Stance], phase: f64) -> Self {
         let i = stances.partition_point(|stance| stance.land <= phase).clamp(1, stances.len() - 1) - 1;
         let (from, to) = (&stances[i], &stances[i + 1]);
@@ -365,7 +366,7 @@ impl Foot {
         let speed = from.speed.1 + (to.speed.0 - from.speed.1) * swing;
         let moved = glide(swing, curve(&RAMP, 0.5 * (from.speed.1 + to.speed.0)));
         let pitch = curve(&pitch_knots(from, to), phase);
-        // Toes rise with a foot that stands on its heel; a heel that rises leaves them flat until
+        // Toes rise with a foot that stands on its heel. When the heel rises, they stay flat until
         // they leave the ground.
         let raised = soft_positive(pitch);
         let toe_pitch = raised + (pitch - raised) * 0.8 * smoothstep(0.0, 0.45, swing);

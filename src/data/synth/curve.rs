@@ -2,8 +2,8 @@
 use std::f64::consts::PI;
 
 /// The monotone cubic (Fritsch and Carlson) through `knots`, ascending in their first number;
-/// constant outside them. Its slope is continuous, it is flat where two knots are level and it
-/// never leaves the range of its neighbours.
+/// constant outside them. Its slope is continuous. It is flat where two knots are level and never
+/// leaves the range of the two knots around it.
 pub(super) fn curve(knots: &[(f64, f64)], x: f64) -> f64 {
     let right = knots.partition_point(|knot| knot.0 <= x);
     if right == 0 {
@@ -34,8 +34,8 @@ pub(super) fn smoothstep(low: f64, high: f64, x: f64) -> f64 {
     u * u * (3.0 - 2.0 * u)
 }
 
-/// From 0 to 1 as `u` does, at rest at both ends, at even speed but for the first and last `ramp`
-/// (a share, at most one half): speed and acceleration are continuous.
+/// Goes from 0 to 1 with `u`, at rest at both ends, with constant speed except in the first and
+/// last `ramp` (a share, at most one half). Speed is continuous, and so is acceleration.
 pub(super) fn glide(u: f64, ramp: f64) -> f64 {
     if u > 0.5 {
         return 1.0 - glide(1.0 - u, ramp);
@@ -45,13 +45,14 @@ pub(super) fn glide(u: f64, ramp: f64) -> f64 {
 }
 
 /// The smaller of two numbers, rounded off where they are within `width` of each other; never above
-/// either.
+/// either of them.
 pub(super) fn smooth_min(a: f64, b: f64, width: f64) -> f64 {
     let near = (width - (a - b).abs()).max(0.0) / width;
     a.min(b) - 0.25 * near * near * width
 }
 
-/// `values`, `dt` apart, averaged with a Gaussian of the given deviation; the ends continue level.
+/// `values`, `dt` apart, averaged with a Gaussian of the given standard deviation; the values at
+/// the ends continue beyond them.
 pub(super) fn blur(values: &[f64], dt: f64, deviation: f64) -> Vec<f64> {
     let reach = (3.0 * deviation / dt).ceil() as isize;
     let weights: Vec<f64> = (-reach..=reach).map(|k| (-0.5 * (k as f64 * dt / deviation).powi(2)).exp()).collect();

@@ -1,5 +1,5 @@
-//! Random numbers (SplitMix64) and smooth noise. Only additions and multiplications: the same bits
-//! everywhere.
+//! Random numbers (SplitMix64) and smooth noise. Only additions and multiplications are used, so
+//! that the bits are the same on every machine.
 
 #[derive(Debug, Clone)]
 pub(super) struct Random {
@@ -19,7 +19,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A generator whose numbers have nothing to do with what this one gives next.
+    /// A new generator whose numbers are independent of those that this one gives next.
     pub(super) fn split(&mut self) -> Self {
         Random::new(self.next())
     }
@@ -34,14 +34,14 @@ impl Random {
         (((self.next() >> 32) * n as u64) >> 32) as usize
     }
 
-    /// Mean 0, deviation 1, nearly normal: the sum of twelve uniform numbers.
+    /// Nearly normal with mean 0 and deviation 1: the sum of twelve uniform numbers.
     pub(super) fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.range(0.0, 1.0)).sum::<f64>() - 6.0
     }
 
-    /// `len` samples, `dt` seconds apart, of noise with mean 0 and deviation `amplitude`: white
-    /// noise through three equal low-pass filters of `corner` rad/s, so that position, velocity and
-    /// acceleration are continuous.
+    /// `len` samples, `dt` seconds apart, of noise with mean 0 and deviation `amplitude`. White
+    /// noise passes through three equal low-pass filters of `corner` rad/s, so that position,
+    /// velocity and acceleration are continuous.
     pub(super) fn smooth(&mut self, len: usize, dt: f64, corner: f64, amplitude: f64) -> Vec<f64> {
         let keep = 1.0 / (1.0 + corner * dt);
         // The filter passes the share 3 corner dt / 16 of white noise's variance.

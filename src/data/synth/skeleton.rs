@@ -27,7 +27,8 @@ pub(super) const LIMBS: [Limbs; 2] = [
     Limbs { up_leg: 15, leg: 17, foot: 13, toe: 1, shoulder: 6, arm: 8, fore_arm: 9, hand: 21 },
 ];
 
-/// The joint each joint's own bone leads to; the bones of the neck, hands and toes end in [`TIPS`].
+/// The joint at the end of each joint's own bone; the bones of the neck, hands and toes end in
+/// [`TIPS`].
 pub const BONE_ENDS: [Option<usize>; NUM_JOINTS] = [
     None,
     None,
@@ -54,7 +55,7 @@ pub const BONE_ENDS: [Option<usize>; NUM_JOINTS] = [
 ];
 
 /// Offset of each joint from its parent in the rest pose (upright, facing +x, arms hanging), feet.
-/// That of the hips is their place above the ground.
+/// The entry of the hips is their place above the ground.
 pub const REST_OFFSETS: [Vec3; NUM_JOINTS] = [
     [0.46, -0.19, 0.0],
     [0.46, -0.19, 0.0],
@@ -80,8 +81,8 @@ pub const REST_OFFSETS: [Vec3; NUM_JOINTS] = [
     [0.0, -0.84, 0.0],
 ];
 
-/// Where the bones without an end joint end, in the rest pose, feet from the joint: toe tips, top
-/// of the head and finger tips. Zero for all other joints.
+/// Ends of the bones without an end joint, in the rest pose, feet from the joint: toe tips, top of
+/// the head and finger tips. Zero for all other joints.
 pub const TIPS: [Vec3; NUM_JOINTS] = {
     let mut tips = [[0.0; 3]; NUM_JOINTS];
     tips[0] = [0.22, 0.0, 0.0];
@@ -92,8 +93,8 @@ pub const TIPS: [Vec3; NUM_JOINTS] = {
     tips
 };
 
-/// The joint's axes in the rest pose. Y of a leg points forward, of the spine backward, of a collar
-/// bone up.
+/// The joint's axes in the rest pose. Y points forward for a leg, backward for the spine, up for a
+/// collar bone.
 pub(super) fn rest_axes(joint: usize) -> Axes {
     let bone = BONE_ENDS[joint].map_or(TIPS[joint], |end| REST_OFFSETS[end]);
     let z = match JOINT_NAMES[joint] {

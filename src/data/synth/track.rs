@@ -1,6 +1,6 @@
-//! Where the character goes and where its feet land: speed and turning from a shuffled deck of
-//! behaviours, the root's path, the gait's phase, and a plan of footholds on the ground. Speeds
-//! here are m/s, lengths feet.
+//! The character's path and footholds: speed and turning from a shuffled deck of behaviours, the
+//! root's path, the gait's phase, and a plan of footholds on the ground. Speeds here are m/s,
+//! lengths feet.
 use super::curve::{blur, curve, sample};
 use super::random::Random;
 
@@ -10,24 +10,25 @@ pub(super) const FEET: f64 = 1.0 / 0.3048;
 pub(super) const RATE: usize = 120;
 pub(super) const DT: f64 = 1.0 / RATE as f64;
 
-/// The phase counts gait cycles of two steps. The left foot lands at whole numbers, the right foot
-/// half a cycle later; this long after a landing both feet are on the ground and the gait may rest.
+/// Phase, counted from a landing, in which both feet are on the ground and the gait may rest. The
+/// phase counts gait cycles of two steps: the left foot lands at whole numbers, the right foot half
+/// a cycle later.
 const REST_PHASE: f64 = 0.10;
 
-/// Below these the character is standing: m/s and rad/s.
+/// Speed and turn rate below which the character is standing: m/s and rad/s.
 const STANDING: (f64, f64) = (0.08, 0.12);
 
 /// Gait cycles a second, by speed.
 const CADENCE: [(f64, f64); 6] = [(0.0, 0.62), (0.7, 0.76), (1.4, 0.95), (2.0, 1.20), (2.6, 1.36), (3.8, 1.48)];
-/// Share of the cycle a foot is on the ground, by speed.
+/// Share of the cycle in which a foot is on the ground, by speed.
 const DUTY: [(f64, f64); 6] = [(0.0, 0.70), (0.7, 0.66), (1.4, 0.61), (1.9, 0.54), (2.5, 0.40), (3.8, 0.33)];
 /// Sideways distance of a foothold from the path, feet, by speed.
 const STANCE_WIDTH: [(f64, f64); 4] = [(0.0, 0.31), (0.6, 0.24), (1.4, 0.17), (3.0, 0.10)];
 
-/// How far before the hips the ball of the foot is half-way through its stance, feet, by speed.
+/// Distance of the ball of the foot ahead of the hips half-way through its stance, feet, by speed.
 const AHEAD: [(f64, f64); 3] = [(0.0, 0.42), (1.5, 0.30), (3.0, 0.02)];
 
-/// What a character does for a while: ranges of seconds, m/s and rad/s.
+/// A way of moving for a while: ranges of seconds, m/s and rad/s.
 struct Behaviour {
     seconds: (f64, f64),
     speed: (f64, f64),
@@ -59,8 +60,8 @@ const BEHAVIOURS: [Behaviour; 11] = [
 /// The largest change of speed from one behaviour to the next, m/s.
 const MAX_SPEED_CHANGE: f64 = 1.9;
 
-/// Deals behaviours from a shuffled deck, so that a data set has all of them, and turns left as
-/// often as right.
+/// Deals behaviours from a shuffled deck, so that a data set holds all of them, and as many left
+/// turns as right turns.
 pub(super) struct Script {
     random: Random,
     deck: Vec<usize>,
@@ -85,7 +86,7 @@ impl Script {
             speed.is_none_or(|speed| (0.5 * (low + high) - speed).abs() < MAX_SPEED_CHANGE)
         };
         let Some(at) = self.deck.iter().rposition(reachable) else {
-            // Only far too fast or far too slow ones are left: pass through a brisk walk.
+            // All remaining behaviours are much too fast or too slow: pass through a brisk walk.
             return (self.random.range(1.0, 1.5), 1.7, 0.0);
         };
         let chosen = &BEHAVIOURS[self.deck.remove(at)];
@@ -101,10 +102,11 @@ impl Script {
 /// One foot on the ground.
 #[derive(Debug, Clone)]
 pub(super) struct Stance {
-    /// Phase at which the foot lands, and at which it leaves.
+    /// Phase at which the foot lands, and phase at which it leaves the ground.
     pub(super) land: f64,
     pub(super) lift: f64,
-    /// Phase before which the heel stays down because the character stands, if it does.
+    /// Phase before which the heel stays down because the character stands; `None` if it does not
+    /// stand.
     pub(super) rest: Option<f64>,
     /// Ball of the foot on the ground, (x, z), feet.
     pub(super) ball: [f64; 2],
@@ -112,12 +114,12 @@ pub(super) struct Stance {
     pub(super) yaw: f64,
     /// Speed at landing and at leaving, m/s.
     pub(super) speed: (f64, f64),
-    /// How high and how bent this step is, about 1.
+    /// Factor for the height and bend of this step, about 1.
     pub(super) vigour: f64,
 }
 
-/// A clip's motion but for the body: sampled at [`RATE`], with room before and after for the steps
-/// at its ends.
+/// A clip's motion without the body, sampled at [`RATE`], with margins before and after for the
+/// steps at its ends.
 pub(super) struct Track {
     /// Root on the ground, feet.
     pub(super) x: Vec<f64>,
@@ -128,9 +130,9 @@ pub(super) struct Track {
     pub(super) speed: Vec<f64>,
     pub(super) acceleration: Vec<f64>,
     pub(super) turn: Vec<f64>,
-    /// Gait cycles, never falling.
+    /// Phase in gait cycles, never decreasing.
     pub(super) phase: Vec<f64>,
-    /// What the left and the right foot do, in order.
+    /// Stances of the left and of the right foot, in order.
     pub(super) stances: [Vec<Stance>; 2],
 }
 
@@ -181,7 +183,7 @@ impl Track {
         track
     }
 
-    /// Index of the sample, with its fraction, at which the phase reaches `phase`.
+    /// Fractional index of the sample at which the phase reaches `phase`.
     fn when(&self, phase: f64) -> f64 {
         let i = self.phase.partition_point(|&p| p < phase).clamp(1, self.phase.len() - 1);
         let (before, after) = (self.phase[i - 1], self.phase[i]);
@@ -231,20 +233,20 @@ impl Track {
     }
 }
 
-/// How this character steps in this clip.
+/// Stepping habits of this character in this clip.
 struct Habit {
     width: f64,
     toe_out: f64,
     vigour: f64,
 }
 
-/// A while of standing: the phase at which the gait stops, and a sample in the middle of it.
+/// A time of standing: the phase at which the gait stops, and a sample in the middle of it.
 struct Rest {
     phase: f64,
     middle: f64,
 }
 
-/// Runs the gait at a cadence that goes with the speed, stopping in double support while the
+/// Advances the gait at a cadence that depends on the speed. It stops in double support while the
 /// character stands.
 fn gait_phase(random: &mut Random, speed: &[f64], turn: &[f64]) -> (Vec<f64>, Vec<Rest>) {
     let standing = |i: usize| {

@@ -1,7 +1,7 @@
-//! BVH: the skeleton as a tree of offsets, then a line of angles a frame. Centimetres, y up,
+//! BVH: the skeleton as a tree of offsets, then a line of angles for each frame. Centimetres, y up,
 //! rotations Z X Y.
 //!
-//! Some readers take position channels for a joint's place, others add them to its OFFSET: where
+//! Some readers take position channels for a joint's place, others add them to its OFFSET. So where
 //! both are written, one of them is zero.
 use super::{Take, children};
 use crate::host::shown::is_unseen;
@@ -12,13 +12,13 @@ use std::fmt::Write;
 /// Centimetres in a foot.
 pub const CENTIMETRES: f64 = 30.48;
 
-/// How our files begin: with blanks that tell [`crate::motion::import`] that lengths are
-/// centimetres and y is up, whatever the size of the body. All readers pass over them.
+/// Beginning of our files. Its blanks tell [`crate::motion::import`] that lengths are centimetres
+/// and y is up, whatever the size of the body. All readers skip them.
 pub const DECLARATION: &str = "HIERARCHY \t \t\n";
 
-/// Names as the file has them, in the skeleton's order. White space would end a name, and readers
-/// take brackets, colons and slashes for other things: these, and what has no picture, become
-/// underscores, and a name that is there twice is numbered.
+/// Joint names as the file holds them, in the skeleton's order. White space would end a name, and
+/// readers give brackets, colons and slashes a meaning of their own. These and invisible characters
+/// become underscores, and repeated names get numbers.
 pub fn names(skeleton: &Skeleton) -> Vec<String> {
     let plain = |c: char| !(c.is_whitespace() || "{}[]:/".contains(c) || is_unseen(c));
     let mut names: Vec<String> = Vec::new();
@@ -32,7 +32,7 @@ pub fn names(skeleton: &Skeleton) -> Vec<String> {
     names
 }
 
-/// The text of the file. The hips have six channels; other joints three, and six where their place
+/// The text of the file. The hips have six channels. Other joints have three, or six if their place
 /// on their parent moves.
 pub fn text(take: &Take) -> String {
     let mut text = String::from(DECLARATION);
@@ -55,7 +55,7 @@ pub fn text(take: &Take) -> String {
     text
 }
 
-/// A joint and those below it; `order` takes them as their channels follow.
+/// Writes a joint and the joints below it; `order` collects them in the order of their channels.
 fn joint(text: &mut String, take: &Take, names: &[String], index: usize, depth: usize, order: &mut Vec<usize>) {
     let indent = "\t".repeat(depth);
     let is_hips = index == take.skeleton.hips;
@@ -99,7 +99,7 @@ pub fn angles(axes: &Axes) -> Vec3 {
     let cosine = y[0].hypot(y[1]);
     let about_x = y[2].atan2(cosine);
     if cosine < 1e-9 {
-        // Only the sum of the other two is determined.
+        // Only the sum of the other two angles is determined.
         return [x[1].atan2(x[0]), about_x, 0.0];
     }
     [(-y[0]).atan2(y[1]), about_x, (-x[2]).atan2(z[2])]

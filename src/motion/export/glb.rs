@@ -1,5 +1,5 @@
-//! Binary glTF 2.0: skeletons that move, each with a skin of one solid a bone, so that any viewer
-//! shows a body. Metres, y up, as the format asks.
+//! Binary glTF 2.0: moving skeletons. Each has a skin of one solid for each bone, so that any
+//! viewer shows a body. Metres, y up, as the format demands.
 use super::{Take, children};
 use crate::data::Dataset;
 use crate::motion::local::{Bones, LocalPose, Means};
@@ -12,8 +12,8 @@ use std::io::{self, Write};
 
 /// Metres between characters that stand side by side.
 const APART: f64 = 1.5;
-/// How far a bone's edges are from its middle: so many feet and this share of its length; and where
-/// along it that is.
+/// Distance of a bone's edges from its axis: these feet, plus this share of the bone's length; and
+/// the place of the widest ring along the bone.
 const THICK: f64 = 0.05;
 const WIDTH: f64 = 0.1;
 const WIDEST: f64 = 0.2;
@@ -26,31 +26,30 @@ const F32: u32 = 5126;
 const VERTICES: u32 = 34962;
 const INDICES: u32 = 34963;
 
-/// A motion in the numbers of the file, told pose by pose: nothing else is held of it.
+/// A motion as the numbers of the file. It takes one pose at a time and keeps only these numbers.
 pub struct Track<'a> {
     name: String,
     skeleton: &'a Skeleton,
     fps: f64,
-    /// Joints, the hips among them, whose places are written for every frame.
+    /// True for joints whose places are written for every frame, among them the hips.
     moving: Vec<bool>,
     means: Means,
     first: Option<LocalPose>,
-    /// Of each joint, [frames, 4].
+    /// Rotations of each joint, [frames, 4].
     rotations: Vec<Vec<f32>>,
     last: Vec<Quaternion>,
-    /// Of each joint that moves, [frames, 3], metres.
+    /// Places of each joint that moves, [frames, 3], metres.
     places: Vec<Vec<f32>>,
 }
 
 impl<'a> Track<'a> {
-    /// Bytes that a frame of a generated walk takes: a rotation of each joint, the place of the
-    /// hips.
+    /// Bytes of a frame of a generated walk: a rotation for each joint, and the place of the hips.
     pub fn frame_bytes(rig: &Rig) -> usize {
         size_of::<f32>() * (4 * rig.skeleton.len() + 3)
     }
 
-    /// A motion without a frame yet, of about `frames`, in which only the hips and `moving` joints
-    /// move on their parents.
+    /// A motion without frames, with room for `frames` of them. Only the hips and the `moving`
+    /// joints move relative to their parents.
     pub fn new(name: String, rig: &'a Rig, frames: usize, mut moving: Vec<bool>) -> Self {
         let skeleton = &rig.skeleton;
         moving[skeleton.hips] = true;
@@ -75,8 +74,8 @@ impl<'a> Track<'a> {
         track
     }
 
-    /// The next frame. Neighbouring quaternions are in one hemisphere, so that a reader that
-    /// interpolates takes the short way.
+    /// Adds a frame. Neighbouring quaternions are in one hemisphere, so that a reader interpolates
+    /// along the shorter arc.
     pub fn push(&mut self, pose: &LocalPose) {
         self.first.get_or_insert_with(|| pose.clone());
         self.means.add(pose);
@@ -98,7 +97,7 @@ fn metres(place: Vec3) -> [f32; 3] {
     place.map(|x| (METRES * x) as f32)
 }
 
-/// Writes the file: all motions, each of a frame at least, start together, side by side.
+/// Writes the file. All motions start at the same time, side by side; each has at least one frame.
 pub fn write<'a>(tracks: impl ExactSizeIterator<Item = Track<'a>>, out: &mut impl Write) -> io::Result<()> {
     let mut file = File::default();
     let count = tracks.len();
@@ -108,7 +107,7 @@ pub fn write<'a>(tracks: impl ExactSizeIterator<Item = Track<'a>>, out: &mut imp
     file.finish(out)
 }
 
-/// What is written so far.
+/// The content of the file so far.
 #[derive(Default)]
 struct File {
     binary: Vec<u8>,
@@ -123,7 +122,7 @@ struct File {
 }
 
 impl File {
-    /// Appends a motion, so many metres to the side.
+    /// Appends a motion, `aside` metres to the side.
     fn add(&mut self, track: Track, aside: f64) {
         let first = self.nodes.len();
         self.roots.push(first);
@@ -162,7 +161,7 @@ impl File {
             "skeleton": node(skeleton.hips),
             "inverseBindMatrices": inverse_bind,
         }));
-        // A skin is placed by its joints alone; under another node it would only look as if that
+        // A skin is placed by its joints alone. Under another node it would look as if that node
         // moved it.
         self.roots.push(self.nodes.len());
         self.nodes.push(json!({"name": format!("{} body", track.name), "mesh": mesh, "skin": skin}));
@@ -174,7 +173,8 @@ impl File {
         self.samplers.push(json!({"input": times, "output": output, "interpolation": "LINEAR"}));
     }
 
-    /// Appends numbers; the index of their accessor. `bounds` adds their least and greatest values.
+    /// Appends numbers and returns the index of their accessor. `bounds` adds their least and
+    /// greatest values.
     fn accessor<T: bytemuck::NoUninit + Into<f64>>(
         &mut self,
         numbers: &[T],
@@ -212,8 +212,8 @@ impl File {
         self.accessors.len() - 1
     }
 
-    /// The body of a character, bound in its first pose: its mesh, and the accessor of the inverse
-    /// bind matrices.
+    /// The body of a character, bound in its first pose. Returns its mesh, and the accessor of the
+    /// inverse bind matrices.
     fn body(&mut self, track: &Track) -> (usize, usize) {
         let (skeleton, tips) = (track.skeleton, track.means.tips());
         let pose = track.first.as_ref().expect("a track has a frame").pose(skeleton);
@@ -225,7 +225,7 @@ impl File {
             let tip = apply(&pose.axes[joint], tip);
             body.bone(joint, pose.positions[joint], add(pose.positions[joint], tip));
         }
-        // A joint's inverse: world to its axes, column by column.
+        // A joint's inverse bind matrix: from the world to its axes, column by column.
         let inverse = |joint: usize| {
             let (axes, position) = (&pose.axes[joint], pose.positions[joint]);
             let [x, y, z] = *axes;
@@ -250,7 +250,7 @@ impl File {
         (self.meshes.len() - 1, inverses)
     }
 
-    /// The file: header, JSON chunk, binary chunk.
+    /// Writes the file: header, JSON chunk, binary chunk.
     fn finish(self, out: &mut impl Write) -> io::Result<()> {
         let document = json!({
             "asset": {"version": "2.0", "generator": concat!("mvae-fast ", env!("CARGO_PKG_VERSION"))},
@@ -300,7 +300,7 @@ impl Body {
             return;
         }
         let forward = unit(along);
-        // Any direction that is not the bone's.
+        // Any direction that is not parallel to the bone.
         let other = if forward[1].abs() < 0.9 { [0.0, 1.0, 0.0] } else { [1.0, 0.0, 0.0] };
         let side = unit(cross(forward, other));
         let up = cross(side, forward);

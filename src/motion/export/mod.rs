@@ -7,13 +7,13 @@ use super::vector::{Vec3, length, sub};
 use super::{Rig, Skeleton, world};
 use crate::data::Dataset;
 
-/// A joint whose place on its parent moves by more than this over a motion is written with its
-/// places, feet (0.03 mm).
+/// Motion of a joint relative to its parent, feet (0.03 mm), above which its places are written for
+/// every frame.
 const RIGID: f64 = 1e-4;
 
 /// A motion of one skeleton, ready to be written.
 pub struct Take<'a> {
-    /// What to call it.
+    /// Name of the motion.
     pub name: String,
     /// The joints.
     pub skeleton: &'a Skeleton,
@@ -23,7 +23,7 @@ pub struct Take<'a> {
     pub poses: Vec<LocalPose>,
     /// Place of each joint on its parent: the mean over the motion, feet.
     pub offsets: Vec<Vec3>,
-    /// Whether that place moves; never for the hips.
+    /// For each joint, whether that place moves; never for the hips.
     pub moving: Vec<bool>,
     /// Ends of the last bones, see [`Means::tips`].
     pub tips: Vec<Vec3>,

@@ -1,4 +1,4 @@
-//! One file to the frames of one clip.
+//! Conversion of one file to the frames of one clip.
 use super::{Alternative, By, Options, Report, Units, Upwards, rounded};
 use crate::data::counted;
 use crate::motion::body::{Body, Measures};
@@ -16,28 +16,28 @@ use std::io::BufRead;
 
 /// Frame rates of motion, a second.
 pub const RATES: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
-/// A file's up is another than that of the files before it when its hips are this many times as far
-/// above the toes as they are off to any side. (Someone who lies along that axis all the time has
-/// to be imported with `--up`.)
+/// Ratio of the hips' height above the toes to their distance to any side, above which a file's up
+/// counts as different from that of the files before it. (Someone who lies along that axis all the
+/// time has to be imported with `--up`.)
 const CLEARLY: f64 = 2.0;
-/// A file's unit is another than that of the files before it when its legs are this many times as
-/// long or short as theirs, and a grown-up's in that unit: sizes of people differ less.
+/// Ratio of leg lengths above which a file's unit counts as different from that of the files before
+/// it, if its leg is a grown-up's in the new unit. Sizes of people differ less.
 const OTHER_UNIT: f64 = 2.0;
-/// A body stands upright when the rest of it is above the hips by this part of its distance in some
-/// poses.
+/// Height of the rest of a body above its hips, as a share of its distance from them, above which
+/// the body stands upright. Some poses suffice.
 const UPRIGHT: f64 = 0.7;
 /// Unit and up direction of our own exports.
 const OURS: (Unit, Up) = (Unit::Cm, Up::Y);
 
-/// What the files of a set have in common, found in the first.
+/// The conventions of all files of a set, found in the first file.
 pub(super) struct Conventions {
     /// The joints kept.
     pub(super) picked: Picked,
     unit: Scale,
     up: Up,
-    /// How unit and up are known.
+    /// The sources of unit and up direction.
     by: [By; 2],
-    /// Units that it may be in, too.
+    /// Other units that the files may be in.
     alternatives: Vec<Unit>,
     /// Doubts about joints, unit and up direction.
     warnings: Vec<String>,
@@ -46,13 +46,13 @@ pub(super) struct Conventions {
 /// The frames of one file.
 pub(super) struct Clip {
     pub(super) frames: Vec<f32>,
-    /// Where the first frame stands and faces.
+    /// Place and facing of the first frame.
     pub(super) root: Root,
     /// Findings about the file's frames.
     pub(super) file: About,
-    /// Speed of the root, m/s: median and 95 % quantile; and the 95 % quantile of the toes'.
+    /// Speeds, m/s: median and 95 % quantile of the root's, and the 95 % quantile of the toes'.
     pub(super) speeds: [f64; 3],
-    /// Whether the file is one of our own exports.
+    /// True if the file is one of our own exports.
     pub(super) ours: bool,
     /// Length of the left leg, feet.
     pub(super) leg: f64,
@@ -60,12 +60,12 @@ pub(super) struct Clip {
     pub(super) left_out: Vec<String>,
 }
 
-/// A file as it was read.
+/// The content of a file.
 struct Read {
-    /// The frames that are of the motion.
+    /// The frames that belong to the motion.
     recording: Recording,
     about: About,
-    /// Whether it is one of our own exports.
+    /// True if the file is one of our own exports.
     ours: bool,
 }
 
@@ -74,7 +74,7 @@ struct Read {
 pub(super) struct About {
     /// Frames left out at the start and at the end.
     pub(super) left_out: [usize; 2],
-    /// Seconds between frames, as the file says.
+    /// Seconds between frames, as the file states.
     pub(super) frame_time: f64,
     /// Frames a second.
     pub(super) rate: f64,
@@ -83,7 +83,7 @@ pub(super) struct About {
 }
 
 impl Conventions {
-    /// Reads the first file.
+    /// Reads the first file and finds the conventions of the set.
     pub(super) fn of_first(source: &Source, options: &Options) -> Result<(Self, Clip)> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
@@ -147,7 +147,7 @@ impl Conventions {
         Ok((conventions, clip))
     }
 
-    /// Reads another file, which has to have the same joints, unit and up.
+    /// Reads another file, which must have the same joints, unit and up direction.
     pub(super) fn clip(&self, source: &Source, options: &Options) -> Result<Clip> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
@@ -202,7 +202,7 @@ impl Conventions {
         let mut root = Root::default();
         for frame in 1..poses {
             let moment = frame as f64 * step;
-            // What is a frame of the file but for rounding is that frame.
+            // A moment that is a frame of the file except for rounding is taken as that frame.
             let nearest = moment.round();
             let moment = if (moment - nearest).abs() < 1e-6 { nearest } else { moment };
             let pose = pose(moment.min((recording.len() - 1) as f64));
@@ -221,7 +221,7 @@ impl Conventions {
         Ok(Clip { frames, root, file: about.clone(), speeds, ours, leg, left_out })
     }
 
-    /// Report of the findings in the first file, before all clips are known.
+    /// Makes the report of the findings in the first file, before all clips are known.
     pub(super) fn report(&self, options: &Options) -> Report {
         let skeleton = &self.picked.skeleton;
         let name = |joint: usize| skeleton.names[joint].clone();
@@ -256,7 +256,7 @@ impl Conventions {
     }
 }
 
-/// The joints kept, in feet and y up.
+/// The pose of the kept joints, in feet and y up.
 fn pose(recording: &Recording, moment: f64, joints: &[usize], unit: Scale, up: Up) -> Pose {
     let feet = unit.metres / METRES;
     let pose = recording.pose(moment);
@@ -266,7 +266,7 @@ fn pose(recording: &Recording, moment: f64, joints: &[usize], unit: Scale, up: U
     }
 }
 
-/// Reads a file, and leaves out the frames that are not of its motion.
+/// Reads a file, without the frames that do not belong to its motion.
 fn read(source: &Source, options: &Options) -> Result<Read> {
     let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
     let (kind, mut reader) = open::open(&source.path, options.expansion)?;
@@ -312,7 +312,7 @@ fn pick(source: &Source, options: &Options, recording: &Recording, body: &Body) 
     joint_map::pick(recording, body, options.map.as_ref()).map_err(|what| Error::data(&source.path, what, mend))
 }
 
-/// See [`Clip::speeds`].
+/// Computes [`Clip::speeds`].
 fn speeds(frames: &[f32], skeleton: &Skeleton, fps: f64) -> [f64; 3] {
     let joints = skeleton.len();
     let rows = || frames.chunks_exact(features::frame_size(joints));

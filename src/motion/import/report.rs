@@ -8,7 +8,7 @@ use std::fmt;
 /// (docs/features.md). Lengths are metres.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
-    /// The joint map that fits; none where all joints of the body are kept.
+    /// The joint map that fits; `None` if all joints of the body are kept.
     pub map: Option<String>,
     /// The joints kept, in the order of the features.
     pub joints: Vec<String>,
@@ -28,20 +28,20 @@ pub struct Report {
     pub legs: [f64; 2],
     /// Distance of the upper legs.
     pub hip_width: f64,
-    /// Share of its way that the body goes forwards; negative when it goes backwards, none when its
+    /// Share of the way that the body walks forwards; negative if it walks backwards, `None` if the
     /// way is shorter than a leg.
     pub facing_share: Option<f64>,
     /// Frames a second of the files.
     pub source_fps: Vec<f64>,
     /// Frames a second of the set.
     pub fps: f64,
-    /// Frame times of files that are rounded forms of another rate's, and the rates taken.
+    /// Frame times that are rounded forms of another rate's, with the assumed rates.
     pub frame_times: Vec<FrameTime>,
-    /// Frames left out at the start of each file, as asked for; none where they were looked for.
+    /// Frames left out at the start of each file, as requested; `None` if they were searched for.
     pub skip_first: Option<usize>,
-    /// Frames left out at the end of each file, as asked for.
+    /// Frames left out at the end of each file, as requested; `None` if they were searched for.
     pub skip_last: Option<usize>,
-    /// The files of which frames were left out.
+    /// The files that lost frames.
     pub frames_left_out: Vec<LeftOut>,
     /// Oddities, and the files that have each.
     pub odd_files: Vec<OddFiles>,
@@ -55,14 +55,14 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-/// A unit, and how it is known.
+/// A unit, and its source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Units {
     /// Name of the unit.
     pub name: String,
     /// Metres in one.
     pub metres: f64,
-    /// How it is known.
+    /// Source of the unit.
     pub by: By,
     /// Length of the first file's leg, in this unit.
     pub leg: f64,
@@ -81,38 +81,38 @@ pub struct Alternative {
     pub leg: f64,
 }
 
-/// The direction up, and how it is known.
+/// The direction up, and its source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Upwards {
     /// x, y, z, -x, -y or -z.
     pub axis: String,
-    /// How it is known.
+    /// Source of the direction.
     pub by: By,
 }
 
-/// How something is known.
+/// The source of a convention.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
-    /// Found by the body.
+    /// Guessed from the body.
     #[default]
     Guess,
-    /// Asked for.
+    /// Given as an option.
     Option,
     /// The files are our own exports, which declare it.
     File,
 }
 
-/// A frame time that was taken for that of another rate.
+/// A frame time that was taken for another rate's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct FrameTime {
-    /// Seconds between frames, as files say.
+    /// Seconds between frames, as the files state.
     pub seconds: f64,
-    /// Frames a second that it was taken for.
+    /// The assumed frames a second.
     pub fps: f64,
 }
 
-/// Frames of a file that are not in the set.
+/// Frames of a file that are left out of the set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// Name of the file.
@@ -123,7 +123,7 @@ pub struct LeftOut {
     pub last: usize,
 }
 
-/// Files that are odd in one way.
+/// Files that share an oddity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OddFiles {
     /// Oddity.
@@ -135,30 +135,30 @@ pub struct OddFiles {
 /// Height of the floor, and clips that were moved to it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Floor {
-    /// Whether clips were left where they are.
+    /// True if clips were left at their heights.
     pub kept: bool,
-    /// Where toes come down to in the set, metres.
+    /// Lowest height of the toes in the set, metres.
     pub toes: f64,
     /// Clips that were moved up or down.
     pub moved: usize,
-    /// By how much at most, metres.
+    /// Largest distance moved, metres.
     pub most: f64,
     /// Clips in all.
     pub clips: usize,
 }
 
-/// Rounds to a tenth of a millimetre, or to what else a report has to say of a number.
+/// Rounds to a tenth of a millimetre, or to four decimals of another quantity.
 pub(super) fn rounded(x: f64) -> f64 {
     (x * 1e4).round() / 1e4
 }
 
-/// A number without zeros at its end.
+/// A number without trailing zeros.
 pub(super) fn short(number: f64) -> String {
     let text = format!("{number:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The first of a list, and how many more there are.
+/// The first items of a list, and the number of further ones.
 fn some(list: &[String]) -> String {
     const MOST: usize = 5;
     let more = list.len().saturating_sub(MOST);
@@ -166,7 +166,7 @@ fn some(list: &[String]) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-/// The lines of the text, findings first, each warning on a line that says so.
+/// The report as text: findings first, then a line for each warning.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Report { hips, up_legs: [left_leg, right_leg], toes: [left_toe, right_toe], .. } = self;

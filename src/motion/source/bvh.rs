@@ -1,6 +1,6 @@
-//! Reads Biovision hierarchies (BVH) as they are found: any rotation order per joint, position
-//! channels on any joint, any line ends, any space; anything else is refused with its line and what
-//! was expected there.
+//! A reader of Biovision hierarchies (BVH) with the variations found in practice: any rotation
+//! order for each joint, position channels on any joint, any line ends, any white space. Any other
+//! deviation is refused with its line and the expected content.
 use super::lines::{Fault, Frame, Lines, frame, number, shown};
 use super::{Note, Recording, SourceJoint};
 use crate::motion::quaternion::{Quaternion, product};
@@ -9,13 +9,13 @@ use crate::motion::vector::{Vec3, add, length};
 use std::collections::HashSet;
 use std::io::BufRead;
 
-/// More joints than any skeleton has.
+/// Largest number of joints, more than any skeleton has.
 const MAX_JOINTS: usize = 10_000;
-/// Position channels are displacements when joints are usually nearer to 0 than this part of their
-/// offsets' lengths: places are as long as the offsets.
+/// Usual distance of a joint from 0, as a share of its offset's length, below which its position
+/// channels are displacements. Places are as long as the offsets.
 const DISPLACED: f64 = 0.5;
 
-/// A channel of a joint: which axis, and whether it turns or moves.
+/// A channel of a joint: its axis, and whether it turns or moves the joint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Channel {
     axis: usize,
@@ -36,7 +36,7 @@ pub fn read(reader: impl BufRead) -> Result<Recording, Fault> {
 /// The words of the hierarchy.
 struct Words<R> {
     lines: Lines<R>,
-    /// The line that is being read, and how much of it was.
+    /// The current line, and the number of its bytes that were read.
     line: Vec<u8>,
     at: usize,
 }
@@ -48,7 +48,7 @@ impl<R: BufRead> Words<R> {
         let start = self.at + left.iter().position(|byte| !byte.is_ascii_whitespace())?;
         let left = &self.line[start..];
         let mut length = left.iter().position(u8::is_ascii_whitespace).unwrap_or(left.len());
-        // A brace is a word of its own, also without space before it.
+        // A brace is a word of its own, even without white space before it.
         if length > 1 && matches!(left[length - 1], b'{' | b'}') {
             length -= 1;
         }
@@ -56,7 +56,7 @@ impl<R: BufRead> Words<R> {
         Some(&self.line[start..self.at])
     }
 
-    /// The next word; `expected` is for the fault at the end of the file.
+    /// The next word; `expected` is for the fault if the file ends.
     fn next(&mut self, expected: &str) -> Result<Vec<u8>, Fault> {
         loop {
             if let Some(word) = self.in_line() {
@@ -86,7 +86,7 @@ impl<R: BufRead> Words<R> {
         Ok([read()?, read()?, read()?])
     }
 
-    /// The rest of the line up to a brace: names may hold spaces.
+    /// The rest of the line up to a brace, as names may contain spaces.
     fn name(&mut self) -> String {
         let mut name = Vec::new();
         loop {
@@ -109,7 +109,7 @@ impl<R: BufRead> Words<R> {
     }
 }
 
-/// The joints, and the channels of each.
+/// Reads the joints, and the channels of each.
 fn read_hierarchy<R: BufRead>(words: &mut Words<R>) -> Result<(Recording, Vec<Vec<Channel>>), Fault> {
     words.expect("HIERARCHY")?;
     words.expect("ROOT")?;
@@ -137,7 +137,7 @@ fn read_hierarchy<R: BufRead>(words: &mut Words<R>) -> Result<(Recording, Vec<Ve
     }
     let (joints, width) = (channels.len(), channels.iter().map(Vec::len).sum::<usize>());
     if joints > width {
-        // Joints without channels take memory in every frame, and no byte of the file.
+        // Joints without channels take memory in every frame, but no byte of the file.
         let what = format!("{joints} joints have {width} channels in all, expected as many at least");
         return Err(words.lines.fault(what));
     }
@@ -206,12 +206,13 @@ fn read_motion_header<R: BufRead>(words: &mut Words<R>, recording: &mut Recordin
     words.expect("MOTION")?;
     let whole = |frames: f64| (1.0..1e15).contains(&frames) && frames.fract() == 0.0;
     let frames = labelled(words, "frames", "Frames: and how many, at least 1", whole)?;
-    // Whether it can be the time between frames is judged where another can be given.
+    // Whether this can be the time between frames is decided later, where another time may be
+    // given.
     recording.frame_time = labelled(words, "frame time", "Frame Time: and seconds", |_| true)?;
     Ok(frames as usize)
 }
 
-/// A line of a label, a colon with or without space around it, and a number.
+/// Reads a line of a label, a colon with or without space around it, and a number.
 fn labelled<R: BufRead>(
     words: &mut Words<R>,
     label: &str,
@@ -229,8 +230,8 @@ fn labelled<R: BufRead>(
     value.ok_or_else(|| words.unexpected(&line, expected))
 }
 
-/// Reads the frames, one a line: as many as the file says, or one more or less. A last line that is
-/// cut short is no frame.
+/// Reads the frames, one a line: as many as the file states, or one more or less. An incomplete
+/// last line is no frame.
 fn read_frames<R: BufRead>(
     lines: &mut Lines<R>,
     said: usize,
@@ -279,13 +280,14 @@ fn read_frames<R: BufRead>(
     Ok(())
 }
 
-/// Decides for a whole file whether the position channels below the root are places of joints or
-/// displacements from their offsets, which are then added: each joint says which of the two its
-/// usual position is like. Returns what they are, if there are any. Those of the root are places.
+/// Decides for a whole file how to read the position channels below the root: as places of joints,
+/// or as displacements, to which the offsets are then added. Each joint votes by its usual
+/// position. Returns the result if there are such channels. The channels of the root are places.
 fn settle_places(channels: &[Vec<Channel>], recording: &mut Recording) -> Option<Note> {
     const LOOKS: usize = 64;
     let moving = recording.moving();
-    // Joints' places among those of a frame, and their offsets along the axes that have a channel.
+    // Indices of joints' places within a frame, and their offsets along the axes that have a
+    // channel.
     let (mut joints, mut displaced) = (Vec::new(), 0);
     for (joint, channels) in recording.joints.iter().zip(channels) {
         let (Some(at), Some(_)) = (joint.moves, joint.parent) else { continue };

@@ -1,31 +1,35 @@
-//! Finds frames at both ends of a recording that are not of its motion: poses that were put there,
-//! and what a filter made of the jump between them and the motion.
+//! A search for frames at both ends of a recording that do not belong to its motion: inserted
+//! poses, and the ringing of a filter at the jump between them and the motion.
 //!
-//! A jump is a change of speed that no body has. Speeds are means over the joints, in which long
-//! bones count more than fingers, and are known in m/s from the size of a person, whatever the unit
-//! of the file. Measured on 13 minutes of Bandai-Namco's motion (30 a second) and 6 of the CMU
-//! database's (120 a second), bodies change their speed from frame to frame by up to 1.5 m/s; from
-//! an inserted pose to the motion it is 4 m/s at least, and 20 at 120 frames a second.
+//! A jump is a change of speed that no body can make. Speeds are means over the joints, weighted by
+//! the lengths of bones, so that fingers count little. They are in m/s, scaled by the size of a
+//! person, whatever the unit of the file.
+//!
+//! The limits come from 13 minutes of Bandai-Namco's motion (30 frames a second) and 6 of the CMU
+//! database's (120 a second). Bodies change their speed from frame to frame by up to 1.5 m/s. From
+//! an inserted pose to the motion it changes by at least 4 m/s, and by 20 m/s at 120 frames a
+//! second.
 use super::Recording;
 use crate::motion::rig::quantile;
 use crate::motion::vector::{Vec3, add, length, scale, sub};
 
-/// The longest way along the bones of a grown-up from one end to another, from a toe to a hand,
-/// metres.
+/// Longest way along the bones of a grown-up between two ends, from a toe to a hand, metres.
 const PERSON: f64 = 2.2;
-/// A jump is a change of speed above this, m/s, and above this many times the 75 % quantile of the
-/// recording's own.
+/// Limits that a change of speed must exceed to be a jump: m/s, and a multiple of the 75 % quantile
+/// of the recording's own changes.
 const JUMP: (f64, f64) = (3.0, 5.0);
-/// Beside a jump, frames belong to it down to this part of such a change: filters ring.
+/// Share of a jump's limit above which changes beside a jump belong to it, as filters ring.
 const RINGING: f64 = 0.5;
-/// A pose is held while it moves less than this, m/s.
+/// Speed below which a pose is held, m/s.
 const HELD: f64 = 0.02;
-/// Poses that are not held are this short, and so is the ringing before a jump, seconds.
+/// Longest duration, seconds, of inserted poses that are not held, and of the ringing before a
+/// jump.
 const SHORT: f64 = 0.1;
-/// Frames looked at for lengths of bones and for the recording's own changes of speed.
+/// Number of frames examined for lengths of bones and for the recording's own changes of speed.
 const LOOKS: usize = 64;
 
-/// How many frames at the start and at the end are not of the motion, at this many frames a second.
+/// Number of frames at the start and at the end that do not belong to the motion; `rate` is in
+/// frames a second.
 pub fn inserted(recording: &Recording, rate: f64) -> [usize; 2] {
     let (frames, weights) = (recording.len(), weights(recording, rate));
     if frames < 3 || weights.is_empty() {
@@ -39,8 +43,8 @@ pub fn inserted(recording: &Recording, rate: f64) -> [usize; 2] {
     if first + last + 2 <= frames { [first, last] } else { [0; 2] }
 }
 
-/// Weight of each joint's way between two frames in the mean speed, m/s: the length of the bone
-/// that ends at it. A bone whose length varies does not count. Empty when there is no bone.
+/// Weights of the joints in the mean speed, m/s: the lengths of the bones that end at them, scaled.
+/// A bone whose length varies has weight 0. Empty if there is no bone.
 fn weights(recording: &Recording, rate: f64) -> Vec<f64> {
     const STEADY: f64 = 0.05;
     let poses: Vec<Vec<Vec3>> = recording.some_frames(LOOKS).map(|frame| places(recording, frame)).collect();
@@ -51,7 +55,7 @@ fn weights(recording: &Recording, rate: f64) -> Vec<f64> {
         let off = quantile(lengths.iter().map(|length| (length - usual).abs()).collect(), 0.5);
         bones[joint] = if off < STEADY * usual { usual } else { 0.0 };
     }
-    // The longest way down from each joint that has others below it, and between two ends.
+    // The longest way down from each joint with children, and the longest way between two ends.
     let (mut down, mut size) = (vec![None; bones.len()], 0.0);
     for (joint, bone) in bones.iter().enumerate().rev() {
         let way = bone + down[joint].unwrap_or(0.0);
@@ -69,28 +73,28 @@ fn places(recording: &Recording, frame: usize) -> Vec<Vec3> {
     recording.pose(frame as f64).positions
 }
 
-/// A recording, and how its speeds are measured.
+/// A recording with the weights for its speeds.
 struct Motion<'a> {
     recording: &'a Recording,
     weights: Vec<f64>,
-    /// See [`SHORT`], frames.
+    /// [`SHORT`] in frames.
     short: usize,
 }
 
 impl Motion<'_> {
-    /// The mean length of a vector of each joint.
+    /// The weighted mean length of one vector for each joint.
     fn mean(&self, of: impl Fn(usize) -> Vec3) -> f64 {
         self.weights.iter().enumerate().map(|(joint, weight)| weight * length(of(joint))).sum()
     }
 
-    /// How much the speed changes at the second of three frames.
+    /// Change of speed at the second of three frames.
     fn change(&self, frames: [usize; 3]) -> f64 {
         let [a, b, c] = frames.map(|frame| places(self.recording, frame));
         self.mean(|joint| sub(add(a[joint], c[joint]), scale(b[joint], 2.0)))
     }
 
-    /// How many frames are before the last jump at an end, whose frames are in this order from
-    /// there on. Frames that are not held before a jump are no more than a short time.
+    /// Number of frames before the last jump at one end; `nth` gives the frames in order from that
+    /// end. Frames before a jump that are not held last at most `short` frames.
     fn before_jump(&self, jump: f64, nth: impl Fn(usize) -> usize) -> usize {
         let frames = self.recording.len();
         let (mut before, mut moves) = (0, None);

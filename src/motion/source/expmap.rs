@@ -1,5 +1,6 @@
-//! Reads exponential maps: a line of numbers a frame, the root's place and three numbers a joint
-//! (axis times angle), whose joints a skeleton file names. The CMU database is spread in this form.
+//! A reader of exponential maps: a line of numbers for each frame, with the root's place and three
+//! numbers for each joint (axis times angle). A skeleton file names the joints. The CMU database is
+//! distributed in this form.
 use super::lines::{Fault, Frame, Lines, frame};
 use super::{Note, Recording, SourceJoint};
 use crate::config::layers;
@@ -10,18 +11,18 @@ use serde::Deserialize;
 use std::io::BufRead;
 use std::path::Path;
 
-/// The built-in skeleton file, of the CMU database as spread with Convolutional Sequence to
+/// The built-in skeleton file, for the CMU database as distributed with Convolutional Sequence to
 /// Sequence networks.
 const CMU: &str = include_str!("cmu.toml");
 
-/// What the lines of numbers mean: `--skeleton FILE.toml`.
+/// The skeleton of files with lines of numbers: `--skeleton FILE.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpmapSkeleton {
     /// Frames a second.
     pub fps: f64,
-    /// Whether rotations multiply row vectors, as in CMU's: the exponential is then the inverse
-    /// rotation.
+    /// True if rotations multiply row vectors, as in CMU's files: the exponential is then the
+    /// inverse rotation.
     #[serde(default)]
     pub row_vectors: bool,
     /// The joints, in the order of the numbers; parents come before children.
@@ -109,7 +110,7 @@ impl ExpmapSkeleton {
     }
 }
 
-/// The rotation about `r` by its length, rad.
+/// The rotation about the axis `r` by the angle |r|, rad.
 fn exponential(r: Vec3) -> Quaternion {
     let angle = length(r);
     // sin(a/2) / a, by its series near 0.

@@ -1,15 +1,15 @@
-//! A text file line by line, whatever its line ends, with a bound on what a line may take.
+//! A reader of text lines with any line ends, and with a bound on a line's length.
 use std::io::{self, BufRead};
 
-/// Longest line believed: ten thousand channels of a frame take a tenth of it.
+/// Longest accepted line: ten thousand channels of a frame take a tenth of it.
 const MAX_LINE: usize = 2 << 20;
 
-/// What is wrong with a file, and in which line (from 1).
+/// A fault of a file, and its line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
     /// The line, from 1.
     pub line: usize,
-    /// What was found and what was expected.
+    /// The content found and the content expected.
     pub what: String,
 }
 
@@ -19,17 +19,17 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// Bytes that some programs put behind the last line: NULs, and the end mark of DOS.
+/// Bytes that some programs append after the last line: NULs, and the end mark of DOS.
 const END_MARKS: [u8; 2] = [0, 0x1a];
 
-/// Lines that end in LF, CRLF or CR, also within one file.
+/// Lines that end in LF, CRLF or CR, even mixed within one file.
 pub struct Lines<R> {
     reader: R,
     line: Vec<u8>,
     number: usize,
-    /// The byte that ended the line before. An LF belongs to a CR before it.
+    /// The byte that ended the line before. An LF after a CR belongs to it.
     ended: u8,
-    /// Whether an end mark was met.
+    /// True once an end mark was read.
     marked: bool,
 }
 
@@ -39,13 +39,13 @@ impl<R: BufRead> Lines<R> {
         Lines { reader, line: Vec::new(), number: 0, ended: b'\n', marked: false }
     }
 
-    /// Whether an end mark (0x1A) or NULs are behind the lines read so far.
+    /// True if an end mark (0x1A) or NULs follow the lines read so far.
     pub fn marked(&self) -> bool {
         self.marked
     }
 
-    /// The next line that is not blank, without the space around it; `None` at the end of the file,
-    /// before which there may be end marks.
+    /// The next line that is not blank, without the space around it. `None` at the end of the file,
+    /// which end marks may precede.
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, Fault> {
         let mut marked = self.marked;
         while self.advance()? {
@@ -108,9 +108,9 @@ pub(super) fn number(word: &[u8]) -> Option<f64> {
 pub(super) enum Frame {
     /// All of them.
     Whole,
-    /// Fewer, the last of which may be cut, too.
+    /// Fewer numbers; the last of them may be cut short, too.
     Short,
-    /// What is wrong with it.
+    /// A fault, in words.
     Bad(String),
 }
 
@@ -129,12 +129,12 @@ pub(super) fn frame<'a>(words: impl Iterator<Item = &'a [u8]>, width: usize, val
     if values.len() < width { Frame::Short } else { Frame::Whole }
 }
 
-/// Whether a word is the beginning of a number but none itself.
+/// True if a word is the beginning of a number but not a number itself.
 fn is_cut(word: &[u8]) -> bool {
     number(&[word, b"0"].concat()).is_some()
 }
 
-/// A word as it may be shown in a message.
+/// A word in a form that is safe in a message.
 pub(super) fn shown(word: &[u8]) -> String {
     const LONGEST: usize = 40;
     let text = String::from_utf8_lossy(word);

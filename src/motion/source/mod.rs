@@ -1,4 +1,4 @@
-//! Motion as files hold it: a [`Recording`] read from BVH ([`bvh`]) or from exponential maps
+//! Motion as stored in files: a [`Recording`] read from BVH ([`bvh`]) or from exponential maps
 //! ([`expmap`]).
 pub mod bvh;
 mod ends;

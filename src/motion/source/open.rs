@@ -1,4 +1,4 @@
-//! Opens a file of motion, compressed or not, and tells what kind it is; finds the files of a
+//! Opens files of motion, compressed or not, and detects their kind. Also finds the files of a
 //! folder.
 use super::utf16::{self, Utf16};
 use crate::data::npz;
@@ -10,21 +10,21 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Component, Path, PathBuf};
 
-/// Most memory an xz file may ask for, KiB: enough for `xz -9`.
+/// Largest memory for decompressing an xz file, KiB: enough for `xz -9`.
 const XZ_MEMORY: u32 = 100 << 10;
-/// Times its size that a compressed file of motion grows to when it's decompressed, at most, unless
-/// another bound is given: real ones grow to some 4 to 10 times.
+/// Default for the largest size of a decompressed file of motion, as a multiple of the compressed
+/// size. Real files grow to some 4 to 10 times.
 pub const EXPANSION: u64 = 100;
-/// Bytes that any compressed file may grow to.
+/// Size to which any compressed file may grow, bytes.
 const SMALL: u64 = 1 << 20;
-/// What a name may end in behind its kind.
+/// Extensions that may follow that of the kind.
 const COMPRESSIONS: [&str; 2] = ["gz", "xz"];
-/// How a BVH, a zip file and a numpy array begin.
+/// First bytes of a BVH, a zip file and a numpy array.
 const HIERARCHY: &[u8] = b"HIERARCHY";
 const ZIP: &[u8] = b"PK\x03\x04";
 const NUMPY: &[u8] = b"\x93NUMPY";
 
-/// What a file holds.
+/// The kind of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A Biovision hierarchy.
@@ -33,9 +33,9 @@ pub enum Kind {
     Numbers,
 }
 
-/// Opens a file, decompressing it by what it begins with, to at most `expansion` times its size;
-/// UTF-16 becomes UTF-8. Errors ([`Error::Data`]): no such file, and a file of a kind that is known
-/// not to be readable here, with what to do about it.
+/// Opens a file and decompresses it, to at most `expansion` times its size. Its first bytes decide
+/// about compression, and UTF-16 becomes UTF-8. Errors ([`Error::Data`]): no such file, and a file
+/// of a known kind that cannot be read here, with a remedy.
 pub fn open(path: &Path, expansion: u64) -> Result<(Kind, Box<dyn BufRead>)> {
     let (start, reader) = begun(path, expansion)?;
     if let Some(error) = foreign(path, &start) {
@@ -46,8 +46,8 @@ pub fn open(path: &Path, expansion: u64) -> Result<(Kind, Box<dyn BufRead>)> {
     Ok((kind, Box::new(BufReader::with_capacity(1 << 16, reader))))
 }
 
-/// The error for a path that was given as a set to train on and is motion of another kind: how to
-/// make a set of it.
+/// The error for a path that was given as a training set but is motion of another kind. It says how
+/// to make a set of it.
 pub fn no_set(path: &Path) -> Option<Error> {
     if path.is_dir() {
         let mend = "give the .npz files in it, or make one of its BVH files: mvae-fast data import FOLDER -o set.npz";
@@ -114,8 +114,7 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// The error for a file that is known not to be motion to import: what it is, and what to do with
-/// it.
+/// The error for a file that is known not to be importable motion, with its kind and a remedy.
 fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
     if let Some(error) = unreadable(path, start) {
         return Some(error);
@@ -150,7 +149,7 @@ fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
     const SOLVE: &str =
         "have the program that captured or edits it export BVH, with joints that turn, then import that";
     const UNPACK: &str = "unpack it, then import the folder: mvae-fast data import FOLDER -o set.npz";
-    /// How files begin, what they are and how to make BVH of them.
+    /// First bytes of known files, their kinds, and how to make BVH of them.
     const KNOWN: [(&[u8], &str, &str); 16] = [
         (b"Kaydara", "an FBX file", BLENDER),
         (b"; FBX", "an FBX file", BLENDER),
@@ -197,12 +196,12 @@ fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
     Some(Error::data(path, format!("is {what}"), mend))
 }
 
-/// Whether a file begins as a BVH does.
+/// True if a file begins as a BVH does.
 fn is_hierarchy(start: &[u8]) -> bool {
     start.trim_ascii_start().get(..HIERARCHY.len()).is_some_and(|word| word.eq_ignore_ascii_case(HIERARCHY))
 }
 
-/// What a zip file holds; of another file nothing.
+/// Names of the entries of a zip file, without `.npy`; empty for another file.
 fn entries(path: &Path, start: &[u8]) -> Vec<String> {
     if start.starts_with(ZIP) { npz::array_names(path).unwrap_or_default() } else { Vec::new() }
 }
@@ -211,7 +210,7 @@ fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
-/// A path without the endings that say how the file is compressed and what kind it is of.
+/// A path without the extensions of compression and kind.
 pub fn stem(path: &Path) -> PathBuf {
     let mut stem = path.to_owned();
     for endings in [&COMPRESSIONS[..], &["bvh", "txt"]] {
@@ -222,19 +221,19 @@ pub fn stem(path: &Path) -> PathBuf {
     stem
 }
 
-/// A file to import, and the name its clip goes by.
+/// A file to import, and the name of its clip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The file.
     pub path: PathBuf,
-    /// Its name: that of the file, or its path below the folder that was given.
+    /// The file's name, or its path below the given folder.
     pub name: String,
 }
 
-/// The files that paths stand for: files as they are, folders with everything below them that is
-/// named like motion (`.bvh`, and `.txt` when `numbers` are asked for), in the order of their
-/// names; and how many were left out as they were there already. Clips of one name in several
-/// folders go by their folders, too.
+/// The files that paths stand for, and the number of repeated files that were left out. A path to a
+/// file stands for that file. A folder stands for all files below it with an extension of motion
+/// (`.bvh`, and `.txt` if `numbers`), ordered by name. Clips of one name in several folders have
+/// the folders in their names.
 pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
     let mut found = Vec::new();
     for path in paths {
@@ -270,8 +269,8 @@ pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
     Ok((placed.into_iter().map(|(_, source)| source).collect(), repeated))
 }
 
-/// Puts folders before the names of clips that are named alike, as many as tell them apart; each
-/// file with its place.
+/// Puts folders before the names of clips with equal names, as many as needed to tell them apart.
+/// Each file comes with its canonical path.
 fn tell_apart(sources: &mut [(PathBuf, Source)]) {
     loop {
         let mut places: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();

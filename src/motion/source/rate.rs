@@ -1,20 +1,20 @@
-//! Frames a second, of a file that says the seconds between two frames.
+//! The frame rate of a file that states the seconds between two frames.
 
-/// Frame rates that motion is captured, made and played at.
+/// Usual frame rates of captured, animated and played motion.
 const USUAL: [f64; 25] = [
     10.0, 12.0, 15.0, 20.0, 24.0, 25.0, 30.0, 40.0, 48.0, 50.0, 60.0, 72.0, 75.0, 80.0, 90.0, 100.0, 120.0, 144.0,
     150.0, 180.0, 200.0, 240.0, 250.0, 300.0, 360.0,
 ];
-/// Most decimals by which a time is taken for a usual rate's, written with few of them.
+/// Largest number of decimals of a time that may be a rounded form of a usual rate's.
 const FEW: usize = 9;
-/// A rate this near a whole number, relative, is that number, as 29.97 is.
+/// Relative distance to a whole number below which a rate is taken for it, such as 29.97 for 30.
 const TOLERANCE: f64 = 0.002;
 
-/// Frames a second with this many seconds between them.
+/// Frames a second for this many seconds between frames.
 ///
-/// A time whose inverse is a whole number is taken as it is. Else it's the usual rate whose time it
-/// is, rounded or cut to as many decimals, as 0.033 and 0.0333 are that of 30; else the whole
-/// number near by, if there is one.
+/// A time whose inverse is a whole number gives that number. Else the result is the usual rate
+/// whose time, rounded or cut to as many decimals, is this time: 0.033 and 0.0333 give 30. Else it
+/// is the whole number near by, or the inverse itself if there is none.
 pub fn rate(frame_time: f64) -> f64 {
     let exact = 1.0 / frame_time;
     let whole = exact.round();
@@ -60,7 +60,7 @@ mod tests {
                 assert_eq!(rate(time), expected, "{time}");
             }
         }
-        // Rates that nobody rounds to are what they say.
+        // Rates that no rounding leads to stay as they are.
         assert_eq!((rate(0.0353), rate(1.0 / 72.5), rate(1.0 / 29.0)), (1.0 / 0.0353, 1.0 / (1.0 / 72.5), 29.0));
         assert!(rate(0.0) == f64::INFINITY && rate(1e-320) > 1e300 && rate(1e300) < 1e-290);
     }

@@ -1,5 +1,5 @@
-//! What a file of motion holds: joints in a tree, each with a local rotation, and a local place
-//! where it has one of its own.
+//! A recording: the content of a motion file. It is a tree of joints, each with a local rotation,
+//! and some with local places of their own.
 use crate::motion::Pose;
 use crate::motion::quaternion::{Quaternion, slerp, to_axes};
 use crate::motion::vector::{Vec3, add, apply, scale};
@@ -14,21 +14,21 @@ pub struct SourceJoint {
     pub parent: Option<usize>,
     /// Its place in its parent's local axes, in the file's unit.
     pub offset: Vec3,
-    /// Which of its places a frame lists, if any, instead of the offset.
+    /// Index of the joint's place in a frame, if frames list one; it replaces the offset.
     pub moves: Option<usize>,
 }
 
-/// Oddity of a file that was read all the same.
+/// Oddity of a file that can be read all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Note {
-    /// It has one frame more than it says.
+    /// The file has one frame more than it states.
     FrameMore,
-    /// It has one frame less than it says.
+    /// The file has one frame less than it states.
     FrameLess,
-    /// Its last line is cut short. That frame is left out.
+    /// The last line is incomplete. Its frame is left out.
     CutShort,
-    /// NULs or an end mark (0x1A) are behind its last line.
+    /// NULs or an end mark (0x1A) follow the last line.
     EndMark,
     /// Position channels below the root are displacements from the offsets.
     Displacements,
@@ -54,7 +54,7 @@ impl std::fmt::Display for Note {
 pub struct Recording {
     /// The joints.
     pub joints: Vec<SourceJoint>,
-    /// Places of their ends, in the local axes of the joint named.
+    /// Ends of bones: a joint, and the place of the end in its local axes.
     pub ends: Vec<(usize, Vec3)>,
     /// Seconds between frames.
     pub frame_time: f64,
@@ -72,12 +72,12 @@ impl Recording {
         self.rotations.len() / self.joints.len().max(1)
     }
 
-    /// Whether there is no frame.
+    /// True if there is no frame.
     pub fn is_empty(&self) -> bool {
         self.rotations.is_empty()
     }
 
-    /// Joints that have places of their own.
+    /// Number of joints that have places of their own.
     pub fn moving(&self) -> usize {
         self.joints.iter().filter(|joint| joint.moves.is_some()).count()
     }
@@ -87,8 +87,7 @@ impl Recording {
         self.joints.iter().position(|joint| joint.name == name)
     }
 
-    /// Some frames, spread evenly from the first to the last; all of them where there are no more
-    /// than `most`.
+    /// Frames spread evenly from the first to the last; all frames if there are at most `most`.
     pub fn some_frames(&self, most: usize) -> impl Iterator<Item = usize> + Clone {
         let (count, last) = (self.len().min(most), self.len().saturating_sub(1));
         (0..count).map(move |nth| nth * last / (count - 1).max(1))
@@ -105,8 +104,8 @@ impl Recording {
         self.places.drain(..start * moving);
     }
 
-    /// The pose at a moment, in frames from the first; rotations between frames are interpolated on
-    /// the shortest arc.
+    /// The pose at a moment, given in frames from the first. Rotations between frames are
+    /// interpolated on the shortest arc.
     pub fn pose(&self, moment: f64) -> Pose {
         let before = (moment.max(0.0) as usize).min(self.len() - 1);
         let after = (before + 1).min(self.len() - 1);

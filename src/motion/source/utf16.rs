@@ -1,11 +1,11 @@
-//! UTF-16, in which some editors save text, read as UTF-8.
+//! A reader of UTF-16, in which some editors save text, as UTF-8.
 use std::io::{self, Read};
 
 /// Bytes read at once.
 const PIECE: u64 = 1 << 13;
 
-/// Which of the two bytes of a unit comes first, if a text that begins so is UTF-16: it says so by
-/// a mark, or every other of its bytes is 0.
+/// The byte order of a text that begins with `start`, if it is UTF-16: it begins with a byte order
+/// mark, or every second byte is 0.
 pub(super) fn order(start: &[u8]) -> Option<fn([u8; 2]) -> u16> {
     match start {
         [0xff, 0xfe, ..] | [1..=0x7f, 0, 1..=0x7f, 0, ..] => Some(u16::from_le_bytes),
@@ -20,7 +20,7 @@ pub(super) struct Utf16<R> {
     order: fn([u8; 2]) -> u16,
     /// Text that was decoded and not yet given out.
     text: io::Cursor<String>,
-    /// The first half of a character whose second half is to come.
+    /// The first half of a character whose second half has not been read yet.
     half: Option<u16>,
 }
 
@@ -38,7 +38,7 @@ impl<R: Read> Read for Utf16<R> {
             if bytes.is_empty() && self.half.is_none() {
                 return Ok(0);
             }
-            // A byte too many at the end of the file is none of a character.
+            // A single byte at the end of the file is no character.
             let mut units: Vec<u16> = self.half.take().into_iter().collect();
             units.extend(bytes.chunks_exact(2).map(|pair| (self.order)([pair[0], pair[1]])));
             if !bytes.is_empty() {

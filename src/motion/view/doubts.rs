@@ -1,4 +1,4 @@
-//! Warnings about a set's motion: each names a likely mistake, its cause and the mend.
+//! Warnings about a set's motion; each names a likely mistake, its cause and the remedy.
 use super::{View, finite_frames, height, position};
 use crate::data::{Dataset, counted};
 use crate::motion::features::{Part, displacement, slot, vector};
@@ -6,11 +6,12 @@ use crate::motion::reference::JOINT_NAMES;
 use crate::motion::rig::{METRES, Rig, quantile};
 use crate::motion::vector::{about_y, apply, dot, length, sub};
 
-/// Lengths of legs that bodies have, m.
+/// Plausible lengths of legs, m.
 const LEGS: std::ops::RangeInclusive<f64> = 0.45..=1.4;
-/// Clips whose legs differ by more than this factor are of different units.
+/// Ratio of leg lengths of clips above which their units differ.
 const BODIES: f64 = 1.5;
-/// Units that features might be in by mistake: name, feet, and the lengths of a leg in it.
+/// Units that features might be in by mistake: name, length in feet, and plausible lengths of a leg
+/// in it.
 const UNITS: [(&str, f64, std::ops::Range<f64>); 5] = [
     ("metres", 1.0 / METRES, 0.5..1.3),
     ("decimetres", 0.1 / METRES, 5.0..13.0),
@@ -18,28 +19,33 @@ const UNITS: [(&str, f64, std::ops::Range<f64>); 5] = [
     ("centimetres", 0.01 / METRES, 50.0..130.0),
     ("millimetres", 0.001 / METRES, 500.0..1300.0),
 ];
-/// Shares of a leg: lengths and places that vary more do not hold together; upper legs nearer have
-/// no width; toes lower or higher are not on the floor; another joint that comes further below the
-/// toes is one; hips less far above the toes are not above them, and further from them along
-/// another axis lie or have another up; hips that are further from the root are others.
+/// Largest variation of lengths and places that hang together, as a share of a leg.
 const VARIES: f64 = 0.02;
+/// Least distance of the upper legs, as a share of a leg.
 const WIDTH: f64 = 0.03;
+/// Heights of toes on the floor, as shares of a leg.
 const FLOOR: std::ops::Range<f64> = -0.15..0.3;
+/// Largest distance of a joint's lowest place below that of the toes, as a share of a leg.
 const BELOW: f64 = 0.12;
+/// Least height of the hips above the toes, as a share of a leg.
 const ABOVE: f64 = 0.25;
+/// Largest distance of the hips from the toes along x or z, as a share of a leg. Beyond it the body
+/// lies, or another axis than y points up.
 const TALL: f64 = 0.6;
+/// Largest distance of the hips to the side of the root, as a share of a leg. Beyond it the hips
+/// are another joint.
 const AWAY: f64 = 0.1;
-/// Velocities further off the displacements than this share of their size are not theirs; a factor
-/// is what they differ by when their cosine is above this.
+/// Largest difference of velocities from the displacements, as a share of the displacements.
 const VELOCITY: f64 = 0.2;
+/// Cosine of velocities and displacements above which they differ only by a factor.
 const ALIKE: f64 = 0.95;
-/// Cosine of the line between the upper legs and the left, at least.
+/// Least cosine of the angle between the line through the upper legs and the left.
 const FACES: f64 = 0.7;
-/// Share of the way walked forwards, at least, where the way is longer than this, m.
+/// Least share of the way walked forwards, if the way is longer than this, m.
 const FORWARD: f64 = 0.3;
 const WAY: f64 = 1.0;
 
-/// Warnings about a set; `view` holds what was measured on it.
+/// Warnings about a set; `view` holds the measurements on it.
 pub(super) fn of(set: &Dataset, rig: &Rig, view: &View) -> Vec<String> {
     let [short, long] = view.body.legs;
     let leg = (short + long) / 2.0;
@@ -63,7 +69,7 @@ pub(super) fn of(set: &Dataset, rig: &Rig, view: &View) -> Vec<String> {
     doubts
 }
 
-/// Whether a body of this size can be one in feet.
+/// Doubts whether the size of the body is plausible in feet.
 fn size(short: f64, long: f64) -> Option<String> {
     if long > BODIES * short {
         return Some(format!(
@@ -86,7 +92,7 @@ fn size(short: f64, long: f64) -> Option<String> {
     Some(format!("legs are {long:.2} m long, which few bodies have: {cause}"))
 }
 
-/// Whether joints are what their names say.
+/// Doubts whether joints are at the places that their names suggest.
 fn order(set: &Dataset, rig: &Rig, view: &View, leg: f64) -> Option<String> {
     let skeleton = &rig.skeleton;
     let name = |joint: usize| &skeleton.names[joint];
@@ -106,7 +112,7 @@ fn order(set: &Dataset, rig: &Rig, view: &View, leg: f64) -> Option<String> {
         ));
     }
     let mut signs = Vec::new();
-    // The hips are above the root by its definition.
+    // The root lies below the hips by definition.
     let away =
         |joint: usize| quantile_of(0.5, &|frame| position(rig, frame, joint)[0].hypot(position(rig, frame, joint)[2]));
     let off = away(skeleton.hips);
@@ -145,7 +151,7 @@ fn order(set: &Dataset, rig: &Rig, view: &View, leg: f64) -> Option<String> {
     (!signs.is_empty()).then(|| format!("{}: {cause}", signs.join(", ")))
 }
 
-/// Whether axes are those of the joints.
+/// Doubts whether the axes are those of the joints.
 fn axes(view: &View, leg: f64) -> Option<String> {
     let loose = &view.loose_joint;
     (loose.off > VARIES * leg).then(|| {
@@ -157,7 +163,7 @@ fn axes(view: &View, leg: f64) -> Option<String> {
     })
 }
 
-/// Whether heights are from the floor.
+/// Doubts whether heights are measured from the floor.
 fn floor(rig: &Rig, leg: f64) -> Option<String> {
     let toe = METRES * rig.toe_floors[0].min(rig.toe_floors[1]);
     (!(FLOOR.start * leg..FLOOR.end * leg).contains(&toe)).then(|| {
@@ -166,7 +172,7 @@ fn floor(rig: &Rig, leg: f64) -> Option<String> {
     })
 }
 
-/// Whether the upper legs are apart, so that they say where it faces.
+/// Doubts whether the upper legs are far enough apart to determine the facing.
 fn width(rig: &Rig, view: &View, leg: f64) -> Option<String> {
     let width = view.body.hip_width;
     (width < WIDTH * leg).then(|| {
@@ -179,7 +185,7 @@ fn width(rig: &Rig, view: &View, leg: f64) -> Option<String> {
     })
 }
 
-/// Whether it faces across its upper legs, turns, and goes where it faces.
+/// Doubts whether the body faces across its upper legs, turns, and goes where it faces.
 fn facing(set: &Dataset, rig: &Rig, view: &View) -> Vec<String> {
     let body = &view.body;
     let [left, right] = rig.skeleton.up_legs;
@@ -215,7 +221,7 @@ fn facing(set: &Dataset, rig: &Rig, view: &View) -> Vec<String> {
     doubts
 }
 
-/// Whether the root goes where the feet do.
+/// Doubts whether the root goes where the feet do.
 fn root(set: &Dataset, view: &View) -> Option<String> {
     let still = view.body.still_roots;
     (still > 0).then(|| {
@@ -227,7 +233,7 @@ fn root(set: &Dataset, view: &View) -> Option<String> {
     })
 }
 
-/// Whether velocities are those of the positions.
+/// Doubts whether velocities fit the positions.
 fn velocities(set: &Dataset, rig: &Rig, view: &View) -> Option<String> {
     let joints = rig.skeleton.len();
     let [mut both, mut theirs, mut ours] = [0.0; 3];

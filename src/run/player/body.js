@@ -1,31 +1,32 @@
-// Skeletons as bodies: how thick each joint is, which bones there are, and when a foot is on the
+// The bodies of skeletons: thickness of each joint, bones, and contacts of the feet with the
 // ground.
 
-// Radius (metres) of a joint of a person whose hips are 0.95 m high, by what its name says; the
-// first match counts.
+// Radius (metres) of a joint of a person whose hips are 0.95 m high, by the joint's name; the first
+// match counts.
 const THICKNESS = [
   [/thumb|index|middle|ring|pinky|finger/, 0.011], [/head|skull/, 0.048], [/neck/, 0.052], [/toe|ball/, 0.03],
   [/foot|ankle/, 0.038], [/(up|upper)_?leg|thigh|femur/, 0.076], [/leg|shin|calf|tibia|knee/, 0.053],
   [/(fore|lower)_?arm|elbow|radius/, 0.038], [/hand|wrist/, 0.028], [/shoulder|clavicle|collar/, 0.058],
   [/arm|humerus/, 0.05], [/chest|thorax|spine_?[2-9]/, 0.105], [/spine|torso|back|abdomen/, 0.098], [/hip|pelvis|root/, 0.1],
 ];
-// How far a bone without a joint at its end goes on, by name, metres.
+// Length of a bone beyond a joint that ends a limb, by the joint's name, metres.
 const TIPS = [[/finger|thumb|index/, 0], [/hand|wrist/, 0.1], [/toe|ball/, 0.055]];
 const HIP_HEIGHT = 0.95;
-// A foot is on the ground when its toe is so close to its own floor and so slow (metres, metres a
-// second).
+// A foot is on the ground when its toe is nearer to its own floor and slower than this (metres,
+// metres a second).
 const CONTACT = { height: 0.03, speed: 0.2 };
 
 const named = (table, name, other) => (table.find(([pattern]) => pattern.test(name)) || [0, other])[1];
 
-// Half of what a trunk is wider than deep, by the radius of its joint.
+// Half of the difference between a trunk's width and depth, by the radius of its joint.
 const WIDER = radius => radius > 0.102 ? 0.062 : radius > 0.099 ? 0.045 : 0.036;
-// A head beyond the joint at its base, or beyond the neck when that is the last joint.
+// The shape of a head beyond the joint at its base, or beyond the neck if that is the last joint.
 const HEAD_SHAPE = { neck: 0.048, from: 0.055, to: 0.1, radius: 0.092, beyondNeck: 0.03 };
 
 // The bones of a skeleton {names, parents, hip_height, ...}: cones between joints a and b, each
-// with a radius. A bone may go `tip` metres beyond b = a, away from joint `from`; one of the trunk
-// is three, the outer ones `wide` metres aside along the line between the joints `across`.
+// with a radius. A bone with a = b extends `tip` metres beyond the joint, away from joint `from`. A
+// bone of the trunk is three cones; the outer ones lie `wide` metres aside along the line between
+// the joints `across`.
 function bodyOf({ names, parents, hip_height: hips }) {
   const size = hips > 0 ? hips / HIP_HEIGHT : 1;
   const words = names.map(name => name.toLowerCase().replace(/^.*:/, ""));

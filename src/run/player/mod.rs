@@ -1,6 +1,6 @@
-//! The 3-D player of a report: tracks of skeletons that move, packed for the page. The page's side
-//! is `player.js` (time, camera, controls), `body.js` (a skeleton's shape), `task.js` (what is
-//! asked of it), `steer.js` (a character to steer) and `scene.js` (drawing).
+//! The 3-D player of a report: tracks of moving skeletons, packed for the page. The scripts are
+//! `player.js` (time, camera, controls), `body.js` (a skeleton's shape), `task.js` (a track's
+//! task), `steer.js` (a character to steer) and `scene.js` (drawing).
 use crate::motion::pose::wrapped;
 use crate::motion::vector::Vec3;
 use crate::motion::{Rig, Root, features};
@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
-/// What the page needs, in the order in which it is read.
+/// The scripts of the page, in the order in which it loads them.
 pub const SCRIPTS: [&str; 5] = [
     include_str!("scene.js"),
     include_str!("body.js"),
@@ -16,25 +16,25 @@ pub const SCRIPTS: [&str; 5] = [
     include_str!("player.js"),
     include_str!("steer.js"),
 ];
-/// The look of the player.
+/// The style sheet of the player.
 pub const STYLE: &str = include_str!("player.css");
 
 /// Millimetres in a foot.
 const MILLIMETRES: f64 = 304.8;
-/// Facings travel in this many steps a radian.
+/// Units of a packed facing in one radian.
 const STEPS_A_RADIAN: f64 = 1e4;
 
-/// What a report shows in motion.
+/// The motion that a report shows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Motion {
-    /// What is shown, or why nothing is, in a line.
+    /// A line that describes the motion, or says why there is none.
     pub note: String,
     /// The tracks, see [`pack`].
     pub tracks: Option<serde_json::Value>,
 }
 
 impl Motion {
-    /// Nothing, as the features are not known to be poses.
+    /// No motion, because the features are not known to be poses.
     pub fn of_no_skeleton() -> Self {
         let note = "No player: the data does not say which skeleton its features are poses of (files of 267 features, \
                     and those that `data import` writes, do).";
@@ -42,13 +42,13 @@ impl Motion {
     }
 }
 
-/// What a track shows.
+/// Origin of a track's motion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Motion of the data.
     Data,
-    /// That motion, encoded and decoded.
+    /// Motion of the data, encoded and decoded.
     Reconstruction,
     /// Motion with latents from the prior.
     Walk,
@@ -68,22 +68,22 @@ pub struct Frame {
 /// A motion to show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
-    /// What to call it.
+    /// Name of the track.
     pub name: String,
-    /// What it shows.
+    /// Origin of the motion.
     pub kind: Kind,
-    /// What it starts from; tracks of one start are shown together.
+    /// Label of its start; tracks with the same label are shown together.
     pub start: String,
     /// Frames a second.
     pub fps: f64,
     /// The motion.
     pub frames: Vec<Frame>,
-    /// What was asked for, as `task.js` reads it.
+    /// Goals or commands of a task, in the form that `task.js` reads.
     pub task: Option<serde_json::Value>,
 }
 
 impl Track {
-    /// A motion of features (raw, not normalised) that begins at the origin, facing +x.
+    /// A track from features (raw, not normalised), which begins at the origin, facing +x.
     pub fn new(name: String, kind: Kind, start: String, rig: &Rig, features: &[f32]) -> Self {
         let rows = features.chunks_exact(features::frame_size(rig.skeleton.len()));
         let roots = rows.clone().skip(1).scan(Root::default(), |root, row| {
@@ -94,7 +94,7 @@ impl Track {
         Track::placed(name, kind, start, rig, features, &roots)
     }
 
-    /// A motion of features (raw, not normalised) whose roots are known.
+    /// A track from features (raw, not normalised) with known roots.
     pub fn placed(name: String, kind: Kind, start: String, rig: &Rig, features: &[f32], roots: &[Root]) -> Self {
         let rows = features.chunks_exact(features::frame_size(rig.skeleton.len()));
         let frame =
@@ -104,9 +104,9 @@ impl Track {
     }
 }
 
-/// The tracks as JSON for the page, which `unpack` of player.js reads. A track ends before its
-/// first frame that cannot travel (not finite, or a joint beyond 32 m of the root), and is left out
-/// when that is its first.
+/// The tracks as JSON for the page; `unpack` in player.js reads it. A track ends before its first
+/// frame that cannot be packed (not finite, or a joint beyond 32 m of the root). It is left out if
+/// that is its first frame.
 pub fn pack(rig: &Rig, tracks: &[Track]) -> serde_json::Value {
     /// Fields are read by name in the scripts.
     #[derive(Serialize)]
@@ -139,15 +139,15 @@ pub fn pack(rig: &Rig, tracks: &[Track]) -> serde_json::Value {
     })
 }
 
-/// Bytes that a frame of so many joints takes in the page.
+/// Bytes that a frame of `joints` joints takes in the page.
 pub fn bytes_a_frame(joints: usize) -> usize {
     (2 * (3 + 3 * joints) * 4).div_ceil(3)
 }
 
-/// Base64 of little-endian 16-bit integers, and the frames in it. A frame is the root's way since
-/// the last one (x, z; of the first, from the origin; mm) and its facing (1e-4 rad), then each
-/// joint relative to the root (x, y, z; mm). All are differences of rounded places, so that
-/// rounding does not add up.
+/// The number of packed frames, and their little-endian 16-bit integers as base64. A frame is the
+/// root's displacement since the last frame (x, z; for the first, from the origin; mm) and its
+/// facing (1e-4 rad). Then follows each joint relative to the root (x, y, z; mm). All are
+/// differences of rounded places, so that rounding errors do not add up.
 fn motion(frames: &[Frame]) -> (usize, String) {
     let mut bytes = Vec::new();
     let mut last = [0; 2];
@@ -170,7 +170,7 @@ fn motion(frames: &[Frame]) -> (usize, String) {
     (count, BASE64_STANDARD.encode(bytes))
 }
 
-/// Feet as whole millimetres; `None` for what is no place.
+/// Converts feet to whole millimetres; `None` unless all are finite and below 1e9 in magnitude.
 fn place<const N: usize>(feet: [f64; N]) -> Option<[i64; N]> {
     feet.iter().all(|x| x.abs() < 1e9).then(|| feet.map(|x| (x * MILLIMETRES).round() as i64))
 }

@@ -1,9 +1,9 @@
-// The player: tracks side by side or together, in time, under one camera. See Player for what it is
-// given.
+// The player: shows tracks over time, side by side or together, under one camera. See Player for
+// its input.
 
-// Tracks as they travel in the page: {skeleton, tracks: [{name, kind, start, fps, frames, motion,
-// task}]}, motion being base64 of 16-bit integers: a frame is the root's way since the last frame
-// (x, z, mm) and its facing (1e-4 rad), then each joint relative to the root (x, y, z, mm).
+// The packed tracks of the page: {skeleton, tracks: [{name, kind, start, fps, frames, motion,
+// task}]}. `motion` is base64 of 16-bit integers. A frame is the root's displacement since the last
+// frame (x, z, mm) and its facing (1e-4 rad), then each joint relative to the root (x, y, z, mm).
 function unpack({ skeleton, tracks }) {
   const joints = skeleton.names.length, body = bodyOf(skeleton);
   return tracks.map(({ motion, ...track }) => {
@@ -27,11 +27,11 @@ const HELP = "Drag to turn, pinch or turn the wheel to zoom (click first), two f
   + "space plays, ← → a frame (with shift ten), ↑ ↓ speed, home and end, A D W S turn, + − zoom, V view, F follow, T traces, "
   + "M side by side or together, N next start, 1 to 9 show and hide.";
 
-// A track is {name, kind, start, fps, frames, joints, skeleton, body, positions, roots}: positions
-// [frames, joints, 3] in metres in the world, roots [x, z, facing] a frame. Tracks of one `start`
-// are shown together. Into `overlays`, a list a track gets here, goes whatever else is drawn with
-// it: functions of (shapes, track, time, palette, camera). What a task asks for (task.js) is drawn
-// whether traces are or not.
+// A track is {name, kind, start, fps, frames, joints, skeleton, body, positions, roots}.
+// `positions` is [frames, joints, 3] in metres in the world, `roots` holds [x, z, facing] for each
+// frame. Tracks of one `start` are shown together. The player gives each track a list `overlays` of
+// other things to draw: functions of (shapes, track, time, palette, camera). The marks of a task
+// (task.js) are drawn even when traces are off.
 class Player {
   constructor(parent, tracks) {
     Object.assign(this, { tracks, time: 0, speed: 1, playing: false, together: false, follow: true, traces: true, view: "3-D" });
@@ -122,7 +122,7 @@ class Player {
     this.seek(0);
   }
 
-  // Panels and their labels, after a change of what is shown.
+  // Arranges panels and labels after the shown tracks have changed.
   arrange() {
     const shown = this.group.filter(track => !track.hidden);
     const groups = this.together ? [shown] : shown.map(track => [track]);
@@ -166,7 +166,7 @@ class Player {
     this.seek((Math.round(this.time * fps) + frames) / fps);
   }
 
-  // Asks for a picture; more follow by themselves while something moves.
+  // Requests one picture; while something moves, further pictures follow.
   refresh() {
     this.asked ||= requestAnimationFrame(now => {
       this.asked = 0;
@@ -182,7 +182,7 @@ class Player {
     });
   }
 
-  // Draws everything; whether a camera is still on its way.
+  // Draws everything; returns whether a camera is still moving.
   draw(seconds) {
     const { canvas, panels, time } = this, width = canvas.clientWidth, height = canvas.clientHeight;
     if (width === 0 || height === 0) return false;
@@ -214,7 +214,7 @@ class Player {
     return moving;
   }
 
-  // Turns the panel's camera to what it follows; whether it is still on its way.
+  // Points the panel's camera at the tracks it follows; returns whether it is still moving.
   aim(panel, seconds) {
     const roots = panel.tracks.map(track => rootAt(track, this.time)), size = panel.tracks[0].body.size;
     const middle = [0, 1].map(k => (Math.min(...roots.map(root => root[k])) + Math.max(...roots.map(root => root[k]))) / 2);
@@ -222,7 +222,7 @@ class Player {
     const goal = [middle[0], 0.88 * size, middle[1], spread];
     if (!panel.target) panel.target = goal;
     const away = Math.hypot(...goal.map((x, k) => x - panel.target[k]));
-    // A jump in time is followed at once, a step smoothly.
+    // A jump in time is followed at once, a small step smoothly.
     const share = !this.follow ? 0 : away > 2 * size || seconds === 0 ? 1 : 1 - Math.exp(-6 * seconds);
     panel.target = panel.target.map((x, k) => x + share * (goal[k] - x));
     const [x, y, z, wide] = panel.target;
@@ -261,7 +261,7 @@ class Player {
     this.refresh();
   }
 
-  // Moves what the cameras look at by pixels.
+  // Shifts the point that the cameras look at, by pixels.
   pan(dx, dy) {
     const camera = new Camera(this.camera), { right, up } = camera.axes(), metres = 1.1 * camera.distance / this.canvas.clientHeight;
     this.camera.shift = vector.add(this.camera.shift, vector.add(vector.scale(right, -dx * metres), vector.scale(up, dy * metres)));
@@ -326,7 +326,7 @@ class Player {
   }
 }
 
-// The columns that leave panels largest, a person being taller than wide.
+// The number of columns that leaves the panels largest, for a person who is taller than wide.
 function columnsFor(count, width, height) {
   const size = columns => Math.min(width / columns, 0.72 * height / Math.ceil(count / columns));
   return Array.from({ length: Math.max(count, 1) }, (_, k) => k + 1).reduce((best, columns) => size(columns) > size(best) * 1.02 ? columns : best, 1);

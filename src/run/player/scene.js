@@ -51,8 +51,8 @@ class Numbers {
   view() { return this.array.subarray(0, this.length); }
 }
 
-// What one panel shows: round cones in space, flat marks on the ground. Colours are [r, g, b] from
-// 0 to 1.
+// The content of one panel: round cones in space, flat marks on the ground. Colours are [r, g, b]
+// from 0 to 1.
 class Shapes {
   constructor() { this.solids = new Numbers(); this.marks = new Numbers(); }
   clear() { this.solids.clear(); this.marks.clear(); }
@@ -206,8 +206,8 @@ class Scene {
     }
   }
 
-  // Points the program's inputs, [name, size] in the order they lie, at a buffer of floats; `step`
-  // 1 is one an instance.
+  // Binds a buffer of floats to the program's inputs, [name, size] in their order in the buffer.
+  // With `step` 1 the values advance once an instance.
   inputs(program, buffer, fields, step) {
     const gl = this.gl, stride = 4 * fields.reduce((sum, [, size]) => sum + size, 0);
     gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
@@ -278,8 +278,8 @@ class Scene {
   }
 }
 
-// The model of a cone with round ends along y: corners are a direction and the end (0 or 1) they
-// belong to.
+// The model of a cone with round ends along y. A corner is a direction and the end (0 or 1) that it
+// belongs to.
 function roundCone(around, rings) {
   const corners = [], triangles = [];
   for (const end of [0, 1])

@@ -78,7 +78,8 @@ class Networks {
   }
 }
 
-// A character that walks as it is told. Lengths are in the data's unit, `metres` of one.
+// A character that follows commands. Lengths are in the data's unit; `metres` is the length of one
+// unit.
 class Walker {
   constructor(networks, start) {
     Object.assign(this, { networks, start });
@@ -89,7 +90,7 @@ class Walker {
     Object.assign(this, { history: Float32Array.from(this.start.pose), root: [0, 0], facing: 0 });
   }
 
-  // Goes on by one step in a direction of the world (radians from x to z) at a speed (body units a
+  // Advances by one step in a direction of the world (radians from x to z) at a speed (body units a
   // frame).
   step(direction, speed) {
     const n = this.networks, size = n.frame_size, [s, c] = [Math.sin(this.facing), Math.cos(this.facing)];
@@ -106,7 +107,8 @@ class Walker {
     if (!places.every(x => Math.abs(x) < n.lost)) this.restart();
   }
 
-  // Positions follow the velocities as far as the model wants it (src/ops/reconcile.rs).
+  // Moves positions towards those that follow from the velocities, as far as the model asks
+  // (src/ops/reconcile.rs).
   reconcile(frame) {
     const { position_gain: gain, scale } = this.networks, before = this.history, size = (frame.length - 3) / 4;
     const [ahead, aside, turn] = frame, [s, c] = [Math.sin(turn), Math.cos(turn)];
@@ -142,7 +144,7 @@ class Walker {
 const STEERING_HELP = "Click the picture, then hold the arrow keys (or W A S D); with shift faster, Q and E turn the view. Or drag in the "
   + "picture as if it were a stick: the farther, the faster.";
 
-// The picture that is steered in. `walker.root` is where the character is.
+// The view in which a character is steered. `walker.root` is the character's place and facing.
 class Steering {
   constructor(parent, { skeleton, steering, tracks }) {
     this.networks = new Networks(steering);
@@ -194,7 +196,7 @@ class Steering {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { this.palette = undefined; this.refresh(); });
   }
 
-  // Direction in the world and speed that are asked for now.
+  // The current command: a direction in the world and a speed.
   command() {
     const on = (more, less) => this.held.has(more) - this.held.has(less), { top } = this.networks;
     let [right, ahead, speed] = [on("ArrowRight", "ArrowLeft"), on("ArrowUp", "ArrowDown"), this.fast ? top : 0.45 * top];
@@ -207,7 +209,7 @@ class Steering {
     return [Math.atan2(-c * ahead - s * right, -s * ahead + c * right), speed];
   }
 
-  // Takes the walker's pose over as the track's newest frame.
+  // Copies the walker's pose into the track as its newest frame.
   pose() {
     const { track, walker } = this, row = 3 * track.joints, { metres } = this.networks;
     track.positions.copyWithin(0, row);
@@ -224,7 +226,7 @@ class Steering {
     this.pose();
   }
 
-  // Pictures follow each other while somebody steers.
+  // Draws further pictures as long as somebody steers.
   refresh() {
     this.wanted ||= requestAnimationFrame(now => {
       this.wanted = 0;
@@ -252,8 +254,8 @@ class Steering {
     if (this.label.textContent !== words) this.label.textContent = words;
   }
 
-  // How far (metres) this page's own pass strays from a track of the program's over so many frames:
-  // both walk from the same pose, told the same.
+  // Largest distance (metres) between the root in this page's forward passes and the root in the
+  // program's track, over `frames` frames from the same pose with the same commands.
   strays(which, frames) {
     const { body, metres, fps, frame_skip: skip } = this.networks, start = this.networks.starts[which], track = this.tracks[which];
     const walker = new Walker(this.networks, start);

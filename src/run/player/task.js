@@ -1,4 +1,4 @@
-// What a task asks for, drawn with the character: `track.task` is {name, ...} in metres, with goals
+// The marks of a task, drawn with the character. `track.task` is {name, ...} in metres, with goals
 // [x, z] or commands [direction, metres a second] of every frame.
 const POLE = 1.1, WALL = { height: 1.2, rails: 3, radius: 0.05 };
 
@@ -10,7 +10,7 @@ function taskMarks({ task }) {
 
 const asked = (list, track, time) => list[Math.min(Math.max(Math.round(time * track.fps), 0), list.length - 1)];
 
-// The point to reach: a disc as wide as counts, and a pole to be seen from afar.
+// The goal: a disc as wide as the reach that counts, and a pole that is visible from afar.
 function goal(shapes, track, time, palette, camera) {
   const [x, z] = asked(track.task.goals, track, time), size = track.body.size, thick = Math.max(0.03 * size, 0.004 * camera.distance);
   shapes.disc(x, z, track.task.radius, palette.task, 0.35, 0.008);
@@ -19,7 +19,7 @@ function goal(shapes, track, time, palette, camera) {
   shapes.cone([x, POLE * size, z], [x, POLE * size, z], 2.6 * thick, 2.6 * thick, palette.task);
 }
 
-// The path that the point runs along.
+// The path that the goal moves along.
 function path(shapes, track, time, palette, camera) {
   shapes.band(track.task.path, Math.max(0.06 * track.body.size, 0.006 * camera.distance), palette.task, () => 0.45, 0.003);
 }
@@ -33,7 +33,7 @@ function walls(shapes, { task, body }, time, palette) {
     }
 }
 
-// The direction that is asked for, as long as the speed; a ring for standing still.
+// The commanded direction, with a length that shows the speed; a ring for standing still.
 function arrow(shapes, track, time, palette) {
   const [direction, speed] = asked(track.task.commands, track, time), [x, z] = rootAt(track, time), size = track.body.size;
   shapes.disc(x, z, 0.3 * size, palette.task, 0.25, 0.008);

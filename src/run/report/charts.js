@@ -130,8 +130,8 @@ function hover(plot, root, width, count, x, describe) {
   plot.addEventListener("pointerleave", leave);
 }
 
-// Curves over epochs. `series` is a list of [name, values]; null is not measured, and the line goes
-// on over it.
+// Curves over epochs. `series` is a list of [name, values]; a null was not measured, and the line
+// continues across it.
 function curves(parent, { title, label, series, log, include, range, wide, unit }) {
   series = series.filter(([, values]) => values.some(x => x !== null));
   const colours = series.map((_, s) => `var(--s${s})`);
@@ -186,9 +186,8 @@ function bars(parent, { title, label, xLabel, values, aim, aimName, name, unit }
   });
 }
 
-// Values of each of several rows (dimensions, experts) over epochs as colours, `values[k][row]`
-// being those of epoch `epochs[k]`. With `middle`, colours say how far above or below it a value
-// is.
+// A heat map: values of several rows (dimensions, experts) over epochs as colours. `values[k][row]`
+// belongs to epoch `epochs[k]`. With `middle`, colours show the distance above or below it.
 function heat(parent, { title, label, name, epochs, values, middle, unit }) {
   const shown = values.flat().filter(x => x !== null);
   if (shown.length === 0) return;

@@ -1,9 +1,8 @@
-// What the page shows of a run; every field of `data` and `motion` is written by report.rs and
-// run/player.
+// The content of the page; report.rs and run/player write every field of `data` and `motion`.
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = id => document.getElementById(id);
 if (data.curves) {
-  // Curves that say themselves what they are.
+  // Curves of a record that brings its own titles and labels.
   at("phases").hidden = at("latent-part").hidden = at("gate-part").hidden = true;
   data.curves.filter(() => data.epoch.length > 0).forEach(curve => curves(at("curves"), curve));
 } else if (data.epoch.length > 0) {
