@@ -4,15 +4,10 @@
 //! Reading order:
 //!
 //! - [`policy`]: actor and critic.
-//!
 //! - [`environment`]: the decoder as a world with a task.
-//!
 //! - [`ppo`]: how the policy learns.
-//!
 //! - [`stage`]: the files that are read, and characters laid out from them.
-//!
 //! - [`trainer`]: the training loop.
-//!
 //! - [`play`]: a trained policy at work.
 //!
 //! The rules of the tasks are operations ([`crate::ops::world`]).

@@ -10,7 +10,7 @@ pub trait Record: Serialize + DeserializeOwned {
     const UNIT: &'static str;
     /// Header line of `progress.csv`, with the reference's columns.
     const PROGRESS_HEADER: &'static str;
-    /// The epoch's number, from 1.
+    /// Number of the epoch or update, from 1.
     fn number(&self) -> usize;
     /// Optimizer steps so far.
     fn step(&self) -> u64;

@@ -353,8 +353,8 @@ fn possible(at: &Progress, c: &Config, minibatches: usize, path: &Path) -> Resul
 /// The rule for the KL weight.
 ///
 /// A calibrated decoder weighs the mean KL by 2 v L / (K F), where v is the residual variance. That
-/// is the reconstruction loss itself. For the specialist it is twice the loss, in a loss of half
-/// the size, which comes to the same.
+/// variance is the reconstruction loss itself. For the specialist it is twice that loss, but the
+/// loss has half the size, which comes to the same.
 fn kl_rule(c: &Config, model: &ModelConfig) -> Rule {
     match (c.target_kl, c.kl_weight) {
         (Some(kl), KlWeight::Fixed(start)) => Rule::Target { kl, start },
