@@ -1,5 +1,8 @@
-"""Makes a stand-in for the SMPL-H model and two AMASS clips of a walk, converts them with
-examples/amass.py, and leaves them in a folder: python3 check_amass.py FOLDER."""
+"""Tests examples/amass.py: makes a stand-in for the SMPL-H model and two AMASS clips of a walk, and
+converts the clips in a new folder.
+
+usage: python3 check_amass.py FOLDER
+"""
 
 import subprocess
 import sys
@@ -23,7 +26,7 @@ offsets = np.array([
 joints = np.zeros((22, 3))
 for joint, parent in enumerate(parents):
     joints[joint] = offsets[joint] + (joints[parent] if parent >= 0 else 0)
-# A vertex a joint; fingers lie on the wrists. The first of betas makes the body larger.
+# One vertex a joint; finger joints lie on the wrists. The first entry of betas enlarges the body.
 fingers = np.repeat(joints[20:22], 15, axis=0)
 vertices = np.concatenate([joints, fingers])
 shapes = np.zeros((52, 3, 16))
@@ -48,7 +51,7 @@ for clip in ("walk", "again"):
 clips = sorted(map(str, folder.glob("*_poses.npz")))
 script = Path(__file__).resolve().parent.parent / "examples" / "amass.py"
 subprocess.run([sys.executable, script, "model.npz", *clips], cwd=folder, check=True)
-# The skeleton is that of the body with these betas.
+# The skeleton belongs to the body with these betas.
 skeleton = tomllib.loads((folder / "person.toml").read_text())
 assert skeleton["fps"] == 120 and len(skeleton["joints"]) == 22, skeleton
 assert np.allclose(skeleton["joints"][4]["offset"], 1.05 * offsets[4]), skeleton["joints"][4]

@@ -1,5 +1,6 @@
-// Holds exported BVH against where joints are (of check_bvh.py), in three.js: node
-// tests/check_bvh.mjs THREE FILE.bvh PLACES THREE is the folder of the package three.
+// Compares exported BVH, as three.js reads it, with the positions of joints from check_bvh.py.
+//   node tests/check_bvh.mjs THREE FILE.bvh PLACES
+// THREE is the folder of the package three.
 import assert from "node:assert";
 import fs from "node:fs";
 import path from "node:path";

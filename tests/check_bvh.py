@@ -1,8 +1,10 @@
-"""Holds exported BVH against the motion it was made of, with the package bvh.
+"""Compares exported BVH with the motion it was made from, by the package bvh.
 
-check_bvh.py loosen SET.npz LOOSE.npz    a set of which a joint moves on its parent
-check_bvh.py FILE.bvh SET.npz PLACES     compares, as readers do that add position channels to OFFSET and as those do that
-                                         take them for the place; writes where joints are, cm, for check_bvh.mjs
+check_bvh.py loosen SET.npz LOOSE.npz    writes a set in which two joints move against their parents
+check_bvh.py FILE.bvh SET.npz PLACES     compares the files, and writes positions of joints, cm, for
+                                         check_bvh.mjs
+
+Some readers add position channels to OFFSET, others let them replace it. Both readings are compared.
 """
 import json
 import sys
@@ -29,7 +31,7 @@ def rotation(axis, degrees):
 
 
 def places(file, frame, adds):
-    """Where the joints are, by name."""
+    """The positions of the joints, by name."""
     found = {}
     for name in file.get_joints_names():
         parent = file.joint_parent(name)

@@ -1,5 +1,6 @@
-// Holds binary glTF files against the specification: NODE_PATH=... node tests/check_glb.js FILE...
-// Needs the package gltf-validator. Errors and warnings fail.
+// Validates binary glTF files against the specification. Errors and warnings fail.
+//   NODE_PATH=... node tests/check_glb.js FILE...
+// Needs the package gltf-validator.
 const fs = require("fs");
 const validator = require("gltf-validator");
 

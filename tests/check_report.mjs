@@ -1,6 +1,6 @@
-// Opens a report in a browser without a window and uses its player as a person would: nothing is
-// fetched, the console stays silent, the picture moves, keys, mouse and touch do what they say, and
-// nothing hangs over the edge of a phone.
+// Opens a report in a headless browser and uses its player as a person would. Nothing is fetched,
+// the console stays silent, and the picture moves. Keys, mouse and touch have their effects, and
+// the page fits the width of a phone.
 //   PUPPETEER=.../puppeteer-core.js node check_report.mjs BROWSER REPORT PICTURES
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ const browser = await puppeteer.launch({
 });
 const wait = ms => new Promise(done => setTimeout(done, ms));
 
-// Runs `use` on the report in a window of this kind.
+// Opens the report in a window with these properties, runs `use` on it, and takes a picture.
 async function open({ width, height, scheme, phone }, use) {
   const page = await browser.newPage(), said = [];
   page.on("console", message => said.push(`${message.type()}: ${message.text()}`));
@@ -56,11 +56,11 @@ async function changed(page, before) {
 }
 const clock = page => page.$eval(".player .clock", clock => parseFloat(clock.textContent));
 
-// Waits until what was asked for is in the picture.
+// Waits until the last input has been drawn.
 const drawn = page => page.evaluate(() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 150)));
 
-// Waits until the clock is past a time; a slow machine draws few pictures, but the clock keeps to
-// the seconds.
+// Waits until the clock is past a time. A slow machine draws few pictures, but its clock still runs
+// in seconds.
 async function passes(page, time) {
   for (let k = 0; k < 100 && await clock(page) <= time; k++) await wait(100);
   assert.ok(await clock(page) > time, "playing takes time on");
@@ -133,9 +133,9 @@ async function useWithMouseAndKeys(page) {
 }
 
 async function useWithAFinger(page) {
-  // Clips are named as their files are.
+  // Clips have the names of their files, which may be long.
   await page.$eval(".player option", option => { option.textContent = "a_long_name_of_a_file_that_somebody_recorded_001 (held out)"; });
-  // What is not measured is said in words.
+  // Measurements that are missing are replaced by words.
   await page.$$eval("td", cells => cells.forEach(cell => { cell.textContent = "no clip, or too short ones"; }));
   const canvas = await (await page.$(".player canvas")).boundingBox();
   await page.evaluate(y => scrollTo(0, y - 20), canvas.y);

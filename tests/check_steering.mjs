@@ -1,6 +1,6 @@
-// Opens the report of a trained Joystick controller in a browser without a window and steers as a
-// person would: the page's own pass of decoder and policy walks where the program's does, keys ask
-// for what they say, the character walks that way, and the console stays silent.
+// Opens the report of a trained joystick controller in a headless browser and steers as a person
+// would. Decoder and policy in the page walk where the program's walk. Keys give the right command,
+// the character follows it, and the console stays silent.
 //   PUPPETEER=.../puppeteer-core.js node check_steering.mjs BROWSER REPORT PICTURE
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -39,7 +39,7 @@ try {
     Object.assign(walker, { steps: 0, step: (...asked) => (walker.steps++, step(...asked)) });
   });
   const state = () => page.evaluate(() => ({ root: [...steering.walker.root], asked: steering.asked, yaw: steering.camera.yaw, steps: steering.walker.steps }));
-  // The state after so many more steps of the character.
+  // Waits for the given number of further steps of the character, and returns the state after them.
   const later = async steps => {
     const { steps: from } = await state();
     for (let k = 0; k < 600 && (await state()).steps < from + steps; k++) await wait(100);
@@ -47,8 +47,8 @@ try {
     assert.ok(after.steps >= from + steps, "it walks");
     return after;
   };
-  // A key is held for four seconds of the character's; returns the cosine between its way over the
-  // last two and what was asked for.
+  // Holds a key for four seconds of the character's time. Returns the cosine between its way over
+  // the last two seconds and the command.
   const held = async (key, check) => {
     await page.keyboard.down(key);
     const [turned, after] = [await later(60), await later(60)];
@@ -59,7 +59,7 @@ try {
     return (x * Math.cos(direction) + z * Math.sin(direction)) / Math.hypot(x, z);
   };
   const near = (a, b) => assert.ok(Math.abs(Math.atan2(Math.sin(a - b), Math.cos(a - b))) < 1e-6, `asked for ${a}, not ${b}`);
-  // Away from the viewer, to the right of the picture: the camera looks along (-cos yaw, -sin yaw).
+  // The direction away from the viewer: the camera looks along (-cos yaw, -sin yaw).
   const ahead = s => Math.atan2(-Math.cos(s.yaw), -Math.sin(s.yaw));
   const ways = [
     await held("ArrowUp", after => near(after.asked[0], ahead(after))),

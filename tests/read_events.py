@@ -1,8 +1,8 @@
-"""Reads a TensorBoard event file, or a folder of them, back through TensorBoard itself and prints what it holds.
+"""Reads a TensorBoard event file, or a folder of them, with TensorBoard itself and prints the curves.
 
 usage: python read_events.py PATH [EPOCHS]
-Prints one line a curve (tag, number of points, last value) and fails when there is none, or, given EPOCHS, when a
-training curve has not that many points.
+Prints one line a curve (tag, number of points, last value). Fails when there is no curve, or when
+EPOCHS is given and a training curve has another number of points.
 """
 import sys
 

@@ -1,14 +1,14 @@
-//! What no run writes into the metadata of a checkpoint: a checksum that fits does not make it
-//! true.
+//! Checks of a checkpoint's metadata: values that no run writes. A matching checksum does not make
+//! them true.
 use super::{Meta, Progress};
 
-/// Most epochs, or updates, of a run.
+/// Most epochs (controllers: updates) of a run.
 const MAX_EPOCHS: usize = 1 << 20;
-/// Most optimizer steps: numbers that a float still counts one by one.
+/// Most optimizer steps: up to here a float represents every whole number.
 const MAX_STEPS: u64 = 1 << 53;
 
 impl Meta {
-    /// What makes it the metadata of no model, if anything does.
+    /// The reason why no model has this metadata, or `None` if all is well.
     pub(super) fn flaw(&self) -> Option<String> {
         let of_rig =
             || self.rig.as_ref().and_then(|rig| rig.flaw(self.model.frame_size)).map(|flaw| format!("rig: {flaw}"));

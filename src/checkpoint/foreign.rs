@@ -1,7 +1,7 @@
 //! Checkpoints of the public implementation: safetensors whose statistics are buffers `data_max`,
 //! `data_min`, `data_avg` and `data_std`, and whose metadata has a `config`. A Motion VAE becomes a
-//! checkpoint as ours are; a controller is read by [`Controller::of`]. What cannot be represented
-//! exactly is refused.
+//! checkpoint in our format; [`Controller::of`] reads a controller. A file that cannot be
+//! represented exactly is refused.
 use crate::checkpoint::{Checkpoint, Meta, Tensor};
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Preset, Variant};
 use crate::model::layout::Layout;
@@ -11,20 +11,20 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Keys of the metadata: the version of the format, and the configuration.
+/// Metadata keys: the version of the format, and the configuration.
 const VERSION: &str = "cmv_format_version";
 const CONFIG: &str = "config";
-/// The version that is read.
+/// The only version that can be read.
 const FORMAT: &str = "1";
-/// Prefixes of the names of statistics, in their files and in ours.
+/// Prefixes of the names of statistics: in the public implementation's files and in ours.
 const THEIRS: &str = "data_";
 const OURS: &str = "normalization.";
 const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];
 
-/// Most numbers of all frames that a model sees or predicts.
+/// Most numbers in the condition frames together, and in the predicted frames together.
 const MOST: usize = 1 << 20;
 
-/// The `config` of a file, as far as its class has the keys.
+/// The `config` of a file; a key that its class lacks is `None`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Described {
     /// Name of the class.
@@ -36,17 +36,17 @@ pub struct Described {
     num_experts: Option<usize>,
     num_embeddings: Option<usize>,
     normalization_mode: Option<String>,
-    /// Numbers that a controller sees.
+    /// Controllers: numbers of an observation.
     pub observation_dim: Option<usize>,
-    /// Numbers of its action.
+    /// Controllers: numbers of an action.
     pub action_dim: Option<usize>,
-    /// Frames that it lets pass for one action.
+    /// Controllers: frames that pass for one action.
     pub frame_skip: Option<usize>,
 }
 
 impl Described {
-    /// The configuration in a file's metadata; `None` in other files than theirs. Errors: another
-    /// version, none in one of theirs.
+    /// Reads the configuration in a file's metadata; `None` if the public implementation did not
+    /// write the file. Errors: another version of the format, or no configuration that can be read.
     pub fn read(path: &Path, metadata: Option<&HashMap<String, String>>) -> Result<Option<Self>> {
         let Some(metadata) = metadata else { return Ok(None) };
         let Some(version) = metadata.get(VERSION) else { return Ok(None) };
@@ -58,15 +58,15 @@ impl Described {
         serde_json::from_str(json).map(Some).map_err(|error| refuse(format!("metadata: {CONFIG}: {error}")))
     }
 
-    /// Whether it is that of a controller.
+    /// True if the file holds a controller.
     pub fn is_controller(&self) -> bool {
         matches!(self.class.as_str(), "PoseVAEController" | "PoseVAEPolicy")
     }
 }
 
-/// The tensors under our names, and what they belong to when the file says so and it is a Motion
-/// VAE. Errors: a class or a value that is not known, tensors that are not those of the class,
-/// statistics that are incomplete or in another layout.
+/// Renames the tensors of a foreign file to our names. If the file describes a Motion VAE, the
+/// checkpoint also gets metadata. Errors: an unknown class or value, tensors that do not fit the
+/// class, statistics that are incomplete or in another layout.
 pub(crate) fn adopt<'a>(
     path: &Path,
     described: Option<&Described>,
@@ -123,8 +123,8 @@ pub(crate) fn adopt<'a>(
     Ok(Checkpoint { meta: Some(Meta { version, ..Meta::new(model, normalization, config, None) }), ..checkpoint })
 }
 
-/// Refuses a file of others that holds what is neither a parameter of the model nor statistics in a
-/// layout that is known: it might be statistics in another.
+/// Refuses a foreign file with a tensor that is neither a parameter of the model nor a statistic in
+/// a known layout: it might be a statistic in an unknown layout.
 pub(crate) fn require_known(path: &Path, checkpoint: &Checkpoint, layout: &Layout) -> Result<()> {
     let known = |name: &str| {
         let statistic = name.strip_prefix(OURS).is_some_and(|name| name == "weight" || STATISTICS.contains(&name));
@@ -141,7 +141,8 @@ pub(crate) fn require_known(path: &Path, checkpoint: &Checkpoint, layout: &Layou
     Err(Error::checkpoint(path, what, mend))
 }
 
-/// The sizes: those of the configuration, and those of its layers, which it does not say.
+/// The network's sizes: from the configuration, and from the shapes of the layers where the
+/// configuration does not give them.
 fn model(path: &Path, d: &Described, checkpoint: &Checkpoint) -> Result<ModelConfig> {
     let refuse = |what: String, mend: &str| Error::checkpoint(path, what, mend);
     let variant = match d.class.as_str() {
@@ -203,7 +204,7 @@ fn normalization(path: &Path, d: &Described, checkpoint: &Checkpoint, frame_size
                 let mut values = vec![0f64; frame_size];
                 checkpoint.copy(path, &format!("{OURS}{name}"), &[frame_size], &mut values).map(|()| values)
             };
-            // There a feature that is constant is divided by 0.
+            // The public implementation divides by 0 for a constant feature.
             match read("max")?.iter().zip(read("min")?).position(|(max, min)| *max == min) {
                 Some(i) => {
                     refuse(format!("normalization_mode is minmax, and feature {i} is constant"), "train with zscore")
@@ -218,10 +219,10 @@ fn normalization(path: &Path, d: &Described, checkpoint: &Checkpoint, frame_size
     }
 }
 
-/// A controller: what its policy sees and does, and its actor under our names.
+/// A controller: the sizes of its policy, and its actor's tensors under our names.
 #[derive(Debug)]
 pub struct Controller<'a> {
-    /// Numbers of an observation, and of an action.
+    /// Numbers of an observation and of an action.
     pub sizes: [usize; 2],
     /// Frames that pass for one action.
     pub frame_skip: usize,
@@ -232,8 +233,8 @@ pub struct Controller<'a> {
 }
 
 impl<'a> Controller<'a> {
-    /// That of a file's tensors. Errors: no controller, sizes that are not said or not those of its
-    /// layers.
+    /// Takes a controller from a file's tensors. Errors: the file is no controller, or its sizes
+    /// are missing or differ from those of its layers.
     pub fn of(path: &Path, d: &Described, tensors: &[Tensor<'a>]) -> Result<Self> {
         let refuse = |what: String| {
             Error::checkpoint(
@@ -271,7 +272,8 @@ impl<'a> Controller<'a> {
         Ok(Controller { sizes, frame_skip, hidden_size, tensors })
     }
 
-    /// Refuses it for a task that shows or wants other sizes. Errors: they differ.
+    /// Checks that a task has observations and actions of the controller's sizes. Errors: they
+    /// differ.
     pub fn require(&self, path: &Path, task: Task, observation: usize, action: usize) -> Result<()> {
         let [sees, acts] = self.sizes;
         if (sees, acts) == (observation, action) {
@@ -285,7 +287,8 @@ impl<'a> Controller<'a> {
         Err(Error::checkpoint(path, what, mend))
     }
 
-    /// The policy as ours are, its critic as it starts.
+    /// The layout and parameter values of a policy of ours with this actor; the critic has its
+    /// initial values.
     pub fn policy(&self) -> (Layout, Vec<f32>) {
         let layout = Layout::of_policy(self.sizes[0], self.sizes[1], self.hidden_size, 1.0);
         let mut values = layout.initial::<f32>(0);

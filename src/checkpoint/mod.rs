@@ -1,7 +1,8 @@
-//! Checkpoints: one safetensors file with parameters under the reference's state-dict names
-//! (`decoder.w0`), statistics (`normalization.avg`), optimizer state (`adam.m.decoder.w0`), trainer
-//! state (`trainer.*`), and what they belong to as JSON in one metadata value, which opens with the
-//! checksum of the file.
+//! Checkpoints, each one safetensors file.
+//!
+//! It holds the parameters under the reference's state-dict names (`decoder.w0`), statistics
+//! (`normalization.avg`), optimizer state (`adam.m.decoder.w0`) and trainer state (`trainer.*`).
+//! One metadata value is JSON ([`Meta`]), which opens with the checksum of the file.
 mod flaw;
 pub mod foreign;
 
@@ -21,24 +22,25 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
-/// Version of the metadata; a reader refuses a newer one.
+/// Version of the metadata. A reader refuses a newer one.
 pub const FORMAT: u32 = 1;
 /// Metadata key of our JSON.
 const KEY: &str = "mvae-fast";
-/// Header of our files up to the checksum: eight hexadecimal digits, taken as zeros while the file
-/// is summed.
+/// The header of our files up to the checksum. The checksum is eight hexadecimal digits, which
+/// count as zeros when it is computed.
 const PREFIX: &[u8] = br#"{"__metadata__":{"mvae-fast":"{\"crc32c\":\""#;
 const CHECKSUM_LEN: usize = 8;
-/// Longest header read; ours have some ten thousand bytes.
+/// Longest header that is read, bytes; ours have some ten thousand.
 const MAX_HEADER_LEN: u64 = 64 << 20;
 
-/// The content of a checkpoint. Tensors may borrow what they are saved from; loaded ones own their
-/// data.
+/// The content of a checkpoint. Tensors may borrow the data they are saved from; loaded tensors own
+/// theirs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint<'a> {
     /// Tensors with distinct names, in any order.
     pub tensors: Vec<Tensor<'a>>,
-    /// What they belong to; `None` in a file of others, such as a reference state dict.
+    /// The model and the run they belong to; `None` in a foreign file, such as a reference state
+    /// dict.
     pub meta: Option<Meta>,
 }
 
@@ -64,32 +66,32 @@ pub enum Data<'a> {
     I64(Cow<'a, [i64]>),
 }
 
-/// What the tensors belong to.
+/// Metadata: the model and the run that the tensors belong to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
-    /// [`FORMAT`] of the writer.
+    /// The writer's [`FORMAT`].
     pub format: u32,
     /// Version of mvae-fast that wrote the file.
     pub version: String,
     /// Sizes of the network.
     pub model: ModelConfig,
-    /// How features are normalised, by the statistics `normalization.{max,min,avg,std}`, and
-    /// `.weight` where features count differently.
+    /// How features are normalised. The statistics are the tensors
+    /// `normalization.{max,min,avg,std}`, and `.weight` where features count differently.
     pub normalization: Normalization,
     /// The whole configuration of the training run.
     pub config: serde_json::Value,
-    /// Where training stands; `None` in a file from which training cannot go on.
+    /// Where training stands; `None` in a file from which training cannot resume.
     pub progress: Option<Progress>,
-    /// What the features are poses of.
+    /// The character whose poses the features are.
     pub rig: Option<Rig>,
-    /// Name of each clip trained on, when known.
+    /// Names of the training clips, when known.
     pub clip_names: Vec<String>,
-    /// Where each clip's first frame stands and faces, when known.
+    /// Position and facing of each clip's first frame, when known.
     pub clip_roots: Vec<Root>,
 }
 
 impl Meta {
-    /// Metadata in this crate's format and version, of a model that does not say what it is of.
+    /// Metadata in this crate's format and version, without rig, clip names or clip roots.
     pub fn new(
         model: ModelConfig,
         normalization: Normalization,
@@ -101,21 +103,21 @@ impl Meta {
         Meta { format: FORMAT, version, model, normalization, config, progress, rig: None, clip_names, clip_roots }
     }
 
-    /// Whether it is that of a controller, which has a task, and not that of a Motion VAE.
+    /// True for a controller, whose configuration has a task; false for a Motion VAE.
     pub fn is_controller(&self) -> bool {
         self.config.get("task").is_some()
     }
 }
 
-/// Where training stands: all that is needed, with the tensors, to go on as if it had never
-/// stopped.
+/// Where training stands: with the tensors, all that a resumed run needs to continue as if it had
+/// never stopped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Epoch that is under way, from 1.
+    /// Epoch under way, from 1.
     pub epoch: usize,
-    /// Mini-batches of that epoch that are done.
+    /// Finished mini-batches of that epoch.
     pub minibatch: usize,
-    /// Steps of the next mini-batch's rollout that are done.
+    /// Finished steps of the current mini-batch's rollout.
     pub rollout_step: usize,
     /// Optimizer steps so far.
     pub step: u64,
@@ -125,12 +127,12 @@ pub struct Progress {
     pub log_lengths: BTreeMap<String, u64>,
     /// Smallest held-out error so far.
     pub best: Option<f64>,
-    /// What is trained on.
+    /// Fingerprint of the training data.
     pub data: Fingerprint,
 }
 
 impl Progress {
-    /// Before the first step.
+    /// Progress before the first step.
     pub fn start(data: Fingerprint) -> Self {
         let log_lengths = BTreeMap::new();
         Progress {
@@ -146,7 +148,7 @@ impl Progress {
     }
 }
 
-/// Tells data sets apart.
+/// A fingerprint that tells data sets apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// Frames.
@@ -158,7 +160,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// That of a set as read, not yet normalised.
+    /// The fingerprint of a data set as read, before normalisation.
     pub fn of(set: &Dataset) -> Self {
         let ends: Vec<u64> = set.end_indices.iter().map(|&end| end as u64).collect();
         let crc32c = crc32c::extend(crc32c::crc32c(bytemuck::cast_slice(&set.frames)), bytemuck::cast_slice(&ends));
@@ -195,9 +197,9 @@ impl<'a> Tensor<'a> {
 }
 
 impl Checkpoint<'_> {
-    /// Writes the file whole ([`atomic::write_with`]), streaming the tensors: no copy of them is
-    /// made. What [`Checkpoint::load`] would refuse is an error, and nothing is written. Panics
-    /// when a shape does not fit its data, or two tensors have one name.
+    /// Writes the file whole ([`atomic::write_with`]), streaming the tensors without a copy of
+    /// them. Errors: content that [`Checkpoint::load`] would refuse; then nothing is written.
+    /// Panics when a shape does not fit its data, or two tensors share a name.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut tensors: Vec<_> = self.tensors.iter().collect();
         tensors.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype().bitsize()));
@@ -224,8 +226,8 @@ impl Checkpoint<'_> {
         })
     }
 
-    /// The header, its checksum zeros, padded so that the tensors, wide elements first, are
-    /// aligned.
+    /// The header with zeros for its checksum. It is padded, and wide elements come first, so that
+    /// the tensors are aligned.
     fn header(&self, tensors: &[&Tensor]) -> Vec<u8> {
         let mut end = 0;
         let tensors = tensors.iter().map(|tensor| {
@@ -246,9 +248,9 @@ impl Checkpoint<'_> {
         header
     }
 
-    /// Reads a Motion VAE, ours or of the public implementation, or a controller of ours. Every
-    /// length is checked before it is allocated, and our files against their checksum. Errors: an
-    /// [`Error::Checkpoint`] that says what is wrong.
+    /// Reads a Motion VAE (ours or the public implementation's) or a controller of ours. Every
+    /// length is checked before memory is allocated, and our files are checked against their
+    /// checksum. Errors: an [`Error::Checkpoint`] that says what is wrong.
     pub fn load(path: &Path) -> Result<Checkpoint<'static>> {
         match Self::load_described(path)? {
             (_, Some(described)) if described.is_controller() => {
@@ -260,8 +262,8 @@ impl Checkpoint<'_> {
         }
     }
 
-    /// As [`Checkpoint::load`], with what a file of the public implementation says of itself, which
-    /// may be a controller.
+    /// Like [`Checkpoint::load`], but also returns the description in a file of the public
+    /// implementation. Such a file may hold a controller.
     pub fn load_described(path: &Path) -> Result<(Checkpoint<'static>, Option<Described>)> {
         let damaged = |what: String| Error::checkpoint(path, what, "the file is damaged or no checkpoint, use another");
         let (mut file, file_len) = files::open(path).map_err(|error| match error.kind() {
@@ -339,9 +341,8 @@ impl Checkpoint<'_> {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
-    /// Copies the tensor of that name and shape, rounded to `T`, into `to`. `path`, from which the
-    /// checkpoint was loaded, is named in the error when there is no such tensor or its shape is
-    /// another.
+    /// Copies the tensor of that name and shape, rounded to `T`, into `to`. Errors: there is no
+    /// such tensor, or it has another shape; the error names `path`, the file of the checkpoint.
     pub fn copy<T: Real>(&self, path: &Path, name: &str, shape: &[usize], to: &mut [T]) -> Result<()> {
         let tensor = self.shaped(path, name, shape)?;
         assert_eq!(shape.iter().product::<usize>(), to.len(), "elements of {name}");
@@ -361,8 +362,8 @@ impl Checkpoint<'_> {
         Ok(numbers)
     }
 
-    /// Finds all tensors of a network, before room is made for them. Errors as
-    /// [`Checkpoint::copy`].
+    /// Checks that all tensors of a network are present, before memory is reserved for them. Errors
+    /// as [`Checkpoint::copy`].
     pub fn holds(&self, path: &Path, layout: &Layout) -> Result<()> {
         layout.tensors.iter().try_for_each(|tensor| self.shaped(path, &tensor.name, &tensor.shape).map(drop))
     }
@@ -380,10 +381,10 @@ impl Checkpoint<'_> {
     }
 }
 
-/// How to mend a pickle.
+/// Advice for a file that is a pickle.
 const PICKLE: &str = "convert it with examples/convert_pt.py, where the public implementation's code can be imported";
 
-/// Whether a file that begins so is a pickle, bare or in the archive that PyTorch makes.
+/// True if a file with this beginning is a pickle, bare or in PyTorch's archive.
 fn is_pickle(begin: &[u8]) -> bool {
     let archive = begin.starts_with(b"PK\x03\x04") && begin.windows(8).any(|name| name == b"data.pkl");
     archive || matches!(begin, [0x80, 2..=5, ..])
@@ -403,7 +404,7 @@ fn widened<T: Copy + Into<f32>>(data: &[T]) -> Cow<'static, [f32]> {
     data.iter().map(|x| (*x).into()).collect()
 }
 
-/// A header whose tensors take `data_len` bytes; else what is wrong with it.
+/// Parses a header whose tensors take `data_len` bytes. Errors: what is wrong with it.
 fn parse_header(header: &[u8], data_len: u64) -> Result<Metadata, String> {
     if header.len() as u64 > MAX_HEADER_LEN {
         return Err(format!("a header of {} bytes, expected at most {MAX_HEADER_LEN}", header.len()));
@@ -416,12 +417,12 @@ fn parse_header(header: &[u8], data_len: u64) -> Result<Metadata, String> {
     }
 }
 
-/// Our JSON, when the file is one of ours.
+/// Our JSON, if the file is one of ours.
 fn own_metadata(metadata: &Metadata) -> Option<&str> {
     metadata.metadata().as_ref()?.get(KEY).map(String::as_str)
 }
 
-/// The format is looked at first: a newer one may hold anything else.
+/// Parses our JSON. The format is checked first, since a newer one may hold anything else.
 fn parse_meta(path: &Path, json: &str) -> Result<Meta> {
     #[derive(Deserialize)]
     struct Format {

@@ -1,6 +1,6 @@
-//! How a configuration comes about: the `keys!` table from which struct, flags, environment
-//! variables, help and known keys follow, and the layers that are put over one another, with errors
-//! that name what was given where it was given.
+//! Layered configurations. The `keys!` table declares struct, flags, environment variables, help
+//! and known keys at once. Layers are merged one over another; an error names the key as it was
+//! given, and where.
 use crate::{Error, Result, host::files};
 use serde::de;
 use std::collections::BTreeMap;
@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 /// Longest configuration file that is read, bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Declares a configuration, its flags and what both can do. One line a key: `name: type of the
-/// flag => type in the configuration (when another) = value in the default preset`. The
-/// configuration brings `preset`, `check`, `FREE`, `lay_over`, which puts one layer over another,
-/// and `base`, the table that all of them are laid over.
+/// Declares a configuration, its flags and the functions of both.
+///
+/// Each key takes one line: `name: type of the flag => type in the configuration (if it differs) =
+/// value in the default preset`. The configuration itself provides `preset`, `check`, `FREE`,
+/// `lay_over` (puts one layer over another) and `base` (the table under all layers).
 macro_rules! keys {
     (@held $flag:ty) => { $flag };
     (@held $flag:ty, $held:ty) => { $held };
@@ -52,18 +53,18 @@ macro_rules! keys {
                 keys.into_iter().flatten().collect()
             }
 
-            /// These, and where they leave a key as it is, `others`.
+            /// These values; where a key is not set, the value of `others`.
             pub fn or(self, others: Self) -> Self {
                 $overrides { $($( $key: self.$key.or(others.$key), )+)+ }
             }
 
-            /// The keys that are set, as a table to lay over another; `name` is what a key is
-            /// called where it was given.
+            /// The keys that are set, as a table to lay over another. `name` turns a key into the
+            /// name it was given by.
             fn table(&self, name: fn(&str) -> String) -> $crate::Result<toml::Table> {
                 let mut table = toml::Table::new();
                 $($(
                     if let Some(given) = &self.$key {
-                        // Whole numbers of a file have a sign, and so one bit less.
+                        // Whole numbers in TOML are signed, and so have one bit less.
                         let value = toml::Value::try_from(given).map_err(|_| {
                             let key = name(stringify!($key));
                             $crate::Error::Usage(format!("{key} is {given:?}, expected at most {}", i64::MAX))
@@ -79,11 +80,11 @@ macro_rules! keys {
             /// All keys, in the order of `config.toml`.
             pub const KEYS: &[&str] = &[$($( stringify!($key), )+)+];
 
-            /// Flags over environment over a file over a preset, checked; an error names what was
-            /// given where it was given.
+            /// Merges the layers, flags over environment over file over preset, and checks the
+            /// result. An error names the key as it was given, and where.
             ///
-            /// `file` is a path (for messages) and its text; it may name its own `preset`, over
-            /// which `preset` wins.
+            /// `file` is a path (for messages) and its text. It may name a `preset` of its own; the
+            /// argument `preset` takes precedence.
             pub fn layered(
                 preset: Option<$preset>,
                 file: Option<(&std::path::Path, &str)>,
@@ -109,8 +110,8 @@ macro_rules! keys {
                 Ok(config)
             }
 
-            /// Reads a file such as a run's `config.toml`; keys it leaves out keep their preset's
-            /// values.
+            /// Reads a file such as a run's `config.toml`; missing keys keep the values of the
+            /// preset.
             pub fn load(path: &std::path::Path) -> $crate::Result<Self> {
                 let (text, none) = ($crate::config::layers::read(path)?, $overrides::default());
                 Self::layered(None, Some((path, &text)), &none, &none)
@@ -131,8 +132,8 @@ macro_rules! keys {
                 toml::Table::try_from(self).expect("a checked configuration can be written")
             }
 
-            /// Refuses values that no run can have, in one line that names the key and what it may
-            /// be.
+            /// Refuses values that no run can have. The error is one line that names the key and
+            /// its allowed values.
             pub fn validate(&self) -> $crate::Result<()> {
                 self.check(&str::to_owned)
             }
@@ -151,7 +152,7 @@ pub fn variable(key: &str) -> String {
     format!("MVAE_{}", key.to_uppercase())
 }
 
-/// The text of a configuration file; at most 1 MiB is read.
+/// The text of a configuration file of at most 1 MiB.
 pub fn read(path: &Path) -> Result<String> {
     files::text(path, MAX_FILE).map_err(|error| {
         let what = match error.kind() {
@@ -177,12 +178,13 @@ fn in_line(path: &Path, line: usize, what: String) -> Error {
     Error::Usage(format!("{}:{line}: {what}", path.display()))
 }
 
-/// The line of a byte, from 1.
+/// The line in which a byte lies, from 1.
 fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
 }
 
-/// What a table holds, or the error that names what was given where `name` says it was.
+/// Reads a configuration from a table. Errors name each key as `name` does, by how and where it was
+/// given.
 pub(crate) fn read_table<C: de::DeserializeOwned>(table: toml::Table, name: &dyn Fn(&str) -> String) -> Result<C> {
     serde_path_to_error::deserialize(table).map_err(|error| {
         let path = error.path().to_string();
@@ -192,7 +194,7 @@ pub(crate) fn read_table<C: de::DeserializeOwned>(table: toml::Table, name: &dyn
     })
 }
 
-/// What a file sets, and where.
+/// One configuration file: the preset and the keys it sets, with their lines.
 #[derive(Default)]
 pub(crate) struct FileLayer<P> {
     path: PathBuf,
@@ -203,7 +205,7 @@ pub(crate) struct FileLayer<P> {
 }
 
 impl<P: de::DeserializeOwned> FileLayer<P> {
-    /// What a key is called where it was given.
+    /// The name of a key in messages: its flag, variable, or file and line, whichever sets it.
     pub(crate) fn name(&self, key: &str, environment: &toml::Table, flags: &toml::Table) -> String {
         match self.lines.get(key) {
             _ if flags.contains_key(key) => flag(key),
@@ -245,12 +247,12 @@ pub fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> &'a s
     known.into_iter().max_by(nearer).expect("there are keys")
 }
 
-/// Messages of the parser may run over several lines.
+/// Joins the lines of a parser's message into one.
 pub(crate) fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
-/// Says what was expected without names of Rust and its types.
+/// Replaces the names of Rust types in a message by plain words.
 pub(crate) fn plain_words(message: &str) -> String {
     let words = [
         ("expected f64", "expected a number"),
@@ -263,8 +265,8 @@ pub(crate) fn plain_words(message: &str) -> String {
     words.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
-/// An option that is written as 0 when there is none, so that a file holds every key and a flag can
-/// switch it off.
+/// An `Option` written as 0 when it is `None`: so a file holds every key, and a flag can switch it
+/// off.
 pub(crate) mod zero_is_none {
     use serde::{Deserialize, Deserializer, Serializer};
 

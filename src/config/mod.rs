@@ -1,8 +1,8 @@
 //! Everything that decides a training run: one flat, checked [`Config`], saved as `config.toml` in
 //! the run folder.
 //!
-//! Every key is written once, in the `keys!` table below; what follows from it is in [`layers`].
-//! Flags go over environment over file over preset ([`Config::layered`]).
+//! Every key is declared once, in the `keys!` table below; [`layers`] derives the rest from it.
+//! Flags take precedence over environment, file and preset, in this order ([`Config::layered`]).
 pub mod layers;
 
 use crate::model::layout::Layout;
@@ -14,18 +14,18 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Upper bound of every size and count, so that a slip of the pen is refused here.
+/// Upper bound of every size and count, so that a typing error is refused here.
 pub(crate) const MAX_SIZE: usize = 1 << 16;
 /// Most decoders of a specialist, each of which has operations of its own.
 const MAX_SPECIALISTS: usize = 256;
-/// Most numbers of a window's condition, or of what is predicted at once.
+/// Most numbers in a window's condition frames, or in the frames predicted at once.
 const MAX_ROW: usize = 1 << 24;
-/// Most numbers of one matrix, which kernels count in 32 bits.
+/// Most numbers in one matrix; kernels count them in 32 bits.
 pub(crate) const MAX_MATRIX: usize = 1 << 31;
 /// Upper bound of all epochs together.
 const MAX_EPOCHS: usize = 1_000_000;
-/// Weight of the codebook loss in the default preset: the codebook loss is no KL, and with less of
-/// it the encoder strays from its codes.
+/// Weight of the codebook loss in the default preset. That loss is not a KL; with a smaller weight
+/// the encoder strays from its codes.
 const VQ_WEIGHT: f64 = 1.0;
 
 keys! {
@@ -131,8 +131,8 @@ pub enum Preset {
     /// (docs/quality.md).
     #[default]
     Default,
-    /// The same with a fraction of the steps, a ninth where there are mirror images: for a first
-    /// look at a character.
+    /// The default with a fraction of the steps (a ninth where there are mirror images), for a
+    /// first look at a character.
     Short,
     /// As published in the paper: 20/20/140 epochs, KL weight 0.2.
     Paper,
@@ -195,7 +195,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// Its name on the command line.
+    /// The variant's name on the command line.
     pub fn name(self) -> String {
         clap::ValueEnum::to_possible_value(&self).expect("no variant is hidden").get_name().to_owned()
     }
@@ -252,8 +252,8 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Why no network has these sizes, if that is so, with the keys as `name` calls them: a bound
-    /// of each size, of rows, and of the weights of a layer.
+    /// The reason why no network can have these sizes, if there is one. Bounded are each size, the
+    /// rows and the weights of a layer. `name` turns a key into its name in the message.
     pub fn flaw(&self, name: &dyn Fn(&str) -> String) -> Option<String> {
         for (key, value) in [
             ("frame_size", self.frame_size),
@@ -294,7 +294,7 @@ impl ModelConfig {
         })
     }
 
-    /// The most numbers of an activation for one sample, and the keys that make them.
+    /// The keys that decide the widest activation, and its numbers for one sample.
     pub(crate) fn widest(&self) -> (&'static [&'static str], usize) {
         let f = self.frame_size;
         let of_experts = if self.variant == Variant::Specialist { self.experts } else { 1 };
@@ -342,8 +342,8 @@ impl Config {
         }
     }
 
-    /// Lays a layer over those below it. A KL weight that it gives is what it says, and no start
-    /// for a target from below.
+    /// Lays a layer over the layers below it. A KL weight given without a target switches off a
+    /// target from below, instead of being its start.
     fn lay_over(given: &mut toml::Table, layer: &toml::Table) {
         if layer.contains_key("kl_weight") {
             given.insert("target_kl".to_owned(), 0.0.into());
@@ -351,11 +351,11 @@ impl Config {
         given.extend(layer.clone());
     }
 
-    /// The preset's values, some of which depend on what is laid over them.
+    /// The preset's values; some depend on the values `given` over them.
     fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let mut table = Config::preset(preset).table();
-        // Epochs of each phase without mirrored clips, which has half the steps an epoch, and on
-        // the built-in motion, which has an eighth of the frames that the schedule is for.
+        // Epochs of each phase: without mirrored clips, an epoch has half the steps; on the
+        // built-in motion, there is an eighth of the frames that the schedule is meant for.
         let epochs: [[i64; 3]; 2] = match preset {
             Preset::Default => [[5, 5, 35], [2, 2, 18]],
             Preset::Short => [[1, 1, 4]; 2],
@@ -376,11 +376,11 @@ impl Config {
         table
     }
 
-    /// Keys that may change while a run goes on: its numbers do not depend on them, and of `data`
-    /// on the content alone, which is compared.
+    /// Keys that may change when a run resumes, since its numbers do not depend on them. Of `data`
+    /// only the content matters, which is compared.
     pub const FREE: [&str; 3] = ["data", "checkpoint_every", "max_minutes"];
 
-    /// As [`Config::validate`], with the keys as `name` calls them.
+    /// Like [`Config::validate`], with the keys named by `name`.
     fn check(&self, name: &dyn Fn(&str) -> String) -> Result<()> {
         let refuse = |message: String| Err(Error::Usage(message));
         for (key, value) in [("rollout", self.rollout), ("batch_size", self.batch_size)] {
@@ -450,8 +450,8 @@ impl Config {
         Ok(())
     }
 
-    /// Refuses products of sizes that no plan can hold, for data of `frame_size` features; those
-    /// are known once data has been read.
+    /// Refuses products of sizes that no plan can hold. They depend on `frame_size`, the features
+    /// of a frame, which is known once data has been read.
     pub fn fits(&self, frame_size: usize, name: &dyn Fn(&str) -> String) -> Result<()> {
         let model = self.model(frame_size);
         if let Some(flaw) = model.flaw(name) {
@@ -486,7 +486,7 @@ impl Config {
             condition_frames: self.condition_frames,
             future_predictions: self.future_predictions,
             codes: self.codes,
-            // Features that are not those of joints have no positions.
+            // Features that do not describe joints have no positions.
             position_gain: joints(frame_size).map_or(1.0, |_| self.position_gain),
         }
     }

@@ -1,4 +1,4 @@
-//! Everything that decides how a controller is trained; keys, layers and messages are those of
+//! The configuration of a controller's training; keys, layers and messages work as in
 //! [`crate::config::layers`].
 use super::course::path::Shape;
 use crate::config::layers::{flag, keys, zero_is_none};
@@ -12,16 +12,16 @@ use std::path::PathBuf;
 const MAX_SIZE: usize = 1 << 20;
 /// Most characters side by side.
 pub const MAX_CHARACTERS: usize = MAX_SIZE;
-/// Widest hidden layers: wider ones take minutes to start.
+/// Largest width of the hidden layers; wider ones take minutes to initialise.
 const MAX_HIDDEN: usize = 4096;
-/// Samples of a rollout that fit into the places of an order.
+/// Most samples of a rollout, over all PPO epochs, whose order can be stored.
 const MAX_SAMPLES: usize = 1 << 28;
 
 keys! {
     /// The training of a controller, every number of it.
     Config, Overrides, Preset;
     "Task" {
-        /// What the character is asked to do
+        /// The task of the character
         task: Task = Task::Target;
         /// Run (or checkpoint) of the Motion VAE whose decoder is played
         vae: PathBuf = PathBuf::new();
@@ -85,7 +85,7 @@ keys! {
         /// Decay of the advantage estimator; 0 = plain discounted returns
         #[serde(with = "zero_is_none")]
         gae_lambda: f64 => Option<f64> = Some(0.95);
-        /// What rewards are multiplied by: 1 - gamma makes a return a mean of rewards
+        /// Factor of the rewards: 1 - gamma makes a return a mean of rewards
         reward_scale: f64 = 0.02;
         /// How far the probability ratio may leave 1
         clip: f64 = 0.2;
@@ -154,14 +154,14 @@ pub enum Decay {
     Adaptive,
 }
 
-/// Most that [`Decay::Adaptive`] changes the learning rate by after an update.
+/// Largest factor by which [`Decay::Adaptive`] changes the learning rate after an update.
 const MAX_CHANGE: f64 = 1.5;
-/// The largest learning rate that it comes to.
+/// Largest learning rate of [`Decay::Adaptive`].
 const MAX_LEARNING_RATE: f64 = 1e-2;
 
 impl Decay {
-    /// The learning rate of update `update` (from 0) of `updates`; that of adaptive also follows
-    /// what updates did.
+    /// The learning rate of update `update` (from 0) of `updates`. For `Adaptive`, this is the
+    /// initial rate, which [`Config::adapted`] changes.
     pub fn learning_rate(self, first: f64, last: f64, update: usize, updates: usize) -> f64 {
         match self {
             Decay::Linear => first - (first - last) * update as f64 / updates as f64,
@@ -203,7 +203,7 @@ impl Config {
         }
     }
 
-    /// Largest standard deviation with which update `update` (from 1) explores, where there is a
+    /// Largest standard deviation of the exploration in update `update` (from 1), if there is a
     /// bound.
     pub fn largest_std(&self, update: usize) -> Option<f64> {
         let last = self.final_std?.min(self.initial_std);
@@ -211,8 +211,8 @@ impl Config {
         Some(self.initial_std * (last / self.initial_std).powf(done))
     }
 
-    /// The learning rate after update `update` (from 1) at `rate` that moved the policy by `kl`: a
-    /// step twice as long moves it four times as far.
+    /// The learning rate after update `update` (from 1), which had the learning rate `rate` and
+    /// changed the policy by the KL `kl`. The KL grows with the square of the step's length.
     pub fn adapted(&self, rate: f64, kl: f64, update: usize) -> f64 {
         let target = self.target_kl * (1.0 - 0.75 * update as f64 / self.updates() as f64);
         let change = (target / kl.max(f64::MIN_POSITIVE)).sqrt();
@@ -220,7 +220,7 @@ impl Config {
         rate.clamp(self.final_learning_rate, MAX_LEARNING_RATE.max(self.learning_rate))
     }
 
-    /// Keys that may change while a run goes on.
+    /// Keys that may change when a run resumes.
     pub const FREE: [&str; 2] = ["checkpoint_every", "max_minutes"];
 
     fn lay_over(given: &mut toml::Table, layer: &toml::Table) {
@@ -241,7 +241,7 @@ impl Config {
         }
     }
 
-    /// Rollouts that are learned from.
+    /// Updates of a run, each of which learns from one rollout.
     pub fn updates(&self) -> usize {
         match (self.updates, self.task) {
             (0, Task::Joystick) => 1600,

@@ -1,5 +1,5 @@
-//! The frozen decoder as a world: an action becomes a latent, the latent the next frames, and those
-//! move the characters.
+//! The frozen decoder as a world: an action becomes a latent, the latent becomes the next frames,
+//! and the frames move the characters.
 use super::policy::Perceptron;
 use crate::Result;
 use crate::backend::Memory;
@@ -15,28 +15,29 @@ use crate::philox::Purpose;
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat, Var};
 
-/// Latents are this times the action, which lies in [-1, 1].
+/// Factor from an action, which lies in [-1, 1], to a latent.
 const ACTION_SCALE: f64 = 4.0;
 /// Share of noise in the latent of a walk.
 const NOISE_SHARE: f64 = 0.5;
-/// In the maze the goal lies this times the action away, body units.
+/// Factor from an action in the maze to the position of the goal, body units.
 const GOAL_SCALE: f64 = 40.0;
 
-/// What an environment is made for.
+/// Parameters of an [`Environment`].
 pub struct Options<'a> {
     /// The decoder's sizes.
     pub model: &'a ModelConfig,
-    /// What is asked for, and of which body.
+    /// Rules of the task and measures of the body.
     pub rules: Rules,
     /// P: characters side by side.
     pub characters: usize,
-    /// Predicted frames that are applied for one action.
+    /// Predicted frames applied for each action.
     pub frame_skip: usize,
-    /// Conditions to start from.
+    /// Number of poses (conditions) to start from.
     pub poses: usize,
-    /// Points of the path, or ends of the walls.
+    /// Number of points of the path, or of ends of walls.
     pub course: usize,
-    /// Whether observations show poses as the decoder sees them, and vectors by [`log_length`].
+    /// Whether observations are normalised: poses as the decoder sees them, vectors by
+    /// [`log_length`].
     pub normalize: bool,
 }
 
@@ -44,7 +45,7 @@ pub struct Options<'a> {
 pub struct Lower<'a, T> {
     /// Its tensors.
     pub parameters: &'a Parameters<T>,
-    /// Whether it was trained on normalised observations.
+    /// Whether the policy was trained on normalised observations.
     pub normalized: bool,
 }
 
@@ -54,21 +55,21 @@ pub struct Environment<T> {
     pub world: World<T>,
     /// The decoder over all characters.
     pub network: Network<T>,
-    /// [P, D] what the policy sees.
+    /// [P, D] the policy's observations.
     pub observation: Mat<T>,
-    /// [P, A] what the policy wants.
+    /// [P, A] the policy's actions.
     pub action: Mat<T>,
-    /// \[F\] normalisation: scale and shift; and what takes it back.
+    /// Scale and shift that normalise poses, then scale and shift that undo it, each \[F\].
     pub normalization: [Mat<T>; 4],
-    /// \[D\] scale and shift of what is seen; absent where it is shown as it is.
+    /// Scale and shift of observations, each \[D\]; `None` if observations are not normalised.
     pub scaling: Option<[Mat<T>; 2]>,
-    /// Maze: the goal, whether it is shown normalised, and the controller that walks there.
+    /// Maze: the goal, whether the lower level sees normalised observations, and its actor.
     goal: Option<(Mat<T>, bool, Perceptron<T>)>,
-    /// Predicted frames that are applied for one action.
+    /// Predicted frames applied for each action.
     pub frame_skip: usize,
 }
 
-/// Entries of an action.
+/// Number of entries of an action.
 pub fn action_size(task: Task, model: &ModelConfig) -> usize {
     match (task, model.variant) {
         (Task::Maze, _) => 2,
@@ -77,15 +78,15 @@ pub fn action_size(task: Task, model: &ModelConfig) -> usize {
     }
 }
 
-/// What a normalised observation multiplies the `task` numbers of the task by: half way (as a
-/// ratio) to where they weigh as much as the `pose` ones of the pose. A policy that sees two
-/// numbers beside hundreds takes long to learn to look at them.
+/// The factor of a task's `task` numbers in a normalised observation, beside the `pose` numbers of
+/// the pose. It is the square root of the factor that gives both the same weight. A policy that
+/// sees two numbers beside hundreds takes long to learn to use them.
 pub fn task_gain(pose: usize, task: usize) -> f64 {
     (pose as f64 / task as f64).sqrt().sqrt()
 }
 
 impl<T: Real> Environment<T> {
-    /// Lays out an environment; `state` is the current step, `controller` the policy of the maze's
+    /// Lays out an environment. `state` is the current step, `controller` the policy of the maze's
     /// lower level. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
@@ -114,7 +115,7 @@ impl<T: Real> Environment<T> {
         let goal = match controller {
             None => None,
             Some(Lower { parameters, normalized }) => {
-                // As the target controller saw them.
+                // The pose as the target controller saw it in its training.
                 let seen = if normalized { network.condition } else { world.history };
                 let goal = arena.mat(p, 2);
                 let actor = Perceptron::actor(arena, parameters, Var::constant(seen), Var::constant(goal), false)?;
@@ -125,20 +126,20 @@ impl<T: Real> Environment<T> {
         Ok(Environment { world, network, observation, action, normalization, scaling, goal, frame_skip })
     }
 
-    /// Standard deviation of actions whose latents are distributed as the prior: a walk's has a
-    /// part of its own.
+    /// Standard deviation of actions whose latents have the prior's distribution. In the walk task,
+    /// noise of its own is part of the latent.
     pub fn prior_spread(&self) -> f64 {
         let own: f64 = if self.world.noise.is_none() { 0.0 } else { NOISE_SHARE };
         (1.0 - own * own).sqrt() / ((1.0 - own) * ACTION_SCALE)
     }
 
-    /// The gain of its own task.
+    /// The [`task_gain`] of this environment's task.
     fn gain(&self) -> f64 {
         let pose = self.world.history.cols();
         task_gain(pose, self.world.observation.cols() - pose)
     }
 
-    /// Appends what is seen. Errors: shapes that do not fit.
+    /// Appends the observations. Errors: shapes that do not fit.
     pub fn observe(&self, plan: &mut Plan) -> Result<()> {
         self.world.observe(plan);
         let Some([scale, shift]) = self.scaling else {
@@ -151,8 +152,8 @@ impl<T: Real> Environment<T> {
         }
     }
 
-    /// Writes how poses are normalised (y = x / scale - shift / scale) and, from it, how what is
-    /// seen is. Errors: those of the backend.
+    /// Writes the normalisation of poses (y = x / scale - shift / scale) and, derived from it, that
+    /// of observations. Errors: those of the backend.
     pub fn write_normalization(&self, memory: &mut Memory, scale: &[f64], shift: &[f64]) -> Result<()> {
         let into: Vec<f64> = scale.iter().map(|s| 1.0 / s).collect();
         let less: Vec<f64> = scale.iter().zip(shift).map(|(s, shift)| -shift / s).collect();
@@ -173,23 +174,23 @@ impl<T: Real> Environment<T> {
         Ok(())
     }
 
-    /// Appends what the task draws by itself in a step: before it, where something may be asked for
-    /// anew.
+    /// Appends the task's random draws for a step. They come before the step, which may set a new
+    /// target or command.
     pub fn draw(&self, plan: &mut Plan) {
         if !self.world.draws.is_none() {
             uniform::push(plan, self.world.state, self.world.draws, Purpose::Task);
         }
     }
 
-    /// Appends the noise that the next action is mixed with (walk).
+    /// Appends the draw of the noise that is mixed into the next action (walk task).
     pub fn draw_noise(&self, plan: &mut Plan) {
         if !self.world.noise.is_none() {
             normal::push(plan, self.world.state, self.world.noise, Purpose::Task, 1.0);
         }
     }
 
-    /// Appends action to reward: latent, decoder, characters and task. Errors: shapes that do not
-    /// fit.
+    /// Appends a step from action to reward: latent, decoder, characters and task. Errors: shapes
+    /// that do not fit.
     pub fn step(&self, plan: &mut Plan) -> Result<()> {
         let (world, network) = (&self.world, &self.network);
         let [scale, shift, back_scale, back_shift] = self.normalization;

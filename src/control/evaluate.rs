@@ -1,7 +1,6 @@
-//! How well a policy does what is asked for: one episode of its mean, beside one of latents from
-//! the prior.
+//! Evaluation of a policy: one episode of its mean actions, beside one of latents from the prior.
 //!
-//! Lengths are metres and times seconds, whatever the units of the data, the body and the rules.
+//! Lengths are in metres and times in seconds, whatever the units of data, body and rules.
 use super::play::{Play, Who, perform};
 use super::stage::{Material, Stage};
 use crate::Result;
@@ -14,35 +13,36 @@ use crate::philox::{Purpose, Stream};
 use crate::plan::arena::Mat;
 use std::fmt::{self, Display, Formatter};
 
-/// A number that was measured.
+/// A measured number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Number {
-    /// Its name, which ends in its unit where it has one.
+    /// Key of the number, which ends in its unit if it has one.
     pub key: &'static str,
-    /// What it is, in words.
+    /// Description in words, with the unit.
     pub label: String,
-    /// How much; no number where nothing was seen of it.
+    /// Value; NaN if nothing was observed.
     pub value: f64,
 }
 
-/// What was measured of a policy and of latents from the prior, from the same starts.
+/// The measurements of a policy and of latents from the prior, both from the same starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// What was asked for.
+    /// The task.
     pub task: Task,
     /// Characters side by side.
     pub characters: usize,
     /// Steps of the episode.
     pub steps: usize,
-    /// How long it is.
+    /// Length of the episode, seconds.
     pub seconds: f64,
-    /// Of the policy's mean.
+    /// Numbers of the policy's mean actions.
     pub policy: Vec<Number>,
-    /// Of latents from the prior.
+    /// Numbers of latents from the prior.
     pub prior: Vec<Number>,
 }
 
-/// Runs an episode of `steps` steps of each from fresh starts. Errors: those of the backend.
+/// Runs two episodes of `steps` steps from fresh starts, one of each kind. Errors: those of the
+/// backend.
 pub fn compare(play: &mut Play, steps: usize, seed: u64) -> Result<Report> {
     let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(play, who, steps, seed));
     let (mut policy, prior) = (policy?, prior?);
@@ -57,7 +57,7 @@ pub fn compare(play: &mut Play, steps: usize, seed: u64) -> Result<Report> {
 }
 
 impl Report {
-    /// The policy's number of that name, where anything was seen of it.
+    /// The policy's number of that name, if it was observed.
     pub fn get(&self, key: &str) -> Option<f64> {
         find(&self.policy, key).filter(|value| !value.is_nan())
     }
@@ -91,7 +91,8 @@ impl Display for Report {
 fn measure(play: &mut Play, who: Who, steps: usize, seed: u64) -> Result<Vec<Number>> {
     let mut seen = Seen::new(&play.stage, &play.material);
     let mut before = None;
-    // After the last step everybody starts anew: what is there then is of the next episode.
+    // After the last step every character starts anew, so that step's targets are those of the next
+    // episode.
     perform(&play.stage, &mut play.memory, who, steps - 1, |stage, memory| {
         let target = read(memory, stage.environment.world.target)?;
         before.replace(target).map_or(Ok(()), |before| seen.add(memory, &before))
@@ -103,7 +104,7 @@ fn read(memory: &Memory, mat: Mat<f32>) -> Result<Vec<f64>> {
     Ok(memory.read(mat)?.into_iter().map(f64::from).collect())
 }
 
-/// A mean that is being taken.
+/// A running mean.
 #[derive(Default)]
 struct Mean {
     sum: f64,
@@ -121,35 +122,40 @@ impl Mean {
     }
 }
 
-/// What was seen over the steps of all characters.
+/// Sums of what all characters did, step by step.
 struct Seen<'a> {
     stage: &'a Stage,
     rig: &'a Rig,
     course: &'a [[f64; 2]],
-    /// Metres of a body unit, and metres a second of a body unit a frame.
+    /// Metres in a body unit.
     metres: f64,
+    /// Metres a second in a body unit a frame.
     speed_unit: f64,
     reward: Mean,
-    /// How fast characters are, m/s.
+    /// Speed of the characters, m/s.
     speed: Mean,
-    /// Episodes that ended early: in no human pose, or at a wall.
+    /// Number of episodes that ended early: in a pose that is not human, or at a wall.
     ended: f64,
-    /// Those at a wall.
+    /// Number of episodes that ended at a wall (maze).
     walls: f64,
     targets: f64,
-    /// Share of the time near the point, and how far it is, m.
+    /// Share of the time near the point of the path.
     near: Mean,
+    /// Distance from the point of the path, m.
     distance: Mean,
-    /// Error of the heading where a direction is asked for, degrees: not at a speed of 0.
+    /// Error of the heading, degrees. Not measured at a commanded speed of 0, which has no
+    /// direction.
     heading: Mean,
     speed_error: Mean,
-    /// Commanded and achieved speeds, m/s.
+    /// Pairs of commanded and achieved speed, m/s.
     speeds: Vec<[f64; 2]>,
-    /// Share of feet that are in contact, and how they skate, cm/s.
+    /// Share of feet in contact with the floor.
     contact: Mean,
+    /// Speed at which feet in contact skate, cm/s.
     skate: Mean,
-    /// Cells that each character saw before its first end, and whether that was.
+    /// Maze cells that each character saw before its first episode ended.
     cells: Vec<u32>,
+    /// Whether each character's first episode has ended early.
     over: Vec<bool>,
 }
 
@@ -182,8 +188,8 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// A step, given the targets before it. Who is done starts anew, with another target: only its
-    /// reward is of the step.
+    /// Adds a step; `before` are the targets before it. A character that is done starts anew, with
+    /// another target: only its reward belongs to the step.
     fn add(&mut self, memory: &Memory, before: &[f64]) -> Result<()> {
         let (rig, frame_skip, w) = (self.rig, self.stage.environment.frame_skip, &self.stage.environment.world);
         let (outcome, frames) = (read(memory, w.outcome)?, memory.read(w.frames)?);
@@ -191,7 +197,7 @@ impl<'a> Seen<'a> {
         let goes_on: Vec<bool> = outcome.chunks_exact(OUTCOME).map(|outcome| outcome[1] > 0.0).collect();
         self.ended += goes_on.iter().filter(|goes_on| !**goes_on).count() as f64;
         let going = || (0..goes_on.len()).filter(|&p| goes_on[p]);
-        // The frames of the step that were applied.
+        // The predicted frames that were applied in this step.
         let applied = |p: usize| {
             let row = &frames[p * w.frames.cols()..][..frame_skip * w.frame_size()];
             row.chunks_exact(w.frame_size())
@@ -218,7 +224,7 @@ impl<'a> Seen<'a> {
                     self.near.add(f64::from(u8::from(away < path::RADIUS * self.metres)));
                     self.distance.add(away);
                 }
-                // Who ended was not near.
+                // A character whose episode ended was not near the point.
                 self.near.count += goes_on.iter().filter(|goes_on| !**goes_on).count() as f64;
             }
             Task::Joystick => {
@@ -243,7 +249,7 @@ impl<'a> Seen<'a> {
                         self.cells[p] = map.iter().map(|word| word.count_ones()).sum();
                     }
                     self.over[p] |= !goes_on[p];
-                    // Who is lost has a reward of its own.
+                    // A character that is lost, rather than at a wall, has a reward of its own.
                     self.walls += f64::from(u8::from(!goes_on[p] && outcome[p * OUTCOME] > LOST_REWARD));
                 }
             }
@@ -280,7 +286,7 @@ impl<'a> Seen<'a> {
             Task::Joystick => {
                 let top = rules.speed * self.speed_unit;
                 let error = self.speed_error.value();
-                // A step's reward is that of all its frames.
+                // A step's reward is the sum over its frames.
                 let best = environment.frame_skip as f64 * best_constant(&self.speeds, top);
                 vec![
                     number("best_constant_speed_reward", "that of the best constant speed", best),
@@ -318,7 +324,7 @@ impl<'a> Seen<'a> {
         numbers
     }
 
-    /// How fast the point of a path runs, m/s: the course has one point a step.
+    /// Speed of the point of a path, m/s: the course has one point a step.
     fn pace(&self) -> f64 {
         let course = self.course;
         let ways = course.iter().zip(course.iter().cycle().skip(1)).map(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1]));
@@ -334,16 +340,16 @@ fn correlation(pairs: &[[f64; 2]]) -> f64 {
     product(0, 1, a, b) / (product(0, 0, a, a) * product(1, 1, b, b)).sqrt()
 }
 
-/// Reward of a frame of the best policy that keeps one speed and heads right; `top` is the largest
-/// that is asked for.
+/// Reward of a frame under the best policy that keeps one constant speed and the right heading;
+/// `top` is the largest commanded speed.
 fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
     let of = |asked: f64, speed: f64| (-joystick::RANGE / top * (asked - speed).abs()).exp();
     let reward = |speed: f64| pairs.iter().map(|pair| of(pair[0], speed)).sum::<f64>() / pairs.len() as f64;
     (0..=100).map(|i| reward(top * f64::from(i) / 100.0)).fold(0.0, f64::max)
 }
 
-/// Targets that a point would reach in an episode of so many frames, which goes straight at the
-/// data's 75 % speed quantile: mean over as many points as there are characters.
+/// Targets that an ideal point reaches in an episode of `frames` frames, moving straight at the
+/// data's 75 % speed quantile. The mean is over as many points as there are characters.
 fn ideal_targets(stage: &Stage, rig: &Rig, frames: usize, seed: u64) -> f64 {
     let (speed, points) = (rig.speeds.q75 / stage.environment.world.rules.body, stage.environment.world.root.rows());
     let reached = (0..points).map(|p| {

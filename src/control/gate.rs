@@ -5,14 +5,15 @@ use crate::quality::gate::Verdict;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Bounds of what [`super::evaluate`] measures, by its names; a key that is absent bounds nothing,
-/// nor does one of another task. The default asks for controllers that do what their data can do.
+/// Bounds of the numbers that [`super::evaluate`] measures, under the same names. A key that is
+/// absent, or belongs to another task, bounds nothing. The default asks for controllers that do
+/// what their data can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
-    /// Target: smallest number of targets, % of those of the ideal point.
+    /// Target: smallest number of targets reached, % of the ideal point's.
     pub of_ideal_percent: Option<f64>,
-    /// Target: smallest number of targets, in those of latents from the prior.
+    /// Target: smallest number of targets reached, as a multiple of the prior's.
     pub times_the_prior: Option<f64>,
     /// Joystick: largest mean error of the heading, degrees.
     pub heading_error_degrees: Option<f64>,
@@ -26,9 +27,9 @@ pub struct Gate {
     pub contact_percent: Option<f64>,
     /// All tasks: largest skate of feet in contact, cm/s.
     pub foot_skate_cm_s: Option<f64>,
-    /// Maze: smallest share of its cells, %.
+    /// Maze: smallest share of cells seen, %.
     pub coverage_percent: Option<f64>,
-    /// Maze: most walls that a character hits.
+    /// Maze: largest number of walls hit per character.
     pub walls_hit: Option<f64>,
 }
 
@@ -50,7 +51,7 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Refuses thresholds that ask nothing of a task, which everything would meet.
+    /// Refuses thresholds that bound nothing measured in a task, so that everything would pass.
     pub fn check(&self, task: Task) -> Result<()> {
         let name = task.name();
         let what = format!("--gate bounds nothing that is measured of task {name}");
@@ -58,12 +59,12 @@ impl Gate {
         (!self.asked(task).is_empty()).then_some(()).ok_or_else(nothing)
     }
 
-    /// Holds what was measured against the thresholds of its task.
+    /// Compares a report with the thresholds of its task.
     pub fn judge(&self, report: &Report) -> Vec<Verdict> {
         self.asked(report.task).into_iter().map(|(key, bound, judged)| judged(key, report.get(key), bound)).collect()
     }
 
-    /// What is asked of a task: a number's name, its bound, and which one it is.
+    /// The bounds of a task: name of the number, bound, and its kind (lower or upper).
     fn asked(&self, task: Task) -> Vec<(&'static str, f64, Judge)> {
         let (least, most): (Judge, Judge) =
             (|k, x, bound| Verdict::at_least(k, x, bound), |k, x, bound| Verdict::at_most(k, x, bound));

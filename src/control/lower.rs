@@ -1,4 +1,4 @@
-//! The controller that a maze is walked with: a policy of the target task, on the same decoder.
+//! The lower level of the maze task: a policy of the target task, on the same decoder.
 use super::config::Config;
 use super::environment::action_size;
 use super::stage::misfit;
@@ -9,19 +9,20 @@ use crate::model::layout::Layout;
 use crate::ops::world::Task;
 use crate::{Error, Result};
 
-/// Its actor; that of the critic is left as it starts.
+/// The policy of the lower level. Only the actor's values are loaded.
 pub struct Walker {
-    /// Tensors of the policy.
+    /// Layout of the policy's tensors.
     pub layout: Layout,
-    /// Their values.
+    /// Values of the tensors.
     pub values: Vec<f32>,
-    /// Whether it sees normalised observations.
+    /// Whether the policy sees normalised observations.
     pub normalized: bool,
 }
 
 impl Walker {
-    /// Reads the controller that a configuration names, which sees so many numbers. Errors: it is
-    /// none, of another task, or acts in another decoder.
+    /// Reads the controller that a configuration names as `lower`, whose observations have
+    /// `observation` numbers. Errors: the file is no controller, belongs to another task, or was
+    /// trained on another decoder.
     pub fn load(c: &Config, decoder: &Trained, acts_in: &Fingerprint, observation: usize) -> Result<Self> {
         let path = c.lower.as_path();
         let (checkpoint, described) = Checkpoint::load_described(path)?;

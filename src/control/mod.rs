@@ -1,10 +1,16 @@
-//! Controllers: a policy learns, by reinforcement, which latents make the frozen decoder do what a
-//! task asks for.
+//! Controllers: by reinforcement learning, a policy learns which latents make the frozen decoder do
+//! what a task asks for.
 //!
-//! Reading order: [`policy`] (actor and critic), [`environment`] (the decoder as a world with a
-//! task), [`ppo`] (how the policy learns), [`stage`] (what is read from disk, and characters in
-//! it), [`trainer`] (the training loop), [`play`] (a trained policy at work); the rules of the
-//! tasks are operations ([`crate::ops::world`]).
+//! Reading order:
+//!
+//! - [`policy`]: actor and critic.
+//! - [`environment`]: the decoder as a world with a task.
+//! - [`ppo`]: how the policy learns.
+//! - [`stage`]: the files that are read, and characters laid out from them.
+//! - [`trainer`]: the training loop.
+//! - [`play`]: a trained policy at work.
+//!
+//! The rules of the tasks are operations ([`crate::ops::world`]).
 pub mod config;
 pub mod course;
 pub mod environment;

@@ -1,5 +1,5 @@
-//! A policy at work: what characters do that it steers, frame by frame, and a trained one opened to
-//! be asked.
+//! A policy at work: records the characters that it steers, frame by frame, and opens trained
+//! controllers.
 use super::config::Config;
 use super::stage::{Cast, Material, Stage};
 use crate::Result;
@@ -14,24 +14,24 @@ use crate::plan::arena::{Arena, Mat};
 use crate::train::state;
 use std::path::{Path, PathBuf};
 
-/// Steps that are written ahead.
+/// Steps whose states are written ahead.
 const AHEAD: usize = 256;
 
-/// A trained controller, and characters that it steers.
+/// A trained controller, and the characters that it steers.
 pub struct Play<'a> {
-    /// What it acts in.
+    /// The decoder and the task that the policy acts in.
     pub material: Material,
     /// The characters.
     pub stage: Stage,
-    /// The arena they lie in.
+    /// Memory of the arena that holds them.
     pub memory: Memory<'a>,
 }
 
 impl<'a> Play<'a> {
-    /// Opens the checkpoint of a controller, trained as `config` says, for so many characters and
-    /// steps of an episode; one of the public implementation starts from `data`. Errors: a
-    /// checkpoint that cannot be read, another decoder than it was trained with, or another task,
-    /// not enough memory.
+    /// Opens the checkpoint of a controller, trained as `config` says, for a number of characters
+    /// and of steps an episode, and a seed. A controller of the public implementation starts from
+    /// poses of `data`. Errors: a checkpoint that cannot be read, another decoder or task than it
+    /// was trained with, not enough memory.
     pub fn open(
         file: &Path,
         config: &Config,
@@ -43,7 +43,7 @@ impl<'a> Play<'a> {
         let foreign = described.map(|described| Controller::of(file, &described, &checkpoint.tensors)).transpose()?;
         let run = foreign.is_none().then_some((&checkpoint, file));
         let mut material = Material::load(config, run, data)?;
-        // The reference's joystick errs in training only.
+        // The reference's mistake in the joystick task is made in training only.
         material.rules.literal &= config.task != Task::Joystick;
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
@@ -68,17 +68,17 @@ impl<'a> Play<'a> {
     }
 }
 
-/// Which policy acts.
+/// The policy that acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
-    /// The trained one's mean.
+    /// The mean of the trained policy.
     Trained,
     /// Latents from the prior.
     Prior,
 }
 
-/// Everybody from a start on, for so many steps; `see` is told of each start and step when it is
-/// done. Errors: those of the backend and of `see`.
+/// Runs all characters from fresh starts for `steps` steps. `see` is called after the start and
+/// after each step. Errors: those of the backend and of `see`.
 pub fn perform(
     stage: &Stage,
     memory: &mut Memory,
@@ -103,28 +103,28 @@ pub fn perform(
     Ok(())
 }
 
-/// What one character did.
+/// The recorded motion of one character.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Performance {
-    /// The condition it started from: its newest frame first, then older ones.
+    /// The condition at the start: the newest frame first, then older ones.
     pub start: Vec<f32>,
-    /// Where it started.
+    /// Position and facing at the start.
     pub from: Root,
     /// Frames in the data's units, [N, F].
     pub frames: Vec<f32>,
-    /// Where it was in each.
+    /// Position and facing in each frame.
     pub roots: Vec<Root>,
-    /// The latent each was decoded from (vq: that of its code), [N, L].
+    /// The latent of each frame (vq: that of its code), [N, L].
     pub latents: Vec<f32>,
-    /// Where it had to go, feet: one more than frames, the first being that at the start; none when
-    /// the task has no goal.
+    /// Targets, feet: one at the start and one for each frame; empty when the task has no target.
     pub goals: Vec<[f32; 2]>,
-    /// Direction (radians) and speed (body units a frame) that were asked for, likewise.
+    /// Commanded direction (radians) and speed (body units a frame): one at the start and one for
+    /// each frame; empty when the task has no command.
     pub commands: Vec<[f32; 2]>,
 }
 
 impl Performance {
-    /// Leaves out what is beyond so many frames.
+    /// Drops everything after the first `frames` frames.
     fn cut(&mut self, frames: usize) {
         let kept = frames.min(self.roots.len());
         let of = |numbers: usize| numbers / self.roots.len().max(1) * kept;
@@ -137,8 +137,8 @@ impl Performance {
     }
 }
 
-/// Records what every character does for so many frames under the trained policy; who ends early
-/// (at a wall) is recorded until then. Errors: those of the backend.
+/// Records `frames` frames of every character under the trained policy. A character whose episode
+/// ends early (at a wall) is recorded until then. Errors: those of the backend.
 pub fn record(stage: &Stage, memory: &mut Memory, frames: usize) -> Result<Vec<Performance>> {
     let w = &stage.environment.world;
     let steps = frames.div_ceil(stage.environment.frame_skip);
@@ -185,7 +185,7 @@ pub fn record(stage: &Stage, memory: &mut Memory, frames: usize) -> Result<Vec<P
     Ok(all)
 }
 
-/// Rows of two numbers; none of what is absent.
+/// Rows of two numbers; empty for an absent tensor.
 fn read(memory: &Memory, mat: Mat<f32>) -> Result<Vec<[f32; 2]>> {
     Ok(memory.read(mat)?.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())
 }

@@ -1,5 +1,5 @@
-//! Actor and critic: two perceptrons of three hidden layers. The actor's output is the mean of a
-//! diagonal Gaussian, whose log standard deviations are parameters of their own.
+//! Actor and critic: two perceptrons with three hidden layers each. The actor's output is the mean
+//! of a diagonal Gaussian, whose log standard deviations are separate parameters.
 use crate::Result;
 use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
@@ -9,21 +9,21 @@ use crate::ops::linear::Linear;
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Var};
 
-/// A perceptron over one batch.
+/// A perceptron applied to one batch.
 pub struct Perceptron<T> {
     layers: Vec<Linear<T>>,
-    /// What it says.
+    /// The output.
     pub y: Var<T>,
 }
 
 impl<T: Real> Perceptron<T> {
-    /// The actor on observations [x | h] (`h` may be absent), with gradients when `training`.
+    /// The actor on observations [x | h] (`h` may be absent); it has gradients when `training`.
     /// Errors: shapes that do not fit.
     pub fn actor(arena: &mut Arena, parameters: &Parameters<T>, x: Var<T>, h: Var<T>, training: bool) -> Result<Self> {
         Perceptron::new(arena, parameters, "actor.actor.", (x, h), Tanh, training)
     }
 
-    /// The critic on observations x, with gradients when `training`. Errors: shapes that do not
+    /// The critic on observations x; it has gradients when `training`. Errors: shapes that do not
     /// fit.
     pub fn critic(arena: &mut Arena, parameters: &Parameters<T>, x: Var<T>, training: bool) -> Result<Self> {
         Perceptron::new(arena, parameters, "critic.", (x, Var::none()), Activation::None, training)
@@ -51,12 +51,12 @@ impl<T: Real> Perceptron<T> {
         Ok(Perceptron { layers, y: x })
     }
 
-    /// Appends observations to what it says.
+    /// Appends the forward pass.
     pub fn forward(&self, plan: &mut Plan) {
         self.layers.iter().for_each(|layer| layer.forward(plan));
     }
 
-    /// Appends the gradients of the parameters.
+    /// Appends the backward pass, which computes the gradients of the parameters.
     pub fn backward(&self, plan: &mut Plan) {
         self.layers.iter().rev().for_each(|layer| layer.backward(plan));
     }

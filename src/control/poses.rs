@@ -1,18 +1,19 @@
-//! Poses that characters start from: some of the decoder's training data, which a run keeps in its
-//! checkpoint, so that it goes on, is measured and shown without that data.
+//! Poses that characters start from, taken from the decoder's training data. A run keeps them in
+//! its checkpoint, so that it can resume, be evaluated and be shown without that data.
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::data::windows;
 use crate::infer::trained::Trained;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// How many, at most; spread evenly over the data.
+/// Most poses; they are spread evenly over the data.
 const POSES: usize = 1024;
-/// Their name in a checkpoint.
+/// Name of the poses' tensor in a checkpoint.
 const TENSOR: &str = "task.poses";
 
-/// Conditions to start from, newest frame first; clips shorter than one repeat their first frame.
-/// Errors: the data is not there, or not what it was. `data` are other files to take them from.
+/// Takes conditions to start from, newest frame first, out of the decoder's training data, or out
+/// of the files `data` if given. When all clips are shorter than a condition, the first frame is
+/// repeated. Errors: the data is missing or has changed.
 pub fn of(decoder: &Trained, data: &[PathBuf]) -> Result<Vec<f32>> {
     let source = decoder.source(data).map_err(|error| match error {
         Error::Data { path, what, .. } => {
@@ -33,13 +34,13 @@ pub fn of(decoder: &Trained, data: &[PathBuf]) -> Result<Vec<f32>> {
     Ok(chosen.flat_map(|s| (0..conditions).rev().flat_map(move |j| frame(s + j).iter().copied())).collect())
 }
 
-/// Conditions of `row` numbers as a checkpoint keeps them.
+/// The conditions, of `row` numbers each, as a tensor of a checkpoint.
 pub fn tensor(poses: &[f32], row: usize) -> Tensor<'_> {
     Tensor::f32(TENSOR, &[poses.len() / row, row], poses)
 }
 
-/// The conditions of `row` numbers that a checkpoint keeps. Errors: there are none, of another
-/// size, or not finite.
+/// The conditions, of `row` numbers each, in a checkpoint. Errors: there are none, they have
+/// another size, or they are not finite.
 pub fn kept(checkpoint: &Checkpoint, path: &Path, row: usize) -> Result<Vec<f32>> {
     let count = checkpoint.get(TENSOR).and_then(|tensor| tensor.shape.first().copied()).unwrap_or_default();
     let poses: Vec<f32> = checkpoint.numbers(path, TENSOR, &[count, row])?;

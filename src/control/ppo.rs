@@ -1,5 +1,5 @@
-//! Proximal policy optimization (Schulman et al. 2017) as plans: what a rollout was worth, then
-//! mini-batches of it.
+//! Proximal policy optimization (Schulman et al. 2017) as plans: estimates of returns and
+//! advantages of a rollout, then optimizer steps on mini-batches of it.
 use super::policy::Perceptron;
 use crate::Result;
 use crate::backend::Memory;
@@ -17,10 +17,10 @@ use crate::ops::{Operation, axpby, clip_grad};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat, Var};
 
-/// Observations that the critic looks at in one go.
+/// Observations in one forward pass of the critic.
 const CRITIC_ROWS: usize = 4096;
 
-/// How a policy learns.
+/// Parameters of an [`Update`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
     /// P: characters side by side.
@@ -29,15 +29,15 @@ pub struct Options {
     pub steps: usize,
     /// Samples of a mini-batch; the last of an epoch may have fewer.
     pub minibatch: usize,
-    /// Times that each rollout is learned from.
+    /// Epochs: passes over each rollout.
     pub epochs: usize,
-    /// Discount.
+    /// Discount of rewards.
     pub gamma: f64,
     /// Decay of the advantage estimator; `None`: plain discounted returns.
     pub lambda: Option<f64>,
-    /// What rewards are multiplied by.
+    /// Factor of the rewards.
     pub reward_scale: f64,
-    /// How far the ratio may leave 1.
+    /// Largest distance of the probability ratio from 1.
     pub clip: f64,
     /// Weight of the entropy.
     pub entropy_weight: f64,
@@ -47,7 +47,7 @@ pub struct Options {
     pub max_grad_norm: f64,
     /// Adam: beta1, beta2, eps.
     pub adam: [f64; 3],
-    /// Whether the critic's steps have a schedule of their own.
+    /// Whether the critic has a learning-rate schedule of its own.
     pub own_critic_schedule: bool,
 }
 
@@ -60,44 +60,44 @@ impl Options {
 
 /// The tensors of an update, and its plans.
 pub struct Update<T> {
-    /// What was met.
+    /// The rollout: observations, actions and outcomes.
     pub rollout: Rollout<T>,
-    /// [(T + 1) P, 1] V of each observation.
+    /// [(T + 1) P, 1] the critic's value V of each observation.
     pub values: Mat<T>,
-    /// [T, P] R.
+    /// [T, P] returns R.
     pub returns: Mat<T>,
     /// [T, P] normalised advantages.
     pub advantages: Mat<T>,
-    /// [epochs T P] the samples in the order in which they are learned from.
+    /// [epochs T P] the samples in the order of learning.
     pub order: Mat<u32>,
-    /// What the steps to come are, one a mini-batch.
+    /// States of the optimizer steps, one a mini-batch.
     pub schedule: Mat<StepState>,
-    /// The same for the critic, where it has one of its own.
+    /// States of the critic's optimizer steps, if it has a schedule of its own.
     pub critic_schedule: Mat<StepState>,
-    /// \[0\] the next entry of each schedule.
+    /// \[0\] the index of the next entry of each schedule.
     pub cursors: [Mat<u32>; 2],
-    /// See [`crate::ops::ppo_loss::slot`].
+    /// Losses of a step; see [`crate::ops::ppo_loss::slot`].
     pub losses: Mat<f64>,
-    /// Sums over the mini-batches so far.
+    /// Sums of losses and gradient norms over the mini-batches so far.
     pub sums: Mat<f64>,
     /// Partial sums of the squared gradient, before it is clipped.
     pub squares: Mat<f64>,
     /// Weights of the entropy and of the squares of the policy's mean.
     weights: [f64; 2],
-    /// Values of all observations, returns and advantages.
+    /// Plan that computes values of all observations, returns and advantages.
     pub estimate: Plan,
-    /// A step on a whole mini-batch.
+    /// Plan of an optimizer step on a whole mini-batch.
     pub step: Plan,
-    /// A step on the shorter last one, where there is one.
+    /// Plan of an optimizer step on the shorter last mini-batch, if there is one.
     pub rest: Option<Plan>,
 }
 
-/// Places in [`Update::sums`] beyond those of the losses.
+/// Index of the gradient norm in [`Update::sums`], after the losses.
 pub const GRAD_NORM: usize = LOSSES;
 
 impl<T: Real> Update<T> {
-    /// Lays out an update of the policy's `parameters`, whose observations have `observation`
-    /// numbers. Errors: shapes that do not fit.
+    /// Lays out an update of the policy's `parameters`, with observations of `observation` numbers.
+    /// Errors: shapes that do not fit.
     pub fn new(arena: &mut Arena, parameters: &Parameters<T>, observation: usize, o: &Options) -> Result<Self> {
         let (t, p, n) = (o.steps, o.characters, o.steps * o.characters);
         let logstd = parameters.var("dist.logstd._bias");
@@ -118,7 +118,7 @@ impl<T: Real> Update<T> {
         let cursors = [(); 2].map(|()| arena.mat(1, 2));
         let ([state, critic_state], losses) = ([(); 2].map(|()| arena.mat(1, 1)), arena.mat(1, LOSSES));
         let squares = arena.mat(1, parameters.grads.len().div_ceil(clip_grad::CHUNK));
-        // Actor and critic, or both as one.
+        // Actor and critic apart, or both as one.
         let (whole, critic) = (parameters.trainable().len(), parameters.first("critic.0.weight"));
         let learners = match o.own_critic_schedule {
             true => vec![(0..critic, state), (critic..whole, critic_state)],
@@ -194,7 +194,8 @@ impl<T: Real> Update<T> {
         })
     }
 
-    /// -mean min(r A, clip(r) A), of the losses of a step or of sums of them.
+    /// The actor's loss -mean min(r A, clip(r) A), computed from the losses of a step or from sums
+    /// of them.
     pub fn action_loss(&self, losses: &[f64]) -> f64 {
         let [entropy, square] = self.weights;
         losses[slot::POLICY] + entropy * losses[slot::ENTROPY] - square * losses[slot::SQUARE]
@@ -205,14 +206,15 @@ impl<T: Real> Update<T> {
         self.cursors.into_iter().try_for_each(|cursor| memory.write(cursor, &[0, 0]))
     }
 
-    /// Appends the copy of what is seen now to the front of the rollout.
+    /// Appends a copy of the current observations to the front of the rollout.
     pub fn begin(&self, plan: &mut Plan, observation: Mat<T>) -> Result<()> {
         let front = self.rollout.observations.rows_at(0, observation.rows());
         axpby::push(plan, (1.0, observation), (0.0, Mat::NONE), front)
     }
 }
 
-/// The critic over all observations at once, piece by piece, then returns and advantages.
+/// The plan of [`Update::estimate`]: the critic over all observations, piece by piece, then returns
+/// and advantages.
 fn estimate<T: Real>(
     arena: &mut Arena,
     parameters: &Parameters<T>,

@@ -1,10 +1,11 @@
-//! What an update of a policy leaves behind.
+//! The record of a policy update, with its warnings and report curves.
 use crate::run::report::{self, Reported, duration};
 use crate::train::record::{Record, Timing, number};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// One update: a rollout, and what was learned from it. All but [`Timing`] repeats bit for bit.
+/// The record of one update: a rollout, and the learning from it. All but [`Timing`] is
+/// reproducible bit for bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpdateRecord {
     /// Update, from 1.
@@ -22,29 +23,29 @@ pub struct UpdateRecord {
     /// Clipped loss of the actor.
     #[serde(with = "number")]
     pub action_loss: f64,
-    /// Reward of a step, mean over the rollout.
+    /// Mean reward of a step over the rollout.
     #[serde(with = "number")]
     pub step_reward: f64,
-    /// Rewards of the episodes that ended in this rollout, and whose beginning was seen: mean; null
+    /// Mean reward of the episodes that ended in this rollout and whose beginning was seen; null
     /// when there are none.
     #[serde(with = "number")]
     pub mean_rew: Option<f64>,
-    /// Their median.
+    /// Median reward of these episodes.
     #[serde(with = "number")]
     pub median_rew: Option<f64>,
-    /// The smallest.
+    /// Smallest reward of these episodes.
     #[serde(with = "number")]
     pub min_rew: Option<f64>,
-    /// The largest.
+    /// Largest reward of these episodes.
     #[serde(with = "number")]
     pub max_rew: Option<f64>,
-    /// KL of the policy from the one that acted, nats, mean over the mini-batches.
+    /// KL of the policy from the one that explored, nats, mean over the mini-batches.
     #[serde(with = "number")]
     pub kl: f64,
     /// Share of samples whose ratio was clipped.
     #[serde(with = "number")]
     pub clip_fraction: f64,
-    /// L2 norm of the gradient before it was clipped, mean over the mini-batches.
+    /// L2 norm of the gradient before clipping, mean over the mini-batches.
     #[serde(with = "number")]
     pub grad_norm: f64,
     /// Learning rate.
@@ -53,30 +54,29 @@ pub struct UpdateRecord {
     /// Standard deviation of the policy, mean over the action's entries.
     #[serde(with = "number")]
     pub std: f64,
-    /// Mean square of the policy's mean, in that of actions whose latents are distributed as the
-    /// prior; null where actions have none.
+    /// Mean square of the policy's mean, relative to that of actions whose latents have the prior's
+    /// distribution. Null where actions are no latents.
     #[serde(with = "number")]
     pub mean_square: Option<f64>,
-    /// What the bound of the standard deviation took from the entropy before the policy explored,
-    /// nats an entry.
+    /// Entropy that the bound of the standard deviation removed before the policy explored, nats an
+    /// entry.
     #[serde(with = "number")]
     pub entropy_cut: f64,
-    /// What is wrong, each in one plain line with what to try.
+    /// Warnings, each one plain line with what to try.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// How long it took; samples are environment steps, learning included.
+    /// Duration and speed. Samples are environment steps, and the time includes learning.
     pub timing: Timing,
 }
 
 /// Updates over which entropy and reward are compared.
 const WINDOW: usize = 50;
-/// Updates at each end of it that are averaged.
+/// Updates averaged at each end of the window.
 const ENDS: usize = 10;
-/// Growth of the entropy, nats an entry of the action, that is worth a word.
+/// Growth of the entropy that is worth a warning, nats an entry of the action.
 const GROWTH: f64 = 0.02;
 
-/// What is wrong with a policy of `actions` entries after these updates, of which the last is the
-/// one spoken of.
+/// Warnings about a policy of `actions` entries after the last of these updates.
 pub fn warnings(records: &[UpdateRecord], actions: usize) -> Vec<String> {
     let Some(first) = records.len().checked_sub(WINDOW) else {
         return Vec::new();
@@ -85,7 +85,7 @@ pub fn warnings(records: &[UpdateRecord], actions: usize) -> Vec<String> {
         records[from..from + ENDS].iter().map(of).sum::<f64>() / ENDS as f64
     };
     let last = records.len() - ENDS;
-    // What learning did, whatever the bound took in between.
+    // The growth by learning alone: what the bound removed in between is added back.
     let cut: f64 = records[first + ENDS / 2..last + ENDS / 2].iter().map(|r| r.entropy_cut).sum();
     let grown = (mean(last, |r| r.dist_entropy) - mean(first, |r| r.dist_entropy)) / actions as f64 + cut;
     let (before, now) = (mean(first, |r| r.step_reward), mean(last, |r| r.step_reward));
@@ -219,7 +219,7 @@ impl Reported for UpdateRecord {
 mod tests {
     use super::*;
 
-    /// Updates whose entropy and reward rise by so much in all.
+    /// Updates whose entropy and reward rise by the given amounts in all.
     fn records(entropy: f64, reward: f64) -> Vec<UpdateRecord> {
         let untimed = Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 };
         let record = |i: usize| UpdateRecord {

@@ -1,5 +1,5 @@
-//! What a controller has before its first update: characters that explore, policy and plans in one
-//! arena, and parameters, be they fresh or those of a checkpoint.
+//! The state of a controller before its first update: exploring characters, policy and plans in one
+//! arena, and parameters, either fresh or from a checkpoint.
 use super::config::Config;
 use super::ppo::{self, Update};
 use super::show::Show;
@@ -19,49 +19,48 @@ use crate::plan::arena::{Arena, Mat};
 use crate::{Error, Result};
 use std::path::Path;
 
-/// Reward of an episode whose beginning was not seen: it stays that, whatever is added.
+/// Reward of an episode whose beginning was not seen; it stays the same whatever is added.
 pub const UNSEEN: f64 = f64::NEG_INFINITY;
 
 /// A controller, ready for its next update.
 pub struct Setup<'a> {
-    /// What was asked for.
+    /// The configuration.
     pub config: &'a Config,
-    /// What its policy acts in.
+    /// The decoder and the task that the policy acts in.
     pub material: Material,
     /// The policy.
     pub policy: Parameters<f32>,
     /// The characters that explore.
     pub stage: Stage,
-    /// Those that are shown.
+    /// The characters that the report shows.
     pub show: Show,
-    /// How the policy learns.
+    /// The plans by which the policy learns.
     pub update: Update<f32>,
-    /// What is seen now to the front of the rollout.
+    /// Plan that copies the current observations to the front of the rollout.
     pub begin: Plan,
-    /// One step of the exploring policy, kept for learning.
+    /// Plan of one step of the exploring policy, which stores the step in the rollout.
     pub explore: Plan,
-    /// [P, A] noise of the last step, where the next one keeps some of it.
+    /// [P, A] noise of the last step, if the next step keeps some of it.
     last_noise: Mat<f32>,
-    /// The arena all of them lie in.
+    /// Memory of the arena that holds all of them.
     pub memory: Memory<'a>,
     /// Where training stands: `epoch` counts updates.
     pub at: Progress,
-    /// Reward so far of the episode that each character is in, or [`UNSEEN`].
+    /// Reward so far of each character's current episode, or [`UNSEEN`].
     pub episodes: Vec<f64>,
-    /// Learning rate of the next update, where it is adaptive.
+    /// Learning rate of the next update, if it is adaptive.
     pub rate: f64,
-    /// Standard deviation of actions whose latents are distributed as the prior; none where actions
-    /// are no latents.
+    /// Standard deviation of actions whose latents have the prior's distribution; `None` where
+    /// actions are no latents.
     pub prior_spread: Option<f64>,
-    /// What the bound of the standard deviation took from the entropy in this update, nats an
-    /// entry.
+    /// Entropy that the bound of the standard deviation removed in this update, nats an entry.
     pub entropy_cut: f64,
 }
 
 impl<'a> Setup<'a> {
-    /// Reads decoder and data and lays out everything; goes on from `resume` if given. Errors: a
-    /// decoder that cannot do the task, another one than the controller was trained on, not enough
-    /// memory.
+    /// Reads decoder and data and lays out everything; resumes from the checkpoint `resume` if
+    /// given. Errors: a decoder that cannot do the task or is not the one the controller was
+    /// trained on, not enough memory.
     pub fn new(config: &'a Config, backend: &'a dyn Backend, resume: Option<&Path>) -> Result<Self> {
         let c = config;
         let given = resume.map(|path| Ok::<_, Error>((Checkpoint::load(path)?, path))).transpose()?;
@@ -119,7 +118,7 @@ impl<'a> Setup<'a> {
         Ok(setup)
     }
 
-    /// Fresh parameters, and everybody at a start.
+    /// Initialises the parameters, and puts every character at a start.
     fn initialize(&mut self) -> Result<()> {
         crate::train::step::initialize(&mut self.memory, &self.policy, self.config.seed)?;
         let logstd = self.policy.var("dist.logstd._bias").value;
@@ -131,12 +130,12 @@ impl<'a> Setup<'a> {
         self.stage.restart(&mut self.memory)
     }
 
-    /// Whether every update is done.
+    /// True if every update is done.
     pub fn finished(&self) -> bool {
         self.at.epoch > self.config.updates()
     }
 
-    /// What outlives an update beside the policy, by name.
+    /// Single-precision tensors that outlive an update, beside the policy, by name.
     fn state(&self) -> Vec<(&'static str, Mat<f32>)> {
         let w = &self.stage.environment.world;
         let all = [
@@ -155,7 +154,7 @@ impl<'a> Setup<'a> {
         all.into_iter().filter(|(_, mat)| !mat.is_none()).collect()
     }
 
-    /// The same of whole numbers.
+    /// Tensors of whole numbers that outlive an update, by name.
     fn counts(&self) -> Vec<(&'static str, Mat<u32>)> {
         let w = &self.stage.environment.world;
         [("world.offset", w.offset), ("world.visited", w.visited)]
@@ -164,7 +163,7 @@ impl<'a> Setup<'a> {
             .collect()
     }
 
-    /// Writes a checkpoint, from which training can go on.
+    /// Writes a checkpoint from which training can resume.
     pub fn save(&self, path: &Path) -> Result<()> {
         let p = &self.policy;
         let mut tensors = Vec::new();
@@ -233,13 +232,13 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// Whether actions are no latents: the maze's are goals, those of vq pick a code.
+/// True if actions are no latents: in the maze they are goals, with vq they pick a code.
 fn is_free(c: &Config, material: &Material) -> bool {
     c.task == Task::Maze || material.decoder.model().variant == Variant::Vq
 }
 
-/// How the policy learns, as a configuration says: the KL of N(mean, s^2) from N(0, s^2) is 0.5
-/// |mean / s|^2.
+/// The PPO options of a configuration. The weight of the mean's square follows from the KL of
+/// N(mean, s^2) from N(0, s^2), which is 0.5 |mean / s|^2.
 fn ppo_options(c: &Config, prior_spread: Option<f64>) -> ppo::Options {
     ppo::Options {
         characters: c.characters,
@@ -258,9 +257,11 @@ fn ppo_options(c: &Config, prior_spread: Option<f64>) -> ppo::Options {
     }
 }
 
-/// One step of the exploring policy, kept for learning, and the noise that the next one keeps
-/// `correlation` of: a first-order autoregressive process whose numbers are standard normal at each
-/// step.
+/// The plan of one step of the exploring policy, which stores the step in the rollout, and the
+/// tensor of its noise.
+///
+/// The next step keeps the share `correlation` of that noise. This is a first-order autoregressive
+/// process whose numbers are standard normal at each step.
 fn explore(arena: &mut Arena, stage: &Stage, update: &Update<f32>, correlation: f64) -> Result<(Plan, Mat<f32>)> {
     let env = &stage.environment;
     let mut mat = || arena.mat(env.action.rows(), env.action.cols());

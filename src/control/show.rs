@@ -1,5 +1,4 @@
-//! Motion to look at: a few characters that the policy steers, and what they were asked to do, for
-//! the report's player.
+//! Motion for the report's player: a few characters that the policy steers, and their task.
 use super::config::Config;
 use super::play::{Performance, record};
 use super::stage::{Cast, Frozen, Material, Stage};
@@ -14,16 +13,16 @@ use crate::plan::arena::{Arena, Mat};
 use crate::run::player::{self, Kind, Motion, Track};
 use serde_json::{Value, json};
 
-/// Characters that are shown.
+/// Number of characters in the player.
 const CHARACTERS: usize = 3;
-/// How long each is, seconds.
+/// Length of each character's motion, seconds.
 const SECONDS: f64 = 20.0;
 /// Bytes of all tracks in the page, at most.
 const BYTES: usize = 1_500_000;
 /// Points of a path in the page, at most.
 const POINTS: usize = 400;
 
-/// The characters that are shown, on a stage of their own.
+/// The characters that the report shows, on a stage of their own.
 pub struct Show {
     /// Their stage.
     pub stage: Stage,
@@ -31,7 +30,7 @@ pub struct Show {
     rules: Rules,
     course: Vec<[f64; 2]>,
     steps: usize,
-    /// Joystick: what a page needs to be steered in.
+    /// Joystick: the data that lets a person steer in the page.
     steering: Option<Steering>,
     policy: (Layout, Mat<f32>),
 }
@@ -48,17 +47,18 @@ impl Show {
         let rig = material.rig.clone();
         let a_frame = CHARACTERS * player::bytes_a_frame(rig.skeleton.len());
         let steps = ((SECONDS * rig.fps) as usize).min(BYTES / a_frame).max(1) / c.frame_skip;
-        // Nobody's time runs out while being watched.
+        // No character's time runs out while it is watched.
         let cast = Cast { characters: CHARACTERS, horizon: steps + 1, ahead: steps, seed: c.seed, staggered: false };
         let stage = Stage::new(arena, material, frozen, policy, cast)?;
-        // The reference aims elsewhere than a person does.
+        // The literal reference aims in another direction than a person does.
         let steered = c.task == Task::Joystick && !c.literal;
         let steering = steered.then(|| Steering::new(material, c.frame_skip)).transpose()?;
         let policy = (policy.layout.clone(), policy.values);
         Ok(Show { stage, rig, rules: material.rules, course: material.course().to_vec(), steps, steering, policy })
     }
 
-    /// Lets the policy, as it is after an update, steer them. Errors: those of the backend.
+    /// Records the characters under the policy as it is after update `update`. Errors: those of the
+    /// backend.
     pub fn make(&self, memory: &mut Memory, update: usize) -> Result<Motion> {
         let all = record(&self.stage, memory, self.steps * self.stage.environment.frame_skip)?;
         let tracks: Vec<Track> = all.iter().enumerate().map(|(p, one)| self.track(p, one)).collect();
@@ -80,7 +80,7 @@ impl Show {
         track
     }
 
-    /// What is asked of a character, in metres and metres a second, for `task.js`.
+    /// The task of a character in metres and metres a second, as JSON for `task.js`.
     fn task(&self, one: &Performance) -> Value {
         let metres = |x: f64| (x * METRES * 1000.0).round() / 1000.0;
         let goals: Vec<[f64; 2]> = one.goals.iter().skip(1).map(|goal| goal.map(|x| metres(x.into()))).collect();

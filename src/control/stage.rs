@@ -1,5 +1,5 @@
-//! What a policy acts in, read from disk, and characters laid out in it: a frozen decoder, the
-//! poses they start from, the task and what it takes place on.
+//! The surroundings of a policy, read from disk, and characters laid out in them: a frozen decoder,
+//! poses to start from, the task and its course.
 use super::config::Config;
 use super::course;
 use super::environment::{Environment, Lower, Options, action_size};
@@ -23,23 +23,24 @@ use crate::run::crc32c;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Height of the reference skeleton's hips at rest, feet: a body unit is the data's over this.
+/// Height of the reference skeleton's hips at rest, feet. A body unit is the height of the data's
+/// hips divided by this.
 const REFERENCE_HIPS: f64 = 3.21;
 
-/// What a policy acts in, before any character does.
+/// The surroundings of a policy, without characters.
 pub struct Material {
     /// The Motion VAE.
     pub decoder: Trained,
-    /// What its poses are poses of.
+    /// The character whose poses the decoder makes.
     pub rig: Rig,
-    /// What is asked for, and of which body.
+    /// Rules of the task and measures of the body.
     pub rules: Rules,
     /// Numbers of an observation.
     pub observation: usize,
-    /// What the decoder and the poses to start from are.
+    /// Fingerprint of the decoder's parameters and of the poses to start from.
     pub fingerprint: Fingerprint,
     course: Vec<[f64; 2]>,
-    /// [M, C F].
+    /// Poses to start from, [M, C F].
     poses: Vec<f32>,
     lower: Option<Walker>,
     normalize: bool,
@@ -48,17 +49,18 @@ pub struct Material {
     actor_gain: f64,
 }
 
-/// Places of what does not change while characters move, shared by all stages of an arena.
+/// Parameters that do not change, in an arena; all stages of the arena share them.
 pub struct Frozen {
     decoder: Parameters<f32>,
     lower: Option<Parameters<f32>>,
 }
 
 impl Material {
-    /// Reads what a configuration names, for a new run or for the one that has this checkpoint,
-    /// which keeps poses and course. `data` is motion to start from and to take the skeleton from,
-    /// where the decoder names none. Errors: a decoder that cannot do the task, a lower level that
-    /// is none, a path or maze that cannot be used, another decoder than the checkpoint's.
+    /// Reads the files that a configuration names. `run` is the checkpoint to resume or to use,
+    /// which keeps poses and course; a new run has none. `data` are files of motion: a new run
+    /// takes its poses from them, and the skeleton if the decoder names none. Errors: a decoder
+    /// that cannot do the task or is not the checkpoint's, a lower level that is no controller, a
+    /// path or maze that cannot be used.
     pub fn load(c: &Config, run: Option<(&Checkpoint, &Path)>, data: &[PathBuf]) -> Result<Self> {
         let mut decoder = Trained::load(&c.vae)?;
         if decoder.meta.rig.is_none() && !data.is_empty() {
@@ -109,31 +111,31 @@ impl Material {
         })
     }
 
-    /// The tensors of a policy for it.
+    /// The layout of a policy's tensors for this material.
     pub fn layout(&self) -> Layout {
         let actions = action_size(self.rules.task, self.decoder.model());
         Layout::of_policy(self.observation, actions, self.hidden_size, self.actor_gain)
     }
 
-    /// Whether observations are normalised.
+    /// True if observations are normalised.
     pub fn normalizes(&self) -> bool {
         self.normalize
     }
 
-    /// What the task takes place on, body units: points of the path, both ends of each wall.
+    /// The course of the task, body units: points of the path, or both ends of each wall.
     pub fn course(&self) -> &[[f64; 2]] {
         &self.course
     }
 
-    /// What a checkpoint keeps of it beside the policy: poses and course, so that a run needs
-    /// neither data nor files again.
+    /// The tensors that a checkpoint keeps beside the policy: poses and course, so that a resumed
+    /// run needs neither data nor files.
     pub fn tensors(&self) -> Vec<Tensor<'_>> {
         let m = self.decoder.model();
         let course = (!self.course.is_empty()).then(|| course::tensor(&self.course));
         [poses::tensor(&self.poses, m.frame_size * m.condition_frames)].into_iter().chain(course).collect()
     }
 
-    /// Places for the decoder's parameters, and for those of the maze's lower level.
+    /// Lays out the parameters of the decoder and of the maze's lower level.
     pub fn frozen(&self, arena: &mut Arena) -> Frozen {
         let lower = self.lower.as_ref();
         Frozen {
@@ -142,7 +144,7 @@ impl Material {
         }
     }
 
-    /// Writes them. Errors: a tensor is missing, those of the backend.
+    /// Writes the frozen parameters. Errors: a tensor is missing, those of the backend.
     pub fn write_frozen(&self, frozen: &Frozen, memory: &mut Memory) -> Result<()> {
         self.decoder.restore(&frozen.decoder, memory)?;
         match (&self.lower, &frozen.lower) {
@@ -156,15 +158,15 @@ impl Material {
 pub struct Stage {
     /// Characters and decoder.
     pub environment: Environment<f32>,
-    /// The policy over all of them.
+    /// The policy's actor over all characters.
     pub actor: Perceptron<f32>,
-    /// [P, 1] log-density of what it does.
+    /// [P, 1] log-density of the actions.
     pub log_prob: Mat<f32>,
-    /// Everybody to a start.
+    /// Plan that puts every character at a start.
     pub start: Plan,
-    /// One step of the policy's mean.
+    /// Plan of one step of the policy's mean.
     pub play: Plan,
-    /// One step of latents from the prior, whatever is asked for.
+    /// Plan of one step of latents from the prior, whatever the task asks.
     pub random: Plan,
     /// The current step.
     pub state: Mat<StepState>,
@@ -175,18 +177,18 @@ pub struct Stage {
     horizon: usize,
 }
 
-/// Who acts on a stage, and for how long.
+/// The characters on a stage, and how long they act.
 #[derive(Debug, Clone, Copy)]
 pub struct Cast {
     /// P: characters side by side.
     pub characters: usize,
     /// Steps after which time is out.
     pub horizon: usize,
-    /// Steps that are written ahead, at most.
+    /// Most steps whose states are written ahead.
     pub ahead: usize,
     /// Seed of everything random.
     pub seed: u64,
-    /// Whether their clocks are spread over the horizon.
+    /// Whether the characters' clocks are spread over the horizon.
     pub staggered: bool,
 }
 
@@ -238,14 +240,14 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Appends the policy's action: its mean, or where there is `noise` what it explores.
+    /// Appends the policy's action: its mean, or with `noise` an exploring action.
     pub fn act(&self, plan: &mut Plan, noise: Mat<f32>) -> Result<()> {
         self.actor.forward(plan);
         let into = (self.environment.action, self.log_prob);
         gaussian_action::push(plan, (self.actor.y.value, self.logstd), noise, into)
     }
 
-    /// A step in which `act` chooses what to do.
+    /// The plan of a step in which `act` appends the choice of the action.
     pub fn step(&self, act: impl FnOnce(&mut Plan) -> Result<()>) -> Result<Plan> {
         let mut plan = Plan::default();
         self.first(&mut plan);
@@ -266,8 +268,8 @@ impl Stage {
         self.environment.observe(plan)
     }
 
-    /// Writes what its characters start from and how poses are normalised. Errors: those of the
-    /// backend.
+    /// Writes the poses to start from, the normalisation of poses, and the course. Errors: those of
+    /// the backend.
     pub fn furnish(&self, material: &Material, memory: &mut Memory) -> Result<()> {
         let decoder = &material.decoder;
         let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
@@ -278,7 +280,8 @@ impl Stage {
         memory.write(self.environment.world.course, &points)
     }
 
-    /// Everybody to a start, at the clock's beginning. Errors: those of the backend.
+    /// Puts every character at a start, with the clock at its beginning. Errors: those of the
+    /// backend.
     pub fn restart(&self, memory: &mut Memory) -> Result<()> {
         let outcome = self.environment.world.outcome;
         memory.write(outcome, &vec![0.0; outcome.len()])?;
@@ -287,8 +290,8 @@ impl Stage {
         memory.run(&self.start)
     }
 
-    /// Writes what the next `count` steps are, after `done` of them; each has its row of a rollout.
-    /// Errors: those of the backend.
+    /// Writes the states of the next `count` steps, after `done` steps. Each step has a row of the
+    /// rollout. Errors: those of the backend.
     pub fn write_steps(&self, memory: &mut Memory, done: u64, count: usize) -> Result<()> {
         let state = |row: usize| {
             let step = done + row as u64;
@@ -303,7 +306,7 @@ impl Stage {
         self.write_schedule(memory, &(0..count).map(state).collect::<Vec<_>>())
     }
 
-    /// Steps that can be written ahead.
+    /// Most steps whose states can be written ahead.
     pub fn ahead(&self) -> usize {
         self.schedule.len()
     }
@@ -316,7 +319,7 @@ impl Stage {
     }
 }
 
-/// The task's rules for a body, but for the arena.
+/// The task's rules for a body; the arena is filled in later.
 fn rules(c: &Config, rig: &Rig) -> Result<Rules> {
     let body = if c.literal { 1.0 } else { rig.hip_height / REFERENCE_HIPS };
     if !(body.is_finite() && body > 0.0) {
@@ -336,7 +339,8 @@ fn rules(c: &Config, rig: &Rig) -> Result<Rules> {
     Ok(Rules { task, body, speed, toes, floors, arena: [0.0; 2], horizon, literal, staggered: false })
 }
 
-/// What makes a controller one of another decoder, or of other poses to start from, if anything.
+/// The reason why a controller does not fit this decoder and its poses to start from, if there is
+/// one.
 pub fn misfit(controller: &Meta, decoder: &Trained, acts_in: &Fingerprint) -> Option<String> {
     let joints = |meta: &Meta| meta.rig.as_ref().map(|rig| rig.skeleton.names.clone()).unwrap_or_default();
     let (theirs, ours) = (joints(controller), joints(&decoder.meta));

@@ -1,5 +1,5 @@
-//! What a page needs to let a person steer: decoder and policy of a joystick controller, packed for
-//! `steer.js`, which runs them.
+//! The data that lets a person steer in the report's page: decoder and policy of a joystick
+//! controller, packed for `steer.js`, which runs them.
 use super::environment::task_gain;
 use super::play::Performance;
 use super::stage::Material;
@@ -12,7 +12,8 @@ use base64::prelude::BASE64_STANDARD;
 use half::f16;
 use serde_json::{Value, json};
 
-/// What does not change while a policy learns: the decoder's part, packed once.
+/// Packed networks for the page. The decoder is packed once, since it does not change while the
+/// policy learns.
 pub struct Steering {
     fixed: Value,
     tensors: Vec<Value>,
@@ -39,8 +40,8 @@ impl Steering {
         Ok(steering)
     }
 
-    /// All of it as JSON, with the policy's `values` and what characters that are shown started
-    /// from.
+    /// All of it as JSON, with the policy's `values` and the starts of the characters that are
+    /// shown.
     pub fn with_policy(&self, layout: &Layout, values: &[f32], shown: &[Performance]) -> Value {
         let mut whole =
             Steering { fixed: self.fixed.clone(), tensors: self.tensors.clone(), weights: self.weights.clone() };
@@ -62,7 +63,7 @@ impl Steering {
     }
 }
 
-/// Whether a tensor takes part in decoding.
+/// True if a tensor takes part in decoding.
 fn decodes(variant: Variant, name: &str) -> bool {
     let prefixes: &[&str] = match variant {
         Variant::Mixture => &["decoder."],

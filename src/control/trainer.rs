@@ -1,5 +1,5 @@
-//! The training loop of a controller: a rollout of the exploring policy, then mini-batches of it,
-//! update after update.
+//! The training loop of a controller. Each update makes a rollout of the exploring policy and
+//! learns from mini-batches of it.
 use super::config::Decay;
 use super::ppo::GRAD_NORM;
 use super::record::{UpdateRecord, warnings};
@@ -22,9 +22,9 @@ use crate::{Error, Result, host::memory};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// An update that takes longer is followed by a checkpoint, so that the next one may be given up.
+/// A longer update is followed by a checkpoint, so that a stop may abandon the next update.
 const LONG: Duration = Duration::from_secs(5);
-/// About as many samples pass between two looks at whether to stop.
+/// About the number of samples between two checks for a stop.
 const LOOK: usize = 1 << 16;
 
 /// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over;
@@ -43,7 +43,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     let limit = c.max_minutes.unwrap_or(f64::INFINITY);
     let stopped = || stop.load(Ordering::Relaxed) != 0 || begun.elapsed().as_secs_f64() > 60.0 * limit;
     let mut saved = Instant::now();
-    // An update may be given up when the last checkpoint is of where training stands.
+    // An update may be abandoned if the last checkpoint was written right before it.
     let mut kept = true;
     while !run.finished() {
         let update_begun = Instant::now();
@@ -83,8 +83,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     Ok(records)
 }
 
-/// Lets the policy explore for the steps of a rollout; false if it was to `give_up` before the end.
-/// Errors: those of the backend.
+/// Lets the policy explore for the steps of a rollout. Returns false if `give_up` became true
+/// before the end. Errors: those of the backend.
 pub fn rollout(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let steps = run.config.steps();
     if let Some(most) = run.config.largest_std(run.at.epoch) {
@@ -100,7 +100,8 @@ pub fn rollout(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     repeat(&mut run.memory, &run.explore, steps, run.config.characters, give_up)
 }
 
-/// Runs a plan of so many `samples` a number of times; false if it was to `give_up` before the end.
+/// Runs a plan, which makes `samples` samples, `times` times. Returns false if `give_up` became
+/// true before the end.
 fn repeat(memory: &mut Memory, plan: &Plan, times: usize, samples: usize, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let (portion, mut left) = ((LOOK / samples).max(1), times);
     while left > 0 && !give_up() {
@@ -110,8 +111,8 @@ fn repeat(memory: &mut Memory, plan: &Plan, times: usize, samples: usize, give_u
     Ok(left == 0)
 }
 
-/// Learns from the rollout; false if it was to `give_up` before the end. Errors: a loss that is not
-/// finite, those of the backend.
+/// Learns from the rollout. Returns false if `give_up` became true before the end. Errors: a loss
+/// that is not finite, those of the backend.
 pub fn learn(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let (c, update) = (run.config, &run.update);
     let n = c.characters * c.steps();
@@ -155,7 +156,8 @@ pub fn learn(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     Err(Error::NonFinite { epoch: run.at.epoch, step: bad, operation, mend })
 }
 
-/// Errors: a number of the policy or of its losses is not finite, from which it does not recover.
+/// Checks that the numbers of the policy and of its losses are finite, since training does not
+/// recover otherwise. Errors: one is not.
 fn finite(record: &UpdateRecord) -> Result<()> {
     let numbers = [
         ("the entropy", record.dist_entropy),
@@ -182,7 +184,7 @@ fn learning_rate(run: &Setup) -> f64 {
     c.decay.learning_rate(c.learning_rate, c.final_learning_rate, run.at.epoch - 1, c.updates())
 }
 
-/// The record of the update that is done, but for what earlier ones say about it.
+/// The record of a finished update, without the warnings that depend on earlier records.
 fn record(run: &mut Setup) -> Result<UpdateRecord> {
     let (c, update) = (run.config, &run.update);
     let rate = learning_rate(run);
@@ -232,8 +234,8 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
     })
 }
 
-/// Writes the report, and then the last checkpoint, after the logs it speaks of: a run that is done
-/// has its report.
+/// Writes the report, and then the last checkpoint, after the logs it refers to. So a run whose
+/// checkpoint is finished has its report.
 fn save(
     run: &mut Setup,
     folder: &RunFolder,
@@ -249,7 +251,7 @@ fn save(
     reported
 }
 
-/// What is said at the start.
+/// The line printed at the start.
 fn opening(run: &Setup) -> String {
     let c = run.config;
     if run.at.epoch > 1 {
@@ -267,7 +269,7 @@ fn opening(run: &Setup) -> String {
     )
 }
 
-/// What the report says of the configuration.
+/// The report's summary of the configuration.
 fn summary(run: &Setup) -> [(&'static str, String); 6] {
     let (c, rules) = (run.config, &run.material.rules);
     let m = run.material.decoder.model();

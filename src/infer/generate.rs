@@ -1,45 +1,45 @@
-//! Motion from a trained model: walks with latents from the prior or of one's own, and clips put
-//! through the encoder.
+//! Motion from a trained model: walks with latents from the prior or latents that are given, and
+//! clips passed through the encoder.
 use crate::Result;
 use crate::backend::{Backend, Memory};
 use crate::infer::rollout::{Decoder, Latent};
 use crate::infer::trained::Trained;
 use crate::plan::arena::Arena;
 
-/// Characters that run side by side; more are taken in groups of so many.
+/// Most characters that run side by side; more are split into groups of this size.
 const GROUP: usize = 128;
 
 /// Where the latents of a motion come from.
 #[derive(Debug, Clone, Copy)]
 pub enum Latents<'a> {
-    /// Drawn from the prior, of standard deviation `temperature` (vq: codes with equal
+    /// Drawn from the prior, with the standard deviation `temperature` (vq: codes with equal
     /// probabilities).
     Prior {
         /// Seed of the draws.
         seed: u64,
-        /// 1 is the prior itself.
+        /// Standard deviation of the draws; 1 is the prior itself.
         temperature: f64,
     },
-    /// These: [characters, frames, L].
+    /// The given latents, [characters, frames, L].
     Given(&'a [f32]),
-    /// The encoder's (posterior means), of the frames that follow in each track.
+    /// Posterior means from the encoder, for the frames that follow in each track.
     Encoder,
 }
 
-/// What a model made.
+/// Motion made by a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Motion {
     /// Characters.
     pub characters: usize,
     /// Frames of each.
     pub frames: usize,
-    /// F.
+    /// F: features of a frame.
     pub frame_size: usize,
-    /// L.
+    /// L: entries of a latent.
     pub latent_size: usize,
     /// Poses in the units of the data, [characters, frames, F].
     pub poses: Vec<f32>,
-    /// The latent each was decoded from, [characters, frames, L].
+    /// The latent of each frame, [characters, frames, L].
     pub latents: Vec<f32>,
 }
 
@@ -50,18 +50,19 @@ impl Motion {
         &self.poses[character * len..][..len]
     }
 
-    /// The first frame of a character that holds a number that is not finite, if any does.
+    /// The first frame of a character that holds a number that is not finite, if there is one.
     pub fn first_nonfinite(&self, character: usize) -> Option<usize> {
         self.character(character).chunks_exact(self.frame_size).position(|pose| pose.iter().any(|x| !x.is_finite()))
     }
 }
 
-/// Frames beyond the C conditions that a track needs, for `frames` frames to be encoded.
+/// Number of frames that a track needs after its C conditions, so that `frames` frames can be
+/// encoded.
 pub fn frames_to_encode(trained: &Trained, frames: usize) -> usize {
     frames + trained.model().future_predictions - 1
 }
 
-/// A frame of a group of characters.
+/// One frame of a group of characters.
 pub struct Step<'a> {
     /// The group's first character.
     pub first: usize,
@@ -69,11 +70,11 @@ pub struct Step<'a> {
     pub frame: usize,
     /// Predicted frames, normalised: [characters of the group, F].
     pub rows: &'a [f32],
-    /// Their latents, [characters of the group, L].
+    /// Latents of these frames, [characters of the group, L].
     pub latents: &'a [f32],
 }
 
-/// As [`stream`], with all of it kept, in the units of the data.
+/// Like [`stream`], but returns the whole motion, in the units of the data.
 pub fn generate(
     trained: &Trained,
     backend: &dyn Backend,
@@ -96,14 +97,15 @@ pub fn generate(
     Ok(Motion { characters, frames, frame_size: f, latent_size: l, poses, latents: zs })
 }
 
-/// Predicts `frames` frames for each track, a character's frames [at least C, F] in the units of
-/// the data: its first C are the conditions, and those behind them what [`Latents::Encoder`]
-/// encodes. `see` is shown every frame, group by group. Errors: not enough memory, those of the
-/// backend.
+/// Predicts `frames` frames for each track.
+///
+/// A track is the frames of one character, [at least C, F], in the units of the data. Its first C
+/// frames are the conditions; [`Latents::Encoder`] encodes the frames after them. `see` is called
+/// with every frame, group by group. Errors: not enough memory, those of the backend.
 ///
 /// # Panics
-/// When a track is too short (see [`frames_to_encode`]), or latents that are given are not
-/// [characters, frames, L].
+/// When a track is too short (see [`frames_to_encode`]), or given latents are not [characters,
+/// frames, L].
 pub fn stream(
     trained: &Trained,
     backend: &dyn Backend,

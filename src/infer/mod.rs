@@ -1,4 +1,4 @@
-//! A trained model at work: [`trained`] opens it, [`rollout`] runs its decoder frame by frame,
+//! Inference: [`trained`] opens a trained model, [`rollout`] runs its decoder frame by frame, and
 //! [`generate`] makes motion.
 pub mod generate;
 pub mod rollout;

@@ -1,5 +1,5 @@
-//! Motion from a model: characters side by side, each conditioned on its own last prediction.
-//! Evaluation, `generate` and `eval` all decode through here, on any backend.
+//! Rollouts of a model: characters side by side, each conditioned on its own last prediction.
+//! Evaluation, `generate` and `eval` all decode through this module, on any backend.
 use crate::Result;
 use crate::backend::Memory;
 use crate::config::ModelConfig;
@@ -10,21 +10,21 @@ use crate::ops::window::{self, Window};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat};
 
-/// Steps whose states are written at a time.
+/// Steps whose states are written at once.
 const SCHEDULE: usize = 256;
 
 /// Where a step's latents come from.
 #[derive(Debug, Clone, Copy)]
 pub enum Latent<'a> {
-    /// Mean of the posterior (vq: its code) of the true next frame, given the character's own past.
+    /// The posterior's mean (vq: its code) for the true next frame, given the character's own past.
     Posterior,
     /// The prior, at the temperature the decoder was laid out with.
     Prior,
-    /// These, [B, L].
+    /// The given latents, [B, L].
     Given(&'a [f32]),
 }
 
-/// A network laid out to run over `batch` characters; it trains nothing.
+/// A network laid out for inference over `batch` characters.
 pub struct Decoder {
     /// The network.
     pub network: Network<f32>,
@@ -38,7 +38,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Lays out a decoder of `batch` characters that start on windows of `data` [frames, F],
+    /// Lays out a decoder of `batch` characters, which start on windows of `data` [frames, F],
     /// normalised. Latents from the prior have the standard deviation `temperature`. Errors: shapes
     /// that do not fit.
     pub fn new(
@@ -71,17 +71,17 @@ impl Decoder {
         Ok(Decoder { network, frame_size, schedule, cursor, starts, posterior, prior, given })
     }
 
-    /// Characters side by side.
+    /// Number of characters side by side.
     pub fn batch(&self) -> usize {
         self.starts.len()
     }
 
-    /// Starts a rollout: character b at the window whose oldest frame is `windows[b]`; characters
-    /// that are left over repeat the first. Random numbers are those of `seed` and `group`:
-    /// character b of a group draws the same ones whatever runs beside it.
+    /// Starts a rollout: character b starts at the window whose oldest frame is `windows[b]`, and
+    /// any further characters repeat the first. Random numbers depend on `seed` and `group`.
+    /// Character b of a group draws the same numbers whatever runs beside it.
     ///
     /// # Panics
-    /// Without a window, or with more than there are characters.
+    /// With no windows, or with more windows than characters.
     pub fn begin<'r, 'b>(
         &'r self,
         memory: &'r mut Memory<'b>,
@@ -109,12 +109,12 @@ impl Rollout<'_, '_> {
     /// Predicts the next frame of every character. Errors: those of the backend.
     ///
     /// # Panics
-    /// When latents that are given are not [B, L].
+    /// When given latents are not [B, L].
     pub fn step(&mut self, latent: Latent) -> Result<()> {
         self.steps(latent, 1)
     }
 
-    /// Predicts the next `count` frames, without a look at those before the last.
+    /// Predicts the next `count` frames; only the last of them can be read.
     pub fn steps(&mut self, latent: Latent, mut count: usize) -> Result<()> {
         let decoder = self.decoder;
         let plan = match latent {
@@ -137,7 +137,7 @@ impl Rollout<'_, '_> {
         Ok(())
     }
 
-    /// Writes what the next [`SCHEDULE`] steps are.
+    /// Writes the states of the next [`SCHEDULE`] steps.
     fn schedule(&mut self) -> Result<()> {
         let (seed, group) = (self.seed, u64::from(self.group) << 32);
         let state = |i: usize| StepState {
@@ -152,12 +152,12 @@ impl Rollout<'_, '_> {
         self.memory.write(self.decoder.cursor, &[0, 0])
     }
 
-    /// What the last step predicted: the next frame of each character, normalised.
+    /// The prediction of the last step: the next frame of each character, normalised.
     pub fn frames(&self) -> Result<Vec<f32>> {
         self.first_frames(self.decoder.network.prediction)
     }
 
-    /// The true frames in their place.
+    /// The true frames at the same place.
     pub fn truth(&self) -> Result<Vec<f32>> {
         self.first_frames(self.decoder.network.truth)
     }
@@ -167,12 +167,12 @@ impl Rollout<'_, '_> {
         self.read(self.decoder.network.z.value)
     }
 
-    /// A tensor of the network.
+    /// Reads a tensor of the network.
     pub fn read<E: bytemuck::Pod>(&self, of: Mat<E>) -> Result<Vec<E>> {
         self.memory.read(of)
     }
 
-    /// Of the K frames of each row of [B, K F] the first.
+    /// The first of the K frames in each row of [B, K F].
     fn first_frames(&self, of: Mat<f32>) -> Result<Vec<f32>> {
         let (mut rows, f) = (self.memory.read(of)?, self.decoder.frame_size);
         if of.cols() > f {

@@ -1,5 +1,4 @@
-//! A trained model, opened to be run: sizes, normalisation, parameters, and the data it was trained
-//! on.
+//! A trained model, opened for inference: sizes, normalisation, parameters, and its training data.
 use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig};
@@ -11,34 +10,34 @@ use crate::{Error, Result, train::setup, train::state};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
-/// A checkpoint that knows what it is.
+/// A checkpoint with metadata and statistics, from which the model can run.
 pub struct Trained {
     /// The file it was read from.
     pub path: PathBuf,
-    /// What the tensors belong to.
+    /// Metadata of the checkpoint.
     pub meta: Meta,
-    /// How the run was configured.
+    /// Configuration of the training run.
     pub config: Config,
-    /// Statistics that frames are normalised by.
+    /// Statistics that normalise frames.
     pub statistics: Statistics,
     checkpoint: Checkpoint<'static>,
 }
 
 /// Motion to start from or to compare with.
 pub struct Source {
-    /// The set.
+    /// The data set.
     pub set: Dataset,
-    /// What to call it in a message.
+    /// Name of the set in messages.
     pub name: PathBuf,
     /// Whether the model was trained on it.
     pub own: bool,
-    /// Whether mirror images were added to it, as in training.
+    /// Whether mirror images were added to the set, as in training.
     pub mirrored: bool,
 }
 
 impl Trained {
-    /// Opens a checkpoint. Errors: it cannot be read, or says nothing of its sizes and statistics
-    /// (a bare state dict).
+    /// Opens a checkpoint. Errors: the file cannot be read, or lacks sizes and statistics (a bare
+    /// state dict).
     pub fn load(path: &Path) -> Result<Self> {
         let mut checkpoint = Checkpoint::load(path)?;
         let Some(meta) = checkpoint.meta.take() else {
@@ -46,14 +45,14 @@ impl Trained {
             return Err(Error::checkpoint(path, "a state dict without metadata: its sizes are not known", mend));
         };
         let config = setup::configuration(&meta, path)?;
-        let layout = Layout::of(&meta.model, ExpertInit::Reference, CodebookInit::Fixed); // how they start is no matter
+        let layout = Layout::of(&meta.model, ExpertInit::Reference, CodebookInit::Fixed); // initial values are unused
         checkpoint.holds(path, &layout)?;
         let statistics = state::statistics(&checkpoint, path, meta.model.frame_size, meta.normalization)?
             .ok_or_else(|| Error::checkpoint(path, "holds no normalisation statistics", "use a checkpoint of a run"))?;
         Ok(Trained { path: path.to_owned(), meta, config, statistics, checkpoint })
     }
 
-    /// What there is to say of a checkpoint from before the end of its run.
+    /// A note if the checkpoint is from before the end of its run.
     pub fn unfinished(&self) -> Option<String> {
         let (done, all) = (self.meta.progress.as_ref()?.epoch - 1, self.config.epochs());
         (done < all).then(|| format!("note: {} is of {done} of {}", self.path.display(), counted(all, "epoch")))
@@ -66,16 +65,16 @@ impl Trained {
 
     /// The tensors of the network.
     pub fn layout(&self) -> Layout {
-        Layout::of(self.model(), ExpertInit::Reference, CodebookInit::Fixed) // how they start is no matter
+        Layout::of(self.model(), ExpertInit::Reference, CodebookInit::Fixed) // initial values are unused
     }
 
-    /// Places for the parameters, without gradients.
+    /// Lays out the parameters, without gradients.
     pub fn parameters(&self, arena: &mut Arena) -> Parameters<f32> {
         Parameters::new(arena, self.layout(), false)
     }
 
-    /// The parameters as they lie in their places. Errors: one is missing, or has another shape
-    /// than the sizes say.
+    /// The values of the parameters, in the order of the layout. Errors: one is missing, or has
+    /// another shape than the sizes say.
     pub fn values(&self) -> Result<Vec<f32>> {
         let layout = self.layout();
         let mut values = vec![0.0; layout.len];
@@ -92,18 +91,18 @@ impl Trained {
         state::restore_parameters(parameters, memory, &self.checkpoint, &self.path)
     }
 
-    /// Frames as the network sees them.
+    /// Frames, normalised as the network sees them.
     pub fn normalized(&self, frames: &[f32]) -> Vec<f32> {
         let mut frames = frames.to_vec();
         self.statistics.normalize(self.meta.normalization, &mut frames);
         frames
     }
 
-    /// The motion in `files`, or without any that which the model was trained on, mirrored if that
-    /// was.
+    /// Reads the motion in `files`, or the model's training data if there are none. The training
+    /// data is mirrored if it was in training.
     ///
-    /// Errors: it cannot be read, has another frame size, or is not what the configuration names
-    /// (another file lies there now).
+    /// Errors: the data cannot be read, has another frame size, or is no longer what the
+    /// configuration names (another file lies there now).
     pub fn source(&self, files: &[PathBuf]) -> Result<Source> {
         let given = !files.is_empty();
         if !given && self.meta.progress.is_none() {
@@ -131,14 +130,14 @@ impl Trained {
         let frames = set.num_frames();
         if own && self.config.mirror {
             set.rig = self.meta.rig.clone(); // as in training, whatever the file says now
-            set.mirror_if_named(); // what there is to say was said when it was trained
+            set.mirror_if_named(); // its notes were printed in training
         }
         let mirrored = set.num_frames() > frames;
         Ok(Source { set, name, own, mirrored })
     }
 }
 
-/// The configuration a checkpoint carries. Errors: it carries none that can be read.
+/// The configuration in a checkpoint. Errors: it cannot be read.
 pub(crate) fn configuration<C: DeserializeOwned>(meta: &Meta, path: &Path) -> Result<C> {
     serde_path_to_error::deserialize(&meta.config).map_err(|error| {
         Error::checkpoint(path, format!("configuration: {error}"), "use the version of mvae-fast that wrote it")

@@ -1,5 +1,5 @@
-//! Motion to look at: a few clips of the data, their reconstruction, and random walks from where
-//! they begin, for the report's player.
+//! Motion for the report's player: a few clips of the data, their reconstruction, and random walks
+//! from their beginnings.
 use crate::Result;
 use crate::backend::Memory;
 use crate::config::{ModelConfig, Normalization};
@@ -13,9 +13,9 @@ use crate::plan::arena::{Arena, Mat};
 use crate::run::player::{self, Kind, Motion, Track};
 use std::ops::Range;
 
-/// Clips that are shown, at most.
+/// Most clips that are shown.
 const STARTS: usize = 4;
-/// Walks from each.
+/// Walks from each clip.
 const WALKS: usize = 2;
 /// Longest track, seconds.
 const SECONDS: f64 = 10.0;
@@ -23,10 +23,10 @@ const SECONDS: f64 = 10.0;
 const BYTES: usize = 1_500_000;
 /// Clips shorter than this share of the longest are not chosen.
 const LONG: f64 = 0.6;
-/// The group of random numbers that the walks draw; evaluation has group 0.
+/// The group of random numbers for the walks; evaluation uses group 0.
 const GROUP: u32 = 1;
 
-/// The clips that a run shows, and what the model makes of them.
+/// The clips that a run shows, with the model's reconstructions and walks.
 pub struct Clips {
     rig: Rig,
     starts: Vec<Start>,
@@ -35,32 +35,32 @@ pub struct Clips {
     decoder: Decoder,
     normalization: (Normalization, Statistics),
     seed: u64,
-    /// What the report shows: the clips alone until the model was asked.
+    /// The motion in the report: until the model is evaluated, the clips alone.
     pub motion: Motion,
 }
 
 /// One clip to start from.
 struct Start {
     name: String,
-    /// Its oldest condition frame.
+    /// Index of the clip's oldest condition frame.
     window: u32,
-    /// Its frames, from the newest condition on, normalised.
+    /// The clip's frames, from the newest condition frame on, normalised.
     frames: Vec<f32>,
 }
 
-/// How to call clips of a set, and how its features were normalised.
+/// The data to choose clips from.
 pub struct Shown<'a> {
     /// The set, normalised.
     pub set: &'a Dataset,
-    /// Its parts; held-out clips are shown first.
+    /// Training clips and held-out clips; the latter are shown first.
     pub split: &'a Split,
-    /// How it was normalised.
+    /// Normalisation of the set.
     pub normalization: (Normalization, &'a Statistics),
 }
 
 impl Clips {
-    /// Chooses clips and lays out a decoder for them; `None` when it is not known what the features
-    /// are poses of. Errors: shapes that do not fit.
+    /// Chooses clips and lays out a decoder for them. Returns `None` if the set has no rig, which
+    /// tells what the features are. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         parameters: &Parameters<f32>,
@@ -82,8 +82,8 @@ impl Clips {
         Ok(Some(clips))
     }
 
-    /// Asks the model, as it is after an epoch, for reconstructions and walks. Errors: those of the
-    /// backend.
+    /// Makes reconstructions and walks with the model as it is after epoch `epoch`. Errors: those
+    /// of the backend.
     pub fn make(&mut self, memory: &mut Memory, epoch: usize) -> Result<()> {
         let mut tracks = self.data();
         let starts: Vec<&Start> = self.starts.iter().collect();
@@ -103,7 +103,7 @@ impl Clips {
         Ok(())
     }
 
-    /// The frames of characters that begin there, normalised.
+    /// Runs the decoder from these starts. Returns each character's frames, normalised.
     fn roll_out(&self, memory: &mut Memory, starts: &[&Start], latent: Latent) -> Result<Vec<Vec<f32>>> {
         let frame_size = self.normalization.1.avg.len();
         let windows: Vec<u32> = starts.iter().map(|start| start.window).collect();
@@ -118,7 +118,7 @@ impl Clips {
         Ok(rolled)
     }
 
-    /// The clips themselves.
+    /// Tracks of the clips themselves.
     fn data(&self) -> Vec<Track> {
         let track = |start: &Start| self.track(start, "Data".into(), Kind::Data, start.frames.clone());
         self.starts.iter().map(track).collect()
@@ -132,7 +132,7 @@ impl Clips {
     }
 }
 
-/// At most `count` clips to start from, of `most` frames each.
+/// Chooses at most `count` clips to start from, with at most `most` frames each.
 fn starts(shown: &Shown, count: usize, most: usize, condition_frames: usize) -> Vec<Start> {
     let Shown { set, split, .. } = shown;
     let start = |clip: Range<usize>, part: &str| {
@@ -149,7 +149,7 @@ fn starts(shown: &Shown, count: usize, most: usize, condition_frames: usize) -> 
     held_out.chain(train.into_iter().map(|clip| start(clip, "trained on"))).collect()
 }
 
-/// At most `count` of the longer clips, spread over the set.
+/// Chooses at most `count` of the longer clips, spread over the set.
 fn spread(clips: &[Range<usize>], count: usize) -> Vec<Range<usize>> {
     let longest = clips.iter().map(Range::len).max().unwrap_or(0);
     let long: Vec<_> = clips.iter().filter(|clip| clip.len() as f64 >= LONG * longest as f64).collect();

@@ -1,18 +1,18 @@
-//! What is wrong with a model, from an epoch's record alone: each finding is one plain line with
-//! what to try.
+//! Warnings about a model, derived from an epoch's record alone. Each is one plain line with what
+//! to try.
 use crate::config::{CodebookInit, Config, KlWeight, Variant};
 use crate::train::record::EpochRecord;
 
-/// A gate weight below this share of an even split is a dead expert.
+/// Share of an even split; an expert with less gate weight is dead.
 const DEAD_SHARE: f64 = 0.02;
-/// Walks from the prior that must stay inside the data's range once the model trains on its own
-/// predictions.
+/// Smallest share of walks from the prior that must stay inside the data's range once the model
+/// trains on its own predictions.
 const INSIDE: f64 = 0.9;
-/// Spread of the walks' last poses, of the data's, below which they stand still in a mean pose (a
-/// healthy model has 0.7 to 1).
+/// Smallest spread of the walks' last poses, relative to the data's. With less, walks stand still
+/// in a mean pose; a healthy model has 0.7 to 1.
 const FROZEN: f64 = 0.3;
 
-/// The findings.
+/// The warnings about an epoch.
 pub fn warnings(c: &Config, r: &EpochRecord) -> Vec<String> {
     let mut found = Vec::new();
     let latents = r.posterior_mean.len();

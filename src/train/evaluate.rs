@@ -1,4 +1,4 @@
-//! Held-out quality: one-step error, rollouts with encoder latents, walks with latents from the
+//! Held-out quality: one-step error, rollouts with encoder latents, and walks with latents from the
 //! prior.
 use crate::Result;
 use crate::backend::Memory;
@@ -11,38 +11,38 @@ use crate::plan::arena::{Arena, Mat};
 use crate::train::record::{Validation, Walks};
 use std::ops::Range;
 
-/// Rollouts and walks that run side by side.
+/// Number of rollouts and walks that run side by side.
 const BATCH: usize = 64;
-/// Windows over which the one-step error is measured, at most.
+/// Most windows over which the one-step error is measured.
 const ONE_STEP_WINDOWS: usize = 16 * BATCH;
-/// Frames after which the error of rollouts is measured; walks are as long as the longer ones.
+/// Frames after which the error of rollouts is measured; walks have the larger number of frames.
 const HORIZONS: [usize; 2] = [30, 300];
 /// Frames of the walks after the last epoch.
 const LONG_WALK: usize = 1800;
-/// By how much of a feature's range a walk may leave the data's range.
+/// Distance, as a share of a feature's range, by which a walk may leave the data's range.
 const MARGIN: f32 = 0.25;
 /// Errors are capped here, so that a record holds no infinity.
 const CAP: f64 = 1e30;
-/// Share of a run's training steps that evaluation may cost; with the report's clips, which take a
-/// third of an evaluation, that is less than a tenth.
+/// Largest cost of evaluation, as a share of a run's training steps. The report's clips cost a
+/// third of an evaluation, so both together cost less than a tenth.
 const BUDGET: f64 = 0.07;
-/// Cost of a network's forward pass over a batch of 64, in training steps of that batch.
+/// Cost of a forward pass over a batch of 64, as a share of a training step on that batch.
 const FORWARD: f64 = 0.4;
 
-/// What an evaluation runs on; it shares parameters and data with the training step.
+/// The evaluation of a model, which shares parameters and data with the training step.
 pub struct Evaluation {
     decoder: Decoder,
     model: ModelConfig,
     held_out: Vec<Range<usize>>,
     walk_starts: Vec<u32>,
-    /// The data that walks are compared with.
+    /// Features of the data that walks are compared with.
     features: Vec<Feature>,
     seed: u64,
 }
 
 impl Evaluation {
-    /// Lays out an evaluation. `data` is normalised; walks start anywhere in `all` clips, errors
-    /// are those on `held_out` ones. Errors: shapes that do not fit.
+    /// Lays out an evaluation. `data` is normalised. Walks start anywhere in `all` clips; errors
+    /// are measured on the `held_out` clips. Errors: shapes that do not fit.
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         arena: &mut Arena,
@@ -62,9 +62,9 @@ impl Evaluation {
         Ok(Evaluation { decoder, model, held_out, walk_starts, features, seed })
     }
 
-    /// Epochs between evaluations, so that with the long walk at the end they cost at most a tenth
-    /// of a run of `epochs` epochs of `steps` training steps of `batch` samples; where that walk
-    /// alone costs more, only the last is made.
+    /// The number of epochs between evaluations, for a run of `epochs` epochs of `steps` training
+    /// steps on `batch` samples. With the long walk at the end, evaluations cost at most a tenth of
+    /// the run. If that walk alone costs more, only the last evaluation is made.
     pub fn interval(&self, epochs: usize, steps: usize, batch: usize) -> usize {
         let cost = |forwards: usize| FORWARD * forwards as f64 * (BATCH as f64 / batch as f64).min(4.0);
         let each = cost(ONE_STEP_WINDOWS / BATCH + 2 * HORIZONS[1] + HORIZONS[0]);
@@ -73,7 +73,7 @@ impl Evaluation {
         epochs.div_ceil(most).max(1)
     }
 
-    /// Measures the model as it is, with `last` also on long walks. Errors: those of the backend.
+    /// Measures the current model; if `last`, also on long walks. Errors: those of the backend.
     pub fn measure(&self, memory: &mut Memory, last: bool) -> Result<Validation> {
         let Walks { inside, rms } = self.walks(memory, HORIZONS[1])?;
         Ok(Validation {
@@ -86,8 +86,8 @@ impl Evaluation {
         })
     }
 
-    /// Windows of held-out clips in which `horizon` frames are predicted, at most `most`, spread
-    /// evenly.
+    /// Starts of windows of held-out clips for predictions of `horizon` frames: at most `most`,
+    /// spread evenly.
     fn windows(&self, horizon: usize, most: usize) -> Vec<u32> {
         let span = windows::span(horizon, self.model.condition_frames, self.model.future_predictions);
         let all = windows::starts(&self.held_out, span);
@@ -95,7 +95,7 @@ impl Evaluation {
         (0..count).map(|i| all[i * all.len() / count]).collect()
     }
 
-    /// Mean squared error of the last frame of a rollout over the first `count` characters.
+    /// Mean squared error of a rollout's last frame over its first `count` characters.
     fn error(&self, rollout: &Rollout, count: usize) -> Result<f64> {
         let f = self.model.frame_size;
         let (y, truth) = (rollout.frames()?, rollout.truth()?);
@@ -125,7 +125,7 @@ impl Evaluation {
         self.error(&rollout, windows.len()).map(Some)
     }
 
-    /// Walks of `frames` frames.
+    /// Measures walks of `frames` frames.
     fn walks(&self, memory: &mut Memory, frames: usize) -> Result<Walks> {
         let f = self.model.frame_size;
         let mut inside = [true; BATCH];
@@ -145,7 +145,7 @@ impl Evaluation {
     }
 }
 
-/// Squared distance of two frames, every feature counting alike.
+/// Squared distance of two frames, in which all features have equal weight.
 pub fn square_distance(a: &[f32], b: &[f32], features: &[Feature]) -> f64 {
     a.iter().zip(b).zip(features).map(|((&a, &b), feature)| feature.square(a, b)).sum()
 }
@@ -160,7 +160,7 @@ pub struct Feature {
 }
 
 impl Feature {
-    /// Each feature of `frames`, whose squared errors count as often as `weight` says.
+    /// Measures each feature of `frames`. `weight` is the weight of each feature's squared errors.
     pub fn all(frames: &[f32], weight: &[f64]) -> Vec<Feature> {
         let frame_size = weight.len();
         let n = (frames.len() / frame_size) as f64;
@@ -182,29 +182,30 @@ impl Feature {
         features
     }
 
-    /// Whether a walk stays near the data; a constant feature has no range and must only stay
-    /// finite.
+    /// True if the value `x` of a walk is near the data. A constant feature has no range and must
+    /// only stay finite.
     pub fn inside(&self, x: f32) -> bool {
         let margin = MARGIN * (self.max - self.min);
         if margin > 0.0 { (self.min - margin..=self.max + margin).contains(&x) } else { x.is_finite() }
     }
 
-    /// Whether it has more than one value in the data.
+    /// True if the feature has more than one value in the data.
     pub fn varies(&self) -> bool {
         self.max > self.min
     }
 
-    /// What its normalised values are multiplied by for all features to count alike.
+    /// Factor of the feature's normalised values that gives all features equal weight.
     pub fn unit(&self) -> f64 {
         1.0 / self.weight.sqrt()
     }
 
-    /// Squared difference of two values, in that unit.
+    /// Squared difference of two values, in units of [`Feature::unit`].
     pub fn square(&self, x: f32, y: f32) -> f64 {
         f64::from(x - y).powi(2) / self.weight
     }
 
-    /// Standard deviations from the mean; of a constant feature the plain difference.
+    /// Distance of `x` from the mean in standard deviations; for a constant feature the plain
+    /// difference.
     pub fn deviation(&self, x: f32) -> f64 {
         (f64::from(x) - self.mean) / if self.varies() { self.std } else { 1.0 }
     }

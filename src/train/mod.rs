@@ -1,5 +1,7 @@
-//! Training a Motion VAE. [`trainer`] is the loop, [`step`] the step as a plan, [`setup`] all that a
-//! run has before its first step; [`evaluate`], [`record`] and [`diagnose`] say how good it is.
+//! Training of a Motion VAE.
+//!
+//! [`trainer`] is the loop, [`step`] the training step as a plan, [`setup`] the state of a run
+//! before its first step. [`evaluate`], [`record`] and [`diagnose`] say how good the model is.
 pub mod clips;
 pub mod diagnose;
 pub mod evaluate;

@@ -1,5 +1,5 @@
-//! Runs side by side in one process. They share its threads and nothing else, so each is bit for
-//! bit what it is alone.
+//! Runs side by side in one process. They share its threads and nothing else, so each gives bit for
+//! bit the result of a run on its own.
 use crate::Result;
 use crate::host::progress::Console;
 use crate::train::record::EpochRecord;
@@ -7,12 +7,14 @@ use crate::train::trainer::Training;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// What becomes of a run: the records of all its epochs, and its console.
+/// The outcome of a run: the records of all its epochs, and its console.
 pub type Outcome = Result<(Vec<EpochRecord>, Console)>;
 
-/// Trains runs on `threads` threads, each of which takes the run that is furthest behind, trains an
-/// epoch of it and puts it back: all get on side by side, and no thread is left without work until
-/// the last epochs. One that fails does not stop the others. What became of each, in their order.
+/// Trains runs on `threads` threads, and returns their outcomes in the order of the runs.
+///
+/// Each thread takes the run that is furthest behind, trains an epoch of it and puts it back. So
+/// all runs advance side by side, and no thread is idle until the last epochs. A run that fails
+/// does not stop the others.
 pub fn train(runs: Vec<Training>, threads: usize) -> Vec<Outcome> {
     let outcomes: Mutex<Vec<Option<Outcome>>> = Mutex::new(runs.iter().map(|_| None).collect());
     let waiting = Mutex::new(runs.into_iter().enumerate().collect::<Vec<_>>());
@@ -21,7 +23,7 @@ pub fn train(runs: Vec<Training>, threads: usize) -> Vec<Outcome> {
         let behind = (0..waiting.len()).min_by(|&a, &b| waiting[a].1.done().total_cmp(&waiting[b].1.done()))?;
         Some(waiting.remove(behind))
     };
-    // Who finds none waiting may go: each of those that are not done has a thread.
+    // A thread that finds no waiting run may end: each unfinished run is held by another thread.
     let work = || {
         while let Some((number, mut run)) = next() {
             let outcome = match run.epoch() {
@@ -43,7 +45,7 @@ pub fn train(runs: Vec<Training>, threads: usize) -> Vec<Outcome> {
     outcomes.into_iter().map(|outcome| outcome.expect("every run has ended")).collect()
 }
 
-/// What a mutex holds; a thread that panics ends them all.
+/// Locks a mutex, ignoring poison: a thread that panics ends them all.
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

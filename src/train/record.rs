@@ -1,40 +1,38 @@
-//! What an epoch leaves behind: the one record that logs, TensorBoard, the report and the warnings
-//! are made from.
+//! The record of an epoch, from which logs, TensorBoard, the report and the warnings are made.
 pub mod number;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What one epoch (or update) of a run leaves behind, for logs, TensorBoard, the console and the
-/// report.
+/// The record of one epoch (or update) of a run, for logs, TensorBoard, the console and the report.
 pub trait Record: Serialize + DeserializeOwned {
-    /// What a record is of: `epoch`.
+    /// The unit of the records, such as `epoch`.
     const UNIT: &'static str;
-    /// Columns of `progress.csv`, the reference's.
+    /// Header line of `progress.csv`, with the reference's columns.
     const PROGRESS_HEADER: &'static str;
-    /// Its number, from 1.
+    /// Number of the epoch or update, from 1.
     fn number(&self) -> usize;
     /// Optimizer steps so far.
     fn step(&self) -> u64;
-    /// Its row of `progress.csv`.
+    /// The record's row of `progress.csv`.
     fn progress_row(&self) -> String;
-    /// What makes curves, as (tag, value).
+    /// The numbers drawn as curves, as (tag, value).
     fn scalars(&self) -> Vec<(String, f64)>;
-    /// What makes histograms, as (tag, values).
+    /// The lists of numbers drawn as histograms, as (tag, values).
     fn histograms(&self) -> Vec<(&'static str, &[f64])>;
-    /// The losses in one line of the console.
+    /// The losses as one line for the console.
     fn line(&self) -> String;
-    /// What is wrong, each in one plain line with what to try.
+    /// Warnings, each one plain line with what to try.
     fn warnings(&self) -> &[String];
-    /// How long it took.
+    /// Durations and speed.
     fn timing(&self) -> &Timing;
 }
 
-/// Experts (or codes) up to which each gets a curve of its own; more are a histogram.
+/// Most experts (or codes) that each get a curve of their own; more are drawn as a histogram.
 const MAX_EXPERT_CURVES: usize = 16;
 
-/// One epoch. Losses are means over its optimizer steps; everything but [`Timing`] repeats bit for
-/// bit.
+/// The record of one epoch of a Motion VAE. Losses are means over its optimizer steps; everything
+/// but [`Timing`] is reproducible bit for bit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Epoch, from 1.
@@ -46,7 +44,7 @@ pub struct EpochRecord {
     /// Reconstruction loss (normalised units).
     #[serde(with = "number")]
     pub recon_loss: f64,
-    /// KL in nats a latent dimension (vq: the codebook loss).
+    /// KL, nats a latent dimension (vq: the codebook loss).
     #[serde(with = "number")]
     pub kl_loss: f64,
     /// Codebook perplexity (vq; else 0).
@@ -75,19 +73,19 @@ pub struct EpochRecord {
     /// Standard deviation of the aggregated posterior, per latent dimension.
     #[serde(with = "number")]
     pub posterior_std: Vec<f64>,
-    /// Mean gate weight of each expert (vq: share of samples of each code; posevae: empty).
+    /// Mean gate weight of each expert (vq: each code's share of samples; posevae: empty).
     #[serde(with = "number")]
     pub expert_usage: Vec<f64>,
-    /// Mean entropy of the gate, nats (0 where there is no gate).
+    /// Mean entropy of the gate, nats (0 without a gate).
     #[serde(with = "number")]
     pub gate_entropy: f64,
-    /// Held-out quality, in epochs in which it was measured.
+    /// Held-out quality, if it was measured in this epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
-    /// What is wrong with the model, each in one plain line with what to try.
+    /// Warnings about the model, each one plain line with what to try.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// How long it took.
+    /// Durations and speed of the epoch.
     pub timing: Timing,
 }
 
@@ -169,7 +167,7 @@ impl Record for EpochRecord {
 }
 
 impl EpochRecord {
-    /// The losses and how alive the latent is, in a few words.
+    /// The losses and the number of active latent dimensions, in a few words.
     pub fn losses(&self) -> String {
         let recon = format!("reconstruction {:.4}", self.recon_loss);
         match self.kl_per_latent.len() {
@@ -185,34 +183,34 @@ impl EpochRecord {
 /// Quality on held-out clips (normalised units).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// Mean squared one-step error, true conditions, latent = posterior mean (null when no clip is
-    /// held out).
+    /// Mean squared one-step error with true conditions and the posterior mean as latent (null when
+    /// no clip is held out).
     #[serde(with = "number")]
     pub one_step_error: Option<f64>,
     /// Mean squared error at frame 30 of rollouts with encoder latents (null when no clip is long
     /// enough).
     #[serde(with = "number")]
     pub rollout_30_error: Option<f64>,
-    /// The same at frame 300.
+    /// Mean squared error at frame 300 of these rollouts (null when no clip is long enough).
     #[serde(with = "number")]
     pub rollout_300_error: Option<f64>,
-    /// Of rollouts with latents from N(0, I): the share that stays inside the data's range widened
-    /// by a quarter for 300 frames.
+    /// Share of rollouts with latents from N(0, I) that stay inside the data's range widened by a
+    /// quarter for 300 frames.
     #[serde(with = "number")]
     pub prior_inside: f64,
-    /// Of those rollouts at frame 300: root mean square deviation from the data's mean, in its own
-    /// standard deviations a feature (1 is the data's own).
+    /// Root mean square deviation of these rollouts at frame 300 from the data's mean, in each
+    /// feature's standard deviations (1 is the data's own).
     #[serde(with = "number")]
     pub prior_rms: f64,
-    /// The same two numbers for 1,800 frames, measured after the last epoch.
+    /// Both numbers for rollouts of 1,800 frames, measured after the last epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prior_1800: Option<Walks>,
 }
 
-/// Rollouts with latents from N(0, I).
+/// Quality of walks: rollouts with latents from N(0, I).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Walks {
-    /// Share that stays inside the data's range widened by a quarter.
+    /// Share of walks that stay inside the data's range widened by a quarter.
     #[serde(with = "number")]
     pub inside: f64,
     /// Root mean square of the normalised pose in the last frame.
@@ -229,7 +227,7 @@ pub struct Timing {
     /// Training samples (poses predicted) a second, evaluation excluded.
     #[serde(with = "number")]
     pub samples_per_second: f64,
-    /// Seconds since the run began, all its sittings together.
+    /// Seconds of training since the run began, over all sittings.
     #[serde(with = "number")]
     pub elapsed_seconds: f64,
 }

@@ -1,11 +1,12 @@
-//! What changes over a run, as pure functions of the configuration and of where training stands.
+//! Schedules: the numbers that change over a run, as pure functions of the configuration and of the
+//! progress.
 use crate::config::{Config, Ramp};
 use crate::ops::begin_step::StepState;
 use crate::philox::{Purpose, Stream};
 use crate::train::step::adam_state;
 
-/// Learning rate of an epoch (from 1): linear over all epochs; the end value is never quite
-/// reached.
+/// Learning rate of an epoch (from 1): linear over all epochs. The last epoch stays just short of
+/// the final value.
 pub fn learning_rate(c: &Config, epoch: usize) -> f64 {
     let done = (epoch - 1) as f64 / c.epochs() as f64;
     c.learning_rate - (c.learning_rate - c.final_learning_rate) * done
@@ -29,7 +30,7 @@ pub fn student_probability(c: &Config, epoch: usize, minibatch: usize, minibatch
     }
 }
 
-/// Factor of the KL weight: rises from 0 to 1 over the warm-up.
+/// Factor of the KL weight, which rises from 0 to 1 over the warm-up.
 pub fn kl_scale(c: &Config, epoch: usize, minibatch: usize, minibatches: usize) -> f64 {
     if c.kl_warmup_epochs == 0 {
         return 1.0;
@@ -38,7 +39,7 @@ pub fn kl_scale(c: &Config, epoch: usize, minibatch: usize, minibatches: usize) 
     (done / c.kl_warmup_epochs as f64).min(1.0)
 }
 
-/// `teacher`, `ramp` or `student`.
+/// The phase of an epoch: `teacher`, `ramp` or `student`.
 pub fn phase(c: &Config, epoch: usize) -> &'static str {
     if epoch <= c.teacher_epochs {
         "teacher"
@@ -63,7 +64,8 @@ pub fn steps(c: &Config, epoch: usize, minibatches: usize) -> Vec<StepState> {
                 kl_scale: kl_scale(c, epoch, minibatch, minibatches),
                 minibatch: minibatch as u32,
                 rollout_step: rollout_step as u32,
-                // The coin of the step before decides what this one is conditioned on.
+                // The coin of the previous step decides whether this step is conditioned on a
+                // prediction.
                 student: u32::from(rollout_step > 0 && coin(step - 1, probability)),
                 ..adam_state(learning_rate, [c.adam_beta1, c.adam_beta2], step)
             });

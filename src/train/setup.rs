@@ -1,6 +1,6 @@
-//! What a run has before its first step: data, split and normalised, the step's plans in one arena,
-//! and parameters, be they fresh, given, or those of a checkpoint. Nothing is written to disk but
-//! on request.
+//! The state of a run before its first step: data, split and normalised, the plans of a step in one
+//! arena, and parameters. These are fresh, given, or from a checkpoint. Nothing is written to disk
+//! except on request.
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
 use crate::config::{Config, KlWeight, MAX_MATRIX, ModelConfig};
@@ -24,22 +24,22 @@ use std::path::{Path, PathBuf};
 const SYNTH_SEED: u64 = 0;
 /// Smallest KL weight of `--kl-weight auto`.
 const AUTO_FLOOR: f64 = 1e-4;
-/// Where `--target-kl` starts from when the KL weight is not a number.
+/// First KL weight of `--target-kl` when `--kl-weight` is not a number.
 const TARGET_START: f64 = 0.003;
 
 /// Where training starts.
 #[derive(Debug, Clone, Copy)]
 pub enum Start<'a> {
-    /// With fresh parameters.
+    /// Fresh parameters.
     Fresh,
-    /// With the parameters of this file, and with its statistics if it has any.
+    /// The parameters of this file, and its statistics if it has any.
     Init(&'a Path),
-    /// Where this checkpoint of the same run stands.
+    /// The state of the same run in this checkpoint.
     Resume(&'a Path),
 }
 
 impl<'a> Start<'a> {
-    /// Where the last checkpoint of a run stands, or with what `init` holds, or afresh.
+    /// The last checkpoint of a run if there is one, else the file `init`, else fresh parameters.
     pub fn of(last: Option<&'a Path>, init: Option<&'a Path>) -> Self {
         let init = init.map(Start::Init);
         last.map(Start::Resume).or(init).unwrap_or(Start::Fresh)
@@ -48,7 +48,7 @@ impl<'a> Start<'a> {
 
 /// A run, ready for its next step.
 pub struct Setup<'a> {
-    /// What was asked for.
+    /// The configuration.
     pub config: &'a Config,
     /// Sizes of the network.
     pub model: ModelConfig,
@@ -58,39 +58,40 @@ pub struct Setup<'a> {
     pub split: Split,
     /// Whether mirror images were added to the data.
     pub mirrored: bool,
-    /// Clips near whose end motion goes on in another.
+    /// Number of clips that are bridged: near their end, motion continues in another clip.
     pub bridges: usize,
-    /// Where toes or positions are not treated as the configuration, or what `--init` brought,
-    /// would have it.
+    /// Notes for the user where the treatment of toes or positions differs from the configuration,
+    /// or from the model that `--init` brought.
     pub notes: Vec<String>,
     /// Statistics of the training frames.
     pub statistics: Statistics,
-    /// Places of the parameters, gradients and moments.
+    /// Parameters, gradients and moments, as places in the arena.
     pub parameters: Parameters<f32>,
     /// The training step.
     pub step: TrainStep<f32>,
     /// The measurement of held-out quality.
     pub evaluation: Evaluation,
-    /// The arena all of them lie in.
+    /// Memory of the arena that holds all of them.
     pub memory: Memory<'a>,
     /// Where training stands.
     pub at: Progress,
-    /// Clips that the report shows, when it is known what the features are poses of.
+    /// Clips that the report shows; `None` if the data has no rig.
     pub shown: Option<Clips>,
-    /// What the features are poses of.
+    /// The character whose poses the features are.
     rig: Option<Rig>,
     clip_names: Vec<String>,
     clip_roots: Vec<Root>,
 }
 
 impl<'a> Setup<'a> {
-    /// Reads the data and lays out everything. Errors: data that cannot be used, a checkpoint that
-    /// does not fit, data other than what the resumed run was trained on, not enough memory.
+    /// Reads the data and lays out everything. Errors: unusable data, a checkpoint that does not
+    /// fit, data other than that of the resumed run, not enough memory.
     pub fn new(config: &'a Config, backend: &'a dyn Backend, start: Start) -> Result<Self> {
         Setup::on(config, backend, start, read_data, &|_| ())
     }
 
-    /// As [`Setup::new`], with the data as `read` reads it; `say` is told what takes long.
+    /// Like [`Setup::new`], with the data read by `read`. `say` is called with a message about
+    /// anything slow.
     pub fn on(
         config: &'a Config,
         backend: &'a dyn Backend,
@@ -237,17 +238,17 @@ impl<'a> Setup<'a> {
         })
     }
 
-    /// Mini-batches of an epoch; the incomplete last one is left out.
+    /// Number of mini-batches in an epoch; the incomplete last one is left out.
     pub fn minibatches(&self) -> usize {
         self.windows.len() / self.config.batch_size
     }
 
-    /// Whether every epoch is done.
+    /// True if every epoch is done.
     pub fn finished(&self) -> bool {
         self.at.epoch > self.config.epochs()
     }
 
-    /// Writes a checkpoint, from which training can go on.
+    /// Writes a checkpoint from which training can resume.
     pub fn save(&self, path: &Path) -> Result<()> {
         let meta = Meta::new(self.model.clone(), self.config.normalization, json(self.config), Some(self.at.clone()));
         let (rig, clip_names, clip_roots) = (self.rig.clone(), self.clip_names.clone(), self.clip_roots.clone());
@@ -256,7 +257,8 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// The set in these files, or without any the built-in one; and what to call it in a message.
+/// Reads the data set in these files, or the built-in set if there are none. Returns the set and
+/// its name for messages.
 pub fn read_data(files: &[PathBuf]) -> Result<(Dataset, PathBuf)> {
     Ok(match files.first() {
         None => (synth::locomotion(synth::DEFAULT_FRAMES, SYNTH_SEED), PathBuf::from("built-in synthetic set")),
@@ -268,7 +270,7 @@ fn json(config: &Config) -> serde_json::Value {
     serde_json::to_value(config).expect("a configuration is plain data")
 }
 
-/// Refuses data of which memory does not hold the mirror images, or the search for bridges.
+/// Refuses data whose mirror images, or whose search for bridges, do not fit in memory.
 pub fn require_room(c: &Config, set: &Dataset, source: &Path) -> Result<()> {
     let given = size_of_val(&set.frames[..]) as u64;
     let (images, all) = if c.mirror { (given, 2 * given) } else { (0, given) };
@@ -279,8 +281,8 @@ pub fn require_room(c: &Config, set: &Dataset, source: &Path) -> Result<()> {
     })
 }
 
-/// The configuration that a checkpoint of a Motion VAE carries. Errors: it is a controller, or
-/// carries none that can be read.
+/// The configuration in the checkpoint of a Motion VAE. Errors: it is a controller, or its
+/// configuration cannot be read or contradicts its sizes.
 pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
     if meta.is_controller() {
         let acts_in = meta.config.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
@@ -298,8 +300,8 @@ pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
     Ok(config)
 }
 
-/// Refuses to go on with a configuration other than the one the checkpoint was trained with, but
-/// for [`Config::FREE`].
+/// Refuses to resume with a configuration other than the checkpoint's, except for the keys
+/// [`Config::FREE`].
 fn same_configuration(config: &Config, meta: &Meta, path: &Path) -> Result<()> {
     let trained = configuration(meta, path)?;
     let keys: Vec<_> = config.differences(&trained).into_iter().filter(|key| !Config::FREE.contains(key)).collect();
@@ -315,7 +317,7 @@ fn same_configuration(config: &Config, meta: &Meta, path: &Path) -> Result<()> {
     Err(Error::checkpoint(path, what, mend))
 }
 
-/// Where a checkpoint stands, after a look at whether its run was trained on this data.
+/// The progress in a checkpoint. Errors: there is none, or its run was trained on other data.
 fn stand(checkpoint: &Checkpoint, path: &Path, data: &Fingerprint, source: &Path) -> Result<Progress> {
     let progress = checkpoint.meta.as_ref().and_then(|meta| meta.progress.clone());
     let progress =
@@ -334,7 +336,7 @@ fn stand(checkpoint: &Checkpoint, path: &Path, data: &Fingerprint, source: &Path
     Err(Error::data(source, what, mend))
 }
 
-/// Refuses to go on where no run of this configuration stands.
+/// Refuses progress that no run of this configuration can have.
 fn possible(at: &Progress, c: &Config, minibatches: usize, path: &Path) -> Result<()> {
     let done = (at.epoch - 1) as u64 * minibatches as u64 + at.minibatch as u64;
     let ended = at.epoch == c.epochs() + 1 && (at.minibatch, at.rollout_step) == (0, 0);
@@ -348,9 +350,11 @@ fn possible(at: &Progress, c: &Config, minibatches: usize, path: &Path) -> Resul
     Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"))
 }
 
-/// How the KL weight is found. A calibrated decoder weighs the mean KL by 2 v L / (K F), v the
-/// residual variance; that is the reconstruction loss itself, or (specialist) twice it in a loss of
-/// half the size, which comes to the same.
+/// The rule for the KL weight.
+///
+/// A calibrated decoder weighs the mean KL by 2 v L / (K F), where v is the residual variance. That
+/// variance is the reconstruction loss itself. For the specialist it is twice that loss, but the
+/// loss has half the size, which comes to the same.
 fn kl_rule(c: &Config, model: &ModelConfig) -> Rule {
     match (c.target_kl, c.kl_weight) {
         (Some(kl), KlWeight::Fixed(start)) => Rule::Target { kl, start },

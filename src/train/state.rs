@@ -1,6 +1,7 @@
-//! What a checkpoint holds of a run: parameters under their state-dict names, Adam's moments,
-//! normalisation, the epoch's sums so far and the KL weight's memory; written from the arena and
-//! read back into it, bit for bit.
+//! The state of a run in a checkpoint, written from the arena and read back bit for bit.
+//!
+//! It has parameters under their state-dict names, Adam's moments, normalisation, the epoch's sums
+//! so far and the memory of the KL weight's rule.
 use crate::Result;
 use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Meta, Tensor};
@@ -18,18 +19,18 @@ pub struct State<'a> {
     parameters: &'a Parameters<f32>,
     /// Statistics of the training frames.
     statistics: &'a Statistics,
-    /// What else a resumed run needs, by name.
+    /// Further tensors that a resumed run needs, by name.
     trainer: [(&'static str, Mat<f64>); 2],
-    /// Tensors that it needs within a rollout, too, by name.
+    /// Tensors that a run resumed within a rollout needs as well, by name.
     rollout: [(&'static str, Mat<f32>); 3],
 }
 
 const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];
-/// What the errors of features count for, beside them; absent where all count alike.
+/// Name of the weights of the features' errors, among the statistics; absent if all weights are 1.
 const WEIGHT: &str = "normalization.weight";
 
 impl<'a> State<'a> {
-    /// What outlives the steps of `step`.
+    /// The state that outlives the steps of `step`.
     pub fn new(parameters: &'a Parameters<f32>, statistics: &'a Statistics, step: &TrainStep<f32>) -> Self {
         let n = &step.network;
         let trainer = [("sums", step.sums), ("controller", step.controller)];
@@ -92,13 +93,13 @@ impl<'a> State<'a> {
     }
 }
 
-/// Says if training stands between two steps of a rollout.
+/// True if training stands between two steps of a rollout.
 fn is_within_rollout(meta: &Meta) -> bool {
     meta.progress.as_ref().is_some_and(|progress| progress.rollout_step > 0)
 }
 
-/// Reads the parameters alone, also from a bare state dict. Errors: one is missing or has another
-/// shape.
+/// Reads only the parameters, which also works for a bare state dict. Errors: one is missing or has
+/// another shape.
 pub fn restore_parameters(
     parameters: &Parameters<f32>,
     memory: &mut Memory,
@@ -112,9 +113,9 @@ pub fn restore_parameters(
     Ok(())
 }
 
-/// The statistics in a checkpoint, or `None` when it has none. Errors: they are incomplete, of
-/// another frame size, no statistics at all (a standard deviation of 0), or for data normalised
-/// otherwise than by `mode`.
+/// Reads the statistics in a checkpoint; `None` if it has none. Errors: they are incomplete, of
+/// another frame size, unusable (a standard deviation of 0), or for data normalised otherwise than
+/// by `mode`.
 pub fn statistics(
     checkpoint: &Checkpoint,
     path: &Path,

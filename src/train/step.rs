@@ -1,5 +1,5 @@
-//! The training step as a plan: next window, forward, losses, backward, Adam, sums; one plan serves
-//! every step.
+//! The training step as a plan: next window, forward pass, losses, backward pass, Adam, sums. One
+//! plan serves every step.
 use crate::Result;
 use crate::backend::Memory;
 use crate::config::ModelConfig;
@@ -15,24 +15,24 @@ use crate::ops::window::{self, Window};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat};
 
-/// What a training step is made for.
+/// Parameters of a [`TrainStep`].
 pub struct StepOptions<'a> {
     /// The network's sizes.
     pub model: &'a ModelConfig,
     /// B: samples of a mini-batch.
     pub batch: usize,
-    /// How the KL weight is found.
+    /// Rule for the KL weight.
     pub kl_rule: Rule,
     /// KL of a latent dimension that costs nothing, nats.
     pub free_bits: f64,
     /// Adam: beta1, beta2, eps.
     pub adam: [f64; 3],
-    /// Mini-batches whose starts fit in.
+    /// Mini-batches of an epoch, for whose starts there is room.
     pub minibatches: usize,
     /// Steps of a rollout.
     pub rollout: usize,
-    /// Draw noise and specialists on the device; without, `eps` and `pick` are what was written
-    /// into them.
+    /// Whether noise and specialists are drawn on the device; otherwise `eps` and `pick` keep the
+    /// values written into them.
     pub draw: bool,
 }
 
@@ -40,23 +40,24 @@ pub struct StepOptions<'a> {
 pub struct TrainStep<T> {
     /// The network over one mini-batch.
     pub network: Network<T>,
-    /// What the steps to come are, [minibatches * rollout].
+    /// States of the steps of an epoch, [minibatches * rollout].
     pub schedule: Mat<StepState>,
-    /// \[0\] the next entry of the schedule.
+    /// \[0\] the index of the next entry of the schedule.
     pub cursor: Mat<u32>,
-    /// The current entry.
+    /// The current entry of the schedule.
     pub state: Mat<StepState>,
     /// [minibatches, B] first condition frame of each window.
     pub starts: Mat<u32>,
-    /// The KL weight's memory.
+    /// Memory of the KL weight's rule from step to step.
     pub controller: Mat<f64>,
     /// Sums of the epoch so far.
     pub sums: Mat<f64>,
-    /// How to read them.
+    /// The layout of the sums.
     pub epoch_sums: EpochSums<T>,
-    /// One optimizer step.
+    /// Plan of one optimizer step.
     pub plan: Plan,
-    /// Encoder, decoder and losses of the current step once more, to find where a number went bad.
+    /// Plan that repeats encoder, decoder and losses of the current step, to find where a number
+    /// stopped being finite.
     pub forward: Plan,
 }
 
@@ -107,9 +108,9 @@ impl<T: Real> TrainStep<T> {
         Ok(TrainStep { network, schedule, cursor, state, starts, controller, sums, epoch_sums, plan, forward })
     }
 
-    /// The first operation whose output is not finite in the step at which training stands still,
-    /// which output, and of which layer: runs its forward calls again, one by one. Errors: those of
-    /// the backend.
+    /// Names the first operation whose output is not finite in the step at which training stands
+    /// still, with the output and the layer. Runs the forward calls of the step again, one by one.
+    /// Errors: those of the backend.
     pub fn culprit(&self, memory: &mut Memory, parameters: &Parameters<T>) -> Result<String> {
         let bad = |mat: Mat<T>| Ok::<_, crate::Error>(memory.read(mat)?.iter().any(|x| !x.f64().is_finite()));
         if bad(self.network.condition)? {
@@ -118,8 +119,8 @@ impl<T: Real> TrainStep<T> {
         if bad(self.network.truth)? {
             return Ok("window (truth)".into());
         }
-        // Calls write single losses of the buffer; what the step itself left there would be blamed
-        // on the first of them.
+        // Each call writes only some losses of the buffer. Without zeros, the first call would be
+        // blamed for losses left by the step itself.
         memory.write(self.network.losses, &vec![0.0; self.network.losses.len()])?;
         Ok(match memory.first_nonfinite(&self.forward)? {
             None => "kl_weight (losses)".into(),
@@ -131,7 +132,7 @@ impl<T: Real> TrainStep<T> {
     }
 }
 
-/// Adam's part of a step's state: step size and bias correction of optimizer step `step` (from 1).
+/// Adam's part of the state of optimizer step `step` (from 1): step size and bias correction.
 pub fn adam_state(learning_rate: f64, [beta1, beta2]: [f64; 2], step: u64) -> StepState {
     let power = |beta: f64| beta.powf(step as f64);
     StepState {

@@ -1,8 +1,8 @@
-//! The training loop: epochs of mini-batches of rollouts, one Adam step a rollout step.
+//! The training loop: epochs of mini-batches of rollouts, with one Adam step per rollout step.
 //!
-//! What it starts from is in [`Setup`], everything a step does in its plan
-//! ([`crate::train::step`]), all that changes over a run in [`schedule`]; logs, report, warnings
-//! and checkpoints observe the records.
+//! [`Setup`] is the initial state, [`crate::train::step`] the plan of a step, and [`schedule`] has
+//! the numbers that change over a run. Logs, report, warnings and checkpoints are made from the
+//! records.
 use crate::config::Config;
 use crate::data::counted;
 use crate::data::windows::HELD_OUT_FRAMES;
@@ -24,12 +24,12 @@ use std::time::{Duration, Instant};
 /// (Burda et al. 2016).
 const ACTIVE_VARIANCE: f64 = 0.01;
 
-/// How long the device may run ahead before its losses are looked at, which waits for it. A bad
-/// step loses nothing by being found late: training stands still from it on.
+/// Longest time the device may run ahead before the host reads its losses, which waits for the
+/// device. Finding a bad step late costs nothing, since training stands still from that step on.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Most steps that are asked for at a time where calls are launched one by one: within a longer
-/// rollout training stops, too.
+/// Most steps in one request where calls are launched one by one. So training can stop within a
+/// longer rollout.
 const STEPS: usize = 256;
 
 /// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over;
@@ -47,8 +47,8 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
     Ok(records)
 }
 
-/// What to say when runs ended before their end, unless a signal did it, which is the error; how to
-/// go on stands in what is printed at the end.
+/// The message for runs that ended early. Errors: a signal ended them. The message on how to resume
+/// is printed elsewhere, at the end.
 pub fn stopped_by(stop: &AtomicUsize, max_minutes: Option<f64>, run: &Path) -> Result<String> {
     match stop.load(Ordering::Relaxed) {
         0 => Ok(format!("stopped after --max-minutes {}", max_minutes.unwrap_or_default())),
@@ -66,11 +66,12 @@ pub struct Training<'r, 'b> {
     console: Console,
     /// Epochs from one evaluation to the next.
     interval: usize,
-    /// When this sitting began, and the seconds that those before it took.
+    /// The time this sitting began, and the seconds of the earlier sittings.
     begun: (Instant, f64),
     saved: Instant,
     looked: Instant,
-    /// Number of portions ([`STEPS`] steps, or a shorter rollout) that one launch of an epoch gets.
+    /// Portions ([`STEPS`] steps, or a shorter rollout) in one launch, where one launch runs many
+    /// steps.
     portions: usize,
 }
 
@@ -94,7 +95,7 @@ impl<'r, 'b> Training<'r, 'b> {
         Ok(Training { run, folder, stop, logs, records, console, interval, begun, saved, looked, portions })
     }
 
-    /// Mini-batches that are done, as a share of all.
+    /// Finished mini-batches, as a share of all.
     pub fn done(&self) -> f64 {
         let at = &self.run.at;
         ((at.epoch - 1) as f64 + at.minibatch as f64 / self.run.minibatches() as f64) / self.run.config.epochs() as f64
@@ -109,8 +110,8 @@ impl<'r, 'b> Training<'r, 'b> {
         self.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
     }
 
-    /// Trains an epoch or what is left of it, at least some steps; whether there is more to do now.
-    /// Errors: a loss that is not finite, those of the disk.
+    /// Trains an epoch or the rest of it, at least some steps. Returns true if there is more to do
+    /// now. Errors: a loss that is not finite, those of the disk.
     pub fn epoch(&mut self) -> Result<bool> {
         let (c, minibatches, epoch_begun) = (self.run.config, self.run.minibatches(), Instant::now());
         let (epoch, epochs, first_step) = (self.run.at.epoch, c.epochs(), self.run.at.step);
@@ -135,7 +136,8 @@ impl<'r, 'b> Training<'r, 'b> {
                 self.looked = Instant::now();
             }
             if one_launch {
-                // As many as make a launch that is worth a look: an epoch, where that is short.
+                // Doubles the portions until a launch takes about [`LOOK`], or an epoch if that is
+                // shorter; halves them when it takes longer.
                 let asked_for = steps.div_ceil(portion);
                 self.portions =
                     if asked.elapsed() < LOOK { self.portions.max(2 * asked_for) } else { asked_for.div_ceil(2) };
@@ -149,7 +151,7 @@ impl<'r, 'b> Training<'r, 'b> {
         let samples = ((self.run.at.step - first_step) as usize * c.batch_size) as f64;
         let mut record = record(self.run)?;
         if !record.grad_norm.is_finite() {
-            // A gradient too large to be squared has left moments that never recover.
+            // The square of this gradient overflowed; it has left moments that never recover.
             let operation = "a backward call (a gradient beyond the range of f32)".into();
             return Err(not_finite(self.run, self.run.at.step, operation));
         }
@@ -170,7 +172,8 @@ impl<'r, 'b> Training<'r, 'b> {
         self.logs.append(&record)?;
         self.console.epoch(&record);
 
-        // The best model is looked for among those that were trained on their own predictions.
+        // The best model is chosen among those that were trained on their own predictions, and the
+        // last one.
         let error = record.validation.as_ref().and_then(|v| v.rollout_30_error.or(v.one_step_error));
         let error = error.filter(|error| error.is_finite() && (record.phase == "student" || epoch == epochs));
         let best = self.run.at.best;
@@ -194,16 +197,16 @@ impl<'r, 'b> Training<'r, 'b> {
         Ok(true)
     }
 
-    /// Saves everything; the records of all epochs, and where to say what came of it. Errors: those
-    /// of the disk.
+    /// Saves everything. Returns the records of all epochs, and the console for further messages.
+    /// Errors: those of the disk.
     pub fn end(mut self) -> Result<(Vec<EpochRecord>, Console)> {
         self.save()?;
         self.console.finish();
         Ok((self.records, self.console))
     }
 
-    /// Writes the report and the last checkpoint. The checkpoint comes last: a run that is done has
-    /// its report.
+    /// Writes the report, then the last checkpoint. So a run whose checkpoint is finished has its
+    /// report.
     fn save(&mut self) -> Result<()> {
         let unknown = Motion::of_no_skeleton();
         let motion = self.run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
@@ -212,7 +215,7 @@ impl<'r, 'b> Training<'r, 'b> {
         reported
     }
 
-    /// Writes a checkpoint, after the logs it speaks of.
+    /// Writes a checkpoint, after the logs it refers to.
     fn checkpoint(&mut self, path: &Path) -> Result<()> {
         self.run.at.elapsed_seconds = self.elapsed();
         self.run.at.log_lengths = self.logs.sync()?;
@@ -220,8 +223,8 @@ impl<'r, 'b> Training<'r, 'b> {
     }
 }
 
-/// Writes the epoch's windows and what its steps are, from the mini-batch on at which training
-/// stands.
+/// Writes the windows of the epoch and the states of its steps, and sets the cursor to where
+/// training stands.
 fn begin_epoch(run: &mut Setup) -> Result<()> {
     let (c, at, step, minibatches) = (run.config, &run.at, &run.step, run.minibatches());
     let order = Stream::new(c.seed, Purpose::Shuffle, at.epoch as u64).permutation(run.windows.len());
@@ -235,7 +238,7 @@ fn begin_epoch(run: &mut Setup) -> Result<()> {
     Ok(())
 }
 
-/// The record of an epoch whose steps are done, with nothing measured yet.
+/// The record of an epoch whose steps are done, without evaluation, warnings and timing.
 fn record(run: &Setup) -> Result<EpochRecord> {
     let (c, epoch, minibatches) = (run.config, run.at.epoch, run.minibatches());
     let means = run.step.epoch_sums.means(&run.memory.read(run.step.sums)?, (minibatches * c.rollout) as u64);
@@ -262,7 +265,8 @@ fn record(run: &Setup) -> Result<EpochRecord> {
     })
 }
 
-/// Errors: a loss was not finite; at which step, and what made it so.
+/// Checks that all losses so far are finite. Errors: one is not; the error names the step and the
+/// operation.
 fn check_finite(run: &mut Setup) -> Result<()> {
     match run.memory.read(run.step.network.losses)?[slot::NONFINITE_STEP] as u64 {
         0 => Ok(()),
@@ -273,14 +277,14 @@ fn check_finite(run: &mut Setup) -> Result<()> {
     }
 }
 
-/// The error that names what first was not finite.
+/// The error for a number that is not finite, which names the operation.
 fn not_finite(run: &Setup, step: u64, operation: String) -> Error {
     let mend =
         "the last checkpoint is intact; try a smaller --learning-rate or look at the data with `data check`".into();
     Error::NonFinite { epoch: run.at.epoch, step, operation, mend }
 }
 
-/// What is said at the start.
+/// The lines printed at the start.
 pub fn opening(run: &Setup) -> Vec<String> {
     let mut lines = vec![match run.at.step {
         0 => format!(
@@ -310,7 +314,7 @@ pub fn opening(run: &Setup) -> Vec<String> {
     lines
 }
 
-/// What the report says of the configuration.
+/// The report's summary of the configuration.
 fn summary(run: &Setup) -> [(&'static str, String); 6] {
     let Config { teacher_epochs, ramp_epochs, student_epochs, batch_size, rollout, seed, .. } = run.config;
     let data = match run.config.data.as_slice() {

@@ -1,4 +1,4 @@
-//! The kinds of controllers: `ppo`, `env_model`, `env`.
+//! The kinds of cases for controllers: `ppo`, `env_model`, `env`.
 use super::{Case, Report, deviation, largest, norm, ratio, read, relative, write};
 use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
@@ -20,8 +20,8 @@ use mvae_fast::train::step::adam_state;
 use std::collections::BTreeSet;
 use std::f64::consts::TAU;
 
-/// Acting, returns, advantages, and an update of all its mini-batches: actor and critic by one
-/// schedule, and each by its own.
+/// Checks actions, returns, advantages, and an update over all its mini-batches. Actor and critic
+/// share one schedule, or each has its own.
 pub fn ppo<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     for own_critic_schedule in [false, true] {
@@ -161,7 +161,8 @@ fn learn<T: Real>(case: &Case, own_critic_schedule: bool, backend: &dyn Backend,
     let means = [sums[slot::VALUE], update.action_loss(&sums), sums[slot::ENTROPY]]
         .map(|sum| sum / (epochs * per_epoch) as f64);
     report.note("loss", "update_means", relative(&means, case.values("update_means_correct")), tolerance("loss_rel"));
-    // What the masks are made from, sizes that follow, and means that divide by too many.
+    // Inputs of the masks, sizes that follow from others, and means with a divisor that is too
+    // large.
     let derived = ["done", "end_of_rollout", "minibatch_size", "update_means_literal"];
     case.ignore(|name| derived.contains(&name));
 }
@@ -171,7 +172,7 @@ fn norm_of(values: &[f64]) -> f64 {
     norm(values) / (values.len() as f64).sqrt()
 }
 
-/// A decoder, what it is normalised by, and the controller of the maze's lower level.
+/// A decoder, its normalisation, and the controller of the maze's lower level.
 struct Model {
     case: Case,
     config: ModelConfig,
@@ -213,7 +214,7 @@ impl Model {
         [decoder, controller].map(|layout| Parameters::new(arena, layout, false))
     }
 
-    /// Writes what the case has: a decoder without encoder, an actor without critic.
+    /// Writes the parameters of the case: a decoder without encoder, an actor without critic.
     fn write<T: Real>(&self, memory: &mut Memory, [decoder, controller]: &[Parameters<T>; 2]) {
         for (parameters, to) in [(decoder, "param.decoder."), (controller, "ctrl.actor.")] {
             let ours = if to == "param.decoder." { "decoder." } else { "actor.actor." };
@@ -225,11 +226,11 @@ impl Model {
     }
 }
 
-/// The decoder and the controller, each on its own.
+/// Checks the decoder and the controller, each on its own.
 pub fn env_model<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     let model = Model::of(Case::load(&case.folder));
-    let tolerance = if size_of::<T>() == 8 { 1e-11 } else { 2e-5 }; // the case states none: those of the kinds that use it
+    let tolerance = if size_of::<T>() == 8 { 1e-11 } else { 2e-5 }; // the case states none; these are those of `env`
     let rows = case.array("probe_z").shape[0];
     let mut arena = Arena::default();
     let parameters = model.places::<T>(&mut arena);
@@ -250,11 +251,11 @@ pub fn env_model<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) ->
     for (name, mat) in [("probe_output", network.prediction), ("probe_ctrl_output", actor.y.value)] {
         report.note("output", name, relative(&read(&memory, mat), case.values(name)), tolerance);
     }
-    case.ignore(|_| true); // read by the cases of the environments, too
+    case.ignore(|_| true); // the cases of kind `env` read the arrays, too
     report
 }
 
-/// Characters that act as listed, with the reference's mistakes and without.
+/// Checks characters with listed actions, with the reference's mistakes and without.
 pub fn env<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     let model = Model::of(Case::load(&case.folder.with_file_name(case.get::<String>("model_from"))));
@@ -274,7 +275,7 @@ struct Characters<'c> {
 }
 
 impl Characters<'_> {
-    /// An array of this tag, or where there is none (it is the same) of the literal one.
+    /// The array of this tag; if there is none, the literal array, which is the same.
     fn find(&self, name: &str) -> Option<&[f64]> {
         let ours = self.case.find_array(&format!("{}.{name}", self.tag));
         ours.or_else(|| self.case.find_array(&format!("literal.{name}"))).map(|array| array.values.as_slice())
@@ -383,7 +384,7 @@ impl Characters<'_> {
         for t in 0..case.get::<usize>("num_actions") {
             let action = case.values("action");
             write(&mut memory, env.action, &action[t * env.action.len()..][..env.action.len()]);
-            // Time that is out stays out: nothing starts anew by itself.
+            // The clock stays at the horizon: no character starts anew by itself.
             let rollout_step = (clock + 1 + t as u32).min(horizon as u32);
             memory.write(state, &[StepState { rollout_step, ..StepState::default() }]).unwrap();
             self.write_draws(&mut memory, w.draws, task, t);
@@ -420,7 +421,7 @@ impl Characters<'_> {
         }
     }
 
-    /// The numbers from which the listed draws are made.
+    /// Writes the random numbers that give the listed draws.
     fn write_draws<T: Real>(&self, memory: &mut Memory, draws: Mat<T>, task: Task, t: usize) {
         let known =
             |x: f64, otherwise: f64| if x.is_nan() || x < 0.0 && task == Task::Joystick { otherwise } else { x };
@@ -438,8 +439,8 @@ impl Characters<'_> {
         write(memory, draws, &values);
     }
 
-    /// Puts characters that were reset after step t where the case has them, and compares what they
-    /// see.
+    /// Places characters that were reset after step t as in the case, and compares their
+    /// observations.
     fn reset_in_maze<T: Real>(
         &self,
         memory: &mut Memory,
@@ -478,7 +479,7 @@ impl Characters<'_> {
     }
 }
 
-/// The reference's path.
+/// The path of the reference.
 fn figure_eight(points: usize) -> Vec<f64> {
     course::path::figure_eight(points).as_flattened().to_vec()
 }

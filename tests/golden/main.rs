@@ -1,7 +1,9 @@
-//! Compares whatever computes with known-good numbers, in f64 and in f32: every case folder under
-//! `$MVAE_GOLDEN_DIR` (default `../shared/golden`) and the small ones in `tests/golden`; the format
-//! is described in `tests/golden/README.md`. One line a case says how far off the worst number of
-//! each sort was; `cargo test --test golden -- --nocapture` shows them.
+//! Compares all backends with known-good numbers, in f64 and in f32.
+//!
+//! The cases are the folders under `$MVAE_GOLDEN_DIR` (default `../shared/golden`) and the small
+//! ones in `tests/golden`; `tests/golden/README.md` describes their format. The test prints one
+//! line a case with the worst deviation of each sort of number; `cargo test --test golden --
+//! --nocapture` shows it.
 mod control;
 
 #[cfg(unix)]
@@ -33,24 +35,29 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, available_parallelism};
 
-/// Adam turns a nearly zero gradient into a full step of uncertain sign: in f32, changes of entries
-/// whose gradient is below this part of the tensor's root mean square are not compared.
+/// Smallest gradient, relative to the tensor's root mean square, above which changes of entries are
+/// compared in f32. Adam turns a nearly zero gradient into a full step of uncertain sign.
 const SMALL_GRADIENT: f64 = 0.05;
 
-/// A ReLU within rounding of its kink sends a whole rollout another way, in any f32 program. Where
-/// f32 is off by more than its tolerance, f64 runs with parameters rounded at random as coarsely as
-/// f32 would show what rounding alone does to the case; this many runs, and this many times the
-/// worst of them is allowed.
+/// Number of f64 runs with randomly rounded parameters, which show the effect of rounding alone.
+///
+/// A ReLU whose input is within rounding of its kink sends a whole rollout another way, in any f32
+/// program. Where f32 is off by more than its tolerance, f64 runs with parameters rounded at
+/// random, as coarsely as f32. A deviation of [`ROUNDED_FACTOR`] times the worst of these runs is
+/// allowed.
 const ROUNDED_RUNS: u64 = 8;
 const ROUNDED_FACTOR: f64 = 2.0;
 
-/// Products in bf16x3 are off by up to 3 2^-16, of random sign, where f32 rounds to 2^-24 each of
-/// their sums: outputs and gradients are off 20 to 40 times as far (docs/math.md). The tolerances
-/// for f32 leave 20 to 100 times its error; times this they leave bf16x3 as much as it needs.
+/// Factor of the f32 tolerances for products in bf16x3.
+///
+/// Such products are off by up to 3 2^-16, with random sign, where f32 rounds each of its sums to
+/// 2^-24. So outputs and gradients are off 20 to 40 times as far (docs/math.md). The tolerances for
+/// f32 are 20 to 100 times its error; with this factor they also suffice for bf16x3.
 #[cfg(unix)]
 const BF16X3: f64 = 4.0;
 
-/// Runs a case; with a seed, parameters are rounded at random to 24 bits before every step.
+/// A function that runs a case. With a seed, parameters are rounded at random to 24 bits before
+/// every step.
 type Run = fn(&Case, Option<u64>, &dyn Backend) -> Report;
 
 #[test]
@@ -70,13 +77,13 @@ fn all_cases() {
     }
 }
 
-/// Runs every case of a folder, as many at a time as there are cores, then fails if any number of
-/// any case is off.
+/// Runs every case of a folder, as many at a time as there are cores. Fails if any number of any
+/// case is off.
 fn run_folder(folder: &Path) {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut cases: Vec<PathBuf> =
         entries.map(|e| e.unwrap().path()).filter(|p| p.join("case.json").is_file()).collect();
-    // Rollouts, which take longest, first.
+    // Rollouts first, since they take longest.
     cases.sort_by_key(|path| (!path.file_name().unwrap().to_string_lossy().starts_with("rollout"), path.clone()));
     assert!(!cases.is_empty(), "{}: no case in it; a case is a folder with a case.json", folder.display());
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -93,7 +100,7 @@ fn run_folder(folder: &Path) {
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
-/// Runs a case and prints a line for each precision; what is wrong.
+/// Runs a case, prints a line for each precision, and returns the failures.
 fn run_case(folder: &Path) -> Vec<String> {
     let case = Case::load(folder);
     let kind = case.get::<String>("kind");
@@ -114,7 +121,7 @@ fn run_case(folder: &Path) -> Vec<String> {
     reports.iter().flat_map(Report::failures).chain(unread).collect()
 }
 
-/// What runs kernels: a GPU when there is one, else the host.
+/// The backend that runs kernels: a GPU if there is one, else the host.
 fn kernels(precision: Precision) -> Option<Box<dyn Backend>> {
     if cuda::driver_found() {
         return Some(Box::new(cuda::Cuda::new(0, precision, Engine::Auto).unwrap()));
@@ -125,7 +132,7 @@ fn kernels(precision: Precision) -> Option<Box<dyn Backend>> {
     None
 }
 
-/// In f64, in f32, and by the kernels.
+/// Runs a case in f64, in f32, and on the backend with kernels.
 fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     let cpu = Cpu::new(1);
     let double = run_f64(case, None, &cpu);
@@ -133,9 +140,9 @@ fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     if let Some(backend) = kernels(Precision::Fp32) {
         singles.push(run_f32(case, None, backend.as_ref()).titled("kernels"));
     }
-    // Single steps: a rollout takes hundreds of them, and would say nothing more about products.
-    // Not the quantiser's: its ReLUs make a gradient jump where bf16x3 moves an input across the
-    // kink (docs/math.md), which no tolerance allows for.
+    // Only single steps, as a rollout takes hundreds of them and would say nothing more about
+    // products. Not the quantiser's step: its ReLUs make a gradient jump where bf16x3 moves an
+    // input across the kink (docs/math.md), which no tolerance allows for.
     let smooth = || case.get::<String>("kind") == "vae_step" && case.get::<String>("variant") != "vq";
     if let Some(backend) = kernels(Precision::Bf16x3).filter(|_| smooth()) {
         let report = run_f32(case, None, backend.as_ref());
@@ -153,7 +160,7 @@ fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     singles
 }
 
-// ---------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // reading and judging
 
 struct Array {
@@ -174,7 +181,7 @@ struct Case {
     folder: PathBuf,
     json: Value,
     arrays: BTreeMap<String, Array>,
-    /// Arrays nobody has asked for yet.
+    /// Names of arrays that were not read yet.
     unread: RefCell<BTreeSet<String>>,
 }
 
@@ -197,7 +204,7 @@ impl Case {
         self.find(key).unwrap_or_else(|| panic!("{}: no {key} in case.json", self.name))
     }
 
-    /// The tolerance `key` of numbers of type T; 0 where none is stated.
+    /// The tolerance `key` for numbers of type T; 0 if the case states none.
     fn tolerance<T: Real>(&self, key: &str) -> f64 {
         self.json["tolerance"][precision::<T>()][key].as_f64().unwrap_or(0.0)
     }
@@ -215,13 +222,13 @@ impl Case {
         &self.array(name).values
     }
 
-    /// Names arrays that are not ours to reproduce.
+    /// Marks arrays that need not be reproduced.
     fn ignore(&self, names: impl Fn(&str) -> bool) {
         self.unread.borrow_mut().retain(|name| !names(name));
     }
 }
 
-/// All arrays of a file, widened to f64 (which holds its integers exactly).
+/// Reads all arrays of a file, widened to f64 (which represents their integers exactly).
 fn read_npz(path: &Path) -> Result<BTreeMap<String, Array>, ReadNpzError> {
     fn read<E: ReadableElement + Copy>(
         npz: &mut NpzReader<File>,
@@ -242,7 +249,7 @@ fn read_npz(path: &Path) -> Result<BTreeMap<String, Array>, ReadNpzError> {
     arrays.collect()
 }
 
-/// The worst deviation of each sort of number, and what it may be.
+/// The worst deviation of each sort of number, with its tolerance.
 struct Report {
     title: String,
     rows: Vec<Row>,
@@ -250,11 +257,11 @@ struct Report {
 
 struct Row {
     label: &'static str,
-    /// The array it was found in.
+    /// Name of the array with the deviation.
     place: String,
     deviation: f64,
     tolerance: f64,
-    /// What rounding alone does, where that had to be found out.
+    /// Deviation by rounding alone, if it was measured; else 0.
     rounding: f64,
 }
 
@@ -263,7 +270,8 @@ impl Report {
         Report { title: format!("{} {}", case.name, precision::<T>()), rows: Vec::new() }
     }
 
-    /// Notes a deviation; of those with one label the one furthest beyond its tolerance is kept.
+    /// Records a deviation. Of deviations with the same label, the one furthest beyond its
+    /// tolerance is kept.
     fn note(&mut self, label: &'static str, place: &str, deviation: f64, tolerance: f64) {
         let row = Row { label, place: place.to_owned(), deviation, tolerance, rounding: 0.0 };
         match self.rows.iter_mut().find(|r| r.label == label) {
@@ -273,20 +281,20 @@ impl Report {
         }
     }
 
-    /// With a word on what computed it.
+    /// The report with the name of the backend in its title.
     #[cfg(unix)]
     fn titled(self, by: &str) -> Self {
         Report { title: format!("{} {by}", self.title), ..self }
     }
 
-    /// With tolerances this many times as large.
+    /// The report with its tolerances multiplied by `factor`.
     #[cfg(unix)]
     fn at_tolerance(mut self, factor: f64) -> Self {
         self.rows.iter_mut().for_each(|row| row.tolerance *= factor);
         self
     }
 
-    /// Takes note of what rounding alone does to these numbers.
+    /// Records the deviations by rounding alone.
     fn allow(&mut self, rounded: &Report) {
         for row in &mut self.rows {
             let same = rounded.rows.iter().filter(|r| r.label == row.label);
@@ -328,13 +336,13 @@ fn precision<T>() -> &'static str {
     if size_of::<T>() == 8 { "f64" } else { "f32" }
 }
 
-/// part / whole, where nothing of nothing is 0; infinite when not a number.
+/// part / whole, where 0 / 0 counts as 0; infinite when not a number.
 fn ratio(part: f64, whole: f64) -> f64 {
     let ratio = if part == 0.0 { 0.0 } else { part / whole };
     if ratio.is_nan() { f64::INFINITY } else { ratio }
 }
 
-/// Largest magnitude; infinite when one is not a number.
+/// Largest magnitude; infinite when an element is not a number.
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |max, x| if x.is_nan() { f64::INFINITY } else { x.abs().max(max) })
 }
@@ -349,7 +357,7 @@ fn relative(ours: &[f64], golden: &[f64]) -> f64 {
     ratio(largest(ours.iter().zip(golden).map(|(a, b)| a - b)), largest(golden.iter().copied()))
 }
 
-// ------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // the models
 
 fn model_config(case: &Case) -> ModelConfig {
@@ -368,7 +376,7 @@ fn model_config(case: &Case) -> ModelConfig {
     }
 }
 
-/// A training step and the model a case starts it from.
+/// A training step, and the model from which a case starts.
 struct Training<'c, T> {
     case: &'c Case,
     parameters: Parameters<T>,
@@ -377,13 +385,13 @@ struct Training<'c, T> {
     sampler: Network<T>,
     /// Initial values of each tensor of the layout.
     initial: Vec<Vec<f64>>,
-    /// See [`Run`].
+    /// Seed for the rounding of parameters; see [`Run`].
     seed: Option<u64>,
 }
 
 impl<'c, T: Real> Training<'c, T> {
     /// Lays out `minibatches` rollouts of `rollout` steps over frames [frames, F]; the arena is
-    /// ready to be allocated.
+    /// then ready to be allocated.
     fn new(
         case: &'c Case,
         seed: Option<u64>,
@@ -430,15 +438,15 @@ impl<'c, T: Real> Training<'c, T> {
         }
     }
 
-    /// One optimizer step with the golden random numbers of `draw`, the number of the step counted
-    /// from 0; its losses.
+    /// Runs one optimizer step with the golden random numbers of step `draw`, counted from 0.
+    /// Returns the losses.
     fn run(&self, memory: &mut Memory, draw: usize) -> Vec<f64> {
         let network = &self.step.network;
         if !network.eps.is_none() {
             write(memory, network.eps, &self.case.values("eps")[draw * network.eps.len()..][..network.eps.len()]);
         }
         if !network.pick.is_none() {
-            // A case of one batch has one draw for all its steps.
+            // A case with one batch has one draw for all its steps.
             let picks = self.case.array("pick").whole();
             let pick = picks.iter().cycle().skip(draw * network.pick.len()).take(network.pick.len());
             let pick: Vec<u32> = pick.map(|&expert| expert as u32).collect();
@@ -453,7 +461,7 @@ impl<'c, T: Real> Training<'c, T> {
         memory.read(network.losses).unwrap()
     }
 
-    /// Compares the gradients of the first step, as the first moments remember them, with `grad.*`.
+    /// Compares the gradients of the first step, recovered from the first moments, with `grad.*`.
     fn compare_gradients(&self, memory: &Memory, report: &mut Report) {
         let trained = self.parameters.layout.tensors.iter().filter(|t| t.trainable);
         for tensor in trained {
@@ -465,7 +473,7 @@ impl<'c, T: Real> Training<'c, T> {
         }
     }
 
-    /// Compares the change of every tensor since the start with `tag.*`.
+    /// Compares the change of every tensor since the start with `TAG.*`.
     fn compare_changes(&self, memory: &Memory, report: &mut Report, tag: &str, label: &'static str, tolerance: f64) {
         for (tensor, initial) in self.parameters.layout.tensors.iter().zip(&self.initial) {
             let ours = read(memory, self.parameters.place(self.parameters.values, tensor));
@@ -478,9 +486,11 @@ impl<'c, T: Real> Training<'c, T> {
     }
 }
 
-/// How far a tensor's change since `initial` is from that of `tag.name`, which is stored whole
-/// (then the entries that do not count are left out) or as samples with norm and sum of all entries
-/// and, for parameters, the norm of the change.
+/// The deviation of a tensor's change since `initial` from the change to `tag.name`.
+///
+/// The golden tensor is stored whole, and then entries for which `counts` is false are left out. Or
+/// it is stored as samples, with norm and sum of all entries and, for parameters, the norm of the
+/// change.
 fn deviation(case: &Case, tag: &str, name: &str, ours: &[f64], initial: &[f64], counts: impl Fn(usize) -> bool) -> f64 {
     let change = |values: &[f64], at: &[usize]| at.iter().zip(values).map(|(&i, x)| x - initial[i]).collect::<Vec<_>>();
     if let Some(golden) = case.find_array(&format!("{tag}.{name}")) {
@@ -500,7 +510,7 @@ fn deviation(case: &Case, tag: &str, name: &str, ours: &[f64], initial: &[f64], 
         relative(&change(&sampled, &at), &change(part("val"), &at)),
         ratio((norm(&whole_change) - size).abs(), size),
         ratio((norm(ours) - part("norm")[0]).abs(), size),
-        // A sum's error is at most this root times the error's norm.
+        // The error of a sum is at most this root times the norm of the error.
         ratio((ours.iter().sum::<f64>() - part("sum")[0]).abs(), size * root),
     ]
     .into_iter()
@@ -510,7 +520,7 @@ fn deviation(case: &Case, tag: &str, name: &str, ours: &[f64], initial: &[f64], 
 /// Moves each value by at most half a unit in the last place of an f32.
 fn round_at_random<T: Real>(values: &mut [T], mut random: u64) {
     for x in values {
-        // Knuth's MMIX generator; its upper bits are the random ones.
+        // Knuth's MMIX generator; only its upper bits are random enough.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let uniform = (random >> 32) as f64 / f64::from(u32::MAX);
         *x += *x * T::of(f64::from(f32::EPSILON) * (uniform - 0.5));
@@ -525,11 +535,11 @@ fn read<T: Real>(memory: &Memory, mat: Mat<T>) -> Vec<f64> {
     memory.read(mat).unwrap().into_iter().map(T::f64).collect()
 }
 
-// -------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // the kinds
 
-/// Run-time decoding, then one batch trained on for some steps: the first forward and backward,
-/// Adam, total losses.
+/// Checks run-time decoding, then some training steps on one batch: first forward and backward
+/// pass, Adam, total losses.
 fn vae_step<T: Real>(case: &Case, seed: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     let tolerance = |key| case.tolerance::<T>(key);
@@ -553,7 +563,8 @@ fn vae_step<T: Real>(case: &Case, seed: Option<u64>, backend: &dyn Backend) -> R
     let sampled = relative(&read(&memory, sampler.prediction), case.values("sample_output"));
     report.note("sample", "sample_output", sampled, tolerance("output_rel"));
 
-    // The window operation finds truth and condition in the data: one clip a sample.
+    // The window operation reads truth and condition from the data, so the data has one clip a
+    // sample.
     let clips = cond.chunks(cond.len() / batch).zip(truth.chunks(truth.len() / batch));
     let frames: Vec<f64> =
         clips.flat_map(|(cond, truth)| cond.chunks(frame).rev().flatten().chain(truth)).copied().collect();
@@ -617,8 +628,8 @@ fn adam_betas(case: &Case) -> [f64; 2] {
     ["beta1", "beta2"].map(|key| case.json["adam"][key].as_f64().expect("adam in case.json"))
 }
 
-/// The training loop from raw data on: normalisation, start frames, schedules, scheduled sampling,
-/// epoch means.
+/// Checks the training loop from raw data on: normalisation, start frames, schedules, scheduled
+/// sampling, means of the epochs.
 fn vae_rollout<T: Real>(case: &Case, seed: Option<u64>, backend: &dyn Backend) -> Report {
     let mut report = Report::new::<T>(case);
     let tolerance = |key| case.tolerance::<T>(key);
@@ -667,7 +678,7 @@ fn vae_rollout<T: Real>(case: &Case, seed: Option<u64>, backend: &dyn Backend) -
     let state = |i: usize| StepState {
         minibatch: (i / rollout) as u32,
         rollout_step: (i % rollout) as u32,
-        // The coin of a step decides the condition of the next.
+        // The coin of a step decides the condition of the next step.
         student: if i.is_multiple_of(rollout) { 0 } else { students[i - 1] },
         ..adam_state(rates[i / rollout], betas, i as u64 + 1)
     };
@@ -719,7 +730,7 @@ fn compare_statistics(case: &Case, report: &mut Report, s: &Statistics, toleranc
     }
 }
 
-/// Statistics, and data and probe normalised and denormalised in every mode.
+/// Checks statistics, and data and probe normalised and denormalised in every mode.
 fn normalisation<T: Real>(case: &Case) -> Report {
     let mut report = Report::new::<T>(case);
     let tolerance = case.tolerance::<T>("rel");
@@ -741,13 +752,13 @@ fn normalisation<T: Real>(case: &Case) -> Report {
         compare("probe_normalised", numbers("probe"), Statistics::normalize);
         compare("probe_denormalised", numbers("probe"), Statistics::denormalize);
     }
-    // What the reference computes where it divides by zero, and the deviation before its guard.
+    // The reference's numbers where it divides by zero, and its deviation before its guard.
     case.ignore(|name| name == "std_before_guard" || name.starts_with("minmax."));
     report
 }
 
-/// Learning rates and probabilities of feeding back a prediction, of the reference's code and of
-/// the paper.
+/// Checks learning rates and probabilities of feeding back a prediction, both of the reference's
+/// code and of the paper.
 fn schedules(case: &Case) -> Report {
     let mut report = Report::new::<f64>(case);
     let config = |student: &str, ramp, final_rate: &str| Config {
@@ -788,7 +799,7 @@ fn schedules(case: &Case) -> Report {
     report
 }
 
-/// Which start frames may be trained on.
+/// Checks the start frames that may be trained on.
 fn indices(case: &Case) -> Report {
     let mut report = Report { title: case.name.clone(), rows: Vec::new() };
     for set in case.json["cases"].as_array().expect("cases in case.json") {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the cases `*_tiny` beside this file: narrow networks, in PyTorch with float64 and autograd, from the formulas in
-docs/math.md and from no code of this crate. Needs numpy and torch.
+"""Makes the cases `*_tiny` beside this file: narrow networks, in PyTorch with float64 and autograd.
+They follow the formulas in docs/math.md and use no code of this crate. Needs numpy and torch.
 
     make.py [FOLDER]
 """
@@ -19,7 +19,7 @@ ROLLOUT_TOLERANCE = dict(
 DECAY, SMOOTHING = 0.99, 1e-5
 
 
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # networks
 def shapes(s):
     """State-dict name -> shape; buffers last."""
@@ -56,7 +56,7 @@ def shapes(s):
 
 
 def initial(s, rng):
-    """Uniform within 1/sqrt(inputs), larger for the posterior and the gate so that they do something; as float32."""
+    """Initial parameters, float32: uniform within 1/sqrt(inputs), twice as wide for the gate."""
     p = {}
     for name, shape in shapes(s).items():
         inputs = p[name[:-4] + "weight"].shape[1] if name.endswith("bias") else shape[-1]
@@ -79,7 +79,7 @@ def three(p, names, skip, h):
 
 
 def decode(p, s, z, c):
-    """Prediction [B, X]; for specialists all of them [B, E, X], and the gate [B, E]."""
+    """Returns the prediction [B, X] and None; for specialists all predictions [B, E, X] and the gate [B, E]."""
     if s["variant"] == "posevae":
         return three(p, ("fc4", "fc5", "out"), z, c), None
     if s["variant"] == "specialist":
@@ -90,7 +90,7 @@ def decode(p, s, z, c):
 
 
 def forward(p, s, x, c, eps, pick):
-    """What a training forward gives; for vq it also updates the codebook in p."""
+    """Forward pass in training, with all its results; for vq it also updates the codebook in p."""
     r = dict(perplexity=torch.zeros(()))
     if s["variant"] == "vq":
         h = dense(p, "fc1", x, c).relu()
@@ -127,7 +127,7 @@ def forward(p, s, x, c, eps, pick):
 
 
 class Trainer:
-    """Parameters as leaves, and Adam."""
+    """Trains parameters, which are leaves of autograd, with Adam."""
 
     def __init__(self, s, start):
         self.s = s
@@ -148,7 +148,7 @@ class Trainer:
         return {f"{tag}.{n}": v.detach().numpy().copy() for n, v in self.p.items()}
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # cases
 def common(s, names, tolerance):
     meta = dict(variant=s["variant"], frame_size=s["F"], latent_size=s["L"], num_condition_frames=s["C"],
@@ -158,7 +158,7 @@ def common(s, names, tolerance):
 
 
 def single(values):
-    """Numbers a float32 holds, as float64."""
+    """Rounds numbers to float32, and returns them as float64."""
     return values.astype(np.float32).astype(np.float64)
 
 

@@ -1,11 +1,10 @@
-//! What a reader that shares nothing with ours makes of a BVH: the crate bvh_anim for the numbers,
-//! forward kinematics here.
+//! An independent reader of BVH: the crate bvh_anim reads the numbers, and this file does the
+//! forward kinematics.
 use bvh_anim::{Bvh, ChannelType};
 use mvae_fast::motion::export::bvh;
 use mvae_fast::motion::vector::{Axes, IDENTITY, Vec3, about_x, about_y, about_z, add, apply, chain};
 
-/// Places of the joints of a BVH in a frame, by name, as an independent reader gives its numbers,
-/// in feet.
+/// Positions of the joints in a frame of a BVH, by name, in feet.
 pub fn bvh_positions(file: &Bvh, frame: usize) -> Vec<(String, Vec3)> {
     let mut all: Vec<(String, Vec3, Axes)> = Vec::new();
     for joint in file.joints() {

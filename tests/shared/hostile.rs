@@ -1,9 +1,9 @@
-//! Files that nobody vouches for, made of good ones.
+//! Generators of hostile files, made by changing good ones.
 #![allow(dead_code)] // each test uses a part
 use mvae_fast::run::crc32c::crc32c;
 use serde_json::{Value, json};
 
-/// A checkpoint with other metadata, and a checksum that fits.
+/// A checkpoint with changed metadata and a matching checksum.
 pub fn crafted(whole: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let length = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     let (header, data) = whole[8..].split_at(length);
@@ -26,7 +26,7 @@ pub fn crafted(whole: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     bytes
 }
 
-/// Random numbers, the same for the same seed (splitmix64).
+/// Random numbers, reproducible by seed (splitmix64).
 pub struct Random(pub u64);
 
 impl Random {
@@ -39,18 +39,18 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `most`, which is above 0.
+    /// A number below `most`, which must be above 0.
     pub fn below(&mut self, most: usize) -> usize {
         (self.bits() % most as u64) as usize
     }
 
-    /// One of several.
+    /// A random element of a list.
     pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 }
 
-/// Words that parsers trip over.
+/// Words that parsers often fail on.
 const WORDS: [&str; 32] = [
     "0",
     "-1",
@@ -86,8 +86,8 @@ const WORDS: [&str; 32] = [
     "= ",
 ];
 
-/// Bytes that are much like these: some changed, cut, doubled or moved, words put in, numbers made
-/// huge; now and then none.
+/// Bytes with some mutations: some changed, cut, doubled or moved, words inserted, numbers made
+/// huge. Sometimes nothing is changed.
 pub fn mutated(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
     let (mut bytes, changes) = (bytes.to_vec(), random.below(16));
     for _ in 0..changes.div_ceil(4) {
@@ -108,7 +108,7 @@ pub fn mutated(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
                 bytes[at..until].copy_from_slice(&number.to_le_bytes()[..until - at]);
             }
             6 => {
-                // A word in the stead of one.
+                // Replace one word by another.
                 let word = |byte: &&u8| !byte.is_ascii_whitespace() && !b",:[]{}=()".contains(byte);
                 let end = at + bytes[at..].iter().take_while(word).count();
                 bytes.splice(at..end, random.one(&WORDS).bytes());
@@ -119,7 +119,7 @@ pub fn mutated(random: &mut Random, bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Makes a leaf of a value another.
+/// Changes a random leaf of a JSON value.
 pub fn changed(random: &mut Random, value: &mut Value) {
     let numbers =
         [json!(0), json!(-1), json!(1e308), json!(u64::MAX), json!(65536), json!(16000), json!(0.5), json!(1)];

@@ -1,4 +1,4 @@
-//! What the tests of operations share.
+//! Helpers of the tests of operations.
 #![allow(dead_code)] // each test uses a part
 use mvae_fast::backend::{Memory, cpu::Cpu};
 use mvae_fast::check::gradcheck::{Report, TOLERANCE, operation};
@@ -23,17 +23,17 @@ pub fn gradients(op: &str) {
     assert!(found > 0, "{op} has no case with a gradient");
 }
 
-/// Fails with the table when a gradient is wrong.
+/// Fails with the table of the report when a gradient is wrong.
 pub fn verdict(report: &Report) {
     assert!(report.verdict().is_ok(), "{report}");
 }
 
-/// The arena on one thread.
+/// The memory of an arena on one thread.
 pub fn memory(arena: Arena) -> Memory<'static> {
     memory_on(arena, 1)
 }
 
-/// The arena on a team of `threads`.
+/// The memory of an arena on a team of `threads` threads.
 pub fn memory_on(arena: Arena, threads: usize) -> Memory<'static> {
     Memory::new(Box::leak(Box::new(Cpu::new(threads))), arena).unwrap()
 }
@@ -57,7 +57,7 @@ pub fn fill(memory: &mut Memory, mat: Mat<f64>, seed: u64) -> Vec<f64> {
     values
 }
 
-/// A state with these random numbers and nothing else.
+/// A step state that only selects the random numbers.
 pub fn state(seed: u64, step: u64) -> StepState {
     StepState { seed, step, kl_scale: 1.0, ..StepState::default() }
 }

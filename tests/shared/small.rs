@@ -1,4 +1,4 @@
-//! A small periodic motion to train on, and the small model that trains on it.
+//! A small periodic motion to train on, and a small model for it.
 #![allow(dead_code)] // each test uses a part
 use mvae_fast::config::{Config, KlWeight, Variant};
 use mvae_fast::data::{Dataset, npz};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Features of a frame.
 pub const FEATURES: usize = 12;
-/// The model of [`config`], and a shorter schedule, as flags.
+/// The model of [`config`] with a shorter schedule, as flags.
 const FLAGS: [[&str; 2]; 12] = [
     ["--hidden-size", "16"],
     ["--gate-hidden-size", "8"],
@@ -23,14 +23,14 @@ const FLAGS: [[&str; 2]; 12] = [
     ["--threads", "2"],
 ];
 
-/// Those flags, but for the ones that are among `arguments`, and then `arguments`.
+/// The flags of the small model, without those that `arguments` sets, followed by `arguments`.
 pub fn flags<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     let others = FLAGS.iter().filter(|flag| !arguments.contains(&flag[0]));
     others.flatten().chain(arguments).copied().collect()
 }
 
-/// Writes `clips` clips of `frames` frames each, waves of features that keep pace with each other;
-/// speed and size of a clip wander, so that there is something for a latent to say.
+/// Writes `clips` clips of `frames` frames each. Their features are waves of equal frequency; speed
+/// and amplitude vary within a clip, so that the latent has something to encode.
 pub fn write(path: &Path, clips: usize, frames: usize) -> PathBuf {
     let mut set = Dataset { frame_size: FEATURES, ..Dataset::default() };
     for clip in 0..clips {
@@ -70,7 +70,7 @@ pub fn config(data: &Path, variant: Variant) -> Config {
     }
 }
 
-/// The records without what differs between two runs with one seed.
+/// The records without the times, which differ between two runs with one seed.
 pub fn untimed(records: &[EpochRecord]) -> Vec<EpochRecord> {
     let timing = Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 };
     records.iter().map(|record| EpochRecord { timing: timing.clone(), ..record.clone() }).collect()

@@ -1,4 +1,4 @@
-//! A small training run, and what every backend's has to be like.
+//! A small training run, and a test that every backend must pass with it.
 #![allow(dead_code)] // each test uses a part
 use clap::ValueEnum;
 use mvae_fast::backend::{Memory, cpu::Cpu};
@@ -37,7 +37,7 @@ impl<T: Real> Run<T> {
         Run::of(&small(variant), memory)
     }
 
-    /// Of the full-size model, on the CPU.
+    /// A run of the full-size model, on the CPU.
     pub fn full(variant: Variant, batch: usize) -> Self {
         let memory = |arena| Memory::new(Box::leak(Box::new(Cpu::new(1))), arena).unwrap();
         Run::of_batch(&ModelCheck::full(variant).model, batch, memory)
@@ -92,7 +92,7 @@ impl<T: Real> Run<T> {
         self.memory.read(self.parameters.values).unwrap()
     }
 
-    /// Bits of everything that lasts: parameters, moments, sums.
+    /// Everything that lasts, to be compared bit for bit: parameters, moments, sums.
     pub fn state(&self) -> (Vec<T>, Vec<T>, Vec<T>, Vec<u64>) {
         let read = |mat| self.memory.read(mat).unwrap();
         let sums = self.memory.read(self.step.sums).unwrap().iter().map(|x| x.to_bits()).collect();
@@ -104,7 +104,7 @@ impl<T: Real> Run<T> {
     }
 }
 
-/// Sizes that are multiples of nothing.
+/// Odd sizes, which are no multiples of a tile or vector.
 pub fn small(variant: Variant) -> ModelConfig {
     ModelConfig {
         variant,
@@ -120,7 +120,7 @@ pub fn small(variant: Variant) -> ModelConfig {
     }
 }
 
-/// Fails where steps in single precision leave those in double precision; `tolerance` is that of
+/// Fails if steps in single precision deviate from those in double precision. `tolerance` is for
 /// losses of order one.
 pub fn follows_double_precision(tolerance: f64, single: impl Fn(Variant) -> Run<f32>) {
     for &variant in Variant::value_variants() {
@@ -135,8 +135,8 @@ pub fn follows_double_precision(tolerance: f64, single: impl Fn(Variant) -> Run<
                 "{variant:?} step {step}: {got}, expected {want}"
             );
         }
-        // Adam divides by the gradient's own size, so entries whose gradient is all rounding may go
-        // either way: few do.
+        // Adam divides by the size of the gradient, so entries whose gradient is mere rounding may
+        // go either way. They are few.
         let (got, want) = (single.parameters(), double.parameters());
         let length = |of: &dyn Fn(usize) -> f64| (0..want.len()).map(|i| of(i).powi(2)).sum::<f64>().sqrt();
         let change = length(&|i| want[i] - start[i]);

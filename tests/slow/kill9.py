@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Kills the program with SIGKILL, resumes until the run is done, and compares it with one that was never stopped.
+"""Kills the program with SIGKILL, resumes until the run is done, and compares it with a run that was
+never stopped.
 
 kill9.py BINARY SECONDS SEED
 
-Where there is a C compiler, half of the kills are at one call that changes a file: before it, after it, or in the middle
-of a write (shim.c). The others are at a random time, or while a temporary file is there. Exit 1 after any fault.
+If there is a C compiler, half of the kills are at a call that changes a file: before it, after it, or
+in the middle of a write (shim.c). The others are at a random time, or while a temporary file exists.
+Exit code 1 after any fault.
 """
 import glob
 import hashlib
@@ -28,7 +30,7 @@ SMALL = "--mirror false --rollout 8 --batch-size 32 --hidden-size 16 --experts 2
 SMALL += "--teacher-epochs 2 --ramp-epochs 1 --student-epochs 3".split()
 CONTROL = "--characters 16 --steps 8 --updates 12 --hidden-size 16 --checkpoint-every 0".split()
 TRAIN, RESUME = ["train", "s.npz", *SMALL], ["train", "--resume"]
-# How a run of each kind starts, how it goes on, and how often it is chosen.
+# For each kind of run: arguments to start it, arguments to resume it, its weight in the draw.
 KINDS = {
     "train": (TRAIN, RESUME, 4),
     "vq": ([*TRAIN, "--variant", "vq"], RESUME, 1),
@@ -47,7 +49,7 @@ def members(folder):
 
 
 def checkpoint(path):
-    """Everything in a checkpoint but times and the lengths of logs."""
+    """Everything in a checkpoint except times and the lengths of logs."""
     raw = open(path, "rb").read()
     length = struct.unpack("<Q", raw[:8])[0]
     head = json.loads(raw[8 : 8 + length])
@@ -59,7 +61,7 @@ def checkpoint(path):
 
 
 def events(path):
-    """How many records TensorBoard's file holds, which must be whole."""
+    """The number of records in a TensorBoard file, which must all be whole."""
     raw, at, count = open(path, "rb").read(), 0, 0
     while at < len(raw):
         at += 16 + struct.unpack("<Q", raw[at : at + 8])[0]
@@ -69,7 +71,7 @@ def events(path):
 
 
 def outcome(folder):
-    """Everything of a run that must not depend on how often it was stopped, by name."""
+    """All results of a run that must not depend on how often it was stopped, by name."""
     found = {}
     for member in members(folder):
         name = os.path.relpath(member, folder)
@@ -86,7 +88,7 @@ def outcome(folder):
 
 
 def sitting(arguments, how, folder, limit):
-    """One process, killed as `how` says; its exit code and what it said."""
+    """Runs one process, killed as `how` says. Returns its exit code and its standard error."""
     environment = dict(os.environ)
     if how[0] == "call":
         environment.update(LD_PRELOAD=shim, SHIM_AT=str(how[1]), SHIM_MODE=how[2])
@@ -103,7 +105,7 @@ def sitting(arguments, how, folder, limit):
 
 
 def chain(kind, number):
-    """Starts a run, kills and resumes it until it is done. What went wrong, or None; and how often it was killed."""
+    """Starts a run, kills and resumes it until it is done. Returns the fault or None, and the number of kills."""
     start, resume, _ = KINDS[kind]
     name = f"{kind}-{number}"
     folder, kills = f"runs/{name}", 0

@@ -1,6 +1,7 @@
-/* For LD_PRELOAD: counts the calls by which a program changes files, and kills it at one of them.
- * SHIM_AT=N: at the Nth. SHIM_MODE=before: instead of the call; after: when it is done; half: when half of a write is done.
- * SHIM_LOG=1: names every call on standard error. */
+/* A library for LD_PRELOAD, which counts the calls that change files and kills the program at one.
+ * SHIM_AT=N kills at the Nth call. SHIM_MODE=before kills instead of the call, SHIM_MODE=after when
+ * the call is done, SHIM_MODE=half when half of a write is done. SHIM_LOG=1 writes the name of every
+ * call to standard error. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -25,7 +26,7 @@ static int mode_is(const char *mode) {
     return asked && !strcmp(asked, mode);
 }
 
-/* Whether this call is the one to die at. */
+/* Counts a call. True if the program is to be killed at this call. */
 static int hit(const char *name) {
     long call = __sync_add_and_fetch(&calls, 1);
     if (getenv("SHIM_LOG")) {

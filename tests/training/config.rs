@@ -1,12 +1,12 @@
-//! Configuration: presets as published, layers, refusals, round trips, and files that are not what
-//! they should be.
+//! Tests of the configuration: presets as published, layers, refusals, round trips, malformed
+//! files.
 use clap::Parser;
 use mvae_fast::Error;
 use mvae_fast::config::*;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// Layers with a file of this text.
+/// The configuration from a file with this text and from flags.
 fn with_file(text: &str, flags: &Overrides) -> mvae_fast::Result<Config> {
     Config::layered(None, Some((Path::new("c.toml"), text)), &Overrides::default(), flags)
 }
@@ -102,7 +102,7 @@ fn flags_over_file_over_preset() {
     let config = with_file(text, &flags).unwrap();
     let expected = Config { seed: 7, batch_size: 32, learning_rate: 1.0, ..Config::preset(Preset::Paper) };
     assert_eq!(config, expected);
-    // a preset that is asked for wins over the one the file names; the file's own keys stay
+    // A preset given as an argument takes precedence over the file's; the file's keys stay.
     let file = (Path::new("c.toml"), text);
     let config = Config::layered(Some(Preset::Reference), Some(file), &Overrides::default(), &flags).unwrap();
     assert_eq!((config.student_epochs, config.batch_size, config.seed), (100, 32, 7));
@@ -191,7 +191,7 @@ fn wrong_types_say_key_found_and_expected() {
     ] {
         assert_eq!(message(with_file(text, &Overrides::default())), expected);
     }
-    // what a flag replaces is not looked at
+    // A value that a flag replaces is not checked.
     let flags = Overrides { batch_size: Some(4), ..Overrides::default() };
     assert_eq!(with_file("batch_size = \"many\"", &flags).unwrap().batch_size, 4);
 }
@@ -228,7 +228,7 @@ fn broken_toml_says_where() {
 
 #[test]
 fn impossible_values_are_refused_by_name() {
-    /// A key whose value is spoilt, and how.
+    /// A key, and a function that makes its value invalid.
     type Case = (&'static str, fn(&mut Config));
     let cases: &[Case] = &[
         ("latent_size", |c| c.latent_size = 0),
@@ -302,7 +302,7 @@ fn a_written_file_holds_every_key() {
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table.len(), Config::KEYS.len());
         assert!(Config::KEYS.iter().all(|&key| table.contains_key(key)), "{text}");
-        // whatever preset it is laid over
+        // The result is the same over any preset.
         for other in [Preset::Default, Preset::Short, Preset::Paper, Preset::Reference] {
             let file = (Path::new("config.toml"), text.as_str());
             let read = Config::layered(Some(other), Some(file), &Overrides::default(), &Overrides::default()).unwrap();
@@ -326,7 +326,7 @@ fn every_key_is_a_flag() {
         #[command(flatten)]
         overrides: Overrides,
     }
-    // the default preset's own values as flags give the default preset
+    // The values of the default preset, given as flags, are the default preset.
     let table: toml::Table = Config::default().to_toml().parse().unwrap();
     let mut arguments = vec!["test".to_owned()];
     for (key, value) in &table {
@@ -372,8 +372,8 @@ proptest! {
         prop_assert_eq!(with_file(&config.to_toml(), &Overrides::default()).unwrap(), config);
     }
 
-    /// A written file with some bytes replaced, cut off at some place: an error of one line or a
-    /// valid configuration.
+    /// A file with some bytes replaced, cut off somewhere, gives an error of one line or a valid
+    /// configuration.
     #[test]
     fn mutated_files_never_panic(
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),

@@ -1,4 +1,4 @@
-//! Configuration, training, and what a run leaves.
+//! Tests of configuration, training, and the files of a run.
 mod config;
 mod player;
 mod progress;

@@ -1,5 +1,5 @@
-//! The report's player: tracks travel to the page to the millimetre, and features become motion in
-//! the world.
+//! Tests of the report's player: tracks keep millimetres on their way to the page, and features
+//! become motion in the world.
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use mvae_fast::data::synth;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 const MILLIMETRES: f64 = 304.8;
 
-/// A rig to pack with: its joints do not matter to the motion.
+/// A rig for packing; its joints do not matter to the motion.
 fn rig() -> Rig {
     synth::locomotion(60, 0).rig.expect("the built-in set knows its skeleton")
 }
@@ -19,7 +19,7 @@ fn track(frames: Vec<Frame>) -> Track {
     Track { name: "walk <1>".into(), kind: Kind::Walk, start: "clip 1".into(), fps: 30.0, frames, task: None }
 }
 
-/// The motion of the only track as the page reads it, mm and radians; `None` when there is no
+/// The motion of the only track as the page reads it, in mm and radians; `None` when there is no
 /// track.
 fn unpack(packed: &serde_json::Value, joints: usize) -> Option<Vec<Frame>> {
     let track = packed["tracks"].get(0)?;
@@ -36,7 +36,7 @@ fn unpack(packed: &serde_json::Value, joints: usize) -> Option<Vec<Frame>> {
 }
 
 fn moving() -> impl Strategy<Value = Vec<Frame>> {
-    // Steps of the root, facing, and joints around it; the way is long enough to leave 16 bits of
+    // Steps of the root, facing, and joints around it. The way is long enough to exceed 16 bits of
     // millimetres.
     let step = (-3.0..3.0, -3.0..3.0, -20.0..20.0, prop::collection::vec(prop::array::uniform3(-9.0..9.0), 3));
     prop::collection::vec(step, 1..200).prop_map(|steps| {
@@ -93,8 +93,8 @@ fn features_become_the_motion_they_were_made_from() {
     for (clip, poses) in set.clips().into_iter().zip(synth::world_clips(frames, seed)) {
         let rows = &set.frames[clip.start * set.frame_size..clip.end * set.frame_size];
         let track = Track::new("data".into(), Kind::Data, "clip".into(), &rig, rows);
-        // The first pose only gives the second one its differences; that one is where the track
-        // begins.
+        // The first pose only gives the second pose its differences; the track begins at the
+        // second.
         let begin = Root::of(&rig.skeleton, &poses[1]);
         assert_eq!(track.frames.len(), poses.len() - 1);
         for (frame, pose) in track.frames.iter().zip(&poses[1..]) {

@@ -1,9 +1,9 @@
-//! How long a run still takes, as it is said.
+//! Tests of the remaining time that a run shows.
 use mvae_fast::host::progress::Pace;
 
 #[test]
 fn the_time_that_is_left_counts_evaluations() {
-    // 10 epochs of 5 mini-batches of 2 s, an evaluation of 30 s in epochs 4, 8 and 10
+    // 10 epochs of 5 mini-batches of 2 s, and an evaluation of 30 s in epochs 4, 8 and 10.
     let mut pace = Pace::new(10, 5, 4, 0);
     assert_eq!(pace.remaining(0.0), 0.0, "nothing is known yet");
     (0..15).for_each(|_| pace.step(1));

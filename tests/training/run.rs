@@ -1,4 +1,4 @@
-//! What a run leaves on disk: files written whole, one writer a run, logs that resume, events
+//! Tests of a run's files on disk: written whole, one writer a run, logs that resume, events that
 //! TensorBoard reads.
 use mvae_fast::Error;
 use mvae_fast::run::atomic::Unfinished;
@@ -51,7 +51,7 @@ fn new_run(root: &Path) -> RunFolder {
     RunFolder::create(root, Some("walk"), "mixture", "seed = 1\n", &env, |_| Ok(())).unwrap()
 }
 
-/// The payloads of a TFRecord file, every checksum checked.
+/// The payloads of a TFRecord file; checks every checksum.
 fn payloads(mut file: &[u8]) -> Vec<Vec<u8>> {
     let masked = |bytes: &[u8]| {
         let crc = crc32c(bytes);
@@ -253,7 +253,7 @@ fn a_run_that_resumes_leaves_the_logs_of_one_that_never_stopped() {
 
     let resumed = read();
     assert_eq!(resumed[..2], never_stopped[..2]);
-    // Events carry the time they were written at, and nothing else differs.
+    // Events contain the time they were written; nothing else differs.
     let untimed = |file: &[u8]| payloads(file).iter().map(|event| fields(event)[1..].to_vec()).collect::<Vec<_>>();
     assert_eq!(untimed(&resumed[2]), untimed(&never_stopped[2]));
     assert_eq!(untimed(&resumed[2]).len(), 5);
@@ -456,7 +456,8 @@ fn a_run_goes_on_without_its_env_json() {
     assert_eq!((&json["threads"], &json["resumed"][0]["threads"]), (&3.into(), &4.into()));
 }
 
-/// Not a check of its own: [`a_killed_writer_does_not_block`] runs it in a process that it kills.
+/// The writer of [`a_killed_writer_does_not_block`], which runs this test in a process and kills
+/// it.
 #[test]
 fn writer_to_be_killed() {
     let Some(root) = std::env::var_os("MVAE_TEST_WRITER") else {
@@ -513,8 +514,8 @@ fn the_report_stands_alone() {
     assert_eq!(data["epoch"], serde_json::json!([1, 2, 3, 4]));
     assert!(data["recon_loss"][1].is_null() && data["one_step_error"][0].is_null());
     assert_eq!(data["phase"][3], "</script><script>alert(1)");
-    // Every field that the script reads is there, but for the one by which it knows a page of
-    // another kind.
+    // Every field that the script reads is present, except the one that marks a page of another
+    // kind.
     let script = page.rsplit("<script>").next().unwrap();
     for name in script.split("data.").skip(1) {
         let end = name.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap();

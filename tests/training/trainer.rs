@@ -1,5 +1,5 @@
-//! Whole training runs of small models: they learn, repeat, resume, refuse, and do what each option
-//! says.
+//! Tests of whole training runs of small models: they learn, repeat, resume, refuse, and each
+//! option does what it says.
 use crate::small::untimed;
 use clap::ValueEnum;
 use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
@@ -20,14 +20,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
 use tempfile::TempDir;
 
-/// Data to train on, and room for runs.
+/// Training data, and a folder for runs.
 struct Bench {
     root: TempDir,
     data: PathBuf,
 }
 
 impl Bench {
-    /// 5 clips of 120 frames.
+    /// A bench with 5 clips of 120 frames.
     fn new() -> Self {
         Bench::of(5, 120)
     }
@@ -46,12 +46,12 @@ impl Bench {
         RunFolder::open(&self.root.path().join(name)).unwrap()
     }
 
-    /// A new run, to its end.
+    /// Trains a new run to its end.
     fn run(&self, name: &str, c: &Config) -> Vec<EpochRecord> {
         self.start(name, c, Start::Fresh, 2, 0).unwrap()
     }
 
-    /// A new run that stops after its first mini-batch if `signal` is not 0.
+    /// Starts a new run, which stops after its first mini-batch if `signal` is not 0.
     fn start(&self, name: &str, c: &Config, start: Start, threads: usize, signal: usize) -> Result<Vec<EpochRecord>> {
         let backend = Cpu::new(threads);
         let mut setup = Setup::new(c, &backend, start)?;
@@ -61,7 +61,7 @@ impl Bench {
         trainer::train(&mut setup, &folder, true, &AtomicUsize::new(signal))
     }
 
-    /// Goes on with a run.
+    /// Resumes a run.
     fn resume(&self, name: &str, c: &Config, threads: usize, signal: usize) -> Result<Vec<EpochRecord>> {
         let backend = Cpu::new(threads);
         let folder = RunFolder::resume(&self.root.path().join(name))?;
@@ -79,7 +79,7 @@ fn last(records: &[EpochRecord]) -> &EpochRecord {
     records.last().expect("there are epochs")
 }
 
-/// What an error says, after a look at its exit code.
+/// The text of an error, whose exit code is checked.
 fn refused<T>(result: Result<T>, code: u8) -> String {
     let error = result.map(|_| ()).unwrap_err();
     assert_eq!(error.exit_code(), code, "{error}");
@@ -95,7 +95,7 @@ fn training_learns() {
         let (first, last) = (&records[0], last(&records));
         let error = last.validation.as_ref().unwrap().one_step_error.unwrap();
         println!("{variant:?}: {} to {}, held out {error}", first.recon_loss, last.recon_loss);
-        // Features have variance 1, so a model that says nothing has a loss of 1 (specialist: 0.5).
+        // Features have variance 1, so predicting their mean gives a loss of 1 (specialist: 0.5).
         let most = if variant == Variant::Vq { 0.6f64 } else { 0.15 };
         assert!(last.recon_loss < most.min(0.7 * first.recon_loss), "{variant:?}: {last:?}");
         assert!(error < most, "{variant:?}: {error}");
@@ -135,7 +135,7 @@ fn one_seed_one_result_on_any_number_of_threads() {
     }
 }
 
-/// Everything of a run that must not depend on how often it was stopped.
+/// All results of a run that must not depend on how often it was stopped.
 fn outcome(folder: &RunFolder) -> (Vec<EpochRecord>, String, u64, [Vec<Tensor<'static>>; 2]) {
     let checkpoints = [folder.last_checkpoint(), folder.best_checkpoint()].map(|path| load(path).tensors);
     let events = fs::metadata(folder.events()).unwrap().len();
@@ -196,7 +196,7 @@ fn other_data_is_refused_on_resume() {
     assert!(message.contains("clips or values"), "{message}");
     crate::small::write(&bench.data, 5, 120);
     bench.resume("run", &c, 1, 0).unwrap();
-    // a model alone cannot be resumed
+    // A model without training state cannot be resumed.
     let last = bench.folder("run").last_checkpoint();
     Checkpoint { meta: None, ..load(last.clone()) }.save(&last).unwrap();
     let message = refused(bench.resume("run", &c, 1, 0), 4);
@@ -217,7 +217,7 @@ fn clips_go_on_in_one_another() {
     let last = set.num_frames() as u32;
     assert!(without.iter().all(|&start| start < last));
     assert_eq!(with.iter().filter(|&&start| start >= last).count() % bridges, 0, "every bridge has as many windows");
-    // Training over bridges resumes as it would have gone on, and refuses to go on without.
+    // Training with bridges resumes as if it had not stopped, and refuses to resume without them.
     let whole = bench.run("whole", &c);
     bench.start("parts", &c, Start::Fresh, 1, 2).unwrap_err();
     let parts = bench.resume("parts", &c, 2, 0).unwrap();
@@ -250,8 +250,8 @@ fn mirror_images_are_trained_on_and_held_out_with_their_clips() {
         );
     }
 
-    // It resumes as it would have gone on, refuses to go on without, and knows the skeleton when
-    // the data are saved without it.
+    // The run resumes as if it had not stopped, refuses to resume without mirror images, and knows
+    // the skeleton even if the data file has lost it.
     let whole = bench.run("whole", &c);
     bench.start("parts", &c, Start::Fresh, 1, 2).unwrap_err();
     let message = refused(bench.resume("parts", &plain, 1, 0), 4);
@@ -260,7 +260,7 @@ fn mirror_images_are_trained_on_and_held_out_with_their_clips() {
     npz::write(&bench.data, &nameless).unwrap();
     assert_eq!(untimed(&bench.resume("parts", &c, 2, 0).unwrap()), untimed(&whole));
 
-    // A set that came with its mirror images holds the same out.
+    // A set that already contains its mirror images holds out the same clips.
     let mut both = set;
     assert_eq!(both.mirror_if_named(), None);
     npz::write(&bench.data, &both).unwrap();
@@ -285,7 +285,7 @@ fn errors_of_toes_count_as_often_as_asked() {
         let toe = feature >= 3 && part < 2 && toes.contains(&joint);
         assert_eq!(scale[feature], plain_scale[feature] / if toe { 4.0 } else { 1.0 }, "feature {feature}");
     }
-    // They travel with the model, whatever the next run would say.
+    // The weights travel with the model, whatever the next run's configuration says.
     bench.run("first", &c);
     let last = bench.folder("first").last_checkpoint();
     assert_eq!(set_up(&plain, Start::Init(&last)).weight, heavy.weight);
@@ -362,7 +362,7 @@ fn a_loss_that_is_not_finite_is_named_and_keeps_the_last_good_checkpoint() {
     }
 }
 
-/// A backend that counts how often somebody waits for rollouts.
+/// A backend that counts how often the host waits for rollouts.
 struct Waited {
     cpu: Cpu,
     running: AtomicBool,
@@ -397,7 +397,7 @@ impl Backend for Waited {
         unsafe { self.cpu.run(calls, arena) }
     }
     unsafe fn repeat(&self, plan: &Plan, times: usize, arena: &mut Buffer) -> Result<()> {
-        // Single steps are the evaluation's, which looks at each.
+        // Single steps belong to the evaluation, which reads the result of each.
         self.running.store(times > 1, SeqCst);
         self.rollouts.fetch_add(usize::from(times > 1), SeqCst);
         unsafe { self.cpu.repeat(plan, times, arena) }
@@ -408,7 +408,7 @@ impl Backend for Waited {
 }
 
 impl Bench {
-    /// A new run over a backend, to its end.
+    /// Trains a new run on a backend, to its end.
     fn run_on(&self, name: &str, c: &Config, backend: &dyn Backend) -> Vec<EpochRecord> {
         let mut setup = Setup::new(c, backend, Start::Fresh).unwrap();
         let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
@@ -425,7 +425,7 @@ fn nobody_waits_for_the_device_inside_an_epoch_but_ten_times_a_second() {
     let backend = Waited::new(false);
     let begun = Instant::now();
     bench.run_on("run", &c, &backend);
-    // At an epoch's end, and for two errors of its evaluation.
+    // One wait at the end of an epoch, and two for the errors of its evaluation.
     let most = 3 * c.epochs() + (begun.elapsed().as_secs_f64() / 0.1) as usize + 1;
     let (waits, rollouts) = (backend.waits.load(SeqCst), backend.rollouts.load(SeqCst));
     assert!(waits >= c.epochs() && waits <= most && rollouts > 100, "{waits} waits, {rollouts} rollouts");
@@ -505,7 +505,7 @@ fn the_kl_weight_warms_up() {
     let bench = Bench::new();
     let c = Config { kl_warmup_epochs: 3, kl_weight: KlWeight::Fixed(0.6), ..bench.config(Variant::Mixture) };
     let weights: Vec<f64> = bench.run("run", &c).iter().map(|record| record.kl_weight).collect();
-    // The mean over an epoch of a line through the warm-up; half a mini-batch of 30 is 0.003.
+    // The mean of a linear warm-up over an epoch; half a mini-batch of 30 is 0.003.
     for (weight, expected) in weights.iter().zip([0.1, 0.3, 0.5, 0.6, 0.6, 0.6]) {
         assert!((weight - expected).abs() < 0.006, "{weights:?}");
     }
@@ -542,8 +542,8 @@ fn the_automatic_weight_follows_the_error() {
         let records = bench.run(&format!("{variant:?}"), &c);
         let units = 2.0 * 4.0 / crate::small::FEATURES as f64;
         assert!(last(&records).kl_weight < 0.8 * records[0].kl_weight, "{variant:?}");
-        // The running error, with the means of epochs in place of steps; the first step knows
-        // nothing.
+        // The running error, computed from means of epochs instead of steps; before the first step
+        // it is unknown.
         let past = 0.999f64.powf(records[0].step as f64);
         let first = if variant == Variant::Specialist { 0.5 } else { 1.0 };
         let running = records.iter().fold(first, |v, r| past * v + (1.0 - past) * r.recon_loss);
@@ -565,7 +565,7 @@ fn coins_fall_as_the_schedule_says() {
                 let inside = part.iter().filter(|s| s.rollout_step > 0);
                 let (coins, students) = inside.fold((0.0, 0.0), |(n, sum), s| (n + 1.0, sum + f64::from(s.student)));
                 let expected = part.iter().map(|s| q(s.minibatch)).sum::<f64>() / part.len() as f64;
-                // 1,750 coins: a standard deviation of at most 0.012.
+                // The fraction of 1,750 coins has a standard deviation of at most 0.012.
                 assert!((students / coins - expected).abs() < 0.05, "{ramp:?}, epoch {epoch}: {students} of {coins}");
             }
             for s in &steps {
@@ -640,7 +640,7 @@ fn checkpoints_wait_for_their_time() {
 #[test]
 fn max_minutes_stops_between_epochs_too() {
     let bench = Bench::new();
-    // one mini-batch an epoch
+    // One mini-batch an epoch.
     let c = Config { batch_size: 500, validation: 0.0, max_minutes: Some(1e-9), ..bench.config(Variant::Posevae) };
     assert_eq!(bench.start("run", &c, Start::Fresh, 1, 0).unwrap().len(), 1);
     assert_eq!(bench.resume("run", &Config { max_minutes: None, ..c }, 1, 0).unwrap().len(), 6);

@@ -1,15 +1,15 @@
-//! Walls of a maze: the reference's, or those of a TOML file, drawn in characters or listed.
+//! Walls of a maze: the reference's, or those of a TOML file, which draws or lists them.
 use super::read;
 use crate::config::layers::{one_line, plain_words};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::path::Path;
 
-/// Most walls; every joint is held against each of them.
+/// Most walls of a maze; every joint is tested against each of them.
 pub const MAX_WALLS: usize = 1024;
-/// Smallest way across an arena, body units.
+/// Smallest width of an arena, body units.
 const NARROWEST: f64 = 10.0;
-/// Largest, body units.
+/// Largest width of an arena, body units.
 const WIDEST: f64 = 100_000.0;
 
 /// Both ends of a wall.
@@ -38,22 +38,22 @@ pub fn walls() -> [Wall; 16] {
     ]
 }
 
-/// A file of walls; both ways of giving them may be used at once.
+/// A file of walls, which may contain both a drawing and a list.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// Side of the square that a character of `drawing` stands for.
+    /// Side of the square that one character of `drawing` stands for.
     cell: Option<f64>,
-    /// `#` where there is wall: those beside or below each other are joined, middle to middle.
+    /// A map with `#` for wall. Each `#` is joined to those beside and below it, centre to centre.
     drawing: Option<toml::Spanned<String>>,
     /// x, z of one end, x, z of the other.
     #[serde(default)]
     walls: Vec<toml::Spanned<[f64; 4]>>,
 }
 
-/// Walls of a file whose lengths are in units of `unit` body units, moved so that the middle of all
-/// of them is the origin. Errors: a file that cannot be read, with the line and what was expected
-/// there.
+/// Reads the walls of a file, with lengths in units of `unit` body units. They are moved so that
+/// the centre of all walls is the origin. Errors: a file that cannot be read, with the line and
+/// what was expected there.
 pub fn from_file(path: &Path, unit: f64) -> Result<Vec<Wall>> {
     let mend = "give a TOML file with a drawing or walls (docs/controllers.md)";
     let text = read(path, mend)?;
@@ -79,7 +79,7 @@ pub fn from_file(path: &Path, unit: f64) -> Result<Vec<Wall>> {
         let start = drawing.span().start;
         let cell = file.cell.filter(|cell| cell.is_finite() && *cell > 0.0);
         let cell = cell.ok_or_else(|| at(start, "a drawing, expected `cell = LENGTH` above 0 beside it".into()))?;
-        // A line break right after the quotes is none of the drawing.
+        // A line break right after the quotes is not part of the drawing.
         let skipped = usize::from(text[start..].trim_start_matches(['"', '\'']).starts_with(['\r', '\n']));
         let drawn = drawn(drawing.get_ref()).map_err(|(row, what)| {
             let line = text[..start].matches('\n').count() + 1 + row + skipped;
@@ -94,7 +94,7 @@ pub fn from_file(path: &Path, unit: f64) -> Result<Vec<Wall>> {
     centred(walls, unit).map_err(|what| Error::data(path, what, "make it larger or smaller, or see --units"))
 }
 
-/// Walls in body units with their middle at the origin, or what is wrong with their size.
+/// Walls in body units, centred on the origin. Errors: what is wrong with their size.
 fn centred(walls: Vec<Wall>, unit: f64) -> Result<Vec<Wall>, String> {
     let ends = || walls.as_flattened().iter();
     let [x, z] = [0, 1].map(|axis| {
@@ -113,8 +113,8 @@ fn centred(walls: Vec<Wall>, unit: f64) -> Result<Vec<Wall>, String> {
     Ok(walls.into_iter().map(|wall| wall.map(moved)).collect())
 }
 
-/// Walls of a drawing, a cell a unit: x along its lines, z down. Errors: the line of the drawing,
-/// from 0, and what is wrong there.
+/// Walls of a drawing, one unit a cell: x runs along its lines, z down. Errors: the line of the
+/// drawing, from 0, and what is wrong there.
 fn drawn(drawing: &str) -> Result<Vec<Wall>, (usize, String)> {
     let rows: Vec<Vec<char>> = drawing.lines().map(|line| line.trim_end().chars().collect()).collect();
     let wall = |x: usize, z: usize| rows.get(z).and_then(|row| row.get(x)) == Some(&'#');

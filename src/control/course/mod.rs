@@ -1,4 +1,4 @@
-//! What a task takes place on: paths to follow, walls of a maze. Lengths are in body units.
+//! Courses of tasks: paths to follow, and walls of a maze. Lengths are in body units.
 pub mod maze;
 pub mod path;
 
@@ -14,14 +14,14 @@ use std::path::Path;
 
 /// Largest file that is read, bytes.
 const MAX_FILE: u64 = 16 << 20;
-/// Farthest coordinate of a file that is believed, body units.
+/// Largest coordinate accepted from a file, body units.
 const FARTHEST: f64 = 1e6;
-/// Name of the course in a checkpoint.
+/// Name of the course's tensor in a checkpoint.
 const TENSOR: &str = "task.course";
 
-/// What a configuration names, for a character whose body unit is `body` feet: points of a path,
-/// one a step, or both ends of each wall; none for other tasks. Errors: a file that cannot be used,
-/// a pace that is not known.
+/// The course that a configuration names, for a character whose body unit is `body` feet. A path is
+/// one point a step, a maze is both ends of each wall, and other tasks have no course. Errors: a
+/// file that cannot be used, an unknown pace.
 pub fn configured(c: &Config, rig: &Rig, body: f64) -> Result<Vec<[f64; 2]>> {
     let unit = c.units.metres() / METRES / body;
     match c.task {
@@ -44,18 +44,18 @@ pub fn configured(c: &Config, rig: &Rig, body: f64) -> Result<Vec<[f64; 2]>> {
     }
 }
 
-/// How far the walls of a maze are from the origin along x and z.
+/// The largest distance of a maze's walls from the origin along x and along z.
 pub fn arena(walls: &[[f64; 2]]) -> [f64; 2] {
     [0, 1].map(|axis| walls.iter().map(|end| end[axis].abs()).fold(0.0, f64::max))
 }
 
-/// The course as a checkpoint keeps it, so that a run goes on where it took place, whatever became
-/// of the file.
+/// The course as a tensor of a checkpoint: a run resumes on it, whatever happened to the file.
 pub fn tensor(course: &[[f64; 2]]) -> Tensor<'_> {
     Tensor::f64(TENSOR, &[course.len(), 2], course.as_flattened())
 }
 
-/// The course of a task that a checkpoint keeps, if any. Errors: it is none.
+/// The course of a task in a checkpoint, if there is one. Errors: the tensor is no course of this
+/// task.
 pub fn kept(checkpoint: &Checkpoint, path: &Path, task: Task) -> Result<Option<Vec<[f64; 2]>>> {
     let Some(tensor) = checkpoint.get(TENSOR) else {
         return Ok(None);
@@ -75,7 +75,7 @@ pub fn kept(checkpoint: &Checkpoint, path: &Path, task: Task) -> Result<Option<V
     Ok(Some(numbers.as_chunks().0.to_vec()))
 }
 
-/// The text of a file that somebody wrote. Errors: it cannot be read, is too large, or no text.
+/// The text of a file written by the user. Errors: it cannot be read, is too large, or is not text.
 fn read(path: &Path, mend: &str) -> Result<String> {
     files::text(path, MAX_FILE).map_err(|error| {
         let what = match error.kind() {

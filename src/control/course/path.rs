@@ -1,16 +1,16 @@
-//! Closed paths to follow: shapes by name, or the points of a CSV file; walked at equal distances.
+//! Closed paths to follow: named shapes, or the points of a CSV file, resampled at equal distances.
 use super::{FARTHEST, read};
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::f64::consts::TAU;
 use std::path::Path;
 
-/// Points of a shape before it is paced.
+/// Points of a shape before it is resampled.
 const FINE: usize = 1 << 14;
-/// Most points of a paced path.
+/// Most points of a resampled path.
 pub const MAX_POINTS: usize = 1 << 20;
 
-/// A path that has a name; sizes are in body units.
+/// A path with a name; sizes are in body units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shape {
     /// The reference's figure eight, 100 wide
@@ -24,7 +24,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Points of it, close together.
+    /// The shape as points close together.
     pub fn points(self) -> Vec<[f64; 2]> {
         let round = |of: &dyn Fn(f64) -> [f64; 2]| (0..FINE).map(|i| of(TAU * i as f64 / FINE as f64)).collect();
         match self {
@@ -32,7 +32,8 @@ impl Shape {
             Shape::Circle => round(&|t| [25.0 * t.cos(), 25.0 * t.sin()]),
             Shape::Square => {
                 let (side, corner) = (60.0, 10.0);
-                // A quarter of the turn in each corner; the straight edges are between them.
+                // Each corner makes a quarter of the turn; the straight edges are between the
+                // corners.
                 let middle = |quarter: f64| if (quarter as usize).is_multiple_of(3) { 1.0 } else { -1.0 };
                 round(&|t| {
                     let quarter = (t / (TAU / 4.0)).floor().min(3.0);
@@ -48,7 +49,7 @@ impl Shape {
         }
     }
 
-    /// Its name on the command line.
+    /// The shape's name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().expect("no shape is hidden").get_name().to_owned()
     }
@@ -68,14 +69,14 @@ fn eight(t: f64) -> [f64; 2] {
     [50.0 * t.sin(), 50.0 * t.sin() * t.cos()]
 }
 
-/// The reference's figure eight, twice round, in so many points, of which the first and the last
-/// coincide.
+/// The reference's figure eight, run through twice, as `points` points. The first and the last
+/// point coincide.
 pub fn figure_eight(points: usize) -> Vec<[f64; 2]> {
     (0..points).map(|i| eight(2.0 * TAU * i as f64 / (points - 1).max(1) as f64)).collect()
 }
 
-/// The points of a file whose lengths are in units of `unit` body units, as a closed path: one
-/// whose last point is not its first is walked to its end and back. Errors: a file that cannot be
+/// Reads the points of a file as a closed path, with lengths in units of `unit` body units. If the
+/// last point is not the first, the path goes to its end and back. Errors: a file that cannot be
 /// read, with the line and what was expected there.
 pub fn from_file(path: &Path, unit: f64) -> Result<Vec<[f64; 2]>> {
     let mend = format!("give a CSV file of x,z points, or one of: {}", Shape::names());
@@ -95,7 +96,7 @@ pub fn from_file(path: &Path, unit: f64) -> Result<Vec<[f64; 2]>> {
             [Some(x), Some(z)] if x.abs() * unit <= FARTHEST && z.abs() * unit <= FARTHEST => {
                 points.push([x * unit, z * unit]);
             }
-            // Names of the columns.
+            // A first line with the names of the columns.
             _ if points.is_empty() && number == 0 && numbers.iter().all(Option::is_none) => {}
             _ => {
                 let found: String = line.chars().take(40).collect();
@@ -122,8 +123,8 @@ fn apart(a: [f64; 2], b: [f64; 2]) -> f64 {
     (b[0] - a[0]).hypot(b[1] - a[1])
 }
 
-/// Points at equal distances of about `pace` along a closed path, which may be given in any points.
-/// Errors: a pace so small that there would be too many.
+/// Resamples a closed path to points at equal distances of about `pace`. Errors: a pace so small
+/// that there would be too many points.
 pub fn paced(path: &[[f64; 2]], pace: f64) -> Result<Vec<[f64; 2]>> {
     let closed = || path.iter().zip(path.iter().cycle().skip(1));
     let lengths: Vec<f64> = closed().map(|(a, b)| apart(*a, *b)).collect();

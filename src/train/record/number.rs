@@ -1,6 +1,7 @@
-//! Numbers of a record in JSON, which knows no number that is not finite: those are the strings
-//! `"NaN"`, `"Infinity"` and `"-Infinity"`, which Python's `float` and JavaScript's `Number` read.
-//! For serde's `with`.
+//! Numbers of a record in JSON, for serde's `with`.
+//!
+//! JSON has no numbers that are not finite. They become the strings `"NaN"`, `"Infinity"` and
+//! `"-Infinity"`, which Python's `float` and JavaScript's `Number` read.
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -16,11 +17,11 @@ pub fn deserialize<'de, T: Numbers, D: Deserializer<'de>>(deserializer: D) -> Re
 
 /// A number, an optional number, or a list of numbers.
 pub trait Numbers {
-    /// Its form in JSON.
+    /// The form in JSON.
     type Spelled: Serialize + DeserializeOwned;
-    /// To its form in JSON.
+    /// Converts to the form in JSON.
     fn spelled(&self) -> Self::Spelled;
-    /// From its form in JSON.
+    /// Converts from the form in JSON.
     fn read(spelled: Self::Spelled) -> Self;
 }
 
@@ -28,9 +29,9 @@ pub trait Numbers {
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Spelled {
-    /// One that JSON has.
+    /// A finite number, as itself.
     Finite(f64),
-    /// Another, by its name.
+    /// A number that is not finite, by its name.
     Named(Name),
 }
 
@@ -39,9 +40,9 @@ pub enum Spelled {
 pub enum Name {
     /// Not a number.
     NaN,
-    /// Above all numbers.
+    /// Positive infinity.
     Infinity,
-    /// Below all numbers.
+    /// Negative infinity.
     #[serde(rename = "-Infinity")]
     MinusInfinity,
 }
