@@ -46,7 +46,7 @@ PROBES = ("roofs", "ramp", "barriers", "reads", "grids", "mma", "copies", "bulk"
 SMALL = ["--small"] if FAKE else []
 SMALL_RUN = (" --hidden-size 16 --gate-hidden-size 8 --latent-size 4 --experts 2 --batch-size 32 --rollout 4 --mirror false"
              " --validation 0 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 1")
-ONE_TEST = "gpu_memories_and_plans_do_not_meet" if FAKE else ""
+ONE_TEST = "cuda::gpu_memories_and_plans_do_not_meet" if FAKE else ""
 STEPS, SOAK = os.environ.get("STEPS", "16" if FAKE else "1600"), "16" if FAKE else "20000"
 OPS = ["rescale", "--small"] if FAKE else []
 ON = ["--device", "cuda"]
@@ -58,7 +58,7 @@ def part(name, limit, *command, **environment):
 
 def sanitizer(tool, test):
     return part(f"{tool}-{test.split('_')[1]}", 50, "compute-sanitizer", "--tool", tool, "--error-exitcode", "9",
-                "bin/cuda", ONE_TEST or test, "--exact", "--nocapture", "--test-threads", "1")
+                "bin/engines", ONE_TEST or test, "--exact", "--nocapture", "--test-threads", "1")
 
 
 def profile(name, limit, kernels, count, engine):
@@ -75,9 +75,9 @@ def groups():
     """Lists of parts, run one after the other. Several parts of one list run side by side; none of these is timed.
     Parts that show mistakes come first, and parts that are least needed last."""
     step = lambda *words: ("bin/step", "mixture", *words, *SMALL, *ON, "--json")
-    small, launch = "gpu_small_kernels_follow_their_definitions", "gpu_plans_of_one_launch_follow_double_precision"
+    small, launch = "cuda::gpu_small_kernels_follow_their_definitions", "cuda::gpu_plans_of_one_launch_follow_double_precision"
     yield [part("program", 20, PROGRAM, "doctor")]
-    yield [part("tests", 50, "bin/cuda", ONE_TEST or "gpu_", "--nocapture", "--test-threads", "1"),
+    yield [part("tests", 50, "bin/engines", ONE_TEST or "cuda::gpu_", "--nocapture", "--test-threads", "1"),
            part("golden", 50, "bin/golden", "all_cases", "--exact", "--nocapture", MVAE_GOLDEN_DIR=f"{HERE}/golden"),
            *(part(f"gradcheck-{precision}", 50, PROGRAM, "gradcheck", *ON, "--json", "--precision", precision,
                   *(["--variant", "posevae"] if FAKE else [])) for precision in ("fp32", "bf16x3"))]

@@ -16,7 +16,7 @@ NEWEST = (13, 0)
 FAKE = os.environ.get("FAKE") == "1"
 PROFILE = os.environ.get("PROFILE", "release")
 GOLDEN, PEERS = os.environ.get("GOLDEN", "../shared/golden"), os.environ.get("PEERS", "../shared/peer")
-TARGETS = [("bin", "mvae-fast"), ("test", "cuda"), ("test", "golden"), ("bench", "step"), ("bench", "ops")]
+TARGETS = [("bin", "mvae-fast"), ("test", "engines"), ("test", "golden"), ("bench", "step"), ("bench", "ops")]
 # Programs that a rehearsal lacks, for which stand-ins are packed.
 FAKES = ("nvidia-smi", "compute-sanitizer", "ncu")
 # Golden cases of controllers, which are left out for lack of room.

@@ -1,10 +1,10 @@
 """Tables of what gpu.py measured. `python3 benches/gpu/table.py` writes the newest results under benches/results into
-docs/benchmarks.md; with --check it only says whether the page is up to date."""
+docs/results.md; with --check it only says whether the page is up to date."""
 import glob
 import json
 import sys
 
-PAGE, BEGIN, END = "docs/benchmarks.md", "<!-- gpu: begin -->", "<!-- gpu: end -->"
+PAGE, BEGIN, END = "docs/results.md", "<!-- gpu: begin -->", "<!-- gpu: end -->"
 COMMAND = "python3 benches/gpu/table.py"
 
 

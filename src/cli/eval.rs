@@ -16,7 +16,7 @@ Examples:
   mvae-fast eval walk --gate=mine.toml       thresholds of your own, such as: inside = 0.95
   mvae-fast eval walk --data other.npz       on motion the model has never seen
 
-docs/quality.md defines every number.";
+docs/math.md defines every number.";
 
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             "--walks {walks} of --frames {frames}: expected at least {MIN_FRAMES} frames, and at most {MAX_FRAMES} in all"
         )));
     }
-    let gate: Option<Gate> = args.gate.load("docs/quality.md")?;
+    let gate: Option<Gate> = args.gate.load("docs/guide.md")?;
     let trained = trained(&args.runs, &args.run)?;
     let file = trained.path.clone();
     let source = trained.source(&args.data)?;

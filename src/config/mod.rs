@@ -128,7 +128,7 @@ keys! {
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// The paper's architecture, trained so that the latent lives, feet stand and running lasts
-    /// (docs/quality.md).
+    /// (docs/results.md).
     #[default]
     Default,
     /// The default with a fraction of the steps (a ninth where there are mirror images), for a

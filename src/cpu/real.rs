@@ -1,5 +1,5 @@
-//! The two number types that all code is generic over: f32 trains, f64 is what gradients and kernels
-//! are checked against.
+//! The two number types that all code is generic over: f32 trains, f64 is what gradients and
+//! kernels are checked against.
 use crate::cpu::gemm::Multiply;
 use crate::cpu::number::Number;
 

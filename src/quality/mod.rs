@@ -1,4 +1,4 @@
-//! Measures of how good a trained model is, as `mvae-fast eval` reports them; `docs/quality.md`
+//! Measures of how good a trained model is, as `mvae-fast eval` reports them; `docs/math.md`
 //! defines every number.
 pub mod distance;
 pub mod gait;

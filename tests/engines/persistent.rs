@@ -47,7 +47,7 @@ fn one_launch_gives_the_bits_of_call_by_call() {
 /// Number of multiprocessors of an H100 or H200.
 const MULTIPROCESSORS: u32 = 132;
 
-/// Prints the phases of a step at full size, which docs/benchmarks.md shows: `cargo test --test
+/// Prints the phases of a step at full size, which docs/engines.md shows: `cargo test --test
 /// engines phases -- --nocapture`.
 #[test]
 fn phases_of_a_step() {
@@ -84,7 +84,7 @@ fn phases_of_a_step() {
     assert_eq!(phases.count, 15);
 }
 
-/// Prints the longest chain of a step's graph, which docs/benchmarks.md also shows: **a model**, of
+/// Prints the longest chain of a step's graph, which docs/engines.md also shows: **a model**, of
 /// [`Cost`] and 1.24 us to start a node. A node takes as long as if it had the device for itself.
 #[test]
 fn the_longest_chain_of_a_graph() {

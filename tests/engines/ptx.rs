@@ -1,6 +1,6 @@
 //! Results of ptxas for the kernels on architectures old and new: registers, spills, instructions.
 //! The tests also check how the full-size step launches the kernels. `cargo test --test engines
-//! ptx::launches -- --nocapture` prints the table of docs/benchmarks.md.
+//! ptx::launches -- --nocapture` prints the table of docs/lab-notes/2026-11-speed.md.
 use mvae_fast::backend::persistent::phases::phases;
 use mvae_fast::check::gradcheck::ModelCheck;
 use mvae_fast::config::{CodebookInit, ExpertInit, Variant};
