@@ -277,6 +277,7 @@ mod without_a_gpu {
     }
 
     #[test]
+    #[ignore = "takes a minute: .ci/slow tests"]
     fn all_of_it_over_this_machine() {
         if !has_kernels() {
             return;
@@ -349,6 +350,7 @@ mod without_a_gpu {
     /// Tests the plans of a controller: characters that explore, and updates. Both the graph's
     /// dependencies and the phases of its calls have to be right.
     #[test]
+    #[ignore = "takes a minute: .ci/slow tests"]
     fn a_controller_is_the_same_by_every_engine() {
         if !has_kernels() {
             return;

@@ -139,6 +139,7 @@ fn no_kernel_spills() {
 }
 
 #[test]
+#[ignore = "takes a minute: .ci/slow tests"]
 fn the_kernel_that_runs_plans_fits_a_multiprocessor() {
     let Some(ptxas) = tool("ptxas") else { return };
     let folder = tempfile::tempdir().unwrap();

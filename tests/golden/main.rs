@@ -63,15 +63,27 @@ type Run = fn(&Case, Option<u64>, &dyn Backend) -> Report;
 #[test]
 fn small_cases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    run_folder(&folder);
+    run_folder(&folder, true);
+}
+
+/// Kernels run on a GPU if there is one. On the host they take minutes: see
+/// [`all_cases_by_kernels_on_the_host`].
+#[test]
+fn all_cases() {
+    every_case(false);
 }
 
 #[test]
-fn all_cases() {
+#[ignore = "takes minutes: .ci/slow tests"]
+fn all_cases_by_kernels_on_the_host() {
+    every_case(true);
+}
+
+fn every_case(kernels_on_host: bool) {
     let folder = std::env::var_os("MVAE_GOLDEN_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/golden"), PathBuf::from);
     if folder.is_dir() {
-        run_folder(&folder);
+        run_folder(&folder, kernels_on_host);
     } else {
         println!("golden: skipped, no folder {}", folder.display());
     }
@@ -79,7 +91,7 @@ fn all_cases() {
 
 /// Runs every case of a folder, as many at a time as there are cores. Fails if any number of any
 /// case is off.
-fn run_folder(folder: &Path) {
+fn run_folder(folder: &Path, kernels_on_host: bool) {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut cases: Vec<PathBuf> =
         entries.map(|e| e.unwrap().path()).filter(|p| p.join("case.json").is_file()).collect();
@@ -89,7 +101,7 @@ fn run_folder(folder: &Path) {
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(folder) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let found = catch_unwind(|| run_case(folder));
+            let found = catch_unwind(|| run_case(folder, kernels_on_host));
             let found = found.unwrap_or_else(|_| vec![format!("{}: panicked, as said above", folder.display())]);
             failures.lock().unwrap().extend(found);
         }
@@ -101,8 +113,8 @@ fn run_folder(folder: &Path) {
 }
 
 /// Runs a case, prints a line for each precision, and returns the failures.
-fn run_case(folder: &Path) -> Vec<String> {
-    let case = Case::load(folder);
+fn run_case(folder: &Path, kernels_on_host: bool) -> Vec<String> {
+    let case = Case { kernels_on_host, ..Case::load(folder) };
     let kind = case.get::<String>("kind");
     let reports = match kind.as_str() {
         "vae_step" => train_in_all(&case, vae_step::<f64>, vae_step::<f32>),
@@ -121,13 +133,13 @@ fn run_case(folder: &Path) -> Vec<String> {
     reports.iter().flat_map(Report::failures).chain(unread).collect()
 }
 
-/// The backend that runs kernels: a GPU if there is one, else the host.
-fn kernels(precision: Precision) -> Option<Box<dyn Backend>> {
+/// The backend that runs kernels: a GPU if there is one, else the host if `on_host`.
+fn kernels(precision: Precision, on_host: bool) -> Option<Box<dyn Backend>> {
     if cuda::driver_found() {
         return Some(Box::new(cuda::Cuda::new(0, precision, Engine::Auto).unwrap()));
     }
     #[cfg(unix)]
-    return Some(Box::new(Simt::new(1).at(precision)));
+    return on_host.then(|| Box::new(Simt::new(1).at(precision)) as Box<dyn Backend>);
     #[cfg(not(unix))]
     None
 }
@@ -137,14 +149,14 @@ fn train_in_all(case: &Case, run_f64: Run, run_f32: Run) -> Vec<Report> {
     let cpu = Cpu::new(1);
     let double = run_f64(case, None, &cpu);
     let mut singles = vec![run_f32(case, None, &cpu)];
-    if let Some(backend) = kernels(Precision::Fp32) {
+    if let Some(backend) = kernels(Precision::Fp32, case.kernels_on_host) {
         singles.push(run_f32(case, None, backend.as_ref()).titled("kernels"));
     }
     // Only single steps, as a rollout takes hundreds of them and would say nothing more about
     // products. Not the quantiser's step: its ReLUs make a gradient jump where bf16x3 moves an
     // input across the kink (docs/math.md), which no tolerance allows for.
     let smooth = || case.get::<String>("kind") == "vae_step" && case.get::<String>("variant") != "vq";
-    if let Some(backend) = kernels(Precision::Bf16x3).filter(|_| smooth()) {
+    if let Some(backend) = kernels(Precision::Bf16x3, case.kernels_on_host).filter(|_| smooth()) {
         let report = run_f32(case, None, backend.as_ref());
         singles.push(report.titled("kernels, bf16x3").at_tolerance(BF16X3));
     }
@@ -183,6 +195,8 @@ struct Case {
     arrays: BTreeMap<String, Array>,
     /// Names of arrays that were not read yet.
     unread: RefCell<BTreeSet<String>>,
+    /// Whether kernels run on the host where there is no GPU.
+    kernels_on_host: bool,
 }
 
 impl Case {
@@ -192,7 +206,7 @@ impl Case {
         let json = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: case.json: {e}"));
         let arrays = read_npz(&folder.join("arrays.npz")).unwrap_or_else(|e| panic!("{name}: arrays.npz: {e}"));
         let unread = RefCell::new(arrays.keys().cloned().collect());
-        Case { name, folder: folder.to_owned(), json, arrays, unread }
+        Case { name, folder: folder.to_owned(), json, arrays, unread, kernels_on_host: false }
     }
 
     fn find<V: DeserializeOwned>(&self, key: &str) -> Option<V> {

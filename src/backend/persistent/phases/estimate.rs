@@ -1,6 +1,6 @@
 //! The time of a step in one launch: **a model**, not a measurement, of numbers that others
-//! published for an H100 (docs/lab-notes/2026-11-speed.md). It decides where parts run; no computed number
-//! depends on it.
+//! published for an H100 (docs/lab-notes/2026-11-speed.md). It decides where parts run; no computed
+//! number depends on it.
 use super::{Part, WEIGHTS};
 use crate::plan::{Call, Precision};
 
