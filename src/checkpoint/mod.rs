@@ -5,6 +5,7 @@
 //! One metadata value is JSON ([`Meta`]), which opens with the checksum of the file.
 mod flaw;
 pub mod foreign;
+pub mod state;
 
 use crate::config::{ModelConfig, Normalization};
 use crate::cpu::real::Real;

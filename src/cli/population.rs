@@ -4,12 +4,12 @@ use super::usage::usage;
 use super::{TrainArgs, absolute, checkpoint_file, print_and, run_folder};
 use crate::config::layers::{flag, nearest};
 use crate::config::{Config, Overrides};
-use crate::data::Dataset;
+use crate::data::{self, Dataset};
 use crate::host::progress::{Console, minutes};
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::train::record::EpochRecord;
-use crate::train::setup::{Setup, Start, read_data};
+use crate::train::setup::{Setup, Start};
 use crate::train::trainer::{self, Training};
 use crate::{Error, Result, host::progress, train::population};
 use clap::Parser;
@@ -216,7 +216,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
 /// The motion in `files`. Runs with the same files share one read.
 fn read_once(motion: &mut Option<(Vec<PathBuf>, (Dataset, PathBuf))>, files: &[PathBuf]) -> Result<(Dataset, PathBuf)> {
     if motion.as_ref().is_none_or(|(of, _)| of != files) {
-        *motion = Some((files.to_owned(), read_data(files)?));
+        *motion = Some((files.to_owned(), data::read(files)?));
     }
     Ok(motion.as_ref().expect("it was read").1.clone())
 }

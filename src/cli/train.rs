@@ -2,11 +2,12 @@
 use super::{TrainArgs, absolute, checkpoint_file, population, print, run_folder};
 use crate::checkpoint::Progress;
 use crate::config::Config;
+use crate::data;
 use crate::quality::text::fixed;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::train::record::EpochRecord;
-use crate::train::setup::{Setup, Start, read_data};
+use crate::train::setup::{Setup, Start};
 use crate::{Error, Result, host::files, host::progress, train::trainer};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -42,7 +43,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
     let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));
-    let mut setup = Setup::on(&config, backend.as_ref(), start, read_data, &say)?;
+    let mut setup = Setup::on(&config, backend.as_ref(), start, data::read, &say)?;
     let stop = stop_flag()?;
     let env = Env::collect(&backend.describe(), args.compute.threads());
     let folder = match resumed {

@@ -1,10 +1,9 @@
 //! The lower level of the maze task: a policy of the target task, on the same decoder.
 use super::config::Config;
 use super::environment::action_size;
-use super::stage::misfit;
 use crate::checkpoint::foreign::Controller;
-use crate::checkpoint::{Checkpoint, Fingerprint};
-use crate::infer::trained::{Trained, configuration};
+use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
+use crate::infer::trained::{Trained, carried};
 use crate::model::layout::Layout;
 use crate::ops::world::Task;
 use crate::{Error, Result};
@@ -35,7 +34,7 @@ impl Walker {
         }
         let meta = checkpoint.meta.as_ref().filter(|meta| meta.is_controller());
         let meta = meta.ok_or_else(|| refuse("is no controller".into()))?;
-        let trained: Config = configuration(meta, path)?;
+        let trained: Config = carried(meta, path)?;
         trained.validate().map_err(|error| refuse(format!("configuration: {error}")))?;
         if trained.task != Task::Target {
             return Err(refuse(format!("its task is {}", trained.task.name())));
@@ -53,4 +52,22 @@ impl Walker {
         }
         Ok(Walker { layout, values, normalized: trained.normalize_observations })
     }
+}
+
+/// The reason why a controller does not fit this decoder and its poses to start from, if there is
+/// one.
+pub fn misfit(controller: &Meta, decoder: &Trained, acts_in: &Fingerprint) -> Option<String> {
+    let joints = |meta: &Meta| meta.rig.as_ref().map(|rig| rig.skeleton.names.clone()).unwrap_or_default();
+    let (theirs, ours) = (joints(controller), joints(&decoder.meta));
+    let vae = decoder.path.display();
+    if theirs != ours {
+        let (theirs, ours) = (theirs.len(), ours.len());
+        return Some(format!("steers another skeleton ({theirs} joints) than that of {vae} ({ours} joints)"));
+    }
+    let (theirs, ours) = (controller.model.latent_size, decoder.model().latent_size);
+    if theirs != ours {
+        return Some(format!("steers a decoder of {theirs} latents, and {vae} has {ours}"));
+    }
+    let same = controller.progress.as_ref().is_some_and(|progress| progress.data == *acts_in);
+    (!same).then(|| format!("was trained with another decoder, or other poses to start from, than {vae}"))
 }

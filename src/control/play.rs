@@ -6,12 +6,12 @@ use crate::Result;
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::foreign::Controller;
+use crate::checkpoint::state;
 use crate::model::layout::Parameters;
 use crate::motion::Root;
 use crate::ops::advantage::OUTCOME;
 use crate::ops::world::Task;
 use crate::plan::arena::{Arena, Mat};
-use crate::train::state;
 use std::path::{Path, PathBuf};
 
 /// Steps whose states are written ahead.

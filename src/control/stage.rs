@@ -3,11 +3,11 @@
 use super::config::Config;
 use super::course;
 use super::environment::{Environment, Lower, Options, action_size};
-use super::lower::Walker;
+use super::lower::{Walker, misfit};
 use super::policy::Perceptron;
 use super::poses;
 use crate::backend::Memory;
-use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Tensor};
+use crate::checkpoint::{Checkpoint, Fingerprint, Tensor};
 use crate::config::{MAX_MATRIX, Variant};
 use crate::infer::trained::Trained;
 use crate::model::layout::{Layout, Parameters};
@@ -337,22 +337,4 @@ fn rules(c: &Config, rig: &Rig) -> Result<Rules> {
     let floors = if c.literal { [0.0; 2] } else { rig.toe_floors };
     let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
     Ok(Rules { task, body, speed, toes, floors, arena: [0.0; 2], horizon, literal, staggered: false })
-}
-
-/// The reason why a controller does not fit this decoder and its poses to start from, if there is
-/// one.
-pub fn misfit(controller: &Meta, decoder: &Trained, acts_in: &Fingerprint) -> Option<String> {
-    let joints = |meta: &Meta| meta.rig.as_ref().map(|rig| rig.skeleton.names.clone()).unwrap_or_default();
-    let (theirs, ours) = (joints(controller), joints(&decoder.meta));
-    let vae = decoder.path.display();
-    if theirs != ours {
-        let (theirs, ours) = (theirs.len(), ours.len());
-        return Some(format!("steers another skeleton ({theirs} joints) than that of {vae} ({ours} joints)"));
-    }
-    let (theirs, ours) = (controller.model.latent_size, decoder.model().latent_size);
-    if theirs != ours {
-        return Some(format!("steers a decoder of {theirs} latents, and {vae} has {ours}"));
-    }
-    let same = controller.progress.as_ref().is_some_and(|progress| progress.data == *acts_in);
-    (!same).then(|| format!("was trained with another decoder, or other poses to start from, than {vae}"))
 }

@@ -15,6 +15,9 @@ use crate::{Error, Result};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// Seed of the built-in set.
+const SYNTH_SEED: u64 = 0;
+
 /// Clips of frames, as read from a file or made by [`synth`]. Features are raw (not normalised).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Dataset {
@@ -138,4 +141,13 @@ pub fn counted(count: usize, noun: &str) -> String {
 
 fn extend_or_clear<T>(list: &mut Vec<T>, more: Vec<T>) {
     if list.is_empty() || more.is_empty() { list.clear() } else { list.extend(more) }
+}
+
+/// Reads the data set in these files, or makes the built-in set if there are none. Returns the set
+/// and its name for messages. Errors: those of [`Dataset::load`].
+pub fn read(files: &[PathBuf]) -> Result<(Dataset, PathBuf)> {
+    Ok(match files.first() {
+        None => (synth::locomotion(synth::DEFAULT_FRAMES, SYNTH_SEED), PathBuf::from("built-in synthetic set")),
+        Some(first) => (Dataset::load(files)?, first.clone()),
+    })
 }

@@ -3,10 +3,10 @@ use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig};
 use crate::data::normalize::Statistics;
-use crate::data::{Dataset, counted};
+use crate::data::{self, Dataset, counted};
 use crate::model::layout::{Layout, Parameters};
 use crate::plan::arena::Arena;
-use crate::{Error, Result, train::setup, train::state};
+use crate::{Error, Result, checkpoint::state};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ impl Trained {
             let mend = "train from it with --init and use the checkpoint of that run";
             return Err(Error::checkpoint(path, "a state dict without metadata: its sizes are not known", mend));
         };
-        let config = setup::configuration(&meta, path)?;
+        let config = configuration(&meta, path)?;
         let layout = Layout::of(&meta.model, ExpertInit::Reference, CodebookInit::Fixed); // initial values are unused
         checkpoint.holds(path, &layout)?;
         let statistics = state::statistics(&checkpoint, path, meta.model.frame_size, meta.normalization)?
@@ -110,7 +110,7 @@ impl Trained {
             return Err(Error::checkpoint(&self.path, what, "name motion by --data"));
         }
         let (mut set, name) =
-            setup::read_data(if given { files } else { &self.config.data }).map_err(|error| match error {
+            data::read(if given { files } else { &self.config.data }).map_err(|error| match error {
                 Error::Data { path, what, mend } if !given => {
                     let mend = format!("{mend}; or name the data by --data");
                     Error::Data { path, what: format!("the model was trained on it: {what}"), mend }
@@ -138,8 +138,27 @@ impl Trained {
 }
 
 /// The configuration in a checkpoint. Errors: it cannot be read.
-pub(crate) fn configuration<C: DeserializeOwned>(meta: &Meta, path: &Path) -> Result<C> {
+pub(crate) fn carried<C: DeserializeOwned>(meta: &Meta, path: &Path) -> Result<C> {
     serde_path_to_error::deserialize(&meta.config).map_err(|error| {
         Error::checkpoint(path, format!("configuration: {error}"), "use the version of mvae-fast that wrote it")
     })
+}
+
+/// The configuration in the checkpoint of a Motion VAE. Errors: it is a controller, or its
+/// configuration cannot be read or contradicts its sizes.
+pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
+    if meta.is_controller() {
+        let acts_in = meta.config.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
+        let mend = format!(
+            "give it to `mvae-fast control eval` or `generate --controller`, or give the Motion VAE that it acts in: {acts_in}"
+        );
+        return Err(Error::checkpoint(path, "is a controller", mend));
+    }
+    let config: Config = carried(meta, path)?;
+    let refuse = |what: String| Error::checkpoint(path, what, "use the checkpoint as the run wrote it");
+    config.validate().map_err(|error| refuse(format!("configuration: {error}")))?;
+    if config.model(meta.model.frame_size) != meta.model {
+        return Err(refuse("its sizes are not those of its configuration".into()));
+    }
+    Ok(config)
 }

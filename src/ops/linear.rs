@@ -1,6 +1,7 @@
 //! A dense layer on `[x | h]`, which is never stored, with the activation fused:
 //! y = act(x Wxᵀ + h Whᵀ + bias), W = [Wx | Wh] stored [outputs, inputs].
 use super::activation::Activation;
+use super::sums::{column_sums, weight_tiles};
 use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
@@ -74,13 +75,6 @@ fn tiles(rows: usize, cols: usize, depth: usize) -> Grids {
     let fp32 = Grid::items(rows.div_ceil(32) * cols.div_ceil(32), 256);
     let tensor = Product { rows, cols, depth, experts: 1, blended: false, tile: [16, 8], weights: 8, threads: 256 };
     Grids { fp32, tensor: Some(tensor) }
-}
-
-/// Grids with a block for each tile of 32 by 32 weights of each expert, whose gradient sums over
-/// the samples: enough blocks for any GPU.
-pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: usize, threads: u32) -> Grids {
-    let tensor = Product { rows, cols, depth: samples, experts, blended: false, tile: [32, 32], weights: 0, threads };
-    Grids { fp32: Grid { threads: 256, ..tensor.grid() }, tensor: Some(tensor) }
 }
 
 /// The target that a layer's y [B, O] is compared with; absent where y needs no gradient. Errors:
@@ -370,17 +364,4 @@ pub mod cpu {
         }
         column_sums(v.dy, o, add, v.dbias, team);
     }
-
-    /// sums = the sum of the rows of [B, O], or this sum added to `sums`.
-    pub fn column_sums<T: Real>(rows: &[T], o: usize, add: bool, sums: &mut [T], team: &Team) {
-        team.each(pieces(sums, COLUMNS), |task, sums| {
-            if !add {
-                sums.fill(T::zero());
-            }
-            vector::add_column_sums(sums, &rows[task * COLUMNS..], rows.len() / o, o);
-        });
-    }
-
-    /// Number of columns that one task sums.
-    const COLUMNS: usize = 256;
 }

@@ -24,6 +24,7 @@ pub mod reparameterize;
 pub mod rescale;
 pub mod softmax;
 pub mod specialist_loss;
+pub mod sums;
 pub mod update;
 pub mod window;
 pub mod world;

@@ -2,8 +2,8 @@
 //! gradient itself is kept nowhere. This one call replaces two where gradients are kept: the
 //! layer's own operation for the gradient, and [`adam`](super::adam).
 use super::begin_step::StepState;
-use super::linear::{cpu::column_sums, weight_tiles};
 use super::recon_loss::{LOSSES, slot};
+use super::sums::{column_sums, weight_tiles};
 use crate::cpu::gemm::{Mat, MatsMut, products};
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces, pieces_in};

@@ -9,6 +9,5 @@ pub mod population;
 pub mod record;
 pub mod schedule;
 pub mod setup;
-pub mod state;
 pub mod step;
 pub mod trainer;

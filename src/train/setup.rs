@@ -2,12 +2,14 @@
 //! arena, and parameters. These are fresh, given, or from a checkpoint. Nothing is written to disk
 //! except on request.
 use crate::backend::{Backend, Memory};
+use crate::checkpoint::state::{self, State};
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta, Progress};
 use crate::config::{Config, KlWeight, MAX_MATRIX, ModelConfig};
 use crate::data::bridges::{self, Bridged, Means};
 use crate::data::normalize::Statistics;
 use crate::data::windows::{self, Split};
-use crate::data::{Dataset, synth};
+use crate::data::{self, Dataset};
+use crate::infer::trained::configuration;
 use crate::model::layout::{Layout, Parameters};
 use crate::motion::features::moved_features;
 use crate::motion::{Rig, Root};
@@ -15,13 +17,10 @@ use crate::ops::kl_weight::Rule;
 use crate::plan::arena::Arena;
 use crate::train::clips::{Clips, Shown};
 use crate::train::evaluate::{Evaluation, Feature};
-use crate::train::state::{self, State};
 use crate::train::step::{StepOptions, TrainStep, initialize};
-use crate::{Error, Result, checkpoint::foreign, host::memory, infer::trained};
+use crate::{Error, Result, checkpoint::foreign, host::memory};
 use std::path::{Path, PathBuf};
 
-/// Seed of the built-in set.
-const SYNTH_SEED: u64 = 0;
 /// Smallest KL weight of `--kl-weight auto`.
 const AUTO_FLOOR: f64 = 1e-4;
 /// First KL weight of `--target-kl` when `--kl-weight` is not a number.
@@ -87,7 +86,7 @@ impl<'a> Setup<'a> {
     /// Reads the data and lays out everything. Errors: unusable data, a checkpoint that does not
     /// fit, data other than that of the resumed run, not enough memory.
     pub fn new(config: &'a Config, backend: &'a dyn Backend, start: Start) -> Result<Self> {
-        Setup::on(config, backend, start, read_data, &|_| ())
+        Setup::on(config, backend, start, data::read, &|_| ())
     }
 
     /// Like [`Setup::new`], with the data read by `read`. `say` is called with a message about
@@ -257,15 +256,6 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// Reads the data set in these files, or the built-in set if there are none. Returns the set and
-/// its name for messages.
-pub fn read_data(files: &[PathBuf]) -> Result<(Dataset, PathBuf)> {
-    Ok(match files.first() {
-        None => (synth::locomotion(synth::DEFAULT_FRAMES, SYNTH_SEED), PathBuf::from("built-in synthetic set")),
-        Some(first) => (Dataset::load(files)?, first.clone()),
-    })
-}
-
 fn json(config: &Config) -> serde_json::Value {
     serde_json::to_value(config).expect("a configuration is plain data")
 }
@@ -279,25 +269,6 @@ pub fn require_room(c: &Config, set: &Dataset, source: &Path) -> Result<()> {
         let mend = "train on fewer files, or with --mirror false or --bridge-clips false";
         Error::data(source, format!("its mirror images and bridges take {words}"), mend)
     })
-}
-
-/// The configuration in the checkpoint of a Motion VAE. Errors: it is a controller, or its
-/// configuration cannot be read or contradicts its sizes.
-pub(crate) fn configuration(meta: &Meta, path: &Path) -> Result<Config> {
-    if meta.is_controller() {
-        let acts_in = meta.config.get("vae").and_then(|vae| vae.as_str()).unwrap_or("...");
-        let mend = format!(
-            "give it to `mvae-fast control eval` or `generate --controller`, or give the Motion VAE that it acts in: {acts_in}"
-        );
-        return Err(Error::checkpoint(path, "is a controller", mend));
-    }
-    let config: Config = trained::configuration(meta, path)?;
-    let refuse = |what: String| Error::checkpoint(path, what, "use the checkpoint as the run wrote it");
-    config.validate().map_err(|error| refuse(format!("configuration: {error}")))?;
-    if config.model(meta.model.frame_size) != meta.model {
-        return Err(refuse("its sizes are not those of its configuration".into()));
-    }
-    Ok(config)
 }
 
 /// Refuses to resume with a configuration other than the checkpoint's, except for the keys

@@ -2,7 +2,7 @@
 //! block on each multiprocessor; all blocks run at the same time and wait for one another between
 //! the phases of a step.
 use super::open::{self, Module};
-use super::timeline::{self, Asked};
+use super::timeline::{self, Asked, Noted};
 use super::{Block, Cuda};
 use crate::backend::persistent;
 use crate::backend::persistent::phases::phases;
@@ -54,7 +54,7 @@ impl Launcher {
 
     /// The rows of the table that was launched last, each with its kernel and how many rounds late
     /// it is, and the number of blocks.
-    pub fn latest(&self) -> Option<(Vec<(&'static str, u32)>, usize)> {
+    pub fn latest(&self) -> Option<Noted> {
         self.tables.last().map(|table| (table.table.rows().collect(), self.blocks as usize))
     }
 

@@ -199,7 +199,7 @@ impl Drop for Cuda {
                 self.launcher.as_ref().map(|launcher| launcher.lock().unwrap_or_else(PoisonError::into_inner));
             if let Some((launcher, file)) =
                 launcher.as_ref().and_then(|launcher| Some((launcher, launcher.timeline()?)))
-                && let Err(error) = self.write_timeline(launcher, file)
+                && let Err(error) = self.write_timeline(launcher.module(), launcher.latest(), file)
             {
                 say(&error.to_string());
             }

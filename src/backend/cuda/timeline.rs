@@ -3,12 +3,16 @@
 //! `-DTIMELINE`, which records the clock as it goes. The program then writes the records to the
 //! file, a line of JSON for each row.
 use super::Cuda;
-use super::launcher::Launcher;
+use super::open::Module;
 use crate::{Error, Result, host::files};
 use cudarc::driver::{result, sys};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
+
+/// The rows of a table that was launched, each with its kernel and how many rounds late it is, and
+/// the number of blocks.
+pub type Noted = (Vec<(&'static str, u32)>, usize);
 
 /// Number of clock readings that a block records for a row; as in `kernels/run_plan.cu`.
 const NOTES: usize = 4;
@@ -34,18 +38,18 @@ pub fn asked() -> Result<Option<Asked>> {
 impl Cuda {
     /// Writes the timeline of the last launches. Errors: the image has no such memory, the file
     /// cannot be written.
-    pub(super) fn write_timeline(&self, launcher: &Launcher, file: &Path) -> Result<()> {
+    pub(super) fn write_timeline(&self, module: &Module, noted: Option<Noted>, file: &Path) -> Result<()> {
         let fault = |e| self.fault("reading the timeline", e);
         let (mut address, mut bytes) = (0, 0);
         // SAFETY: the module is loaded, and the name ends in a zero.
-        unsafe { sys::cuModuleGetGlobal_v2(&mut address, &mut bytes, launcher.module().handle, c"timeline".as_ptr()) }
+        unsafe { sys::cuModuleGetGlobal_v2(&mut address, &mut bytes, module.handle, c"timeline".as_ptr()) }
             .result()
             .map_err(fault)?;
         let mut words = vec![0u64; bytes / 8];
         // SAFETY: as long as the memory; the copy is over before it is looked at.
         unsafe { result::memcpy_dtoh_async(&mut words, address, self.stream.0) }.map_err(fault)?;
         self.wait("reading the timeline")?;
-        let Some((rows, blocks)) = launcher.latest() else { return Ok(()) };
+        let Some((rows, blocks)) = noted else { return Ok(()) };
         let mut lines = String::new();
         let (n, round) = (rows.len(), rows.len() * blocks * NOTES);
         for (row, (kernel, late)) in rows.into_iter().enumerate() {
