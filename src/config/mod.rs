@@ -4,8 +4,11 @@
 //! Every key is declared once, in the `keys!` table below; [`layers`] derives the rest from it.
 //! Flags take precedence over environment, file and preset, in this order ([`Config::layered`]).
 pub mod layers;
+mod sizes;
 
-use crate::model::layout::Layout;
+pub use sizes::{CodebookInit, ExpertInit, ModelConfig, Normalization, Variant};
+pub(crate) use sizes::{MAX_MATRIX, MAX_SIZE};
+
 use crate::motion::features::joints;
 use crate::{Error, Result};
 use layers::{keys, zero_is_none};
@@ -14,14 +17,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Upper bound of every size and count, so that a typing error is refused here.
-pub(crate) const MAX_SIZE: usize = 1 << 16;
-/// Most decoders of a specialist, each of which has operations of its own.
-const MAX_SPECIALISTS: usize = 256;
-/// Most numbers in a window's condition frames, or in the frames predicted at once.
-const MAX_ROW: usize = 1 << 24;
-/// Most numbers in one matrix; kernels count them in 32 bits.
-pub(crate) const MAX_MATRIX: usize = 1 << 31;
 /// Upper bound of all epochs together.
 const MAX_EPOCHS: usize = 1_000_000;
 /// Weight of the codebook loss in the default preset. That loss is not a KL; with a smaller weight
@@ -149,26 +144,6 @@ pub enum KlWeight {
     Auto,
 }
 
-/// How the weights of blended experts start; in and out are the layer's sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExpertInit {
-    /// Uniform within sqrt(6 / (in out)), as the reference.
-    Reference,
-    /// Uniform within sqrt(6 / in) (Kaiming).
-    FanIn,
-}
-
-/// How the codebook's running sums start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum CodebookInit {
-    /// Cluster sizes of 1: codes that are not used stay where they are.
-    Fixed,
-    /// Cluster sizes of 0, as the reference: codes not used in the first step are lost.
-    Reference,
-}
-
 /// When the probability of feeding back a prediction rises during the ramp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -177,139 +152,6 @@ pub enum Ramp {
     Iteration,
     /// With every epoch, both ends included (reference).
     Epoch,
-}
-
-/// Which network is trained; in parentheses the name in the public implementation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Variant {
-    /// Six experts whose weights are blended by a gate (PoseMixtureVAE).
-    #[default]
-    Mixture,
-    /// One decoder (PoseVAE).
-    Posevae,
-    /// Separate expert decoders, one drawn per sample (PoseMixtureSpecialistVAE).
-    Specialist,
-    /// A codebook instead of a Gaussian latent (PoseVQVAE).
-    Vq,
-}
-
-impl Variant {
-    /// The variant's name on the command line.
-    pub fn name(self) -> String {
-        clap::ValueEnum::to_possible_value(&self).expect("no variant is hidden").get_name().to_owned()
-    }
-
-    /// H when `hidden_size` is 0: the width the reference gives this network.
-    pub const fn hidden_size(self) -> usize {
-        match self {
-            Variant::Mixture | Variant::Posevae => 256,
-            Variant::Specialist => 128,
-            Variant::Vq => 512,
-        }
-    }
-}
-
-/// How features are normalised before training; statistics travel with the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Normalization {
-    /// (x - mean) / std, with the unbiased standard deviation.
-    #[default]
-    Zscore,
-    /// 2 (x - min) / (max - min) - 1.
-    Minmax,
-    /// Features as they are.
-    None,
-}
-
-/// The sizes of a network. Two models with equal `ModelConfig` have the same parameters, name for
-/// name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// Which network.
-    pub variant: Variant,
-    /// F: features of one frame (267 for the reference skeleton).
-    pub frame_size: usize,
-    /// L: entries of the latent.
-    pub latent_size: usize,
-    /// H: width of the hidden layers (256; specialist 128; vq 512).
-    pub hidden_size: usize,
-    /// Width of the gate's hidden layers (mixture only).
-    pub gate_hidden_size: usize,
-    /// E: experts (mixture and specialist).
-    pub experts: usize,
-    /// C: frames the model is conditioned on, newest first.
-    pub condition_frames: usize,
-    /// K: frames predicted at once, oldest first.
-    pub future_predictions: usize,
-    /// N: entries of the codebook (vq only).
-    pub codes: usize,
-    /// Smallest share of the predicted joint positions in those of a frame (see
-    /// [`crate::ops::reconcile`]); 1: all.
-    pub position_gain: f64,
-}
-
-impl ModelConfig {
-    /// The reason why no network can have these sizes, if there is one. Bounded are each size, the
-    /// rows and the weights of a layer. `name` turns a key into its name in the message.
-    pub fn flaw(&self, name: &dyn Fn(&str) -> String) -> Option<String> {
-        for (key, value) in [
-            ("frame_size", self.frame_size),
-            ("latent_size", self.latent_size),
-            ("hidden_size", self.hidden_size),
-            ("gate_hidden_size", self.gate_hidden_size),
-            ("experts", self.experts),
-            ("codes", self.codes),
-            ("condition_frames", self.condition_frames),
-            ("future_predictions", self.future_predictions),
-        ] {
-            if !(1..=MAX_SIZE).contains(&value) {
-                return Some(format!("{} is {value}, expected 1 to {MAX_SIZE}", name(key)));
-            }
-        }
-        if !(self.position_gain > 0.0 && self.position_gain <= 1.0) {
-            let (name, gain) = (name("position_gain"), self.position_gain);
-            return Some(format!("{name} is {gain}, expected a number above 0 and at most 1"));
-        }
-        if self.variant == Variant::Specialist && self.experts > MAX_SPECIALISTS {
-            return Some(format!("{} is {}, expected 1 to {MAX_SPECIALISTS}", name("experts"), self.experts));
-        }
-        let features = self.frame_size;
-        for (key, frames) in
-            [("condition_frames", self.condition_frames), ("future_predictions", self.future_predictions)]
-        {
-            if frames * features > MAX_ROW {
-                let name = name(key);
-                return Some(format!(
-                    "{name} is {frames}, which with {features} features is more than {MAX_ROW} numbers"
-                ));
-            }
-        }
-        let layout = Layout::of(self, ExpertInit::Reference, CodebookInit::Fixed);
-        layout.too_large().map(|what| {
-            let keys = ["hidden_size", "experts", "condition_frames", "future_predictions", "latent_size"].map(name);
-            format!("{what}; make {} or {} smaller", keys[..4].join(", "), keys[4])
-        })
-    }
-
-    /// The keys that decide the widest activation, and its numbers for one sample.
-    pub(crate) fn widest(&self) -> (&'static [&'static str], usize) {
-        let f = self.frame_size;
-        let of_experts = if self.variant == Variant::Specialist { self.experts } else { 1 };
-        let blended = if self.variant == Variant::Mixture { self.experts } else { 1 };
-        let all: [(&'static [&'static str], usize); 7] = [
-            (&["latent_size"], 3 * self.latent_size),
-            (&["hidden_size", "experts"], self.hidden_size * of_experts.max(blended)),
-            (&["gate_hidden_size"], self.gate_hidden_size),
-            (&["experts"], 3 * self.experts),
-            (&["codes"], self.codes),
-            (&["condition_frames"], self.condition_frames * f),
-            (&["future_predictions", "experts"], self.future_predictions * f * of_experts.max(blended)),
-        ];
-        all.into_iter().max_by_key(|(_, numbers)| *numbers).expect("there are some")
-    }
 }
 
 impl Config {

@@ -2,7 +2,7 @@
 //! gradient checks follow it.
 use crate::Result;
 use crate::backend::Memory;
-use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig, Normalization, Variant};
+use crate::config::{CodebookInit, ExpertInit, ModelConfig, Normalization, Variant};
 use crate::cpu::real::Real;
 use crate::data::normalize::Statistics;
 use crate::ops::adam::CHUNK;
@@ -146,11 +146,6 @@ impl Layout {
             layout.tensors.iter_mut().rev().take(3).for_each(|t| t.trainable = false);
         }
         layout
-    }
-
-    /// The tensors of the model that a run trains on frames of `frame_size` features.
-    pub fn of_run(config: &Config, frame_size: usize) -> Self {
-        Layout::of(&config.model(frame_size), config.expert_init, config.codebook_init)
     }
 
     /// The tensors of a policy: actor, log standard deviations and critic. Both networks have three

@@ -115,7 +115,7 @@ impl<'a> Setup<'a> {
 
         c.fits(set.frame_size, &str::to_owned)?;
         let model = c.model(set.frame_size);
-        let layout = Layout::of_run(c, set.frame_size);
+        let layout = Layout::of(&model, c.expert_init, c.codebook_init);
         if let (Start::Init(path), Some((checkpoint @ Checkpoint { meta: None, .. }, _))) = (start, &given) {
             foreign::require_known(path, checkpoint, &layout)?;
         }

@@ -152,7 +152,8 @@ fn the_largest_sizes_that_are_taken_make_a_plan() {
         // The parameters are laid out, not allocated.
         let model = config.model(frame_size);
         let mut arena = Arena::default();
-        let parameters = Parameters::<f32>::updated(&mut arena, Layout::of_run(&config, frame_size));
+        let parameters =
+            Parameters::<f32>::updated(&mut arena, Layout::of(&model, config.expert_init, config.codebook_init));
         let data = arena.mat(1000, frame_size);
         let options = StepOptions {
             model: &model,
