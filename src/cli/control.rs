@@ -2,8 +2,9 @@
 use super::compute::Compute;
 use super::environment::OfControl;
 use super::gate::GateArg;
-use super::train::stop_flag;
-use super::{absolute, checkpoint_file, of_kind, print, print_and, run_folder};
+use super::print::{print, print_and};
+use super::runs::{absolute, checkpoint_file, not_as_written, of_kind, run_folder};
+use super::stop::stop_flag;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::foreign::Controller;
 use crate::config::layers;
@@ -164,7 +165,7 @@ impl TrainArgs {
         let folder = RunFolder::open(&run_folder(&self.at.runs, run))?;
         of_kind(&folder, true, "go on with it by mvae-fast train --resume")?;
         let file = folder.config();
-        let restore = super::not_as_written(&file);
+        let restore = not_as_written(&file);
         let text = layers::read(&file).map_err(restore)?;
         let own = Config::load(&file).map_err(restore)?;
         let given = Config::layered(None, Some((&file, &text)), &environment, &flags)?;
@@ -314,7 +315,7 @@ pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &
         let what = "--task, --vae, --lower and --data are for controllers of the public implementation";
         return Err(Error::Usage(format!("{what}; the run {} says them itself", path.display())));
     }
-    let restore = super::not_as_written(folder.path());
+    let restore = not_as_written(folder.path());
     let config = Config::load(&folder.config()).map_err(restore)?;
     Ok(Trained { path: folder.path().to_owned(), file: folder.last_checkpoint(), config })
 }

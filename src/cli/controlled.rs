@@ -2,7 +2,7 @@
 use super::control::{Trained, controller, few_enough};
 use super::generate::{GenerateArgs, frame_bytes, holds, there_is_room};
 use super::output::Output;
-use super::print;
+use super::print::print;
 use crate::control::play::{Performance, Play, record};
 use crate::data::Dataset;
 use crate::data::npz::Extra;

@@ -1,11 +1,13 @@
 //! The report of this machine: processor, memory, GPUs, run folder. A GPU is tested: its kernels
 //! are loaded, run and compared with their definitions.
+use super::print::print;
 use crate::backend::Engine;
 use crate::backend::cuda::{self, Cuda, Loaded};
 use crate::cpu::lanes;
 use crate::plan::Precision;
 use crate::run::atomic::Unfinished;
 use crate::{Result, check::kernelcheck, host::files};
+use clap::Args;
 use serde::Serialize;
 use std::fmt;
 use std::fs;
@@ -254,4 +256,25 @@ fn write_problem(folder: &Path) -> Option<String> {
     let existing = absolute.ancestors().find(|path| path.exists())?;
     let made = Unfinished::file(&existing.join("mvae-fast-doctor"));
     made.err().map(|error| format!("{}: not writable: {error}", existing.display()))
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints what the machine offers.
+pub fn doctor(args: &DoctorArgs) -> Result<()> {
+    let report = Report::new(&args.runs);
+    if args.json {
+        let json = serde_json::to_string_pretty(&report).expect("plain values");
+        return print(&format!("{json}\n"));
+    }
+    print(&report.to_string())
 }

@@ -1,7 +1,8 @@
 //! `mvae-fast eval`: measures a trained model and compares it with thresholds.
 use super::compute::Compute;
 use super::gate::GateArg;
-use super::{print_and, trained};
+use super::print::print_and;
+use super::runs::trained;
 use crate::quality::gate::{self, Gate};
 use crate::quality::{Bench, Options};
 use crate::{Error, Result};

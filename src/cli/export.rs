@@ -1,6 +1,6 @@
 //! `mvae-fast data export`: clips of a set as files of other tools.
 use super::output::Output;
-use super::print;
+use super::print::print;
 use crate::data::{Dataset, npz};
 use crate::motion::local::Bones;
 use crate::{Error, Result};

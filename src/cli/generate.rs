@@ -1,10 +1,10 @@
 //! `mvae-fast generate`: walks, reconstructed clips and motion of given latents, as files.
 use super::compute::Compute;
 use super::control::ForeignArgs;
-use super::controlled;
 use super::export::find_clip;
 use super::output::Output;
-use super::{print, trained};
+use super::print::print;
+use super::runs::trained;
 use crate::config::ModelConfig;
 use crate::data::npz::Extra;
 use crate::data::{Dataset, counted, npz, windows};
@@ -118,10 +118,7 @@ pub struct GenerateArgs {
 
 /// Generates as the arguments say.
 pub fn generate(args: &GenerateArgs) -> Result<()> {
-    let run = match (&args.controller, &args.run) {
-        (Some(controller), _) => return controlled::generate(args, controller),
-        (None, run) => run.as_ref().expect("clap asks for one of the two"),
-    };
+    let run = args.run.as_ref().expect("clap asks for a run where there is no controller");
     if args.foreign.is_said() {
         return Err(Error::Usage("--task, --vae and --lower are for --controller; leave them out".into()));
     }

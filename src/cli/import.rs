@@ -1,6 +1,6 @@
 //! `mvae-fast data import`: makes a training set from motion capture.
 use super::output::require_new_set;
-use super::{print, print_and};
+use super::print::{print, print_and};
 use crate::data::{counted, npz};
 use crate::host::progress::say;
 use crate::motion::import::{self, Imported, Options, Report};

@@ -1,5 +1,7 @@
 //! `mvae-fast info`: shows the contents of a run folder or a checkpoint.
-use super::{InfoArgs, checkpoint_file, population, print, run_folder};
+use super::population;
+use super::print::print;
+use super::runs::{checkpoint_file, run_folder};
 use crate::Result;
 use crate::checkpoint::foreign::Controller;
 use crate::checkpoint::{Checkpoint, Meta};
@@ -12,9 +14,24 @@ use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
 use crate::run::logs;
 use crate::train::record::{EpochRecord, Record};
+use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// A run folder, its name under --runs, or a checkpoint file
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub path: PathBuf,
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Prints the contents of a run folder (its last checkpoint, else its best, and its last record) or
 /// of a checkpoint file. For a folder of runs it prints a comparison.

@@ -1,8 +1,11 @@
 //! `mvae-fast train --population`: several runs side by side in one process, in one folder.
-use super::train::stop_flag;
+use super::axis::{Axis, MOST};
+use super::print::print_and;
+use super::runs::{absolute, checkpoint_file, run_folder};
+use super::stop::stop_flag;
+use super::train::TrainArgs;
 use super::usage::usage;
-use super::{TrainArgs, absolute, checkpoint_file, print_and, run_folder};
-use crate::config::layers::{flag, nearest};
+use crate::config::layers::flag;
 use crate::config::{Config, Overrides};
 use crate::data::{self, Dataset};
 use crate::host::progress::{Console, minutes};
@@ -15,36 +18,6 @@ use crate::{Error, Result, host::progress, train::population};
 use clap::Parser;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-
-/// Largest number of runs in a population.
-const MOST: usize = 1024;
-
-/// One way in which the runs of a population differ.
-#[derive(Debug, Clone)]
-pub enum Axis {
-    /// This number of seeds.
-    Seeds(usize),
-    /// A key, with one run for each of these values.
-    Values(String, Vec<String>),
-}
-
-impl FromStr for Axis {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Some((key, values)) = text.split_once('=') else {
-            let seeds = text.parse().ok().filter(|seeds| (1..=MOST).contains(seeds));
-            return seeds.map(Axis::Seeds).ok_or(format!("expected a number from 1 to {MOST}, or KEY=VALUE,VALUE,..."));
-        };
-        let key = key.trim_start_matches('-').replace('-', "_");
-        let keys = || Config::KEYS.iter().copied().filter(|key| !Config::FREE.contains(key));
-        if !keys().any(|known| known == key) {
-            return Err(format!("expected a key that changes the model, such as {}", nearest(&key, keys())));
-        }
-        Ok(Axis::Values(key, values.split(',').map(str::to_owned).collect()))
-    }
-}
 
 /// Configuration keys of one run.
 #[derive(Debug, Parser)]
@@ -65,6 +38,9 @@ pub struct Member {
 /// The runs of a population, or `None` if the arguments ask for a single run. Errors: invalid keys
 /// and values.
 pub fn members(args: &TrainArgs) -> Result<Option<Vec<Member>>> {
+    if args.print_config {
+        return Ok(None);
+    }
     if let Some(run) = &args.resume {
         let paths = RunFolder::members(&run_folder(&args.runs, run));
         let member = |path: &PathBuf| {

@@ -1,19 +1,164 @@
 //! `mvae-fast train`: opens device, data and run folder, trains, and prints the result.
-use super::{TrainArgs, absolute, checkpoint_file, population, print, run_folder};
+use super::axis::Axis;
+use super::compute::Compute;
+use super::environment::OfTrain;
+use super::print::print;
+use super::runs::{absolute, checkpoint_file, not_as_written, of_kind, run_folder};
+use super::stop::stop_flag;
 use crate::checkpoint::Progress;
-use crate::config::Config;
+use crate::config::{Config, Overrides, Preset, layers};
 use crate::data;
 use crate::quality::text::fixed;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::train::record::EpochRecord;
 use crate::train::setup::{Setup, Start};
-use crate::{Error, Result, host::files, host::progress, train::trainer};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use crate::{Error, Result, host::progress, train::trainer};
+use clap::Args;
 use std::fmt::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::path::PathBuf;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  mvae-fast train
+  mvae-fast train walk.npz run.npz --name walk --kl-weight auto
+  mvae-fast train walk.npz --preset paper --seed 3
+  mvae-fast train --config runs/walk/config.toml --student-epochs 200
+  mvae-fast train --resume walk
+  mvae-fast train walk.npz --name walks --population 8
+  mvae-fast train walk.npz --population kl_weight=0.001,0.003,0.01 --population 2
+  MVAE_BATCH_SIZE=32 mvae-fast train --print-config
+
+Every key of the configuration is a flag (--batch-size), an environment variable
+(MVAE_BATCH_SIZE) and a line of a file (batch_size = 32); --preset is MVAE_PRESET, too.
+Flags win over the environment, the environment over --config, --config over --preset.
+--resume goes on as the run was configured: of the keys in the environment, only
+MVAE_MAX_MINUTES and MVAE_CHECKPOINT_EVERY have a say.
+
+Of a --population each model is bit for bit what it would be alone. Its run folders, such as
+seed-0, lie in one folder, by which all of them are resumed and `info` compares them; every other
+command takes one of them (walks/seed-0).";
+
+/// Arguments of `train`: the configuration, and settings that do not change the result.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// npz files of motion; the same as --data
+    #[arg(value_name = "DATA")]
+    pub files: Vec<PathBuf>,
+    /// Name of the run folder (default: made from the date and the variant)
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Continue this run (a folder, or its name under --runs) where it stopped
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "init", "config", "preset"])]
+    pub resume: Option<PathBuf>,
+    /// Start from the parameters and statistics of this run or checkpoint, or of a safetensors file
+    /// of a bare state dict
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    pub init: Option<PathBuf>,
+    /// Train several models side by side: N of them, by seeds from --seed on, or one for each value
+    /// of a key; given more than once, one for each combination
+    #[arg(long, value_name = "N|KEY=VALUE,...", conflicts_with_all = ["resume", "print_config"])]
+    pub population: Vec<Axis>,
+    /// TOML file of configuration keys, such as a run's config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where every key starts from (default: default); a file may say preset = "paper"
+    #[arg(long)]
+    pub preset: Option<Preset>,
+    /// The device to compute on, and how.
+    #[command(flatten)]
+    pub compute: Compute,
+    /// Print no progress
+    #[arg(long)]
+    pub quiet: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the configuration as TOML and stop
+    #[arg(long)]
+    pub print_config: bool,
+    /// Configuration keys from flags.
+    #[command(flatten)]
+    pub overrides: Overrides,
+    /// The configuration that the environment gives.
+    #[arg(skip)]
+    pub environment: OfTrain,
+}
+
+impl TrainArgs {
+    /// The configuration from flags, environment, file and preset; earlier ones win.
+    ///
+    /// With `--resume` it is the run's own configuration. Flags may then change only
+    /// [`Config::FREE`] keys, the environment only `checkpoint_every` and `max_minutes`.
+    pub fn config(&self) -> Result<Config> {
+        match &self.resume {
+            Some(run) => self.resumed(&RunFolder::open(&run_folder(&self.runs, run))?),
+            None => self.with(Overrides::default()),
+        }
+    }
+
+    /// The configuration of a new run; the keys in `own` win over all others.
+    pub(super) fn with(&self, own: Overrides) -> Result<Config> {
+        let environment = &self.environment;
+        let text = self.config.as_deref().map(layers::read).transpose()?;
+        let file = self.config.as_deref().zip(text.as_deref());
+        Config::layered(self.preset.or(environment.preset), file, &environment.keys, &own.or(self.flags()))
+    }
+
+    /// The configuration of a resumed run, with the keys that may change.
+    pub(super) fn resumed(&self, folder: &RunFolder) -> Result<Config> {
+        let Overrides { checkpoint_every, max_minutes, .. } = self.environment.keys;
+        let environment = Overrides { checkpoint_every, max_minutes, ..Overrides::default() };
+        resumed(folder, &environment, &self.flags())
+    }
+
+    /// Keys from flags, and from the positional arguments, which are data files.
+    pub(super) fn flags(&self) -> Overrides {
+        let mut flags = self.overrides.clone();
+        if !self.files.is_empty() {
+            flags.data.get_or_insert_default().splice(0..0, self.files.iter().cloned());
+        }
+        flags
+    }
+
+    /// Says which variables of the environment have no effect on a run that resumes.
+    pub fn say_unheard(&self) {
+        let unheard = self.unheard();
+        if !unheard.is_empty() && !self.print_config && !self.quiet {
+            progress::say(&format!("note: --resume goes on as the run was configured, without {}", unheard.join(", ")));
+        }
+    }
+
+    /// Variables that are set but ignored, because a resumed run already has its configuration.
+    fn unheard(&self) -> Vec<String> {
+        let OfTrain { keys, preset, .. } = &self.environment;
+        let keys = Overrides { checkpoint_every: None, max_minutes: None, ..keys.clone() }.keys();
+        let unheard = keys.into_iter().chain(preset.map(|_| "preset")).map(layers::variable);
+        unheard.filter(|_| self.resume.is_some()).collect()
+    }
+}
+
+/// The configuration of a resumed run, with the keys that may change.
+fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Result<Config> {
+    of_kind(folder, false, "go on with it by mvae-fast control train --resume")?;
+    let file = folder.config();
+    let restore = not_as_written(folder.path());
+    let text = layers::read(&file).map_err(restore)?;
+    let run = Config::load(&file).map_err(restore)?;
+    let config = Config::layered(None, Some((&file, &text)), environment, flags)?;
+    match run.differences(&config).iter().find(|key| !Config::FREE.contains(key)) {
+        None => Ok(config),
+        Some(key) => Err(Error::Usage(format!(
+            "--resume goes on as the run was configured, which {} would change; \
+             drop it, or start a new run with --config {}",
+            layers::flag(key),
+            file.display()
+        ))),
+    }
+}
 
 /// Trains as the arguments say; the result goes to standard output.
 pub fn train(args: &TrainArgs) -> Result<()> {
@@ -22,15 +167,6 @@ pub fn train(args: &TrainArgs) -> Result<()> {
             progress::say(&line);
         }
     };
-    let unheard = args.unheard();
-    if !unheard.is_empty() && !args.print_config {
-        say(format!("note: --resume goes on as the run was configured, without {}", unheard.join(", ")));
-    }
-    if !args.print_config
-        && let Some(members) = population::members(args)?
-    {
-        return population::train(args, members);
-    }
     let mut config = args.config()?;
     if args.print_config {
         return print(&config.to_toml());
@@ -107,32 +243,4 @@ fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> St
         line(format_args!("continue: mvae-fast train --resume {path}"));
     }
     text
-}
-
-/// A flag that becomes the number of the signal that asks to stop; a second signal kills the
-/// process.
-pub fn stop_flag() -> Result<Arc<AtomicUsize>> {
-    let (stop, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    for signal in signals() {
-        flag::register_conditional_shutdown(signal, 128 + signal, asked.clone())
-            .and_then(|_| flag::register(signal, asked.clone()))
-            .and_then(|_| flag::register_usize(signal, stop.clone(), signal as usize))
-            .map_err(|e| Error::Device(format!("cannot listen for signal {signal}: {e}")))?;
-    }
-    Ok(stop)
-}
-
-/// The signals that ask to stop. A signal that the process ignores, such as SIGHUP under `nohup`,
-/// is not one of them.
-fn signals() -> Vec<i32> {
-    let mut signals = vec![SIGINT, SIGTERM];
-    #[cfg(unix)]
-    {
-        use signal_hook::consts::{SIGHUP, SIGUSR1};
-        let about = files::text("/proc/self/status".as_ref(), 1 << 20).unwrap_or_default();
-        let ignored = about.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-        let asks = |signal: &i32| ignored.unwrap_or(0) >> (signal - 1) & 1 == 0;
-        signals.extend([SIGHUP, SIGUSR1].iter().filter(|signal| asks(signal)));
-    }
-    signals
 }

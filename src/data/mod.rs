@@ -3,7 +3,7 @@ pub mod bridges;
 pub mod check;
 pub mod mirrored;
 pub mod normalize;
-mod npy;
+pub(crate) mod npy;
 pub mod npz;
 pub mod synth;
 pub mod windows;

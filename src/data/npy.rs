@@ -233,8 +233,13 @@ fn missing(path: &Path, name: &str, zip: &Zip) -> Error {
     Error::data(path, format!("has no array {name}, it holds {}", listed(zip.names().map(array_name))), mend)
 }
 
+/// Names of all arrays of an npz file.
+pub fn array_names(path: &Path) -> Result<Vec<String>> {
+    Ok(Zip::open(path)?.names().map(|entry| array_name(entry).to_owned()).collect())
+}
+
 /// The first names of a list, as text.
-pub(super) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<_> = names.take(9).collect();
     if names.len() == 9 {
         names[8] = "...";

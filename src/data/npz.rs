@@ -82,16 +82,6 @@ fn read_set(path: &Path) -> Result<Dataset> {
     Ok(Dataset { frames, frame_size, end_indices, clip_names, clip_roots, rig })
 }
 
-/// Names of all arrays of an npz file.
-pub fn array_names(path: &Path) -> Result<Vec<String>> {
-    Ok(Zip::open(path)?.names().map(|entry| array_name(entry).to_owned()).collect())
-}
-
-/// The first of those names, for a message.
-pub fn listed(names: &[String]) -> String {
-    npy::listed(names.iter().map(String::as_str))
-}
-
 /// Writes `data` (f32), `end_indices` (i64), and the known data of clips and rig. Afterwards the
 /// file is either the old one or the whole new one (see [`atomic::write_with`]).
 pub fn write(path: &Path, dataset: &Dataset) -> Result<()> {

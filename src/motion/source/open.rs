@@ -1,7 +1,7 @@
 //! Opens files of motion, compressed or not, and detects their kind. Also finds the files of a
 //! folder.
 use super::utf16::{self, Utf16};
-use crate::data::npz;
+use crate::data::npy;
 use crate::{Error, Result, host::files};
 use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
@@ -127,7 +127,7 @@ fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
     } else if has("data") && has("end_indices") {
         ("is a motion file already".into(), "train on it as it is: mvae-fast train FILE")
     } else if start.starts_with(ZIP) {
-        (format!("is an npz file that holds {}, no BVH", npz::listed(&entries)), WRITE)
+        (format!("is an npz file that holds {}, no BVH", npy::listed(entries.iter().map(String::as_str))), WRITE)
     } else if start.starts_with(NUMPY) {
         ("is a single numpy array, no BVH".into(), WRITE)
     } else {
@@ -203,7 +203,7 @@ fn is_hierarchy(start: &[u8]) -> bool {
 
 /// Names of the entries of a zip file, without `.npy`; empty for another file.
 fn entries(path: &Path, start: &[u8]) -> Vec<String> {
-    if start.starts_with(ZIP) { npz::array_names(path).unwrap_or_default() } else { Vec::new() }
+    if start.starts_with(ZIP) { npy::array_names(path).unwrap_or_default() } else { Vec::new() }
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {

@@ -1,0 +1,35 @@
+//! Signals that ask a training to stop.
+use crate::host::files;
+use crate::{Error, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+/// A flag that becomes the number of the signal that asks to stop; a second signal kills the
+/// process.
+pub fn stop_flag() -> Result<Arc<AtomicUsize>> {
+    let (stop, asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    for signal in signals() {
+        flag::register_conditional_shutdown(signal, 128 + signal, asked.clone())
+            .and_then(|_| flag::register(signal, asked.clone()))
+            .and_then(|_| flag::register_usize(signal, stop.clone(), signal as usize))
+            .map_err(|e| Error::Device(format!("cannot listen for signal {signal}: {e}")))?;
+    }
+    Ok(stop)
+}
+
+/// The signals that ask to stop. A signal that the process ignores, such as SIGHUP under `nohup`,
+/// is not one of them.
+fn signals() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    #[cfg(unix)]
+    {
+        use signal_hook::consts::{SIGHUP, SIGUSR1};
+        let about = files::text("/proc/self/status".as_ref(), 1 << 20).unwrap_or_default();
+        let ignored = about.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+        let asks = |signal: &i32| ignored.unwrap_or(0) >> (signal - 1) & 1 == 0;
+        signals.extend([SIGHUP, SIGUSR1].iter().filter(|signal| asks(signal)));
+    }
+    signals
+}
