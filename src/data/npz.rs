@@ -2,7 +2,7 @@
 //! last frame of each clip, inclusive. Our own files also hold the rig, and the clips' names and
 //! places.
 use super::Dataset;
-use super::npy::{self, Npy, NpzWriter, array_name, read_names, read_numbers};
+use super::npy::{Npy, NpzWriter, read_names, read_numbers};
 use super::zip::Zip;
 use crate::config::MAX_SIZE;
 use crate::motion::rig::{self, Rig};
