@@ -12,7 +12,7 @@
 //! - [`check`] compares gradients and kernels with definitions.
 //! - [`cli`] holds the commands, [`host`] deals with the machine they run on.
 #![deny(unsafe_code)]
-// A terminal that refuses output must not end the work: see `host::progress::say` and `cli::print`.
+// A terminal that refuses output must not end the work: see `host::say::say` and `cli::print`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 // Every file is opened in `host::files`.
 #![deny(clippy::disallowed_methods)]
@@ -26,6 +26,7 @@ pub mod control;
 pub mod cpu;
 pub mod data;
 pub mod error;
+pub mod exchange;
 pub mod host;
 pub mod infer;
 pub mod model;

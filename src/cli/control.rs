@@ -20,7 +20,7 @@ use crate::ops::world::Task;
 use crate::quality::gate;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
-use crate::{Error, Result, host::progress};
+use crate::{Error, Result, host::say};
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -189,7 +189,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     let backend = args.at.compute.open()?;
     let say = |line: String| {
         if !args.quiet {
-            progress::say(&line);
+            say::say(&line);
         }
     };
     // Everything that can be wrong with decoder or checkpoint is found before a new run leaves a
@@ -231,7 +231,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         None => "no update was finished\n".to_owned(),
         Some(last) => {
             let state = if setup.finished() { "trained" } else { "stopped" };
-            let elapsed = crate::host::progress::minutes(last.timing.elapsed_seconds);
+            let elapsed = crate::host::say::minutes(last.timing.elapsed_seconds);
             let (update, updates, steps) = (last.update, config.updates(), last.num_steps);
             let warnings: String = last.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
             format!(

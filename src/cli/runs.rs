@@ -1,6 +1,6 @@
 //! Runs and checkpoints that a command is given.
 use crate::config::layers;
-use crate::host::progress::say;
+use crate::host::say::say;
 use crate::infer::trained::Trained;
 use crate::run::folder::RunFolder;
 use crate::{Error, Result};

@@ -11,9 +11,9 @@ use crate::data;
 use crate::quality::text::fixed;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
-use crate::train::record::EpochRecord;
+use crate::run::record::EpochRecord;
 use crate::train::setup::{Setup, Start};
-use crate::{Error, Result, host::progress, train::trainer};
+use crate::{Error, Result, host::say, train::trainer};
 use clap::Args;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -128,7 +128,7 @@ impl TrainArgs {
     pub fn say_unheard(&self) {
         let unheard = self.unheard();
         if !unheard.is_empty() && !self.print_config && !self.quiet {
-            progress::say(&format!("note: --resume goes on as the run was configured, without {}", unheard.join(", ")));
+            say::say(&format!("note: --resume goes on as the run was configured, without {}", unheard.join(", ")));
         }
     }
 
@@ -164,7 +164,7 @@ fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Re
 pub fn train(args: &TrainArgs) -> Result<()> {
     let say = |line: String| {
         if !args.quiet {
-            progress::say(&line);
+            say::say(&line);
         }
     };
     let mut config = args.config()?;
@@ -221,7 +221,7 @@ fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> St
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments| writeln!(text, "{args}").expect("memory takes every write");
     let state = if last.epoch == config.epochs() { "trained" } else { "stopped" };
-    let elapsed = crate::host::progress::minutes(at.elapsed_seconds);
+    let elapsed = crate::host::say::minutes(at.elapsed_seconds);
     line(format_args!("{state} {} of {} epochs, {} steps, in {elapsed}", last.epoch, config.epochs(), at.step));
     line(format_args!("{}", last.losses()));
     if let Some(v) = &last.validation {

@@ -9,9 +9,7 @@
 //! Conventions in this module: right-handed, y up, lengths in feet. A character that faces 0 looks
 //! along +x, with its right along +z.
 pub mod body;
-pub mod export;
 pub mod features;
-pub mod import;
 pub mod joint_map;
 pub mod local;
 pub mod mirror;
@@ -24,8 +22,6 @@ pub mod skeleton;
 pub mod source;
 pub mod units;
 pub mod vector;
-pub mod view;
-pub mod world;
 
 pub use pose::{Pose, Root};
 pub use rig::Rig;

@@ -7,8 +7,8 @@
 pub mod arena;
 pub mod dependencies;
 
+use crate::cpu::activation::Activation;
 use crate::cpu::team::Team;
-use crate::ops::activation::Activation;
 use crate::plan::arena::{Arena, Mat, Var};
 use clap::ValueEnum;
 use std::borrow::Cow;

@@ -6,7 +6,6 @@ pub mod clips;
 pub mod diagnose;
 pub mod evaluate;
 pub mod population;
-pub mod record;
 pub mod schedule;
 pub mod setup;
 pub mod step;
