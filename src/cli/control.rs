@@ -16,6 +16,7 @@ use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
 use crate::control::setup::Setup;
 use crate::control::trainer;
+use crate::host::toml as toml_file;
 use crate::ops::world::Task;
 use crate::quality::gate;
 use crate::run::folder::{Env, RunFolder};
@@ -158,7 +159,7 @@ impl TrainArgs {
             }
         }
         let Some(run) = &self.resume else {
-            let text = self.config.as_deref().map(layers::read).transpose()?;
+            let text = self.config.as_deref().map(toml_file::read).transpose()?;
             let file = self.config.as_deref().zip(text.as_deref());
             return Config::layered(self.preset.or(self.environment.preset), file, &environment, &flags);
         };
@@ -166,7 +167,7 @@ impl TrainArgs {
         of_kind(&folder, true, "go on with it by mvae-fast train --resume")?;
         let file = folder.config();
         let restore = not_as_written(&file);
-        let text = layers::read(&file).map_err(restore)?;
+        let text = toml_file::read(&file).map_err(restore)?;
         let own = Config::load(&file).map_err(restore)?;
         let given = Config::layered(None, Some((&file, &text)), &environment, &flags)?;
         match own.differences(&given).iter().find(|key| !Config::FREE.contains(key)) {

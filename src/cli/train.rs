@@ -8,6 +8,7 @@ use super::stop::stop_flag;
 use crate::checkpoint::Progress;
 use crate::config::{Config, Overrides, Preset, layers};
 use crate::data;
+use crate::host::toml as toml_file;
 use crate::quality::text::fixed;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
@@ -103,7 +104,7 @@ impl TrainArgs {
     /// The configuration of a new run; the keys in `own` win over all others.
     pub(super) fn with(&self, own: Overrides) -> Result<Config> {
         let environment = &self.environment;
-        let text = self.config.as_deref().map(layers::read).transpose()?;
+        let text = self.config.as_deref().map(toml_file::read).transpose()?;
         let file = self.config.as_deref().zip(text.as_deref());
         Config::layered(self.preset.or(environment.preset), file, &environment.keys, &own.or(self.flags()))
     }
@@ -146,7 +147,7 @@ fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Re
     of_kind(folder, false, "go on with it by mvae-fast control train --resume")?;
     let file = folder.config();
     let restore = not_as_written(folder.path());
-    let text = layers::read(&file).map_err(restore)?;
+    let text = toml_file::read(&file).map_err(restore)?;
     let run = Config::load(&file).map_err(restore)?;
     let config = Config::layered(None, Some((&file, &text)), environment, flags)?;
     match run.differences(&config).iter().find(|key| !Config::FREE.contains(key)) {

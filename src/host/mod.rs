@@ -5,4 +5,5 @@ pub mod files;
 pub mod memory;
 pub mod say;
 pub mod shown;
+pub mod toml;
 pub mod utf16;

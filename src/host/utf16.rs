@@ -25,6 +25,7 @@ pub struct Utf16<R> {
 }
 
 impl<R> Utf16<R> {
+    /// Decodes `reader`, whose units of two bytes are in this order.
     pub fn new(reader: R, order: fn([u8; 2]) -> u16) -> Self {
         Utf16 { reader, order, text: io::Cursor::default(), half: None }
     }

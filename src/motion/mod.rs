@@ -3,8 +3,7 @@
 //! - [`skeleton`]: the joints as a tree.
 //! - [`features`]: the features that a network is trained on.
 //! - [`rig`]: the data about a character that is kept beside its frames.
-//! - [`view`]: a description of the motion in a set.
-//! - [`import`] makes a set from files of motion ([`source`]).
+//! - [`source`]: motion as it is stored in files.
 //!
 //! Conventions in this module: right-handed, y up, lengths in feet. A character that faces 0 looks
 //! along +x, with its right along +z.

@@ -2,6 +2,7 @@
 //! plan serves every step.
 use crate::Result;
 use crate::backend::Memory;
+use crate::checkpoint::state::Kept;
 use crate::config::ModelConfig;
 use crate::cpu::real::Real;
 use crate::model::layout::{Layout, Parameters};
@@ -59,6 +60,17 @@ pub struct TrainStep<T> {
     /// Plan that repeats encoder, decoder and losses of the current step, to find where a number
     /// stopped being finite.
     pub forward: Plan,
+}
+
+impl TrainStep<f32> {
+    /// The tensors that a checkpoint keeps beside the parameters.
+    pub fn kept(&self) -> Kept {
+        let n = &self.network;
+        Kept {
+            trainer: [("sums", self.sums), ("controller", self.controller)],
+            rollout: [("condition", n.condition), ("prediction", n.prediction), ("truth", n.truth)],
+        }
+    }
 }
 
 impl<T: Real> TrainStep<T> {
