@@ -2,7 +2,7 @@
 #pragma once
 #include "simt.cuh"
 
-struct StepState {                               // field for field: src/ops/begin_step.rs
+struct StepState {                               // field for field: src/plan/state.rs
   double step_size, inv_sqrt_bias2;              // learning rate / (1 - beta1^t)   1 / sqrt(1 - beta2^t)
   double kl_scale;                               // factor of the KL weight
   u64 seed, step;                                // optimizer step, from 1
@@ -16,7 +16,7 @@ enum Slot { RECON, KL, PERPLEXITY, REGULARIZER, WEIGHT, TOTAL, NONFINITE_STEP, L
 // nothing that lasts.
 DEVICE bool stands_still(const double* losses) { return losses && losses[NONFINITE_STEP] != 0; }
 
-// A layer's activation, which follows its sum (src/ops/activation.rs).
+// A layer's activation, which follows its sum (src/cpu/activation.rs).
 enum Activation { IDENTITY, ELU, RELU, TANH };
 
 DEVICE float activate(u32 act, float x) {

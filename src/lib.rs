@@ -2,17 +2,19 @@
 //! SIGGRAPH 2020).
 //!
 //! In reading order:
-//! - [`config`]: the configuration of a run.
-//! - [`motion`] reads motion, [`data`] makes training sets of it.
-//! - [`model`] lists the parameters and operations of a network, [`ops`] defines each operation.
-//! - [`plan`] is one training step as a list of operations, [`backend`] executes it.
-//! - [`train`] is the training loop; [`checkpoint`] and [`run`] write its files.
-//! - [`infer`] runs a trained model, [`quality`] measures it, [`control`] trains policies that
-//!   steer it.
-//! - [`check`] compares gradients and kernels with definitions.
-//! - [`cli`] holds the commands, [`host`] deals with the machine they run on.
+//! - [`config`]: what can be asked for;
+//! - [`motion`]: skeletons and features; [`data`]: sets of clips; [`exchange`]: files of other
+//!   programs;
+//! - [`model`]: parameters and operations of a network; [`ops`]: the definition of each operation;
+//!   [`cpu`]: the arithmetic of definitions;
+//! - [`plan`]: a step written down; [`backend`]: where it runs;
+//! - [`train`]: the training loop and all around it; [`checkpoint`] and [`run`]: what it leaves;
+//! - [`infer`]: a trained model at work; [`quality`]: how good it is; [`control`]: policies that
+//!   steer it;
+//! - [`check`]: gradients and kernels against definitions;
+//! - [`cli`]: the commands; [`host`]: the machine they run on.
 #![deny(unsafe_code)]
-// A terminal that refuses output must not end the work: see `host::progress::say` and `cli::print`.
+// A terminal that refuses output must not end the work: see `host::say::say` and `cli::print`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 // Every file is opened in `host::files`.
 #![deny(clippy::disallowed_methods)]
@@ -26,6 +28,7 @@ pub mod control;
 pub mod cpu;
 pub mod data;
 pub mod error;
+pub mod exchange;
 pub mod host;
 pub mod infer;
 pub mod model;

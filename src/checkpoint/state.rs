@@ -10,7 +10,6 @@ use crate::data::normalize::Statistics;
 use crate::error::Error;
 use crate::model::layout::Parameters;
 use crate::plan::arena::Mat;
-use crate::train::step::TrainStep;
 use std::path::Path;
 
 /// The tensors that outlive a step.
@@ -19,10 +18,15 @@ pub struct State<'a> {
     parameters: &'a Parameters<f32>,
     /// Statistics of the training frames.
     statistics: &'a Statistics,
-    /// Further tensors that a resumed run needs, by name.
-    trainer: [(&'static str, Mat<f64>); 2],
-    /// Tensors that a run resumed within a rollout needs as well, by name.
-    rollout: [(&'static str, Mat<f32>); 3],
+    kept: Kept,
+}
+
+/// Tensors of a step that a resumed run needs, by name.
+pub struct Kept {
+    /// The sums of the epoch, and the memory of the rule of the KL weight.
+    pub trainer: [(&'static str, Mat<f64>); 2],
+    /// Further tensors for a run that resumes within a rollout.
+    pub rollout: [(&'static str, Mat<f32>); 3],
 }
 
 const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];
@@ -30,12 +34,9 @@ const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];
 const WEIGHT: &str = "normalization.weight";
 
 impl<'a> State<'a> {
-    /// The state that outlives the steps of `step`.
-    pub fn new(parameters: &'a Parameters<f32>, statistics: &'a Statistics, step: &TrainStep<f32>) -> Self {
-        let n = &step.network;
-        let trainer = [("sums", step.sums), ("controller", step.controller)];
-        let rollout = [("condition", n.condition), ("prediction", n.prediction), ("truth", n.truth)];
-        State { parameters, statistics, trainer, rollout }
+    /// The state of a run with these parameters, statistics and tensors of its step.
+    pub fn new(parameters: &'a Parameters<f32>, statistics: &'a Statistics, kept: Kept) -> Self {
+        State { parameters, statistics, kept }
     }
 
     /// Writes a checkpoint of everything. Errors: those of the backend and of the disk.
@@ -58,11 +59,11 @@ impl<'a> State<'a> {
         if s.weight.iter().any(|&weight| weight != 1.0) {
             tensors.push(Tensor::f64(WEIGHT, &[s.weight.len()], s.weight.as_slice()));
         }
-        for (name, mat) in self.trainer {
+        for (name, mat) in self.kept.trainer {
             tensors.push(Tensor::f64(format!("trainer.{name}"), &[mat.len()], memory.read(mat)?));
         }
         if is_within_rollout(&meta) {
-            for (name, mat) in self.rollout {
+            for (name, mat) in self.kept.rollout {
                 tensors.push(Tensor::f32(format!("trainer.{name}"), &[mat.len()], memory.read(mat)?));
             }
         }
@@ -80,10 +81,11 @@ impl<'a> State<'a> {
                 memory.write(p.place(of, tensor), &values)?;
             }
         }
-        for (name, mat) in self.trainer {
+        for (name, mat) in self.kept.trainer {
             memory.write(mat, &checkpoint.numbers(path, &format!("trainer.{name}"), &[mat.len()])?)?;
         }
-        for (name, mat) in self.rollout.into_iter().filter(|_| checkpoint.meta.as_ref().is_some_and(is_within_rollout))
+        for (name, mat) in
+            self.kept.rollout.into_iter().filter(|_| checkpoint.meta.as_ref().is_some_and(is_within_rollout))
         {
             let mut values = vec![0f32; mat.len()];
             checkpoint.copy(path, &format!("trainer.{name}"), &[mat.len()], &mut values)?;

@@ -1,6 +1,6 @@
 //! Device, precision, engine and threads: the flags of every command that runs a network.
 use crate::backend::{self, Backend, Device, Engine, cuda};
-use crate::host::progress::say;
+use crate::host::say::say;
 use crate::plan::Precision;
 use crate::{Error, Result, check::kernelcheck};
 use clap::Args;

@@ -16,11 +16,12 @@ use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
 use crate::control::setup::Setup;
 use crate::control::trainer;
+use crate::host::toml as toml_file;
 use crate::ops::world::Task;
 use crate::quality::gate;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
-use crate::{Error, Result, host::progress};
+use crate::{Error, Result, host::say};
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -158,7 +159,7 @@ impl TrainArgs {
             }
         }
         let Some(run) = &self.resume else {
-            let text = self.config.as_deref().map(layers::read).transpose()?;
+            let text = self.config.as_deref().map(toml_file::read).transpose()?;
             let file = self.config.as_deref().zip(text.as_deref());
             return Config::layered(self.preset.or(self.environment.preset), file, &environment, &flags);
         };
@@ -166,7 +167,7 @@ impl TrainArgs {
         of_kind(&folder, true, "go on with it by mvae-fast train --resume")?;
         let file = folder.config();
         let restore = not_as_written(&file);
-        let text = layers::read(&file).map_err(restore)?;
+        let text = toml_file::read(&file).map_err(restore)?;
         let own = Config::load(&file).map_err(restore)?;
         let given = Config::layered(None, Some((&file, &text)), &environment, &flags)?;
         match own.differences(&given).iter().find(|key| !Config::FREE.contains(key)) {
@@ -189,7 +190,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     let backend = args.at.compute.open()?;
     let say = |line: String| {
         if !args.quiet {
-            progress::say(&line);
+            say::say(&line);
         }
     };
     // Everything that can be wrong with decoder or checkpoint is found before a new run leaves a
@@ -231,7 +232,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         None => "no update was finished\n".to_owned(),
         Some(last) => {
             let state = if setup.finished() { "trained" } else { "stopped" };
-            let elapsed = crate::host::progress::minutes(last.timing.elapsed_seconds);
+            let elapsed = crate::host::say::minutes(last.timing.elapsed_seconds);
             let (update, updates, steps) = (last.update, config.updates(), last.num_steps);
             let warnings: String = last.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
             format!(

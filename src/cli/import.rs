@@ -1,9 +1,10 @@
 //! `mvae-fast data import`: makes a training set from motion capture.
 use super::output::require_new_set;
 use super::print::{print, print_and};
-use crate::data::{counted, npz};
-use crate::host::progress::say;
-use crate::motion::import::{self, Imported, Options, Report};
+use crate::data::npz;
+use crate::exchange::import::{self, Imported, Options, Report};
+use crate::host::say::say;
+use crate::host::shown::counted;
 use crate::motion::joint_map::JointMap;
 use crate::motion::source::expmap::ExpmapSkeleton;
 use crate::motion::units::{Scale, Up};

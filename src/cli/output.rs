@@ -2,13 +2,13 @@
 //! never overwritten.
 use crate::data::Dataset;
 use crate::data::npz::{self, Extra};
-use crate::host::progress::say;
-use crate::motion::export::Take;
-use crate::motion::export::bvh;
-use crate::motion::export::glb::{self, Track};
+use crate::data::world;
+use crate::exchange::export::Take;
+use crate::exchange::export::bvh;
+use crate::exchange::export::glb::{self, Track};
+use crate::host::atomic;
+use crate::host::say::say;
 use crate::motion::local::Bones;
-use crate::motion::world;
-use crate::run::atomic;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -8,13 +8,14 @@ use super::usage::usage;
 use crate::config::layers::flag;
 use crate::config::{Config, Overrides};
 use crate::data::{self, Dataset};
-use crate::host::progress::{Console, minutes};
+use crate::host::say::minutes;
+use crate::run::console::{self, Console};
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
-use crate::train::record::EpochRecord;
+use crate::run::record::EpochRecord;
 use crate::train::setup::{Setup, Start};
 use crate::train::trainer::{self, Training};
-use crate::{Error, Result, host::progress, train::population};
+use crate::{Error, Result, host::say, train::population};
 use clap::Parser;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -103,7 +104,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     let backends = args.compute.open_for(runs)?;
     let say = |line: String| {
         if !args.quiet {
-            progress::say(&line);
+            say::say(&line);
         }
     };
 
@@ -148,7 +149,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
             }
         }
     }
-    let (bars, mut trainings, mut trained) = (progress::bars(), Vec::new(), Vec::new());
+    let (bars, mut trainings, mut trained) = (console::bars(), Vec::new(), Vec::new());
     for (run, (setup, folder)) in setups.iter_mut().zip(&folders).enumerate() {
         if !setup.finished() {
             let console = |pace| Console::among(&bars, &members[run].name, pace, args.quiet);
@@ -212,7 +213,7 @@ impl Row {
             true => logs::read_metrics(&folder.metrics())?,
             false => (Vec::new(), None),
         };
-        note.iter().for_each(|note| progress::say(note));
+        note.iter().for_each(|note| say::say(note));
         Ok(Row { name: name.to_owned(), path: folder.path().to_owned(), records, epochs })
     }
 

@@ -1,6 +1,6 @@
 //! Runs and checkpoints that a command is given.
-use crate::config::layers;
-use crate::host::progress::say;
+use crate::host::say::say;
+use crate::host::toml as toml_file;
 use crate::infer::trained::Trained;
 use crate::run::folder::RunFolder;
 use crate::{Error, Result};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Refuses the run of a Motion VAE where a controller is expected, and the reverse. A configuration
 /// that cannot be read passes: loading it reports the error.
 pub fn of_kind(folder: &RunFolder, controller: bool, mend: &str) -> Result<()> {
-    let table = layers::read(&folder.config()).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    let table = toml_file::read(&folder.config()).ok().and_then(|text| text.parse::<toml::Table>().ok());
     match table.map(|table| table.contains_key("task")) {
         Some(true) if !controller => Err(Error::checkpoint(folder.path(), "is the run of a controller", mend)),
         Some(false) if controller => Err(Error::checkpoint(folder.path(), "is the run of a Motion VAE", mend)),

@@ -8,12 +8,13 @@ use super::stop::stop_flag;
 use crate::checkpoint::Progress;
 use crate::config::{Config, Overrides, Preset, layers};
 use crate::data;
+use crate::host::toml as toml_file;
 use crate::quality::text::fixed;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
-use crate::train::record::EpochRecord;
+use crate::run::record::EpochRecord;
 use crate::train::setup::{Setup, Start};
-use crate::{Error, Result, host::progress, train::trainer};
+use crate::{Error, Result, host::say, train::trainer};
 use clap::Args;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -103,7 +104,7 @@ impl TrainArgs {
     /// The configuration of a new run; the keys in `own` win over all others.
     pub(super) fn with(&self, own: Overrides) -> Result<Config> {
         let environment = &self.environment;
-        let text = self.config.as_deref().map(layers::read).transpose()?;
+        let text = self.config.as_deref().map(toml_file::read).transpose()?;
         let file = self.config.as_deref().zip(text.as_deref());
         Config::layered(self.preset.or(environment.preset), file, &environment.keys, &own.or(self.flags()))
     }
@@ -128,7 +129,7 @@ impl TrainArgs {
     pub fn say_unheard(&self) {
         let unheard = self.unheard();
         if !unheard.is_empty() && !self.print_config && !self.quiet {
-            progress::say(&format!("note: --resume goes on as the run was configured, without {}", unheard.join(", ")));
+            say::say(&format!("note: --resume goes on as the run was configured, without {}", unheard.join(", ")));
         }
     }
 
@@ -146,7 +147,7 @@ fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Re
     of_kind(folder, false, "go on with it by mvae-fast control train --resume")?;
     let file = folder.config();
     let restore = not_as_written(folder.path());
-    let text = layers::read(&file).map_err(restore)?;
+    let text = toml_file::read(&file).map_err(restore)?;
     let run = Config::load(&file).map_err(restore)?;
     let config = Config::layered(None, Some((&file, &text)), environment, flags)?;
     match run.differences(&config).iter().find(|key| !Config::FREE.contains(key)) {
@@ -164,7 +165,7 @@ fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Re
 pub fn train(args: &TrainArgs) -> Result<()> {
     let say = |line: String| {
         if !args.quiet {
-            progress::say(&line);
+            say::say(&line);
         }
     };
     let mut config = args.config()?;
@@ -221,7 +222,7 @@ fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> St
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments| writeln!(text, "{args}").expect("memory takes every write");
     let state = if last.epoch == config.epochs() { "trained" } else { "stopped" };
-    let elapsed = crate::host::progress::minutes(at.elapsed_seconds);
+    let elapsed = crate::host::say::minutes(at.elapsed_seconds);
     line(format_args!("{state} {} of {} epochs, {} steps, in {elapsed}", last.epoch, config.epochs(), at.step));
     line(format_args!("{}", last.losses()));
     if let Some(v) = &last.validation {

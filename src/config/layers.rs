@@ -1,14 +1,11 @@
 //! Layered configurations. The `keys!` table declares struct, flags, environment variables, help
 //! and known keys at once. Layers are merged one over another; an error names the key as it was
 //! given, and where.
-use crate::{Error, Result, host::files};
+use crate::host::toml::{self as toml_file, in_line, line_of, one_line, plain_words};
+use crate::{Error, Result};
 use serde::de;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// Longest configuration file that is read, bytes.
-const MAX_FILE: u64 = 1 << 20;
 
 /// Declares a configuration, its flags and the functions of both.
 ///
@@ -113,7 +110,7 @@ macro_rules! keys {
             /// Reads a file such as a run's `config.toml`; missing keys keep the values of the
             /// preset.
             pub fn load(path: &std::path::Path) -> $crate::Result<Self> {
-                let (text, none) = ($crate::config::layers::read(path)?, $overrides::default());
+                let (text, none) = ($crate::host::toml::read(path)?, $overrides::default());
                 Self::layered(None, Some((path, &text)), &none, &none)
             }
 
@@ -152,37 +149,6 @@ pub fn variable(key: &str) -> String {
     format!("MVAE_{}", key.to_uppercase())
 }
 
-/// The text of a configuration file of at most 1 MiB.
-pub fn read(path: &Path) -> Result<String> {
-    files::text(path, MAX_FILE).map_err(|error| {
-        let what = match error.kind() {
-            ErrorKind::IsADirectory => "a folder; give a TOML file, such as the config.toml of a run".to_owned(),
-            ErrorKind::FileTooLarge => format!("{error}; a configuration is a few lines of TOML"),
-            ErrorKind::InvalidData => format!("{error}; a configuration is TOML"),
-            _ => format!("cannot be read: {error}; check the path"),
-        };
-        Error::Usage(format!("{}: {what}", path.display()))
-    })
-}
-
-/// Parses a file of TOML; the error names the line.
-pub(crate) fn parse<T: de::DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
-    toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        in_line(path, line_of(text, at), plain_words(&one_line(error.message())))
-    })
-}
-
-/// The error for a line of a file.
-fn in_line(path: &Path, line: usize, what: String) -> Error {
-    Error::Usage(format!("{}:{line}: {what}", path.display()))
-}
-
-/// The line in which a byte lies, from 1.
-fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
-}
-
 /// Reads a configuration from a table. Errors name each key as `name` does, by how and where it was
 /// given.
 pub(crate) fn read_table<C: de::DeserializeOwned>(table: toml::Table, name: &dyn Fn(&str) -> String) -> Result<C> {
@@ -217,7 +183,7 @@ impl<P: de::DeserializeOwned> FileLayer<P> {
 
     /// Reads a file that may set these keys.
     pub(crate) fn parse(path: &Path, text: &str, keys: &[&str]) -> Result<Self> {
-        let parsed: BTreeMap<toml::Spanned<String>, toml::Value> = parse(path, text)?;
+        let parsed: BTreeMap<toml::Spanned<String>, toml::Value> = toml_file::parse(path, text)?;
         let (preset, table, lines) = (None, toml::Table::new(), BTreeMap::new());
         let mut layer = FileLayer { path: path.to_owned(), preset, table, lines };
         for (key, value) in parsed {
@@ -245,24 +211,6 @@ pub fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> &'a s
     let likeness = |known: &str| strsim::jaro_winkler(known, &key);
     let nearer = |a: &&str, b: &&str| likeness(a).total_cmp(&likeness(b));
     known.into_iter().max_by(nearer).expect("there are keys")
-}
-
-/// Joins the lines of a parser's message into one.
-pub(crate) fn one_line(message: &str) -> String {
-    message.lines().map(str::trim).collect::<Vec<_>>().join("; ")
-}
-
-/// Replaces the names of Rust types in a message by plain words.
-pub(crate) fn plain_words(message: &str) -> String {
-    let words = [
-        ("expected f64", "expected a number"),
-        ("expected usize", "expected a whole number of 0 or more"),
-        ("expected u64", "expected a whole number of 0 or more"),
-        ("expected a sequence", "expected a list such as [\"walk.npz\"]"),
-        ("expected path string", "expected a path"),
-        ("unknown variant", "unknown value"),
-    ];
-    words.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
 /// An `Option` written as 0 when it is `None`: so a file holds every key, and a flag can switch it

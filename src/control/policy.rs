@@ -1,10 +1,10 @@
 //! Actor and critic: two perceptrons with three hidden layers each. The actor's output is the mean
 //! of a diagonal Gaussian, whose log standard deviations are separate parameters.
 use crate::Result;
+use crate::cpu::activation::Activation::{self, Relu, Tanh};
 use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
 use crate::ops::Operation;
-use crate::ops::activation::Activation::{self, Relu, Tanh};
 use crate::ops::linear::Linear;
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Var};

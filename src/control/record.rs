@@ -1,6 +1,6 @@
 //! The record of a policy update, with its warnings and report curves.
+use crate::run::record::{Record, Timing, number};
 use crate::run::report::{self, Reported, duration};
-use crate::train::record::{Record, Timing, number};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -9,6 +9,7 @@ use super::poses;
 use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Fingerprint, Tensor};
 use crate::config::{MAX_MATRIX, Variant};
+use crate::host::crc32c;
 use crate::infer::trained::Trained;
 use crate::model::layout::{Layout, Parameters};
 use crate::motion::Rig;
@@ -19,7 +20,6 @@ use crate::ops::world::{Rules, Task};
 use crate::philox::Purpose;
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat, Var};
-use crate::run::crc32c;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 

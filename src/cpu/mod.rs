@@ -1,5 +1,6 @@
 //! Arithmetic on a CPU, for the definitions of operations: numbers ([`number`], [`real`]), threads
 //! ([`team`]), vectors ([`vector`], [`lanes`]) and matrix products ([`gemm`]).
+pub mod activation;
 pub mod gemm;
 pub mod lanes;
 pub mod number;

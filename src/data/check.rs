@@ -1,10 +1,11 @@
 //! A report on a motion file, to be read before training on it.
 use super::bridges::{Bridged, Means};
 use super::normalize::Statistics;
-use super::{Dataset, counted, windows};
+use super::{Dataset, windows};
 use crate::config::Config;
+use crate::data::view::View;
+use crate::host::shown::counted;
 use crate::motion::features::joints;
-use crate::motion::view::View;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;

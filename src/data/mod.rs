@@ -1,12 +1,15 @@
 //! Motion to train on: clips of frames, normalisation, and the frames at which a rollout may start.
 pub mod bridges;
 pub mod check;
+pub mod kind;
 pub mod mirrored;
 pub mod normalize;
 pub(crate) mod npy;
 pub mod npz;
 pub mod synth;
+pub mod view;
 pub mod windows;
+pub mod world;
 mod zip;
 
 use crate::motion::rig::DEFAULT_FPS;
@@ -132,11 +135,6 @@ impl Dataset {
             "mend or cut those frames; `mvae-fast data check` shows more",
         ))
     }
-}
-
-/// A number with its noun: `1 clip`, `2 clips`.
-pub fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn extend_or_clear<T>(list: &mut Vec<T>, more: Vec<T>) {

@@ -5,10 +5,10 @@ use super::Dataset;
 use super::npy::{Npy, NpzWriter, read_names, read_numbers};
 use super::zip::Zip;
 use crate::config::MAX_SIZE;
+use crate::data::kind;
+use crate::host::atomic;
 use crate::motion::rig::{self, Rig};
-use crate::motion::source::open;
 use crate::motion::{Root, Skeleton, features};
-use crate::run::atomic;
 use crate::{Error, Result};
 use half::f16;
 use ndarray::{Array1, ArrayD};
@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> Result<Dataset> {
 /// Reads a motion file like [`read`], but keeps values that are not finite, so that they can be
 /// reported.
 pub fn read_lenient(path: &Path) -> Result<Dataset> {
-    read_set(path).map_err(|error| open::no_set(path).unwrap_or(error))
+    read_set(path).map_err(|error| kind::no_set(path).unwrap_or(error))
 }
 
 fn read_set(path: &Path) -> Result<Dataset> {

@@ -24,3 +24,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     let escaped = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
     text.chars().map(|c| if hidden(c) { escaped(c) } else { c.to_string() }).collect::<String>().into()
 }
+
+/// A number with its noun: `1 clip`, `2 clips`.
+pub fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

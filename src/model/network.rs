@@ -1,10 +1,10 @@
 //! The four networks as lists of operations over one batch: forward in order, backward reversed.
 use crate::Result;
 use crate::config::{ModelConfig, Variant};
+use crate::cpu::activation::Activation::{self, Elu, Relu};
 use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
 use crate::ops::Operation;
-use crate::ops::activation::Activation::{self, Elu, Relu};
 use crate::ops::begin_step::StepState;
 use crate::ops::blend_linear::BlendLinear;
 use crate::ops::epoch_sums::EpochSums;

@@ -4,7 +4,7 @@ use super::body::{Body, Measures, Roles};
 use super::source::Recording;
 use super::{Skeleton, names};
 use crate::Result;
-use crate::config::layers;
+use crate::host::toml as toml_file;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
@@ -79,7 +79,7 @@ impl Picked {
 impl JointMap {
     /// Reads a map from a user's file.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut map: JointMap = layers::parse(path, &layers::read(path)?)?;
+        let mut map: JointMap = toml_file::parse(path, &toml_file::read(path)?)?;
         map.name = path.display().to_string();
         Ok(map)
     }

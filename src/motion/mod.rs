@@ -3,15 +3,12 @@
 //! - [`skeleton`]: the joints as a tree.
 //! - [`features`]: the features that a network is trained on.
 //! - [`rig`]: the data about a character that is kept beside its frames.
-//! - [`view`]: a description of the motion in a set.
-//! - [`import`] makes a set from files of motion ([`source`]).
+//! - [`source`]: motion as it is stored in files.
 //!
 //! Conventions in this module: right-handed, y up, lengths in feet. A character that faces 0 looks
 //! along +x, with its right along +z.
 pub mod body;
-pub mod export;
 pub mod features;
-pub mod import;
 pub mod joint_map;
 pub mod local;
 pub mod mirror;
@@ -24,8 +21,6 @@ pub mod skeleton;
 pub mod source;
 pub mod units;
 pub mod vector;
-pub mod view;
-pub mod world;
 
 pub use pose::{Pose, Root};
 pub use rig::Rig;

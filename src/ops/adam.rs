@@ -113,3 +113,15 @@ pub mod cpu {
         });
     }
 }
+
+/// Adam's part of the state of optimizer step `step` (from 1): step size and bias correction.
+pub fn adam_state(learning_rate: f64, [beta1, beta2]: [f64; 2], step: u64) -> StepState {
+    let power = |beta: f64| beta.powf(step as f64);
+    StepState {
+        step_size: learning_rate / (1.0 - power(beta1)),
+        inv_sqrt_bias2: 1.0 / (1.0 - power(beta2)).sqrt(),
+        kl_scale: 1.0,
+        step,
+        ..StepState::default()
+    }
+}

@@ -3,11 +3,11 @@
 //!
 //! Per-sample weights are never formed. The output of each expert is computed once, and serves both
 //! the blend and the gate's gradient. If there is no gradient to come, it is not kept.
-use super::activation::Activation;
 use super::linear::{cpu::pull_back, cpu::toward, target_of};
 use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
+use crate::cpu::activation::Activation;
 use crate::cpu::gemm::{Mat, MatsMut, blend, products};
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};

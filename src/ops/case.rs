@@ -3,7 +3,6 @@
 mod control;
 
 use super::Operation;
-use super::activation::Activation::{self, Elu, None as Identity, Relu};
 use super::adam::{self, Adam};
 use super::begin_step::{self, StepState};
 use super::blend_linear::BlendLinear;
@@ -22,6 +21,7 @@ use super::update::{Optimizer, Update};
 use super::window::{self, Window};
 use crate::Result;
 use crate::backend::Memory;
+use crate::cpu::activation::Activation::{self, Elu, None as Identity, Relu};
 use crate::cpu::real::Real;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
@@ -550,7 +550,7 @@ fn quantize<T: Real>(b: usize, l: usize, n: usize) -> Case<T> {
 
 /// The state of step 1 of a run.
 fn first_step() -> [StepState; 1] {
-    [StepState { seed: 1, kl_scale: 1.0, ..crate::train::step::adam_state(1e-4, [0.9, 0.999], 1) }]
+    [StepState { seed: 1, kl_scale: 1.0, ..crate::ops::adam::adam_state(1e-4, [0.9, 0.999], 1) }]
 }
 
 /// A case of an operation without gradient.

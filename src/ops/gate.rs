@@ -2,11 +2,11 @@
 //! is small and works row by row, it is one call forward and one backward instead of a call a
 //! layer; one block takes a sample from end to end. Most of its work is the part that the condition
 //! adds to the first layer. That part needs no latent, so it is a product before.
-use super::activation::Activation::{Elu, None as Identity};
 use super::linear::{Linear, cpu::layer, cpu::pull_back};
 use super::update::Update;
 use super::{Operation, expect, softmax};
 use crate::Result;
+use crate::cpu::activation::Activation::{Elu, None as Identity};
 use crate::cpu::gemm::{Mat, MatsMut, product};
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;

@@ -1,10 +1,10 @@
 //! A dense layer on `[x | h]`, which is never stored, with the activation fused:
 //! y = act(x Wxᵀ + h Whᵀ + bias), W = [Wx | Wh] stored [outputs, inputs].
-use super::activation::Activation;
 use super::sums::{column_sums, weight_tiles};
 use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
+use crate::cpu::activation::Activation;
 use crate::cpu::gemm::{Mat, MatsMut, product, products};
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};

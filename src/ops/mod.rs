@@ -1,6 +1,5 @@
 //! The operations: each file holds one operation's arguments, shape checks, calls and definition
 //! (the CPU body, generic over f32 and f64). Formulas are derived in `docs/math.md`.
-pub mod activation;
 pub mod adam;
 pub mod advantage;
 pub mod axpby;

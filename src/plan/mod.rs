@@ -3,12 +3,13 @@
 //!
 //! Operations append calls; a backend runs them and knows no operation by name. Addresses and
 //! shapes are fixed when the plan is built; what changes from step to step is read from the arena
-//! (see [`crate::ops::begin_step::StepState`]).
+//! (see [`state::StepState`]).
 pub mod arena;
 pub mod dependencies;
+pub mod state;
 
+use crate::cpu::activation::Activation;
 use crate::cpu::team::Team;
-use crate::ops::activation::Activation;
 use crate::plan::arena::{Arena, Mat, Var};
 use clap::ValueEnum;
 use std::borrow::Cow;

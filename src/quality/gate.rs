@@ -1,7 +1,7 @@
 //! Thresholds that a model must meet. Also reads thresholds of any kind and compares numbers with
 //! them.
 use super::Report;
-use crate::config::layers;
+use crate::host::toml as toml_file;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -73,12 +73,12 @@ impl Verdict {
 /// Reads thresholds from TOML. The keys are those of `G`, which the page `docs` lists. Errors: no
 /// such file, no TOML, an unknown key, no key at all.
 pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
-    let text = layers::read(path)?;
+    let text = toml_file::read(path)?;
     let usage = |error: String| Error::Usage(format!("{error}; see {docs} for the keys"));
     // A key that the file leaves out sets no threshold. A file without any key is an error, as
     // every model would pass.
-    let gate = layers::parse(path, &text).map_err(|error| usage(error.to_string()))?;
-    match layers::parse::<toml::Table>(path, &text)?.is_empty() {
+    let gate = toml_file::parse(path, &text).map_err(|error| usage(error.to_string()))?;
+    match toml_file::parse::<toml::Table>(path, &text)?.is_empty() {
         true => Err(usage(format!("{}: holds no threshold", path.display()))),
         false => Ok(gate),
     }

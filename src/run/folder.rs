@@ -1,6 +1,6 @@
 //! The run folder `runs/<name>/`: the place of each file, the lock for writing, and the environment
 //! of each sitting.
-use super::atomic::{self, Unfinished};
+use crate::host::atomic::{self, Unfinished};
 use crate::{Error, Result, host::files};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;

@@ -2,9 +2,10 @@
 //! checkpoint keeps their lengths. A resumed run cuts them back to these lengths, so that they read
 //! as if it had never been stopped.
 use super::folder::RunFolder;
-use super::{atomic, tensorboard};
-use crate::data::counted;
-use crate::train::record::Record;
+use super::tensorboard;
+use crate::host::atomic;
+use crate::host::shown::counted;
+use crate::run::record::Record;
 use crate::{Error, Result, host::files};
 use std::collections::BTreeMap;
 use std::fs::File;

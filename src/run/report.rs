@@ -1,10 +1,10 @@
 //! `report.html`: a run in one self-contained page. Numbers and text are filled in here; the page's
 //! script draws the curves.
-use super::atomic;
 use super::folder::RunFolder;
 use super::player::{self, Motion};
 use crate::Result;
-use crate::train::record::{EpochRecord, Record};
+use crate::host::atomic;
+use crate::run::record::{EpochRecord, Record};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -250,7 +250,7 @@ fn data(records: &[EpochRecord]) -> serde_json::Value {
         expert_usage_over: Vec<Vec<f32>>,
     }
     let curve = |field: fn(&EpochRecord) -> f64| records.iter().map(|record| field(record) as f32).collect::<Vec<_>>();
-    let measured = |field: fn(&crate::train::record::Validation) -> Option<f64>| {
+    let measured = |field: fn(&crate::run::record::Validation) -> Option<f64>| {
         let field = |record: &EpochRecord| Some(field(record.validation.as_ref()?)?.min(EXPLODED) as f32);
         records.iter().map(field).collect::<Vec<_>>()
     };

@@ -1,8 +1,8 @@
 //! TensorBoard event files: records framed as TFRecord, each an `Event` protobuf encoded by hand. A
 //! record is one slice of bytes, so that a reader of a running run finds at most a torn last
 //! record.
-use super::crc32c::crc32c;
-use crate::train::record::Record;
+use crate::host::crc32c::crc32c;
+use crate::run::record::Record;
 
 /// Buckets of a histogram.
 const BUCKETS: usize = 30;

@@ -1,7 +1,7 @@
 //! Warnings about a model, derived from an epoch's record alone. Each is one plain line with what
 //! to try.
 use crate::config::{CodebookInit, Config, KlWeight, Variant};
-use crate::train::record::EpochRecord;
+use crate::run::record::EpochRecord;
 
 /// Share of an even split; an expert with less gate weight is dead.
 const DEAD_SHARE: f64 = 0.02;

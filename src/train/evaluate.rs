@@ -8,7 +8,7 @@ use crate::infer::rollout::{Decoder, Latent, Rollout};
 use crate::model::layout::Parameters;
 use crate::philox::{Purpose, Stream};
 use crate::plan::arena::{Arena, Mat};
-use crate::train::record::{Validation, Walks};
+use crate::run::record::{Validation, Walks};
 use std::ops::Range;
 
 /// Number of rollouts and walks that run side by side.

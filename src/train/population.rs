@@ -1,8 +1,8 @@
 //! Runs side by side in one process. They share its threads and nothing else, so each gives bit for
 //! bit the result of a run on its own.
 use crate::Result;
-use crate::host::progress::Console;
-use crate::train::record::EpochRecord;
+use crate::run::console::Console;
+use crate::run::record::EpochRecord;
 use crate::train::trainer::Training;
 use std::sync::{Mutex, PoisonError};
 use std::thread;

@@ -1,9 +1,9 @@
 //! Schedules: the numbers that change over a run, as pure functions of the configuration and of the
 //! progress.
 use crate::config::{Config, Ramp};
+use crate::ops::adam::adam_state;
 use crate::ops::begin_step::StepState;
 use crate::philox::{Purpose, Stream};
-use crate::train::step::adam_state;
 
 /// Learning rate of an epoch (from 1): linear over all epochs. The last epoch stays just short of
 /// the final value.

@@ -2,6 +2,7 @@
 //! plan serves every step.
 use crate::Result;
 use crate::backend::Memory;
+use crate::checkpoint::state::Kept;
 use crate::config::ModelConfig;
 use crate::cpu::real::Real;
 use crate::model::layout::{Layout, Parameters};
@@ -59,6 +60,17 @@ pub struct TrainStep<T> {
     /// Plan that repeats encoder, decoder and losses of the current step, to find where a number
     /// stopped being finite.
     pub forward: Plan,
+}
+
+impl TrainStep<f32> {
+    /// The tensors that a checkpoint keeps beside the parameters.
+    pub fn kept(&self) -> Kept {
+        let n = &self.network;
+        Kept {
+            trainer: [("sums", self.sums), ("controller", self.controller)],
+            rollout: [("condition", n.condition), ("prediction", n.prediction), ("truth", n.truth)],
+        }
+    }
 }
 
 impl<T: Real> TrainStep<T> {
@@ -129,18 +141,6 @@ impl<T: Real> TrainStep<T> {
                 format!("{} ({}){of}", call.kernel(), field.name)
             }
         })
-    }
-}
-
-/// Adam's part of the state of optimizer step `step` (from 1): step size and bias correction.
-pub fn adam_state(learning_rate: f64, [beta1, beta2]: [f64; 2], step: u64) -> StepState {
-    let power = |beta: f64| beta.powf(step as f64);
-    StepState {
-        step_size: learning_rate / (1.0 - power(beta1)),
-        inv_sqrt_bias2: 1.0 / (1.0 - power(beta2)).sqrt(),
-        kl_scale: 1.0,
-        step,
-        ..StepState::default()
     }
 }
 

@@ -4,16 +4,16 @@
 //! the numbers that change over a run. Logs, report, warnings and checkpoints are made from the
 //! records.
 use crate::config::Config;
-use crate::data::counted;
 use crate::data::windows::HELD_OUT_FRAMES;
-use crate::host::progress::{Console, Pace};
+use crate::host::shown::counted;
 use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
+use crate::run::console::{Console, Pace};
 use crate::run::folder::RunFolder;
 use crate::run::logs::{self, Logs};
 use crate::run::player::Motion;
+use crate::run::record::{EpochRecord, Timing};
 use crate::run::report;
-use crate::train::record::{EpochRecord, Timing};
 use crate::train::setup::Setup;
 use crate::{Error, Result, host::memory, train::diagnose, train::schedule};
 use std::path::Path;

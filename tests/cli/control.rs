@@ -11,7 +11,7 @@ use mvae_fast::motion::features::{Part, slot};
 use mvae_fast::motion::rig::METRES;
 use mvae_fast::run::folder::RunFolder;
 use mvae_fast::run::logs::read_metrics;
-use mvae_fast::train::record::Timing;
+use mvae_fast::run::record::Timing;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;

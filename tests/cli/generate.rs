@@ -138,7 +138,7 @@ fn files_go_by_their_extension_and_a_bvh_by_character() {
     assert!(set.rig.is_some());
     let (shape, positions) = npz::read_array(&desk.path("set.npz"), "positions").unwrap();
     assert_eq!(shape, [100, 22, 3]);
-    let poses = mvae_fast::motion::world::poses(&set, 1);
+    let poses = mvae_fast::data::world::poses(&set, 1);
     let want: Vec<f64> = poses.iter().flat_map(|pose| pose.positions.as_flattened().to_vec()).collect();
     let far = positions[50 * 66..].iter().zip(want).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
     assert!(far < 1e-4, "positions are those of the features: {far}");

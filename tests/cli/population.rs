@@ -3,7 +3,7 @@
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
 use mvae_fast::run::folder::RunFolder;
 use mvae_fast::run::logs::read_metrics;
-use mvae_fast::train::record::EpochRecord;
+use mvae_fast::run::record::EpochRecord;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

@@ -2,9 +2,9 @@
 //! resume.
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
 use mvae_fast::config::Config;
-use mvae_fast::run::crc32c::crc32c;
+use mvae_fast::host::crc32c::crc32c;
 use mvae_fast::run::logs::read_metrics;
-use mvae_fast::train::record::EpochRecord;
+use mvae_fast::run::record::EpochRecord;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

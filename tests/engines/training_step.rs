@@ -6,11 +6,11 @@ use mvae_fast::backend::Memory;
 #[cfg(unix)]
 use mvae_fast::backend::simt::Simt;
 use mvae_fast::config::Variant;
+use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::recon_loss::slot;
 #[cfg(unix)]
 use mvae_fast::plan::Precision;
-use mvae_fast::train::step::adam_state;
 
 #[test]
 fn the_same_bits_on_any_number_of_threads() {

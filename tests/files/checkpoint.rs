@@ -4,7 +4,7 @@ use crate::allocations::peak_of;
 use mvae_fast::Error;
 use mvae_fast::checkpoint::{Checkpoint, Data, FORMAT, Fingerprint, Meta, Progress, Tensor};
 use mvae_fast::config::{ModelConfig, Normalization, Variant};
-use mvae_fast::run::crc32c::crc32c;
+use mvae_fast::host::crc32c::crc32c;
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use mvae_fast::control::policy::Perceptron;
 use mvae_fast::control::ppo::{Options, Update};
 use mvae_fast::cpu::real::Real;
 use mvae_fast::model::layout::{Layout, Parameters};
+use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::advantage::{self, Advantage, OUTCOME};
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::clip_grad;
@@ -16,7 +17,6 @@ use mvae_fast::ops::ppo_loss::slot;
 use mvae_fast::ops::world::{Rules, Task};
 use mvae_fast::plan::Plan;
 use mvae_fast::plan::arena::{Arena, Mat, Var};
-use mvae_fast::train::step::adam_state;
 use std::collections::BTreeSet;
 use std::f64::consts::TAU;
 

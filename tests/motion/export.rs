@@ -1,11 +1,12 @@
 //! Motion in file formats of other tools: an independent reader finds the motion that was written.
 use crate::bvh_reader::bvh_positions;
+use mvae_fast::data::world;
 use mvae_fast::data::{Dataset, synth};
+use mvae_fast::exchange::export::{Take, bvh, glb};
 use mvae_fast::host::shown::shown;
-use mvae_fast::motion::export::{Take, bvh, glb};
 use mvae_fast::motion::local::{Bones, LocalPose};
 use mvae_fast::motion::vector::{Axes, IDENTITY, Vec3, about_x, about_y, about_z, add, apply, chain, length, sub};
-use mvae_fast::motion::{Pose, Rig, quaternion, world};
+use mvae_fast::motion::{Pose, Rig, quaternion};
 use mvae_fast::philox::{Purpose, Stream};
 use serde_json::Value;
 

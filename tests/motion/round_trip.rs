@@ -2,10 +2,10 @@
 //! where it was.
 use crate::bvh_reader::bvh_positions;
 use mvae_fast::data::npz;
-use mvae_fast::motion::export::{Take, bvh};
+use mvae_fast::data::world;
+use mvae_fast::exchange::export::{Take, bvh};
 use mvae_fast::motion::local::Bones;
 use mvae_fast::motion::vector::{length, sub};
-use mvae_fast::motion::world;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

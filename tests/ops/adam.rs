@@ -1,10 +1,10 @@
 //! The optimizer.
 use crate::operations::{close, memory_on, numbers, run};
 use mvae_fast::backend::Memory;
+use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::adam::{Adam, CHUNK, TASK, push};
 use mvae_fast::ops::recon_loss::{LOSSES, slot};
 use mvae_fast::plan::arena::{Arena, Mat};
-use mvae_fast::train::step::adam_state;
 
 /// More than two tasks, the last one ragged.
 const N: usize = 2 * TASK + 3;

@@ -1,7 +1,7 @@
 //! The layer whose weights are blended per sample.
 use crate::operations::{close, fill, memory, numbers, run};
+use mvae_fast::cpu::activation::Activation::Elu;
 use mvae_fast::ops::Operation;
-use mvae_fast::ops::activation::Activation::Elu;
 use mvae_fast::ops::blend_linear::BlendLinear;
 use mvae_fast::plan::arena::{Arena, Var};
 

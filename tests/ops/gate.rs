@@ -1,7 +1,7 @@
 //! The gate of the mixture decoder.
 use crate::operations::{close, memory, numbers, run};
+use mvae_fast::cpu::activation::Activation::{Elu, None as Identity};
 use mvae_fast::ops::Operation;
-use mvae_fast::ops::activation::Activation::{Elu, None as Identity};
 use mvae_fast::ops::gate::Gate;
 use mvae_fast::ops::linear::Linear;
 use mvae_fast::ops::softmax::Softmax;

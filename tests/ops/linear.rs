@@ -1,8 +1,8 @@
 //! The dense layer.
 use crate::operations::{close, fill, memory, run};
 use mvae_fast::Error;
+use mvae_fast::cpu::activation::Activation::{self, Elu, Relu};
 use mvae_fast::ops::Operation;
-use mvae_fast::ops::activation::Activation::{self, Elu, Relu};
 use mvae_fast::ops::linear::Linear;
 use mvae_fast::plan::arena::{Arena, Var};
 

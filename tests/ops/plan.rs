@@ -1,7 +1,7 @@
 //! Plans: arguments that they refuse, and the schedule of their steps.
 use crate::operations::{memory, run, state};
+use mvae_fast::cpu::activation::Activation::Elu;
 use mvae_fast::ops::Operation;
-use mvae_fast::ops::activation::Activation::Elu;
 use mvae_fast::ops::begin_step;
 use mvae_fast::ops::linear::Linear;
 use mvae_fast::plan::Plan;

@@ -5,11 +5,11 @@ use mvae_fast::backend::Memory;
 use mvae_fast::control::policy::Perceptron;
 use mvae_fast::control::ppo::{Options, Update};
 use mvae_fast::model::layout::{Layout, Parameters};
+use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::gaussian_action;
 use mvae_fast::ops::ppo_loss::slot;
 use mvae_fast::plan::Plan;
 use mvae_fast::plan::arena::{Arena, Var};
-use mvae_fast::train::step::adam_state;
 
 const ROWS: usize = 12;
 const SEEN: usize = 7;

@@ -1,14 +1,14 @@
 //! The gradient of a layer's weights and Adam on it, in one call.
 use crate::operations::{close, fill, memory_on, run};
+use mvae_fast::cpu::activation::Activation::None as Identity;
 use mvae_fast::ops::Operation;
-use mvae_fast::ops::activation::Activation::None as Identity;
+use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::adam::{self, Adam, CHUNK};
 use mvae_fast::ops::blend_linear::BlendLinear;
 use mvae_fast::ops::linear::Linear;
 use mvae_fast::ops::recon_loss::{LOSSES, slot};
 use mvae_fast::ops::update::Optimizer;
 use mvae_fast::plan::arena::{Arena, Var};
-use mvae_fast::train::step::adam_state;
 
 const B: usize = 5;
 const L: usize = 2;

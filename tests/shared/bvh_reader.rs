@@ -1,7 +1,7 @@
 //! An independent reader of BVH: the crate bvh_anim reads the numbers, and this file does the
 //! forward kinematics.
 use bvh_anim::{Bvh, ChannelType};
-use mvae_fast::motion::export::bvh;
+use mvae_fast::exchange::export::bvh;
 use mvae_fast::motion::vector::{Axes, IDENTITY, Vec3, about_x, about_y, about_z, add, apply, chain};
 
 /// Positions of the joints in a frame of a BVH, by name, in feet.

@@ -1,6 +1,6 @@
 //! Generators of hostile files, made by changing good ones.
 #![allow(dead_code)] // each test uses a part
-use mvae_fast::run::crc32c::crc32c;
+use mvae_fast::host::crc32c::crc32c;
 use serde_json::{Value, json};
 
 /// A checkpoint with changed metadata and a matching checksum.

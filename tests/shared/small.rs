@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test uses a part
 use mvae_fast::config::{Config, KlWeight, Variant};
 use mvae_fast::data::{Dataset, npz};
-use mvae_fast::train::record::{EpochRecord, Timing};
+use mvae_fast::run::record::{EpochRecord, Timing};
 use std::path::{Path, PathBuf};
 
 /// Features of a frame.

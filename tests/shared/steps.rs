@@ -6,13 +6,14 @@ use mvae_fast::check::gradcheck::ModelCheck;
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use mvae_fast::cpu::real::Real;
 use mvae_fast::model::layout::{Layout, Parameters};
+use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::case::normals;
 use mvae_fast::ops::kl_weight::Rule;
 use mvae_fast::ops::recon_loss::slot;
 use mvae_fast::philox::{Purpose, Stream};
 use mvae_fast::plan::arena::{Arena, Mat};
-use mvae_fast::train::step::{StepOptions, TrainStep, adam_state, initialize};
+use mvae_fast::train::step::{StepOptions, TrainStep, initialize};
 
 pub const FRAMES: usize = 60;
 pub const BATCH: usize = 17;

@@ -1,5 +1,5 @@
 //! Tests of the remaining time that a run shows.
-use mvae_fast::host::progress::Pace;
+use mvae_fast::run::console::Pace;
 
 #[test]
 fn the_time_that_is_left_counts_evaluations() {

@@ -1,13 +1,14 @@
 //! Tests of a run's files on disk: written whole, one writer a run, logs that resume, events that
 //! TensorBoard reads.
 use mvae_fast::Error;
-use mvae_fast::run::atomic::Unfinished;
-use mvae_fast::run::crc32c::{crc32c, extend};
+use mvae_fast::host::atomic;
+use mvae_fast::host::atomic::Unfinished;
+use mvae_fast::host::crc32c::{crc32c, extend};
 use mvae_fast::run::folder::{Env, RunFolder};
 use mvae_fast::run::logs::{Logs, read_metrics};
 use mvae_fast::run::player::Motion;
-use mvae_fast::run::{atomic, report, tensorboard};
-use mvae_fast::train::record::{EpochRecord, Timing, Validation};
+use mvae_fast::run::record::{EpochRecord, Timing, Validation};
+use mvae_fast::run::{report, tensorboard};
 use proptest::prelude::*;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

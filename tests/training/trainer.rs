@@ -11,7 +11,7 @@ use mvae_fast::philox::{Purpose, Stream};
 use mvae_fast::plan::{Call, Plan};
 use mvae_fast::run::folder::{Env, RunFolder};
 use mvae_fast::run::logs::read_metrics;
-use mvae_fast::train::record::EpochRecord;
+use mvae_fast::run::record::EpochRecord;
 use mvae_fast::train::setup::{Setup, Start};
 use mvae_fast::{Error, Result, train::schedule, train::trainer};
 use std::fs;

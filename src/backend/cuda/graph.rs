@@ -5,7 +5,7 @@
 //! the start of the next.
 //!
 //! Nothing in a graph changes between replays, as all that changes from step to step lies in the
-//! arena (see [`crate::ops::begin_step::StepState`]).
+//! arena (see [`crate::plan::state::StepState`]).
 //!
 //! With [`Engine::Pdl`](super::Engine::Pdl) the graph is captured from launches one after another,
 //! each of which may start early (programmatic dependent launch). Its blocks are set up while the

@@ -15,7 +15,7 @@ mod open;
 mod timeline;
 
 use crate::backend::{Backend, Buffer, Engine};
-use crate::host::progress::say;
+use crate::host::say::say;
 use crate::plan::{Call, Plan, Precision};
 use crate::{Error, Result};
 use cudarc::driver::result::{self, DriverError};

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::error;
 use super::images::{self, CUDA, IMAGES};
-use crate::host::progress::say;
+use crate::host::say::say;
 use crate::{Error, Result};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUjit_option};

@@ -1,6 +1,6 @@
 //! Walls of a maze: the reference's, or those of a TOML file, which draws or lists them.
 use super::read;
-use crate::config::layers::{one_line, plain_words};
+use crate::host::toml::{one_line, plain_words};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::path::Path;

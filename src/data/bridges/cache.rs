@@ -3,8 +3,9 @@
 //! is no error.
 use super::search::Bridge;
 use crate::data::windows::splitmix64;
+use crate::host::atomic;
+use crate::host::crc32c;
 use crate::host::files;
-use crate::run::{atomic, crc32c};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -3,7 +3,7 @@
 //! distributed in this form.
 use super::lines::{Fault, Frame, Lines, frame};
 use super::{Note, Recording, SourceJoint};
-use crate::config::layers;
+use crate::host::toml as toml_file;
 use crate::motion::quaternion::Quaternion;
 use crate::motion::vector::{Vec3, length};
 use crate::{Error, Result};
@@ -44,9 +44,9 @@ pub struct ExpmapJoint {
 impl ExpmapSkeleton {
     /// Reads a skeleton file; the name `cmu` means the built-in one.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = if path == Path::new("cmu") { CMU.to_owned() } else { layers::read(path)? };
+        let text = if path == Path::new("cmu") { CMU.to_owned() } else { toml_file::read(path)? };
         let usage = |what: String| Error::Usage(format!("{}: {what}", path.display()));
-        let skeleton: Self = layers::parse(path, &text)?;
+        let skeleton: Self = toml_file::parse(path, &text)?;
         if !(skeleton.fps.is_finite() && skeleton.fps > 0.0) {
             return Err(usage(format!("fps is {}, expected frames a second", skeleton.fps)));
         }

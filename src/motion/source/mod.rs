@@ -4,10 +4,8 @@ pub mod bvh;
 mod ends;
 pub mod expmap;
 mod lines;
-pub mod open;
 mod rate;
 mod recording;
-mod utf16;
 
 pub use ends::inserted;
 pub use lines::{Fault, Lines};

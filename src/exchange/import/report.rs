@@ -1,5 +1,5 @@
 //! Report of an import: text for a person and JSON for a program, from one structure.
-use crate::data::counted;
+use crate::host::shown::counted;
 use crate::motion::source::Note;
 use serde::Serialize;
 use std::fmt;

@@ -2,10 +2,11 @@
 pub mod bvh;
 pub mod glb;
 
-use super::local::{Bones, LocalPose, Means};
-use super::vector::{Vec3, length, sub};
-use super::{Rig, Skeleton, world};
 use crate::data::Dataset;
+use crate::data::world;
+use crate::motion::local::{Bones, LocalPose, Means};
+use crate::motion::vector::{Vec3, length, sub};
+use crate::motion::{Rig, Skeleton};
 
 /// Motion of a joint relative to its parent, feet (0.03 mm), above which its places are written for
 /// every frame.

@@ -1,10 +1,10 @@
 //! Progress of a run on standard error: a bar on a terminal, otherwise one line for each epoch.
-use crate::host::shown::shown;
-use crate::train::record::Record;
+use crate::host::say::{minutes, say};
+use crate::run::record::Record;
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 /// Time after which a run without a bar prints its remaining time, unless a line has done so
@@ -219,18 +219,6 @@ impl<T: TermLike> TermLike for Lenient<T> {
     fn flush(&self) -> io::Result<()> {
         self.dropping(T::flush)
     }
-}
-
-/// Writes a line to standard error, with invisible characters [escaped](shown). An error is
-/// ignored: a failed message must not end the work.
-pub fn say(line: &str) {
-    let _ = io::stderr().write_all(format!("{}\n", shown(line)).as_bytes());
-}
-
-/// `3m 07s`.
-pub fn minutes(seconds: f64) -> String {
-    let seconds = seconds.max(0.0) as u64;
-    format!("{}m {:02}s", seconds / 60, seconds % 60)
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //! floor, consistency of bones and velocities, and suspicious frames.
 mod doubts;
 
-use super::features::{Part, displacement, slot, vector};
-use super::rig::{METRES, MOVING, Rig, quantile};
-use super::vector::{Vec3, about_y, add, apply, apply_inverse, axes_from_yz, dot, length, scale, sub};
 use crate::data::Dataset;
+use crate::motion::features::{Part, displacement, slot, vector};
+use crate::motion::rig::{METRES, MOVING, Rig, quantile};
+use crate::motion::vector::{Vec3, about_y, add, apply, apply_inverse, axes_from_yz, dot, length, scale, sub};
 use serde::Serialize;
 use std::fmt;
 

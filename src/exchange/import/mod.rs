@@ -3,15 +3,16 @@
 mod clip;
 mod report;
 
-use super::features;
-use super::joint_map::JointMap;
-use super::rig::{self, METRES, Rig};
-use super::source::Note;
-use super::source::expmap::ExpmapSkeleton;
-pub use super::source::open::EXPANSION;
-use super::source::open::{self, Source};
-use super::units::{Scale, Up};
-use crate::data::{Dataset, counted};
+use crate::data::Dataset;
+pub use crate::data::kind::EXPANSION;
+use crate::data::kind::{self, Source};
+use crate::host::shown::counted;
+use crate::motion::features;
+use crate::motion::joint_map::JointMap;
+use crate::motion::rig::{self, METRES, Rig};
+use crate::motion::source::Note;
+use crate::motion::source::expmap::ExpmapSkeleton;
+use crate::motion::units::{Scale, Up};
 use crate::{Error, Result};
 pub use clip::RATES;
 use clip::{About, Clip, Conventions};
@@ -90,7 +91,7 @@ pub struct Imported {
 /// Imports the files that `paths` stand for. Errors: a missing path, a folder without motion. A
 /// file that cannot be read goes to [`Imported::refused`]; the others are imported.
 pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
-    let (sources, repeated) = open::find(paths, options.skeleton.is_some())?;
+    let (sources, repeated) = kind::find(paths, options.skeleton.is_some())?;
     let mut refused = Vec::new();
     // The first readable file sets the conventions that the others must share.
     let mut first = None;
@@ -117,7 +118,7 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
     report.repeated = repeated;
     let keep_floor = options.keep_floor || summary.ours == set.end_indices.len();
     report.floor = level(&mut set, &conventions, keep_floor);
-    let skeleton = super::Skeleton {
+    let skeleton = crate::motion::Skeleton {
         offsets: rig::offsets(&conventions.picked.skeleton.parents, &set.frames),
         ..conventions.picked.skeleton
     };
@@ -212,7 +213,7 @@ impl Taken {
         *legs = Some((shortest.min(clip.leg), longest.max(clip.leg)));
         self.set.frames.extend_from_slice(&clip.frames);
         self.set.end_indices.push(self.set.num_frames() - 1);
-        self.set.clip_names.push(open::stem(source.name.as_ref()).to_string_lossy().into_owned());
+        self.set.clip_names.push(kind::stem(source.name.as_ref()).to_string_lossy().into_owned());
         self.set.clip_roots.push(clip.root);
     }
 }

@@ -6,7 +6,7 @@ const PIECE: u64 = 1 << 13;
 
 /// The byte order of a text that begins with `start`, if it is UTF-16: it begins with a byte order
 /// mark, or every second byte is 0.
-pub(super) fn order(start: &[u8]) -> Option<fn([u8; 2]) -> u16> {
+pub fn order(start: &[u8]) -> Option<fn([u8; 2]) -> u16> {
     match start {
         [0xff, 0xfe, ..] | [1..=0x7f, 0, 1..=0x7f, 0, ..] => Some(u16::from_le_bytes),
         [0xfe, 0xff, ..] | [0, 1..=0x7f, 0, 1..=0x7f, ..] => Some(u16::from_be_bytes),
@@ -15,7 +15,7 @@ pub(super) fn order(start: &[u8]) -> Option<fn([u8; 2]) -> u16> {
 }
 
 /// A reader of UTF-16 that gives UTF-8.
-pub(super) struct Utf16<R> {
+pub struct Utf16<R> {
     reader: R,
     order: fn([u8; 2]) -> u16,
     /// Text that was decoded and not yet given out.
@@ -25,7 +25,8 @@ pub(super) struct Utf16<R> {
 }
 
 impl<R> Utf16<R> {
-    pub(super) fn new(reader: R, order: fn([u8; 2]) -> u16) -> Self {
+    /// Decodes `reader`, whose units of two bytes are in this order.
+    pub fn new(reader: R, order: fn([u8; 2]) -> u16) -> Self {
         Utf16 { reader, order, text: io::Cursor::default(), half: None }
     }
 }

@@ -1,6 +1,7 @@
 //! Warnings about a set's motion; each names a likely mistake, its cause and the remedy.
 use super::{View, finite_frames, height, position};
-use crate::data::{Dataset, counted};
+use crate::data::Dataset;
+use crate::host::shown::counted;
 use crate::motion::features::{Part, displacement, slot, vector};
 use crate::motion::reference::JOINT_NAMES;
 use crate::motion::rig::{METRES, Rig, quantile};

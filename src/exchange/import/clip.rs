@@ -1,12 +1,12 @@
 //! Conversion of one file to the frames of one clip.
 use super::{Alternative, By, Options, Report, Units, Upwards, rounded};
-use crate::data::counted;
+use crate::data::kind::{self, Kind, Source};
+use crate::exchange::export::bvh::DECLARATION;
+use crate::host::shown::counted;
 use crate::motion::body::{Body, Measures};
-use crate::motion::export::bvh::DECLARATION;
 use crate::motion::features::Part;
 use crate::motion::joint_map::{self, Picked};
 use crate::motion::rig::{METRES, quantile};
-use crate::motion::source::open::{self, Kind, Source};
 use crate::motion::source::{Note, Recording, bvh, inserted, rate};
 use crate::motion::units::{Scale, Unit, Up};
 use crate::motion::vector::{length, scale};
@@ -269,7 +269,7 @@ fn pose(recording: &Recording, moment: f64, joints: &[usize], unit: Scale, up: U
 /// Reads a file, without the frames that do not belong to its motion.
 fn read(source: &Source, options: &Options) -> Result<Read> {
     let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
-    let (kind, mut reader) = open::open(&source.path, options.expansion)?;
+    let (kind, mut reader) = kind::open(&source.path, options.expansion)?;
     let ours = reader.fill_buf().is_ok_and(|start| start.starts_with(DECLARATION.as_bytes()));
     let recording = match (kind, &options.skeleton) {
         (Kind::Bvh, _) => bvh::read(reader),

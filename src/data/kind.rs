@@ -1,7 +1,7 @@
 //! Opens files of motion, compressed or not, and detects their kind. Also finds the files of a
 //! folder.
-use super::utf16::{self, Utf16};
 use crate::data::npy;
+use crate::host::utf16::{self, Utf16};
 use crate::{Error, Result, host::files};
 use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;

@@ -1,9 +1,9 @@
 //! The clips of a set in the world: place and facing of the character in each frame, and the places
 //! of its joints.
-use super::features::{self, Part, slot, vector, world_pose};
-use super::vector::{add, apply};
-use super::{Pose, Root};
 use crate::data::Dataset;
+use crate::motion::features::{self, Part, slot, vector, world_pose};
+use crate::motion::vector::{add, apply};
+use crate::motion::{Pose, Root};
 
 /// The root in each frame of a clip. It starts at the clip's own place, or at the origin if that is
 /// unknown.
@@ -23,7 +23,7 @@ pub fn roots(set: &Dataset, clip: usize) -> Vec<Root> {
 /// The poses of a clip, in the world.
 ///
 /// # Panics
-/// If the frames are no poses of joints (see [`super::features::joints`]).
+/// If the frames are no poses of joints (see [`crate::motion::features::joints`]).
 pub fn poses(set: &Dataset, clip: usize) -> Vec<Pose> {
     let frames = set.clips()[clip].clone();
     frames.zip(roots(set, clip)).map(|(frame, root)| world_pose(set.frame(frame), &root)).collect()

@@ -12,7 +12,7 @@ use std::fmt::Write;
 /// Centimetres in a foot.
 pub const CENTIMETRES: f64 = 30.48;
 
-/// Beginning of our files. Its blanks tell [`crate::motion::import`] that lengths are centimetres
+/// Beginning of our files. Its blanks tell [`crate::exchange::import`] that lengths are centimetres
 /// and y is up, whatever the size of the body. All readers skip them.
 pub const DECLARATION: &str = "HIERARCHY \t \t\n";
 
