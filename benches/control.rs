@@ -7,8 +7,8 @@
 //! side by side. `UPDATES` (3) sets how many updates are timed; 0: the environment step alone.
 use clap::Parser;
 use mvae_fast::backend::Backend;
-use mvae_fast::control::config::Config;
-use mvae_fast::control::setup::Setup;
+use mvae_fast::control::config::PolicyConfig;
+use mvae_fast::control::setup::PolicySetup;
 use mvae_fast::control::trainer::{learn, rollout};
 use mvae_fast::ops::world::Task;
 use mvae_fast::train::setup::{self, Start};
@@ -36,7 +36,7 @@ fn bench(
     updates: usize,
     o: &Options,
 ) -> Result<()> {
-    let config = Config {
+    let config = PolicyConfig {
         task: Task::Target,
         vae: vae.to_owned(),
         characters,
@@ -46,9 +46,9 @@ fn bench(
         noise_correlation: 0.0,
         final_std: None,
         critic_learning_rate: None,
-        ..Config::default()
+        ..PolicyConfig::default()
     };
-    let mut run = Setup::new(&config, backend, None)?;
+    let mut run = PolicySetup::new(&config, backend, None)?;
     let (mut step, mut optimizer, mut update) = (Times::default(), Times::default(), Times::default());
     for number in 0..=updates {
         let begun = Instant::now();

@@ -3,7 +3,7 @@
 //! `benches/control.rs`). The bench also shows the rate of multiply-adds by themselves, with
 //! nothing to read, which no product reaches. `cargo bench --bench floor [-- THREADS] [--json]`;
 //! medians of one run.
-use mvae_fast::cpu::gemm::{Mat, MatsMut, product};
+use mvae_fast::cpu::gemm::{Matrix, MatsMut, product};
 use mvae_fast::cpu::team::{Team, pieces};
 use pulp::{Arch, Simd, WithSimd};
 use serde_json::json;
@@ -88,7 +88,7 @@ fn main() {
         let (a, b, mut c, mut d) = (numbers(n * n), numbers(n * n), vec![0f32; n * n], vec![0f32; n * n]);
         let mut ours = || {
             let out = MatsMut::one(&mut c, n, n, n);
-            product(&team, out, false, Mat::new(&a, n, n, n), Mat::new(&b, n, n, n));
+            product(&team, out, false, Matrix::new(&a, n, n, n), Matrix::new(&b, n, n, n));
         };
         let times = timer::alternate(RUNS, [&mut ours, &mut || crate_product(&team, n, &mut d, &a, &b)]);
         for (name, times) in ["mvae-fast", "gemm crate"].into_iter().zip(times) {

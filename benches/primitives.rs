@@ -1,7 +1,7 @@
 //! The CPU's primitives at the shapes of a training step: matrix products beside the `gemm` crate,
 //! the thread team, and the elementwise loops. `cargo bench --bench primitives [-- NAME]`; medians
 //! (and minima) of many, in one run.
-use mvae_fast::cpu::gemm::{Mat, MatsMut, blend, products};
+use mvae_fast::cpu::gemm::{Matrix, MatsMut, blend, products};
 use mvae_fast::cpu::team::{Team, pieces};
 use mvae_fast::cpu::vector;
 
@@ -57,8 +57,8 @@ const CASES: &[Case] = &[
     Case { name: "large", outputs: 1, m: 1024, n: 1024, depths: &[1024], transposed: (false, false) },
 ];
 
-fn mat(data: &[f32], rows: usize, cols: usize, transposed: bool) -> Mat<'_, f32> {
-    if transposed { Mat::new(data, cols, rows, rows).t() } else { Mat::new(data, rows, cols, cols) }
+fn mat(data: &[f32], rows: usize, cols: usize, transposed: bool) -> Matrix<'_, f32> {
+    if transposed { Matrix::new(data, cols, rows, rows).t() } else { Matrix::new(data, rows, cols, cols) }
 }
 
 impl Case {
@@ -142,7 +142,7 @@ fn bench_blend(teams: &[Team], rows: usize, cols: usize, depths: [usize; 2]) {
     let factors = |expert: usize, part: usize| {
         let [first, depth] = [[0, depths[0]][part], depths[part]];
         let w = &w[expert][first * cols..][..depth * cols];
-        (Mat::new(&x[part], rows, depth, depth), Mat::new(w, depth, cols, cols))
+        (Matrix::new(&x[part], rows, depth, depth), Matrix::new(w, depth, cols, cols))
     };
     print!("blend of {rows} rows, {cols} columns");
     for team in teams {
@@ -157,10 +157,10 @@ fn bench_blend(teams: &[Team], rows: usize, cols: usize, depths: [usize; 2]) {
             });
         };
         let mut not_kept = || {
-            let base = (Mat::new(&gate, rows, EXPERTS, EXPERTS), Mat::new(&bias, EXPERTS, cols, cols));
+            let base = (Matrix::new(&gate, rows, EXPERTS, EXPERTS), Matrix::new(&bias, EXPERTS, cols, cols));
             blend(team, MatsMut::one(&mut z, rows, cols, cols), base, 2 * EXPERTS, |term| {
                 let (x, w) = factors(term / 2, term % 2);
-                [Mat::new(&gate[term / 2..], rows, 1, EXPERTS), x, w]
+                [Matrix::new(&gate[term / 2..], rows, 1, EXPERTS), x, w]
             });
         };
         let flops = 2.0 * (EXPERTS * rows * cols * inputs) as f64;

@@ -3,7 +3,7 @@
 use clap::Parser;
 use mvae_fast::Result;
 use mvae_fast::backend::{self, Backend, Device, Engine, Memory};
-use mvae_fast::cpu::gemm::{Mat, MatsMut, product};
+use mvae_fast::cpu::gemm::{Matrix, MatsMut, product};
 use mvae_fast::cpu::team::{Team, pieces};
 use mvae_fast::cpu::vector::{self, AdamStep};
 use mvae_fast::plan::{Plan, Precision};
@@ -236,7 +236,7 @@ fn cpu_roofs(threads: usize) -> (f64, f64) {
     let team = Team::new(threads);
     let (a, mut c) = (vec![0.5f32; N * N], vec![0f32; N * N]);
     let mut multiply =
-        || product(&team, MatsMut::one(&mut c, N, N, N), false, Mat::new(&a, N, N, N), Mat::new(&a, N, N, N));
+        || product(&team, MatsMut::one(&mut c, N, N, N), false, Matrix::new(&a, N, N, N), Matrix::new(&a, N, N, N));
     let (from, mut to) = (vec![1f32; LARGE], vec![0f32; LARGE]);
     let mut copy = || {
         team.each(pieces(&mut to, 1 << 18), |task, to| to.copy_from_slice(&from[task << 18..][..to.len()]));

@@ -1,24 +1,24 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
 use super::compute::Compute;
-use super::environment::OfControl;
-use super::gate::GateArg;
 use super::print::{print, print_and};
 use super::runs::{absolute, checkpoint_file, not_as_written, of_kind, run_folder};
 use super::stop::stop_flag;
+use super::thresholds::GateArg;
+use super::variables::OfControl;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::foreign::Controller;
 use crate::config::layers;
-use crate::control::config::{Config, MAX_CHARACTERS, Overrides, Preset};
+use crate::control::config::{MAX_CHARACTERS, Overrides, PolicyConfig, Preset};
 use crate::control::course::path::Shape;
 use crate::control::evaluate::{Number, compare};
-use crate::control::gate::Gate;
 use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
-use crate::control::setup::Setup;
+use crate::control::setup::PolicySetup;
+use crate::control::thresholds::PolicyThresholds;
 use crate::control::trainer;
 use crate::host::toml as toml_file;
 use crate::ops::world::Task;
-use crate::quality::gate;
+use crate::quality::thresholds;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::{Error, Result, host::say};
@@ -139,8 +139,8 @@ pub fn control(command: &ControlCommand) -> Result<()> {
 impl TrainArgs {
     /// The configuration from flags, environment, file and preset, in which the runs of `vae` and
     /// `lower` become the paths of their checkpoints. With `--resume` it is the run's own
-    /// configuration, of which flags and environment may change only [`Config::FREE`] keys.
-    fn config(&self) -> Result<Config> {
+    /// configuration, of which flags and environment may change only [`PolicyConfig::FREE`] keys.
+    fn config(&self) -> Result<PolicyConfig> {
         let (mut flags, mut environment) = (self.overrides.clone(), self.environment.keys.clone());
         if self.resume.is_some() {
             let Overrides { checkpoint_every, max_minutes, .. } = environment;
@@ -161,16 +161,16 @@ impl TrainArgs {
         let Some(run) = &self.resume else {
             let text = self.config.as_deref().map(toml_file::read).transpose()?;
             let file = self.config.as_deref().zip(text.as_deref());
-            return Config::layered(self.preset.or(self.environment.preset), file, &environment, &flags);
+            return PolicyConfig::layered(self.preset.or(self.environment.preset), file, &environment, &flags);
         };
         let folder = RunFolder::open(&run_folder(&self.at.runs, run))?;
         of_kind(&folder, true, "go on with it by mvae-fast train --resume")?;
         let file = folder.config();
         let restore = not_as_written(&file);
         let text = toml_file::read(&file).map_err(restore)?;
-        let own = Config::load(&file).map_err(restore)?;
-        let given = Config::layered(None, Some((&file, &text)), &environment, &flags)?;
-        match own.differences(&given).iter().find(|key| !Config::FREE.contains(key)) {
+        let own = PolicyConfig::load(&file).map_err(restore)?;
+        let given = PolicyConfig::layered(None, Some((&file, &text)), &environment, &flags)?;
+        match own.differences(&given).iter().find(|key| !PolicyConfig::FREE.contains(key)) {
             None => Ok(given),
             Some(key) => Err(Error::Usage(format!(
                 "--resume goes on as the run was configured, which {} would change; \
@@ -198,7 +198,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     let runs = &args.at.runs;
     let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(runs, run))).transpose()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
-    let mut setup = Setup::new(&config, backend.as_ref(), last.as_deref())?;
+    let mut setup = PolicySetup::new(&config, backend.as_ref(), last.as_deref())?;
     let stop = stop_flag()?;
     let env = Env::collect(&backend.describe(), args.at.compute.threads());
     let folder = match resumed {
@@ -221,7 +221,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         records
     } else {
         say(format!("run folder {path}"));
-        trainer::train(&mut setup, &folder, args.quiet, &stop)?
+        trainer::train_policy(&mut setup, &folder, args.quiet, &stop)?
     };
     let last = records.last();
     if args.at.json {
@@ -285,7 +285,7 @@ pub(super) struct Trained {
     /// The checkpoint.
     pub(super) file: PathBuf,
     /// The configuration that it was trained with.
-    pub(super) config: Config,
+    pub(super) config: PolicyConfig,
 }
 
 /// The controller at `run`: one of our runs, or a file of the public implementation together with
@@ -306,7 +306,8 @@ pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &
         let vae = checkpoint_file(runs, vae)?.0;
         let lower = foreign.lower.as_deref().map(|lower| checkpoint_file(runs, lower)).transpose()?;
         let lower = lower.map(|(lower, _)| lower).unwrap_or_default();
-        let config = Config { task, vae, lower, frame_skip, hidden_size, ..Config::preset(Preset::Reference) };
+        let config =
+            PolicyConfig { task, vae, lower, frame_skip, hidden_size, ..PolicyConfig::preset(Preset::Reference) };
         config.validate()?;
         return Ok(Trained { file: path.clone(), path, config });
     }
@@ -317,13 +318,13 @@ pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &
         return Err(Error::Usage(format!("{what}; the run {} says them itself", path.display())));
     }
     let restore = not_as_written(folder.path());
-    let config = Config::load(&folder.config()).map_err(restore)?;
+    let config = PolicyConfig::load(&folder.config()).map_err(restore)?;
     Ok(Trained { path: folder.path().to_owned(), file: folder.last_checkpoint(), config })
 }
 
 fn eval(args: &EvalArgs) -> Result<()> {
     let Trained { path, file, config } = controller(&args.at.runs, &args.run, &args.foreign, &args.data)?;
-    let gate: Option<Gate> = args.gate.load("docs/controllers.md")?;
+    let gate: Option<PolicyThresholds> = args.gate.load("docs/controllers.md")?;
     gate.as_ref().map_or(Ok(()), |gate| gate.check(config.task))?;
     let backend = args.at.compute.open()?;
     let (characters, horizon) = (args.characters.get(), config.horizon());
@@ -349,7 +350,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
     } else {
         format!("{}: {report}", path.display())
     };
-    print_and(&text, gate::verdict(&verdicts))
+    print_and(&text, thresholds::verdict(&verdicts))
 }
 
 fn list() -> Result<()> {

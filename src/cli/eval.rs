@@ -1,9 +1,9 @@
 //! `mvae-fast eval`: measures a trained model and compares it with thresholds.
 use super::compute::Compute;
-use super::gate::GateArg;
 use super::print::print_and;
 use super::runs::trained;
-use crate::quality::gate::{self, Gate};
+use super::thresholds::GateArg;
+use crate::quality::thresholds::{self, Thresholds};
 use crate::quality::{Bench, Options};
 use crate::{Error, Result};
 use std::num::NonZeroUsize;
@@ -65,7 +65,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             "--walks {walks} of --frames {frames}: expected at least {MIN_FRAMES} frames, and at most {MAX_FRAMES} in all"
         )));
     }
-    let gate: Option<Gate> = args.gate.load("docs/guide.md")?;
+    let gate: Option<Thresholds> = args.gate.load("docs/guide.md")?;
     let trained = trained(&args.runs, &args.run)?;
     let file = trained.path.clone();
     let source = trained.source(&args.data)?;
@@ -79,5 +79,5 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
         }
         false => format!("{}\n{report}", file.display()),
     };
-    print_and(&text, gate::verdict(&verdicts))
+    print_and(&text, thresholds::verdict(&verdicts))
 }

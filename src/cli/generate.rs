@@ -131,7 +131,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
     let source = trained.source(&args.data)?;
     let rig = trained.meta.rig.as_ref().or(source.set.rig.as_ref());
     let given = args.latents.as_deref().map(|file| Given::read(file, trained.model().latent_size)).transpose()?;
-    let plan = Plan::new(args, &trained, &source, given.as_ref())?;
+    let plan = Request::new(args, &trained, &source, given.as_ref())?;
     let output = Output::new(args.output.as_deref(), run, rig.is_some(), plan.starts.len())?;
     let bytes = match rig.filter(|_| output.takes_tracks()) {
         Some(rig) => Track::frame_bytes(rig),
@@ -185,7 +185,7 @@ pub fn generate(args: &GenerateArgs) -> Result<()> {
 }
 
 /// The summary that is printed at the end.
-fn summary(plan: &Plan, source: &Source, files: &[PathBuf], lost: &[(usize, usize)], fps: f64) -> String {
+fn summary(plan: &Request, source: &Source, files: &[PathBuf], lost: &[(usize, usize)], fps: f64) -> String {
     let names = match files {
         [first, .., last] => format!("{} to {}", first.display(), last.display()),
         _ => files[0].display().to_string(),
@@ -203,7 +203,7 @@ fn summary(plan: &Plan, source: &Source, files: &[PathBuf], lost: &[(usize, usiz
 }
 
 /// The start of each character, and the number of frames.
-struct Plan {
+struct Request {
     /// The first (oldest) condition frame of each character, counted over the whole set.
     starts: Vec<usize>,
     frames: usize,
@@ -211,7 +211,7 @@ struct Plan {
     conditions: usize,
 }
 
-impl Plan {
+impl Request {
     fn new(args: &GenerateArgs, trained: &Trained, source: &Source, given: Option<&Given>) -> Result<Self> {
         let (model, set) = (trained.model(), &source.set);
         let conditions = model.condition_frames;
@@ -223,7 +223,7 @@ impl Plan {
                 let what = format!("the clip has {} frames, of which {most} can be reconstructed", clip.len());
                 return Err(Error::data(&source.name, what, "take a longer clip, or fewer --frames"));
             }
-            return Ok(Plan { starts: vec![clip.start], frames: frames.unwrap_or(most), conditions });
+            return Ok(Request { starts: vec![clip.start], frames: frames.unwrap_or(most), conditions });
         }
 
         let characters = args.characters.map(NonZeroUsize::get);
@@ -253,7 +253,7 @@ impl Plan {
                 (0..characters).map(any).collect()
             }
         };
-        Ok(Plan { starts, frames, conditions })
+        Ok(Request { starts, frames, conditions })
     }
 
     /// Clip and frame (counted within it) of the last condition frame of a start.
@@ -317,7 +317,7 @@ struct Walks<'a> {
 }
 
 impl<'a> Walks<'a> {
-    fn new(plan: &Plan, args: &GenerateArgs, trained: &'a Trained, set: &Dataset, rig: &'a Rig) -> Self {
+    fn new(plan: &Request, args: &GenerateArgs, trained: &'a Trained, set: &Dataset, rig: &'a Rig) -> Self {
         let (characters, reconstructed) = (0..plan.starts.len(), args.reconstruct.is_some());
         let track = |c| {
             let name = plan.name(c, reconstructed, set);

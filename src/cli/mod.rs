@@ -7,10 +7,8 @@ mod control;
 mod controlled;
 mod data;
 pub mod doctor;
-pub mod environment;
 mod eval;
 mod export;
-mod gate;
 mod generate;
 mod gradcheck;
 mod import;
@@ -20,14 +18,15 @@ mod population;
 mod print;
 mod runs;
 mod stop;
+mod thresholds;
 mod train;
 mod usage;
+pub mod variables;
 
 use crate::config::Config;
 use crate::{Error, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use environment::{OfControl, OfTrain};
 use print::cannot_print;
 pub use print::print;
 pub use runs::run_folder;
@@ -35,6 +34,7 @@ use std::any::TypeId;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use usage::usage;
+use variables::{OfControl, OfTrain};
 
 /// Trains Motion VAEs: from motion capture to a model that moves.
 #[derive(Debug, Parser)]
@@ -127,7 +127,7 @@ fn with_defaults(command: clap::Command, defaults: &str) -> clap::Command {
 /// The whole command line, with the default preset's values in the help of `train`, `control train`
 /// and `data check`.
 pub fn command() -> clap::Command {
-    let (train, control) = (Config::default().to_toml(), crate::control::config::Config::default().to_toml());
+    let (train, control) = (Config::default().to_toml(), crate::control::config::PolicyConfig::default().to_toml());
     let command = Cli::command()
         .mut_subcommand("train", |command| with_defaults(command, &train))
         .mut_subcommand("data", |data| data.mut_subcommand("check", |command| with_defaults(command, &train)))
@@ -171,8 +171,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => {
             args.say_unheard();
             match population::members(&args)? {
-                Some(members) => population::train(&args, members),
-                None => train::train(&args),
+                Some(members) => population::run(&args, members),
+                None => train::run(&args),
             }
         }
         Command::Generate(args) => match &args.controller {

@@ -97,7 +97,7 @@ fn short(value: &toml::Value) -> String {
 }
 
 /// Trains these runs and prints their results to standard output.
-pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
+pub fn run(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     members.iter_mut().try_for_each(|member| absolute(&mut member.config.data))?;
     let resumed: Vec<RunFolder> = members.iter_mut().filter_map(|member| member.folder.take()).collect();
     let runs = members.len();
@@ -157,7 +157,7 @@ pub fn train(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
             trained.push(run);
         }
     }
-    let outcomes = population::train(trainings, drivers);
+    let outcomes = population::train_all(trainings, drivers);
 
     let mut failed = Vec::new();
     for (run, outcome) in trained.into_iter().zip(outcomes) {

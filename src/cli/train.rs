@@ -1,10 +1,10 @@
 //! `mvae-fast train`: opens device, data and run folder, trains, and prints the result.
 use super::axis::Axis;
 use super::compute::Compute;
-use super::environment::OfTrain;
 use super::print::print;
 use super::runs::{absolute, checkpoint_file, not_as_written, of_kind, run_folder};
 use super::stop::stop_flag;
+use super::variables::OfTrain;
 use crate::checkpoint::Progress;
 use crate::config::{Config, Overrides, Preset, layers};
 use crate::data;
@@ -162,7 +162,7 @@ fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Re
 }
 
 /// Trains as the arguments say; the result goes to standard output.
-pub fn train(args: &TrainArgs) -> Result<()> {
+pub fn run(args: &TrainArgs) -> Result<()> {
     let say = |line: String| {
         if !args.quiet {
             say::say(&line);

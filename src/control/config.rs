@@ -19,7 +19,7 @@ const MAX_SAMPLES: usize = 1 << 28;
 
 keys! {
     /// The training of a controller, every number of it.
-    Config, Overrides, Preset;
+    PolicyConfig, Overrides, Preset;
     "Task" {
         /// The task of the character
         task: Task = Task::Target;
@@ -161,7 +161,7 @@ const MAX_LEARNING_RATE: f64 = 1e-2;
 
 impl Decay {
     /// The learning rate of update `update` (from 0) of `updates`. For `Adaptive`, this is the
-    /// initial rate, which [`Config::adapted`] changes.
+    /// initial rate, which [`PolicyConfig::adapted`] changes.
     pub fn learning_rate(self, first: f64, last: f64, update: usize, updates: usize) -> f64 {
         match self {
             Decay::Linear => first - (first - last) * update as f64 / updates as f64,
@@ -171,12 +171,12 @@ impl Decay {
     }
 }
 
-impl Config {
+impl PolicyConfig {
     /// The numbers of a preset.
     pub fn preset(preset: Preset) -> Self {
         match preset {
-            Preset::Default => Config::default(),
-            Preset::Reference => Config {
+            Preset::Default => PolicyConfig::default(),
+            Preset::Reference => PolicyConfig {
                 literal: true,
                 stagger_episodes: false,
                 prior_weight: 0.0,
@@ -198,7 +198,7 @@ impl Config {
                 final_learning_rate: 1e-5,
                 decay: Decay::Exponential,
                 seed: 16,
-                ..Config::default()
+                ..PolicyConfig::default()
             },
         }
     }
@@ -228,7 +228,7 @@ impl Config {
     }
 
     fn base(preset: Preset, _: &toml::Table) -> toml::Table {
-        Config::preset(preset).table()
+        PolicyConfig::preset(preset).table()
     }
 
     /// Steps after which time is out.

@@ -1,5 +1,5 @@
 //! The lower level of the maze task: a policy of the target task, on the same decoder.
-use super::config::Config;
+use super::config::PolicyConfig;
 use super::environment::action_size;
 use crate::checkpoint::foreign::Controller;
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
@@ -22,7 +22,7 @@ impl Walker {
     /// Reads the controller that a configuration names as `lower`, whose observations have
     /// `observation` numbers. Errors: the file is no controller, belongs to another task, or was
     /// trained on another decoder.
-    pub fn load(c: &Config, decoder: &Trained, acts_in: &Fingerprint, observation: usize) -> Result<Self> {
+    pub fn load(c: &PolicyConfig, decoder: &Trained, acts_in: &Fingerprint, observation: usize) -> Result<Self> {
         let path = c.lower.as_path();
         let (checkpoint, described) = Checkpoint::load_described(path)?;
         let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
@@ -34,7 +34,7 @@ impl Walker {
         }
         let meta = checkpoint.meta.as_ref().filter(|meta| meta.is_controller());
         let meta = meta.ok_or_else(|| refuse("is no controller".into()))?;
-        let trained: Config = carried(meta, path)?;
+        let trained: PolicyConfig = carried(meta, path)?;
         trained.validate().map_err(|error| refuse(format!("configuration: {error}")))?;
         if trained.task != Task::Target {
             return Err(refuse(format!("its task is {}", trained.task.name())));

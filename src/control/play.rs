@@ -1,6 +1,6 @@
 //! A policy at work: records the characters that it steers, frame by frame, and opens trained
 //! controllers.
-use super::config::Config;
+use super::config::PolicyConfig;
 use super::stage::{Cast, Material, Stage};
 use crate::Result;
 use crate::backend::{Backend, Memory};
@@ -34,7 +34,7 @@ impl<'a> Play<'a> {
     /// was trained with, not enough memory.
     pub fn open(
         file: &Path,
-        config: &Config,
+        config: &PolicyConfig,
         data: &[PathBuf],
         backend: &'a dyn Backend,
         (characters, horizon, seed): (usize, usize, u64),

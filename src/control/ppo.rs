@@ -20,7 +20,7 @@ use crate::plan::arena::{Arena, Mat, Var};
 /// Observations in one forward pass of the critic.
 const CRITIC_ROWS: usize = 4096;
 
-/// Parameters of an [`Update`].
+/// Parameters of an [`Learning`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
     /// P: characters side by side.
@@ -59,7 +59,7 @@ impl Options {
 }
 
 /// The tensors of an update, and its plans.
-pub struct Update<T> {
+pub struct Learning<T> {
     /// The rollout: observations, actions and outcomes.
     pub rollout: Rollout<T>,
     /// [(T + 1) P, 1] the critic's value V of each observation.
@@ -92,10 +92,10 @@ pub struct Update<T> {
     pub rest: Option<Plan>,
 }
 
-/// Index of the gradient norm in [`Update::sums`], after the losses.
+/// Index of the gradient norm in [`Learning::sums`], after the losses.
 pub const GRAD_NORM: usize = LOSSES;
 
-impl<T: Real> Update<T> {
+impl<T: Real> Learning<T> {
     /// Lays out an update of the policy's `parameters`, with observations of `observation` numbers.
     /// Errors: shapes that do not fit.
     pub fn new(arena: &mut Arena, parameters: &Parameters<T>, observation: usize, o: &Options) -> Result<Self> {
@@ -175,7 +175,7 @@ impl<T: Real> Update<T> {
         };
         let step = step_on(rows)?;
         let rest = if n.is_multiple_of(rows) { None } else { Some(step_on(n % rows)?) };
-        Ok(Update {
+        Ok(Learning {
             rollout,
             values,
             returns,
@@ -213,8 +213,8 @@ impl<T: Real> Update<T> {
     }
 }
 
-/// The plan of [`Update::estimate`]: the critic over all observations, piece by piece, then returns
-/// and advantages.
+/// The plan of [`Learning::estimate`]: the critic over all observations, piece by piece, then
+/// returns and advantages.
 fn estimate<T: Real>(
     arena: &mut Arena,
     parameters: &Parameters<T>,

@@ -1,7 +1,7 @@
 //! The state of a controller before its first update: exploring characters, policy and plans in one
 //! arena, and parameters, either fresh or from a checkpoint.
-use super::config::Config;
-use super::ppo::{self, Update};
+use super::config::PolicyConfig;
+use super::ppo::{self, Learning};
 use super::show::Show;
 use super::stage::{Cast, Material, Stage};
 use crate::backend::{Backend, Memory};
@@ -23,9 +23,9 @@ use std::path::Path;
 pub const UNSEEN: f64 = f64::NEG_INFINITY;
 
 /// A controller, ready for its next update.
-pub struct Setup<'a> {
+pub struct PolicySetup<'a> {
     /// The configuration.
-    pub config: &'a Config,
+    pub config: &'a PolicyConfig,
     /// The decoder and the task that the policy acts in.
     pub material: Material,
     /// The policy.
@@ -35,7 +35,7 @@ pub struct Setup<'a> {
     /// The characters that the report shows.
     pub show: Show,
     /// The plans by which the policy learns.
-    pub update: Update<f32>,
+    pub update: Learning<f32>,
     /// Plan that copies the current observations to the front of the rollout.
     pub begin: Plan,
     /// Plan of one step of the exploring policy, which stores the step in the rollout.
@@ -57,11 +57,11 @@ pub struct Setup<'a> {
     pub entropy_cut: f64,
 }
 
-impl<'a> Setup<'a> {
+impl<'a> PolicySetup<'a> {
     /// Reads decoder and data and lays out everything; resumes from the checkpoint `resume` if
     /// given. Errors: a decoder that cannot do the task or is not the one the controller was
     /// trained on, not enough memory.
-    pub fn new(config: &'a Config, backend: &'a dyn Backend, resume: Option<&Path>) -> Result<Self> {
+    pub fn new(config: &'a PolicyConfig, backend: &'a dyn Backend, resume: Option<&Path>) -> Result<Self> {
         let c = config;
         let given = resume.map(|path| Ok::<_, Error>((Checkpoint::load(path)?, path))).transpose()?;
         let material = Material::load(c, given.as_ref().map(|(checkpoint, path)| (checkpoint, *path)), &[])?;
@@ -78,7 +78,7 @@ impl<'a> Setup<'a> {
         let stage = Stage::new(&mut arena, &material, &frozen, &policy, cast)?;
         let show = Show::new(&mut arena, &material, &frozen, &policy, c)?;
         let prior_spread = (!is_free(c, &material)).then(|| stage.environment.prior_spread());
-        let update = Update::new(&mut arena, &policy, material.observation, &ppo_options(c, prior_spread))?;
+        let update = Learning::new(&mut arena, &policy, material.observation, &ppo_options(c, prior_spread))?;
         let mut begin = Plan::default();
         update.begin(&mut begin, stage.environment.observation)?;
         let (explore, last_noise) = explore(&mut arena, &stage, &update, c.noise_correlation)?;
@@ -91,7 +91,7 @@ impl<'a> Setup<'a> {
         let mut episodes = vec![if c.stagger_episodes { UNSEEN } else { 0.0 }; characters];
         episodes[0] = 0.0;
         let entropy_cut = 0.0;
-        let mut setup = Setup {
+        let mut setup = PolicySetup {
             config,
             material,
             policy,
@@ -233,13 +233,13 @@ impl<'a> Setup<'a> {
 }
 
 /// True if actions are no latents: in the maze they are goals, with vq they pick a code.
-fn is_free(c: &Config, material: &Material) -> bool {
+fn is_free(c: &PolicyConfig, material: &Material) -> bool {
     c.task == Task::Maze || material.decoder.model().variant == Variant::Vq
 }
 
 /// The PPO options of a configuration. The weight of the mean's square follows from the KL of
 /// N(mean, s^2) from N(0, s^2), which is 0.5 |mean / s|^2.
-fn ppo_options(c: &Config, prior_spread: Option<f64>) -> ppo::Options {
+fn ppo_options(c: &PolicyConfig, prior_spread: Option<f64>) -> ppo::Options {
     ppo::Options {
         characters: c.characters,
         steps: c.steps(),
@@ -262,7 +262,7 @@ fn ppo_options(c: &Config, prior_spread: Option<f64>) -> ppo::Options {
 ///
 /// The next step keeps the share `correlation` of that noise. This is a first-order autoregressive
 /// process whose numbers are standard normal at each step.
-fn explore(arena: &mut Arena, stage: &Stage, update: &Update<f32>, correlation: f64) -> Result<(Plan, Mat<f32>)> {
+fn explore(arena: &mut Arena, stage: &Stage, update: &Learning<f32>, correlation: f64) -> Result<(Plan, Mat<f32>)> {
     let env = &stage.environment;
     let mut mat = || arena.mat(env.action.rows(), env.action.cols());
     let (noise, [fresh, last]) = (mat(), if correlation > 0.0 { [mat(), mat()] } else { [Mat::NONE; 2] });

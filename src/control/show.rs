@@ -1,5 +1,5 @@
 //! Motion for the report's player: a few characters that the policy steers, and their task.
-use super::config::Config;
+use super::config::PolicyConfig;
 use super::play::{Performance, record};
 use super::stage::{Cast, Frozen, Material, Stage};
 use super::steer::Steering;
@@ -42,7 +42,7 @@ impl Show {
         material: &Material,
         frozen: &Frozen,
         policy: &Parameters<f32>,
-        c: &Config,
+        c: &PolicyConfig,
     ) -> Result<Self> {
         let rig = material.rig.clone();
         let a_frame = CHARACTERS * player::bytes_a_frame(rig.skeleton.len());

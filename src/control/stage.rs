@@ -1,6 +1,6 @@
 //! The surroundings of a policy, read from disk, and characters laid out in them: a frozen decoder,
 //! poses to start from, the task and its course.
-use super::config::Config;
+use super::config::PolicyConfig;
 use super::course;
 use super::environment::{Environment, Lower, Options, action_size};
 use super::lower::{Walker, misfit};
@@ -61,7 +61,7 @@ impl Material {
     /// takes its poses from them, and the skeleton if the decoder names none. Errors: a decoder
     /// that cannot do the task or is not the checkpoint's, a lower level that is no controller, a
     /// path or maze that cannot be used.
-    pub fn load(c: &Config, run: Option<(&Checkpoint, &Path)>, data: &[PathBuf]) -> Result<Self> {
+    pub fn load(c: &PolicyConfig, run: Option<(&Checkpoint, &Path)>, data: &[PathBuf]) -> Result<Self> {
         let mut decoder = Trained::load(&c.vae)?;
         if decoder.meta.rig.is_none() && !data.is_empty() {
             decoder.meta.rig = decoder.source(data)?.set.rig;
@@ -320,7 +320,7 @@ impl Stage {
 }
 
 /// The task's rules for a body; the arena is filled in later.
-fn rules(c: &Config, rig: &Rig) -> Result<Rules> {
+fn rules(c: &PolicyConfig, rig: &Rig) -> Result<Rules> {
     let body = if c.literal { 1.0 } else { rig.hip_height / REFERENCE_HIPS };
     if !(body.is_finite() && body > 0.0) {
         let what = format!("its hips are at a height of {}", rig.hip_height);

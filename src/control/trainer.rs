@@ -3,7 +3,7 @@
 use super::config::Decay;
 use super::ppo::GRAD_NORM;
 use super::record::{UpdateRecord, warnings};
-use super::setup::{Setup, UNSEEN};
+use super::setup::{PolicySetup, UNSEEN};
 use crate::backend::Memory;
 use crate::motion::rig::METRES;
 use crate::ops::adam::adam_state;
@@ -30,7 +30,12 @@ const LOOK: usize = 1 << 16;
 /// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over;
 /// returns the records of all updates. Errors: a loss that is not finite, a stop by signal (after
 /// everything was saved), those of the disk.
-pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsize) -> Result<Vec<UpdateRecord>> {
+pub fn train_policy(
+    run: &mut PolicySetup,
+    folder: &RunFolder,
+    quiet: bool,
+    stop: &AtomicUsize,
+) -> Result<Vec<UpdateRecord>> {
     let begun = Instant::now();
     let c = run.config;
     let mut logs = Logs::open(folder, (run.at.epoch > 1).then_some(&run.at.log_lengths))?;
@@ -85,7 +90,7 @@ pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsiz
 
 /// Lets the policy explore for the steps of a rollout. Returns false if `give_up` became true
 /// before the end. Errors: those of the backend.
-pub fn rollout(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
+pub fn rollout(run: &mut PolicySetup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let steps = run.config.steps();
     if let Some(most) = run.config.largest_std(run.at.epoch) {
         let (logstd, most) = (run.policy.var("dist.logstd._bias").value, most.ln() as f32);
@@ -113,7 +118,7 @@ fn repeat(memory: &mut Memory, plan: &Plan, times: usize, samples: usize, give_u
 
 /// Learns from the rollout. Returns false if `give_up` became true before the end. Errors: a loss
 /// that is not finite, those of the backend.
-pub fn learn(run: &mut Setup, give_up: &dyn Fn() -> bool) -> Result<bool> {
+pub fn learn(run: &mut PolicySetup, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let (c, update) = (run.config, &run.update);
     let n = c.characters * c.steps();
     let minibatch = n / c.minibatches;
@@ -176,7 +181,7 @@ fn finite(record: &UpdateRecord) -> Result<()> {
     }
 }
 
-fn learning_rate(run: &Setup) -> f64 {
+fn learning_rate(run: &PolicySetup) -> f64 {
     let c = run.config;
     if c.decay == Decay::Adaptive {
         return run.rate;
@@ -185,7 +190,7 @@ fn learning_rate(run: &Setup) -> f64 {
 }
 
 /// The record of a finished update, without the warnings that depend on earlier records.
-fn record(run: &mut Setup) -> Result<UpdateRecord> {
+fn record(run: &mut PolicySetup) -> Result<UpdateRecord> {
     let (c, update) = (run.config, &run.update);
     let rate = learning_rate(run);
     let sums = run.memory.read(update.sums)?;
@@ -237,7 +242,7 @@ fn record(run: &mut Setup) -> Result<UpdateRecord> {
 /// Writes the report, and then the last checkpoint, after the logs it refers to. So a run whose
 /// checkpoint is finished has its report.
 fn save(
-    run: &mut Setup,
+    run: &mut PolicySetup,
     folder: &RunFolder,
     logs: &Logs<UpdateRecord>,
     records: &[UpdateRecord],
@@ -252,7 +257,7 @@ fn save(
 }
 
 /// The line printed at the start.
-fn opening(run: &Setup) -> String {
+fn opening(run: &PolicySetup) -> String {
     let c = run.config;
     if run.at.epoch > 1 {
         return format!("resuming at update {}, step {}", run.at.epoch, run.at.step);
@@ -270,7 +275,7 @@ fn opening(run: &Setup) -> String {
 }
 
 /// The report's summary of the configuration.
-fn summary(run: &Setup) -> [(&'static str, String); 6] {
+fn summary(run: &PolicySetup) -> [(&'static str, String); 6] {
     let (c, rules) = (run.config, &run.material.rules);
     let m = run.material.decoder.model();
     [

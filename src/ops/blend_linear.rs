@@ -8,7 +8,7 @@ use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
 use crate::cpu::activation::Activation;
-use crate::cpu::gemm::{Mat, MatsMut, blend, products};
+use crate::cpu::gemm::{Matrix, MatsMut, blend, products};
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::cpu::vector;
@@ -241,8 +241,8 @@ pub mod cpu {
         let factors = |expert: usize, part: usize| {
             let w = &v.w[expert * i * o..][..i * o];
             match part {
-                0 => (Mat::new(v.z, b, l, l), Mat::new(&w[..l * o], l, o, o)),
-                _ => (Mat::new(v.h, b, c, c), Mat::new(&w[l * o..], c, o, o)),
+                0 => (Matrix::new(v.z, b, l, l), Matrix::new(&w[..l * o], l, o, o)),
+                _ => (Matrix::new(v.h, b, c, c), Matrix::new(&w[l * o..], c, o, o)),
             }
         };
         let (act, gate, bias) = (Activation::of(v.act), v.gate, v.bias);
@@ -254,11 +254,11 @@ pub mod cpu {
             blend(
                 team,
                 MatsMut::one(v.y, b, o, o),
-                (Mat::new(gate, b, e, e), Mat::new(bias, e, o, o)),
+                (Matrix::new(gate, b, e, e), Matrix::new(bias, e, o, o)),
                 2 * e,
                 |term| {
                     let (x, w) = factors(term / 2, term % 2);
-                    [Mat::new(&gate[term / 2..], b, 1, e), x, w]
+                    [Matrix::new(&gate[term / 2..], b, 1, e), x, w]
                 },
             );
         }
@@ -304,8 +304,8 @@ pub mod cpu {
         let factors = |first: usize, cols: usize| {
             move |_: usize, expert: usize| {
                 (
-                    Mat::new(&deach[expert * o..], b, o, e * o),
-                    Mat::new(&w[(expert * i + first) * o..][..cols * o], cols, o, o).t(),
+                    Matrix::new(&deach[expert * o..], b, o, e * o),
+                    Matrix::new(&w[(expert * i + first) * o..][..cols * o], cols, o, o).t(),
                 )
             }
         };

@@ -7,7 +7,7 @@ use super::update::Update;
 use super::{Operation, expect, softmax};
 use crate::Result;
 use crate::cpu::activation::Activation::{Elu, None as Identity};
-use crate::cpu::gemm::{Mat, MatsMut, product};
+use crate::cpu::gemm::{Matrix, MatsMut, product};
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::cpu::vector;
@@ -229,8 +229,8 @@ pub mod cpu {
             layer(team, [(v.z, v.l), none], (v.w1, v.bias1), Elu, v.h1);
         } else {
             v.h1.copy_from_slice(v.h0);
-            let w = Mat::new(v.w1, v.g, v.l, v.l + v.cc).t();
-            product(team, MatsMut::one(v.h1, v.b, v.g, v.g), true, Mat::new(v.z, v.b, v.l, v.l), w);
+            let w = Matrix::new(v.w1, v.g, v.l, v.l + v.cc).t();
+            product(team, MatsMut::one(v.h1, v.b, v.g, v.g), true, Matrix::new(v.z, v.b, v.l, v.l), w);
             Elu.apply(v.h1);
         }
         layer(team, [(v.h1, v.g), none], (v.w2, v.bias2), Elu, v.h2);
@@ -245,12 +245,12 @@ pub mod cpu {
         v.dlogits.copy_from_slice(parts.next().expect("a gradient"));
         parts.for_each(|part| vector::add_scaled(v.dlogits, T::one(), part));
         softmax::cpu::pull_back(v.gate, v.dlogits, e);
-        product(team, MatsMut::one(v.dh2, b, g, g), false, Mat::new(v.dlogits, b, e, e), Mat::new(v.w3, e, g, g));
+        product(team, MatsMut::one(v.dh2, b, g, g), false, Matrix::new(v.dlogits, b, e, e), Matrix::new(v.w3, e, g, g));
         pull_back(Elu, v.h2, v.dh2, g, team);
-        product(team, MatsMut::one(v.dh1, b, g, g), false, Mat::new(v.dh2, b, g, g), Mat::new(v.w2, g, g, g));
+        product(team, MatsMut::one(v.dh1, b, g, g), false, Matrix::new(v.dh2, b, g, g), Matrix::new(v.w2, g, g, g));
         pull_back(Elu, v.h1, v.dh1, g, team);
         if !v.dz.is_empty() {
-            let factors = (Mat::new(v.dh1, b, g, g), Mat::new(v.w1, g, l, l + cc));
+            let factors = (Matrix::new(v.dh1, b, g, g), Matrix::new(v.w1, g, l, l + cc));
             product(team, MatsMut::one(v.dz, b, l, l), v.add_dz == 1, factors.0, factors.1);
         }
     }

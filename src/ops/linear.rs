@@ -5,7 +5,7 @@ use super::update::Update;
 use super::{Operation, ROWS, expect};
 use crate::Result;
 use crate::cpu::activation::Activation;
-use crate::cpu::gemm::{Mat, MatsMut, product, products};
+use crate::cpu::gemm::{Matrix, MatsMut, product, products};
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::cpu::vector;
@@ -308,8 +308,8 @@ pub mod cpu {
         let b = y.len() / o;
         let (first, end) = (usize::from(x.is_empty()), if hc > 0 { 2 } else { 1 });
         products(team, MatsMut::one(y, b, o, o), false, end - first, |_, part| match first + part {
-            0 => (Mat::new(x, b, xc, xc), Mat::new(w, o, xc, inputs).t()),
-            _ => (Mat::new(h, b, hc, hc), Mat::new(&w[xc..], o, hc, inputs).t()),
+            0 => (Matrix::new(x, b, xc, xc), Matrix::new(w, o, xc, inputs).t()),
+            _ => (Matrix::new(h, b, hc, hc), Matrix::new(&w[xc..], o, hc, inputs).t()),
         });
         team.each(pieces(y, ROWS * o), |_, rows| {
             for row in rows.chunks_exact_mut(o) {
@@ -333,7 +333,7 @@ pub mod cpu {
         let factors = |first: usize, cols: usize| {
             move |_: usize, term: usize| {
                 let (dy, w) = layers[term];
-                (Mat::new(dy, b, o, o), Mat::new(&w[first..], o, cols, inputs))
+                (Matrix::new(dy, b, o, o), Matrix::new(&w[first..], o, cols, inputs))
             }
         };
         if !v.dx.is_empty() {
@@ -357,10 +357,10 @@ pub mod cpu {
     pub fn backward_w<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, xc, hc, o, .. } = v;
         let (inputs, add) = (xc + hc, v.add_dw == 1);
-        let dy = Mat::new(v.dy, b, o, o).t();
-        product(team, MatsMut::one(v.dw, o, xc, inputs), add, dy, Mat::new(v.x, b, xc, xc));
+        let dy = Matrix::new(v.dy, b, o, o).t();
+        product(team, MatsMut::one(v.dw, o, xc, inputs), add, dy, Matrix::new(v.x, b, xc, xc));
         if hc > 0 {
-            product(team, MatsMut::one(&mut v.dw[xc..], o, hc, inputs), add, dy, Mat::new(v.h, b, hc, hc));
+            product(team, MatsMut::one(&mut v.dw[xc..], o, hc, inputs), add, dy, Matrix::new(v.h, b, hc, hc));
         }
         column_sums(v.dy, o, add, v.dbias, team);
     }

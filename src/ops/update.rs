@@ -4,7 +4,7 @@
 use super::begin_step::StepState;
 use super::recon_loss::{LOSSES, slot};
 use super::sums::{column_sums, weight_tiles};
-use crate::cpu::gemm::{Mat, MatsMut, products};
+use crate::cpu::gemm::{Matrix, MatsMut, products};
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces, pieces_in};
 use crate::cpu::vector::{self, AdamStep};
@@ -197,8 +197,10 @@ pub mod cpu {
             for (right, start, n, stride) in [(v.right, 0, c1, e * c1), (v.right2, c1, c2, c2)] {
                 if n_rows > 0 && n > 0 {
                     let out = MatsMut::many(&mut v.gradient[top * cols + start..], e, rows * cols, n_rows, n, cols);
-                    let right = |expert: usize| Mat::new(&right[expert * n..], b, n, stride);
-                    products(team, out, false, 1, |expert, _| (Mat::new(left, b, n_rows, n_rows).t(), right(expert)));
+                    let right = |expert: usize| Matrix::new(&right[expert * n..], b, n, stride);
+                    products(team, out, false, 1, |expert, _| {
+                        (Matrix::new(left, b, n_rows, n_rows).t(), right(expert))
+                    });
                 }
             }
         }

@@ -2,11 +2,11 @@
 //! defines every number.
 pub mod distance;
 pub mod gait;
-pub mod gate;
 pub mod groups;
 pub mod posterior;
 pub mod reconstruction;
 pub(crate) mod text;
+pub mod thresholds;
 pub mod walks;
 
 use crate::backend::{Backend, Memory};

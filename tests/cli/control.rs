@@ -2,7 +2,7 @@
 //! output, and its refusals.
 use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::{Checkpoint, Data, Tensor};
-use mvae_fast::control::config::Config;
+use mvae_fast::control::config::PolicyConfig;
 use mvae_fast::control::play::{Play, Who, perform};
 use mvae_fast::control::record::UpdateRecord;
 use mvae_fast::data::{Dataset, npz};
@@ -489,7 +489,7 @@ fn random_latents_are_the_priors() {
         let name = format!("{task}-run");
         desk.control(&format!("--task {task} --name {name} --updates 1"));
         let folder = RunFolder::open(&desk.path("runs").join(name)).unwrap();
-        let (config, backend) = (Config::load(&folder.config()).unwrap(), Cpu::new(1));
+        let (config, backend) = (PolicyConfig::load(&folder.config()).unwrap(), Cpu::new(1));
         let mut play = Play::open(&folder.last_checkpoint(), &config, &[], &backend, (100, 50, 3)).unwrap();
         let mut latents = Vec::new();
         perform(&play.stage, &mut play.memory, Who::Prior, 40, |stage, memory| {

@@ -19,7 +19,7 @@ use mvae_fast::infer::trained::Trained;
 use mvae_fast::motion::joint_map::JointMap;
 use mvae_fast::motion::local::Bones;
 use mvae_fast::motion::source::expmap::ExpmapSkeleton;
-use mvae_fast::quality::gate;
+use mvae_fast::quality::thresholds;
 use mvae_fast::train::setup::{Setup, Start};
 use mvae_fast::{Error, Result, control};
 use std::fs;
@@ -211,7 +211,7 @@ fn safetensors_and_their_metadata() {
 
 #[test]
 fn toml_of_every_kind() {
-    let control = control::config::Config { vae: "run".into(), ..Default::default() }.to_toml();
+    let control = control::config::PolicyConfig { vae: "run".into(), ..Default::default() }.to_toml();
     let map = "name = \"mine\"\njoints = [\"Hips\", \"Left = L | LeftToe\", \"Right\", \"LUp\", \"RUp\"]\nhips = \"Hips\"\n\
                toes = [\"Left\", \"Right\"]\nup_legs = [\"LUp\", \"RUp\"]\n";
     let skeleton = "fps = 120\nrow_vectors = true\njoints = [{ name = \"Hips\", offset = [0, 0, 0] },\n\
@@ -222,13 +222,13 @@ fn toml_of_every_kind() {
     type Reader = fn(&Path) -> Result<()>;
     let kinds: [(&str, String, Reader); 7] = [
         ("config.toml", Config::default().to_toml(), |path| Config::load(path).map(drop)),
-        ("control.toml", control, |path| control::config::Config::load(path).map(drop)),
+        ("control.toml", control, |path| control::config::PolicyConfig::load(path).map(drop)),
         ("map.toml", map.into(), |path| JointMap::load(path).map(drop)),
         ("skeleton.toml", skeleton.into(), |path| ExpmapSkeleton::load(path).map(drop)),
         ("maze.toml", walls.into(), |path| maze::from_file(path, 1.0).map(drop)),
-        ("gate.toml", gates.into(), |path| gate::load::<gate::Gate>(path, "docs").map(drop)),
+        ("gate.toml", gates.into(), |path| thresholds::load::<thresholds::Thresholds>(path, "docs").map(drop)),
         ("control-gate.toml", "coverage_percent = 30.0\n".into(), |path| {
-            gate::load::<control::gate::Gate>(path, "docs").map(drop)
+            thresholds::load::<control::thresholds::PolicyThresholds>(path, "docs").map(drop)
         }),
     ];
     let share = std::env::var("MVAE_FUZZ_MINUTES").is_ok();

@@ -5,7 +5,7 @@ use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use mvae_fast::control::course;
 use mvae_fast::control::environment::{self, Environment, Lower};
 use mvae_fast::control::policy::Perceptron;
-use mvae_fast::control::ppo::{Options, Update};
+use mvae_fast::control::ppo::{Learning, Options};
 use mvae_fast::cpu::real::Real;
 use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::ops::adam::adam_state;
@@ -58,7 +58,7 @@ fn learn<T: Real>(case: &Case, own_critic_schedule: bool, backend: &dyn Backend,
     let names: BTreeSet<String> = layout.tensors.iter().map(|t| t.name.clone()).collect();
     assert_eq!(names, case.get("param_order"), "{}: names of the parameters", case.name);
     let parameters = Parameters::<T>::new(&mut arena, layout, true);
-    let update = Update::new(&mut arena, &parameters, observation, &options).unwrap();
+    let update = Learning::new(&mut arena, &parameters, observation, &options).unwrap();
     let rollout = &update.rollout;
 
     let seen = Var::constant(rollout.observations.rows_at(0, n));

@@ -1,6 +1,6 @@
 //! Matrix products and the thread team: against plain loops in f64, and the same bits on any number
 //! of threads.
-use mvae_fast::cpu::gemm::{Mat, MatsMut, blend, product, products};
+use mvae_fast::cpu::gemm::{Matrix, MatsMut, blend, product, products};
 use mvae_fast::cpu::real::Real;
 use mvae_fast::cpu::team::{Team, pieces};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,11 +34,11 @@ impl<T: Real> Stored<T> {
         let data = numbers.take(if r == 0 || c == 0 { 0 } else { (r - 1) * stride + c });
         Stored { data, rows, cols, stride, transposed }
     }
-    fn mat(&self) -> Mat<'_, T> {
+    fn mat(&self) -> Matrix<'_, T> {
         if self.transposed {
-            Mat::new(&self.data, self.cols, self.rows, self.stride).t()
+            Matrix::new(&self.data, self.cols, self.rows, self.stride).t()
         } else {
-            Mat::new(&self.data, self.rows, self.cols, self.stride)
+            Matrix::new(&self.data, self.rows, self.cols, self.stride)
         }
     }
     fn at(&self, i: usize, j: usize) -> f64 {
@@ -161,7 +161,7 @@ fn check_blend<T: Real>(teams: &[Team], seed: u64, (m, n, depths): (usize, usize
     let run = |team: &Team| {
         let mut out = vec![T::nan(); m * n];
         blend(team, MatsMut::one(&mut out, m, n, n), (base.0.mat(), base.1.mat()), depths.len(), |t| {
-            [Mat::new(&scales[t..], m, 1, depths.len()), terms[t].0.mat(), terms[t].1.mat()]
+            [Matrix::new(&scales[t..], m, 1, depths.len()), terms[t].0.mat(), terms[t].1.mat()]
         });
         out
     };
@@ -206,7 +206,7 @@ fn blends() {
 fn shapes_that_do_not_fit() {
     let (a, mut c) = (vec![0f32; 12], vec![0f32; 16]);
     let team = Team::new(2);
-    product(&team, MatsMut::one(&mut c, 4, 4, 4), false, Mat::new(&a, 4, 3, 3), Mat::new(&a, 2, 4, 4));
+    product(&team, MatsMut::one(&mut c, 4, 4, 4), false, Matrix::new(&a, 4, 3, 3), Matrix::new(&a, 2, 4, 4));
 }
 
 #[test]

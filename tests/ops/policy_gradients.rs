@@ -3,7 +3,7 @@
 use crate::operations::{fill, memory, numbers};
 use mvae_fast::backend::Memory;
 use mvae_fast::control::policy::Perceptron;
-use mvae_fast::control::ppo::{Options, Update};
+use mvae_fast::control::ppo::{Learning, Options};
 use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::gaussian_action;
@@ -39,7 +39,7 @@ fn a_whole_loss_falls_as_its_gradient_says() {
     for seed in 1..=3 {
         let mut arena = Arena::default();
         let parameters = Parameters::<f64>::new(&mut arena, Layout::of_policy(SEEN, ACTIONS, 11, 0.5), true);
-        let update = Update::new(&mut arena, &parameters, SEEN, &OPTIONS).unwrap();
+        let update = Learning::new(&mut arena, &parameters, SEEN, &OPTIONS).unwrap();
         let rollout = &update.rollout;
         let seen = Var::constant(rollout.observations.rows_at(0, ROWS));
         let actor = Perceptron::actor(&mut arena, &parameters, seen, Var::none(), false).unwrap();

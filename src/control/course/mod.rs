@@ -2,7 +2,7 @@
 pub mod maze;
 pub mod path;
 
-use super::config::Config;
+use super::config::PolicyConfig;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
@@ -22,7 +22,7 @@ const TENSOR: &str = "task.course";
 /// The course that a configuration names, for a character whose body unit is `body` feet. A path is
 /// one point a step, a maze is both ends of each wall, and other tasks have no course. Errors: a
 /// file that cannot be used, an unknown pace.
-pub fn configured(c: &Config, rig: &Rig, body: f64) -> Result<Vec<[f64; 2]>> {
+pub fn configured(c: &PolicyConfig, rig: &Rig, body: f64) -> Result<Vec<[f64; 2]>> {
     let unit = c.units.metres() / METRES / body;
     match c.task {
         Task::Maze if c.maze.as_os_str().is_empty() => Ok(maze::walls().concat()),

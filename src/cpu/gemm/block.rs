@@ -162,16 +162,16 @@ impl<T: Number> WithSimd for Block<'_, '_, '_, T> {
                             }
                         }
                         let rest = At { first: b.first.wrapping_add(ready * b.row), ..b };
-                        // SAFETY: `Mat::new` checked that these rows and columns lie in its slice;
-                        // the panel holds `depth * padded` numbers.
+                        // SAFETY: `Matrix::new` checked that these rows and columns lie in its
+                        // slice; the panel holds `depth * padded` numbers.
                         unsafe { pack(simd, [depth - ready, cols, padded], rest, panel.add(ready * padded)) };
                         b = At { first: panel.cast_const(), row: padded, col: 1 };
                     }
                     let add = self.add || t > 0 || k > 0;
                     debug_assert!(add || scale.is_none(), "what is scaled is added");
                     let (shape, c) = ([self.rows, depth, cols], self.c_at(col));
-                    // SAFETY: `Mat::new` checked that the rows and columns of both factors and of
-                    // the scale lie in their slices. The panel holds `depth * padded` numbers,
+                    // SAFETY: `Matrix::new` checked that the rows and columns of both factors and
+                    // of the scale lie in their slices. The panel holds `depth * padded` numbers,
                     // whose last rows are packed. The tile at `c` belongs to this task alone, as
                     // `Block::new` was promised.
                     let rows = unsafe { Rows::new(shape, [a, b], source, scale, (c, add), next) };
@@ -222,7 +222,7 @@ unsafe fn pack<S: Simd, T: Number>(simd: S, [depth, cols, padded]: [usize; 3], b
 
 #[cfg(test)]
 mod tests {
-    use super::super::Mat;
+    use super::super::Matrix;
     use super::*;
 
     /// Runs one task in every instruction set that this processor has, and compares the bits.
@@ -241,14 +241,17 @@ mod tests {
         let left: Vec<f32> = (0..rows * depth).map(number).collect();
         let right: Vec<f32> = (0..cols * depth).map(number).collect();
         for (transposed, scaled) in [(false, false), (false, true), (true, false), (true, true)] {
-            let a = Mat::new(&left, rows, depth, depth);
-            let b =
-                if transposed { Mat::new(&right, cols, depth, depth).t() } else { Mat::new(&right, depth, cols, cols) };
+            let a = Matrix::new(&left, rows, depth, depth);
+            let b = if transposed {
+                Matrix::new(&right, cols, depth, depth).t()
+            } else {
+                Matrix::new(&right, depth, cols, cols)
+            };
             macro_rules! with {
                 ($task:ident => $run:expr) => {{
                     let mut c = vec![0f32; rows * cols];
                     let out = &MatsMut::one(&mut c, rows, cols, cols);
-                    let scale = scaled.then(|| Mat::new(&right, rows, 1, 3));
+                    let scale = scaled.then(|| Matrix::new(&right, rows, 1, 3));
                     let term = &|_, _| Term { a, b, scale };
                     // SAFETY: all of the output, which nobody else has.
                     let $task = unsafe { Block::new(out, [0, 0, rows, 0, cols], scaled, 1, term) };

@@ -21,7 +21,7 @@ const TASK_COLS: usize = 32;
 
 /// A matrix [rows, cols] seen in a slice.
 #[derive(Clone, Copy)]
-pub struct Mat<'a, T> {
+pub struct Matrix<'a, T> {
     data: &'a [T],
     rows: usize,
     cols: usize,
@@ -29,7 +29,7 @@ pub struct Mat<'a, T> {
     col_stride: usize,
 }
 
-impl<'a, T> Mat<'a, T> {
+impl<'a, T> Matrix<'a, T> {
     /// Row-major: row `i` starts at `i * stride`.
     ///
     /// # Panics
@@ -40,12 +40,12 @@ impl<'a, T> Mat<'a, T> {
             "[{rows}, {cols}] with rows {stride} apart in {} elements",
             data.len()
         );
-        Mat { data, rows, cols, row_stride: stride, col_stride: 1 }
+        Matrix { data, rows, cols, row_stride: stride, col_stride: 1 }
     }
 
     /// The transpose, [cols, rows], of the same data.
     pub fn t(self) -> Self {
-        Mat { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
+        Matrix { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 
     /// The submatrix that starts at this row and column.
@@ -109,7 +109,7 @@ impl<'a, T> MatsMut<'a, T> {
 ///
 /// # Panics
 /// When shapes do not fit.
-pub fn product<T: Number + Multiply>(team: &Team, out: MatsMut<'_, T>, add: bool, a: Mat<'_, T>, b: Mat<'_, T>) {
+pub fn product<T: Number + Multiply>(team: &Team, out: MatsMut<'_, T>, add: bool, a: Matrix<'_, T>, b: Matrix<'_, T>) {
     products(team, out, add, 1, |_, _| (a, b))
 }
 
@@ -123,7 +123,7 @@ pub fn products<'a, T: Number + Multiply>(
     out: MatsMut<'_, T>,
     add: bool,
     terms: usize,
-    factors: impl Fn(usize, usize) -> (Mat<'a, T>, Mat<'a, T>) + Sync,
+    factors: impl Fn(usize, usize) -> (Matrix<'a, T>, Matrix<'a, T>) + Sync,
 ) {
     sums(team, out, add, terms, |i, t| {
         let (a, b) = factors(i, t);
@@ -139,9 +139,9 @@ pub fn products<'a, T: Number + Multiply>(
 pub fn blend<'a, T: Number + Multiply>(
     team: &Team,
     out: MatsMut<'_, T>,
-    (a, b): (Mat<'a, T>, Mat<'a, T>),
+    (a, b): (Matrix<'a, T>, Matrix<'a, T>),
     terms: usize,
-    factors: impl Fn(usize) -> [Mat<'a, T>; 3] + Sync,
+    factors: impl Fn(usize) -> [Matrix<'a, T>; 3] + Sync,
 ) {
     sums(team, out, false, 1 + terms, |_, t| match t.checked_sub(1) {
         None => Term { a, b, scale: None },
@@ -154,9 +154,9 @@ pub fn blend<'a, T: Number + Multiply>(
 
 /// A product, its rows perhaps scaled, which is then added to the terms before.
 struct Term<'a, T> {
-    a: Mat<'a, T>,
-    b: Mat<'a, T>,
-    scale: Option<Mat<'a, T>>,
+    a: Matrix<'a, T>,
+    b: Matrix<'a, T>,
+    scale: Option<Matrix<'a, T>>,
 }
 
 /// Computes the sums of terms behind [`products`] and [`blend`].

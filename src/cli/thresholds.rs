@@ -1,6 +1,6 @@
 //! `--gate`: thresholds; the program exits with 5 unless they are met.
 use crate::Result;
-use crate::quality::gate;
+use crate::quality::thresholds;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ impl GateArg {
     pub fn load<G: Default + DeserializeOwned>(&self, docs: &str) -> Result<Option<G>> {
         self.gate
             .as_ref()
-            .map(|file| file.as_ref().map_or_else(|| Ok(G::default()), |file| gate::load(file, docs)))
+            .map(|file| file.as_ref().map_or_else(|| Ok(G::default()), |file| thresholds::load(file, docs)))
             .transpose()
     }
 }

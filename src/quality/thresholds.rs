@@ -11,7 +11,7 @@ use std::path::Path;
 /// its latent, stays among the data's poses and moves as fast and as firmly as the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Gate {
+pub struct Thresholds {
     /// Smallest share of latent dimensions that are active.
     pub active_units: Option<f64>,
     /// Smallest share of walks that never leave the envelope.
@@ -30,9 +30,9 @@ pub struct Gate {
     pub error_30: Option<f64>,
 }
 
-impl Default for Gate {
+impl Default for Thresholds {
     fn default() -> Self {
-        Gate {
+        Thresholds {
             active_units: Some(0.75),
             inside: Some(0.98),
             speed_share: Some(0.1),
@@ -84,7 +84,7 @@ pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
     }
 }
 
-impl Gate {
+impl Thresholds {
     /// Compares a report with the thresholds.
     pub fn judge(&self, report: &Report) -> Vec<Verdict> {
         let mut verdicts = Vec::new();

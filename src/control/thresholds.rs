@@ -1,7 +1,7 @@
-//! Thresholds that a controller must meet.
+//! PolicyThresholds that a controller must meet.
 use super::evaluate::Report;
 use crate::ops::world::Task;
-use crate::quality::gate::Verdict;
+use crate::quality::thresholds::Verdict;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// what their data can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Gate {
+pub struct PolicyThresholds {
     /// Target: smallest number of targets reached, % of the ideal point's.
     pub of_ideal_percent: Option<f64>,
     /// Target: smallest number of targets reached, as a multiple of the prior's.
@@ -33,9 +33,9 @@ pub struct Gate {
     pub walls_hit: Option<f64>,
 }
 
-impl Default for Gate {
+impl Default for PolicyThresholds {
     fn default() -> Self {
-        Gate {
+        PolicyThresholds {
             of_ideal_percent: Some(60.0),
             times_the_prior: Some(3.0),
             heading_error_degrees: Some(20.0),
@@ -50,7 +50,7 @@ impl Default for Gate {
     }
 }
 
-impl Gate {
+impl PolicyThresholds {
     /// Refuses thresholds that bound nothing measured in a task, so that everything would pass.
     pub fn check(&self, task: Task) -> Result<()> {
         let name = task.name();

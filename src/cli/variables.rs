@@ -26,15 +26,15 @@ const OTHERS: &[&str] = &[
 ];
 
 /// The environment as `train` reads it.
-pub type OfTrain = Environment<config::Preset, config::Overrides>;
+pub type OfTrain = Variables<config::Preset, config::Overrides>;
 /// The environment as `control train` reads it.
-pub type OfControl = Environment<control::config::Preset, control::config::Overrides>;
+pub type OfControl = Variables<control::config::Preset, control::config::Overrides>;
 
 /// The values of the environment variables. Each field is one variable that a command reads, and
 /// its value is written like that of the flag of the same name.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
-pub struct Environment<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> {
+pub struct Variables<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> {
     /// `MVAE_PRESET`.
     #[arg(long, value_parser = EnumValueParser::<P>::new())]
     pub preset: Option<P>,
@@ -58,7 +58,7 @@ pub struct Environment<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> {
     pub keys: K,
 }
 
-impl<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> Environment<P, K> {
+impl<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> Variables<P, K> {
     /// Reads `variables`. It skips those that do not start with `MVAE_` and those of other
     /// commands. Errors: an unknown variable, with the nearest name, and a bad value.
     pub fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self> {
