@@ -65,18 +65,16 @@ impl Amount {
 }
 
 fn model(variant: Variant, small: bool) -> ModelConfig {
-    ModelConfig {
-        variant,
-        frame_size: if small { 37 } else { 267 },
-        latent_size: if small { 5 } else { 32 },
-        hidden_size: if small { 70 } else { variant.hidden_size() },
-        gate_hidden_size: if small { 9 } else { 64 },
-        experts: if small { 3 } else { 6 },
-        condition_frames: 1,
-        future_predictions: 1,
-        codes: 12,
-        position_gain: 1.0,
-    }
+    let published = ModelConfig::published(variant);
+    let small_sizes = ModelConfig {
+        frame_size: 37,
+        latent_size: 5,
+        hidden_size: 70,
+        gate_hidden_size: 9,
+        experts: 3,
+        ..published.clone()
+    };
+    if small { small_sizes } else { published }
 }
 
 fn name(variant: Variant) -> String {

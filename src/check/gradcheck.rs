@@ -271,18 +271,7 @@ impl ModelCheck {
 
     /// A network of the published sizes, with 64 samples.
     pub fn full(variant: Variant) -> Self {
-        let model = ModelConfig {
-            variant,
-            frame_size: 267,
-            latent_size: 32,
-            hidden_size: variant.hidden_size(),
-            gate_hidden_size: 64,
-            experts: 6,
-            condition_frames: 1,
-            future_predictions: 1,
-            codes: 12,
-            position_gain: 1.0,
-        };
+        let model = ModelConfig::published(variant);
         ModelCheck { model, batch: 64, free_bits: 0.0, kl_weight: 0.3 }
     }
 

@@ -78,6 +78,25 @@ pub enum Normalization {
     None,
 }
 
+impl ModelConfig {
+    /// The sizes of the published models, which the reference implementation has for frames of 267
+    /// features. Positions are as predicted.
+    pub fn published(variant: Variant) -> Self {
+        ModelConfig {
+            variant,
+            frame_size: 267,
+            latent_size: 32,
+            hidden_size: variant.hidden_size(),
+            gate_hidden_size: 64,
+            experts: 6,
+            condition_frames: 1,
+            future_predictions: 1,
+            codes: 12,
+            position_gain: 1.0,
+        }
+    }
+}
+
 /// How the weights of blended experts start; in and out are the layer's sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]

@@ -33,21 +33,6 @@ fn run(model: &ModelConfig, backend: impl Backend + 'static) -> Run<f32> {
     Run::of(model, |arena: Arena| Memory::new(Box::leak(Box::new(backend)), arena).unwrap())
 }
 
-fn full(variant: Variant) -> ModelConfig {
-    ModelConfig {
-        frame_size: 267,
-        latent_size: 32,
-        hidden_size: variant.hidden_size(),
-        gate_hidden_size: 64,
-        experts: 6,
-        condition_frames: 1,
-        future_predictions: 1,
-        codes: 12,
-        position_gain: 1.0,
-        variant,
-    }
-}
-
 fn kernels_follow_their_definitions(full: bool, seeds: u64) {
     let reference = Cpu::new(0);
     for precision in [Precision::Fp32, Precision::Bf16x3] {
@@ -139,7 +124,7 @@ fn gpu_engines_agree_at_full_size() {
         for &variant in Variant::value_variants() {
             [Precision::Fp32, Precision::Bf16x3]
                 .iter()
-                .for_each(|&precision| engines_keep_their_promise(&full(variant), precision));
+                .for_each(|&precision| engines_keep_their_promise(&ModelConfig::published(variant), precision));
         }
     }
 }

@@ -14,18 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 fn model() -> ModelConfig {
-    ModelConfig {
-        variant: Variant::Mixture,
-        frame_size: 267,
-        latent_size: 32,
-        hidden_size: 256,
-        gate_hidden_size: 64,
-        experts: 6,
-        condition_frames: 1,
-        future_predictions: 1,
-        codes: 12,
-        position_gain: 1.0,
-    }
+    ModelConfig::published(Variant::Mixture)
 }
 
 fn meta(learning_rate: f64, step: u64) -> Meta {
