@@ -11,8 +11,8 @@ use crate::data::{self, Dataset};
 use crate::host::say::minutes;
 use crate::run::console::{self, Console};
 use crate::run::folder::{Env, RunFolder};
-use crate::run::logs;
 use crate::run::record::EpochRecord;
+use crate::run::{logs, session};
 use crate::train::setup::{Setup, Start};
 use crate::train::trainer::{self, Training};
 use crate::{Error, Result, host::say, train::population};
@@ -170,7 +170,7 @@ pub fn run(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     let finished = setups.iter().filter(|setup| setup.finished()).count();
     if finished + failed.len() < runs {
         let stopped = setups.iter().find(|setup| !setup.finished()).expect("there is one");
-        say(trainer::stopped_by(&stop, stopped.config.max_minutes, &path)?);
+        say(session::stopped_by(&stop, stopped.config.max_minutes, &path)?);
     }
     let rows = members.iter().zip(&folders).map(|(member, folder)| Row::new(&member.name, folder));
     let rows = rows.collect::<Result<Vec<_>>>()?;

@@ -14,12 +14,10 @@ use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
 use crate::run::console::{Console, Pace};
 use crate::run::folder::RunFolder;
-use crate::run::logs::{self, Logs};
 use crate::run::record::Timing;
-use crate::run::report;
-use crate::train::trainer::stopped_by;
+use crate::run::session::{Limits, Session};
 use crate::{Error, Result, host::memory};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 /// A longer update is followed by a checkpoint, so that a stop may abandon the next update.
@@ -36,56 +34,40 @@ pub fn train_policy(
     quiet: bool,
     stop: &AtomicUsize,
 ) -> Result<Vec<UpdateRecord>> {
-    let begun = Instant::now();
     let c = run.config;
-    let mut logs = Logs::open(folder, (run.at.epoch > 1).then_some(&run.at.log_lengths))?;
-    let (mut records, note) = logs::read_metrics(&folder.metrics())?;
-    let mut console = Console::new(Pace::new(c.updates(), 1, c.updates(), run.at.epoch - 1), quiet);
-    console.say(&opening(run));
-    logs.notes.iter().chain(&note).for_each(|line| console.say(line));
-    let before = run.at.elapsed_seconds;
-    let elapsed = || before + begun.elapsed().as_secs_f64();
-    let limit = c.max_minutes.unwrap_or(f64::INFINITY);
-    let stopped = || stop.load(Ordering::Relaxed) != 0 || begun.elapsed().as_secs_f64() > 60.0 * limit;
-    let mut saved = Instant::now();
+    let console = Console::new(Pace::new(c.updates(), 1, c.updates(), run.at.epoch - 1), quiet);
+    let limits = Limits { max_minutes: c.max_minutes, checkpoint_every: c.checkpoint_every };
+    let mut session = Session::open(folder, stop, limits, (&run.at, run.at.epoch > 1), console)?;
+    session.console.say(&opening(run));
     // An update may be abandoned if the last checkpoint was written right before it.
     let mut kept = true;
     while !run.finished() {
         let update_begun = Instant::now();
-        let give_up = || kept && update_begun.elapsed() > LONG && stopped();
+        let give_up = || kept && update_begun.elapsed() > LONG && session.stopped();
         if !rollout(run, &give_up)? || !learn(run, &give_up)? {
-            console.finish();
-            console.say(&stopped_by(stop, c.max_minutes, folder.path())?);
-            return Ok(records);
+            return session.end(false);
         }
         let mut record = record(run)?;
         finite(&record)?;
         let seconds = update_begun.elapsed().as_secs_f64();
-        let samples = (c.characters * c.steps()) as f64;
-        record.timing = Timing { seconds, samples_per_second: samples / seconds, elapsed_seconds: elapsed() };
-        records.push(record);
-        let found = warnings(&records, run.stage.environment.action.cols());
-        let record = records.last_mut().expect("one was pushed");
-        record.warnings = found;
-        logs.append(record)?;
-        console.step(1);
-        console.epoch(record);
+        let samples_per_second = (c.characters * c.steps()) as f64 / seconds;
+        record.timing = Timing { seconds, samples_per_second, elapsed_seconds: session.elapsed() };
+        session.records.push(record);
+        let found = warnings(&session.records, run.stage.environment.action.cols());
+        session.records.last_mut().expect("one was pushed").warnings = found;
+        session.console.step(1);
+        session.log()?;
         run.at.epoch += 1;
-        if run.finished() || stopped() {
+        if run.finished() || session.stopped() {
             break;
         }
-        kept = saved.elapsed().as_secs() >= c.checkpoint_every || update_begun.elapsed() > LONG;
+        kept = session.is_due() || update_begun.elapsed() > LONG;
         if kept {
-            save(run, folder, &logs, &records, elapsed())?;
-            saved = Instant::now();
+            save(run, &mut session)?;
         }
     }
-    save(run, folder, &logs, &records, elapsed())?;
-    console.finish();
-    if !run.finished() {
-        console.say(&stopped_by(stop, c.max_minutes, folder.path())?);
-    }
-    Ok(records)
+    save(run, &mut session)?;
+    session.end(run.finished())
 }
 
 /// Lets the policy explore for the steps of a rollout. Returns false if `give_up` became true
@@ -241,18 +223,11 @@ fn record(run: &mut PolicySetup) -> Result<UpdateRecord> {
 
 /// Writes the report, and then the last checkpoint, after the logs it refers to. So a run whose
 /// checkpoint is finished has its report.
-fn save(
-    run: &mut PolicySetup,
-    folder: &RunFolder,
-    logs: &Logs<UpdateRecord>,
-    records: &[UpdateRecord],
-    elapsed: f64,
-) -> Result<()> {
+fn save(run: &mut PolicySetup, session: &mut Session<UpdateRecord>) -> Result<()> {
     let motion = run.show.make(&mut run.memory, run.at.epoch - 1)?;
-    let reported = report::write(folder, &summary(run), records, &motion);
-    run.at.elapsed_seconds = elapsed;
-    run.at.log_lengths = logs.sync()?;
-    run.save(&folder.last_checkpoint())?;
+    let reported = session.report(&summary(run), &motion);
+    session.sync(&mut run.at)?;
+    run.save(&session.folder().last_checkpoint())?;
     reported
 }
 

@@ -6,4 +6,5 @@ pub mod logs;
 pub mod player;
 pub mod record;
 pub mod report;
+pub mod session;
 pub mod tensorboard;

@@ -1,14 +1,13 @@
 //! Runs side by side in one process. They share its threads and nothing else, so each gives bit for
 //! bit the result of a run on its own.
 use crate::Result;
-use crate::run::console::Console;
 use crate::run::record::EpochRecord;
 use crate::train::trainer::Training;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// The outcome of a run: the records of all its epochs, and its console.
-pub type Outcome = Result<(Vec<EpochRecord>, Console)>;
+/// The outcome of a run: the records of all its epochs.
+pub type Outcome = Result<Vec<EpochRecord>>;
 
 /// Trains runs on `threads` threads, and returns their outcomes in the order of the runs.
 ///
@@ -31,7 +30,7 @@ pub fn train_all(runs: Vec<Training>, threads: usize) -> Vec<Outcome> {
                     locked(&waiting).push((number, run));
                     continue;
                 }
-                Ok(false) => run.end(),
+                Ok(false) => run.end().map(|(session, _)| session.finish()),
                 Err(error) => Err(error),
             };
             locked(&outcomes)[number] = Some(outcome);

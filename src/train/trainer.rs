@@ -10,14 +10,13 @@ use crate::ops::recon_loss::slot;
 use crate::philox::{Purpose, Stream};
 use crate::run::console::{Console, Pace};
 use crate::run::folder::RunFolder;
-use crate::run::logs::{self, Logs};
 use crate::run::player::Motion;
 use crate::run::record::{EpochRecord, Timing};
-use crate::run::report;
+use crate::run::session::{Limits, Session};
 use crate::train::setup::Setup;
 use crate::{Error, Result, host::memory, train::diagnose, train::schedule};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 /// A latent dimension is active when the variance of its posterior mean over the data is above this
@@ -38,37 +37,18 @@ const STEPS: usize = 256;
 pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsize) -> Result<Vec<EpochRecord>> {
     let opening = opening(run);
     let mut training = Training::new(run, folder, stop, |pace| Console::new(pace, quiet))?;
-    opening.iter().for_each(|line| training.console.say(line));
+    opening.iter().for_each(|line| training.session.console.say(line));
     while training.epoch()? {}
-    let (records, console) = training.end()?;
-    if !run.finished() {
-        console.say(&stopped_by(stop, run.config.max_minutes, folder.path())?);
-    }
-    Ok(records)
-}
-
-/// The message for runs that ended early. Errors: a signal ended them. The message on how to resume
-/// is printed elsewhere, at the end.
-pub fn stopped_by(stop: &AtomicUsize, max_minutes: Option<f64>, run: &Path) -> Result<String> {
-    match stop.load(Ordering::Relaxed) {
-        0 => Ok(format!("stopped after --max-minutes {}", max_minutes.unwrap_or_default())),
-        signal => Err(Error::Stopped { signal: signal as i32, run: run.to_owned() }),
-    }
+    let (session, finished) = training.end()?;
+    session.end(finished)
 }
 
 /// A run under way.
 pub struct Training<'r, 'b> {
     run: &'r mut Setup<'b>,
-    folder: &'r RunFolder,
-    stop: &'r AtomicUsize,
-    logs: Logs<EpochRecord>,
-    records: Vec<EpochRecord>,
-    console: Console,
+    session: Session<'r, EpochRecord>,
     /// Epochs from one evaluation to the next.
     interval: usize,
-    /// The time this sitting began, and the seconds of the earlier sittings.
-    begun: (Instant, f64),
-    saved: Instant,
     looked: Instant,
     /// Portions ([`STEPS`] steps, or a shorter rollout) in one launch, where one launch runs many
     /// steps.
@@ -83,31 +63,18 @@ impl<'r, 'b> Training<'r, 'b> {
         stop: &'r AtomicUsize,
         console: impl FnOnce(Pace) -> Console,
     ) -> Result<Self> {
-        let (c, minibatches, now) = (run.config, run.minibatches(), Instant::now());
-        let logs = Logs::open(folder, (run.at.step > 0).then_some(&run.at.log_lengths))?;
-        let (records, note) = logs::read_metrics(&folder.metrics())?;
+        let (c, minibatches) = (run.config, run.minibatches());
         let interval = run.evaluation.interval(c.epochs(), minibatches * c.rollout, c.batch_size);
         let pace = Pace::new(c.epochs(), minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
-        let begun = (now, run.at.elapsed_seconds);
-        let console = console(pace);
-        logs.notes.iter().chain(&note).for_each(|line| console.say(line));
-        let (saved, looked, portions) = (now, now, 1);
-        Ok(Training { run, folder, stop, logs, records, console, interval, begun, saved, looked, portions })
+        let limits = Limits { max_minutes: c.max_minutes, checkpoint_every: c.checkpoint_every };
+        let session = Session::open(folder, stop, limits, (&run.at, run.at.step > 0), console(pace))?;
+        Ok(Training { run, session, interval, looked: Instant::now(), portions: 1 })
     }
 
     /// Finished mini-batches, as a share of all.
     pub fn done(&self) -> f64 {
         let at = &self.run.at;
         ((at.epoch - 1) as f64 + at.minibatch as f64 / self.run.minibatches() as f64) / self.run.config.epochs() as f64
-    }
-
-    fn elapsed(&self) -> f64 {
-        self.begun.1 + self.begun.0.elapsed().as_secs_f64()
-    }
-
-    fn stopped(&self) -> bool {
-        let limit = self.run.config.max_minutes.unwrap_or(f64::INFINITY);
-        self.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
     }
 
     /// Trains an epoch or the rest of it, at least some steps. Returns true if there is more to do
@@ -129,8 +96,8 @@ impl<'r, 'b> Training<'r, 'b> {
             at.step += steps as u64;
             at.minibatch += rollouts;
             at.rollout_step = (at.rollout_step + steps) % c.rollout;
-            self.console.step(rollouts);
-            let (stop, ended) = (self.stopped(), self.run.at.minibatch == minibatches);
+            self.session.console.step(rollouts);
+            let (stop, ended) = (self.session.stopped(), self.run.at.minibatch == minibatches);
             if stop || ended || one_launch || self.looked.elapsed() > LOOK {
                 check_finite(self.run)?;
                 self.looked = Instant::now();
@@ -161,17 +128,14 @@ impl<'r, 'b> Training<'r, 'b> {
             if let Some(shown) = &mut self.run.shown {
                 shown.make(&mut self.run.memory, epoch)?;
             }
-            self.console.evaluated(evaluation_begun.elapsed().as_secs_f64());
+            self.session.console.evaluated(evaluation_begun.elapsed().as_secs_f64());
         }
         record.warnings = diagnose::warnings(c, &record);
         record.timing = Timing {
             seconds: epoch_begun.elapsed().as_secs_f64(),
             samples_per_second: samples / seconds,
-            elapsed_seconds: self.elapsed(),
+            elapsed_seconds: self.session.elapsed(),
         };
-        self.logs.append(&record)?;
-        self.console.epoch(&record);
-
         // The best model is chosen among those that were trained on their own predictions, and the
         // last one.
         let error = record.validation.as_ref().and_then(|v| v.rollout_30_error.or(v.one_step_error));
@@ -181,28 +145,27 @@ impl<'r, 'b> Training<'r, 'b> {
             Some(error) => best.is_none_or(|best| error < best),
             None => epoch == epochs && best.is_none(),
         };
-        self.records.push(record);
+        self.session.records.push(record);
+        self.session.log()?;
         (self.run.at.epoch, self.run.at.minibatch) = (epoch + 1, 0);
         if is_best {
             self.run.at.best = error;
-            self.checkpoint(&self.folder.best_checkpoint())?;
+            self.checkpoint(&self.session.folder().best_checkpoint())?;
         }
-        if self.run.finished() || self.stopped() {
+        if self.run.finished() || self.session.stopped() {
             return Ok(false);
         }
-        if self.saved.elapsed().as_secs() >= c.checkpoint_every {
+        if self.session.is_due() {
             self.save()?;
-            self.saved = Instant::now();
         }
         Ok(true)
     }
 
-    /// Saves everything. Returns the records of all epochs, and the console for further messages.
-    /// Errors: those of the disk.
-    pub fn end(mut self) -> Result<(Vec<EpochRecord>, Console)> {
+    /// Saves everything. Returns the session, and whether all epochs are done. Errors: those of the
+    /// disk.
+    pub fn end(mut self) -> Result<(Session<'r, EpochRecord>, bool)> {
         self.save()?;
-        self.console.finish();
-        Ok((self.records, self.console))
+        Ok((self.session, self.run.finished()))
     }
 
     /// Writes the report, then the last checkpoint. So a run whose checkpoint is finished has its
@@ -210,15 +173,14 @@ impl<'r, 'b> Training<'r, 'b> {
     fn save(&mut self) -> Result<()> {
         let unknown = Motion::of_no_skeleton();
         let motion = self.run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
-        let reported = report::write(self.folder, &summary(self.run), &self.records, motion);
-        self.checkpoint(&self.folder.last_checkpoint())?;
+        let reported = self.session.report(&summary(self.run), motion);
+        self.checkpoint(&self.session.folder().last_checkpoint())?;
         reported
     }
 
     /// Writes a checkpoint, after the logs it refers to.
     fn checkpoint(&mut self, path: &Path) -> Result<()> {
-        self.run.at.elapsed_seconds = self.elapsed();
-        self.run.at.log_lengths = self.logs.sync()?;
+        self.session.sync(&mut self.run.at)?;
         self.run.save(path)
     }
 }

@@ -1,0 +1,127 @@
+//! A sitting of a run: all that a training loop needs around its steps, whatever it trains.
+use super::console::Console;
+use super::folder::RunFolder;
+use super::logs::{self, Logs};
+use super::player::Motion;
+use super::record::Record;
+use super::report::{self, Reported};
+use crate::checkpoint::Progress;
+use crate::{Error, Result};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// When a sitting ends, and how often it saves.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Minutes after which it stops.
+    pub max_minutes: Option<f64>,
+    /// Seconds from one checkpoint to the next.
+    pub checkpoint_every: u64,
+}
+
+/// Logs, records, console and clock of a run that trains, and the signal that asks it to stop.
+pub struct Session<'r, R> {
+    folder: &'r RunFolder,
+    stop: &'r AtomicUsize,
+    limits: Limits,
+    logs: Logs<R>,
+    /// The records of all sittings.
+    pub records: Vec<R>,
+    /// The console of the run.
+    pub console: Console,
+    /// The time this sitting began, and the seconds of the earlier sittings.
+    begun: (Instant, f64),
+    saved: Instant,
+}
+
+impl<'r, R: Record + Reported> Session<'r, R> {
+    /// Opens the logs of a run that stands at `at`: anew, or cut back to there if it `resumes`.
+    /// `stop` holds the number of a signal that asks to stop, or 0. Errors: those of the disk.
+    pub fn open(
+        folder: &'r RunFolder,
+        stop: &'r AtomicUsize,
+        limits: Limits,
+        (at, resumes): (&Progress, bool),
+        console: Console,
+    ) -> Result<Self> {
+        let now = Instant::now();
+        let logs = Logs::open(folder, resumes.then_some(&at.log_lengths))?;
+        let (records, note) = logs::read_metrics(&folder.metrics())?;
+        logs.notes.iter().chain(&note).for_each(|line| console.say(line));
+        let begun = (now, at.elapsed_seconds);
+        Ok(Session { folder, stop, limits, logs, records, console, begun, saved: now })
+    }
+
+    /// The folder of the run.
+    pub fn folder(&self) -> &'r RunFolder {
+        self.folder
+    }
+
+    /// Seconds that the run has taken in all its sittings.
+    pub fn elapsed(&self) -> f64 {
+        self.begun.1 + self.begun.0.elapsed().as_secs_f64()
+    }
+
+    /// True once a signal came, or the minutes of the sitting are over.
+    pub fn stopped(&self) -> bool {
+        let limit = self.limits.max_minutes.unwrap_or(f64::INFINITY);
+        self.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
+    }
+
+    /// True if the next checkpoint is due.
+    pub fn is_due(&self) -> bool {
+        self.saved.elapsed() >= Duration::from_secs(self.limits.checkpoint_every)
+    }
+
+    /// Writes the last record to the logs, and shows it. Errors: those of the disk.
+    ///
+    /// # Panics
+    /// If there is no record.
+    pub fn log(&mut self) -> Result<()> {
+        let record = self.records.last().expect("a record was pushed");
+        self.logs.append(record)?;
+        self.console.epoch(record);
+        Ok(())
+    }
+
+    /// Writes the report, with which a save begins: the last checkpoint is written after it, so that
+    /// a run whose checkpoint is finished has its report. Errors: those of the disk.
+    pub fn report(&mut self, summary: &[(&str, String); 6], motion: &Motion) -> Result<()> {
+        self.saved = Instant::now();
+        report::write(self.folder, summary, &self.records, motion)
+    }
+
+    /// Syncs the logs, and notes their lengths and the time taken in the place of the next
+    /// checkpoint. Errors: those of the disk.
+    pub fn sync(&mut self, at: &mut Progress) -> Result<()> {
+        at.elapsed_seconds = self.elapsed();
+        at.log_lengths = self.logs.sync()?;
+        Ok(())
+    }
+
+    /// Ends the display, and returns the records.
+    pub fn finish(self) -> Vec<R> {
+        self.console.finish();
+        self.records
+    }
+
+    /// Ends the display, says of a run that is not `finished` why it stopped, and returns the
+    /// records. Errors: a signal stopped it.
+    pub fn end(self, finished: bool) -> Result<Vec<R>> {
+        self.console.finish();
+        if !finished {
+            self.console.say(&stopped_by(self.stop, self.limits.max_minutes, self.folder.path())?);
+        }
+        Ok(self.records)
+    }
+}
+
+/// The message for runs that ended early. Errors: a signal ended them. The message on how to resume
+/// is printed elsewhere, at the end.
+pub fn stopped_by(stop: &AtomicUsize, max_minutes: Option<f64>, run: &Path) -> Result<String> {
+    match stop.load(Ordering::Relaxed) {
+        0 => Ok(format!("stopped after --max-minutes {}", max_minutes.unwrap_or_default())),
+        signal => Err(Error::Stopped { signal: signal as i32, run: run.to_owned() }),
+    }
+}
