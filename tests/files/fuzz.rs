@@ -112,12 +112,13 @@ fn zipped(members: &[(&str, &[u8])], deflated: bool) -> Vec<u8> {
 /// The members of a zip file.
 fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    let count = zip.len();
     let member = |i| {
         let (mut member, mut bytes) = (zip.by_index(i).unwrap(), Vec::new());
         std::io::Read::read_to_end(&mut member, &mut bytes).unwrap();
         (member.name().to_owned(), bytes)
     };
-    (0..zip.len()).map(member).collect()
+    (0..count).map(member).collect()
 }
 
 /// A valid zip file in which one array is wrong. Mostly its beginning is, as the header describes

@@ -127,10 +127,9 @@ fn amass() -> Example {
     let bytes = file(&poses, &trans, 1.0);
 
     let row = |frame: usize| {
-        let trans = trans.row(frame);
-        let place = add(PERSON[0].2, [trans[0], trans[1], trans[2]]);
-        let numbers = place.iter().chain(poses.row(frame).iter().take(66)).map(|x| format!("{x:.6}"));
-        numbers.collect::<Vec<_>>().join(" ")
+        let place = add(PERSON[0].2, [0, 1, 2].map(|axis| trans[[frame, axis]]));
+        let turns = (0..66).map(|at| poses[[frame, at]]);
+        place.into_iter().chain(turns).map(|x| format!("{x:.6}")).collect::<Vec<_>>().join(" ")
     };
     let text = (0..FRAMES).map(row).collect::<Vec<_>>().join("\n").into_bytes();
     let at_60 = Some(ExpmapSkeleton { fps: 60.0, ..skeleton.clone() });
