@@ -118,6 +118,8 @@ fn foreign(head: &Head) -> Option<Error> {
         ("is empty".into(), "expected HIERARCHY, as a BVH file begins")
     } else if head.has("data") && head.has("end_indices") {
         ("is a motion file already".into(), "train on it as it is: mvae-fast train FILE")
+    } else if start.starts_with(ZIP) && uncompressed(path) != *path {
+        ("is a compressed npz or zip file".into(), "decompress it, then import that")
     } else if start.starts_with(ZIP) {
         let arrays = npy::listed(arrays.iter().map(String::as_str));
         (format!("is an npz file that holds {arrays}, no motion known here"), WRITE)

@@ -681,8 +681,11 @@ fn motion_of_other_kinds_is_refused_with_a_way_out() {
     let mut zip = zip::ZipWriter::new(fs::File::create(folder.path("bvh.zip")).unwrap());
     zip.start_file("walks/1.bvh", zip::write::SimpleFileOptions::default()).unwrap();
     zip.finish().unwrap();
+    let mut gz = GzEncoder::new(Vec::new(), Compression::default());
+    gz.write_all(b"PK\x03\x04").unwrap();
     let cases = [
         (folder.path("bvh.zip"), "a zip file of BVH files", "unpack it"),
+        (folder.file("walk_poses.npz.gz", gz.finish().unwrap()), "a compressed npz", "decompress it"),
         (write("amass.npz", &["poses", "trans", "betas"]), "AMASS file", "amass.py"),
         (write("set.npz", &["data", "end_indices"]), "a motion file already", "mvae-fast train"),
         (write("other.npz", &["x"]), "holds x", "docs/features.md"),

@@ -149,7 +149,7 @@ fn amass() -> Example {
     });
     let wrong = vec![
         (bytes.clone(), None, "is an AMASS file without a skeleton; write one with examples/amass.py"),
-        (bytes.clone(), Some(cmu()), "--skeleton has not the first 22 joints of SMPL"),
+        (bytes.clone(), Some(cmu()), "--skeleton names other joints than the first 22 of SMPL"),
         with(file(&narrow, &trans, 1.0), "poses is <f8 [60, 63]; expected [frames, 66 or more]"),
         with(file(&poses, &poses, 1.0), "trans is <f8 [60, 156]; expected [frames, 3]"),
         with(file(&poses, &shorter, 1.0), "trans has 59 frames, but poses 60"),

@@ -43,7 +43,7 @@ fn read(file: Content) -> Result<Recording> {
     let parents = (1..skeleton.joints.len()).map(|joint| skeleton.parent(joint));
     if skeleton.row_vectors || !parents.eq(PARENTS.map(Some)) {
         return refuse(
-            "is an AMASS file, but --skeleton has not the first 22 joints of SMPL",
+            "is an AMASS file, but --skeleton names other joints than the first 22 of SMPL",
             FORMAT.skeleton.unwrap(),
         );
     }
