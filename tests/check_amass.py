@@ -1,5 +1,5 @@
-"""Tests examples/amass.py: makes a stand-in for the SMPL-H model and two AMASS clips of a walk, and
-converts the clips in a new folder.
+"""Tests examples/amass.py: makes a stand-in for the SMPL-H model and two AMASS clips of a walk in a
+new folder, and beside them the skeleton with which they are imported.
 
 usage: python3 check_amass.py FOLDER
 """
@@ -45,19 +45,13 @@ turns[:, 1, 0], turns[:, 2, 0] = -swing, swing
 turns[:, 4, 0], turns[:, 5, 0] = (0.4 * (1 + sign * np.cos(2 * np.pi * time)) for sign in (-1, 1))
 place = np.stack([0 * time, -1.3 * time, 1.02 + 0.02 * np.cos(4 * np.pi * time)], axis=1)
 for clip in ("walk", "again"):
-    clip = folder / f"{clip}_poses.npz"
+    clip = (folder / f"{clip}_poses.npz").resolve()
     motion = {"poses": turns.reshape(600, 156), "trans": place - 1.05 * joints[0], "betas": betas}
     np.savez(clip, mocap_framerate=120.0, gender="male", **motion)
-clips = sorted(map(str, folder.glob("*_poses.npz")))
 script = Path(__file__).resolve().parent.parent / "examples" / "amass.py"
-subprocess.run([sys.executable, script, "model.npz", *clips], cwd=folder, check=True)
+subprocess.run([sys.executable, script, "model.npz", clip], cwd=folder, check=True)
 # The skeleton belongs to the body with these betas.
 skeleton = tomllib.loads((folder / "person.toml").read_text())
-assert skeleton["fps"] == 120 and len(skeleton["joints"]) == 22, skeleton
-assert np.allclose(skeleton["joints"][4]["offset"], 1.05 * offsets[4]), skeleton["joints"][4]
-# Another person is refused.
-other = dict(np.load(folder / "walk_poses.npz"), betas=0 * betas)
-np.savez(folder / "other.npz", **other)
-refused = [sys.executable, script, "model.npz", clips[0], "other.npz"]
-run = subprocess.run(refused, cwd=folder, capture_output=True, text=True)
-assert run.returncode == 1 and "another body or rate" in run.stderr, run
+assert skeleton["fps"] == 120 and skeleton["betas"] == betas.tolist(), skeleton
+offsets_found = [joint["offset"] for joint in skeleton["joints"]]
+assert np.allclose(offsets_found, 1.05 * offsets), skeleton["joints"]

@@ -20,6 +20,7 @@ Examples:
   mvae-fast data import *.bvh.xz -o set.npz --terms 'CC BY-NC 4.0, Example Studio'
   mvae-fast data import clip.bvh -o clip.npz --map joints.toml --units cm --up z
   mvae-fast data import expmaps/ -o cmu.npz --skeleton cmu
+  mvae-fast data import CMU/01/ -o set.npz --skeleton person.toml
 
 Features are always in feet, 30 frames a second unless --fps says otherwise; whatever is found or
 assumed about joints, units, axes and floor is printed.";
@@ -30,7 +31,8 @@ const FPS: std::ops::RangeInclusive<f64> = 5.0..=240.0;
 /// Arguments of `data import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// BVH files and folders of them, also compressed (.gz, .xz)
+    /// Files of motion and folders of them: BVH, also compressed (.gz, .xz); with --skeleton AMASS
+    /// and exponential-map text files
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// npz file to write
@@ -43,7 +45,8 @@ pub struct ImportArgs {
     /// all joints below)
     #[arg(long, value_name = "FILE.toml")]
     pub map: Option<PathBuf>,
-    /// Skeleton of exponential-map text files: a file, or cmu for the built-in one
+    /// Skeleton of files that hold none (AMASS, exponential-map text): a file, or cmu for the
+    /// built-in one
     #[arg(long, value_name = "FILE.toml")]
     pub skeleton: Option<PathBuf>,
     /// Unit of the files: mm, cm, dm, m, inch, ft, asf (CMU) or a number of metres (default:

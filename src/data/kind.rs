@@ -1,7 +1,8 @@
-//! Opens files of motion, compressed or not, and detects their kind. Also finds the files of a
-//! folder.
-use crate::data::npy;
+//! Opens files of motion, compressed or not, and tells their format, or the kind of a file that
+//! cannot be read. Also finds the files of a folder.
+use crate::host::npy;
 use crate::host::utf16::{self, Utf16};
+use crate::motion::source::{FORMATS, Format, Head, Sniff, ZIP, format_of};
 use crate::{Error, Result, host::files};
 use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
@@ -15,35 +16,29 @@ const XZ_MEMORY: u32 = 100 << 10;
 /// Default for the largest size of a decompressed file of motion, as a multiple of the compressed
 /// size. Real files grow to some 4 to 10 times.
 pub const EXPANSION: u64 = 100;
+/// Way to a set that is no file of motion here.
+const WRITE: &str = "see docs/features.md to write an npz to train on";
 /// Size to which any compressed file may grow, bytes.
 const SMALL: u64 = 1 << 20;
-/// Extensions that may follow that of the kind.
+/// Extensions that may follow that of the format.
 const COMPRESSIONS: [&str; 2] = ["gz", "xz"];
-/// First bytes of a BVH, a zip file and a numpy array.
-const HIERARCHY: &[u8] = b"HIERARCHY";
-const ZIP: &[u8] = b"PK\x03\x04";
+/// First bytes of a numpy array.
 const NUMPY: &[u8] = b"\x93NUMPY";
-
-/// The kind of a file's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A Biovision hierarchy.
-    Bvh,
-    /// Lines of numbers: exponential maps.
-    Numbers,
-}
 
 /// Opens a file and decompresses it, to at most `expansion` times its size. Its first bytes decide
 /// about compression, and UTF-16 becomes UTF-8. Errors ([`Error::Data`]): no such file, and a file
 /// of a known kind that cannot be read here, with a remedy.
-pub fn open(path: &Path, expansion: u64) -> Result<(Kind, Box<dyn BufRead>)> {
+pub fn open(path: &Path, expansion: u64) -> Result<(&'static Format, Box<dyn BufRead>)> {
     let (start, reader) = begun(path, expansion)?;
-    if let Some(error) = foreign(path, &start) {
-        return Err(error);
-    }
-    let first = start.trim_ascii_start().first().copied().unwrap_or_default();
-    let kind = if matches!(first, b'0'..=b'9' | b'-' | b'+' | b'.') { Kind::Numbers } else { Kind::Bvh };
-    Ok((kind, Box::new(BufReader::with_capacity(1 << 16, reader))))
+    let head = Head::new(path, &start);
+    let format = match format_of(&head, Sniff::Sure) {
+        Some(format) => format,
+        None => match foreign(&head) {
+            Some(error) => return Err(error),
+            None => format_of(&head, Sniff::Maybe).ok_or_else(|| Error::data(path, "is of no known format", WRITE))?,
+        },
+    };
+    Ok((format, Box::new(BufReader::with_capacity(1 << 16, reader))))
 }
 
 /// The error for a path that was given as a training set but is motion of another kind. It says how
@@ -54,11 +49,10 @@ pub fn no_set(path: &Path) -> Option<Error> {
         return Some(Error::data(path, "is a folder", mend));
     }
     let (start, _) = begun(path, EXPANSION).ok()?;
-    if is_hierarchy(&start) {
-        let mend = "make a set to train on of it: mvae-fast data import FILE -o set.npz";
-        return Some(Error::data(path, "is a BVH file", mend));
-    }
-    unreadable(path, &start)
+    let head = Head::new(path, &start);
+    let Some(format) = format_of(&head, Sniff::Sure) else { return unreadable(&head) };
+    let mend = "make a set to train on of it: mvae-fast data import FILE -o set.npz";
+    Some(format.without_skeleton(path).unwrap_or_else(|| Error::data(path, format.is, mend)))
 }
 
 /// The first bytes of a file, decompressed and in UTF-8, and a reader of all of them.
@@ -115,21 +109,22 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 /// The error for a file that is known not to be importable motion, with its kind and a remedy.
-fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
-    if let Some(error) = unreadable(path, start) {
+fn foreign(head: &Head) -> Option<Error> {
+    if let Some(error) = unreadable(head) {
         return Some(error);
     }
-    let entries = entries(path, start);
-    let has = |name: &str| entries.iter().any(|entry| entry == name);
-    const WRITE: &str = "see docs/features.md to write an npz to train on";
+    let Head { path, start, arrays } = head;
     let (what, mend) = if start.is_empty() {
         ("is empty".into(), "expected HIERARCHY, as a BVH file begins")
-    } else if has("data") && has("end_indices") {
+    } else if head.has("data") && head.has("end_indices") {
         ("is a motion file already".into(), "train on it as it is: mvae-fast train FILE")
+    } else if start.starts_with(ZIP) && uncompressed(path) != *path {
+        ("is a compressed npz or zip file".into(), "decompress it, then import that")
     } else if start.starts_with(ZIP) {
-        (format!("is an npz file that holds {}, no BVH", npy::listed(entries.iter().map(String::as_str))), WRITE)
+        let arrays = npy::listed(arrays.iter().map(String::as_str));
+        (format!("is an npz file that holds {arrays}, no motion known here"), WRITE)
     } else if start.starts_with(NUMPY) {
-        ("is a single numpy array, no BVH".into(), WRITE)
+        ("is a single numpy array, no motion known here".into(), WRITE)
     } else {
         return None;
     };
@@ -137,9 +132,7 @@ fn foreign(path: &Path, start: &[u8]) -> Option<Error> {
 }
 
 /// The error for motion of a kind that nothing here reads.
-fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
-    const AMASS: &str =
-        "give it to examples/amass.py with the body model, then import what that writes (docs/features.md)";
+fn unreadable(head: &Head) -> Option<Error> {
     const SMPL: &str = "make BVH of it with the SMPL body model and smpl2bvh, then import that";
     const IK: &str = "make BVH of it by inverse kinematics, then import that (docs/features.md)";
     const ACCLAIM: &str = "make BVH of skeleton and motion together (amc2bvh WHO.asf WALK.amc -o walk.bvh), then import that \
@@ -168,15 +161,11 @@ fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
         (b"\x80\x03", "a Python pickle", SMPL),
         (b"\x80\x04", "a Python pickle", SMPL),
     ];
-    let entries = entries(path, start);
-    let has = |name: &str| entries.iter().any(|entry| entry == name);
+    let Head { path, start, arrays } = head;
     let of_shape = |end: &str| start.starts_with(NUMPY) && String::from_utf8_lossy(start).contains(end);
     let text = start.trim_ascii_start();
-    let named = |extension: &str| has_extension(path, extension) && !is_hierarchy(start);
     let known = KNOWN.iter().find(|(begins, ..)| text.starts_with(begins));
-    let (what, mend) = if has("poses") && has("trans") {
-        ("an AMASS file: parameters of the SMPL body model, without the body", AMASS)
-    } else if entries.iter().any(|entry| has_extension(entry.as_ref(), "bvh")) {
+    let (what, mend) = if arrays.iter().any(|entry| has_extension(entry.as_ref(), "bvh")) {
         ("a zip file of BVH files", UNPACK)
     } else if of_shape(", 263)") || of_shape(", 251)") {
         ("a HumanML3D file: features of another layout, which leave out how joints turn about their bones", IK)
@@ -186,7 +175,7 @@ fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
         (*what, *mend)
     } else if text.starts_with(b"<") && start.windows(7).any(|word| word == b"COLLADA") {
         ("a COLLADA file", BLENDER)
-    } else if named("amc") || named("asf") {
+    } else if has_extension(path, "amc") || has_extension(path, "asf") {
         ("an Acclaim file (ASF/AMC)", ACCLAIM)
     } else if matches!(start, [_, 0x50, ..]) && has_extension(path, "c3d") {
         ("a C3D file: markers without a skeleton", SOLVE)
@@ -196,29 +185,21 @@ fn unreadable(path: &Path, start: &[u8]) -> Option<Error> {
     Some(Error::data(path, format!("is {what}"), mend))
 }
 
-/// True if a file begins as a BVH does.
-fn is_hierarchy(start: &[u8]) -> bool {
-    start.trim_ascii_start().get(..HIERARCHY.len()).is_some_and(|word| word.eq_ignore_ascii_case(HIERARCHY))
-}
-
-/// Names of the entries of a zip file, without `.npy`; empty for another file.
-fn entries(path: &Path, start: &[u8]) -> Vec<String> {
-    if start.starts_with(ZIP) { npy::array_names(path).unwrap_or_default() } else { Vec::new() }
-}
-
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
-/// A path without the extensions of compression and kind.
+/// A path without the extensions of compression and format.
 pub fn stem(path: &Path) -> PathBuf {
-    let mut stem = path.to_owned();
-    for endings in [&COMPRESSIONS[..], &["bvh", "txt"]] {
-        if endings.iter().any(|ending| has_extension(&stem, ending)) {
-            stem.set_extension("");
-        }
-    }
-    stem
+    let stem = uncompressed(path);
+    let extensions = FORMATS.iter().flat_map(|format| format.endings).filter_map(|end| end.rsplit('.').next());
+    if extensions.into_iter().any(|end| has_extension(&stem, end)) { stem.with_extension("") } else { stem }
+}
+
+/// A path without the extension of compression.
+fn uncompressed(path: &Path) -> PathBuf {
+    let is_compressed = COMPRESSIONS.iter().any(|compression| has_extension(path, compression));
+    if is_compressed { path.with_extension("") } else { path.to_owned() }
 }
 
 /// A file to import, and the name of its clip.
@@ -231,10 +212,10 @@ pub struct Source {
 }
 
 /// The files that paths stand for, and the number of repeated files that were left out. A path to a
-/// file stands for that file. A folder stands for all files below it with an extension of motion
-/// (`.bvh`, and `.txt` if `numbers`), ordered by name. Clips of one name in several folders have
-/// the folders in their names.
-pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
+/// file stands for that file. A folder stands for all files below it whose names end as those of a
+/// format do, ordered by name. Formats that ask for a skeleton count only if there is a `skeleton`.
+/// Clips of one name in several folders have the folders in their names.
+pub fn find(paths: &[PathBuf], skeleton: bool) -> Result<(Vec<Source>, usize)> {
     let mut found = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -244,9 +225,9 @@ pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
         }
         let (before, mut others) = (found.len(), Vec::new());
         walk(path, &mut |file| {
-            let plain =
-                if COMPRESSIONS.iter().any(|c| has_extension(file, c)) { file.with_extension("") } else { file.into() };
-            if has_extension(&plain, "bvh") || numbers && has_extension(&plain, "txt") {
+            let plain = uncompressed(file);
+            let is_of = |format: &Format| (skeleton || format.skeleton.is_none()) && format.is_named(&plain);
+            if FORMATS.iter().any(is_of) {
                 let name = file.strip_prefix(path).unwrap_or(file).to_string_lossy().replace('\\', "/");
                 found.push(Source { path: file.to_owned(), name });
             } else {
@@ -254,10 +235,16 @@ pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
             }
         })?;
         if found.len() == before {
-            let mend =
-                if numbers { "it has to end in .bvh or .txt" } else { "it has to end in .bvh (.txt wants --skeleton)" };
-            let known = others.iter().find_map(|file| unreadable(file, &begun(file, EXPANSION).ok()?.0));
-            return Err(known.unwrap_or_else(|| Error::data(path, "holds no file of motion", mend)));
+            let known = others.iter().find_map(|file| {
+                let (start, _) = begun(file, EXPANSION).ok()?;
+                let head = Head::new(file, &start);
+                match format_of(&head, Sniff::Sure) {
+                    Some(format) if !skeleton => format.without_skeleton(file),
+                    Some(_) => None,
+                    None => unreadable(&head),
+                }
+            });
+            return Err(known.unwrap_or_else(|| Error::data(path, "holds no file of motion", endings(skeleton))));
         }
     }
     let place = |source: &Source| fs::canonicalize(&source.path).unwrap_or_else(|_| source.path.clone());
@@ -267,6 +254,16 @@ pub fn find(paths: &[PathBuf], numbers: bool) -> Result<(Vec<Source>, usize)> {
     tell_apart(&mut placed);
     let repeated = all - placed.len();
     Ok((placed.into_iter().map(|(_, source)| source).collect(), repeated))
+}
+
+/// The ends of names that files of motion must have, for a message.
+fn endings(skeleton: bool) -> String {
+    let listed = |asks: bool| {
+        let formats = FORMATS.iter().filter(|format| format.skeleton.is_some() == asks);
+        formats.flat_map(|format| format.endings).copied().collect::<Vec<_>>().join(", ")
+    };
+    let or = if skeleton { "," } else { ", or with --skeleton in" };
+    format!("it has to end in {}{or} {}", listed(false), listed(true))
 }
 
 /// Puts folders before the names of clips with equal names, as many as needed to tell them apart.

@@ -4,13 +4,11 @@ pub mod check;
 pub mod kind;
 pub mod mirrored;
 pub mod normalize;
-pub(crate) mod npy;
 pub mod npz;
 pub mod synth;
 pub mod view;
 pub mod windows;
 pub mod world;
-mod zip;
 
 use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::{Rig, Root, Skeleton};

@@ -2,11 +2,11 @@
 //! last frame of each clip, inclusive. Our own files also hold the rig, and the clips' names and
 //! places.
 use super::Dataset;
-use super::npy::{Npy, NpzWriter, read_names, read_numbers};
-use super::zip::Zip;
 use crate::config::MAX_SIZE;
 use crate::data::kind;
 use crate::host::atomic;
+use crate::host::npy::{Npy, NpzWriter, read_names, read_numbers};
+use crate::host::zip::Zip;
 use crate::motion::rig::{self, Rig};
 use crate::motion::{Root, Skeleton, features};
 use crate::{Error, Result};

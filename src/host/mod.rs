@@ -1,9 +1,12 @@
-//! The machine and its user: files that the user names, memory, and output on the terminal.
+//! The machine and its user: files that the user names, arrays in them, memory, and output on the
+//! terminal.
 pub mod atomic;
 pub mod crc32c;
 pub mod files;
 pub mod memory;
+pub(crate) mod npy;
 pub mod say;
 pub mod shown;
 pub mod toml;
 pub mod utf16;
+pub(crate) mod zip;

@@ -5,6 +5,7 @@
 //! --test files fuzz -- --nocapture --test-threads 1` takes ten minutes for each; `MVAE_FUZZ_SEED`
 //! is the first seed.
 use crate::allocations::{forget, largest_anywhere};
+use crate::formats::{Example, examples};
 use crate::hostile::{Random, changed, crafted, mutated};
 use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::Checkpoint;
@@ -12,12 +13,10 @@ use mvae_fast::config::{Config, Variant};
 use mvae_fast::control::course::{maze, path};
 use mvae_fast::data::check::check;
 use mvae_fast::data::{npz, synth};
-use mvae_fast::exchange::export::{self, Take};
 use mvae_fast::exchange::import::{EXPANSION, Options, import};
 use mvae_fast::infer::generate::{Latents, generate};
 use mvae_fast::infer::trained::Trained;
 use mvae_fast::motion::joint_map::JointMap;
-use mvae_fast::motion::local::Bones;
 use mvae_fast::motion::source::expmap::ExpmapSkeleton;
 use mvae_fast::quality::thresholds;
 use mvae_fast::train::setup::{Setup, Start};
@@ -110,6 +109,29 @@ fn zipped(members: &[(&str, &[u8])], deflated: bool) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
+/// The members of a zip file.
+fn members(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    let count = zip.len();
+    let member = |i| {
+        let (mut member, mut bytes) = (zip.by_index(i).unwrap(), Vec::new());
+        std::io::Read::read_to_end(&mut member, &mut bytes).unwrap();
+        (member.name().to_owned(), bytes)
+    };
+    (0..count).map(member).collect()
+}
+
+/// A valid zip file in which one array is wrong. Mostly its beginning is, as the header describes
+/// the numbers.
+fn with_wrong_member(random: &mut Random, members: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let (which, mut members) = (random.below(members.len()), members.to_vec());
+    let bytes = &members[which].1;
+    let head = if random.below(3) > 0 { bytes.len().min(140) } else { bytes.len() };
+    members[which].1 = [&mutated(random, &bytes[..head]), &bytes[head..]].concat();
+    let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+    zipped(&members, false)
+}
+
 /// A tiny run, and the bytes of its checkpoint.
 fn run() -> (tempfile::TempDir, Vec<u8>, Vec<f32>) {
     let root = tempfile::tempdir().unwrap();
@@ -122,27 +144,16 @@ fn run() -> (tempfile::TempDir, Vec<u8>, Vec<f32>) {
 }
 
 #[test]
-fn bvh() {
-    let set = set(60);
-    let good = export::bvh::text(&Take::of_clip(&set, set.rig.as_ref().unwrap(), 0, Bones::Skeleton)).into_bytes();
-    let options = options(None);
-    feed("walk.bvh", 250, |random| mutated(random, &good), |path| imported(path, &options));
-}
-
-#[test]
-fn expmap() {
-    let skeleton = ExpmapSkeleton::load(Path::new("cmu")).unwrap();
-    let width = 3 + 3 * skeleton.joints.len();
-    let row = |frame: usize| {
-        let at = |i: usize| match i {
-            0..3 => [0.02 * frame as f64, 17.0, 0.3 * frame as f64][i],
-            _ => 0.2 * (0.1 * frame as f64 + i as f64).sin(),
+fn motion_of_every_format() {
+    for Example { name, bytes, skeleton, .. } in examples() {
+        let options = options(skeleton);
+        let members = if bytes.starts_with(b"PK") { members(&bytes) } else { Vec::new() };
+        let make = |random: &mut Random| match random.below(2) {
+            0 if !members.is_empty() => with_wrong_member(random, &members),
+            _ => mutated(random, &bytes),
         };
-        (0..width).map(|i| format!("{:.6}", at(i))).collect::<Vec<_>>().join(",")
-    };
-    let good = (0..60).map(row).collect::<Vec<_>>().join("\n").into_bytes();
-    let options = options(Some(skeleton));
-    feed("walk.txt", 250, |random| mutated(random, &good), |path| imported(path, &options));
+        feed(name, 250, make, |path| imported(path, &options));
+    }
 }
 
 #[test]
@@ -151,14 +162,7 @@ fn npz_and_npy() {
     let good = folder.path().join("good.npz");
     npz::write(&good, &set).unwrap();
     let good = fs::read(good).unwrap();
-    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(&good)).unwrap();
-    let members: Vec<(String, Vec<u8>)> = (0..zip.len())
-        .map(|i| {
-            let (mut member, mut bytes) = (zip.by_index(i).unwrap(), Vec::new());
-            std::io::Read::read_to_end(&mut member, &mut bytes).unwrap();
-            (member.name().to_owned(), bytes)
-        })
-        .collect();
+    let members = members(&good);
     let config = Config { mirror: true, batch_size: 4, rollout: 4, ..Config::default() };
     let read = |path: &Path| {
         let set = npz::read_lenient(path)?;
@@ -167,17 +171,7 @@ fn npz_and_npy() {
         Ok(())
     };
     feed("set.npz", 150, |random| mutated(random, &good), read);
-    // Wrong arrays in a valid zip file. Mostly their beginning is wrong, as the header describes
-    // the numbers.
-    let arrays = |random: &mut Random| {
-        let (which, mut members) = (random.below(members.len()), members.clone());
-        let bytes = &members[which].1;
-        let head = if random.below(3) > 0 { bytes.len().min(140) } else { bytes.len() };
-        members[which].1 = [&mutated(random, &bytes[..head]), &bytes[head..]].concat();
-        let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
-        zipped(&members, false)
-    };
-    feed("array.npz", 150, arrays, read);
+    feed("array.npz", 150, |random| with_wrong_member(random, &members), read);
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod checkpoint;
 mod data;
 mod fuzz;
 
+#[path = "../shared/formats.rs"]
+mod formats;
 #[path = "../shared/hostile.rs"]
 mod hostile;
 #[path = "../shared/small.rs"]

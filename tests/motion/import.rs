@@ -1,6 +1,7 @@
 //! Import of motion capture as a training set. Files of known poses, written here in all the
 //! variants found in practice, come back as the features of those poses. Broken files are refused
 //! with the line. Real files agree with the results of other programs.
+use crate::formats::{Example, examples};
 use flate2::{Compression, write::GzEncoder};
 use lzma_rust2::{XzOptions, XzWriter};
 use mvae_fast::data::synth::{self, FRAME_SIZE};
@@ -12,6 +13,7 @@ use mvae_fast::motion::joint_map::JointMap;
 use mvae_fast::motion::local::Bones;
 use mvae_fast::motion::mirror::Mirror;
 use mvae_fast::motion::reference::JOINT_NAMES;
+use mvae_fast::motion::source::FORMATS;
 use mvae_fast::motion::source::expmap::ExpmapSkeleton;
 use mvae_fast::motion::units::{Scale, Unit, Up};
 use mvae_fast::motion::vector::{Axes, IDENTITY, Vec3, add, apply, apply_inverse, scale, sub, transposed};
@@ -679,8 +681,11 @@ fn motion_of_other_kinds_is_refused_with_a_way_out() {
     let mut zip = zip::ZipWriter::new(fs::File::create(folder.path("bvh.zip")).unwrap());
     zip.start_file("walks/1.bvh", zip::write::SimpleFileOptions::default()).unwrap();
     zip.finish().unwrap();
+    let mut gz = GzEncoder::new(Vec::new(), Compression::default());
+    gz.write_all(b"PK\x03\x04").unwrap();
     let cases = [
         (folder.path("bvh.zip"), "a zip file of BVH files", "unpack it"),
+        (folder.file("walk_poses.npz.gz", gz.finish().unwrap()), "a compressed npz", "decompress it"),
         (write("amass.npz", &["poses", "trans", "betas"]), "AMASS file", "amass.py"),
         (write("set.npz", &["data", "end_indices"]), "a motion file already", "mvae-fast train"),
         (write("other.npz", &["x"]), "holds x", "docs/features.md"),
@@ -722,6 +727,38 @@ fn motion_of_other_kinds_is_refused_with_a_way_out() {
     ] {
         let error = npz::read(path).unwrap_err().to_string();
         assert!(error.contains(what) && error.contains(mend), "{error}");
+    }
+}
+
+#[test]
+fn every_format_is_read_and_its_faults_are_named() {
+    let examples = examples();
+    let read = |name: &str, bytes: &[u8], skeleton: Option<ExpmapSkeleton>| {
+        let folder = Folder::new();
+        let path = folder.file(name, bytes);
+        let options = Options { map: None, skeleton, skip_first: Some(0), skip_last: Some(0), ..options() };
+        let [found, named] = [folder.0.path(), &path].map(|path| import(&[path.to_owned()], &options));
+        (found, named.unwrap())
+    };
+    for format in &FORMATS {
+        assert!(examples.iter().any(|example| format.is_named(example.name.as_ref())), "no example: {}", format.is);
+    }
+    for Example { name, bytes, skeleton, twin, wrong } in examples {
+        let (found, named) = read(name, &bytes, skeleton.clone());
+        let (set, found) = (whole(named), whole(found.unwrap()));
+        assert!(set == found && set.num_frames() > 1, "{name}");
+        assert_eq!(set.clip_names, [name.split('.').next().unwrap()]);
+        if let Some(twin) = twin {
+            let same = whole(read(twin.name, &twin.bytes, twin.skeleton).1);
+            let off = largest_difference(&set.frames, &same.frames);
+            assert!(off < 1e-4 && set.end_indices == same.end_indices, "{name}: {off} off its twin");
+            assert_eq!(set.rig.unwrap().skeleton.names, same.rig.unwrap().skeleton.names);
+        }
+        for (bytes, skeleton, says) in wrong {
+            let imported = read(name, &bytes, skeleton).1;
+            let error = imported.refused[0].to_string();
+            assert!(imported.set.frames.is_empty() && error.contains(says) && !error.contains('\n'), "{error}");
+        }
     }
 }
 

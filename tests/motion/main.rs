@@ -6,3 +6,5 @@ mod synth;
 
 #[path = "../shared/bvh_reader.rs"]
 mod bvh_reader;
+#[path = "../shared/formats.rs"]
+mod formats;

@@ -1,13 +1,13 @@
 //! Conversion of one file to the frames of one clip.
 use super::{Alternative, By, Options, Report, Units, Upwards, rounded};
-use crate::data::kind::{self, Kind, Source};
+use crate::data::kind::{self, Source};
 use crate::exchange::export::bvh::DECLARATION;
 use crate::host::shown::counted;
 use crate::motion::body::{Body, Measures};
 use crate::motion::features::Part;
 use crate::motion::joint_map::{self, Picked};
 use crate::motion::rig::{METRES, quantile};
-use crate::motion::source::{Note, Recording, bvh, inserted, rate};
+use crate::motion::source::{Content, Note, Recording, inserted, rate};
 use crate::motion::units::{Scale, Unit, Up};
 use crate::motion::vector::{length, scale};
 use crate::motion::{Pose, Root, Skeleton, features};
@@ -269,17 +269,10 @@ fn pose(recording: &Recording, moment: f64, joints: &[usize], unit: Scale, up: U
 /// Reads a file, without the frames that do not belong to its motion.
 fn read(source: &Source, options: &Options) -> Result<Read> {
     let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
-    let (kind, mut reader) = kind::open(&source.path, options.expansion)?;
-    let ours = reader.fill_buf().is_ok_and(|start| start.starts_with(DECLARATION.as_bytes()));
-    let recording = match (kind, &options.skeleton) {
-        (Kind::Bvh, _) => bvh::read(reader),
-        (Kind::Numbers, Some(skeleton)) => skeleton.read(reader),
-        (Kind::Numbers, None) => {
-            let mend = "give --skeleton FILE.toml, which names the joints (--skeleton cmu for the CMU database's)";
-            return Err(refuse("holds lines of numbers without a skeleton".into(), mend));
-        }
-    };
-    let mut recording = recording.map_err(|fault| refuse(fault.to_string(), "mend the file or leave it out"))?;
+    let (format, mut bytes) = kind::open(&source.path, options.expansion)?;
+    let ours = bytes.fill_buf().is_ok_and(|start| start.starts_with(DECLARATION.as_bytes()));
+    let content = Content { path: &source.path, bytes, skeleton: options.skeleton.as_ref() };
+    let mut recording = (format.read)(content)?;
     let frame_time = recording.frame_time;
     let rate = options.source_fps.unwrap_or_else(|| rate(frame_time));
     if !RATES.contains(&rate) {

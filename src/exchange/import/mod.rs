@@ -52,7 +52,7 @@ pub struct Options {
     pub fps: f64,
     /// Joints to keep; found by name and place if `None`.
     pub map: Option<JointMap>,
-    /// The skeleton of exponential maps, for files that are lines of numbers.
+    /// The skeleton of files without one of their own.
     pub skeleton: Option<ExpmapSkeleton>,
     /// The files' unit; guessed from the length of the legs if `None`.
     pub units: Option<Scale>,

@@ -2,13 +2,24 @@
 //! order for each joint, position channels on any joint, any line ends, any white space. Any other
 //! deviation is refused with its line and the expected content.
 use super::lines::{Fault, Frame, Lines, frame, number, shown};
-use super::{Note, Recording, SourceJoint};
+use super::{Content, Format, Head, Note, Recording, Sniff, SourceJoint};
 use crate::motion::quaternion::{Quaternion, product};
 use crate::motion::rig::quantile;
 use crate::motion::vector::{Vec3, add, length};
 use std::collections::HashSet;
 use std::io::BufRead;
 
+/// The format.
+pub const FORMAT: Format = Format {
+    is: "is a BVH file",
+    endings: &[".bvh"],
+    skeleton: None,
+    sniff,
+    read: |file: Content| read(file.bytes).map_err(|fault| fault.of(file.path)),
+};
+
+/// The word at the beginning of a file.
+const HIERARCHY: &[u8] = b"HIERARCHY";
 /// Largest number of joints, more than any skeleton has.
 const MAX_JOINTS: usize = 10_000;
 /// Usual distance of a joint from 0, as a share of its offset's length, below which its position
@@ -20,6 +31,12 @@ const DISPLACED: f64 = 0.5;
 struct Channel {
     axis: usize,
     turns: bool,
+}
+
+/// Text that begins otherwise may be BVH, too: the reader says what it expects in its first line.
+fn sniff(head: &Head) -> Sniff {
+    let word = head.start.trim_ascii_start().get(..HIERARCHY.len());
+    if word.is_some_and(|word| word.eq_ignore_ascii_case(HIERARCHY)) { Sniff::Sure } else { Sniff::Maybe }
 }
 
 /// Reads a file.

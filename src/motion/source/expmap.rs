@@ -2,7 +2,7 @@
 //! numbers for each joint (axis times angle). A skeleton file names the joints. The CMU database is
 //! distributed in this form.
 use super::lines::{Fault, Frame, Lines, frame};
-use super::{Note, Recording, SourceJoint};
+use super::{Content, Format, Head, Note, Recording, Sniff, SourceJoint};
 use crate::host::toml as toml_file;
 use crate::motion::quaternion::Quaternion;
 use crate::motion::vector::{Vec3, length};
@@ -11,20 +11,31 @@ use serde::Deserialize;
 use std::io::BufRead;
 use std::path::Path;
 
+/// The format.
+pub const FORMAT: Format = Format {
+    is: "holds lines of numbers",
+    endings: &[".txt"],
+    skeleton: Some("give --skeleton FILE.toml, which names the joints (--skeleton cmu for the CMU database's)"),
+    sniff,
+    read,
+};
+
 /// The built-in skeleton file, for the CMU database as distributed with Convolutional Sequence to
 /// Sequence networks.
 const CMU: &str = include_str!("cmu.toml");
 
-/// The skeleton of files with lines of numbers: `--skeleton FILE.toml`.
+/// The skeleton of files without one of their own: `--skeleton FILE.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpmapSkeleton {
-    /// Frames a second.
+    /// Frames a second, where files do not state them.
     pub fps: f64,
     /// True if rotations multiply row vectors, as in CMU's files: the exponential is then the
     /// inverse rotation.
     #[serde(default)]
     pub row_vectors: bool,
+    /// The shape of the person whose bones these are, as AMASS files state it.
+    pub betas: Option<Vec<f64>>,
     /// The joints, in the order of the numbers; parents come before children.
     pub joints: Vec<ExpmapJoint>,
 }
@@ -37,7 +48,7 @@ pub struct ExpmapJoint {
     pub name: String,
     /// The name of its parent; the first joint has none.
     pub parent: Option<String>,
-    /// Its place in its parent's local axes.
+    /// Its place in its parent's local axes. For the first joint, its place in the body at rest.
     pub offset: Vec3,
 }
 
@@ -63,19 +74,25 @@ impl ExpmapSkeleton {
         Ok(skeleton)
     }
 
-    fn parent(&self, joint: usize) -> Option<usize> {
+    /// The parent of a joint.
+    pub(super) fn parent(&self, joint: usize) -> Option<usize> {
         let parent = self.joints[joint].parent.as_ref()?;
         self.joints[..joint].iter().position(|joint| joint.name == *parent)
     }
 
+    /// The joints of a recording of this skeleton. Frames list the place of the first.
+    pub(super) fn source_joints(&self) -> Vec<SourceJoint> {
+        let joint = |(at, joint): (usize, &ExpmapJoint)| {
+            let ExpmapJoint { name, offset, .. } = joint.clone();
+            SourceJoint { name, parent: self.parent(at), offset, moves: (at == 0).then_some(0) }
+        };
+        self.joints.iter().enumerate().map(joint).collect()
+    }
+
     /// Reads the frames of a file.
     pub fn read(&self, reader: impl BufRead) -> Result<Recording, Fault> {
-        let mut recording = Recording { frame_time: 1.0 / self.fps, ..Recording::default() };
-        for (at, joint) in self.joints.iter().enumerate() {
-            let ExpmapJoint { name, offset, .. } = joint.clone();
-            let moves = (at == 0).then_some(0);
-            recording.joints.push(SourceJoint { name, parent: self.parent(at), offset, moves });
-        }
+        let (joints, frame_time) = (self.source_joints(), 1.0 / self.fps);
+        let mut recording = Recording { joints, frame_time, ..Recording::default() };
         let width = 3 + 3 * self.joints.len();
         let mut lines = Lines::new(reader);
         let mut values = Vec::with_capacity(width);
@@ -110,8 +127,18 @@ impl ExpmapSkeleton {
     }
 }
 
+fn sniff(head: &Head) -> Sniff {
+    let first = head.start.trim_ascii_start().first();
+    if first.is_some_and(|first| matches!(first, b'0'..=b'9' | b'-' | b'+' | b'.')) { Sniff::Maybe } else { Sniff::No }
+}
+
+fn read(file: Content) -> Result<Recording> {
+    let skeleton = file.skeleton(&FORMAT)?;
+    skeleton.read(file.bytes).map_err(|fault| fault.of(file.path))
+}
+
 /// The rotation about the axis `r` by the angle |r|, rad.
-fn exponential(r: Vec3) -> Quaternion {
+pub(super) fn exponential(r: Vec3) -> Quaternion {
     let angle = length(r);
     // sin(a/2) / a, by its series near 0.
     let share = if angle < 1e-6 { 0.5 - angle * angle / 48.0 } else { (0.5 * angle).sin() / angle };

@@ -1,5 +1,7 @@
 //! A reader of text lines with any line ends, and with a bound on a line's length.
+use crate::Error;
 use std::io::{self, BufRead};
+use std::path::Path;
 
 /// Longest accepted line: ten thousand channels of a frame take a tenth of it.
 const MAX_LINE: usize = 2 << 20;
@@ -11,6 +13,13 @@ pub struct Fault {
     pub line: usize,
     /// The content found and the content expected.
     pub what: String,
+}
+
+impl Fault {
+    /// The error for the file that has the fault.
+    pub fn of(&self, path: &Path) -> Error {
+        Error::data(path, self.to_string(), "mend the file or leave it out")
+    }
 }
 
 impl std::fmt::Display for Fault {

@@ -19,7 +19,7 @@ const NATIVE: char = if cfg!(target_endian = "big") { '>' } else { '<' };
 
 /// An optional array of strings, with line ends in them replaced by spaces. Empty if there is no
 /// such array or it cannot be read as strings.
-pub(super) fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> {
+pub(crate) fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> {
     let mut decode = || {
         let npy = Npy::open(path, zip, name).ok()?;
         let &[count] = &npy.shape[..] else { return None };
@@ -37,7 +37,7 @@ pub(super) fn read_names(path: &Path, zip: &mut Zip, name: &str) -> Vec<String> 
 
 /// The numbers of an optional array of any shape, which must hold `count` of them; `None` if there
 /// is no array of that name.
-pub(super) fn read_numbers(path: &Path, zip: &mut Zip, name: &str, count: usize) -> Result<Option<Vec<f64>>> {
+pub(crate) fn read_numbers(path: &Path, zip: &mut Zip, name: &str, count: usize) -> Result<Option<Vec<f64>>> {
     fn widened<A: Copy + num_traits::AsPrimitive<f64>>(array: ArrayD<A>) -> Vec<f64> {
         array.iter().map(|&x| x.as_()).collect()
     }
@@ -64,19 +64,19 @@ pub(super) fn read_numbers(path: &Path, zip: &mut Zip, name: &str, count: usize)
 }
 
 /// One array of the file. Its header has been read and agrees with the entry's size.
-pub(super) struct Npy<'a> {
+pub(crate) struct Npy<'a> {
     name: &'a str,
     /// The type as in the header, such as `<f4`.
     descr: String,
     fortran_order: bool,
-    pub(super) shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// The numbers.
     body: EntryReader<'a>,
 }
 
 impl<'a> Npy<'a> {
     /// Finds an array and reads its header.
-    pub(super) fn open(path: &Path, zip: &'a mut Zip, name: &'a str) -> Result<Self> {
+    pub(crate) fn open(path: &Path, zip: &'a mut Zip, name: &'a str) -> Result<Self> {
         let Some(index) = zip.names().rposition(|entry| array_name(entry) == name) else {
             return Err(missing(path, name, zip));
         };
@@ -118,12 +118,12 @@ impl<'a> Npy<'a> {
 
     /// The type without its byte order, such as `f4`; `None` for a type without a mark of byte
     /// order.
-    pub(super) fn kind(&self) -> Option<&str> {
+    pub(crate) fn kind(&self) -> Option<&str> {
         self.descr.strip_prefix(['<', '>', '|'])
     }
 
     /// Reinterprets the bytes as another type or shape of the same size.
-    pub(super) fn restated(mut self, kind: &str, shape: Option<Vec<usize>>) -> Self {
+    pub(crate) fn restated(mut self, kind: &str, shape: Option<Vec<usize>>) -> Self {
         self.descr.truncate(1);
         self.descr.push_str(kind);
         self.shape = shape.unwrap_or(self.shape);
@@ -131,7 +131,7 @@ impl<'a> Npy<'a> {
     }
 
     /// Reads the numbers and passes the array to `make`.
-    pub(super) fn decode<A: ReadableElement, D: Dimension, R>(
+    pub(crate) fn decode<A: ReadableElement, D: Dimension, R>(
         self,
         path: &Path,
         make: impl Fn(Array<A, D>) -> R,
@@ -150,7 +150,7 @@ impl<'a> Npy<'a> {
     }
 
     /// An error that names the array with its type and shape.
-    pub(super) fn refuse(&self, path: &Path, mend: &str) -> Error {
+    pub(crate) fn refuse(&self, path: &Path, mend: &str) -> Error {
         Error::data(path, format!("{} is {} {:?}", self.name, self.descr, self.shape), mend)
     }
 }
@@ -220,7 +220,7 @@ fn element_size(descr: &str) -> Option<u64> {
 }
 
 /// The name of the array in an entry.
-pub(super) fn array_name(entry: &str) -> &str {
+pub(crate) fn array_name(entry: &str) -> &str {
     entry.strip_suffix(".npy").unwrap_or(entry)
 }
 
@@ -296,16 +296,16 @@ impl Seek for UntilError<'_> {
 }
 
 /// Writes an npz file array by array, uncompressed.
-pub(super) struct NpzWriter<'a>(ZipWriter<UntilError<'a>>);
+pub(crate) struct NpzWriter<'a>(ZipWriter<UntilError<'a>>);
 
 impl<'a> NpzWriter<'a> {
     /// Writes to an empty file.
-    pub(super) fn new(file: &'a mut File) -> Self {
+    pub(crate) fn new(file: &'a mut File) -> Self {
         NpzWriter(ZipWriter::new(UntilError { file: BufWriter::new(file), at: 0, end: 0, failed: false }))
     }
 
     /// Writes an array of numbers; `kind` is numpy's name for their type, such as `f4`.
-    pub(super) fn numbers<A: bytemuck::NoUninit>(
+    pub(crate) fn numbers<A: bytemuck::NoUninit>(
         &mut self,
         name: &str,
         kind: &str,
@@ -322,7 +322,7 @@ impl<'a> NpzWriter<'a> {
     }
 
     /// Writes an array of strings.
-    pub(super) fn names(&mut self, name: &str, names: &[String]) -> io::Result<()> {
+    pub(crate) fn names(&mut self, name: &str, names: &[String]) -> io::Result<()> {
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(1);
         let mut code_points = vec![0; names.len() * width];
         for (row, name) in code_points.chunks_exact_mut(width).zip(names) {
@@ -332,7 +332,7 @@ impl<'a> NpzWriter<'a> {
     }
 
     /// Writes the directory.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         self.0.finish()?.flush()
     }
 }

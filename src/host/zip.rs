@@ -15,7 +15,7 @@ const PLAUSIBLE_RATIO: u64 = 100;
 const PLAUSIBLE_SIZE: u64 = 64 << 20;
 
 /// An open zip file whose directory is known to fit into the file.
-pub(super) struct Zip {
+pub(crate) struct Zip {
     path: PathBuf,
     file: BufReader<File>,
     entries: Vec<Entry>,
@@ -35,7 +35,7 @@ struct Entry {
 }
 
 /// An entry's bytes, inflated. Reading fails at the end if the checksum does not match.
-pub(super) struct EntryReader<'a> {
+pub(crate) struct EntryReader<'a> {
     bytes: Box<dyn Read + 'a>,
     left: u64,
     crc: Crc,
@@ -44,7 +44,7 @@ pub(super) struct EntryReader<'a> {
 
 impl Zip {
     /// Opens a file and reads its directory.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let refuse =
             |what: String| Error::data(path, what, "check the path, or export the file again with numpy.savez");
         let (file, _) = files::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
@@ -54,13 +54,13 @@ impl Zip {
     }
 
     /// The names of all entries.
-    pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &str> + DoubleEndedIterator {
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> + DoubleEndedIterator {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
     /// The inflated size, in bytes, of an entry given by its position in [`Zip::names`], and a
     /// reader of its bytes.
-    pub(super) fn read(&mut self, index: usize) -> Result<(u64, EntryReader<'_>)> {
+    pub(crate) fn read(&mut self, index: usize) -> Result<(u64, EntryReader<'_>)> {
         let Zip { path, file, entries, directory } = self;
         let entry = &entries[index];
         let reader = entry
