@@ -85,8 +85,8 @@ impl<'r, R: Record + Reported> Session<'r, R> {
         Ok(())
     }
 
-    /// Writes the report, with which a save begins: the last checkpoint is written after it, so that
-    /// a run whose checkpoint is finished has its report. Errors: those of the disk.
+    /// Writes the report, with which a save begins: the last checkpoint is written after it, so
+    /// that a run whose checkpoint is finished has its report. Errors: those of the disk.
     pub fn report(&mut self, summary: &[(&str, String); 6], motion: &Motion) -> Result<()> {
         self.saved = Instant::now();
         report::write(self.folder, summary, &self.records, motion)
