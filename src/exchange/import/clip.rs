@@ -9,7 +9,7 @@ use crate::motion::joint_map::{self, Picked};
 use crate::motion::rig::{METRES, quantile};
 use crate::motion::source::{Content, Note, Recording, inserted, rate};
 use crate::motion::units::{Scale, Unit, Up};
-use crate::motion::vector::{length, scale};
+use crate::motion::vector::{length, scale, sub};
 use crate::motion::{Pose, Root, Skeleton, features};
 use crate::{Error, Result};
 use std::io::BufRead;
@@ -52,6 +52,8 @@ pub(super) struct Clip {
     pub(super) file: About,
     /// Speeds, m/s: median and 95 % quantile of the root's, and the 95 % quantile of the toes'.
     pub(super) speeds: [f64; 3],
+    /// The fastest step of a joint.
+    pub(super) step: Step,
     /// True if the file is one of our own exports.
     pub(super) ours: bool,
     /// Length of the left leg, feet.
@@ -200,12 +202,20 @@ impl Conventions {
         let mut frames = Vec::with_capacity((poses - 1) * features::frame_size(skeleton.len()));
         let mut previous = pose(0.0);
         let mut root = Root::default();
+        let mut fastest = Step::default();
         for frame in 1..poses {
             let moment = frame as f64 * step;
             // A moment that is a frame of the file except for rounding is taken as that frame.
             let nearest = moment.round();
             let moment = if (moment - nearest).abs() < 1e-6 { nearest } else { moment };
             let pose = pose(moment.min((recording.len() - 1) as f64));
+            let metres = METRES * options.fps;
+            for (joint, (from, to)) in previous.positions.iter().zip(&pose.positions).enumerate() {
+                let speed = metres * length(sub(*to, *from));
+                if speed > fastest.speed {
+                    fastest = Step { speed, frame: about.left_out[0] + nearest as usize + 1, joint };
+                }
+            }
             features::push(&mut frames, skeleton, &previous, &pose);
             if frame == 1 {
                 root = Root::of(skeleton, &pose);
@@ -218,7 +228,7 @@ impl Conventions {
         }
         let leg = picked.measures.leg * unit.metres / METRES;
         let (speeds, left_out) = (speeds(&frames, skeleton, options.fps), picked.left_out.clone());
-        Ok(Clip { frames, root, file: about.clone(), speeds, ours, leg, left_out })
+        Ok(Clip { frames, root, file: about.clone(), speeds, step: fastest, ours, leg, left_out })
     }
 
     /// Makes the report of the findings in the first file, before all clips are known.
@@ -303,6 +313,17 @@ fn pick(source: &Source, options: &Options, recording: &Recording, body: &Body) 
         "name hips, upper legs and toes with --map FILE.toml (docs/features.md)"
     };
     joint_map::pick(recording, body, options.map.as_ref()).map_err(|what| Error::data(&source.path, what, mend))
+}
+
+/// The step of a joint from one frame to the next.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Step {
+    /// Its speed, m/s.
+    pub(super) speed: f64,
+    /// The frame of the file it leads to, from 1.
+    pub(super) frame: usize,
+    /// The joint.
+    pub(super) joint: usize,
 }
 
 /// Computes [`Clip::speeds`].

@@ -15,7 +15,7 @@ use crate::motion::source::expmap::ExpmapSkeleton;
 use crate::motion::units::{Scale, Up};
 use crate::{Error, Result};
 pub use clip::RATES;
-use clip::{About, Clip, Conventions};
+use clip::{About, Clip, Conventions, Step};
 pub use report::{Alternative, By, Floor, FrameTime, LeftOut, OddFiles, Report, Units, Upwards};
 use report::{rounded, short};
 use std::collections::BTreeMap;
@@ -44,6 +44,8 @@ const SAME_TIME: f64 = 5e-4;
 /// Speeds above those of any walk or run, m/s: the median and the 95 % quantile of the root's
 /// speed, and the 95 % quantile of the toes'. Runners go at 4 to 5, sprinters' toes at 10.
 const TOO_FAST: [f64; 3] = [5.5, 8.0, 12.0];
+/// Speed of a joint above which a step is a fault of the file, m/s. Hands of throwers reach 40.
+const TORN: f64 = 60.0;
 
 /// Options of an import.
 #[derive(Debug, Clone)]
@@ -179,6 +181,8 @@ struct Summary {
     files: Vec<About>,
     /// The speeds of each file ([`Clip::speeds`]).
     speeds: Vec<[f64; 3]>,
+    /// The fastest step of each file.
+    steps: Vec<Step>,
     /// Number of clips from our own exports.
     ours: usize,
     /// Shortest and longest leg, feet.
@@ -199,10 +203,11 @@ impl Taken {
             Ok(clip) => clip,
             Err(error) => return self.refused.push(error),
         };
-        let Summary { sources, files, speeds, ours, legs, left_out } = &mut self.summary;
+        let Summary { sources, files, speeds, steps, ours, legs, left_out } = &mut self.summary;
         sources.push(source.name.clone());
         files.push(clip.file);
         speeds.push(clip.speeds);
+        steps.push(clip.step);
         *ours += usize::from(clip.ours);
         for joint in clip.left_out {
             if !left_out.contains(&joint) {
@@ -274,6 +279,16 @@ impl Summary {
                 counted(fast.len(), "file"),
                 self.sources[worst],
                 short(self.files[worst].rate)
+            ));
+        }
+        let torn = || self.steps.iter().zip(&self.sources).filter(|(step, _)| step.speed > TORN);
+        if let Some((step, name)) = torn().max_by(|(a, _), (b, _)| a.speed.total_cmp(&b.speed)) {
+            report.warnings.push(format!(
+                "{} with a step that no body makes: in {name} {} goes at {:.0} m/s to frame {}; mend the file there, or leave it out",
+                counted(torn().count(), "file"),
+                report.joints[step.joint],
+                step.speed,
+                step.frame
             ));
         }
         report.left_out = self.left_out;
