@@ -64,6 +64,10 @@ pub struct PlanArgs {
     /// K: frames predicted at once
     #[arg(long)]
     pub future_predictions: Option<usize>,
+    /// Smallest share of the predicted joint positions in those of a frame; 1 = as predicted,
+    /// without the call that joins them
+    #[arg(long)]
+    pub position_gain: Option<f64>,
     /// B: rollouts in a mini-batch
     #[arg(long)]
     pub batch_size: Option<usize>,
@@ -105,6 +109,7 @@ impl PlanArgs {
             codes: self.codes,
             condition_frames: self.condition_frames,
             future_predictions: self.future_predictions,
+            position_gain: self.position_gain,
             batch_size: self.batch_size,
             ..none.clone()
         };
@@ -188,8 +193,10 @@ impl LaidOut {
         let (calls, n) = (self.plan.calls(), self.plan.calls().len());
         // From the second step on, all are alike.
         let waits = dependencies(calls, 2).split_off(n);
-        let wait = |node: usize| Wait { call: node % n + 1, steps_before: 1 - node / n };
+        let wait = |node: usize| Wait { steps_before: 1 - node / n, call: node % n + 1 };
         let shown = |(i, (call, waits)): (usize, (&Call, Vec<usize>))| {
+            let mut waits_for: Vec<Wait> = waits.into_iter().map(wait).collect();
+            waits_for.sort_unstable();
             let grid = call.variant(precision).1;
             let tensors = |writes: bool| {
                 let fields = call.kernel_fields().filter(|f| !f.bytes.is_empty());
@@ -204,7 +211,7 @@ impl LaidOut {
                 shares: call.shares(),
                 reads: tensors(false),
                 writes: tensors(true),
-                waits_for: waits.into_iter().map(wait).collect(),
+                waits_for,
                 us: None,
             }
         };
@@ -280,10 +287,10 @@ struct Tensor {
 }
 
 /// A call that another waits for.
-#[derive(Serialize)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
 struct Wait {
-    call: usize,
     steps_before: usize,
+    call: usize,
 }
 
 /// The time of a step whose calls are nodes of a graph.
@@ -411,7 +418,7 @@ impl fmt::Display for Step {
         let (mark, us) = if self.graph.is_some() { ("; * on the longest chain", "us") } else { ("", "") };
         writeln!(f, "below each call: its tensors, reads -> writes; ' of the step before{mark}\n")?;
         let waits = if self.engine == Engine::Graph { "waits for" } else { "comes after" };
-        writeln!(f, "{:>5} {:<27} {:<17} {:>7} x {:<7} {us:>5}  {waits}", "call", "kernel", "of", "blocks", "threads")?;
+        writeln!(f, "{:>5} {:<26} {:<16} {:>6} x {:<7} {us:>5}  {waits}", "call", "kernel", "of", "blocks", "threads")?;
         for call in &self.calls {
             call.show(f, if on_chain(call.call) { "*" } else { "" })?;
         }
@@ -426,7 +433,7 @@ impl ShownCall {
         let us = self.us.map_or(String::new(), |us| format!("{us:.2}"));
         let number = format!("{mark}{}", self.call);
         let begin =
-            format!("{number:>5} {:<27} {of:<17} {:>7} x {:<7} {us:>5}  ", self.kernel, self.blocks, self.threads);
+            format!("{number:>5} {:<26} {of:<16} {:>6} x {:<7} {us:>5}  ", self.kernel, self.blocks, self.threads);
         let waits = self.waits_for.iter().map(|wait| format!("{}{}", wait.call, "'".repeat(wait.steps_before)));
         let waits = wrapped(begin.clone(), &waits.collect::<Vec<_>>(), ", ", begin.len());
         writeln!(f, "{}", waits.trim_end())?;
