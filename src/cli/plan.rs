@@ -423,7 +423,11 @@ impl fmt::Display for Step {
             call.show(f, if on_chain(call.call) { "*" } else { "" })?;
         }
         self.graph.iter().try_for_each(|graph| graph.show(f))?;
-        self.one_launch.iter().try_for_each(|launch| launch.show(f))
+        self.one_launch.iter().try_for_each(|launch| launch.show(f))?;
+        if self.precision == Precision::Fp32 {
+            writeln!(f, "the model knows products on tensor cores alone: those of fp32 take longer")?;
+        }
+        Ok(())
     }
 }
 

@@ -68,7 +68,7 @@ fn every_call_waits_for_earlier_ones() {
             }
             for tensor in list(&call["reads"]).iter().chain(list(&call["writes"])) {
                 let elements: usize = list(&tensor["shape"]).iter().map(number).product();
-                assert!(elements > 0 && number(&tensor["bytes"]) % elements == 0, "{tensor}");
+                assert!(elements > 0 && number(&tensor["bytes"]).is_multiple_of(elements), "{tensor}");
             }
         }
         let chain = list(&step["chain"]);
