@@ -14,6 +14,7 @@ mod gradcheck;
 mod import;
 mod info;
 mod output;
+mod plan;
 mod population;
 mod print;
 mod runs;
@@ -79,6 +80,9 @@ pub enum Command {
     /// their operations
     #[command(after_help = gradcheck::HELP)]
     Gradcheck(gradcheck::GradcheckArgs),
+    /// Show a training step as it runs: its calls, what waits for what, the modelled time
+    #[command(after_help = plan::HELP)]
+    Plan(Box<plan::PlanArgs>),
     /// Say what this machine offers
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
@@ -124,12 +128,13 @@ fn with_defaults(command: clap::Command, defaults: &str) -> clap::Command {
     })
 }
 
-/// The whole command line, with the default preset's values in the help of `train`, `control train`
-/// and `data check`.
+/// The whole command line, with the default preset's values in the help of `train`, `plan`,
+/// `control train` and `data check`.
 pub fn command() -> clap::Command {
     let (train, control) = (Config::default().to_toml(), crate::control::config::PolicyConfig::default().to_toml());
     let command = Cli::command()
         .mut_subcommand("train", |command| with_defaults(command, &train))
+        .mut_subcommand("plan", |command| with_defaults(command, &train))
         .mut_subcommand("data", |data| data.mut_subcommand("check", |command| with_defaults(command, &train)))
         .mut_subcommand("control", |all| all.mut_subcommand("train", |command| with_defaults(command, &control)));
     with_lenient_values(command)
@@ -184,6 +189,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Info(args) => info::info(&args),
         Command::Data(command) => data::data(&command),
         Command::Gradcheck(args) => gradcheck::gradcheck(&args),
+        Command::Plan(args) => plan::plan(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { dir } => man(dir.as_deref()),

@@ -110,7 +110,8 @@ impl<T> Var<T> {
 #[derive(Debug, Clone)]
 pub struct Arena {
     bytes: usize,
-    tensors: Vec<Range<usize>>,
+    /// The bytes of each tensor, and its columns.
+    tensors: Vec<(Range<usize>, usize)>,
 }
 
 impl Default for Arena {
@@ -126,7 +127,7 @@ impl Arena {
             return Mat::NONE;
         }
         let (offset, bytes) = (self.bytes, rows * cols * size_of::<T>());
-        self.tensors.push(offset..offset + bytes);
+        self.tensors.push((offset..offset + bytes, cols));
         self.bytes = (offset + bytes).next_multiple_of(ALIGN);
         Mat { offset, rows, cols, marker: PhantomData }
     }
@@ -143,7 +144,22 @@ impl Arena {
 
     /// True if these bytes lie inside one tensor.
     pub fn holds(&self, bytes: &Range<usize>) -> bool {
-        let after = self.tensors.partition_point(|t| t.start <= bytes.start);
-        after > 0 && bytes.end <= self.tensors[after - 1].end
+        self.holder(bytes).is_some()
+    }
+
+    /// Rows and columns of the elements of this size at these bytes: those of the tensor that holds
+    /// them; one row where they are no whole rows of it.
+    pub fn shape(&self, bytes: &Range<usize>, element: usize) -> [usize; 2] {
+        let elements = bytes.len() / element;
+        match self.holder(bytes) {
+            Some((_, cols)) if elements.is_multiple_of(*cols) => [elements / cols, *cols],
+            _ => [1, elements],
+        }
+    }
+
+    /// The tensor that holds these bytes.
+    fn holder(&self, bytes: &Range<usize>) -> Option<&(Range<usize>, usize)> {
+        let after = self.tensors.partition_point(|(tensor, _)| tensor.start <= bytes.start);
+        self.tensors[..after].last().filter(|(tensor, _)| bytes.end <= tensor.end)
     }
 }

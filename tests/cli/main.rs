@@ -4,6 +4,7 @@ mod control;
 mod eval;
 mod foreign;
 mod generate;
+mod plan;
 mod population;
 mod program;
 mod surroundings;

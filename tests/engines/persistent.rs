@@ -3,12 +3,10 @@
 #![cfg(unix)]
 use crate::steps::{BATCH, MINIBATCHES, ROLLOUT, Run};
 use clap::ValueEnum;
-use mvae_fast::backend::persistent::THREADS;
-use mvae_fast::backend::persistent::phases::estimate::Cost;
 use mvae_fast::backend::persistent::phases::{Part, Phases, phases};
-use mvae_fast::backend::{Memory, simt::KEPT, simt::Simt};
+use mvae_fast::backend::persistent::{KEPT, THREADS};
+use mvae_fast::backend::{Memory, simt::Simt};
 use mvae_fast::config::Variant;
-use mvae_fast::plan::dependencies::dependencies;
 use mvae_fast::plan::{Call, Grid, Precision};
 use std::sync::OnceLock;
 
@@ -46,79 +44,6 @@ fn one_launch_gives_the_bits_of_call_by_call() {
 
 /// Number of multiprocessors of an H100 or H200.
 const MULTIPROCESSORS: u32 = 132;
-
-/// Prints the phases of a step at full size, which docs/engines.md shows: `cargo test --test
-/// engines phases -- --nocapture`.
-#[test]
-fn phases_of_a_step() {
-    let run = Run::<f32>::full(Variant::Mixture, 64);
-    let calls = run.step.plan.calls();
-    let phases = phases(calls, Precision::Bf16x3, MULTIPROCESSORS, KEPT);
-    for phase in 0..phases.count {
-        for (floats, word) in [(false, ""), (true, "floating: ")] {
-            let parts = phases.parts.iter().filter(|part| part.phase == phase && part.floats == floats);
-            let mut names = parts.map(|part| {
-                let call = &calls[part.call];
-                let of = run.parameters.layer(call).map_or(String::new(), |layer| format!(" of {layer}"));
-                let shares = call.shares().map_or(String::new(), |_| format!(" {:?}", part.shares));
-                let late = if part.late > 0 { " of the step before" } else { "" };
-                let fetched = if part.fetches { "weights for " } else { "" };
-                format!("{fetched}`{}`{of}{shares}{late}", call.kernel())
-            });
-            if let Some(first) = names.next() {
-                println!("{}. {word}{}", phase + 1, names.fold(first, |all, name| format!("{all}, {name}")));
-            }
-        }
-    }
-    let [step, idle] = phases.modelled(calls, Precision::Bf16x3, MULTIPROCESSORS);
-    let mut alone = phases.clone();
-    alone.parts.retain(|part| part.arrives || !part.floats);
-    alone.parts.iter_mut().for_each(|part| part.waits = part.arrives);
-    let [least, _] = alone.modelled(calls, Precision::Bf16x3, MULTIPROCESSORS);
-    println!(
-        "{} rows; modelled, not measured: {step:.1} us a step, {idle:.1} of which a block waits; {least:.1} if what floats took no time",
-        phases.parts.len()
-    );
-    let stays = phases.parts.iter().map(|part| part.resident.iter().filter(|&&place| place > 0).count()).sum::<usize>();
-    println!("{} KB kept by a block; moments of {stays} tiles and more stay", phases.kept / 1024);
-    assert_eq!(phases.count, 15);
-}
-
-/// Prints the longest chain of a step's graph, which docs/engines.md also shows: **a model**, of
-/// [`Cost`] and 1.24 us to start a node. A node takes as long as if it had the device for itself.
-#[test]
-fn the_longest_chain_of_a_graph() {
-    let run = Run::<f32>::full(Variant::Mixture, 64);
-    let calls = run.step.plan.calls();
-    let alone = phases(calls, Precision::Bf16x3, MULTIPROCESSORS, 0).parts;
-    let whole = |call: usize| {
-        let part = alone.iter().find(|part| part.call == call).expect("each is in a part");
-        Part { shares: 0..calls[call].shares().unwrap_or(0), first_block: 0, kept: None, ..part.clone() }
-    };
-    let alone = |call: usize| {
-        let part = whole(call);
-        Cost::of(&calls[call], &part, Precision::Bf16x3, 0.0).most(&part, MULTIPROCESSORS)
-    };
-    let times: Vec<f64> = (0..calls.len()).map(|call| 1.24 + alone(call)).collect();
-    let (n, repetitions) = (calls.len(), 8);
-    let mut ends: Vec<(f64, usize)> = Vec::new();
-    for (node, waits) in dependencies(calls, repetitions).into_iter().enumerate() {
-        let (start, nodes) = waits.iter().map(|&i| ends[i]).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or_default();
-        ends.push((start + times[node % n], nodes + 1));
-    }
-    let last = |repetition: usize| {
-        let of = &ends[repetition * n..][..n];
-        of.iter().copied().max_by(|a, b| a.0.total_cmp(&b.0)).expect("a step has calls")
-    };
-    let ((end, nodes), (before, nodes_before)) = (last(repetitions - 1), last(repetitions - 2));
-    println!(
-        "{n} nodes; modelled, not measured: {:.1} us a step one after another; the longest chain {:.1} us, {} nodes a step",
-        times.iter().sum::<f64>(),
-        end - before,
-        nodes - nodes_before,
-    );
-    assert!(nodes - nodes_before < n / 2, "calls run side by side");
-}
 
 /// Two steps of the mixture on eight blocks, in phases that `change` spoils.
 fn spoiled(seed: u64, change: &dyn Fn(&[Call], &mut Phases)) -> (Vec<u32>, Vec<u64>) {

@@ -11,6 +11,8 @@ const KERNELS: &[&str] = include!(concat!(env!("OUT_DIR"), "/kernel_numbers.rs")
 
 /// Threads of a block.
 pub const THREADS: u32 = 256;
+/// Most bytes that a block keeps on an H100 or H200, beside 48 KB.
+pub const KEPT: usize = 179 << 10;
 
 /// The name of the kernel that runs plans in this precision, and of its module.
 pub fn kernel(precision: Precision) -> &'static str {

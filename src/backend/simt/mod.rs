@@ -41,10 +41,6 @@ const GUARD_BYTE: u8 = 0xFF;
 /// The bits of an output that is to be overwritten: a NaN as f32 and, twice, as f64.
 const POISON: u32 = 0x7FED_5EED;
 
-/// Most bytes that a block of the engine `persistent` keeps by default: as on an H100 or H200,
-/// beside 48 KB.
-pub const KEPT: usize = 179 << 10;
-
 /// The fields of a struct of this name in the kernels' sources; `None` if Rust has no such struct.
 pub fn places(name: &str) -> Option<Vec<Place>> {
     let (_, names, places) = STRUCTS.iter().find(|(of, ..)| *of == name)?;
@@ -164,7 +160,7 @@ impl Simt {
             seed,
             grid: None,
             together: None,
-            most_kept: KEPT,
+            most_kept: persistent::KEPT,
             phases: None,
             found: Mutex::default(),
             launches: AtomicU64::new(0),

@@ -6,6 +6,8 @@ use crate::plan::{Call, Precision};
 
 /// Microseconds of a part besides its tiles: to begin to load, and for what follows the sums.
 const START: f64 = 0.217 + 0.25;
+/// Microseconds to start a node of a graph.
+const NODE: f64 = 1.24;
 /// Microseconds from the last block's arrival at a barrier until all blocks go on.
 const BARRIER: f64 = 0.71;
 /// Microseconds a KB that all blocks load, each for itself.
@@ -19,7 +21,7 @@ const MMA: f64 = 1.53 / 1755.0;
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
     /// Number of tiles, or shares.
-    tiles: u32,
+    pub tiles: u32,
     /// Microseconds a tile.
     each: f64,
     /// Microseconds of a tile that go to its weights, in a product that may find the weights
@@ -91,9 +93,29 @@ impl Cost {
     }
 }
 
+/// Microseconds of a whole call as a node of a graph that has all `blocks` multiprocessors for
+/// itself.
+pub fn node(call: &Call, precision: Precision, blocks: u32) -> f64 {
+    let part = Part::of(0, 0..call.shares().unwrap_or(0));
+    NODE + Cost::of(call, &part, precision, 0.0).most(&part, blocks)
+}
+
+/// Microseconds of each phase of a step, from one barrier to the next.
+pub fn phases(parts: &[(&Part, Cost)], blocks: u32) -> Vec<f64> {
+    let mut barriers = vec![0.0];
+    walk(parts, blocks, |time| barriers.push(time));
+    let last = barriers.len() - parts.iter().filter(|(part, _)| part.waits).count();
+    (last..barriers.len()).map(|i| barriers[i] - barriers[i - 1]).collect()
+}
+
 /// Microseconds from one step to the next, and those of them in which an average block has nothing
 /// to do. `parts` come in their order, with their costs.
 pub fn step(parts: &[(&Part, Cost)], blocks: u32) -> [f64; 2] {
+    walk(parts, blocks, |_| ())
+}
+
+/// As [`step`]; calls `barrier` with the time of each barrier of three steps.
+fn walk(parts: &[(&Part, Cost)], blocks: u32, mut barrier: impl FnMut(f64)) -> [f64; 2] {
     let mut clocks = vec![0.0; blocks as usize];
     let latest = |clocks: &[f64]| clocks.iter().copied().fold(0.0, f64::max);
     let (mut busy, mut arrived, mut starts) = (0.0, 0.0, [0.0; 3]);
@@ -107,6 +129,7 @@ pub fn step(parts: &[(&Part, Cost)], blocks: u32) -> [f64; 2] {
             }
             if part.waits {
                 clocks.iter_mut().for_each(|clock| *clock = clock.max(arrived + BARRIER));
+                barrier(arrived + BARRIER);
             }
         }
     }

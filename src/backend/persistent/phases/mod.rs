@@ -145,13 +145,25 @@ impl Phases {
     /// Microseconds of a step, and those of them in which an average block has nothing to do: **a
     /// model**, see `phases/estimate.rs`.
     pub fn modelled(&self, calls: &[Call], precision: Precision, blocks: u32) -> [f64; 2] {
+        estimate::step(&self.costs(calls, precision, blocks), blocks)
+    }
+
+    /// The parts with their modelled costs.
+    pub fn costs(&self, calls: &[Call], precision: Precision, blocks: u32) -> Vec<(&Part, Cost)> {
         let share = |part: &Part| {
-            let stays = part.resident.iter().filter(|&&place| place > 0).count();
-            stays as f64 / tiles(&calls[part.call], part, precision).min(blocks) as f64
+            let tiles = tiles(&calls[part.call], part, precision);
+            part.stays_on() as f64 / tiles.min(blocks) as f64
         };
         let cost = |part: &Part| Cost::of(&calls[part.call], part, precision, share(part));
-        let costs: Vec<Cost> = self.parts.iter().map(cost).collect();
-        estimate::step(&self.parts.iter().zip(costs).collect::<Vec<_>>(), blocks)
+        self.parts.iter().map(|part| (part, cost(part))).collect()
+    }
+
+    /// The phases in which what floats takes no time: the least that a step takes.
+    pub fn without_floating(&self) -> Self {
+        let mut alone = self.clone();
+        alone.parts.retain(|part| part.arrives || !part.floats);
+        alone.parts.iter_mut().for_each(|part| part.waits = part.arrives);
+        alone
     }
 
     /// The modelled microseconds as in [`Phases::modelled`], with the costs of the parts before the
@@ -400,27 +412,11 @@ impl Order {
 /// Cuts a call into parts. All shares of a part wait for the same calls, and no part gives a block
 /// much more to do than others.
 fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
-    let part = |shares| Part {
-        call,
-        shares,
-        phase: 0,
-        late: 0,
-        floats: false,
-        first_block: 0,
-        arrives: false,
-        waits: false,
-        kept: None,
-        fetches: false,
-        resident: Vec::new(),
-        number: 0,
-        blocks_of: None,
-    };
+    let part = |shares| Part::of(call, shares);
     let Some(shares) = calls[call].shares() else { return vec![part(0..0)] };
     let others = |share: u32| -> Vec<bool> {
         let share = part(share..share + 1);
-        (0..calls.len())
-            .map(|other| other != call && share.conflicts(&Part { call: other, ..part(0..0) }, calls))
-            .collect()
+        (0..calls.len()).map(|other| other != call && share.conflicts(&Part::of(other, 0..0), calls)).collect()
     };
     // Runs of neighbours that conflict with the same calls. A run joins the one before if either
     // has few shares.
@@ -456,6 +452,30 @@ fn cut(calls: &[Call], call: usize, blocks: u32) -> Vec<Part> {
 }
 
 impl Part {
+    /// These shares of the call at this place of the plan, in the first phase.
+    fn of(call: usize, shares: Range<u32>) -> Self {
+        Part {
+            call,
+            shares,
+            phase: 0,
+            late: 0,
+            floats: false,
+            first_block: 0,
+            arrives: false,
+            waits: false,
+            kept: None,
+            fetches: false,
+            resident: Vec::new(),
+            number: 0,
+            blocks_of: None,
+        }
+    }
+
+    /// Number of blocks in whose memory its numbers stay from one repetition to the next.
+    pub fn stays_on(&self) -> usize {
+        self.resident.iter().filter(|&&place| place > 0).count()
+    }
+
     /// The bytes that the part touches, and whether it writes them.
     pub fn touched<'a>(&self, calls: &'a [Call]) -> impl Iterator<Item = (Range<usize>, bool)> + 'a {
         let (call, fetches) = (&calls[self.call], self.fetches);
