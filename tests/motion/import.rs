@@ -606,6 +606,28 @@ fn the_rate_of_a_file_can_be_said_and_a_speed_that_no_body_has_is_a_warning() {
 }
 
 #[test]
+fn a_step_that_no_body_makes_is_a_warning_that_names_its_place() {
+    let (skeleton, mut clips, _) = motion(120, 15);
+    let said = |clips: &[Vec<Pose>]| {
+        let folder = Folder::new();
+        let files = clips.iter().enumerate();
+        files.for_each(|(clip, poses)| {
+            drop(folder.file(&format!("{clip}.bvh"), bvh(&skeleton, poses, &Style::default())))
+        });
+        let lines = said_by(&folder.import(&options()));
+        lines.into_iter().filter(|line| line.contains("no body makes")).collect::<Vec<_>>()
+    };
+    assert!(said(&clips).is_empty());
+    // The whole body is 30 m aside for one frame.
+    let middle = clips[0].len() / 2;
+    clips[0][middle].positions.iter_mut().for_each(|place| place[0] += 100.0);
+    let lines = said(&clips);
+    assert!(lines.len() == 1 && lines[0].contains("1 file with a step") && lines[0].contains("in 0.bvh"), "{lines:?}");
+    let frame = format!("to frame {};", middle + 1);
+    assert!(lines[0].contains(&frame) || lines[0].contains(&format!("to frame {};", middle + 2)), "{lines:?}");
+}
+
+#[test]
 fn a_frame_time_of_few_digits_resamples_nothing() {
     let (skeleton, clips, expected) = motion(60, 7);
     for frame_time in ["0.033", "0.03337"] {
