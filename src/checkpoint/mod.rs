@@ -287,9 +287,17 @@ impl Checkpoint<'_> {
             let mut begin = [0; 64];
             let held = file_len.min(8 + begin.len() as u64) as usize - 8;
             read(&mut begin[..held])?;
-            return Err(match is_pickle(&[&length[..], &begin[..held]].concat()) {
-                true => Error::checkpoint(path, "is a pickle of PyTorch (.pt), not safetensors", PICKLE),
-                false => damaged("not a safetensors file".to_owned()),
+            let begin = [&length[..], &begin[..held]].concat();
+            let other = MOTION.iter().find(|(start, _)| begin.starts_with(start));
+            return Err(match other {
+                _ if is_pickle(&begin) => {
+                    Error::checkpoint(path, "is a pickle of PyTorch (.pt), not safetensors", PICKLE)
+                }
+                Some((_, what)) => {
+                    let mend = "give a run, or its checkpoints/last.safetensors";
+                    Error::checkpoint(path, format!("is {what}, no checkpoint"), mend)
+                }
+                None => damaged("not a safetensors file".to_owned()),
             });
         }
         if header_len > file_len - 8 {
@@ -382,6 +390,13 @@ impl Checkpoint<'_> {
         Ok(tensor)
     }
 }
+
+/// First bytes of files that are given for a checkpoint by mistake, and what they are.
+const MOTION: [(&[u8], &str); 3] = [
+    (b"PK\x03\x04", "a set of motion (.npz) or a zip file"),
+    (b"glTF", "motion (.glb)"),
+    (b"HIERARCHY", "motion (BVH)"),
+];
 
 /// Advice for a file that is a pickle.
 const PICKLE: &str = "convert it with examples/convert_pt.py, where the public implementation's code can be imported";

@@ -203,7 +203,7 @@ fn what_is_no_run_and_no_checkpoint_is_said_in_one_line() {
         ("short", "cut off"),
         ("empty", "0 bytes are too few"),
         ("text", "not a safetensors file"),
-        ("motion.npz", "not a safetensors file"),
+        ("motion.npz", "is a set of motion (.npz) or a zip file, no checkpoint"),
         ("runs/walk/checkpoints", "no run folder"),
         ("bare", "no checkpoint in this run folder"),
         ("nowhere", "no run of that name in runs"),
