@@ -14,3 +14,5 @@ mod train;
 mod hostile;
 #[path = "../shared/small.rs"]
 mod small;
+#[path = "../shared/steps.rs"]
+mod steps;

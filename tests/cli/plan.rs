@@ -1,10 +1,6 @@
 //! `mvae-fast plan`: the calls of a training step, what waits for what, and the phases.
-use mvae_fast::check::gradcheck::ModelCheck;
-use mvae_fast::config::{CodebookInit, ExpertInit, Variant};
-use mvae_fast::model::layout::{Layout, Parameters};
-use mvae_fast::ops::kl_weight::Rule;
-use mvae_fast::plan::arena::Arena;
-use mvae_fast::train::step::{StepOptions, TrainStep};
+use crate::steps::Run;
+use mvae_fast::config::Variant;
 use serde_json::Value;
 use std::process::Command;
 
@@ -30,23 +26,7 @@ fn number(value: &Value) -> usize {
 
 /// The kernels of the full-size step, as the library lays it out.
 fn kernels(variant: Variant) -> Vec<&'static str> {
-    let ModelCheck { model, batch, .. } = ModelCheck::full(variant);
-    let mut arena = Arena::default();
-    let layout = Layout::of(&model, ExpertInit::FanIn, CodebookInit::Fixed);
-    let parameters = Parameters::<f32>::updated(&mut arena, layout);
-    let data = arena.mat(1000, model.frame_size);
-    let options = StepOptions {
-        model: &model,
-        batch,
-        kl_rule: Rule::Auto { units: 0.1, floor: 1e-4 },
-        free_bits: 0.0,
-        adam: [0.9, 0.999, 1e-8],
-        minibatches: 1,
-        rollout: 8,
-        draw: true,
-    };
-    let step = TrainStep::new(&mut arena, &parameters, data, &options).unwrap();
-    step.plan.calls().iter().map(|call| call.kernel()).collect()
+    Run::<f32>::full(variant, 64).step.plan.calls().iter().map(|call| call.kernel()).collect()
 }
 
 #[test]

@@ -202,6 +202,8 @@ impl Conventions {
         let mut frames = Vec::with_capacity((poses - 1) * features::frame_size(skeleton.len()));
         let mut previous = pose(0.0);
         let mut root = Root::default();
+        // The speed of a step of one foot, m/s.
+        let metres = METRES * options.fps;
         let mut fastest = Step::default();
         for frame in 1..poses {
             let moment = frame as f64 * step;
@@ -209,7 +211,6 @@ impl Conventions {
             let nearest = moment.round();
             let moment = if (moment - nearest).abs() < 1e-6 { nearest } else { moment };
             let pose = pose(moment.min((recording.len() - 1) as f64));
-            let metres = METRES * options.fps;
             for (joint, (from, to)) in previous.positions.iter().zip(&pose.positions).enumerate() {
                 let speed = metres * length(sub(*to, *from));
                 if speed > fastest.speed {
