@@ -4,7 +4,7 @@ use super::print::print_and;
 use super::runs::trained;
 use super::thresholds::GateArg;
 use crate::quality::thresholds::{self, Thresholds};
-use crate::quality::{Bench, Options};
+use crate::quality::{Bench, Options, PaperTable};
 use crate::{Error, Result};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -47,6 +47,9 @@ pub struct EvalArgs {
     /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
+    /// Print the paper's Table 1, too: foot skate by its formula, beside the data's
+    #[arg(long)]
+    pub paper: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -77,6 +80,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
             let result = serde_json::json!({ "checkpoint": file, "report": report, "gate": verdicts });
             format!("{result:#}\n")
         }
+        false if args.paper => format!("{}\n{report}{}", file.display(), PaperTable(&report)),
         false => format!("{}\n{report}", file.display()),
     };
     print_and(&text, thresholds::verdict(&verdicts))

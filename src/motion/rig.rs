@@ -117,7 +117,12 @@ impl Rig {
 
     /// True if the left (0) or right (1) toe at this height, feet, is within 3 cm of its floor.
     pub fn low(&self, side: usize, height: f64) -> bool {
-        METRES * (height - self.toe_floors[side]).abs() < CONTACT_HEIGHT
+        self.over_floor(side, height).abs() < CONTACT_HEIGHT
+    }
+
+    /// Height of the left (0) or right (1) toe over its floor, m; `height` is in feet.
+    pub fn over_floor(&self, side: usize, height: f64) -> f64 {
+        METRES * (height - self.toe_floors[side])
     }
 
     /// Speed over the ground of the left (0) or right (1) toe while in contact, m/s. Contact means

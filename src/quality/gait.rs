@@ -7,6 +7,14 @@ use crate::motion::rig::METRES;
 use crate::motion::vector::{Vec3, add, apply, sub};
 use serde::Serialize;
 
+/// Speed of the root below which a character stands, m/s.
+pub const STANDING: f64 = 0.1;
+
+/// Heights over its floor above which a toe does not skate, cm: the paper's, and the public code's.
+pub const PAPER_HEIGHTS: [f64; 2] = [3.3, 3.0];
+/// Frames a second of the paper's motion.
+const PAPER_FPS: f64 = 30.0;
+
 /// Measurements of the gait of characters, collected frame by frame.
 pub struct Gait<'a> {
     rig: Option<&'a Rig>,
@@ -24,6 +32,7 @@ struct Feet {
     low: usize,
     contact_distance: f64,
     low_distance: f64,
+    weighted: [f64; 2],
 }
 
 /// The state of one character between two frames.
@@ -40,6 +49,8 @@ pub struct GaitReport {
     pub speed: [f64; 3],
     /// 5, 50 and 95 % quantiles of the turn rate, degrees/s; left is positive.
     pub turn: [f64; 3],
+    /// Share of the time in which the root is slower than [`STANDING`].
+    pub standing: f64,
     /// The feet; none without a skeleton.
     pub feet: Option<FeetReport>,
 }
@@ -54,6 +65,8 @@ pub struct FeetReport {
     /// Mean horizontal speed of toes within 3 cm of their floor, whatever their speed, cm/s. It
     /// includes feet that slide too fast to count as in contact.
     pub low_toe_speed: f64,
+    /// Foot skate as the paper defines it, cm a frame, for each of [`PAPER_HEIGHTS`].
+    pub paper_skate: [f64; 2],
 }
 
 impl<'a> Gait<'a> {
@@ -79,6 +92,10 @@ impl<'a> Gait<'a> {
         for (foot, last) in walker.toes.iter().flatten().enumerate() {
             let (height, moved) = (toes[foot][1], sub(toes[foot], *last));
             self.feet.frames += 1;
+            let (over, went) = (rig.over_floor(foot, height), moved[0].hypot(moved[2]) * METRES);
+            for (sum, highest) in self.feet.weighted.iter_mut().zip(PAPER_HEIGHTS) {
+                *sum += went * self.fps / PAPER_FPS * (2.0 - (100.0 * over / highest).clamp(0.0, 1.0).exp2());
+            }
             if rig.low(foot, height) {
                 self.feet.low += 1;
                 self.feet.low_distance += METRES * self.fps * moved[0].hypot(moved[2]);
@@ -101,14 +118,17 @@ impl<'a> Gait<'a> {
 
     /// The measurements in numbers; `None` if there are no finite ones.
     pub fn report(self) -> Option<GaitReport> {
-        let Feet { frames, contact, low, contact_distance, low_distance } = self.feet;
+        let Feet { frames, contact, low, contact_distance, low_distance, weighted } = self.feet;
         let mean = |sum: f64, count: usize| if count > 0 { 100.0 * sum / count as f64 } else { 0.0 };
         let feet = (frames > 0).then(|| FeetReport {
             contact: contact as f64 / frames as f64,
             skate: mean(contact_distance, contact),
             low_toe_speed: mean(low_distance, low),
+            paper_skate: weighted.map(|sum| mean(sum, frames)),
         });
-        Some(GaitReport { speed: quantiles(self.speeds)?, turn: quantiles(self.turns)?, feet })
+        let standing = self.speeds.iter().filter(|&&speed| f64::from(speed) < STANDING).count();
+        let standing = standing as f64 / self.speeds.len() as f64;
+        Some(GaitReport { speed: quantiles(self.speeds)?, turn: quantiles(self.turns)?, standing, feet })
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) mod text;
 pub mod thresholds;
 pub mod walks;
 
+pub use text::PaperTable;
+
 use crate::backend::{Backend, Memory};
 use crate::data::Dataset;
 use crate::data::windows;

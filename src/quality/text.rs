@@ -1,7 +1,7 @@
 //! A report as text for people.
 use super::Report;
 use super::distance::Distance;
-use super::gait::GaitReport;
+use super::gait::{GaitReport, PAPER_HEIGHTS};
 use super::walks::DIVERSITY_FRAMES;
 use std::fmt::{self, Display, Formatter};
 
@@ -66,6 +66,7 @@ impl Display for Report {
             writeln!(f, "  {:<22} {:>19} {:>19}   (5 / 50 / 95 % quantiles)", "", "walks", "data")?;
             row(f, "speed, m/s", walks, data, |gait| triple(gait.speed, 2))?;
             row(f, "turn rate, degrees/s", walks, data, |gait| triple(gait.turn, 0))?;
+            row(f, "standing still, %", walks, data, |gait| format!("{:.1}", 100.0 * gait.standing))?;
             if let (Some(_), Some(_)) = (&walks.feet, &data.feet) {
                 let feet = |gait: &GaitReport| gait.feet.clone().expect("both have feet");
                 row(f, "feet in contact, %", walks, data, |gait| format!("{:.1}", 100.0 * feet(gait).contact))?;
@@ -100,6 +101,25 @@ impl Display for Report {
             writeln!(f, "\nnot measured")?;
         }
         self.not_measured.iter().try_for_each(|what| writeln!(f, "  {what}"))
+    }
+}
+
+/// The paper's Table 1 for a model and its data: foot skate in cm a frame of 1/30 s (Ling et al.
+/// 2020; definition in `docs/math.md`).
+pub struct PaperTable<'a>(pub &'a Report);
+
+impl Display for PaperTable<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let of = |gait: &Option<GaitReport>| Some(gait.as_ref()?.feet.as_ref()?.paper_skate);
+        let Some((walks, data)) = of(&self.0.walks.gait).zip(of(&self.0.walks.data_gait)) else {
+            return writeln!(f, "\nthe paper's Table 1: not measured, as the toes are not known");
+        };
+        writeln!(f, "\nthe paper's Table 1: foot skate, cm a frame of 1/30 s")?;
+        writeln!(f, "  {:<22} {:>10} {:>10} {:>10}", "toes lower than", "data", "walks", "ratio")?;
+        for ((height, walks), data) in PAPER_HEIGHTS.iter().zip(walks).zip(data) {
+            writeln!(f, "  {:<22} {data:>10.3} {walks:>10.3} {:>10.2}", format!("{height} cm"), walks / data)?;
+        }
+        writeln!(f, "  {:<22} {:>10} {:>10} {:>10}", "the paper's, 3.3 cm", "0.10", "0.067", "0.67")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Thresholds that a model must meet. Also reads thresholds of any kind and compares numbers with
 //! them.
 use super::Report;
+use super::gait::GaitReport;
 use crate::host::toml as toml_file;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -20,6 +21,17 @@ pub struct Thresholds {
     pub speed_share: Option<f64>,
     /// A difference of speed quantiles that is always allowed, m/s.
     pub speed_metres: Option<f64>,
+    /// Largest difference of a quantile of the turn rate from the data's, as a share of the latter.
+    pub turn_share: Option<f64>,
+    /// A difference of quantiles of the turn rate that is always allowed, degrees/s.
+    pub turn_degrees: Option<f64>,
+    /// Largest factor between the share of the time that walks stand still and the data's.
+    pub standing: Option<f64>,
+    /// Smallest coverage of held-out poses and velocities, as a multiple of what training frames
+    /// cover.
+    pub coverage: Option<f64>,
+    /// Largest Fréchet distance of poses and velocities, as a multiple of that of training frames.
+    pub frechet: Option<f64>,
     /// Largest foot skate, as a multiple of the data's.
     pub skate: Option<f64>,
     /// Smallest share of frames in which a foot is in contact, as a multiple of the data's.
@@ -37,6 +49,11 @@ impl Default for Thresholds {
             inside: Some(0.98),
             speed_share: Some(0.1),
             speed_metres: Some(0.1),
+            turn_share: Some(0.15),
+            turn_degrees: Some(10.0),
+            standing: Some(1.5),
+            coverage: Some(0.8),
+            frechet: Some(2.0),
             skate: Some(1.5),
             contact: Some(0.75),
             one_step_error: None,
@@ -44,6 +61,13 @@ impl Default for Thresholds {
         }
     }
 }
+
+/// A share of the time that is too small to compare, as few walks show it.
+const SELDOM: f64 = 0.01;
+
+/// Quantiles that are compared: their name and unit, where they stand, and the difference allowed
+/// as a share and at all times.
+type Quantiles = (&'static str, &'static str, fn(&GaitReport) -> [f64; 3], Option<f64>, Option<f64>);
 
 /// One threshold, and the number that was compared with it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -87,34 +111,55 @@ pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
 impl Thresholds {
     /// Compares a report with the thresholds.
     pub fn judge(&self, report: &Report) -> Vec<Verdict> {
+        let (p, w) = (&report.posterior, &report.walks);
         let mut verdicts = Vec::new();
         let mut at_least = |name: &str, value: Option<f64>, bound: Option<f64>| {
             verdicts.extend(bound.map(|bound| Verdict::at_least(name, value, bound)));
         };
-        let (p, w) = (&report.posterior, &report.walks);
-        let feet = |gait: &Option<super::gait::GaitReport>| gait.as_ref().and_then(|gait| gait.feet.clone());
-        let both = feet(&w.gait).zip(feet(&w.data_gait));
+        let gaits = w.gait.as_ref().zip(w.data_gait.as_ref());
+        let feet = gaits.and_then(|(walks, data)| walks.feet.as_ref().zip(data.feet.as_ref()));
         // A vq model has codes instead of latent dimensions: the codes in use count as active.
         let active = match p.active_units {
             Some(active) => active as f64 / p.latents as f64,
             None => p.expert_use.iter().filter(|&&share| share > 0.0).count() as f64 / p.expert_use.len().max(1) as f64,
         };
+        let distances = [("poses", w.poses.as_ref()), ("velocities", w.velocities.as_ref())];
         at_least("active_units", Some(active), self.active_units);
         at_least("inside", Some(w.inside), self.inside);
-        at_least("contact", both.as_ref().map(|(walks, data)| walks.contact / data.contact), self.contact);
+        at_least("contact", feet.map(|(walks, data)| walks.contact / data.contact), self.contact);
+        for (of, distance) in distances {
+            let share = distance.map(|d| d.coverage / d.coverage_of_training);
+            at_least(&format!("coverage of {of}"), share, self.coverage);
+        }
 
         let mut at_most = |name: String, value: Option<f64>, bound: Option<f64>| {
             verdicts.extend(bound.map(|bound| Verdict::at_most(name, value, bound)));
         };
-        at_most("skate".into(), both.as_ref().map(|(walks, data)| walks.skate / data.skate), self.skate);
-        if self.speed_share.is_some() || self.speed_metres.is_some() {
-            for (i, quantile) in [5, 50, 95].into_iter().enumerate() {
-                let speeds = w.gait.as_ref().zip(w.data_gait.as_ref()).map(|(a, b)| (a.speed[i], b.speed[i]));
-                let share = self.speed_share.unwrap_or(0.0) * speeds.map_or(0.0, |(_, data)| data);
-                let bound = share.max(self.speed_metres.unwrap_or(0.0));
-                let off = speeds.map(|(walks, data)| (walks - data).abs());
-                at_most(format!("speed, {quantile} % quantile: off by m/s"), off, Some(bound));
+        at_most("skate".into(), feet.map(|(walks, data)| walks.skate / data.skate), self.skate);
+        let quantiles: [Quantiles; 2] = [
+            ("speed", "m/s", |gait| gait.speed, self.speed_share, self.speed_metres),
+            ("turn rate", "degrees/s", |gait| gait.turn, self.turn_share, self.turn_degrees),
+        ];
+        for (name, unit, of, share, always) in quantiles {
+            for (i, quantile) in [5, 50, 95].into_iter().enumerate().filter(|_| share.or(always).is_some()) {
+                let pair = gaits.map(|(walks, data)| (of(walks)[i], of(data)[i]));
+                let share = share.unwrap_or(0.0) * pair.map_or(0.0, |(_, data)| data.abs());
+                let off = pair.map(|(walks, data)| (walks - data).abs());
+                at_most(
+                    format!("{name}, {quantile} % quantile: off by {unit}"),
+                    off,
+                    Some(share.max(always.unwrap_or(0.0))),
+                );
             }
+        }
+        let factor = |(walks, data): (&GaitReport, &GaitReport)| {
+            let (more, less) = (walks.standing.max(data.standing), walks.standing.min(data.standing));
+            if more < SELDOM { 1.0 } else { more / less }
+        };
+        at_most("standing".into(), gaits.map(factor), self.standing);
+        for (of, distance) in distances {
+            let times = distance.map(|d| d.frechet / d.frechet_of_training);
+            at_most(format!("Fréchet distance of {of}"), times, self.frechet);
         }
         let error = |frames| report.reconstruction.iter().find(|h| h.frames == frames).and_then(|h| h.error);
         at_most("one_step_error".into(), error(1), self.one_step_error);
