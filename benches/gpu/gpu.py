@@ -45,7 +45,7 @@ PROBES = ("roofs", "ramp", "barriers", "reads", "grids", "mma", "copies", "bulk"
 # Sizes and names that are smaller in a rehearsal.
 SMALL = ["--small"] if FAKE else []
 SMALL_RUN = (" --hidden-size 16 --gate-hidden-size 8 --latent-size 4 --experts 2 --batch-size 32 --rollout 4 --mirror false"
-             " --validation 0 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 1")
+             " --validation 0 --minibatches 0 --decay epoch --warmup-steps 0 --learning-rate 1e-4 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 1")
 ONE_TEST = "cuda::gpu_memories_and_plans_do_not_meet" if FAKE else ""
 STEPS, SOAK = os.environ.get("STEPS", "16" if FAKE else "1600"), "16" if FAKE else "20000"
 OPS = ["rescale", "--small"] if FAKE else []

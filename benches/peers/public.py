@@ -3,7 +3,7 @@
     mvae-fast data check set.npz --json > check.json      with the --validation and --seed of the training
     public.py set.npz check.json public.safetensors --teacher 4 --ramp 4 --student 12
     mvae-fast train set.npz --preset reference --validation 0.05 --init public.safetensors --learning-rate 1e-12 \\
-      --final-learning-rate 1e-12 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 0      a run that `eval` judges
+      --final-learning-rate 1e-12 --warmup-steps 0 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 0      a run that `eval` judges
 
 Needs torch and safetensors; PEERS is the folder of torch_mvae.py.
 """

@@ -74,7 +74,7 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let source = trained.source(&args.data)?;
     let backend = args.compute.open()?;
     let report = Bench::new(trained, source, backend.as_ref())?.measure(&Options { walks, frames, seed: args.seed })?;
-    let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
+    let verdicts = gate.map(|gate| gate.judge(&report.measured())).unwrap_or_default();
     let text = match args.json {
         true => {
             let result = serde_json::json!({ "checkpoint": file, "report": report, "gate": verdicts });

@@ -35,7 +35,7 @@ keys! {
         /// that no walk ends there
         bridge_clips: bool = true;
         /// Whether to train on every clip's left-right mirror image, too, where names and skeleton
-        /// tell left from right (built-in motion: false)
+        /// tell left from right
         mirror: bool = true;
         /// How many times errors of toes count, for feet that stand firm; 1 = like all others
         toe_weight: f64 = 16.0;
@@ -68,12 +68,15 @@ keys! {
         codebook_init: CodebookInit = CodebookInit::Fixed;
     }
     "Schedule" {
-        /// Epochs that are fed true poses only (without mirror: 5; built-in motion: 2)
-        teacher_epochs: usize = 3;
-        /// Epochs over which predictions replace true poses (without mirror: 5; built-in motion: 2)
-        ramp_epochs: usize = 2;
-        /// Epochs that are fed predictions only (without mirror: 35; built-in motion: 18)
-        student_epochs: usize = 22;
+        /// Mini-batches of an epoch, whatever the amount of motion, so that the schedule's time is
+        /// known; 0 = as many as hold every window once
+        minibatches: usize = 150;
+        /// Epochs that are fed true poses only
+        teacher_epochs: usize = 4;
+        /// Epochs over which predictions replace true poses
+        ramp_epochs: usize = 4;
+        /// Epochs that are fed predictions only
+        student_epochs: usize = 16;
         /// Whether the ramp rises at every iteration or at every epoch
         ramp: Ramp = Ramp::Iteration;
         /// T: steps of a rollout
@@ -82,10 +85,14 @@ keys! {
         batch_size: usize = 64;
     }
     "Optimizer" {
-        /// Learning rate of the first epoch
-        learning_rate: f64 = 1e-4;
-        /// Learning rate it falls to, linearly over all epochs
+        /// Largest learning rate
+        learning_rate: f64 = 1e-3;
+        /// Learning rate it falls to
         final_learning_rate: f64 = 0.0;
+        /// How it falls
+        decay: Decay = Decay::Linear;
+        /// Optimizer steps over which it rises from 0 at first
+        warmup_steps: usize = 1000;
         /// Adam: decay of the first moment
         adam_beta1: f64 = 0.9;
         /// Adam: decay of the second moment
@@ -126,9 +133,10 @@ pub enum Preset {
     /// (docs/results.md).
     #[default]
     Default,
-    /// The default with a fraction of the steps (a ninth where there are mirror images), for a
-    /// first look at a character.
+    /// The default with 0.4 times the steps, for a first look at a character.
     Short,
+    /// The default with 4.6 times the steps.
+    Long,
     /// As published in the paper: 20/20/140 epochs, KL weight 0.2.
     Paper,
     /// As the public reference implementation: 20/20/100 epochs, KL weight 1.
@@ -142,6 +150,18 @@ pub enum KlWeight {
     Fixed(f64),
     /// Follows the running reconstruction error (calibrated decoder, "sigma-VAE").
     Auto,
+}
+
+/// How the learning rate falls from the first to the final one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// In a straight line, with every step.
+    Linear,
+    /// By half a cosine, with every step: slowly at both ends.
+    Cosine,
+    /// In a straight line, with every epoch (paper, reference).
+    Epoch,
 }
 
 /// When the probability of feeding back a prediction rises during the ramp.
@@ -159,12 +179,17 @@ impl Config {
     pub fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Default => Config::default(),
-            Preset::Short => Config { teacher_epochs: 1, ramp_epochs: 1, student_epochs: 1, ..Config::default() },
+            Preset::Short => Config { teacher_epochs: 2, ramp_epochs: 2, student_epochs: 6, ..Config::default() },
+            Preset::Long => Config { teacher_epochs: 12, ramp_epochs: 8, student_epochs: 90, ..Config::default() },
             Preset::Paper => Config {
                 bridge_clips: false,
                 mirror: false,
                 toe_weight: 1.0,
                 position_gain: 1.0,
+                minibatches: 0,
+                learning_rate: 1e-4,
+                decay: Decay::Epoch,
+                warmup_steps: 0,
                 teacher_epochs: 20,
                 ramp_epochs: 20,
                 student_epochs: 140,
@@ -193,27 +218,13 @@ impl Config {
         given.extend(layer.clone());
     }
 
-    /// The preset's values; some depend on the values `given` over them.
+    /// The preset's values; those of the latent depend on the variant `given` over them.
     fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let mut table = Config::preset(preset).table();
-        // Epochs of each phase: without mirrored clips, an epoch has half the steps; on the
-        // built-in motion, there is an eighth of the frames that the schedule is meant for.
-        let epochs: [[i64; 3]; 2] = match preset {
-            Preset::Default => [[5, 5, 35], [2, 2, 18]],
-            Preset::Short => [[1, 1, 4]; 2],
-            Preset::Paper | Preset::Reference => return table,
-        };
-        if given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
+        let published = matches!(preset, Preset::Paper | Preset::Reference);
+        if !published && given.get("variant").and_then(toml::Value::as_str) == Some("vq") {
             table.insert("kl_weight".to_owned(), VQ_WEIGHT.into());
             table.insert("target_kl".to_owned(), 0.0.into());
-        }
-        let built_in = given.get("data").and_then(toml::Value::as_array).is_none_or(Vec::is_empty);
-        if built_in {
-            table.insert("mirror".to_owned(), false.into());
-        }
-        if built_in || given.get("mirror").and_then(toml::Value::as_bool) == Some(false) {
-            let phases = ["teacher_epochs", "ramp_epochs", "student_epochs"].map(str::to_owned);
-            table.extend(phases.into_iter().zip(epochs[usize::from(built_in)].map(Into::into)));
         }
         table
     }
@@ -225,7 +236,12 @@ impl Config {
     /// Like [`Config::validate`], with the keys named by `name`.
     fn check(&self, name: &dyn Fn(&str) -> String) -> Result<()> {
         let refuse = |message: String| Err(Error::Usage(message));
-        for (key, value) in [("rollout", self.rollout), ("batch_size", self.batch_size)] {
+        for (key, value) in [
+            ("rollout", self.rollout),
+            ("batch_size", self.batch_size),
+            ("minibatches", self.minibatches.max(1)),
+            ("warmup_steps", self.warmup_steps.max(1)),
+        ] {
             if !(1..=MAX_SIZE).contains(&value) {
                 return refuse(format!("{} is {value}, expected 1 to {MAX_SIZE}", name(key)));
             }
@@ -331,6 +347,12 @@ impl Config {
             // Features that do not describe joints have no positions.
             position_gain: joints(frame_size).map_or(1.0, |_| self.position_gain),
         }
+    }
+
+    /// Number of mini-batches in an epoch over this many windows. An epoch that holds every window
+    /// once leaves out the mini-batch that would not be full.
+    pub fn minibatches_of(&self, windows: usize) -> usize {
+        if self.minibatches == 0 { windows / self.batch_size } else { self.minibatches }
     }
 
     /// P: epochs in all.

@@ -154,7 +154,7 @@ pub fn check_by(dataset: &Dataset, config: &Config, means: Means) -> Report {
     let bridged = Bridged::new(&trained_on, &split.train, config.bridge_clips, &statistics.std, span, means);
     let [windows, held_out_windows] =
         [&bridged.stretches(), &split.validation].map(|clips| windows::starts(clips, span).len());
-    let batches = windows / config.batch_size;
+    let batches = config.minibatches_of(windows);
     let held_out = split.before(dataset.num_frames()).validation;
     let joints = joints(dataset.frame_size);
     let non_finite = || (0..dataset.frames.len()).filter(|&i| !dataset.frames[i].is_finite());

@@ -1,9 +1,10 @@
 //! Gait of a character: speed and turn rate of its root, and contacts of its feet with the ground.
 //! It is measured alike for the data and for walks.
+use crate::data::Dataset;
 use crate::motion::Rig;
 use crate::motion::Root;
-use crate::motion::features::{Part, slot};
-use crate::motion::rig::METRES;
+use crate::motion::features::{Part, joints, slot};
+use crate::motion::rig::{DEFAULT_FPS, METRES};
 use crate::motion::vector::{Vec3, add, apply, sub};
 use serde::Serialize;
 
@@ -106,6 +107,15 @@ impl<'a> Gait<'a> {
             }
         }
         walker.toes = Some(toes);
+    }
+
+    /// The gait of a set in the units of the data; none when its features are not those of joints.
+    pub fn of(set: &Dataset, rig: Option<&'a Rig>) -> Option<GaitReport> {
+        let f = set.frame_size;
+        joints(f)?;
+        let mut gait = Gait::new(rig, rig.map_or(DEFAULT_FPS, |rig| rig.fps));
+        set.clips().iter().for_each(|clip| gait.see_clip(&set.frames[clip.start * f..clip.end * f], f));
+        gait.report()
     }
 
     /// Adds a clip of raw frames.

@@ -1,6 +1,7 @@
 //! Measures of how good a trained model is, as `mvae-fast eval` reports them; `docs/math.md`
 //! defines every number.
 pub mod distance;
+pub mod feature;
 pub mod gait;
 pub mod groups;
 pub mod posterior;
@@ -18,10 +19,11 @@ use crate::infer::rollout::Decoder;
 use crate::infer::trained::{Source, Trained};
 use crate::motion::Rig;
 use crate::plan::arena::Arena;
-use crate::train::evaluate::Feature;
 use crate::{Error, Result};
+use feature::Feature;
 use serde::Serialize;
 use std::ops::Range;
+use thresholds::Measured;
 
 /// Number of windows that are encoded side by side.
 const BATCH: usize = 128;
@@ -50,6 +52,27 @@ pub struct Report {
     pub walks: walks::Walks,
     /// Names of the numbers that could not be measured, each with the reason.
     pub not_measured: Vec<String>,
+}
+
+impl Report {
+    /// The numbers that thresholds bound.
+    pub fn measured(&self) -> Measured<'_> {
+        let (p, w) = (&self.posterior, &self.walks);
+        let used = || p.expert_use.iter().filter(|&&share| share > 0.0).count() as f64;
+        let error = |frames| self.reconstruction.iter().find(|h| h.frames == frames).and_then(|h| h.error);
+        Measured {
+            // A vq model has codes instead of latent dimensions: the codes in use count as active.
+            active: match p.active_units {
+                Some(active) => active as f64 / p.latents as f64,
+                None => used() / p.expert_use.len().max(1) as f64,
+            },
+            inside: w.inside,
+            gait: w.gait.as_ref(),
+            data_gait: w.data_gait.as_ref(),
+            distances: [w.poses.as_ref(), w.velocities.as_ref()],
+            errors: [error(1), error(30)],
+        }
+    }
 }
 
 /// The data of an evaluation.

@@ -1,6 +1,6 @@
 //! Thresholds that a model must meet. Also reads thresholds of any kind and compares numbers with
 //! them.
-use super::Report;
+use super::distance::Distance;
 use super::gait::GaitReport;
 use crate::host::toml as toml_file;
 use crate::{Error, Result};
@@ -69,8 +69,24 @@ const SELDOM: f64 = 0.01;
 /// as a share and at all times.
 type Quantiles = (&'static str, &'static str, fn(&GaitReport) -> [f64; 3], Option<f64>, Option<f64>);
 
+/// The numbers of a model that thresholds bound.
+pub struct Measured<'a> {
+    /// Share of latent dimensions that are active, or of codes that are in use.
+    pub active: f64,
+    /// Share of walks that never leave the envelope.
+    pub inside: f64,
+    /// Gait of the walks, if it was measured.
+    pub gait: Option<&'a GaitReport>,
+    /// Gait of the data.
+    pub data_gait: Option<&'a GaitReport>,
+    /// Distances of poses and of velocities from held-out ones.
+    pub distances: [Option<&'a Distance>; 2],
+    /// Held-out errors after 1 and 30 frames.
+    pub errors: [Option<f64>; 2],
+}
+
 /// One threshold, and the number that was compared with it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Name of the measured quantity.
     pub name: String,
@@ -109,25 +125,24 @@ pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
 }
 
 impl Thresholds {
-    /// Compares a report with the thresholds.
-    pub fn judge(&self, report: &Report) -> Vec<Verdict> {
-        let (p, w) = (&report.posterior, &report.walks);
+    /// These thresholds without those of distances from held-out poses, which take long to measure.
+    pub fn without_distances(self) -> Self {
+        Thresholds { coverage: None, frechet: None, ..self }
+    }
+
+    /// Compares measured numbers with the thresholds.
+    pub fn judge(&self, measured: &Measured) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at_least = |name: &str, value: Option<f64>, bound: Option<f64>| {
             verdicts.extend(bound.map(|bound| Verdict::at_least(name, value, bound)));
         };
-        let gaits = w.gait.as_ref().zip(w.data_gait.as_ref());
+        let gaits = measured.gait.zip(measured.data_gait);
         let feet = gaits.and_then(|(walks, data)| walks.feet.as_ref().zip(data.feet.as_ref()));
-        // A vq model has codes instead of latent dimensions: the codes in use count as active.
-        let active = match p.active_units {
-            Some(active) => active as f64 / p.latents as f64,
-            None => p.expert_use.iter().filter(|&&share| share > 0.0).count() as f64 / p.expert_use.len().max(1) as f64,
-        };
-        let distances = [("poses", w.poses.as_ref()), ("velocities", w.velocities.as_ref())];
-        at_least("active_units", Some(active), self.active_units);
-        at_least("inside", Some(w.inside), self.inside);
+        let distances = ["poses", "velocities"].into_iter().zip(measured.distances);
+        at_least("active_units", Some(measured.active), self.active_units);
+        at_least("inside", Some(measured.inside), self.inside);
         at_least("contact", feet.map(|(walks, data)| walks.contact / data.contact), self.contact);
-        for (of, distance) in distances {
+        for (of, distance) in distances.clone() {
             let share = distance.map(|d| d.coverage / d.coverage_of_training);
             at_least(&format!("coverage of {of}"), share, self.coverage);
         }
@@ -145,11 +160,7 @@ impl Thresholds {
                 let pair = gaits.map(|(walks, data)| (of(walks)[i], of(data)[i]));
                 let share = share.unwrap_or(0.0) * pair.map_or(0.0, |(_, data)| data.abs());
                 let off = pair.map(|(walks, data)| (walks - data).abs());
-                at_most(
-                    format!("{name}, {quantile} % quantile: off by {unit}"),
-                    off,
-                    Some(share.max(always.unwrap_or(0.0))),
-                );
+                at_most(format!("{name} at {quantile} % (off by {unit})"), off, Some(share.max(always.unwrap_or(0.0))));
             }
         }
         let factor = |(walks, data): (&GaitReport, &GaitReport)| {
@@ -161,10 +172,19 @@ impl Thresholds {
             let times = distance.map(|d| d.frechet / d.frechet_of_training);
             at_most(format!("Fréchet distance of {of}"), times, self.frechet);
         }
-        let error = |frames| report.reconstruction.iter().find(|h| h.frames == frames).and_then(|h| h.error);
-        at_most("one_step_error".into(), error(1), self.one_step_error);
-        at_most("error_30".into(), error(30), self.error_30);
+        at_most("one_step_error".into(), measured.errors[0], self.one_step_error);
+        at_most("error_30".into(), measured.errors[1], self.error_30);
         verdicts
+    }
+}
+
+/// The number of thresholds that are met, and the names of the others, in a line.
+pub fn summary(verdicts: &[Verdict]) -> String {
+    let missed: Vec<&str> = verdicts.iter().filter(|verdict| !verdict.met).map(|verdict| &*verdict.name).collect();
+    let met = verdicts.len() - missed.len();
+    match missed.is_empty() {
+        true => format!("gate: all {met} met"),
+        false => format!("gate: {met} of {} met, not {}", verdicts.len(), missed.join(", ")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Walks with latents from the prior, compared with the data: whether they stay among its poses,
 //! and their speeds, turns, foot contacts and diversity.
 use super::distance::{self, Distance};
+use super::feature::square_distance;
 use super::gait::{Gait, GaitReport, Walker};
 use super::groups::poses_and_velocities;
 use super::{Bench, Options};
@@ -11,7 +12,6 @@ use crate::motion::Root;
 use crate::motion::features::joints;
 use crate::motion::rig::{DEFAULT_FPS, METRES};
 use crate::philox::{Purpose, Stream};
-use crate::train::evaluate::square_distance;
 use serde::Serialize;
 
 /// Frames at the start of a walk that are left out of speeds and poses, as they still depend on the
@@ -102,11 +102,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Walks> {
 
     let mut left: Vec<usize> = exits.iter().copied().flatten().collect();
     left.sort_unstable();
-    let data_gait = joints(f).and_then(|_| {
-        let mut gait = Gait::new(rig, fps);
-        bench.set.clips().iter().for_each(|clip| gait.see_clip(&bench.set.frames[clip.start * f..clip.end * f], f));
-        gait.report()
-    });
+    let data_gait = Gait::of(&bench.set, rig);
     let varies = |column: &usize| bench.features[*column].varies();
     let [poses, velocities] = poses_and_velocities(f).map(|columns| {
         let unit = |column: usize| (column, bench.features[column].unit());

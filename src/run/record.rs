@@ -1,6 +1,7 @@
 //! The record of an epoch, from which logs, TensorBoard, the report and the warnings are made.
 pub mod number;
 
+use crate::quality::thresholds::{self, Verdict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -154,6 +155,9 @@ impl Record for EpochRecord {
         if self.kl_per_latent.is_empty() {
             losses += &format!(" | PP: {:.3e}", self.perplexity); // vq alone has a codebook
         }
+        if let Some(gate) = self.validation.as_ref().map(|v| &v.gate).filter(|gate| !gate.is_empty()) {
+            losses += &format!(" | {}", thresholds::summary(gate));
+        }
         losses
     }
 
@@ -167,6 +171,15 @@ impl Record for EpochRecord {
 }
 
 impl EpochRecord {
+    /// Share of the latent dimensions that are active (vq: of the codes in use).
+    pub fn active(&self) -> f64 {
+        let used = self.expert_usage.iter().filter(|&&share| share > 0.0).count() as f64;
+        match self.kl_per_latent.len() {
+            0 => used / self.expert_usage.len().max(1) as f64,
+            latents => self.active_units as f64 / latents as f64,
+        }
+    }
+
     /// The losses and the number of active latent dimensions, in a few words.
     pub fn losses(&self) -> String {
         let recon = format!("reconstruction {:.4}", self.recon_loss);
@@ -202,6 +215,10 @@ pub struct Validation {
     /// feature's standard deviations (1 is the data's own).
     #[serde(with = "number")]
     pub prior_rms: f64,
+    /// The thresholds of `eval --gate` without those of distances from held-out poses. They are
+    /// measured on 64 walks of 300 frames, after the last epoch of 1,800.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gate: Vec<Verdict>,
     /// Both numbers for rollouts of 1,800 frames, measured after the last epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prior_1800: Option<Walks>,

@@ -6,8 +6,13 @@ use crate::config::ModelConfig;
 use crate::data::windows;
 use crate::infer::rollout::{Decoder, Latent, Rollout};
 use crate::model::layout::Parameters;
+use crate::motion::Rig;
+use crate::motion::rig::DEFAULT_FPS;
 use crate::philox::{Purpose, Stream};
 use crate::plan::arena::{Arena, Mat};
+use crate::quality::feature::{Feature, square_distance};
+use crate::quality::gait::{Gait, GaitReport, Walker};
+use crate::quality::thresholds::{Measured, Thresholds};
 use crate::run::record::{Validation, Walks};
 use std::ops::Range;
 
@@ -19,8 +24,8 @@ const ONE_STEP_WINDOWS: usize = 16 * BATCH;
 const HORIZONS: [usize; 2] = [30, 300];
 /// Frames of the walks after the last epoch.
 const LONG_WALK: usize = 1800;
-/// Distance, as a share of a feature's range, by which a walk may leave the data's range.
-const MARGIN: f32 = 0.25;
+/// Frames at the start of a walk that still depend on the true pose before them.
+const SETTLING: usize = 30;
 /// Errors are capped here, so that a record holds no infinity.
 const CAP: f64 = 1e30;
 /// Largest cost of evaluation, as a share of a run's training steps. The report's clips cost a
@@ -35,9 +40,26 @@ pub struct Evaluation {
     model: ModelConfig,
     held_out: Vec<Range<usize>>,
     walk_starts: Vec<u32>,
-    /// Features of the data that walks are compared with.
-    features: Vec<Feature>,
+    reference: Reference,
     seed: u64,
+}
+
+/// The data that walks are compared with.
+pub struct Reference {
+    /// Range, spread and weight of each normalised feature.
+    pub features: Vec<Feature>,
+    /// Factor and offset of each feature that undo its normalisation.
+    pub scale_and_shift: (Vec<f64>, Vec<f64>),
+    /// Skeleton, floor and size of the character, if known.
+    pub rig: Option<Rig>,
+    /// The data's own gait; none when the features are not those of joints.
+    pub gait: Option<GaitReport>,
+}
+
+/// Measurements of walks with latents from the prior.
+struct Measurement {
+    numbers: Walks,
+    gait: Option<GaitReport>,
 }
 
 impl Evaluation {
@@ -51,7 +73,7 @@ impl Evaluation {
         model: &ModelConfig,
         all: &[Range<usize>],
         held_out: Vec<Range<usize>>,
-        features: Vec<Feature>,
+        reference: Reference,
         seed: u64,
     ) -> Result<Self> {
         let decoder = Decoder::new(arena, parameters, data, model, BATCH, 1.0)?;
@@ -59,7 +81,7 @@ impl Evaluation {
         let stream = Stream::new(seed, Purpose::Starts, 0);
         let walk_starts = (0..BATCH).map(|i| windows[(stream.uniform(i) * windows.len() as f64) as usize]).collect();
         let model = model.clone();
-        Ok(Evaluation { decoder, model, held_out, walk_starts, features, seed })
+        Ok(Evaluation { decoder, model, held_out, walk_starts, reference, seed })
     }
 
     /// The number of epochs between evaluations, for a run of `epochs` epochs of `steps` training
@@ -73,16 +95,23 @@ impl Evaluation {
         epochs.div_ceil(most).max(1)
     }
 
-    /// Measures the current model; if `last`, also on long walks. Errors: those of the backend.
-    pub fn measure(&self, memory: &mut Memory, last: bool) -> Result<Validation> {
-        let Walks { inside, rms } = self.walks(memory, HORIZONS[1])?;
+    /// Measures the current model, of whose latent dimensions (or codes) the share `active` is in
+    /// use; if `last`, also on long walks. Errors: those of the backend.
+    pub fn measure(&self, memory: &mut Memory, active: f64, last: bool) -> Result<Validation> {
+        let short = self.walks(memory, HORIZONS[1])?;
+        let long = if last { Some(self.walks(memory, LONG_WALK)?) } else { None };
+        let Measurement { numbers, gait } = long.as_ref().unwrap_or(&short);
+        let errors = [self.one_step_error(memory)?, self.rollout_error(memory, HORIZONS[0])?];
+        let (gait, data_gait) = (gait.as_ref(), self.reference.gait.as_ref());
+        let measured = Measured { active, inside: numbers.inside, gait, data_gait, distances: [None; 2], errors };
         Ok(Validation {
-            one_step_error: self.one_step_error(memory)?,
-            rollout_30_error: self.rollout_error(memory, HORIZONS[0])?,
+            one_step_error: errors[0],
+            rollout_30_error: errors[1],
             rollout_300_error: self.rollout_error(memory, HORIZONS[1])?,
-            prior_inside: inside,
-            prior_rms: rms,
-            prior_1800: if last { Some(self.walks(memory, LONG_WALK)?) } else { None },
+            prior_inside: short.numbers.inside,
+            prior_rms: short.numbers.rms,
+            gate: Thresholds::default().without_distances().judge(&measured),
+            prior_1800: long.map(|long| long.numbers),
         })
     }
 
@@ -100,7 +129,7 @@ impl Evaluation {
         let f = self.model.frame_size;
         let (y, truth) = (rollout.frames()?, rollout.truth()?);
         let rows = y.chunks_exact(f).zip(truth.chunks_exact(f)).take(count);
-        let sum: f64 = rows.map(|(y, truth)| square_distance(y, truth, &self.features)).sum();
+        let sum: f64 = rows.map(|(y, truth)| square_distance(y, truth, &self.reference.features)).sum();
         Ok((sum / (count * f) as f64).min(CAP))
     }
 
@@ -126,111 +155,29 @@ impl Evaluation {
     }
 
     /// Measures walks of `frames` frames.
-    fn walks(&self, memory: &mut Memory, frames: usize) -> Result<Walks> {
-        let f = self.model.frame_size;
+    fn walks(&self, memory: &mut Memory, frames: usize) -> Result<Measurement> {
+        let (f, features) = (self.model.frame_size, &self.reference.features);
+        let (scale, shift) = &self.reference.scale_and_shift;
+        let rig = self.reference.rig.as_ref();
+        let mut gait = Gait::new(rig, rig.map_or(DEFAULT_FPS, |rig| rig.fps));
+        let mut walkers = vec![Walker::default(); BATCH];
         let mut inside = [true; BATCH];
         let mut square = 0.0;
         let mut rollout = self.decoder.begin(memory, &self.walk_starts, self.seed, 0)?;
-        for _ in 0..frames {
+        for frame in 0..frames {
             rollout.step(Latent::Prior)?;
             let y = rollout.frames()?;
             square = 0.0;
-            for (y, inside) in y.chunks_exact(f).zip(&mut inside) {
-                *inside &= y.iter().zip(&self.features).all(|(y, feature)| feature.inside(*y));
-                square += y.iter().zip(&self.features).map(|(y, feature)| feature.deviation(*y).powi(2)).sum::<f64>();
+            for ((y, inside), walker) in y.chunks_exact(f).zip(&mut inside).zip(&mut walkers) {
+                *inside &= y.iter().zip(features).all(|(y, feature)| feature.inside(*y));
+                square += y.iter().zip(features).map(|(y, feature)| feature.deviation(*y).powi(2)).sum::<f64>();
+                if frame >= SETTLING && self.reference.gait.is_some() && y.iter().all(|y| y.is_finite()) {
+                    gait.see(walker, f, |i| f64::from(y[i]) * scale[i] + shift[i]);
+                }
             }
         }
         let share = inside.iter().filter(|&&inside| inside).count() as f64 / BATCH as f64;
-        Ok(Walks { inside: share, rms: (square / (BATCH * f) as f64).sqrt().min(CAP) })
-    }
-}
-
-/// Squared distance of two frames, in which all features have equal weight.
-pub fn square_distance(a: &[f32], b: &[f32], features: &[Feature]) -> f64 {
-    a.iter().zip(b).zip(features).map(|((&a, &b), feature)| feature.square(a, b)).sum()
-}
-
-/// One feature of the data, as the network sees it.
-pub struct Feature {
-    min: f32,
-    max: f32,
-    mean: f64,
-    std: f64,
-    weight: f64,
-}
-
-impl Feature {
-    /// Measures each feature of `frames`. `weight` is the weight of each feature's squared errors.
-    pub fn all(frames: &[f32], weight: &[f64]) -> Vec<Feature> {
-        let frame_size = weight.len();
-        let n = (frames.len() / frame_size) as f64;
-        let (min, max) = (f32::INFINITY, f32::NEG_INFINITY);
-        let mut features: Vec<Feature> =
-            weight.iter().map(|&weight| Feature { min, max, mean: 0.0, std: 0.0, weight }).collect();
-        for frame in frames.chunks_exact(frame_size) {
-            for (feature, &x) in features.iter_mut().zip(frame) {
-                (feature.min, feature.max) = (feature.min.min(x), feature.max.max(x));
-                feature.mean += f64::from(x) / n;
-            }
-        }
-        for frame in frames.chunks_exact(frame_size) {
-            for (feature, &x) in features.iter_mut().zip(frame) {
-                feature.std += (f64::from(x) - feature.mean).powi(2) / n;
-            }
-        }
-        features.iter_mut().for_each(|feature| feature.std = feature.std.sqrt());
-        features
-    }
-
-    /// True if the value `x` of a walk is near the data. A constant feature has no range and must
-    /// only stay finite.
-    pub fn inside(&self, x: f32) -> bool {
-        let margin = MARGIN * (self.max - self.min);
-        if margin > 0.0 { (self.min - margin..=self.max + margin).contains(&x) } else { x.is_finite() }
-    }
-
-    /// True if the feature has more than one value in the data.
-    pub fn varies(&self) -> bool {
-        self.max > self.min
-    }
-
-    /// Factor of the feature's normalised values that gives all features equal weight.
-    pub fn unit(&self) -> f64 {
-        1.0 / self.weight.sqrt()
-    }
-
-    /// Squared difference of two values, in units of [`Feature::unit`].
-    pub fn square(&self, x: f32, y: f32) -> f64 {
-        f64::from(x - y).powi(2) / self.weight
-    }
-
-    /// Distance of `x` from the mean in standard deviations; for a constant feature the plain
-    /// difference.
-    pub fn deviation(&self, x: f32) -> f64 {
-        (f64::from(x) - self.mean) / if self.varies() { self.std } else { 1.0 }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_spread_of_the_data_is_1_whatever_its_scale() {
-        let (columns, rows) = (3, 1000);
-        let stream = Stream::new(7, Purpose::Check, 0);
-        let value = |row: usize, column: usize| match column {
-            0 => 100.0 + 0.01 * stream.uniform(row) as f32,
-            1 => 50.0 * stream.uniform(rows + row) as f32,
-            _ => 4.0,
-        };
-        let frames: Vec<f32> = (0..rows * columns).map(|i| value(i / columns, i % columns)).collect();
-        let features = Feature::all(&frames, &vec![1.0; columns]);
-        for (column, expected) in [1.0, 1.0, 0.0].into_iter().enumerate() {
-            let square: f64 = (0..rows).map(|row| features[column].deviation(value(row, column)).powi(2)).sum();
-            approx::assert_relative_eq!((square / rows as f64).sqrt(), expected, epsilon = 1e-6);
-        }
-        assert!(features[1].inside(61.0) && !features[1].inside(64.0) && !features[1].inside(f32::NAN));
-        assert!(features[2].inside(-1e9) && !features[2].inside(f32::INFINITY));
+        let numbers = Walks { inside: share, rms: (square / (BATCH * f) as f64).sqrt().min(CAP) };
+        Ok(Measurement { numbers, gait: gait.report() })
     }
 }

@@ -1,15 +1,19 @@
 //! Schedules: the numbers that change over a run, as pure functions of the configuration and of the
 //! progress.
-use crate::config::{Config, Ramp};
+use crate::config::{Config, Decay, Ramp};
 use crate::ops::adam::adam_state;
 use crate::ops::begin_step::StepState;
 use crate::philox::{Purpose, Stream};
+use std::f64::consts::PI;
 
-/// Learning rate of an epoch (from 1): linear over all epochs. The last epoch stays just short of
-/// the final value.
-pub fn learning_rate(c: &Config, epoch: usize) -> f64 {
-    let done = (epoch - 1) as f64 / c.epochs() as f64;
-    c.learning_rate - (c.learning_rate - c.final_learning_rate) * done
+/// Learning rate of optimizer step `step` (from 1), where an epoch has `per_epoch` steps. It rises
+/// over the warm-up and falls over all epochs; the last step stays just short of the final value.
+pub fn learning_rate(c: &Config, step: u64, per_epoch: usize) -> f64 {
+    let epochs = (step - 1) as f64 / per_epoch as f64;
+    let done = if c.decay == Decay::Epoch { epochs.floor() } else { epochs } / c.epochs() as f64;
+    let fallen = if c.decay == Decay::Cosine { 0.5 - 0.5 * (PI * done).cos() } else { done };
+    let risen = if c.warmup_steps == 0 { 1.0 } else { (step as f64 / c.warmup_steps as f64).min(1.0) };
+    (c.learning_rate - (c.learning_rate - c.final_learning_rate) * fallen) * risen
 }
 
 /// Probability of feeding back the prediction instead of the true pose, during mini-batch
@@ -52,13 +56,13 @@ pub fn phase(c: &Config, epoch: usize) -> &'static str {
 
 /// The states of all steps of an epoch of `minibatches` mini-batches.
 pub fn steps(c: &Config, epoch: usize, minibatches: usize) -> Vec<StepState> {
-    let learning_rate = learning_rate(c, epoch);
+    let per_epoch = minibatches * c.rollout;
     let coin = |step: u64, probability: f64| Stream::new(c.seed, Purpose::Coin, step).uniform(0) < probability;
     let mut states = Vec::with_capacity(minibatches * c.rollout);
     for minibatch in 0..minibatches {
         let probability = student_probability(c, epoch, minibatch, minibatches);
         for rollout_step in 0..c.rollout {
-            let step = (((epoch - 1) * minibatches + minibatch) * c.rollout + rollout_step + 1) as u64;
+            let step = ((epoch - 1) * per_epoch + minibatch * c.rollout + rollout_step + 1) as u64;
             states.push(StepState {
                 seed: c.seed,
                 kl_scale: kl_scale(c, epoch, minibatch, minibatches),
@@ -67,9 +71,26 @@ pub fn steps(c: &Config, epoch: usize, minibatches: usize) -> Vec<StepState> {
                 // The coin of the previous step decides whether this step is conditioned on a
                 // prediction.
                 student: u32::from(rollout_step > 0 && coin(step - 1, probability)),
-                ..adam_state(learning_rate, [c.adam_beta1, c.adam_beta2], step)
+                ..adam_state(learning_rate(c, step, per_epoch), [c.adam_beta1, c.adam_beta2], step)
             });
         }
     }
     states
+}
+
+/// First frames of the windows of an epoch's `minibatches` mini-batches. Runs through all `windows`
+/// again and again, each time in a new order and without the mini-batch that would not be full; an
+/// epoch goes on where the one before it ended.
+pub fn starts(c: &Config, windows: &[u32], epoch: usize, minibatches: usize) -> Vec<u32> {
+    let a_pass = windows.len() / c.batch_size;
+    let (mut starts, mut next) = (Vec::with_capacity(minibatches * c.batch_size), (epoch - 1) * minibatches);
+    let end = next + minibatches;
+    while next < end {
+        let (pass, first) = (next / a_pass, next % a_pass);
+        let last = a_pass.min(first + end - next);
+        let order = Stream::new(c.seed, Purpose::Shuffle, pass as u64 + 1).permutation(windows.len());
+        starts.extend(order[first * c.batch_size..last * c.batch_size].iter().map(|&i| windows[i as usize]));
+        next += last - first;
+    }
+    starts
 }

@@ -15,8 +15,10 @@ use crate::motion::features::moved_features;
 use crate::motion::{Rig, Root};
 use crate::ops::kl_weight::Rule;
 use crate::plan::arena::Arena;
+use crate::quality::feature::Feature;
+use crate::quality::gait::Gait;
 use crate::train::clips::{Clips, Shown};
-use crate::train::evaluate::{Evaluation, Feature};
+use crate::train::evaluate::{Evaluation, Reference};
 use crate::train::step::{StepOptions, TrainStep, initialize};
 use crate::{Error, Result, checkpoint::foreign, host::memory};
 use std::path::{Path, PathBuf};
@@ -150,7 +152,7 @@ impl<'a> Setup<'a> {
             return Err(Error::data(&source, what, "train on fewer files"));
         }
         let windows = windows::training_starts(&source, &bridged.stretches(), &split.validation, span, c.batch_size)?;
-        let minibatches = windows.len() / c.batch_size;
+        let minibatches = c.minibatches_of(windows.len());
         if minibatches * c.rollout > MAX_MATRIX {
             let said = format!("rollout is {} and batch_size {}", c.rollout, c.batch_size);
             let what = format!("an epoch of {} steps, expected at most {MAX_MATRIX}", minibatches * c.rollout);
@@ -159,6 +161,7 @@ impl<'a> Setup<'a> {
         if let Start::Resume(path) = start {
             possible(&at, c, minibatches, path)?;
         }
+        let gait = Gait::of(&set, set.rig.as_ref());
         statistics.normalize(c.normalization, &mut set.frames);
         statistics.normalize(c.normalization, &mut bridged.frames);
 
@@ -196,9 +199,14 @@ impl<'a> Setup<'a> {
             draw: true,
         };
         let step = TrainStep::new(&mut arena, &parameters, data, &options)?;
-        let features = Feature::all(&set.frames, &statistics.weight);
+        let reference = Reference {
+            features: Feature::all(&set.frames, &statistics.weight),
+            scale_and_shift: statistics.scale_and_shift(c.normalization),
+            rig: set.rig.clone(),
+            gait,
+        };
         let held_out = split.validation.clone();
-        let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, features, c.seed)?;
+        let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, reference, c.seed)?;
         let as_given = split.before(given_frames);
         let shown = Shown { set: &set, split: &as_given, normalization: (c.normalization, &statistics) };
         let shown = Clips::new(&mut arena, &parameters, data, &model, &shown, c.seed)?;
@@ -237,9 +245,9 @@ impl<'a> Setup<'a> {
         })
     }
 
-    /// Number of mini-batches in an epoch; the incomplete last one is left out.
+    /// Number of mini-batches in an epoch.
     pub fn minibatches(&self) -> usize {
-        self.windows.len() / self.config.batch_size
+        self.config.minibatches_of(self.windows.len())
     }
 
     /// True if every epoch is done.

@@ -7,7 +7,6 @@ use crate::config::Config;
 use crate::data::windows::HELD_OUT_FRAMES;
 use crate::host::shown::counted;
 use crate::ops::recon_loss::slot;
-use crate::philox::{Purpose, Stream};
 use crate::run::console::{Console, Pace};
 use crate::run::folder::RunFolder;
 use crate::run::player::Motion;
@@ -124,7 +123,8 @@ impl<'r, 'b> Training<'r, 'b> {
         }
         if epoch.is_multiple_of(self.interval) || epoch == epochs {
             let evaluation_begun = Instant::now();
-            record.validation = Some(self.run.evaluation.measure(&mut self.run.memory, epoch == epochs)?);
+            record.validation =
+                Some(self.run.evaluation.measure(&mut self.run.memory, record.active(), epoch == epochs)?);
             if let Some(shown) = &mut self.run.shown {
                 shown.make(&mut self.run.memory, epoch)?;
             }
@@ -189,9 +189,7 @@ impl<'r, 'b> Training<'r, 'b> {
 /// training stands.
 fn begin_epoch(run: &mut Setup) -> Result<()> {
     let (c, at, step, minibatches) = (run.config, &run.at, &run.step, run.minibatches());
-    let order = Stream::new(c.seed, Purpose::Shuffle, at.epoch as u64).permutation(run.windows.len());
-    let starts: Vec<u32> = order[..step.starts.len()].iter().map(|&i| run.windows[i as usize]).collect();
-    run.memory.write(step.starts, &starts)?;
+    run.memory.write(step.starts, &schedule::starts(c, &run.windows, at.epoch, minibatches))?;
     run.memory.write(step.schedule, &schedule::steps(c, at.epoch, minibatches))?;
     run.memory.write(step.cursor, &[(at.minibatch * c.rollout + at.rollout_step) as u32, 0])?;
     if (at.minibatch, at.rollout_step) == (0, 0) {
@@ -212,7 +210,7 @@ fn record(run: &Setup) -> Result<EpochRecord> {
         kl_loss: means.kl_loss,
         perplexity: means.perplexity,
         kl_weight: means.kl_weight,
-        learning_rate: schedule::learning_rate(c, epoch),
+        learning_rate: schedule::learning_rate(c, run.at.step, minibatches * c.rollout),
         student_probability: schedule::student_probability(c, epoch, minibatches - 1, minibatches),
         grad_norm: means.grad_norm,
         kl_per_latent: means.kl_per_latent,

@@ -35,7 +35,7 @@ impl Desk {
     /// A short training of a small model.
     fn model(&self, arguments: &str) {
         self.done(&format!(
-            "train --quiet --hidden-size 16 --gate-hidden-size 8 --experts 3 --codes 6 --teacher-epochs 1 --ramp-epochs 1 \
+            "train --quiet --hidden-size 16 --gate-hidden-size 8 --experts 3 --codes 6 --minibatches 0 --decay epoch --warmup-steps 0 --learning-rate 1e-4 --teacher-epochs 1 --ramp-epochs 1 \
              --student-epochs 1 --threads 2 {arguments}"
         ));
     }

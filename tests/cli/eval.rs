@@ -19,7 +19,7 @@ impl Desk {
         npz::write(&desk.path("motion.npz"), set).unwrap();
         let train = format!(
             "train motion.npz --name walk --quiet --hidden-size 24 --gate-hidden-size 8 --latent-size 5 --experts 3 --codes 6 \
-             --teacher-epochs 1 --ramp-epochs 1 --student-epochs 2 --learning-rate 1e-3 --threads 2 {arguments}"
+             --minibatches 0 --decay epoch --warmup-steps 0 --teacher-epochs 1 --ramp-epochs 1 --student-epochs 2 --learning-rate 1e-3 --threads 2 {arguments}"
         );
         let output = desk.run(&train);
         assert!(output.status.success(), "{output:?}");

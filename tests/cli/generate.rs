@@ -18,7 +18,7 @@ impl Desk {
         desk.done(&["data", "synth", "-o", "motion.npz", "--frames", "620"]);
         let train = format!(
             "train motion.npz --name walk --quiet --variant {variant} --hidden-size 16 --gate-hidden-size 8 --latent-size 5 \
-             --experts 3 --codes 6 --teacher-epochs 1 --ramp-epochs 1 --student-epochs 1 --threads 2 --condition-frames 2 \
+             --experts 3 --codes 6 --minibatches 0 --decay epoch --warmup-steps 0 --learning-rate 1e-4 --teacher-epochs 1 --ramp-epochs 1 --student-epochs 1 --threads 2 --condition-frames 2 \
              --future-predictions 2"
         );
         desk.done(&train.split_whitespace().collect::<Vec<_>>());

@@ -348,7 +348,7 @@ mod without_a_gpu {
         done("data synth -o walk.npz --frames 400".into());
         done(
             "train walk.npz --name walk --quiet --latent-size 5 --hidden-size 16 --gate-hidden-size 8 --experts 3 \
-             --teacher-epochs 1 --ramp-epochs 0 --student-epochs 0 --device cpu"
+             --minibatches 0 --decay epoch --warmup-steps 0 --learning-rate 1e-4 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 0 --device cpu"
                 .into(),
         );
         let parameters = |device: &str, engine: &str| {

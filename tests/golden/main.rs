@@ -671,9 +671,11 @@ fn vae_rollout<T: Real>(case: &Case, seed: Option<u64>, backend: &dyn Backend) -
         ramp: Ramp::Epoch,
         learning_rate: case.get("initial_lr"),
         final_learning_rate: case.get("final_lr"),
+        decay: mvae_fast::config::Decay::Epoch,
+        warmup_steps: 0,
         ..Config::default()
     };
-    let rates: Vec<f64> = epochs.iter().map(|&e| schedule::learning_rate(&config, e)).collect();
+    let rates: Vec<f64> = epochs.iter().map(|&e| schedule::learning_rate(&config, e as u64, 1)).collect();
     let probability = |(i, &epoch)| schedule::student_probability(&config, epoch, i % per_epoch, per_epoch);
     let probabilities: Vec<f64> = epochs.iter().enumerate().map(probability).collect();
     for (name, ours) in [("lr", &rates), ("student_probability", &probabilities)] {
@@ -783,6 +785,8 @@ fn schedules(case: &Case) -> Report {
         ramp,
         learning_rate: case.get("initial_lr"),
         final_learning_rate: case.get(final_rate),
+        decay: mvae_fast::config::Decay::Epoch,
+        warmup_steps: 0,
         ..Config::default()
     };
     let code = config("student_epochs_code", Ramp::Epoch, "final_lr_code");
@@ -802,8 +806,8 @@ fn schedules(case: &Case) -> Report {
     compare("code_student_probability_f32", "f32 table", 0.0, f32_rel, &code_probability);
     compare("paper_student_probability", "probability", abs, rel, &paper_probability);
     compare("paper_truth_probability", "probability", abs, rel, &|i| 1.0 - paper_probability(i));
-    compare("code_lr", "rate", abs, rel, &|i| schedule::learning_rate(&code, i + 1));
-    compare("paper_lr", "rate", abs, rel, &|i| schedule::learning_rate(&paper, i + 1));
+    compare("code_lr", "rate", abs, rel, &|i| schedule::learning_rate(&code, i as u64 + 1, 1));
+    compare("paper_lr", "rate", abs, rel, &|i| schedule::learning_rate(&paper, i as u64 + 1, 1));
     if case.arrays.contains_key("ppo_lr_linear") {
         let (first, last): (f64, f64) = (case.get("ppo_initial_lr"), case.get("ppo_final_lr"));
         let updates: usize = case.get("ppo_updates");

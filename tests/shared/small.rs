@@ -1,6 +1,6 @@
 //! A small periodic motion to train on, and a small model for it.
 #![allow(dead_code)] // each test uses a part
-use mvae_fast::config::{Config, KlWeight, Variant};
+use mvae_fast::config::{Config, Decay, KlWeight, Variant};
 use mvae_fast::data::{Dataset, npz};
 use mvae_fast::run::record::{EpochRecord, Timing};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Features of a frame.
 pub const FEATURES: usize = 12;
 /// The model of [`config`] with a shorter schedule, as flags.
-const FLAGS: [[&str; 2]; 12] = [
+const FLAGS: [[&str; 2]; 15] = [
     ["--hidden-size", "16"],
     ["--gate-hidden-size", "8"],
     ["--latent-size", "4"],
@@ -17,6 +17,9 @@ const FLAGS: [[&str; 2]; 12] = [
     ["--batch-size", "16"],
     ["--rollout", "4"],
     ["--learning-rate", "1e-3"],
+    ["--decay", "epoch"],
+    ["--warmup-steps", "0"],
+    ["--minibatches", "0"],
     ["--teacher-epochs", "2"],
     ["--ramp-epochs", "1"],
     ["--student-epochs", "2"],
@@ -62,6 +65,9 @@ pub fn config(data: &Path, variant: Variant) -> Config {
         batch_size: 16,
         rollout: 4,
         learning_rate: 1e-3,
+        decay: Decay::Epoch,
+        warmup_steps: 0,
+        minibatches: 0,
         teacher_epochs: 2,
         ramp_epochs: 2,
         student_epochs: 2,

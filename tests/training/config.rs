@@ -37,6 +37,7 @@ fn presets_are_as_published() {
     for published in [&paper, &reference] {
         assert_eq!(published.validation, 0.0);
         assert_eq!((published.rollout, published.batch_size), (8, 64));
+        assert_eq!((published.minibatches, published.decay, published.warmup_steps), (0, Decay::Epoch, 0));
         assert_eq!((published.adam_beta1, published.adam_beta2), (0.9, 0.999));
         assert_eq!(published.adam_eps, 1e-8);
         assert_eq!(published.normalization, Normalization::Zscore);
@@ -50,37 +51,32 @@ fn presets_are_as_published() {
         assert_eq!(published.kl_warmup_epochs, 0);
     }
     let default = Config::preset(Preset::Default);
-    assert_eq!((default.epochs(), default.rollout, default.mirror), (27, 32, true));
+    assert_eq!((default.epochs(), default.rollout, default.mirror), (24, 32, true));
     assert_eq!(default.validation, 0.05);
-    let short = Config { teacher_epochs: 1, ramp_epochs: 1, student_epochs: 1, ..default };
-    assert_eq!(Config::preset(Preset::Short), short);
-    for preset in [Preset::Default, Preset::Short, Preset::Paper, Preset::Reference] {
+    for preset in [Preset::Default, Preset::Short, Preset::Long, Preset::Paper, Preset::Reference] {
         Config::preset(preset).validate().unwrap();
     }
 }
 
 #[test]
-fn the_default_schedule_depends_on_the_motion() {
-    let schedule = |preset, text: &str, flags: &Overrides| {
+fn the_default_schedule_takes_its_time_whatever_the_motion() {
+    let layered = |preset, text: &str| {
         let file = (!text.is_empty()).then_some((Path::new("a.toml"), text));
-        let config = Config::layered(preset, file, &Overrides::default(), flags).unwrap();
-        (config.epochs(), config.mirror)
+        Config::layered(preset, file, &Overrides::default(), &Overrides::default()).unwrap()
     };
-    let none = Overrides::default();
-    let walk = Overrides { data: Some(vec!["walk.npz".into()]), ..none.clone() };
-    assert_eq!(schedule(None, "", &none), (22, false));
-    assert_eq!(schedule(None, "data = []", &none), (22, false));
-    assert_eq!(schedule(None, "mirror = true", &none), (22, true));
-    assert_eq!(schedule(None, "data = ['walk.npz']", &none), (27, true));
-    assert_eq!(schedule(None, "", &walk), (27, true));
-    assert_eq!(schedule(None, "mirror = false", &walk), (45, false));
-    let short = Some(Preset::Short);
-    assert_eq!(schedule(short, "", &none), (6, false));
-    assert_eq!(schedule(short, "", &walk), (3, true));
-    assert_eq!(schedule(short, "mirror = false", &walk), (6, false));
-    assert_eq!(schedule(Some(Preset::Paper), "", &none), (180, false));
-    assert_eq!(schedule(Some(Preset::Paper), "mirror = true", &walk), (180, true));
-    assert_eq!(schedule(None, "", &Overrides { student_epochs: Some(5), ..none.clone() }), (9, false));
+    for text in ["", "data = ['walk.npz']", "mirror = false", "variant = 'posevae'"] {
+        let config = layered(None, text);
+        let steps = config.epochs() * config.rollout * config.minibatches_of(1_000);
+        assert_eq!(steps, config.epochs() * config.rollout * config.minibatches_of(1_000_000), "{text}");
+        assert_eq!(steps, 115_200, "{text}");
+    }
+    let steps = |preset| {
+        let config = layered(Some(preset), "");
+        config.epochs() * config.rollout * config.minibatches_of(20_000)
+    };
+    assert!(steps(Preset::Short) < steps(Preset::Default) && steps(Preset::Default) < steps(Preset::Long));
+    let paper = layered(Some(Preset::Paper), "data = ['walk.npz']");
+    assert_eq!(paper.minibatches_of(20_000), 20_000 / paper.batch_size, "an epoch holds every window once");
 }
 
 #[test]
@@ -186,7 +182,7 @@ fn wrong_types_say_key_found_and_expected() {
         ("data = \"a\"", "c.toml:1: data: invalid type: string \"a\", expected a list such as [\"walk.npz\"]"),
         (
             "preset = \"papr\"",
-            "c.toml:1: preset: unknown value `papr`, expected one of `default`, `short`, `paper`, `reference`",
+            "c.toml:1: preset: unknown value `papr`, expected one of `default`, `short`, `long`, `paper`, `reference`",
         ),
     ] {
         assert_eq!(message(with_file(text, &Overrides::default())), expected);
@@ -296,14 +292,14 @@ fn values_at_the_edge_are_taken() {
 
 #[test]
 fn a_written_file_holds_every_key() {
-    for preset in [Preset::Default, Preset::Short, Preset::Paper, Preset::Reference] {
+    for preset in [Preset::Default, Preset::Short, Preset::Long, Preset::Paper, Preset::Reference] {
         let config = Config { data: vec![PathBuf::from("a \"b\".npz")], ..Config::preset(preset) };
         let text = config.to_toml();
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table.len(), Config::KEYS.len());
         assert!(Config::KEYS.iter().all(|&key| table.contains_key(key)), "{text}");
         // The result is the same over any preset.
-        for other in [Preset::Default, Preset::Short, Preset::Paper, Preset::Reference] {
+        for other in [Preset::Default, Preset::Short, Preset::Long, Preset::Paper, Preset::Reference] {
             let file = (Path::new("config.toml"), text.as_str());
             let read = Config::layered(Some(other), Some(file), &Overrides::default(), &Overrides::default()).unwrap();
             assert_eq!(read, config);

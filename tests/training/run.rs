@@ -40,6 +40,7 @@ fn record(epoch: usize) -> EpochRecord {
             rollout_300_error: None,
             prior_inside: 0.98,
             prior_rms: 1.05,
+            gate: Vec::new(),
             prior_1800: None,
         }),
         warnings: Vec::new(),

@@ -4,7 +4,7 @@ use crate::small::untimed;
 use clap::ValueEnum;
 use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
 use mvae_fast::checkpoint::{Checkpoint, Tensor};
-use mvae_fast::config::{Config, KlWeight, Normalization, Preset, Ramp, Variant};
+use mvae_fast::config::{Config, Decay, KlWeight, Normalization, Preset, Ramp, Variant};
 use mvae_fast::data::normalize::Statistics;
 use mvae_fast::data::{Dataset, npz, synth};
 use mvae_fast::philox::{Purpose, Stream};
@@ -482,10 +482,11 @@ fn presets_train_every_variant() {
         for &variant in Variant::value_variants() {
             let small = bench.config(variant);
             let p = Config::preset(preset);
-            let Config { ramp, validation, final_learning_rate, .. } = p;
+            let Config { ramp, validation, final_learning_rate, decay, warmup_steps, .. } = p;
             let kl_weight = if preset == Preset::Default { small.kl_weight } else { p.kl_weight };
             let target_kl = p.target_kl.filter(|_| variant != Variant::Vq);
-            let c = Config { kl_weight, target_kl, ramp, validation, final_learning_rate, ..small };
+            let rates = Config { final_learning_rate, decay, warmup_steps: warmup_steps.min(8), ..small };
+            let c = Config { kl_weight, target_kl, ramp, validation, ..rates };
             let records = bench.run(&format!("{preset:?}-{variant:?}"), &c);
             if let KlWeight::Fixed(weight) = kl_weight {
                 assert!(records.iter().all(|r| (r.kl_weight - weight).abs() < 1e-9 * weight), "{preset:?} {variant:?}");
@@ -549,6 +550,40 @@ fn the_automatic_weight_follows_the_error() {
         let running = records.iter().fold(first, |v, r| past * v + (1.0 - past) * r.recon_loss);
         let ratio = last(&records).kl_weight / (units * running);
         assert!((0.8..1.25).contains(&ratio), "{variant:?}: weight {ratio} times what the running error asks for");
+    }
+}
+
+#[test]
+fn the_learning_rate_rises_and_falls_as_the_schedule_says() {
+    let c = Config { learning_rate: 1e-2, final_learning_rate: 1e-3, warmup_steps: 10, ..Config::default() };
+    let steps = 100 * c.epochs() as u64;
+    let rate = |decay, step| schedule::learning_rate(&Config { decay, ..c.clone() }, step, 100);
+    for decay in [Decay::Linear, Decay::Cosine, Decay::Epoch] {
+        assert!((1..10).all(|step| rate(decay, step) < rate(decay, step + 1)), "{decay:?} rises");
+        assert!((11..steps).all(|step| rate(decay, step) >= rate(decay, step + 1)), "{decay:?} falls");
+        assert!((rate(decay, 11) - 1e-2).abs() < 1e-4 && rate(decay, steps) > 1e-3, "{decay:?}");
+        let half = rate(decay, steps / 2 + 1);
+        assert!((half - 5.5e-3).abs() < 1e-9, "{decay:?} is half way down: {half}");
+    }
+    assert!(rate(Decay::Linear, steps) - 1e-3 < 1e-5 && rate(Decay::Cosine, steps) - 1e-3 < 1e-8);
+    assert_eq!(rate(Decay::Epoch, 101), rate(Decay::Epoch, 200));
+}
+
+#[test]
+fn epochs_of_any_length_pass_through_all_windows_again_and_again() {
+    let windows: Vec<u32> = (100..150).collect();
+    let c = Config { batch_size: 4, seed: 3, ..Config::default() };
+    // 12 mini-batches hold 48 of 50 windows.
+    let passes: Vec<u32> = (1..=3).flat_map(|pass| schedule::starts(&c, &windows, pass, 12)).collect();
+    for pass in passes.chunks(48) {
+        let different: std::collections::BTreeSet<&u32> = pass.iter().collect();
+        assert!(different.len() == 48 && pass.iter().all(|start| windows.contains(start)), "{pass:?}");
+    }
+    assert_ne!(passes[..48], passes[48..96], "a new order");
+    for length in [1, 5, 12, 30, 36] {
+        let epochs: Vec<u32> =
+            (1..=36 / length).flat_map(|epoch| schedule::starts(&c, &windows, epoch, length)).collect();
+        assert_eq!(epochs, passes[..epochs.len()], "epochs of {length} mini-batches");
     }
 }
 
