@@ -2,7 +2,7 @@
 use super::compute::Compute;
 use super::print::{print, print_and};
 use super::runs::{absolute, checkpoint_file, not_as_written, of_kind, run_folder};
-use super::stop::stop_flag;
+use super::stop::{serve, stop_flag};
 use super::thresholds::GateArg;
 use super::variables::OfControl;
 use crate::checkpoint::Checkpoint;
@@ -21,6 +21,7 @@ use crate::ops::world::Task;
 use crate::quality::thresholds;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
+use crate::run::session::Watch;
 use crate::{Error, Result, host::say};
 use clap::{Args, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
@@ -82,6 +83,9 @@ pub struct TrainArgs {
     /// Where every key starts from (default: default)
     #[arg(long)]
     pub preset: Option<Preset>,
+    /// Show the run in a browser while it trains: prints an address on this machine
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0")]
+    pub serve: Option<u16>,
     /// Print no progress
     #[arg(long)]
     pub quiet: bool,
@@ -200,6 +204,7 @@ fn train(args: &TrainArgs) -> Result<()> {
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let mut setup = PolicySetup::new(&config, backend.as_ref(), last.as_deref())?;
     let stop = stop_flag()?;
+    let live = serve(args.serve, &stop)?;
     let env = Env::collect(&backend.describe(), args.at.compute.threads());
     let folder = match resumed {
         None => {
@@ -221,7 +226,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         records
     } else {
         say(format!("run folder {path}"));
-        trainer::train_policy(&mut setup, &folder, args.quiet, &stop)?
+        trainer::train_policy(&mut setup, &folder, args.quiet, Watch { stop: &stop, live: live.as_ref() })?
     };
     let last = records.last();
     if args.at.json {

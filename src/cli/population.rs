@@ -153,7 +153,7 @@ pub fn run(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     for (run, (setup, folder)) in setups.iter_mut().zip(&folders).enumerate() {
         if !setup.finished() {
             let console = |pace| Console::among(&bars, &members[run].name, pace, args.quiet);
-            trainings.push(Training::new(setup, folder, &stop, console)?);
+            trainings.push(Training::new(setup, folder, (&*stop).into(), console)?);
             trained.push(run);
         }
     }

@@ -1,5 +1,6 @@
-//! Signals that ask a training to stop.
-use crate::host::files;
+//! Signals that ask a training to stop, and the server that shows it.
+use crate::host::{files, say};
+use crate::run::live::Live;
 use crate::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -32,4 +33,14 @@ fn signals() -> Vec<i32> {
         signals.extend([SIGHUP, SIGUSR1].iter().filter(|signal| asks(signal)));
     }
     signals
+}
+
+/// The server that shows a run on this port, if there is to be one; says its address. Errors: the
+/// port is taken.
+pub fn serve(port: Option<u16>, stop: &Arc<AtomicUsize>) -> Result<Option<Live>> {
+    let live = port.map(|port| Live::start(port, stop.clone())).transpose()?;
+    if let Some(live) = &live {
+        say::say(&format!("watch it at {}", live.url()));
+    }
+    Ok(live)
 }

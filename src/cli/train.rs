@@ -3,7 +3,7 @@ use super::axis::Axis;
 use super::compute::Compute;
 use super::print::print;
 use super::runs::{absolute, checkpoint_file, not_as_written, of_kind, run_folder};
-use super::stop::stop_flag;
+use super::stop::{serve, stop_flag};
 use super::variables::OfTrain;
 use crate::checkpoint::Progress;
 use crate::config::{Config, Overrides, Preset, layers};
@@ -13,6 +13,7 @@ use crate::quality::text::fixed;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::run::record::EpochRecord;
+use crate::run::session::Watch;
 use crate::train::setup::{Setup, Start};
 use crate::{Error, Result, host::say, train::trainer};
 use clap::Args;
@@ -72,6 +73,9 @@ pub struct TrainArgs {
     /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
+    /// Show the run in a browser while it trains: prints an address on this machine
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0", conflicts_with = "population")]
+    pub serve: Option<u16>,
     /// Print no progress
     #[arg(long)]
     pub quiet: bool,
@@ -182,6 +186,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));
     let mut setup = Setup::on(&config, backend.as_ref(), start, data::read, &say)?;
     let stop = stop_flag()?;
+    let live = serve(args.serve, &stop)?;
     let env = Env::collect(&backend.describe(), args.compute.threads());
     let folder = match resumed {
         None => {
@@ -203,7 +208,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         records
     } else {
         say(format!("run folder {path}"));
-        trainer::train(&mut setup, &folder, args.quiet, &stop)?
+        trainer::train(&mut setup, &folder, args.quiet, Watch { stop: &stop, live: live.as_ref() })?
     };
 
     let last = records.last();

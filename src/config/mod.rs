@@ -86,7 +86,7 @@ keys! {
     }
     "Optimizer" {
         /// Largest learning rate
-        learning_rate: f64 = 1e-3;
+        learning_rate: f64 = 5e-4;
         /// Learning rate it falls to
         final_learning_rate: f64 = 0.0;
         /// How it falls

@@ -15,9 +15,8 @@ use crate::plan::Plan;
 use crate::run::console::{Console, Pace};
 use crate::run::folder::RunFolder;
 use crate::run::record::Timing;
-use crate::run::session::{Limits, Session};
+use crate::run::session::{Limits, Session, Watch};
 use crate::{Error, Result, host::memory};
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 /// A longer update is followed by a checkpoint, so that a stop may abandon the next update.
@@ -25,20 +24,20 @@ const LONG: Duration = Duration::from_secs(5);
 /// About the number of samples between two checks for a stop.
 const LOOK: usize = 1 << 16;
 
-/// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over;
-/// returns the records of all updates. Errors: a loss that is not finite, a stop by signal (after
+/// Trains to the end, or until a signal asks to stop or `max_minutes` are over; returns the records of all updates. Errors: a loss that is not finite, a stop by signal (after
 /// everything was saved), those of the disk.
-pub fn train_policy(
+pub fn train_policy<'a>(
     run: &mut PolicySetup,
-    folder: &RunFolder,
+    folder: &'a RunFolder,
     quiet: bool,
-    stop: &AtomicUsize,
+    watch: impl Into<Watch<'a>>,
 ) -> Result<Vec<UpdateRecord>> {
     let c = run.config;
     let console = Console::new(Pace::new(c.updates(), 1, c.updates(), run.at.epoch - 1), quiet);
     let limits = Limits { max_minutes: c.max_minutes, checkpoint_every: c.checkpoint_every };
-    let mut session = Session::open(folder, stop, limits, (&run.at, run.at.epoch > 1), console)?;
+    let mut session = Session::open(folder, watch.into(), limits, (&run.at, run.at.epoch > 1), console)?;
     session.console.say(&opening(run));
+    session.begin(&summary(run));
     // An update may be abandoned if the last checkpoint was written right before it.
     let mut kept = true;
     while !run.finished() {
@@ -55,7 +54,7 @@ pub fn train_policy(
         session.records.push(record);
         let found = warnings(&session.records, run.stage.environment.action.cols());
         session.records.last_mut().expect("one was pushed").warnings = found;
-        session.console.step(1);
+        session.step(1);
         session.log()?;
         run.at.epoch += 1;
         if run.finished() || session.stopped() {
@@ -225,7 +224,7 @@ fn record(run: &mut PolicySetup) -> Result<UpdateRecord> {
 /// checkpoint is finished has its report.
 fn save(run: &mut PolicySetup, session: &mut Session<UpdateRecord>) -> Result<()> {
     let motion = run.show.make(&mut run.memory, run.at.epoch - 1)?;
-    let reported = session.report(&summary(run), &motion);
+    let reported = session.report(&summary(run), &motion, run.finished());
     session.sync(&mut run.at)?;
     run.save(&session.folder().last_checkpoint())?;
     reported

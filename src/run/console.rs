@@ -113,7 +113,13 @@ impl Console {
         self.pace.evaluated(seconds);
     }
 
-    fn remaining(&self) -> String {
+    /// Share of the run that is done.
+    pub fn done(&self) -> f64 {
+        self.pace.done[0] as f64 / (self.pace.epochs * self.pace.minibatches) as f64
+    }
+
+    /// The time to go, in words.
+    pub fn remaining(&self) -> String {
         minutes(self.pace.remaining(self.begun.elapsed().as_secs_f64()))
     }
 

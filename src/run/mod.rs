@@ -2,6 +2,7 @@
 //! which files are written whole. Checkpoints have their own module, [`crate::checkpoint`].
 pub mod console;
 pub mod folder;
+pub mod live;
 pub mod logs;
 pub mod player;
 pub mod record;

@@ -6,12 +6,15 @@ use crate::Result;
 use crate::host::atomic;
 use crate::run::record::{EpochRecord, Record};
 use serde::Serialize;
+use serde_json::json;
 use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 const CHARTS: &str = include_str!("report/charts.js");
 const SCRIPT: &str = include_str!("report/page.js");
+const LIVE: &str = include_str!("report/live.js");
 /// Largest error that is drawn (features have variance 1). Larger errors are drawn as this value,
 /// so that one exploding rollout does not hide the rest.
 const EXPLODED: f64 = 10.0;
@@ -40,25 +43,29 @@ pub trait Reported: Record {
     fn curves(records: &[Self]) -> serde_json::Value;
 }
 
-/// Writes the page of a run, whole. `configuration` holds the main settings as (name, value).
+/// Writes the page of a run, whole, and returns it. `configuration` holds the main settings as
+/// (name, value). The page of a run that goes on reloads itself after `every` seconds.
 pub fn write<R: Reported>(
     folder: &RunFolder,
     configuration: &[(&str, String)],
     records: &[R],
     motion: &Motion,
-) -> Result<()> {
+    every: Option<f64>,
+) -> Result<String> {
     let files = FILES.into_iter().filter(|(file, _)| folder.path().join(file).exists()).collect::<Vec<_>>();
-    let page = page(&folder.name(), configuration, records, motion, &files);
-    atomic::write(&folder.report(), page.as_bytes())
+    let page = page(&folder.name(), configuration, records, motion, &files, every);
+    atomic::write(&folder.report(), page.as_bytes())?;
+    Ok(page)
 }
 
-/// The page. `files` are linked by their paths relative to the run folder.
+/// The page. `files` are linked by their paths relative to the run folder; `every` as in [`write`].
 pub fn page<R: Reported>(
     name: &str,
     configuration: &[(&str, String)],
     records: &[R],
     motion: &Motion,
     files: &[(&str, &str)],
+    every: Option<f64>,
 ) -> String {
     let state = match records.last() {
         Some(last) => {
@@ -81,8 +88,9 @@ pub fn page<R: Reported>(
         "motion-note" => escape(&motion.note),
         "style" => [STYLE, player::STYLE].concat(),
         "data" => json(&R::curves(records)),
+        "renewed" => json(&every.map(|every| json!({ "at": seconds(), "every": every }))),
         "motion" => json(&motion.tracks),
-        "scripts" => [CHARTS].into_iter().chain(player::SCRIPTS).chain([SCRIPT]).collect(),
+        "scripts" => [CHARTS].into_iter().chain(player::SCRIPTS).chain([SCRIPT, LIVE]).collect(),
         other => unreachable!("report.html asks for {other}"),
     };
     let mut pieces = PAGE.split("{{");
@@ -93,6 +101,11 @@ pub fn page<R: Reported>(
         page += rest;
     }
     page
+}
+
+/// Seconds since 1970.
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The warnings of the last epoch, or of the last epoch that had some.

@@ -1,6 +1,7 @@
 //! A sitting of a run: all that a training loop needs around its steps, whatever it trains.
 use super::console::Console;
 use super::folder::RunFolder;
+use super::live::Live;
 use super::logs::{self, Logs};
 use super::player::Motion;
 use super::record::Record;
@@ -11,6 +12,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// Shortest and longest time after which the page of a run that goes on reloads, seconds.
+const SOONEST: f64 = 5.0;
+const LATEST: f64 = 600.0;
+
 /// When a sitting ends, and how often it saves.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -20,10 +25,25 @@ pub struct Limits {
     pub checkpoint_every: u64,
 }
 
-/// Logs, records, console and clock of a run that trains, and the signal that asks it to stop.
+/// Those who watch a run: the signal that asks it to stop, and the browser that shows it.
+#[derive(Clone, Copy)]
+pub struct Watch<'r> {
+    /// Number of a signal that asks to stop, or 0.
+    pub stop: &'r AtomicUsize,
+    /// The server that shows the run, if there is one.
+    pub live: Option<&'r Live>,
+}
+
+impl<'r> From<&'r AtomicUsize> for Watch<'r> {
+    fn from(stop: &'r AtomicUsize) -> Self {
+        Watch { stop, live: None }
+    }
+}
+
+/// Logs, records, console and clock of a run that trains, and those who watch it.
 pub struct Session<'r, R> {
     folder: &'r RunFolder,
-    stop: &'r AtomicUsize,
+    watch: Watch<'r>,
     limits: Limits,
     logs: Logs<R>,
     /// The records of all sittings.
@@ -37,10 +57,10 @@ pub struct Session<'r, R> {
 
 impl<'r, R: Record + Reported> Session<'r, R> {
     /// Opens the logs of a run that stands at `at`: anew, or cut back to there if it `resumes`.
-    /// `stop` holds the number of a signal that asks to stop, or 0. Errors: those of the disk.
+    /// Errors: those of the disk.
     pub fn open(
         folder: &'r RunFolder,
-        stop: &'r AtomicUsize,
+        watch: Watch<'r>,
         limits: Limits,
         (at, resumes): (&Progress, bool),
         console: Console,
@@ -50,7 +70,15 @@ impl<'r, R: Record + Reported> Session<'r, R> {
         let (records, note) = logs::read_metrics(&folder.metrics())?;
         logs.notes.iter().chain(&note).for_each(|line| console.say(line));
         let begun = (now, at.elapsed_seconds);
-        Ok(Session { folder, stop, limits, logs, records, console, begun, saved: now })
+        Ok(Session { folder, watch, limits, logs, records, console, begun, saved: now })
+    }
+
+    /// Shows a page without new records, until the first report comes.
+    pub fn begin(&self, summary: &[(&str, String); 6]) {
+        if let Some(live) = self.watch.live {
+            let motion = Motion { note: "The first motion comes with the first report.".into(), tracks: None };
+            live.page(report::page(&self.folder.name(), summary, &self.records, &motion, &[], Some(LATEST)));
+        }
     }
 
     /// The folder of the run.
@@ -66,12 +94,21 @@ impl<'r, R: Record + Reported> Session<'r, R> {
     /// True once a signal came, or the minutes of the sitting are over.
     pub fn stopped(&self) -> bool {
         let limit = self.limits.max_minutes.unwrap_or(f64::INFINITY);
-        self.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
+        self.watch.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
+    }
+
+    /// Counts `minibatches` more mini-batches as done, and shows the progress.
+    pub fn step(&mut self, minibatches: usize) {
+        self.console.step(minibatches);
+        if let Some(live) = self.watch.live {
+            live.progress(self.console.done(), &self.console.remaining());
+        }
     }
 
     /// True if the next checkpoint is due.
     pub fn is_due(&self) -> bool {
-        self.saved.elapsed() >= Duration::from_secs(self.limits.checkpoint_every)
+        let asked = self.watch.live.is_some_and(Live::checkpoint_is_asked);
+        asked || self.saved.elapsed() >= Duration::from_secs(self.limits.checkpoint_every)
     }
 
     /// Writes the last record to the logs, and shows it. Errors: those of the disk.
@@ -82,14 +119,24 @@ impl<'r, R: Record + Reported> Session<'r, R> {
         let record = self.records.last().expect("a record was pushed");
         self.logs.append(record)?;
         self.console.epoch(record);
+        if let Some(live) = self.watch.live {
+            live.say(&format!("{} {}: {}", R::UNIT, record.number(), record.line()));
+        }
         Ok(())
     }
 
     /// Writes the report, with which a save begins: the last checkpoint is written after it, so
-    /// that a run whose checkpoint is finished has its report. Errors: those of the disk.
-    pub fn report(&mut self, summary: &[(&str, String); 6], motion: &Motion) -> Result<()> {
+    /// that a run whose checkpoint is finished has its report. The page of a run that is not
+    /// `finished` reloads itself. Errors: those of the disk.
+    pub fn report(&mut self, summary: &[(&str, String); 6], motion: &Motion, finished: bool) -> Result<()> {
+        let every = self.saved.elapsed().as_secs_f64().clamp(SOONEST, LATEST);
         self.saved = Instant::now();
-        report::write(self.folder, summary, &self.records, motion)
+        let goes_on = !finished && !self.stopped();
+        let page = report::write(self.folder, summary, &self.records, motion, goes_on.then_some(every))?;
+        if let Some(live) = self.watch.live {
+            live.page(page);
+        }
+        Ok(())
     }
 
     /// Syncs the logs, and notes their lengths and the time taken in the place of the next
@@ -111,7 +158,7 @@ impl<'r, R: Record + Reported> Session<'r, R> {
     pub fn end(self, finished: bool) -> Result<Vec<R>> {
         self.console.finish();
         if !finished {
-            self.console.say(&stopped_by(self.stop, self.limits.max_minutes, self.folder.path())?);
+            self.console.say(&stopped_by(self.watch.stop, self.limits.max_minutes, self.folder.path())?);
         }
         Ok(self.records)
     }

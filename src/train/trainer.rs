@@ -11,11 +11,10 @@ use crate::run::console::{Console, Pace};
 use crate::run::folder::RunFolder;
 use crate::run::player::Motion;
 use crate::run::record::{EpochRecord, Timing};
-use crate::run::session::{Limits, Session};
+use crate::run::session::{Limits, Session, Watch};
 use crate::train::setup::Setup;
 use crate::{Error, Result, host::memory, train::diagnose, train::schedule};
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 /// A latent dimension is active when the variance of its posterior mean over the data is above this
@@ -30,13 +29,18 @@ const LOOK: Duration = Duration::from_millis(100);
 /// longer rollout.
 const STEPS: usize = 256;
 
-/// Trains to the end, or until `stop` holds the number of a signal or `max_minutes` are over;
-/// returns the records of all epochs. Errors: a loss that is not finite, a stop by signal (after
+/// Trains to the end, or until a signal asks to stop or `max_minutes` are over; returns the records of all epochs. Errors: a loss that is not finite, a stop by signal (after
 /// everything was saved), those of the disk.
-pub fn train(run: &mut Setup, folder: &RunFolder, quiet: bool, stop: &AtomicUsize) -> Result<Vec<EpochRecord>> {
+pub fn train<'a>(
+    run: &mut Setup,
+    folder: &'a RunFolder,
+    quiet: bool,
+    watch: impl Into<Watch<'a>>,
+) -> Result<Vec<EpochRecord>> {
     let opening = opening(run);
-    let mut training = Training::new(run, folder, stop, |pace| Console::new(pace, quiet))?;
+    let mut training = Training::new(run, folder, watch.into(), |pace| Console::new(pace, quiet))?;
     opening.iter().for_each(|line| training.session.console.say(line));
+    training.session.begin(&summary(training.run));
     while training.epoch()? {}
     let (session, finished) = training.end()?;
     session.end(finished)
@@ -59,14 +63,14 @@ impl<'r, 'b> Training<'r, 'b> {
     pub fn new(
         run: &'r mut Setup<'b>,
         folder: &'r RunFolder,
-        stop: &'r AtomicUsize,
+        watch: Watch<'r>,
         console: impl FnOnce(Pace) -> Console,
     ) -> Result<Self> {
         let (c, minibatches) = (run.config, run.minibatches());
         let interval = run.evaluation.interval(c.epochs(), minibatches * c.rollout, c.batch_size);
         let pace = Pace::new(c.epochs(), minibatches, interval, (run.at.epoch - 1) * minibatches + run.at.minibatch);
         let limits = Limits { max_minutes: c.max_minutes, checkpoint_every: c.checkpoint_every };
-        let session = Session::open(folder, stop, limits, (&run.at, run.at.step > 0), console(pace))?;
+        let session = Session::open(folder, watch, limits, (&run.at, run.at.step > 0), console(pace))?;
         Ok(Training { run, session, interval, looked: Instant::now(), portions: 1 })
     }
 
@@ -95,7 +99,7 @@ impl<'r, 'b> Training<'r, 'b> {
             at.step += steps as u64;
             at.minibatch += rollouts;
             at.rollout_step = (at.rollout_step + steps) % c.rollout;
-            self.session.console.step(rollouts);
+            self.session.step(rollouts);
             let (stop, ended) = (self.session.stopped(), self.run.at.minibatch == minibatches);
             if stop || ended || one_launch || self.looked.elapsed() > LOOK {
                 check_finite(self.run)?;
@@ -173,7 +177,7 @@ impl<'r, 'b> Training<'r, 'b> {
     fn save(&mut self) -> Result<()> {
         let unknown = Motion::of_no_skeleton();
         let motion = self.run.shown.as_ref().map_or(&unknown, |shown| &shown.motion);
-        let reported = self.session.report(&summary(self.run), motion);
+        let reported = self.session.report(&summary(self.run), motion, self.run.finished());
         self.checkpoint(&self.session.folder().last_checkpoint())?;
         reported
     }
