@@ -27,7 +27,7 @@ pub struct Live {
     said: Mutex<Instant>,
 }
 
-/// What the server's threads share with the training.
+/// The part that the server's threads share with the training.
 struct Shown {
     token: String,
     /// The signal that a stop button stands for is written here.

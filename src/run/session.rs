@@ -25,7 +25,7 @@ pub struct Limits {
     pub checkpoint_every: u64,
 }
 
-/// Those who watch a run: the signal that asks it to stop, and the browser that shows it.
+/// The watchers of a run: the signal that asks it to stop, and the browser that shows it.
 #[derive(Clone, Copy)]
 pub struct Watch<'r> {
     /// Number of a signal that asks to stop, or 0.

@@ -29,8 +29,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// longer rollout.
 const STEPS: usize = 256;
 
-/// Trains to the end, or until a signal asks to stop or `max_minutes` are over; returns the records of all epochs. Errors: a loss that is not finite, a stop by signal (after
-/// everything was saved), those of the disk.
+/// Trains to the end, or until a signal asks to stop or `max_minutes` are over; returns the records
+/// of all epochs. Errors: a loss that is not finite, a stop by signal (after everything was saved),
+/// those of the disk.
 pub fn train<'a>(
     run: &mut Setup,
     folder: &'a RunFolder,
