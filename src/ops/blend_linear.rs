@@ -43,7 +43,7 @@ crate::kernel_args! {
         deach: T [b * e * o],
         /// [B, L]; absent when nobody needs it.
         dz: T [b * l],
-        /// [B, I - L]; absent when nobody needs it. See [`Plan::pull_back`].
+        /// [B, I - L]; absent when nobody needs it. See [`crate::plan::Gradients::pull_back`].
         dh: T [b * (i - l)],
         /// [B, E]; absent when nobody needs it.
         dgate: T [b * e],
@@ -181,25 +181,25 @@ impl<T: Real> Operation for BlendLinear<T> {
             cpu::forward::<T>,
         );
         if !self.target.is_none() {
-            assert_eq!(plan.accumulate(self.y.grad), 0, "what is compared has no other reader");
+            assert_eq!(plan.gradients.accumulate(self.y.grad), 0, "what is compared has no other reader");
         }
-        plan.activated(self.y.value, self.act);
+        plan.gradients.activated(self.y.value, self.act);
     }
 
     fn backward(&self, plan: &mut Plan) {
         let args = Args {
-            add_dz: plan.accumulate(self.z.grad),
-            add_dh: plan.accumulate(self.h.grad),
-            add_dgate: plan.accumulate(self.gate.grad),
+            add_dz: plan.gradients.accumulate(self.z.grad),
+            add_dh: plan.gradients.accumulate(self.h.grad),
+            add_dgate: plan.gradients.accumulate(self.gate.grad),
             target: Ptr::NONE,
             ..self.args()
         };
         // A call leaves out what it does not touch, so that it does not wait for the writer of
         // that.
         let none = Ptr::NONE;
-        let act = if plan.is_pulled_back(self.y.grad) { Activation::None } else { self.act };
+        let act = if plan.gradients.is_pulled_back(self.y.grad) { Activation::None } else { self.act };
         let to_gate = Args { act: act as u32, dz: none, dh: none, ..args };
-        let act_h = plan.pull_back(self.h, self.y.value) as u32;
+        let act_h = plan.gradients.pull_back(self.h, plan.is_first_reader(self.y.value, self.h.value)) as u32;
         let to_inputs = Args { y: none, each: none, dgate: none, ..args };
         let to_h = Args { act_h, z: none, dz: none, ..to_inputs };
         let to_z = Args { z: none, h: none, dh: none, ..to_inputs };

@@ -190,9 +190,9 @@ impl<T: Real> Operation for Gate<T> {
 
     fn backward(&self, plan: &mut Plan) {
         for grad in [self.logits.grad, self.hidden[1].grad, self.hidden[0].grad] {
-            assert_eq!(plan.accumulate(grad), 0, "layers of a gate have one reader");
+            assert_eq!(plan.gradients.accumulate(grad), 0, "layers of a gate have one reader");
         }
-        let (none, add_dz) = (Ptr::NONE, plan.accumulate(self.z.grad));
+        let (none, add_dz) = (Ptr::NONE, plan.gradients.accumulate(self.z.grad));
         plan.push(
             "gate_backward",
             Grid::items(self.y.rows(), 256),

@@ -35,9 +35,9 @@ crate::kernel_args! {
         /// [B, O] gradient of y, which `forward` writes if there is a target. `backward_act` turns
         /// it into the gradient before the activation, unless its writer has done so.
         dy: T [b * o],
-        /// [B, X]; absent when nobody needs it. See [`Plan::pull_back`].
+        /// [B, X]; absent when nobody needs it. See [`crate::plan::Gradients::pull_back`].
         dx: T [b * xc],
-        /// [B, H]; absent when nobody needs it. See [`Plan::pull_back`].
+        /// [B, H]; absent when nobody needs it. See [`crate::plan::Gradients::pull_back`].
         dh: T [b * hc],
         /// [O, X + H].
         dw: T [o * (xc + hc)],
@@ -169,7 +169,7 @@ impl<T: Real> Linear<T> {
         if self.w.grad.is_none() {
             return;
         }
-        let add_dw = plan.accumulate(self.w.grad);
+        let add_dw = plan.gradients.accumulate(self.w.grad);
         let none = Ptr::NONE;
         plan.push(
             "linear_backward_w",
@@ -193,9 +193,9 @@ impl<T: Real> Operation for Linear<T> {
             cpu::forward::<T>,
         );
         if !self.target.is_none() {
-            assert_eq!(plan.accumulate(self.y.grad), 0, "what is compared has no other reader");
+            assert_eq!(plan.gradients.accumulate(self.y.grad), 0, "what is compared has no other reader");
         }
-        plan.activated(self.y.value, self.act);
+        plan.gradients.activated(self.y.value, self.act);
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -241,7 +241,7 @@ impl<T: Real> Linear<T> {
         // that.
         let (all, none) = (self.args(), Ptr::NONE);
         let to_inputs = Args { target: none, y: none, dw: none, dbias: none, ..all };
-        if self.act != Activation::None && !plan.is_pulled_back(self.y.grad) {
+        if self.act != Activation::None && !plan.gradients.is_pulled_back(self.y.grad) {
             plan.push(
                 "linear_backward_act",
                 Grid::elements(self.y.value.len(), 256),
@@ -259,8 +259,9 @@ impl<T: Real> Linear<T> {
         let [dy2, w2] = twin.map_or([none; 2], |twin| [twin.y.grad, twin.w.value].map(Ptr::from));
         let to_inputs = Args { target: none, y: none, dw: none, dbias: none, dy2, w2, ..all };
         if !(self.x.grad.is_none() && self.h.grad.is_none()) {
-            let (add_dx, add_dh) = (plan.accumulate(self.x.grad), plan.accumulate(self.h.grad));
-            let [act_x, act_h] = [self.x, self.h].map(|input| plan.pull_back(input, self.y.value) as u32);
+            let (add_dx, add_dh) = (plan.gradients.accumulate(self.x.grad), plan.gradients.accumulate(self.h.grad));
+            let [act_x, act_h] = [self.x, self.h]
+                .map(|input| plan.gradients.pull_back(input, plan.is_first_reader(self.y.value, input.value)) as u32);
             let args = Args { act_x, act_h, add_dx, add_dh, ..to_inputs };
             let columns = self.x.grad.cols() + self.h.grad.cols();
             plan.push(

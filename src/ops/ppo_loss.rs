@@ -165,7 +165,7 @@ impl<T: Real> Operation for PpoLoss<T> {
 
     fn backward(&self, plan: &mut Plan) {
         for grad in [self.mean.grad, self.logstd.grad, self.value.grad] {
-            assert_eq!(plan.accumulate(grad), 0, "a policy's outputs have one reader");
+            assert_eq!(plan.gradients.accumulate(grad), 0, "a policy's outputs have one reader");
         }
         let writes = [Output::whole("dmean"), Output::whole("dlogstd"), Output::whole("dvalue")];
         plan.push("ppo_loss_backward", Grid::items(self.mean.cols(), 256), &writes, self.args(), cpu::backward::<T>);

@@ -135,7 +135,7 @@ impl<T: Real> Operation for Quantize<T> {
     }
 
     fn backward(&self, plan: &mut Plan) {
-        assert_eq!(plan.accumulate(self.v.grad), 0, "the encoder's output has one reader");
+        assert_eq!(plan.gradients.accumulate(self.v.grad), 0, "the encoder's output has one reader");
         plan.push(
             "quantize_backward",
             Grid::elements(self.v.value.len(), 256),

@@ -135,7 +135,7 @@ impl<T: Real> Operation for Reparameterize<T> {
 
     fn backward(&self, plan: &mut Plan) {
         assert_eq!(
-            plan.accumulate(self.mu.grad) + plan.accumulate(self.logvar.grad),
+            plan.gradients.accumulate(self.mu.grad) + plan.gradients.accumulate(self.logvar.grad),
             0,
             "mu and logvar have one reader"
         );

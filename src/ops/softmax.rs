@@ -66,7 +66,7 @@ impl<T: Real> Operation for Softmax<T> {
     }
 
     fn backward(&self, plan: &mut Plan) {
-        assert_eq!(plan.accumulate(self.x.grad), 0, "logits have one reader");
+        assert_eq!(plan.gradients.accumulate(self.x.grad), 0, "logits have one reader");
         plan.push(
             "softmax_backward",
             Grid::elements(self.x.rows(), 64),

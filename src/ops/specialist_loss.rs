@@ -121,7 +121,11 @@ impl<T: Real> Operation for SpecialistLoss<T> {
     fn backward(&self, plan: &mut Plan) {
         // The experts' predictions are parts of one tensor; each part's gradient has this one
         // writer.
-        assert_eq!(plan.accumulate(self.each.grad) + plan.accumulate(self.gate.grad), 0, "one reader");
+        assert_eq!(
+            plan.gradients.accumulate(self.each.grad) + plan.gradients.accumulate(self.gate.grad),
+            0,
+            "one reader"
+        );
         plan.push(
             "specialist_loss_backward",
             Grid::items(self.each.rows(), 256),

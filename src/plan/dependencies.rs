@@ -1,6 +1,6 @@
 //! Dependencies between the calls of a plan that repeats: a graph of the plan is made of them.
 //! The longest chain of them decides how long a repetition takes.
-use crate::plan::Call;
+use super::call::Call;
 
 /// The earlier nodes that each node waits for, where a node is a call in one of `times`
 /// repetitions, one after another. A node waits for those that write what it touches, or touch what
