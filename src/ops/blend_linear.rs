@@ -13,7 +13,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::cpu::vector;
 use crate::plan::arena::{Arena, Mat as Place, Var};
-use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
+use crate::plan::{Call, Grid, Grids, Output, Plan, Product, Ptr, size};
 
 crate::kernel_args! {
     reads {
@@ -173,13 +173,13 @@ impl<T: Real> Operation for BlendLinear<T> {
     fn forward(&self, plan: &mut Plan) {
         let (all, none) = (self.args(), Ptr::NONE);
         let dy = if self.target.is_none() { none } else { all.dy };
-        plan.push(
+        plan.push(Call::new(
             "blend_linear_forward",
             self.tiles(self.y.cols(), self.z.cols() + self.h.cols()),
             &["y", "each", "dy"].map(Output::whole),
             Args { dy, deach: none, dz: none, dh: none, dgate: none, ..all },
             cpu::forward::<T>,
-        );
+        ));
         if !self.target.is_none() {
             assert_eq!(plan.gradients.accumulate(self.y.grad), 0, "what is compared has no other reader");
         }
@@ -204,27 +204,30 @@ impl<T: Real> Operation for BlendLinear<T> {
         let to_h = Args { act_h, z: none, dz: none, ..to_inputs };
         let to_z = Args { z: none, h: none, dh: none, ..to_inputs };
         let outputs = [Output::part("dy"), Output::whole("deach"), Output::sum("dgate", args.add_dgate)];
-        plan.push_apart(
-            "blend_linear_backward_gate",
-            Grid::items(self.y.rows(), 256),
-            &outputs[usize::from(act == Activation::None)..],
-            Args { z: none, h: none, w: none, ..to_gate },
-            to_gate,
-            cpu::backward_gate::<T>,
+        plan.push(
+            Call::new(
+                "blend_linear_backward_gate",
+                Grid::items(self.y.rows(), 256),
+                &outputs[usize::from(act == Activation::None)..],
+                to_gate,
+                cpu::backward_gate::<T>,
+            )
+            .without(&["z", "h", "w"]),
         );
         // The two are separate calls: the layer before waits for one of them, and nobody for the
         // other until all layers are done.
         for (grad, args) in [(self.h.grad, to_h), (self.z.grad, to_z)] {
             if !grad.is_none() {
-                plan.push_apart(
-                    "blend_linear_backward_x",
-                    self.tiles(grad.cols(), self.y.cols()),
-                    &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
-                    // Kernels blend in their tiles, and need not wait for gate times dy.
-                    Args { deach: none, ..args },
-                    args,
-                    cpu::backward_x::<T>,
-                );
+                plan.push(
+                    Call::new(
+                        "blend_linear_backward_x",
+                        self.tiles(grad.cols(), self.y.cols()),
+                        &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
+                        args,
+                        cpu::backward_x::<T>,
+                    )
+                    .without(&["deach"]),
+                ); // they blend in their tiles, and need not wait for gate times dy
             }
         }
     }

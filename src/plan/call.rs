@@ -32,7 +32,8 @@ impl Output {
         Output { addends: true, ..Output::part(name) }
     }
 
-    /// An output that is added to (1) or overwritten (0), as [`Gradients::accumulate`](super::Gradients::accumulate) says.
+    /// An output that is added to (1) or overwritten (0), as
+    /// [`Gradients::accumulate`](super::Gradients::accumulate) says.
     pub fn sum(name: &'static str, add: u32) -> Self {
         Output { whole: add == 0, ..Output::part(name) }
     }
@@ -47,25 +48,25 @@ pub struct Call {
     args: Vec<u8>,
     places: fn() -> Vec<Place>,
     fields: Vec<Field>,
-    pub(super) grids: Grids,
+    grids: Grids,
     writes: Vec<Output>,
-    /// See [`Plan::in_shares`](super::Plan::in_shares).
-    pub(super) in_shares: Vec<(&'static str, usize)>,
-    /// See [`Plan::stays`](super::Plan::stays).
-    pub(super) stays: usize,
-    /// See [`Plan::loads`](super::Plan::loads).
-    pub(super) loads: usize,
+    /// See [`Call::in_shares`].
+    in_shares: Vec<(&'static str, usize)>,
+    /// See [`Call::stays`].
+    resident: usize,
+    /// See [`Call::loads`].
+    loaded: usize,
     body: Body,
 }
 
 impl Call {
-    /// See [`Plan::push_apart`](super::Plan::push_apart).
+    /// A kernel: its name, its grid or grids, the tensors it writes, its arguments and its CPU
+    /// body.
     #[allow(unsafe_code)]
-    pub(super) fn new<A: KernelArgs>(
+    pub fn new<A: KernelArgs>(
         kernel: &'static str,
         grids: impl Into<Grids>,
         writes: &[Output],
-        given: A,
         args: A,
         body: impl Fn(A::View<'_>, &Team) + Send + Sync + 'static,
     ) -> Self {
@@ -75,17 +76,56 @@ impl Call {
         }
         Call {
             kernel,
-            args: given.bytes(),
+            args: args.bytes(),
             places: A::places,
             fields,
             grids: grids.into(),
             writes: writes.to_vec(),
             in_shares: Vec::new(),
-            stays: 0,
-            loads: 0,
+            resident: 0,
+            loaded: 0,
             // SAFETY: the contract of `Call::run`.
             body: Box::new(move |base, team| body(unsafe { args.view(base) }, team)),
         }
+    }
+
+    /// Declares that kernels go without these tensors, which the CPU body needs: they are absent
+    /// from their arguments.
+    pub fn without(mut self, names: &[&str]) -> Self {
+        for name in names {
+            let place = self.fields.iter().position(|f| f.name == *name).expect("a field of the call");
+            self.args[8 * place..][..8].fill(0);
+        }
+        self
+    }
+
+    /// Declares that the work is cut into shares, the blocks of the grid. Share i touches no more
+    /// than the elements `i * n .. (i + 1) * n` of each field `(name, n)` that is named. So a share
+    /// may run long before another, and after the same share of another call without waiting for
+    /// the rest.
+    pub fn in_shares(mut self, fields: &[(&'static str, usize)]) -> Self {
+        for (name, elements) in fields {
+            let field = self.fields.iter().find(|f| f.name == *name).expect("a field of the call");
+            let shares = (field.bytes.len() / field.element).div_ceil(*elements);
+            assert!(shares <= self.grids.fp32.blocks as usize, "{}: {name}: a block a share", self.kernel);
+        }
+        self.in_shares = fields.to_vec();
+        self
+    }
+
+    /// Declares that each share may keep this many numbers in shared memory from one repetition of
+    /// the plan to the next, in one launch. No other share or call may touch them.
+    pub fn stays(mut self, numbers: usize) -> Self {
+        assert!(self.shares().is_some(), "{}: a share has the same block every time", self.kernel);
+        self.resident = numbers;
+        self
+    }
+
+    /// Declares that each block of a call that is no product reads this many bytes of weights. That
+    /// decides speed alone.
+    pub fn loads(mut self, bytes: usize) -> Self {
+        self.loaded = bytes;
+        self
     }
 
     /// The kernel's name.
@@ -119,7 +159,7 @@ impl Call {
     }
 
     /// The tensor arguments that kernels get, which may be fewer than the CPU body has: see
-    /// [`Plan::push_apart`](super::Plan::push_apart).
+    /// [`Call::without`].
     pub fn kernel_fields(&self) -> impl Iterator<Item = &Field> {
         let given = self.args.chunks_exact(8).map(|pointer| pointer != [0; 8]);
         self.fields.iter().zip(given).filter_map(|(field, given)| given.then_some(field))
@@ -144,8 +184,8 @@ impl Call {
     /// Runs the CPU body, which does in Rust what the kernel does.
     ///
     /// # Safety
-    /// `arena` is one that [`Plan::check`](super::Plan::check) compared this call with, and nobody else uses it
-    /// meanwhile.
+    /// `arena` is one that [`Plan::check`](super::Plan::check) compared this call with, and nobody
+    /// else uses it meanwhile.
     #[allow(unsafe_code)]
     pub unsafe fn run(&self, arena: *mut u8, team: &Team) {
         (self.body)(arena, team)
@@ -156,14 +196,14 @@ impl Call {
         (!self.in_shares.is_empty()).then_some(self.grids.fp32.blocks)
     }
 
-    /// Numbers of shared memory that a share may keep: see [`Plan::stays`](super::Plan::stays).
-    pub fn stays(&self) -> usize {
-        self.stays
+    /// Numbers of shared memory that a share may keep: see [`Call::stays`].
+    pub fn resident(&self) -> usize {
+        self.resident
     }
 
-    /// Bytes of weights that each of its blocks reads: see [`Plan::loads`](super::Plan::loads).
-    pub fn loads(&self) -> usize {
-        self.loads
+    /// Bytes of weights that each of its blocks reads: see [`Call::loads`].
+    pub fn loaded(&self) -> usize {
+        self.loaded
     }
 
     /// The bytes that kernels touch to compute these shares, and whether they write them. A field

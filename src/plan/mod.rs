@@ -19,7 +19,6 @@ pub use call::{Call, Output};
 pub use gradients::Gradients;
 pub use grid::{Grid, Grids, MAX_BLOCKS, Precision, Product};
 
-use crate::cpu::team::Team;
 use crate::plan::arena::{Arena, Mat};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,62 +56,11 @@ impl Plan {
         self.calls.into_iter().map(|call| Plan { calls: vec![call], id: new_id(), ..Plan::default() })
     }
 
-    /// Appends a kernel: its name, its grid or grids, the tensors it writes, its arguments and its
-    /// CPU body.
-    pub fn push<A: KernelArgs>(
-        &mut self,
-        kernel: &'static str,
-        grids: impl Into<Grids>,
-        writes: &[Output],
-        args: A,
-        body: impl Fn(A::View<'_>, &Team) + Send + Sync + 'static,
-    ) {
-        self.push_apart(kernel, grids, writes, args, args, body);
-    }
-
-    /// Appends a kernel that goes without some tensors that the CPU body needs. `given` are the
-    /// kernel's arguments, in which these tensors are absent; `args` are the CPU body's.
-    pub fn push_apart<A: KernelArgs>(
-        &mut self,
-        kernel: &'static str,
-        grids: impl Into<Grids>,
-        writes: &[Output],
-        given: A,
-        args: A,
-        body: impl Fn(A::View<'_>, &Team) + Send + Sync + 'static,
-    ) {
+    /// Appends a call.
+    pub fn push(&mut self, call: Call) {
         self.checked = AtomicU64::default();
         self.id = new_id();
-        self.calls.push(Call::new(kernel, grids, writes, given, args, body));
-    }
-
-    /// Declares that the work of the last call is cut into shares, the blocks of its grid. Share i
-    /// touches no more than the elements `i * n .. (i + 1) * n` of each field `(name, n)` that is
-    /// named. So a share may run long before another, and after the same share of another call
-    /// without waiting for the rest.
-    pub fn in_shares(&mut self, fields: &[(&'static str, usize)]) {
-        let call = self.calls.last_mut().expect("a call has been appended");
-        for (name, elements) in fields {
-            let field = call.fields().iter().find(|f| f.name == *name).expect("a field of the call");
-            let shares = (field.bytes.len() / field.element).div_ceil(*elements);
-            assert!(shares <= call.grids.fp32.blocks as usize, "{}: {name}: a block a share", call.kernel());
-        }
-        call.in_shares = fields.to_vec();
-    }
-
-    /// Declares that each block of the last call, which is no product, reads this many bytes of
-    /// weights. That decides speed alone.
-    pub fn loads(&mut self, bytes: usize) {
-        self.calls.last_mut().expect("a call has been appended").loads = bytes;
-    }
-
-    /// Declares that each share of the last call may keep this many numbers in shared memory from
-    /// one repetition of the plan to the next, in one launch. No other share or call may touch
-    /// them.
-    pub fn stays(&mut self, numbers: usize) {
-        let call = self.calls.last_mut().expect("a call has been appended");
-        assert!(call.shares().is_some(), "{}: a share has the same block every time", call.kernel());
-        call.stays = numbers;
+        self.calls.push(call);
     }
 
     /// True if the call that makes `output` is the first that reads `value`.

@@ -146,7 +146,7 @@ fn row(call: &Call, part: &Part, arena: usize, blocks: u32) -> Result<PlanCall> 
             + u32::from(part.waits) * WAITS
             + u32::from(part.fetches) * FETCHES_WEIGHTS,
         kept: part.kept.map_or(0, |place| place as u32 + 1),
-        stays: call.stays() as u32,
+        stays: call.resident() as u32,
         pad: [0; 3],
         args: call.args_at(arena),
     })

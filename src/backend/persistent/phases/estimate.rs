@@ -44,7 +44,7 @@ impl Cost {
                 (false, Some(_)) => bytes.len(),
                 (false, None) => 0,
             });
-            let each = MOVED * kilobytes(bytes.sum()) / f64::from(tiles.max(1)) + LOADED * kilobytes(call.loads());
+            let each = MOVED * kilobytes(bytes.sum()) / f64::from(tiles.max(1)) + LOADED * kilobytes(call.loaded());
             return Cost { tiles, each, weights: 0.0 };
         };
         let ([rows, cols], panels) = (product.tile, if product.blended { product.experts } else { 1 });

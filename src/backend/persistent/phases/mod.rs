@@ -127,9 +127,9 @@ fn tiles(call: &Call, part: &Part, precision: Precision) -> u32 {
 /// about, of what could stay that has room beside them. Fetched weights get what is left by all
 /// that could stay, but enough for the largest.
 fn shared_between(parts: &[Part], calls: &[Call], tiles: &[u32], blocks: u32, most_kept: usize) -> (usize, f64) {
-    let bytes = |part: &Part| size_of::<f32>() * calls[part.call].stays() * tiles[part.number] as usize;
+    let bytes = |part: &Part| size_of::<f32>() * calls[part.call].resident() * tiles[part.number] as usize;
     // Some blocks have one share more than others.
-    let largest = parts.iter().map(|part| size_of::<f32>() * calls[part.call].stays()).max().unwrap_or(0);
+    let largest = parts.iter().map(|part| size_of::<f32>() * calls[part.call].resident()).max().unwrap_or(0);
     let stays = parts.iter().map(bytes).sum::<usize>().div_ceil(blocks as usize) + 2 * largest;
     let products = calls.iter().filter_map(Call::product).map(|product| size_of::<f32>() * product.kept());
     let fetched = products.max().unwrap_or(0).min(most_kept).max(most_kept.saturating_sub(stays));
@@ -321,11 +321,11 @@ fn fetch(parts: &mut Vec<Part>, calls: &[Call], count: usize, writers: &[Vec<usi
 /// fetched weights, as long as there is room.
 fn stay(phases: &mut Phases, calls: &[Call], tiles: &[u32], blocks: u32, most_kept: usize) {
     let mut used = vec![phases.kept / size_of::<f32>(); blocks as usize];
-    for part in phases.parts.iter_mut().filter(|part| calls[part.call].stays() > 0) {
+    for part in phases.parts.iter_mut().filter(|part| calls[part.call].resident() > 0) {
         let of_block = |block: u32| {
             let rank = (block + blocks - part.first_block) % blocks;
             let own = (tiles[part.number] + blocks - 1).saturating_sub(rank) / blocks;
-            let (place, numbers) = (&mut used[block as usize], own as usize * calls[part.call].stays());
+            let (place, numbers) = (&mut used[block as usize], own as usize * calls[part.call].resident());
             let fits = own > 0 && size_of::<f32>() * (*place + numbers) <= most_kept;
             let first = if fits { *place as u32 + 1 } else { 0 };
             *place += if fits { numbers } else { 0 };
