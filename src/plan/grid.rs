@@ -80,9 +80,9 @@ impl Product {
         Grid::items(self.rows.div_ceil(rows) * self.cols.div_ceil(cols) * each, self.threads)
     }
 
-    /// Numbers of shared memory that the weights of a tile take; see `SLAB` in
+    /// Numbers of shared memory that the weights of a tile take once fetched; see `SLAB` in
     /// `kernels/tile_tensor.cuh`.
-    pub fn kept(&self) -> usize {
+    pub fn fetched(&self) -> usize {
         if self.weights == 0 { 0 } else { self.depth.div_ceil(16) * (16 * self.weights + 24) }
     }
 }
