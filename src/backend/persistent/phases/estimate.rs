@@ -31,8 +31,8 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The cost of a part. `resident`, from 0 to 1, is the share of its tiles or shares that find in
-    /// the block's memory what stays from one repetition to the next.
+    /// The cost of a part. `resident`, from 0 to 1, is the fraction of its tiles or shares whose
+    /// block has numbers of theirs resident.
     pub fn of(calls: &[Call], part: &Part, precision: Precision, resident: f64) -> Self {
         let (call, tiles) = (&calls[part.call], part.tiles(calls, precision));
         let kilobytes = |bytes: usize| bytes as f64 / 1024.0;
