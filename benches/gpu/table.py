@@ -73,7 +73,7 @@ def peers_table(results):
 
 
 def gradients_table(results):
-    checked = [(part["name"].removeprefix("gradcheck-"), figure["rows"]) for part in results["parts"]
+    checked = [(part["name"].removeprefix("gradcheck-"), figure.get("rows", [])) for part in results["parts"]
                if part["name"].startswith("gradcheck-") for figure in part["figures"]]
     networks = lambda check: [row for row in check if row["tensor"] == "all"]
     if not any(networks(check) for _, check in checked):

@@ -68,7 +68,7 @@ pub fn operation(case: &Case<f64>, backend: &dyn Backend, seed: u64) -> Result<V
         return Ok(Vec::new());
     }
     let mut memory = Memory::new(backend, arena)?;
-    built.fill(&mut memory, seed)?;
+    memory.fill(&built.contents(seed))?;
     let stream = |i: usize| Stream::new(seed, Purpose::Check, 1000 + i as u64);
     let cotangents: Vec<Vec<f64>> =
         built.outputs.iter().enumerate().map(|(i, output)| normals(stream(i), output.value.len())).collect();

@@ -68,7 +68,7 @@ pub fn operation(
     let (mut kernels, mut definition) = (Arena::default(), Arena::default());
     let (built, twin): (Built<f32>, Built<f64>) = ((single.build)(&mut kernels)?, (double.build)(&mut definition)?);
     let mut pair = Pair { kernels: Memory::new(backend, kernels)?, definition: Memory::new(reference, definition)? };
-    built.fill(&mut pair.kernels, seed)?;
+    pair.kernels.fill(&built.contents(seed))?;
     let tolerance = (single.terms + 16) as f64 * 2f64.powi(-24);
     let mut rows = Vec::new();
     for (i, output) in built.outputs.iter().enumerate().filter(|(_, output)| !output.grad.is_none()) {

@@ -7,6 +7,7 @@
 pub mod arena;
 mod args;
 mod call;
+pub mod contents;
 pub mod dependencies;
 mod gradients;
 mod grid;
