@@ -215,7 +215,8 @@ impl<T: Real> Operation for BlendLinear<T> {
             .without(&["z", "h", "w"]),
         );
         // The two are separate calls: the layer before waits for one of them, and nobody for the
-        // other until all layers are done.
+        // other until all layers are done. Kernels blend in their tiles, so they need not wait for
+        // gate times dy.
         for (grad, args) in [(self.h.grad, to_h), (self.z.grad, to_z)] {
             if !grad.is_none() {
                 plan.push(
@@ -227,7 +228,7 @@ impl<T: Real> Operation for BlendLinear<T> {
                         cpu::backward_x::<T>,
                     )
                     .without(&["deach"]),
-                ); // they blend in their tiles, and need not wait for gate times dy
+                );
             }
         }
     }

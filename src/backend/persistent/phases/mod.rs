@@ -13,9 +13,9 @@
 //! already are what the product needs. They go to shared memory that the block keeps. What a share
 //! of a call has there from one repetition to the next is *resident*.
 //!
-//! Calls become rows in stages, each a type made of the one before: [`cut::Cut`] into parts,
-//! [`ordered::Ordered`] in phases, [`placed::Placed`] on blocks, and [`Row`]s. Many orders are
-//! right; a search finds one with the least modelled time.
+//! Calls become rows in stages, each a type made of the one before: `Cut` into parts, `Ordered` in
+//! phases, `Placed` on blocks, and [`Row`]s. Many orders are right; a search finds one with the
+//! least modelled time.
 mod cut;
 pub mod estimate;
 mod ordered;
