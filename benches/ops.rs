@@ -36,7 +36,7 @@ impl Bench<'_> {
         let mut arena = Arena::default();
         let built = (case.build)(&mut arena)?;
         let mut memory = Memory::new(self.backend, arena)?;
-        built.fill(&mut memory, 1)?;
+        memory.fill(&built.contents(1))?;
         let [forward, backward] = built.bytes();
         self.time(case, "forward", &mut memory, &built.forward, case.flops[0], forward)?;
         if built.backward.calls().is_empty() {

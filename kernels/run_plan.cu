@@ -16,7 +16,7 @@ struct PlanCall {            // field for field: src/backend/persistent/mod.rs
   u32 first, end, shares;    // the shares first .. end of `shares`: each is a block of the call's own grid
   u32 late;                  // how many rounds ago its repetition began
   u32 then;                  // flags: see Then
-  u32 kept;                  // 1 + the place of its weights in kept_memory(), in numbers; 0: not there
+  u32 fetched;               // 1 + the place of its weights in kept_memory(), in numbers; 0: not there
   u32 stays;                 // numbers of kept_memory() that a share keeps from one repetition to the next, if any
   u32 pad[3];
   u64 args[32];              // the argument struct
@@ -32,8 +32,8 @@ struct RunPlan {             // field for field: src/backend/persistent/mod.rs
   u32 before;                // what `arrived` was before this launch
 };
 
-// The calls that run and are fetched, and the shared memory of any kernel.
-#define FETCHED 3u
+// The calls that a block holds, those to come among them, and the shared memory of any kernel.
+#define HELD 3u
 #define MEMBER(number, function, Args, Shared) Shared of_##number;
 #define CASE(number, function, Args, Shared)                               \
   case number:                                                             \
@@ -41,8 +41,8 @@ struct RunPlan {             // field for field: src/backend/persistent/mod.rs
     break;
 #define SHARED_OF_PLANS(name, KERNELS)                                       \
   struct name {                                                              \
-    alignas(16) PlanCall calls[FETCHED];                                     \
-    u32 resident[FETCHED];                                                   \
+    alignas(16) PlanCall calls[HELD];                                     \
+    u32 resident[HELD];                                                   \
     alignas(16) union {                                                      \
       KERNELS(MEMBER)                                                        \
     } memory;                                                                \
@@ -84,7 +84,7 @@ DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
   u32 arrived = a.before, next = 0, place = 0;
   auto fetch_next = [&] {
     fetch(next, place);
-    next = next + 1 < a.n ? next + 1 : 0, place = place + 1 < FETCHED ? place + 1 : 0;
+    next = next + 1 < a.n ? next + 1 : 0, place = place + 1 < HELD ? place + 1 : 0;
   };
   fetch_next(), fetch_next();
   copies_wait<1>();
@@ -98,15 +98,15 @@ DEVICE void run_plan(Where at, const RunPlan& a, Shared& shared) {
       const u32 repetition = round - call.late;
       if (repetition < a.times) {  // false before its first repetition, too (it wraps)
         const u32 before = at.block < call.first_block ? at.blocks : 0;
-        const u32 weights = call.kept == 0 ? STREAM : then & FETCHES_WEIGHTS ? FETCH : KEPT;
-        if (weights == KEPT) {
+        const u32 weights = call.fetched == 0 ? STREAM : then & FETCHES_WEIGHTS ? FETCH : FETCHED;
+        if (weights == FETCHED) {
           copies_wait<1>();
           block_sync();  // the weights are there
         }
         const u32 which = (repetition == 0 ? FIRST : 0) | (repetition + 1 == a.times ? LAST : 0);
         u32 resident = shared.resident[place];
         for (u32 share = call.first + at.block + before - call.first_block; share < call.end; share += at.blocks) {
-          shared.run(Where{share, call.shares, at.thread, at.threads, weights, call.kept - 1, resident, which}, call.kernel,
+          shared.run(Where{share, call.shares, at.thread, at.threads, weights, call.fetched - 1, resident, which}, call.kernel,
                      call.args);
           resident += resident ? call.stays : 0;
           block_sync();  // shared memory is free

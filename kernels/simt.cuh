@@ -12,19 +12,19 @@ typedef unsigned long long u64;
 static_assert(sizeof(u32) == 4 && sizeof(u64) == 8, "sizes as in Rust");
 
 // The three ways in which a product gets the weights of its first tile. STREAM: it streams them
-// from memory. FETCH: it only begins to fetch them to the memory that its block keeps. KEPT: it has
-// them there.
-enum Weights { STREAM, FETCH, KEPT };
+// from memory. FETCH: it only begins to fetch them to the memory that its block keeps. FETCHED: it
+// has them there.
+enum Weights { STREAM, FETCH, FETCHED };
 // Flags of the first and the last repetition of a launch. Numbers that stay in kept_memory() are in
 // global memory before the first and after the last.
 enum Repetition { FIRST = 1, LAST = 2 };
 // The place of a thread: its block and number, and how many there are. `weights` says what a
-// product does with weights, and `kept` where in kept_memory() they are. `resident` is 1 + the
+// product does with weights, and `fetched` where in kept_memory() they are. `resident` is 1 + the
 // place there of what a share keeps from one repetition to the next, or 0 if it keeps nothing.
 // `repetition` says which repetition this is.
 struct Where {                     // field for field: src/backend/simt/launch.rs
   u32 block, blocks, thread, threads;
-  u32 weights, kept;
+  u32 weights, fetched;
   u32 resident, repetition;
 };
 

@@ -99,7 +99,7 @@ struct TensorTile {
   template <Along B_ALONG, class B>
   DEVICE_MEMBER void fetch(Where at, u32 depth, const Matrix<B_ALONG, B>& right) {
     for (u32 step = at.thread / 32; step < blocks_of(depth, STEP); step += at.threads / 32)
-      slab_copy<B_ALONG, 8 * N * P>(kept_memory() + at.kept + step * SLAB(8 * N * P), at.thread % 32, step * STEP, right);
+      slab_copy<B_ALONG, 8 * N * P>(kept_memory() + at.fetched + step * SLAB(8 * N * P), at.thread % 32, step * STEP, right);
     copies_close();
   }
 
@@ -114,7 +114,7 @@ struct TensorTile {
         if (step < steps) {
           const u32 first = (step * GROUPS + group) * STEP;
           slab_copy<A_ALONG, 16 * M>(a[group][step % STAGES], lane, first, left);
-          if (at.weights != KEPT) slab_copy<B_ALONG, 8 * N * P>(b[group][step % STAGES], lane, first, right);
+          if (at.weights != FETCHED) slab_copy<B_ALONG, 8 * N * P>(b[group][step % STAGES], lane, first, right);
         }
         copies_close();
       };
@@ -125,8 +125,8 @@ struct TensorTile {
         copies_wait<STAGES - 1>();
         warp_sync();  // all lanes' copies are there
         slab_read<A_ALONG, 16 * M, 2 * M>(a[group][step % STAGES], 0, g, t, x);
-        const float* slab = at.weights == KEPT ? kept_memory() + at.kept + (step * GROUPS + group) * SLAB(8 * N * P)
-                                               : b[group][step % STAGES];
+        const float* slab = at.weights == FETCHED ? kept_memory() + at.fetched + (step * GROUPS + group) * SLAB(8 * N * P)
+                                                  : b[group][step % STAGES];
         for (u32 p = 0; p < P; ++p) slab_read<B_ALONG, 8 * N * P, N>(slab, p, g, t, y[p]);
         warp_sync();  // all lanes have read
         start(step + STAGES);

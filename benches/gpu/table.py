@@ -73,16 +73,17 @@ def peers_table(results):
 
 
 def gradients_table(results):
-    checked = [(part["name"].removeprefix("gradcheck-"), figure["steps"]) for part in results["parts"]
-               if part["name"].startswith("gradcheck-") for figure in part["figures"] if figure.get("steps", {}).get("whole")]
-    if not checked:
+    checked = [(part["name"].removeprefix("gradcheck-"), figure.get("rows", [])) for part in results["parts"]
+               if part["name"].startswith("gradcheck-") for figure in part["figures"]]
+    networks = lambda check: [row for row in check if row["tensor"] == "all"]
+    if not any(networks(check) for _, check in checked):
         return []
-    worst = lambda steps, model: max((row for row in steps["rows"] if row["model"] == model), key=lambda row: row["error"])
+    worst = lambda check, model: max((row for row in check if row["subject"] == model and row["tensor"] != "all"), key=lambda row: row["worst"])
     return ["Gradients of one step, |gradient - that in f64| / |that in f64| (docs/math.md):",
             rows(("network", "precision", "all", "worst tensor"),
-                 [(one["model"], precision, f"{one['error']:.1e}",
-                   f"{worst(steps, one['model'])['error']:.1e} {worst(steps, one['model'])['tensor']}")
-                  for precision, steps in checked for one in steps["whole"]])]
+                 [(one["subject"], precision, f"{one['worst']:.1e}",
+                   f"{worst(check, one['subject'])['worst']:.1e} {worst(check, one['subject'])['tensor']}")
+                  for precision, check in checked for one in networks(check)])]
 
 
 def ops_table(results):

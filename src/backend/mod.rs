@@ -7,6 +7,7 @@ pub mod persistent;
 pub mod simt;
 
 use crate::plan::arena::{Arena, Mat};
+use crate::plan::contents::Contents;
 use crate::plan::{Call, Field, Plan, Precision};
 use crate::{Error, Result};
 use bytemuck::Pod;
@@ -120,6 +121,11 @@ impl<'b> Memory<'b> {
     pub fn write<E: Pod>(&mut self, mat: Mat<E>, values: &[E]) -> Result<()> {
         assert_eq!(values.len(), mat.len(), "elements of a tensor");
         self.backend.write(&mut self.buffer, mat.offset(), bytemuck::cast_slice(values))
+    }
+
+    /// Overwrites the tensors that have values here.
+    pub fn fill(&mut self, contents: &Contents) -> Result<()> {
+        contents.bytes().try_for_each(|(place, bytes)| self.write_bytes(place, bytes))
     }
 
     /// Copies a tensor out.

@@ -9,7 +9,9 @@
 //! relative to the largest of four numbers: the sizes of these two, the root mean square of the
 //! tensor's gradient, and a floor. The rounding of the differences needs the floor. Cotangents are
 //! random: a plain sum would hide a mistake in a softmax, whose rows sum to one.
+use crate::Result;
 use crate::backend::{Backend, Memory};
+use crate::check::report::{Report, Row};
 use crate::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use crate::cpu::real::Real;
 use crate::model::layout::{Layout, Parameters};
@@ -21,10 +23,7 @@ use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat};
 use crate::train::step::{StepOptions, TrainStep};
-use crate::{Error, Result};
 use clap::ValueEnum;
-use serde::Serialize;
-use std::fmt;
 use std::time::Instant;
 
 /// Largest relative error that passes.
@@ -40,102 +39,19 @@ const UNWRITTEN: f64 = 1e30;
 /// Number of entries of a tensor that are differenced in cases of full size.
 const FEW: usize = 8;
 
-/// One tensor's comparison, over all cases of an operation or model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
-    /// Operation or network.
-    pub subject: String,
-    /// The input or parameter whose gradient is compared.
-    pub tensor: String,
-    /// Entries that were differenced.
-    pub entries: usize,
-    /// Largest relative error; infinite (in JSON null) when a gradient or a loss is not a number.
-    pub worst: f64,
-    /// The sizes at which it was found.
-    pub at: String,
-}
-
-/// The findings of a check.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
-    /// A row a tensor.
-    pub rows: Vec<Row>,
-    /// Time that it took.
-    pub seconds: f64,
-}
-
-impl Report {
-    /// Adds a row, or merges it with that of the same tensor.
-    fn add(&mut self, row: Row) {
-        match self.rows.iter_mut().find(|r| r.subject == row.subject && r.tensor == row.tensor) {
-            None => self.rows.push(row),
-            Some(known) => {
-                known.entries += row.entries;
-                if row.worst > known.worst {
-                    (known.worst, known.at) = (row.worst, row.at);
-                }
-            }
-        }
-    }
-
-    /// The tensors whose error is above [`TOLERANCE`].
-    pub fn failures(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.worst > TOLERANCE)
-    }
-
-    /// Turns a failure into an error. Errors: [`Error::Check`], which names the worst tensor, when
-    /// one failed.
-    pub fn verdict(&self) -> Result<()> {
-        match self.failures().max_by(|a, b| a.worst.total_cmp(&b.worst)) {
-            None => Ok(()),
-            Some(row) => Err(Error::Check(format!(
-                "gradcheck: {} {} is off by {:.1e} at {}, {} of {} tensors by more than {TOLERANCE:.0e}; \
-                 its backward call is wrong",
-                row.subject,
-                row.tensor,
-                row.worst,
-                row.at,
-                self.failures().count(),
-                self.rows.len()
-            ))),
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let width = |of: fn(&Row) -> &str| self.rows.iter().map(|row| of(row).len()).max().unwrap_or(0);
-        let (subject, tensor) = (width(|r| &r.subject).max(9), width(|r| &r.tensor).max(6));
-        writeln!(f, "{:subject$}  {:tensor$}  {:>7}  {:>11}  at", "operation", "tensor", "entries", "worst error")?;
-        for row in &self.rows {
-            let failed = if row.worst > TOLERANCE { "  FAILED" } else { "" };
-            let Row { entries, worst, at, .. } = row;
-            writeln!(f, "{:subject$}  {:tensor$}  {entries:7}  {worst:11.1e}  {at}{failed}", row.subject, row.tensor)?;
-        }
-        let entries: usize = self.rows.iter().map(|row| row.entries).sum();
-        let failures = self.failures().count();
-        writeln!(
-            f,
-            "{entries} entries of {} tensors in {:.1} s; {failures} tensors off by more than {TOLERANCE:.0e}",
-            self.rows.len(),
-            self.seconds
-        )
-    }
-}
-
 /// Checks all operations and these networks. Errors: those of the backend; a wrong gradient is in
 /// the report.
 pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     let start = Instant::now();
-    let mut report = Report::default();
+    let mut report = Report::new("its backward call");
     for case in cases::<f64>() {
-        operation(&case, backend, 1)?.into_iter().for_each(|row| report.add(row));
+        report.add(operation(&case, backend, 1)?);
     }
     for &variant in variants {
         for c in 1..=3 {
             for k in 1..=3 {
                 let model = ModelCheck { free_bits: 0.25 * (c % 2) as f64, ..ModelCheck::small(variant, c, k) };
-                model.run(backend, 1)?.into_iter().for_each(|row| report.add(row));
+                report.add(model.run(backend, 1)?);
             }
         }
     }
@@ -152,7 +68,7 @@ pub fn operation(case: &Case<f64>, backend: &dyn Backend, seed: u64) -> Result<V
         return Ok(Vec::new());
     }
     let mut memory = Memory::new(backend, arena)?;
-    built.fill(&mut memory, seed)?;
+    memory.fill(&built.contents(seed))?;
     let stream = |i: usize| Stream::new(seed, Purpose::Check, 1000 + i as u64);
     let cotangents: Vec<Vec<f64>> =
         built.outputs.iter().enumerate().map(|(i, output)| normals(stream(i), output.value.len())).collect();
@@ -185,7 +101,7 @@ pub fn operation(case: &Case<f64>, backend: &dyn Backend, seed: u64) -> Result<V
         let gradient = memory.read(input.var.grad)?;
         let (entries, worst) = differences(&mut memory, input.var.value, &gradient, limit, &mut loss)?;
         let (subject, tensor, at) = (case.op.to_owned(), input.name.to_owned(), case.sizes.clone());
-        rows.push(Row { subject, tensor, entries, worst, at });
+        rows.push(Row { subject, tensor, entries, worst, bound: Some(TOLERANCE), at });
     }
     Ok(rows)
 }
@@ -353,7 +269,7 @@ impl ModelCheck {
             let value = parameters.place(parameters.values, tensor);
             let (entries, worst) = differences(&mut memory, value, &gradient, usize::MAX, &mut loss)?;
             let (subject, tensor, at) = (subject.clone(), tensor.name.clone(), at.clone());
-            rows.push(Row { subject, tensor, entries, worst, at });
+            rows.push(Row { subject, tensor, entries, worst, bound: Some(TOLERANCE), at });
         }
         Ok(rows)
     }

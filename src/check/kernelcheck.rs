@@ -11,87 +11,17 @@
 //! tensor of few numbers the terms may have cancelled altogether: there the size of the inputs
 //! counts, too.
 use crate::backend::{Backend, Memory, cpu::Cpu};
+use crate::check::report::{Report, Row};
 use crate::config::Variant;
 use crate::ops::case::{Built, Case, cases, normals};
 use crate::philox::{Purpose, Stream};
 use crate::plan::arena::Arena;
 use crate::plan::{Field, Plan, Precision};
-use crate::{Error, Result, check::stepcheck};
-use serde::Serialize;
-use std::fmt;
+use crate::{Result, check::stepcheck};
 use std::time::Instant;
 
 /// Number of elements below which a tensor may have cancelled altogether.
 const FEW: usize = 64;
-
-/// The result of one kernel in one tensor, compared with the definition.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
-    /// The kernel.
-    pub kernel: &'static str,
-    /// The field of its arguments.
-    pub tensor: &'static str,
-    /// The sizes of the case.
-    pub sizes: String,
-    /// Numbers compared.
-    pub entries: usize,
-    /// Largest error in units of what is allowed: at most 1 is right. Infinite where a number is
-    /// not finite but should be.
-    pub worst: f64,
-}
-
-/// The findings of a check.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
-    /// A row a tensor of a kernel, with its worst case.
-    pub rows: Vec<Row>,
-    /// The comparison of whole steps.
-    pub steps: stepcheck::Report,
-    /// Time that it took.
-    pub seconds: f64,
-}
-
-impl Report {
-    fn add(&mut self, row: Row) {
-        match self.rows.iter_mut().find(|r| r.kernel == row.kernel && r.tensor == row.tensor) {
-            None => self.rows.push(row),
-            Some(known) => {
-                known.entries += row.entries;
-                if row.worst > known.worst {
-                    (known.worst, known.sizes) = (row.worst, row.sizes);
-                }
-            }
-        }
-    }
-
-    /// Turns a failure into an error. Errors: [`Error::Check`], which names the worst tensor, when
-    /// a kernel is wrong.
-    pub fn verdict(&self) -> Result<()> {
-        match self.rows.iter().filter(|row| row.worst > 1.0).max_by(|a, b| a.worst.total_cmp(&b.worst)) {
-            None => self.steps.verdict(),
-            Some(Row { kernel, tensor, sizes, worst, .. }) => Err(Error::Check(format!(
-                "kernels: {tensor} of {kernel} is off by {worst:.1} times its tolerance at {sizes}"
-            ))),
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let width = |of: fn(&Row) -> &str| self.rows.iter().map(|row| of(row).len()).max().unwrap_or(0);
-        let (kernel, tensor) = (width(|r| r.kernel).max(6), width(|r| r.tensor).max(6));
-        writeln!(f, "{:kernel$}  {:tensor$}  {:>8}  error / tolerance  worst at", "kernel", "tensor", "entries")?;
-        for row in &self.rows {
-            let failed = if row.worst > 1.0 { "  FAILED" } else { "" };
-            let Row { entries, worst, sizes, .. } = row;
-            writeln!(f, "{:kernel$}  {:tensor$}  {entries:8}  {worst:17.3}  {sizes}{failed}", row.kernel, row.tensor)?;
-        }
-        let (entries, wrong) =
-            (self.rows.iter().map(|row| row.entries).sum::<usize>(), self.rows.iter().filter(|r| r.worst > 1.0));
-        writeln!(f, "{entries} entries in {:.1} s; {} tensors beyond their tolerance", self.seconds, wrong.count())?;
-        write!(f, "\n{}", self.steps)
-    }
-}
 
 /// Compares every kernel with its definition, at every size, and whole steps of these networks.
 /// Errors: those of the backend; a wrong kernel is in the report.
@@ -110,11 +40,11 @@ pub fn quick(backend: &dyn Backend) -> Result<Report> {
 
 fn of(wanted: impl Fn(&Case<f32>) -> bool, variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
     let (start, reference) = (Instant::now(), Cpu::new(0));
-    let mut report = Report::default();
+    let mut report = Report::new("its kernel");
     for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()).filter(|(single, _)| wanted(single)) {
-        operation(single, double, backend, &reference, 1)?.into_iter().for_each(|row| report.add(row));
+        report.add(operation(single, double, backend, &reference, 1)?);
     }
-    report.steps = stepcheck::run(variants, backend, &reference)?;
+    report.add(stepcheck::run(variants, backend, &reference)?);
     report.seconds = start.elapsed().as_secs_f64();
     Ok(report)
 }
@@ -138,7 +68,7 @@ pub fn operation(
     let (mut kernels, mut definition) = (Arena::default(), Arena::default());
     let (built, twin): (Built<f32>, Built<f64>) = ((single.build)(&mut kernels)?, (double.build)(&mut definition)?);
     let mut pair = Pair { kernels: Memory::new(backend, kernels)?, definition: Memory::new(reference, definition)? };
-    built.fill(&mut pair.kernels, seed)?;
+    pair.kernels.fill(&built.contents(seed))?;
     let tolerance = (single.terms + 16) as f64 * 2f64.powi(-24);
     let mut rows = Vec::new();
     for (i, output) in built.outputs.iter().enumerate().filter(|(_, output)| !output.grad.is_none()) {
@@ -148,9 +78,10 @@ pub fn operation(
     for (plan, twin) in [(built.forward, twin.forward), (built.backward, twin.backward)] {
         for (plan, twin) in plan.one_by_one().zip(twin.one_by_one()) {
             let rounding = if plan.calls()[0].product().is_some() { rounding(backend.precision()) } else { 0.0 };
-            for (tensor, entries, worst) in pair.call(&plan, &twin, tolerance + rounding)? {
-                let (kernel, sizes) = (plan.calls()[0].kernel(), single.sizes.clone());
-                rows.push(Row { kernel, tensor, sizes, entries, worst });
+            let (kernel, bound) = (plan.calls()[0].kernel(), Some(tolerance + rounding));
+            for (tensor, entries, worst) in pair.call(&plan, &twin)? {
+                let (subject, tensor, at) = (kernel.to_owned(), tensor.to_owned(), single.sizes.clone());
+                rows.push(Row { subject, tensor, entries, worst, bound, at });
             }
         }
     }
@@ -159,8 +90,8 @@ pub fn operation(
 
 impl Pair<'_> {
     /// Runs a call on both sides. Returns, for each tensor written, its name, its length and its
-    /// error over `tolerance` of its largest number.
-    fn call(&mut self, plan: &Plan, twin: &Plan, tolerance: f64) -> Result<Vec<(&'static str, usize, f64)>> {
+    /// error relative to its largest number.
+    fn call(&mut self, plan: &Plan, twin: &Plan) -> Result<Vec<(&'static str, usize, f64)>> {
         let (call, twin_call) = (&plan.calls()[0], &twin.calls()[0]);
         let fields = || call.fields().iter().zip(twin_call.fields()).filter(|(field, _)| !field.bytes.is_empty());
         for (field, twin) in fields() {
@@ -189,10 +120,10 @@ impl Pair<'_> {
             let worst = match (is_float(field, twin), field.element) {
                 (false, 8) if output.addends => {
                     let [got, want] = [&got, &want].map(|bytes| doubles(bytes).iter().sum::<f64>());
-                    error(&[got], &[want], tolerance, at_least)
+                    error(&[got], &[want], at_least)
                 }
-                (true, _) => error(&doubles(&widened(&got)), &doubles(&want), tolerance, at_least),
-                (false, 8) => error(&doubles(&got), &doubles(&want), tolerance, at_least),
+                (true, _) => error(&doubles(&widened(&got)), &doubles(&want), at_least),
+                (false, 8) => error(&doubles(&got), &doubles(&want), at_least),
                 _ if got == want => 0.0,
                 _ => f64::INFINITY,
             };
@@ -234,13 +165,13 @@ fn largest(values: &[f64], at_least: f64) -> f64 {
     values.iter().filter(|x| x.is_finite()).fold(at_least, |max, x| max.max(x.abs()))
 }
 
-/// The largest difference over `tolerance` of the largest number. Numbers that are not finite have
-/// to be the same.
-fn error(got: &[f64], want: &[f64], tolerance: f64, at_least: f64) -> f64 {
+/// The largest difference, relative to the largest number. Numbers that are not finite have to be
+/// the same.
+fn error(got: &[f64], want: &[f64], at_least: f64) -> f64 {
     let largest = largest(want, at_least.max(f64::MIN_POSITIVE));
     let off = |(got, want): (&f64, &f64)| match (got - want).abs() {
         _ if got == want || got.is_nan() && want.is_nan() => 0.0,
-        difference if difference.is_finite() => difference / (tolerance * largest),
+        difference if difference.is_finite() => difference / largest,
         _ => f64::INFINITY,
     };
     got.iter().zip(want).map(off).fold(0.0, f64::max)

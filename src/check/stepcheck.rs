@@ -1,63 +1,12 @@
 //! The distance of the gradients of whole training steps from double precision when kernels compute
 //! them, at the sizes of the published models: the cost of a precision where it matters.
+use crate::Result;
 use crate::backend::Backend;
 use crate::check::gradcheck::{ModelCheck, Stepped};
+use crate::check::report::Row;
 use crate::config::Variant;
 use crate::plan::Precision;
-use crate::{Error, Result};
 use clap::ValueEnum;
-use serde::Serialize;
-use std::fmt;
-
-/// The error of the gradient of one tensor.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
-    /// The network.
-    pub model: String,
-    /// The parameter.
-    pub tensor: String,
-    /// |gradient - reference| / |reference|, as lengths of vectors, with the reference in f64;
-    /// infinite if the result is not a number.
-    pub error: f64,
-}
-
-/// The findings of a check.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
-    /// A row a parameter.
-    pub rows: Vec<Row>,
-    /// A row a network, for all its parameters as one vector.
-    pub whole: Vec<Row>,
-    /// Largest error allowed of all gradients of a network.
-    pub tolerance: f64,
-}
-
-impl Report {
-    /// Turns a failure into an error. Errors: [`Error::Check`], which names the network, when its
-    /// gradients are further off than they may be.
-    pub fn verdict(&self) -> Result<()> {
-        match self.whole.iter().find(|row| row.error > self.tolerance) {
-            None => Ok(()),
-            Some(row) => Err(Error::Check(format!(
-                "gradients: those of {} are off by {:.1e} of their size, expected at most {:.0e}",
-                row.model, row.error, self.tolerance
-            ))),
-        }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        writeln!(f, "gradients of a full-size step   all    worst tensor")?;
-        for all in &self.whole {
-            let of_model = self.rows.iter().filter(|row| row.model == all.model);
-            let worst = of_model.max_by(|a, b| a.error.total_cmp(&b.error)).expect("a network has parameters");
-            let failed = if all.error > self.tolerance { "  FAILED" } else { "" };
-            writeln!(f, "{:28} {:.1e}  {:.1e} {}{failed}", all.model, all.error, worst.error, worst.tensor)?;
-        }
-        Ok(())
-    }
-}
 
 /// Largest error allowed of all gradients of a network: ten times what rounding of random sign does
 /// to them, which is 3e-7 in single precision and 5e-6 in bf16x3.
@@ -68,28 +17,41 @@ fn tolerance(precision: Precision) -> f64 {
     }
 }
 
-/// Takes one step of each network on `backend` and, in double precision, on `reference`. Errors:
-/// those of the backends.
-pub fn run(variants: &[Variant], backend: &dyn Backend, reference: &dyn Backend) -> Result<Report> {
-    let mut report = Report { tolerance: tolerance(backend.precision()), ..Report::default() };
+/// Takes one step of each network on `backend` and, in double precision, on `reference`. Returns a
+/// row a parameter, and one for all parameters of a network as one vector, which alone has a bound.
+/// The error is |gradient - reference| / |reference|, as lengths of vectors. Errors: those of the
+/// backends.
+pub fn run(variants: &[Variant], backend: &dyn Backend, reference: &dyn Backend) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
     for &variant in variants {
-        let model = variant.to_possible_value().expect("no variant is hidden").get_name().to_owned();
+        let subject = variant.to_possible_value().expect("no variant is hidden").get_name().to_owned();
         let check = ModelCheck::full(variant);
+        let at = format!("a full-size step, b={}", check.batch);
         let single: Stepped<f32> = check.step(backend, 1)?;
         let double: Stepped<f64> = check.step(reference, 1)?;
-        let (mut off, mut size) = (0.0, 0.0);
+        let (mut off, mut size, mut of_model) = (0.0, 0.0, Vec::new());
         for tensor in double.parameters.layout.tensors.iter().filter(|tensor| tensor.trainable) {
             let got = single.memory.read(single.parameters.place(single.parameters.m, tensor))?;
             let want = double.memory.read(double.parameters.place(double.parameters.m, tensor))?;
             let squared = |of: &dyn Fn(usize) -> f64| (0..want.len()).map(|i| of(i).powi(2)).sum::<f64>();
             let (difference, length) = (squared(&|i| f64::from(got[i]) - want[i]), squared(&|i| want[i]));
             (off, size) = (off + difference, size + length);
-            let error = ratio(difference, length);
-            report.rows.push(Row { model: model.clone(), tensor: tensor.name.clone(), error });
+            let (subject, tensor, at) = (subject.clone(), tensor.name.clone(), at.clone());
+            let (entries, worst) = (want.len(), ratio(difference, length));
+            of_model.push(Row { subject, tensor, entries, worst, bound: None, at });
         }
-        report.whole.push(Row { model, tensor: "all".into(), error: ratio(off, size) });
+        let worst = of_model.iter().max_by(|a, b| a.worst.total_cmp(&b.worst)).expect("a network has parameters");
+        rows.push(Row {
+            subject,
+            tensor: "all".into(),
+            entries: of_model.iter().map(|row| row.entries).sum(),
+            worst: ratio(off, size),
+            bound: Some(tolerance(backend.precision())),
+            at: format!("{at}, {:.1e} in {}", worst.worst, worst.tensor),
+        });
+        rows.extend(of_model);
     }
-    Ok(report)
+    Ok(rows)
 }
 
 /// The root of a / b, where 0 / 0 is 0; infinite if it is not a number.

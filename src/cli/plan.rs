@@ -2,7 +2,7 @@
 //! for what, and the modelled time.
 use super::print::print_report;
 use crate::backend::Engine;
-use crate::backend::persistent::phases::{Part, Phases, estimate, phases};
+use crate::backend::persistent::phases::{Phases, Row, estimate, phases};
 use crate::backend::persistent::{KEPT, THREADS};
 use crate::config::layers::flag;
 use crate::config::{Config, ModelConfig, Overrides, Variant};
@@ -318,12 +318,12 @@ struct OneLaunch {
 struct Phase {
     phase: usize,
     us: f64,
-    rows: Vec<Row>,
+    rows: Vec<ShownRow>,
 }
 
-/// A part of a call.
+/// A row of the table.
 #[derive(Serialize)]
-struct Row {
+struct ShownRow {
     does: Does,
     call: usize,
     late: usize,
@@ -368,23 +368,23 @@ impl Graph {
 impl OneLaunch {
     fn new(phases: &Phases, plan: &[Call], calls: &[ShownCall], precision: Precision, blocks: u32) -> Self {
         let costs = phases.costs(plan, precision, blocks);
-        let row = |(part, cost): &(&Part, estimate::Cost)| Row {
-            does: match (part.fetches, part.floats) {
+        let row = |(row, cost): &(&Row, estimate::Cost)| ShownRow {
+            does: match (row.fetches, row.floats) {
                 (true, _) => Does::Fetches,
                 (false, true) => Does::Floats,
                 (false, false) => Does::Runs,
             },
-            call: part.call + 1,
-            late: part.late,
-            kernel: calls[part.call].kernel,
-            layer: calls[part.call].layer.clone(),
-            shares: plan[part.call].shares().map(|_| [part.shares.start, part.shares.end]),
+            call: row.part.call + 1,
+            late: row.late,
+            kernel: calls[row.part.call].kernel,
+            layer: calls[row.part.call].layer.clone(),
+            shares: plan[row.part.call].shares().map(|_| [row.part.shares.start, row.part.shares.end]),
             blocks: cost.tiles.min(blocks),
-            first_block: part.first_block,
-            us: cost.most(part, blocks),
-            resident_on: part.stays_on(),
+            first_block: row.first_block,
+            us: cost.most(row, blocks),
+            resident_on: row.resident_on(),
         };
-        let rows = |phase| costs.iter().filter(move |(part, _)| part.phase == phase).map(row).collect();
+        let rows = |phase| costs.iter().filter(move |(row, _)| row.phase == phase).map(row).collect();
         let times = estimate::phases(&costs, blocks);
         let shown = times.into_iter().enumerate().map(|(i, us)| Phase { phase: i + 1, us, rows: rows(i) });
         let [step_us, idle_us] = phases.modelled(plan, precision, blocks);
@@ -458,7 +458,7 @@ impl Tensor {
 
 impl OneLaunch {
     fn show(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let rows: Vec<&Row> = self.phases.iter().flat_map(|phase| &phase.rows).collect();
+        let rows: Vec<&ShownRow> = self.phases.iter().flat_map(|phase| &phase.rows).collect();
         writeln!(f, "\n{} of {}", counted(self.phases.len(), "phase"), counted(rows.len(), "row"))?;
         writeln!(f, "runs: before a block arrives; fetches: only the weights, for the phase after;")?;
         writeln!(f, "floats: done when the phase after ends; stays: blocks on which moments are resident\n")?;
@@ -482,7 +482,7 @@ impl OneLaunch {
     }
 }
 
-impl Row {
+impl ShownRow {
     fn show(&self) -> String {
         let does = match self.does {
             Does::Runs => "runs",

@@ -5,7 +5,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::cpu::vector::{self, AdamStep};
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 /// Number of parameters that a block of a kernel updates; one partial sum of squares runs over
 /// them.
@@ -81,13 +81,15 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Adam<T>) {
         scalar: Default::default(),
     };
     plan.push(
-        "adam",
-        Grid::items(a.param.len().div_ceil(CHUNK), 256),
-        &[Output::part("param"), Output::part("m"), Output::part("v"), Output::part("squares")],
-        args,
-        cpu::adam::<T>,
+        Call::new(
+            "adam",
+            Grid::items(a.param.len().div_ceil(CHUNK), 256),
+            &[Output::part("param"), Output::part("m"), Output::part("v"), Output::part("squares")],
+            args,
+            cpu::adam::<T>,
+        )
+        .in_shares(&[("grad", CHUNK), ("param", CHUNK), ("m", CHUNK), ("v", CHUNK), ("squares", 1)]),
     );
-    plan.in_shares(&[("grad", CHUNK), ("param", CHUNK), ("m", CHUNK), ("v", CHUNK), ("squares", 1)]);
 }
 
 /// The definition.

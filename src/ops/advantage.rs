@@ -5,7 +5,7 @@ use crate::Result;
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 /// Number of columns of an outcome. The first is the reward r. The second, m, is 0 where the
 /// episode ended. The third, b, is 0 where what comes next is not the step's doing: time was out,
@@ -83,8 +83,14 @@ pub fn push<T: Real>(plan: &mut Plan, a: &Advantage<T>) -> Result<()> {
         scalar: Default::default(),
     };
     let writes = [Output::whole("returns"), Output::whole("advantages")];
-    plan.push("advantage_estimate", Grid::elements(p, 64), &writes, args, cpu::estimate::<T>);
-    plan.push("advantage_normalize", Grid::one(1024), &[Output::part("advantages")], args, cpu::normalize::<T>);
+    plan.push(Call::new("advantage_estimate", Grid::elements(p, 64), &writes, args, cpu::estimate::<T>));
+    plan.push(Call::new(
+        "advantage_normalize",
+        Grid::one(1024),
+        &[Output::part("advantages")],
+        args,
+        cpu::normalize::<T>,
+    ));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 crate::kernel_args! {
     reads {
@@ -40,7 +40,7 @@ pub fn push<T: Real>(plan: &mut Plan, (a, x): (f64, Mat<T>), (b, w): (f64, Mat<T
     }
     let (n, scalar) = (size(x.len()), Default::default());
     let args = Args { x: x.into(), w: w.into(), y: y.into(), a, b, n, pad: 0, scalar };
-    plan.push("axpby", Grid::elements(x.len(), 256), &[Output::whole("y")], args, cpu::axpby::<T>);
+    plan.push(Call::new("axpby", Grid::elements(x.len(), 256), &[Output::whole("y")], args, cpu::axpby::<T>));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
 pub use crate::plan::state::StepState;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 crate::kernel_args! {
     reads {
@@ -46,13 +46,13 @@ pub fn push<T: Real>(
         pad: 0,
         scalar: Default::default(),
     };
-    plan.push(
+    plan.push(Call::new(
         "begin_step",
         Grid::one(32),
         &[Output::part("cursor"), Output::part("state")],
         args,
         cpu::begin_step::<T>,
-    );
+    ));
 }
 
 /// The definition.

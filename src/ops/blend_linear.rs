@@ -13,7 +13,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::cpu::vector;
 use crate::plan::arena::{Arena, Mat as Place, Var};
-use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
+use crate::plan::{Call, Grid, Grids, Output, Plan, Product, Ptr, size};
 
 crate::kernel_args! {
     reads {
@@ -43,7 +43,7 @@ crate::kernel_args! {
         deach: T [b * e * o],
         /// [B, L]; absent when nobody needs it.
         dz: T [b * l],
-        /// [B, I - L]; absent when nobody needs it. See [`Plan::pull_back`].
+        /// [B, I - L]; absent when nobody needs it. See [`crate::plan::Gradients::pull_back`].
         dh: T [b * (i - l)],
         /// [B, E]; absent when nobody needs it.
         dgate: T [b * e],
@@ -173,57 +173,61 @@ impl<T: Real> Operation for BlendLinear<T> {
     fn forward(&self, plan: &mut Plan) {
         let (all, none) = (self.args(), Ptr::NONE);
         let dy = if self.target.is_none() { none } else { all.dy };
-        plan.push(
+        plan.push(Call::new(
             "blend_linear_forward",
             self.tiles(self.y.cols(), self.z.cols() + self.h.cols()),
             &["y", "each", "dy"].map(Output::whole),
             Args { dy, deach: none, dz: none, dh: none, dgate: none, ..all },
             cpu::forward::<T>,
-        );
+        ));
         if !self.target.is_none() {
-            assert_eq!(plan.accumulate(self.y.grad), 0, "what is compared has no other reader");
+            assert_eq!(plan.gradients.accumulate(self.y.grad), 0, "what is compared has no other reader");
         }
-        plan.activated(self.y.value, self.act);
+        plan.gradients.activated(self.y.value, self.act);
     }
 
     fn backward(&self, plan: &mut Plan) {
         let args = Args {
-            add_dz: plan.accumulate(self.z.grad),
-            add_dh: plan.accumulate(self.h.grad),
-            add_dgate: plan.accumulate(self.gate.grad),
+            add_dz: plan.gradients.accumulate(self.z.grad),
+            add_dh: plan.gradients.accumulate(self.h.grad),
+            add_dgate: plan.gradients.accumulate(self.gate.grad),
             target: Ptr::NONE,
             ..self.args()
         };
         // A call leaves out what it does not touch, so that it does not wait for the writer of
         // that.
         let none = Ptr::NONE;
-        let act = if plan.is_pulled_back(self.y.grad) { Activation::None } else { self.act };
+        let act = if plan.gradients.is_pulled_back(self.y.grad) { Activation::None } else { self.act };
         let to_gate = Args { act: act as u32, dz: none, dh: none, ..args };
-        let act_h = plan.pull_back(self.h, self.y.value) as u32;
+        let act_h = plan.gradients.pull_back(self.h, plan.is_first_reader(self.y.value, self.h.value)) as u32;
         let to_inputs = Args { y: none, each: none, dgate: none, ..args };
         let to_h = Args { act_h, z: none, dz: none, ..to_inputs };
         let to_z = Args { z: none, h: none, dh: none, ..to_inputs };
         let outputs = [Output::part("dy"), Output::whole("deach"), Output::sum("dgate", args.add_dgate)];
-        plan.push_apart(
-            "blend_linear_backward_gate",
-            Grid::items(self.y.rows(), 256),
-            &outputs[usize::from(act == Activation::None)..],
-            Args { z: none, h: none, w: none, ..to_gate },
-            to_gate,
-            cpu::backward_gate::<T>,
+        plan.push(
+            Call::new(
+                "blend_linear_backward_gate",
+                Grid::items(self.y.rows(), 256),
+                &outputs[usize::from(act == Activation::None)..],
+                to_gate,
+                cpu::backward_gate::<T>,
+            )
+            .without(&["z", "h", "w"]),
         );
         // The two are separate calls: the layer before waits for one of them, and nobody for the
-        // other until all layers are done.
+        // other until all layers are done. Kernels blend in their tiles, so they need not wait for
+        // gate times dy.
         for (grad, args) in [(self.h.grad, to_h), (self.z.grad, to_z)] {
             if !grad.is_none() {
-                plan.push_apart(
-                    "blend_linear_backward_x",
-                    self.tiles(grad.cols(), self.y.cols()),
-                    &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
-                    // Kernels blend in their tiles, and need not wait for gate times dy.
-                    Args { deach: none, ..args },
-                    args,
-                    cpu::backward_x::<T>,
+                plan.push(
+                    Call::new(
+                        "blend_linear_backward_x",
+                        self.tiles(grad.cols(), self.y.cols()),
+                        &[Output::sum("dz", args.add_dz), Output::sum("dh", args.add_dh)],
+                        args,
+                        cpu::backward_x::<T>,
+                    )
+                    .without(&["deach"]),
                 );
             }
         }

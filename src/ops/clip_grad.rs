@@ -6,7 +6,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::cpu::vector;
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 /// Number of parameters over which one partial sum of squares runs.
 pub const CHUNK: usize = 16384;
@@ -38,8 +38,8 @@ pub fn push<T: Real>(plan: &mut Plan, grad: Mat<T>, squares: Mat<f64>, limit: f6
     let (n, scalar) = (size(grad.len()), Default::default());
     let args = Args::<T> { grad: grad.into(), squares: squares.into(), limit, n, pad: 0, scalar };
     let grid = Grid::items(chunks, 1024);
-    plan.push("clip_grad_squares", grid, &[Output::whole("squares")], args, cpu::squares::<T>);
-    plan.push("clip_grad_scale", grid, &[Output::part("grad")], args, cpu::scale::<T>);
+    plan.push(Call::new("clip_grad_squares", grid, &[Output::whole("squares")], args, cpu::squares::<T>));
+    plan.push(Call::new("clip_grad_scale", grid, &[Output::part("grad")], args, cpu::scale::<T>));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::recon_loss::{LOSSES, slot};
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::{Arena, Mat};
-use crate::plan::{Grid, Output, Plan, Ptr, size};
+use crate::plan::{Call, Grid, Output, Plan, Ptr, size};
 
 /// Number of scalars that are summed: the losses up to the total, then these two.
 const SCALARS: usize = LOSSES + 2;
@@ -89,8 +89,8 @@ impl<T: Real> EpochSums<T> {
         let step = Args { squares: Ptr::NONE, ..all };
         let (none, numbers) = (Ptr::NONE, Ptr::NONE);
         let norm = Args { losses: none, kl: none, mu: numbers, sigma: numbers, gate: numbers, code: Ptr::NONE, ..all };
-        plan.push("epoch_sums", Grid::one(256), &[Output::part("sums")], step, cpu::epoch_sums::<T>);
-        plan.push("grad_norm", Grid::one(256), &[Output::part("sums")], norm, cpu::grad_norm::<T>);
+        plan.push(Call::new("epoch_sums", Grid::one(256), &[Output::part("sums")], step, cpu::epoch_sums::<T>));
+        plan.push(Call::new("grad_norm", Grid::one(256), &[Output::part("sums")], norm, cpu::grad_norm::<T>));
     }
 
     /// The means over `steps` steps of sums that were read back.

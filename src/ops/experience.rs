@@ -7,7 +7,7 @@ use super::ppo_loss::Samples;
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 /// One step of P characters.
 #[allow(missing_docs)]
@@ -96,7 +96,7 @@ pub mod store {
             scalar: Default::default(),
         };
         let writes = ["observations", "actions", "log_probs", "outcomes"].map(Output::part);
-        plan.push("experience_store", Grid::elements(step.observation.len(), 256), &writes, args, cpu::<T>);
+        plan.push(Call::new("experience_store", Grid::elements(step.observation.len(), 256), &writes, args, cpu::<T>));
     }
 
     /// The definition: row t, and of the observations row t + 1.
@@ -189,7 +189,7 @@ pub mod gather {
             scalar: Default::default(),
         };
         let writes = ["observation", "action", "log_prob", "ret", "advantage"].map(Output::whole);
-        plan.push("experience_gather", Grid::elements(observation.len(), 256), &writes, args, cpu::<T>);
+        plan.push(Call::new("experience_gather", Grid::elements(observation.len(), 256), &writes, args, cpu::<T>));
     }
 
     /// The definition: row i of the mini-batch is sample order\[first + i\].

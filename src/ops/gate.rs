@@ -12,7 +12,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::cpu::vector;
 use crate::plan::arena::{Arena, Mat as Place, Var};
-use crate::plan::{Grid, Output, Plan, Ptr, size};
+use crate::plan::{Call, Grid, Output, Plan, Ptr, size};
 
 crate::kernel_args! {
     reads {
@@ -178,42 +178,45 @@ impl<T: Real> Operation for Gate<T> {
             self.dense[0].forward_of_h(plan, self.h0);
         }
         plan.push(
-            "gate_forward",
-            Grid::items(self.y.rows(), 256),
-            &["h1", "h2", "logits", "gate"].map(Output::whole),
-            Args { c: none, dgate: none, p: 0, dlogits: none, dh2: none, dh1: none, dz: none, ..self.args() },
-            cpu::forward::<T>,
+            Call::new(
+                "gate_forward",
+                Grid::items(self.y.rows(), 256),
+                &["h1", "h2", "logits", "gate"].map(Output::whole),
+                Args { c: none, dgate: none, p: 0, dlogits: none, dh2: none, dh1: none, dz: none, ..self.args() },
+                cpu::forward::<T>,
+            )
+            .in_shares(&[("z", self.z.cols())])
+            .loads(self.weights_of_z()),
         );
-        plan.in_shares(&[("z", self.z.cols())]);
-        plan.loads(self.weights_of_z());
     }
 
     fn backward(&self, plan: &mut Plan) {
         for grad in [self.logits.grad, self.hidden[1].grad, self.hidden[0].grad] {
-            assert_eq!(plan.accumulate(grad), 0, "layers of a gate have one reader");
+            assert_eq!(plan.gradients.accumulate(grad), 0, "layers of a gate have one reader");
         }
-        let (none, add_dz) = (Ptr::NONE, plan.accumulate(self.z.grad));
+        let (none, add_dz) = (Ptr::NONE, plan.gradients.accumulate(self.z.grad));
+        let shares = [("dz", self.z.cols())];
         plan.push(
-            "gate_backward",
-            Grid::items(self.y.rows(), 256),
-            &[Output::whole("dlogits"), Output::whole("dh2"), Output::whole("dh1"), Output::sum("dz", add_dz)],
-            Args {
-                z: none,
-                c: none,
-                h0: none,
-                bias1: none,
-                bias2: none,
-                bias3: none,
-                logits: none,
-                add_dz,
-                ..self.args()
-            },
-            cpu::backward::<T>,
+            Call::new(
+                "gate_backward",
+                Grid::items(self.y.rows(), 256),
+                &[Output::whole("dlogits"), Output::whole("dh2"), Output::whole("dh1"), Output::sum("dz", add_dz)],
+                Args {
+                    z: none,
+                    c: none,
+                    h0: none,
+                    bias1: none,
+                    bias2: none,
+                    bias3: none,
+                    logits: none,
+                    add_dz,
+                    ..self.args()
+                },
+                cpu::backward::<T>,
+            )
+            .in_shares(if self.z.grad.is_none() { &[] } else { &shares })
+            .loads(self.weights_of_z()),
         );
-        if !self.z.grad.is_none() {
-            plan.in_shares(&[("dz", self.z.cols())]);
-        }
-        plan.loads(self.weights_of_z());
     }
 }
 

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 crate::kernel_args! {
     reads {
@@ -51,7 +51,7 @@ pub fn push<T: Real>(
         scalar: Default::default(),
     };
     let writes = [Output::whole("action"), Output::whole("log_prob")];
-    plan.push("gaussian_action", Grid::elements(mean.rows(), 64), &writes, args, cpu::gaussian_action::<T>);
+    plan.push(Call::new("gaussian_action", Grid::elements(mean.rows(), 64), &writes, args, cpu::gaussian_action::<T>));
     Ok(())
 }
 

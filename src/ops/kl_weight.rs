@@ -13,7 +13,7 @@ use super::recon_loss::{LOSSES, slot};
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan};
+use crate::plan::{Call, Grid, Output, Plan};
 
 /// The rule that gives the weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,13 +107,13 @@ pub fn push<T: Real>(plan: &mut Plan, k: &KlWeight) {
         pad: 0,
         scalar: Default::default(),
     };
-    plan.push(
+    plan.push(Call::new(
         "kl_weight",
         Grid::one(32),
         &["losses", "controller", "kept_state", "kept_losses"].map(Output::part),
         args,
         cpu::kl_weight::<T>,
-    );
+    ));
 }
 
 /// The definition.

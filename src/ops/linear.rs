@@ -10,7 +10,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::cpu::vector;
 use crate::plan::arena::{Mat as Place, Var};
-use crate::plan::{Grid, Grids, Output, Plan, Product, Ptr, size};
+use crate::plan::{Call, Grid, Grids, Output, Plan, Product, Ptr, size};
 
 crate::kernel_args! {
     reads {
@@ -35,9 +35,9 @@ crate::kernel_args! {
         /// [B, O] gradient of y, which `forward` writes if there is a target. `backward_act` turns
         /// it into the gradient before the activation, unless its writer has done so.
         dy: T [b * o],
-        /// [B, X]; absent when nobody needs it. See [`Plan::pull_back`].
+        /// [B, X]; absent when nobody needs it. See [`crate::plan::Gradients::pull_back`].
         dx: T [b * xc],
-        /// [B, H]; absent when nobody needs it. See [`Plan::pull_back`].
+        /// [B, H]; absent when nobody needs it. See [`crate::plan::Gradients::pull_back`].
         dh: T [b * hc],
         /// [O, X + H].
         dw: T [o * (xc + hc)],
@@ -155,13 +155,13 @@ impl<T: Real> Linear<T> {
     pub(super) fn forward_of_h(&self, plan: &mut Plan, y: Place<T>) {
         let none = Ptr::NONE;
         let args = Args { x: none, target: none, y: y.into(), act: Activation::None as u32, ..self.args() };
-        plan.push(
+        plan.push(Call::new(
             "linear_forward",
             tiles(y.rows(), y.cols(), self.h.cols()),
             &[Output::whole("y"), Output::whole("dy")],
             Args { dy: none, dx: none, dh: none, dw: none, dbias: none, ..args },
             cpu::forward::<T>,
-        );
+        ));
     }
 
     /// Appends the gradients of w and bias, from that of y before the activation, if they are kept.
@@ -169,15 +169,15 @@ impl<T: Real> Linear<T> {
         if self.w.grad.is_none() {
             return;
         }
-        let add_dw = plan.accumulate(self.w.grad);
+        let add_dw = plan.gradients.accumulate(self.w.grad);
         let none = Ptr::NONE;
-        plan.push(
+        plan.push(Call::new(
             "linear_backward_w",
             weight_tiles(1, self.w.rows(), self.w.cols(), self.y.rows(), 128),
             &[Output::sum("dw", add_dw), Output::sum("dbias", add_dw)],
             Args { target: none, y: none, dx: none, dh: none, add_dw, ..self.args() },
             cpu::backward_w::<T>,
-        );
+        ));
     }
 }
 
@@ -185,17 +185,17 @@ impl<T: Real> Operation for Linear<T> {
     fn forward(&self, plan: &mut Plan) {
         let (all, none) = (self.args(), Ptr::NONE);
         let dy = if self.target.is_none() { none } else { all.dy };
-        plan.push(
+        plan.push(Call::new(
             "linear_forward",
             tiles(self.y.rows(), self.y.cols(), self.w.cols()),
             &[Output::whole("y"), Output::whole("dy")],
             Args { dy, dx: none, dh: none, dw: none, dbias: none, ..all },
             cpu::forward::<T>,
-        );
+        ));
         if !self.target.is_none() {
-            assert_eq!(plan.accumulate(self.y.grad), 0, "what is compared has no other reader");
+            assert_eq!(plan.gradients.accumulate(self.y.grad), 0, "what is compared has no other reader");
         }
-        plan.activated(self.y.value, self.act);
+        plan.gradients.activated(self.y.value, self.act);
     }
 
     fn backward(&self, plan: &mut Plan) {
@@ -241,14 +241,14 @@ impl<T: Real> Linear<T> {
         // that.
         let (all, none) = (self.args(), Ptr::NONE);
         let to_inputs = Args { target: none, y: none, dw: none, dbias: none, ..all };
-        if self.act != Activation::None && !plan.is_pulled_back(self.y.grad) {
-            plan.push(
+        if self.act != Activation::None && !plan.gradients.is_pulled_back(self.y.grad) {
+            plan.push(Call::new(
                 "linear_backward_act",
                 Grid::elements(self.y.value.len(), 256),
                 &[Output::part("dy")],
                 Args { y: all.y, dx: none, dh: none, ..to_inputs },
                 cpu::backward_act::<T>,
-            );
+            ));
         }
     }
 
@@ -259,17 +259,18 @@ impl<T: Real> Linear<T> {
         let [dy2, w2] = twin.map_or([none; 2], |twin| [twin.y.grad, twin.w.value].map(Ptr::from));
         let to_inputs = Args { target: none, y: none, dw: none, dbias: none, dy2, w2, ..all };
         if !(self.x.grad.is_none() && self.h.grad.is_none()) {
-            let (add_dx, add_dh) = (plan.accumulate(self.x.grad), plan.accumulate(self.h.grad));
-            let [act_x, act_h] = [self.x, self.h].map(|input| plan.pull_back(input, self.y.value) as u32);
+            let (add_dx, add_dh) = (plan.gradients.accumulate(self.x.grad), plan.gradients.accumulate(self.h.grad));
+            let [act_x, act_h] = [self.x, self.h]
+                .map(|input| plan.gradients.pull_back(input, plan.is_first_reader(self.y.value, input.value)) as u32);
             let args = Args { act_x, act_h, add_dx, add_dh, ..to_inputs };
             let columns = self.x.grad.cols() + self.h.grad.cols();
-            plan.push(
+            plan.push(Call::new(
                 "linear_backward_x",
                 tiles(self.y.rows(), columns, if twin.is_some() { 2 } else { 1 } * self.y.cols()),
                 &[Output::sum("dx", args.add_dx), Output::sum("dh", args.add_dh)],
                 args,
                 cpu::backward_x::<T>,
-            );
+            ));
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 crate::kernel_args! {
     reads {}
@@ -35,7 +35,7 @@ pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, first: usize, gain: f64) -> Res
     expect("log_length", "columns of pairs", (x.cols() - first) % 2, 0, "two a pair")?;
     let (b, d, first, scalar) = (size(x.rows()), size(x.cols()), size(first), Default::default());
     let args = Args { x: x.into(), gain, b, d, first, pad: 0, scalar };
-    plan.push("log_length", Grid::elements(x.rows(), 128), &[Output::part("x")], args, cpu::log_length::<T>);
+    plan.push(Call::new("log_length", Grid::elements(x.rows(), 128), &[Output::part("x")], args, cpu::log_length::<T>));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::philox::{Purpose, Stream, unit};
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 /// Arguments of `noise_normal`.
 pub mod normal {
@@ -43,7 +43,13 @@ pub mod normal {
             purpose: purpose as u32,
             scalar: Default::default(),
         };
-        plan.push("noise_normal", Grid::elements(out.len().div_ceil(4), 256), &[Output::whole("out")], args, cpu::<T>);
+        plan.push(Call::new(
+            "noise_normal",
+            Grid::elements(out.len().div_ceil(4), 256),
+            &[Output::whole("out")],
+            args,
+            cpu::<T>,
+        ));
     }
 
     /// Numbers that one task makes.
@@ -91,7 +97,13 @@ pub mod uniform {
             purpose: purpose as u32,
             scalar: Default::default(),
         };
-        plan.push("noise_uniform", Grid::elements(out.len().div_ceil(4), 64), &[Output::whole("out")], args, cpu::<T>);
+        plan.push(Call::new(
+            "noise_uniform",
+            Grid::elements(out.len().div_ceil(4), 64),
+            &[Output::whole("out")],
+            args,
+            cpu::<T>,
+        ));
     }
 
     /// The definition: element i is number i of the stream (seed, purpose, step).
@@ -143,7 +155,7 @@ pub mod pick {
             pad: 0,
             scalar: Default::default(),
         };
-        plan.push("noise_pick", Grid::elements(gate.rows(), 64), &[Output::whole("pick")], args, cpu::<T>);
+        plan.push(Call::new("noise_pick", Grid::elements(gate.rows(), 64), &[Output::whole("pick")], args, cpu::<T>));
     }
 
     /// The definition: the first entry at which the running sum of probabilities exceeds a uniform

@@ -11,7 +11,7 @@ use crate::Result;
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::{Mat, Var};
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 /// Places in the buffer of losses. Places that [`crate::ops::recon_loss::slot`] also has mean the
 /// same to Adam, and the total is made from the same places.
@@ -160,15 +160,21 @@ impl<T: Real> PpoLoss<T> {
 impl<T: Real> Operation for PpoLoss<T> {
     fn forward(&self, plan: &mut Plan) {
         let writes = [Output::whole("ratio"), Output::part("losses")];
-        plan.push("ppo_loss_forward", Grid::one(1024), &writes, self.args(), cpu::forward::<T>);
+        plan.push(Call::new("ppo_loss_forward", Grid::one(1024), &writes, self.args(), cpu::forward::<T>));
     }
 
     fn backward(&self, plan: &mut Plan) {
         for grad in [self.mean.grad, self.logstd.grad, self.value.grad] {
-            assert_eq!(plan.accumulate(grad), 0, "a policy's outputs have one reader");
+            assert_eq!(plan.gradients.accumulate(grad), 0, "a policy's outputs have one reader");
         }
         let writes = [Output::whole("dmean"), Output::whole("dlogstd"), Output::whole("dvalue")];
-        plan.push("ppo_loss_backward", Grid::items(self.mean.cols(), 256), &writes, self.args(), cpu::backward::<T>);
+        plan.push(Call::new(
+            "ppo_loss_backward",
+            Grid::items(self.mean.cols(), 256),
+            &writes,
+            self.args(),
+            cpu::backward::<T>,
+        ));
     }
 }
 

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::{Mat, Var};
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 /// Share of the past in the codebook's moving averages.
 const DECAY: f64 = 0.99;
@@ -102,47 +102,47 @@ impl<T: Real> Quantize<T> {
 
     /// Appends the call that makes z the code of the action's largest entry.
     pub fn choose(&self, plan: &mut Plan) {
-        plan.push(
+        plan.push(Call::new(
             "quantize_choose",
             Grid::items(self.v.rows(), 64),
             &[Output::whole("z"), Output::whole("code")],
             self.args(),
             cpu::choose::<T>,
-        );
+        ));
     }
 
     /// Appends the codebook's update (training only), which has to follow the forward call.
     pub fn update(&self, plan: &mut Plan) {
-        plan.push(
+        plan.push(Call::new(
             "quantize_update",
             Grid::one(1024),
             &[Output::part("embed"), Output::part("cluster_size"), Output::part("embed_avg")],
             self.args(),
             cpu::update::<T>,
-        );
+        ));
     }
 }
 
 impl<T: Real> Operation for Quantize<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push(
+        plan.push(Call::new(
             "quantize_forward",
             Grid::one(1024),
             &[Output::whole("z"), Output::whole("code"), Output::whole("count"), Output::part("losses")],
             self.args(),
             cpu::forward::<T>,
-        );
+        ));
     }
 
     fn backward(&self, plan: &mut Plan) {
-        assert_eq!(plan.accumulate(self.v.grad), 0, "the encoder's output has one reader");
-        plan.push(
+        assert_eq!(plan.gradients.accumulate(self.v.grad), 0, "the encoder's output has one reader");
+        plan.push(Call::new(
             "quantize_backward",
             Grid::elements(self.v.value.len(), 256),
             &[Output::whole("dv")],
             self.args(),
             cpu::backward::<T>,
-        );
+        ));
     }
 }
 

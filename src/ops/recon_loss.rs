@@ -8,7 +8,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::cpu::vector;
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 /// Entries of the buffer of losses, [`LOSSES`] f64 numbers, that a step fills.
 pub mod slot {
@@ -85,7 +85,13 @@ impl<T: Real> ReconLoss<T> {
 
 impl<T: Real> Operation for ReconLoss<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push("recon_loss_forward", Grid::one(1024), &[Output::part("losses")], self.args(), cpu::forward::<T>);
+        plan.push(Call::new(
+            "recon_loss_forward",
+            Grid::one(1024),
+            &[Output::part("losses")],
+            self.args(),
+            cpu::forward::<T>,
+        ));
     }
 
     fn backward(&self, _: &mut Plan) {}

@@ -8,7 +8,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::motion::features::{self, Part};
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 crate::kernel_args! {
     reads {
@@ -84,7 +84,7 @@ impl<T: Real> Reconcile<T> {
             scalar: Default::default(),
         };
         let grid = Grid { blocks: args.b, threads: 64 };
-        plan.push("reconcile", grid, &[Output::whole("y")], args, cpu::reconcile::<T>);
+        plan.push(Call::new("reconcile", grid, &[Output::whole("y")], args, cpu::reconcile::<T>));
     }
 }
 

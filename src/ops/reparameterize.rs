@@ -7,7 +7,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::cpu::vector;
 use crate::plan::arena::{Arena, Mat, Var};
-use crate::plan::{Grid, Output, Plan, Ptr, size};
+use crate::plan::{Call, Grid, Output, Plan, Ptr, size};
 
 crate::kernel_args! {
     reads {
@@ -124,29 +124,33 @@ impl<T: Real> Reparameterize<T> {
 impl<T: Real> Operation for Reparameterize<T> {
     fn forward(&self, plan: &mut Plan) {
         plan.push(
-            "reparameterize_forward",
-            Grid::items(self.mu.rows() + 1, 256),
-            &[Output::whole("z"), Output::whole("sigma"), Output::whole("kl"), Output::part("losses")],
-            Args { dz: Ptr::NONE, parts: Ptr::NONE, dmu: Ptr::NONE, dlogvar: Ptr::NONE, p: 0, ..self.args() },
-            cpu::forward::<T>,
+            Call::new(
+                "reparameterize_forward",
+                Grid::items(self.mu.rows() + 1, 256),
+                &[Output::whole("z"), Output::whole("sigma"), Output::whole("kl"), Output::part("losses")],
+                Args { dz: Ptr::NONE, parts: Ptr::NONE, dmu: Ptr::NONE, dlogvar: Ptr::NONE, p: 0, ..self.args() },
+                cpu::forward::<T>,
+            )
+            .in_shares(&[("z", self.mu.cols()), ("sigma", self.mu.cols())]),
         );
-        plan.in_shares(&[("z", self.mu.cols()), ("sigma", self.mu.cols())]);
     }
 
     fn backward(&self, plan: &mut Plan) {
         assert_eq!(
-            plan.accumulate(self.mu.grad) + plan.accumulate(self.logvar.grad),
+            plan.gradients.accumulate(self.mu.grad) + plan.gradients.accumulate(self.logvar.grad),
             0,
             "mu and logvar have one reader"
         );
         plan.push(
-            "reparameterize_backward",
-            Grid::items(self.mu.rows(), 64),
-            &[Output::whole("dmu"), Output::whole("dlogvar")],
-            Args { z: Ptr::NONE, ..self.args() },
-            cpu::backward::<T>,
+            Call::new(
+                "reparameterize_backward",
+                Grid::items(self.mu.rows(), 64),
+                &[Output::whole("dmu"), Output::whole("dlogvar")],
+                Args { z: Ptr::NONE, ..self.args() },
+                cpu::backward::<T>,
+            )
+            .in_shares(&["dz", "dmu", "dlogvar"].map(|field| (field, self.mu.cols()))),
         );
-        plan.in_shares(&["dz", "dmu", "dlogvar"].map(|field| (field, self.mu.cols())));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 crate::kernel_args! {
     reads {
@@ -44,7 +44,7 @@ pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, scale: Mat<T>, shift: Mat<T>, y
         f: size(f),
         scalar: Default::default(),
     };
-    plan.push("rescale", Grid::elements(x.len(), 256), &[Output::whole("y")], args, cpu::rescale::<T>);
+    plan.push(Call::new("rescale", Grid::elements(x.len(), 256), &[Output::whole("y")], args, cpu::rescale::<T>));
     Ok(())
 }
 

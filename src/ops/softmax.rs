@@ -4,7 +4,7 @@ use crate::Result;
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::Var;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 crate::kernel_args! {
     reads {
@@ -56,24 +56,24 @@ impl<T: Real> Softmax<T> {
 
 impl<T: Real> Operation for Softmax<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push(
+        plan.push(Call::new(
             "softmax_forward",
             Grid::elements(self.x.rows(), 64),
             &[Output::whole("y")],
             self.args(),
             cpu::forward::<T>,
-        );
+        ));
     }
 
     fn backward(&self, plan: &mut Plan) {
-        assert_eq!(plan.accumulate(self.x.grad), 0, "logits have one reader");
-        plan.push(
+        assert_eq!(plan.gradients.accumulate(self.x.grad), 0, "logits have one reader");
+        plan.push(Call::new(
             "softmax_backward",
             Grid::elements(self.x.rows(), 64),
             &[Output::whole("dx")],
             self.args(),
             cpu::backward::<T>,
-        );
+        ));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::cpu::vector;
 use crate::plan::arena::{Arena, Mat, Var};
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 crate::kernel_args! {
     reads {
@@ -97,38 +97,42 @@ impl<T: Real> SpecialistLoss<T> {
 
     /// Appends the call that copies the picked expert's prediction to y.
     pub fn predict(&self, plan: &mut Plan) {
-        plan.push(
+        plan.push(Call::new(
             "specialist_predict",
             Grid::items(self.y.rows(), 256),
             &[Output::whole("y")],
             self.args(),
             cpu::predict::<T>,
-        );
+        ));
     }
 }
 
 impl<T: Real> Operation for SpecialistLoss<T> {
     fn forward(&self, plan: &mut Plan) {
-        plan.push(
+        plan.push(Call::new(
             "specialist_loss_forward",
             Grid::one(1024),
             &[Output::whole("ratio"), Output::part("losses")],
             self.args(),
             cpu::forward::<T>,
-        );
+        ));
     }
 
     fn backward(&self, plan: &mut Plan) {
         // The experts' predictions are parts of one tensor; each part's gradient has this one
         // writer.
-        assert_eq!(plan.accumulate(self.each.grad) + plan.accumulate(self.gate.grad), 0, "one reader");
-        plan.push(
+        assert_eq!(
+            plan.gradients.accumulate(self.each.grad) + plan.gradients.accumulate(self.gate.grad),
+            0,
+            "one reader"
+        );
+        plan.push(Call::new(
             "specialist_loss_backward",
             Grid::items(self.each.rows(), 256),
             &[Output::whole("deach"), Output::whole("dgate")],
             self.args(),
             cpu::backward::<T>,
-        );
+        ));
     }
 }
 

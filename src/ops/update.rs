@@ -9,7 +9,7 @@ use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces, pieces_in};
 use crate::cpu::vector::{self, AdamStep};
 use crate::plan::arena::Mat as Place;
-use crate::plan::{Output, Plan, Ptr, size};
+use crate::plan::{Call, Output, Plan, size};
 
 crate::kernel_args! {
     reads {
@@ -171,9 +171,8 @@ impl<T: Real> Update<T> {
         // As many threads as a block of the engine `persistent` has, so that sums of squares have
         // the same bits.
         let grids = weight_tiles(self.experts, rows, cols, self.left[0].rows(), 256);
-        plan.push_apart("update", grids, &written, Args { gradient: Ptr::NONE, ..args }, args, cpu::update::<T>);
-        plan.in_shares(&[("squares", 1)]);
-        plan.stays(2 * TILE * TILE);
+        let call = Call::new("update", grids, &written, args, cpu::update::<T>).without(&["gradient"]);
+        plan.push(call.in_shares(&[("squares", 1)]).stays(2 * TILE * TILE));
     }
 }
 

@@ -7,7 +7,7 @@ use super::recon_loss::{LOSSES, slot};
 use crate::cpu::real::Real;
 use crate::cpu::team::Team;
 use crate::plan::arena::Mat;
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 
 crate::kernel_args! {
     reads {
@@ -86,13 +86,13 @@ pub fn push<T: Real>(plan: &mut Plan, w: &Window<T>) {
         pad: 0,
         scalar: Default::default(),
     };
-    plan.push(
+    plan.push(Call::new(
         "window",
         Grid::elements(w.truth.rows() * f, 256),
         &[Output::part("condition"), Output::part("truth")],
         args,
         cpu::window::<T>,
-    );
+    ));
 }
 
 /// The definition.

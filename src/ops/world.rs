@@ -18,7 +18,7 @@ use crate::Result;
 use crate::cpu::real::Real;
 use crate::philox::{Purpose, Stream, unit};
 use crate::plan::arena::{Arena, Mat};
-use crate::plan::{Grid, Output, Plan, size};
+use crate::plan::{Call, Grid, Output, Plan, size};
 use std::f64::consts::TAU;
 
 /// Numbers kept of the toes: x, z and height of two toes in two frames, newest first.
@@ -364,7 +364,9 @@ impl<T: Real> World<T> {
             Task::Maze => ("maze_observe", maze::cpu::observe),
         };
         let grid = Grid::items(self.root.rows().div_ceil(4), 128);
-        plan.push(kernel, grid, &[Output::whole("observation")], self.args(0, true), move |view, _| body(view));
+        plan.push(Call::new(kernel, grid, &[Output::whole("observation")], self.args(0, true), move |view, _| {
+            body(view)
+        }));
     }
 
     /// Appends a call whose outputs are `written` and the task's tensors that are present; each
@@ -380,7 +382,7 @@ impl<T: Real> World<T> {
         let task = ["target", "potential", "command", "offset", "visited"];
         let writes: Vec<Output> = written.iter().chain(&task).map(|name| Output::part(name)).collect();
         let grid = Grid::items(self.root.rows().div_ceil(4), 128);
-        plan.push(kernel, grid, &writes, self.args(frame, last), move |view, _| body(view));
+        plan.push(Call::new(kernel, grid, &writes, self.args(frame, last), move |view, _| body(view)));
     }
 }
 

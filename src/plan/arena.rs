@@ -52,6 +52,10 @@ impl<T> Mat<T> {
     pub fn offset(&self) -> usize {
         self.offset
     }
+    /// The range of its bytes in the arena.
+    pub fn bytes(&self) -> Range<usize> {
+        self.offset..self.offset + self.len() * size_of::<T>()
+    }
     /// The matrix of rows `first .. first + rows` of this one.
     pub fn rows_at(&self, first: usize, rows: usize) -> Self {
         if self.is_none() {

@@ -1,6 +1,6 @@
 //! Dependencies between the calls of a plan that repeats: a graph of the plan is made of them.
 //! The longest chain of them decides how long a repetition takes.
-use crate::plan::Call;
+use super::call::Call;
 
 /// The earlier nodes that each node waits for, where a node is a call in one of `times`
 /// repetitions, one after another. A node waits for those that write what it touches, or touch what
@@ -15,17 +15,17 @@ pub fn dependencies(calls: &[Call], times: usize) -> Vec<Vec<usize>> {
     for node in 0..n * times.min(2) {
         let (repetition, call) = (node / n, node % n);
         let mut before = vec![false; 2 * n];
-        let mut kept = Vec::new();
+        let mut first_hand = Vec::new();
         for earlier in (0..node).rev() {
             let other = earlier % n;
             let recent = earlier / n == repetition || other >= call;
             if recent && conflicts[other][call] && !before[earlier] {
                 before[earlier] = true;
                 before.iter_mut().zip(&after[earlier]).for_each(|(before, &after)| *before |= after);
-                kept.push(earlier);
+                first_hand.push(earlier);
             }
         }
-        waits.push(kept);
+        waits.push(first_hand);
         after.push(before);
     }
     for node in waits.len()..n * times {

@@ -16,7 +16,7 @@ use crate::motion::{Rig, Root};
 use crate::ops::kl_weight::Rule;
 use crate::plan::arena::Arena;
 use crate::quality::feature::Feature;
-use crate::quality::gait::Gait;
+use crate::quality::gait::{Gait, GaitReport};
 use crate::train::clips::{Clips, Shown};
 use crate::train::evaluate::{Evaluation, Reference};
 use crate::train::step::{StepOptions, TrainStep, initialize};
@@ -126,68 +126,19 @@ impl<'a> Setup<'a> {
         if let (true, Start::Resume(_), Some((Checkpoint { meta: Some(meta), .. }, _))) = (c.mirror, start, &given) {
             set.rig = meta.rig.clone(); // what the file says of left and right may have changed
         }
-        require_room(c, &set, &source)?;
-        let mut notes = Vec::new();
-        if c.mirror {
-            notes.extend(set.mirror_if_named());
-        }
-        let clips = set.clips();
-        let split = set.split(c.validation, c.seed);
-        let span = windows::span(c.rollout, c.condition_frames, c.future_predictions);
-        let given_statistics = match &given {
-            Some((checkpoint, path)) => state::statistics(checkpoint, path, set.frame_size, c.normalization)?,
-            None => None,
-        };
-        let statistics = given_statistics.unwrap_or_else(|| {
-            let mut statistics = Statistics::of_clips(&set, &split.train);
-            let toes = set.rig.iter().flat_map(|rig| moved_features(&rig.skeleton.toes, rig.skeleton.len()));
-            toes.for_each(|feature| statistics.weight[feature] = c.toe_weight);
-            statistics
-        });
         let means = Means { threads: backend.threads(), beside: c.data.first().map(PathBuf::as_path), say };
-        let mut bridged = Bridged::new(&set, &split.train, c.bridge_clips, &statistics.std, span, means);
-        let frames = set.num_frames() + bridged.frames.len() / set.frame_size;
-        if u32::try_from(frames).is_err() {
-            let what = format!("{frames} frames with mirror images and bridges, expected at most {}", u32::MAX);
-            return Err(Error::data(&source, what, "train on fewer files"));
-        }
-        let windows = windows::training_starts(&source, &bridged.stretches(), &split.validation, span, c.batch_size)?;
+        let Material { set, split, statistics, gait, bridged, windows, mut notes } =
+            Material::new(c, set, &source, given.as_ref(), means)?;
         let minibatches = c.minibatches_of(windows.len());
-        if minibatches * c.rollout > MAX_MATRIX {
-            let said = format!("rollout is {} and batch_size {}", c.rollout, c.batch_size);
-            let what = format!("an epoch of {} steps, expected at most {MAX_MATRIX}", minibatches * c.rollout);
-            return Err(Error::Usage(format!("{said}: {what}; make the batch larger or the rollout shorter")));
-        }
         if let Start::Resume(path) = start {
             possible(&at, c, minibatches, path)?;
         }
-        let gait = Gait::of(&set, set.rig.as_ref());
-        statistics.normalize(c.normalization, &mut set.frames);
-        statistics.normalize(c.normalization, &mut bridged.frames);
-
-        let counted = statistics.weight.iter().copied().find(|weight| *weight != 1.0).unwrap_or(1.0);
-        if counted != c.toe_weight && matches!(start, Start::Fresh) {
-            notes.push(format!(
-                "note: toes do not count {} times: the data does not say which joints they are",
-                c.toe_weight
-            ));
-        }
-        if let (Start::Init(_), Some((checkpoint, _))) = (start, &given) {
-            let gain = checkpoint.meta.as_ref().map_or(1.0, |meta| meta.model.position_gain);
-            for (key, brought, ours) in
-                [("toe_weight", counted, c.toe_weight), ("position_gain", gain, model.position_gain)]
-            {
-                if brought != ours {
-                    notes.push(format!(
-                        "note: what --init brings was trained with {key} = {brought}, this run has {ours}"
-                    ));
-                }
-            }
-        }
+        notes.extend(differences(c, &model, &statistics, start, given.as_ref().map(|(checkpoint, _)| checkpoint)));
 
         let mut arena = Arena::default();
         let parameters = Parameters::updated(&mut arena, layout);
-        let data = arena.mat(frames, set.frame_size);
+        let frames = set.num_frames();
+        let data = arena.mat(frames + bridged.frames.len() / set.frame_size, set.frame_size);
         let options = StepOptions {
             model: &model,
             batch: c.batch_size,
@@ -206,12 +157,12 @@ impl<'a> Setup<'a> {
             gait,
         };
         let held_out = split.validation.clone();
-        let evaluation = Evaluation::new(&mut arena, &parameters, data, &model, &clips, held_out, reference, c.seed)?;
+        let evaluation =
+            Evaluation::new(&mut arena, &parameters, data, &model, &set.clips(), held_out, reference, c.seed)?;
         let as_given = split.before(given_frames);
         let shown = Shown { set: &set, split: &as_given, normalization: (c.normalization, &statistics) };
         let shown = Clips::new(&mut arena, &parameters, data, &model, &shown, c.seed)?;
         let mut memory = Memory::new(backend, arena)?;
-        let frames = set.num_frames();
         memory.write(data.rows_at(0, frames), &set.frames)?;
         memory.write(data.rows_at(frames, data.rows() - frames), &bridged.frames)?;
         parameters.write_normalization(&mut memory, &statistics, c.normalization)?;
@@ -261,6 +212,94 @@ impl<'a> Setup<'a> {
         let (rig, clip_names, clip_roots) = (self.rig.clone(), self.clip_names.clone(), self.clip_roots.clone());
         let meta = Meta { rig, clip_names, clip_roots, ..meta };
         State::new(&self.parameters, &self.statistics, self.step.kept()).save(&self.memory, meta, path)
+    }
+}
+
+/// The data of a run, ready to be trained on.
+struct Material {
+    /// All clips, with mirror images, normalised.
+    set: Dataset,
+    split: Split,
+    statistics: Statistics,
+    /// The gait of all clips, if they are of a body.
+    gait: Option<GaitReport>,
+    /// The training clips, and the motion from one into another, normalised.
+    bridged: Bridged,
+    /// Start frames of the training windows.
+    windows: Vec<u32>,
+    /// Notes for the user.
+    notes: Vec<String>,
+}
+
+impl Material {
+    /// Mirrors, splits, bridges and normalises a set, which was read from `source`. Statistics are
+    /// those of the checkpoint if it has any. Errors: not enough memory, too few or too many
+    /// frames.
+    fn new(
+        c: &Config,
+        mut set: Dataset,
+        source: &Path,
+        given: Option<&(Checkpoint, &Path)>,
+        means: Means,
+    ) -> Result<Self> {
+        require_room(c, &set, source)?;
+        let notes = if c.mirror { set.mirror_if_named().into_iter().collect() } else { Vec::new() };
+        let split = set.split(c.validation, c.seed);
+        let span = windows::span(c.rollout, c.condition_frames, c.future_predictions);
+        let given_statistics = match given {
+            Some((checkpoint, path)) => state::statistics(checkpoint, path, set.frame_size, c.normalization)?,
+            None => None,
+        };
+        let statistics = given_statistics.unwrap_or_else(|| {
+            let mut statistics = Statistics::of_clips(&set, &split.train);
+            let toes = set.rig.iter().flat_map(|rig| moved_features(&rig.skeleton.toes, rig.skeleton.len()));
+            toes.for_each(|feature| statistics.weight[feature] = c.toe_weight);
+            statistics
+        });
+        let mut bridged = Bridged::new(&set, &split.train, c.bridge_clips, &statistics.std, span, means);
+        let frames = set.num_frames() + bridged.frames.len() / set.frame_size;
+        if u32::try_from(frames).is_err() {
+            let what = format!("{frames} frames with mirror images and bridges, expected at most {}", u32::MAX);
+            return Err(Error::data(source, what, "train on fewer files"));
+        }
+        let windows = windows::training_starts(source, &bridged.stretches(), &split.validation, span, c.batch_size)?;
+        let steps = c.minibatches_of(windows.len()) * c.rollout;
+        if steps > MAX_MATRIX {
+            let said = format!("rollout is {} and batch_size {}", c.rollout, c.batch_size);
+            let what = format!("an epoch of {steps} steps, expected at most {MAX_MATRIX}");
+            return Err(Error::Usage(format!("{said}: {what}; make the batch larger or the rollout shorter")));
+        }
+        let gait = Gait::of(&set, set.rig.as_ref());
+        statistics.normalize(c.normalization, &mut set.frames);
+        statistics.normalize(c.normalization, &mut bridged.frames);
+        Ok(Material { set, split, statistics, gait, bridged, windows, notes })
+    }
+}
+
+/// Notes where the treatment of toes or positions differs from the configuration, or from the model
+/// that `--init` brought.
+fn differences(
+    c: &Config,
+    model: &ModelConfig,
+    statistics: &Statistics,
+    start: Start,
+    given: Option<&Checkpoint>,
+) -> Vec<String> {
+    let counted = statistics.weight.iter().copied().find(|weight| *weight != 1.0).unwrap_or(1.0);
+    match (start, given) {
+        (Start::Fresh, _) if counted != c.toe_weight => {
+            vec![format!("note: toes do not count {} times: the data does not say which joints they are", c.toe_weight)]
+        }
+        (Start::Init(_), Some(checkpoint)) => {
+            let gain = checkpoint.meta.as_ref().map_or(1.0, |meta| meta.model.position_gain);
+            let pairs = [("toe_weight", counted, c.toe_weight), ("position_gain", gain, model.position_gain)];
+            let differ = pairs.into_iter().filter(|(_, brought, ours)| brought != ours);
+            let note = |(key, brought, ours)| {
+                format!("note: what --init brings was trained with {key} = {brought}, this run has {ours}")
+            };
+            differ.map(note).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 #![cfg(unix)]
 use crate::steps::{BATCH, MINIBATCHES, ROLLOUT, Run};
 use clap::ValueEnum;
-use mvae_fast::backend::persistent::phases::{Part, Phases, phases};
+use mvae_fast::backend::persistent::phases::{Part, Phases, Row, phases};
 use mvae_fast::backend::persistent::{KEPT, THREADS};
 use mvae_fast::backend::{Memory, simt::Simt};
 use mvae_fast::config::Variant;
@@ -69,9 +69,9 @@ fn is_wrong(want: &(Vec<u32>, Vec<u64>), change: &dyn Fn(&[Call], &mut Phases)) 
 
 /// The phases of [`spoiled`] as they are.
 fn unspoiled() -> (Phases, (Vec<u32>, Vec<u64>)) {
-    let kept = std::cell::RefCell::new(None);
-    let want = spoiled(1, &|_, phases| *kept.borrow_mut() = Some(phases.clone()));
-    (kept.into_inner().unwrap(), want)
+    let found = std::cell::RefCell::new(None);
+    let want = spoiled(1, &|_, phases| *found.borrow_mut() = Some(phases.clone()));
+    (found.into_inner().unwrap(), want)
 }
 
 #[test]
@@ -79,45 +79,50 @@ fn every_barrier_is_needed() {
     let (phases, want) = unspoiled();
     let without = |barrier: usize| {
         move |_: &[Call], phases: &mut Phases| {
-            let ends = phases.parts.iter_mut().filter(|part| part.phase == barrier);
-            ends.for_each(|part| (part.arrives, part.waits) = (false, false));
+            let ends = phases.rows.iter_mut().filter(|row| row.phase == barrier);
+            ends.for_each(|row| (row.arrives, row.waits) = (false, false));
         }
     };
     let unneeded: Vec<usize> = (0..phases.count).filter(|&barrier| !is_wrong(&want, &without(barrier))).collect();
     assert!(unneeded.is_empty(), "{unneeded:?} of {} phases", phases.count);
 }
 
+/// A row of one share alone.
+fn alone(row: &Row, share: u32) -> Row {
+    Row { part: Part { shares: share..share + 1, ..row.part.clone() }, ..row.clone() }
+}
+
 /// True if shares, counted from the first, lie on the same blocks in both parts, and each conflicts
 /// only with the one on its block.
-fn share_by_share(calls: &[Call], one: &Part, other: &Part) -> bool {
-    let alone = |part: &Part, share: u32| Part { shares: share..share + 1, ..part.clone() };
-    let at = |share: u32, part: &Part| share - part.shares.start;
-    one.shares.clone().all(|a| {
-        let others = other.shares.clone().filter(|&b| at(b, other) != at(a, one));
+fn share_by_share(calls: &[Call], one: &Row, other: &Row) -> bool {
+    let at = |share: u32, row: &Row| share - row.part.shares.start;
+    one.part.shares.clone().all(|a| {
+        let others = other.part.shares.clone().filter(|&b| at(b, other) != at(a, one));
         others.into_iter().all(|b| !alone(one, a).conflicts(&alone(other, b), calls))
     })
 }
 
 /// The number of phases after which the first other parts need this one to be over, and these
 /// parts.
-fn needed_after<'a>(calls: &[Call], phases: &'a Phases, part: &Part) -> (usize, Vec<&'a Part>) {
-    let place = |part: &Part| part.phase + part.late * phases.count;
-    let after = |other: &Part| place(other) + if other.call <= part.call { phases.count } else { 0 } - place(part);
-    let mut others: Vec<&Part> = phases.parts.iter().filter(|other| part.conflicts(other, calls)).collect();
+fn needed_after<'a>(calls: &[Call], phases: &'a Phases, row: &Row) -> (usize, Vec<&'a Row>) {
+    let place = |row: &Row| row.phase + row.late * phases.count;
+    let after =
+        |other: &Row| place(other) + if other.part.call <= row.part.call { phases.count } else { 0 } - place(row);
+    let mut others: Vec<&Row> = phases.rows.iter().filter(|other| row.conflicts(other, calls)).collect();
     let first = others.iter().map(|other| after(other)).min().expect("at least itself, in the next step");
     others.retain(|other| after(other) == first);
     (first, others)
 }
 
-/// The block, of eight, that alone does all work of a part that conflicts with another, if there is
+/// The block, of eight, that alone does all work of a row that conflicts with another, if there is
 /// one.
-fn only_block(calls: &[Call], part: &Part, other: &Part) -> Option<u32> {
-    let meets = |share: &u32| Part { shares: *share..share + 1, ..part.clone() }.conflicts(other, calls);
-    let mut blocks = match calls[part.call].shares() {
-        Some(_) => part.shares.clone().filter(meets).map(|share| share - part.shares.start).collect(),
-        None => (0..calls[part.call].variant(Precision::Bf16x3).1.blocks).collect::<Vec<u32>>(),
+fn only_block(calls: &[Call], row: &Row, other: &Row) -> Option<u32> {
+    let meets = |share: &u32| alone(row, *share).conflicts(other, calls);
+    let mut blocks = match calls[row.part.call].shares() {
+        Some(_) => row.part.shares.clone().filter(meets).map(|share| share - row.part.shares.start).collect(),
+        None => (0..calls[row.part.call].variant(Precision::Bf16x3).1.blocks).collect::<Vec<u32>>(),
     };
-    blocks.iter_mut().for_each(|block| *block = (*block + part.first_block) % 8);
+    blocks.iter_mut().for_each(|block| *block = (*block + row.first_block) % 8);
     blocks.dedup();
     if blocks.len() == 1 { blocks.pop() } else { None }
 }
@@ -130,24 +135,24 @@ fn conflicts_keep_their_order_in_every_model() {
         for (precision, blocks) in [(Precision::Fp32, 8), (Precision::Bf16x3, 132)] {
             let phases = phases(calls, precision, blocks, KEPT);
             assert!(phases.is_whole(), "{variant:?}: a barrier without a phase");
-            let place = |part: &Part| part.phase + part.late * phases.count;
-            for (i, one) in phases.parts.iter().enumerate() {
-                for (j, other) in phases.parts.iter().enumerate().filter(|(_, other)| one.conflicts(other, calls)) {
+            let place = |row: &Row| row.phase + row.late * phases.count;
+            for (i, one) in phases.rows.iter().enumerate() {
+                for (j, other) in phases.rows.iter().enumerate().filter(|(_, other)| one.conflicts(other, calls)) {
                     // The first repetition in which the other has to come after this one.
-                    let later = if one.call < other.call { 0 } else { phases.count };
+                    let later = if one.part.call < other.part.call { 0 } else { phases.count };
                     let (end, start) = (place(one) + usize::from(one.floats), place(other) + later);
                     // Parts that add to the same tiles have the same blocks, which run them in
                     // order; so do shares that go on with the same shares.
                     let in_order = later == 0 && end <= start && (place(one) < place(other) || i < j);
                     let together = in_order && one.first_block == other.first_block;
-                    let products =
-                        calls[one.call].product().is_some() && calls[one.call].kernel() == calls[other.call].kernel();
+                    let products = calls[one.part.call].product().is_some()
+                        && calls[one.part.call].kernel() == calls[other.part.call].kernel();
                     let goes_on = || products || share_by_share(calls, one, other);
                     assert!(end < start || (together && goes_on()), "{variant:?}: {one:?} before {other:?}");
                 }
             }
             let mut shares = vec![Vec::new(); calls.len()];
-            phases.parts.iter().for_each(|part| shares[part.call].extend(part.shares.clone()));
+            phases.rows.iter().for_each(|row| shares[row.part.call].extend(row.part.shares.clone()));
             for (call, shares) in calls.iter().zip(&mut shares) {
                 shares.sort();
                 assert_eq!(*shares, (0..call.shares().unwrap_or(0)).collect::<Vec<_>>(), "each is in one part");
@@ -159,84 +164,85 @@ fn conflicts_keep_their_order_in_every_model() {
 #[test]
 fn nothing_floats_too_far() {
     let (phases, want) = unspoiled();
-    let floating: Vec<Part> = phases.parts.iter().filter(|part| part.floats && !part.fetches).cloned().collect();
+    let floating: Vec<Row> = phases.rows.iter().filter(|row| row.floats && !row.fetches).cloned().collect();
     // Work that one block does alone, for itself alone, needs no barrier.
     let run = Run::<f32>::new(Variant::Mixture, 1);
     let calls = run.step.plan.calls();
-    let own = |part: &Part| {
-        let (_, others) = needed_after(calls, &phases, part);
+    let own = |row: &Row| {
+        let (_, others) = needed_after(calls, &phases, row);
         let [here, there] = [
-            others.iter().map(|other| only_block(calls, part, other)).collect::<Vec<_>>(),
-            others.iter().map(|other| only_block(calls, other, part)).collect(),
+            others.iter().map(|other| only_block(calls, row, other)).collect::<Vec<_>>(),
+            others.iter().map(|other| only_block(calls, other, row)).collect(),
         ];
         here == there && here.iter().all(Option::is_some)
     };
-    let (own, floating): (Vec<Part>, Vec<Part>) = floating.into_iter().partition(own);
+    let (own, floating): (Vec<Row>, Vec<Row>) = floating.into_iter().partition(own);
     assert!(floating.len() > 10 && own.len() < 4, "{floating:?}, {own:?}");
     let mut missed = Vec::new();
-    for part in floating {
+    for row in floating {
         let later = |calls: &[Call], phases: &mut Phases| {
-            let (by, _) = needed_after(calls, phases, &part);
+            let (by, _) = needed_after(calls, phases, &row);
             assert!(by >= 2, "it is over when the next phase ends");
-            let place = part.phase + by - 1;
-            let moved = Part { phase: place % phases.count, late: part.late + place / phases.count, ..part.clone() };
-            phases.parts.retain(|other| *other != part);
-            // The part now runs between a block's arrival at the end of that phase and its wait for
+            let place = row.phase + by - 1;
+            let moved = Row { phase: place % phases.count, late: row.late + place / phases.count, ..row.clone() };
+            phases.rows.retain(|other| *other != row);
+            // The row now runs between a block's arrival at the end of that phase and its wait for
             // the others.
-            let waits = phases.parts.iter().position(|other| other.phase == moved.phase && other.waits).unwrap();
-            phases.parts[waits].waits = false;
-            phases.parts.insert(waits + 1, Part { arrives: false, waits: true, ..moved });
+            let waits = phases.rows.iter().position(|other| other.phase == moved.phase && other.waits).unwrap();
+            phases.rows[waits].waits = false;
+            phases.rows.insert(waits + 1, Row { arrives: false, waits: true, ..moved });
         };
         if !is_wrong(&want, &later) {
-            missed.push(part.clone());
+            missed.push(row.clone());
         }
     }
     assert!(missed.is_empty(), "{missed:?}");
 }
 
-/// The place of a part, in phases since its repetition began.
-fn place(phases: &Phases, part: &Part) -> usize {
-    part.phase + part.late * phases.count
+/// The place of a row, in phases since its repetition began.
+fn place(phases: &Phases, row: &Row) -> usize {
+    row.phase + row.late * phases.count
 }
 
 #[test]
 fn weights_are_fetched_a_phase_before_their_product() {
     let run = Run::<f32>::full(Variant::Mixture, 64);
     let phases = phases(run.step.plan.calls(), Precision::Bf16x3, MULTIPROCESSORS, KEPT);
-    let products: Vec<&Part> = phases.parts.iter().filter(|part| part.kept.is_some() && !part.fetches).collect();
+    let products: Vec<&Row> = phases.rows.iter().filter(|row| row.fetched.is_some() && !row.fetches).collect();
     assert!(products.len() >= 10 && phases.kept <= KEPT, "{products:?}");
     for product in products {
-        let fetch = phases.parts.iter().filter(|part| part.fetches && part.call == product.call);
-        let fetch: Vec<&Part> = fetch.collect();
+        let fetch = phases.rows.iter().filter(|row| row.fetches && row.part.call == product.part.call);
+        let fetch: Vec<&Row> = fetch.collect();
         assert!(fetch.len() == 1 && place(&phases, fetch[0]) + 1 == place(&phases, product), "{fetch:?}");
-        assert_eq!((fetch[0].kept, fetch[0].first_block), (product.kept, product.first_block));
+        assert_eq!((fetch[0].fetched, fetch[0].first_block), (product.fetched, product.first_block));
     }
 }
 
 #[test]
 fn nothing_is_fetched_too_early() {
     let (phases, want) = unspoiled();
-    let fetching: Vec<Part> = phases.parts.iter().filter(|part| part.fetches).cloned().collect();
+    let fetching: Vec<Row> = phases.rows.iter().filter(|row| row.fetches).cloned().collect();
     assert!(fetching.len() >= 5, "{fetching:?}");
     let mut missed = Vec::new();
-    for part in fetching {
+    for row in fetching {
         let earlier = |calls: &[Call], phases: &mut Phases| {
             // The fetching moves to the phase in which the weights begin to be written. That update
             // belongs to the step before, so all else begins a step later. The weights go to a
             // place where nothing else is kept.
-            let written = phases.parts.iter().filter(|other| other.call > part.call && other.conflicts(&part, calls));
+            let written =
+                phases.rows.iter().filter(|other| other.part.call > row.part.call && other.conflicts(&row, calls));
             let place = written.map(|other| place(phases, other)).min().expect("weights are trained");
-            phases.parts.iter_mut().for_each(|other| other.late += 1);
-            let kept = Some(phases.kept / size_of::<f32>());
-            phases.kept += 4 * calls[part.call].product().unwrap().kept();
-            phases.parts.iter_mut().filter(|p| p.call == part.call).for_each(|p| p.kept = kept);
-            let moved = Part { phase: place % phases.count, late: place / phases.count, kept, ..part.clone() };
-            phases.parts.retain(|other| !(other.fetches && other.call == part.call));
-            let first = phases.parts.iter().position(|other| other.phase == moved.phase).unwrap();
-            phases.parts.insert(first, Part { arrives: false, waits: false, ..moved });
+            phases.rows.iter_mut().for_each(|other| other.late += 1);
+            let fetched = Some(phases.kept / size_of::<f32>());
+            phases.kept += 4 * calls[row.part.call].product().unwrap().fetched();
+            phases.rows.iter_mut().filter(|p| p.part.call == row.part.call).for_each(|p| p.fetched = fetched);
+            let moved = Row { phase: place % phases.count, late: place / phases.count, fetched, ..row.clone() };
+            phases.rows.retain(|other| !(other.fetches && other.part.call == row.part.call));
+            let first = phases.rows.iter().position(|other| other.phase == moved.phase).unwrap();
+            phases.rows.insert(first, Row { arrives: false, waits: false, ..moved });
         };
         if !is_wrong(&want, &earlier) {
-            missed.push(part.clone());
+            missed.push(row.clone());
         }
     }
     assert!(missed.is_empty(), "{missed:?}");
@@ -246,13 +252,13 @@ fn nothing_is_fetched_too_early() {
 fn what_stays_has_a_place_of_its_own() {
     let (phases, want) = unspoiled();
     let own = |phase: &Phases| {
-        let of_block = |part: &Part| part.resident.first().copied().filter(|&place| place > 0);
-        phase.parts.iter().enumerate().filter_map(|(i, part)| Some((i, of_block(part)?))).collect::<Vec<_>>()
+        let of_block = |row: &Row| row.resident.first().copied().filter(|&place| place > 0);
+        phase.rows.iter().enumerate().filter_map(|(i, row)| Some((i, of_block(row)?))).collect::<Vec<_>>()
     };
     let places = own(&phases);
     assert!(places.len() >= 5, "{places:?}");
     let (last, first) = (places[places.len() - 1].0, places[0].1);
-    assert!(is_wrong(&want, &|_, phases| phases.parts[last].resident[0] = first), "two in one place");
+    assert!(is_wrong(&want, &|_, phases| phases.rows[last].resident[0] = first), "two in one place");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #![cfg(unix)]
 use mvae_fast::backend::{Memory, simt::Simt};
 use mvae_fast::plan::arena::Arena;
-use mvae_fast::plan::{Grid, Output, Plan};
+use mvae_fast::plan::{Call, Grid, Output, Plan};
 
 mod planted {
     mvae_fast::kernel_args! {
@@ -41,7 +41,13 @@ fn launch(kernel: &'static str, seed: u64) -> Result<Vec<f32>, String> {
     let arrived = arrived.into();
     let args = planted::Args { x: x.into(), y: y.into(), arrived, n: N as u32, pad: 0, scalar: Default::default() };
     let mut plan = Plan::default();
-    plan.push(kernel, GRID, &[Output::whole("y"), Output::part("arrived")], args, |_: planted::View<f32>, _| {});
+    plan.push(Call::new(
+        kernel,
+        GRID,
+        &[Output::whole("y"), Output::part("arrived")],
+        args,
+        |_: planted::View<f32>, _| {},
+    ));
     memory.run(&plan).map_err(|error| error.to_string())?;
     Ok(memory.read(y).unwrap())
 }

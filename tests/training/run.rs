@@ -500,9 +500,10 @@ fn the_report_stands_alone() {
     records[3].phase = "</script><script>alert(1)".into();
     records[3].warnings = vec!["expert 1 <b>dead</b> & gone".into()];
     let configuration = [("Data", "a<b>.npz {{data}}".to_owned())];
-    let page = report::page("walk & run", &configuration, &records, &Motion::default(), &report::FILES);
+    let page = report::page("walk & run", &configuration, &records, &Motion::default(), &report::FILES, Some(20.0));
 
-    assert_eq!(page.matches("</script>").count(), 3);
+    assert_eq!(page.matches("</script>").count(), 4);
+    assert!(page.contains("\"every\":20.0"), "the page of a run that goes on reloads itself");
     assert!(page.contains("<title>walk &amp; run - mvae-fast</title>"));
     assert!(page.contains("a&lt;b&gt;.npz {{data}}"));
     assert!(page.contains("<li>expert 1 &lt;b&gt;dead&lt;/b&gt; &amp; gone</li>"));
@@ -528,7 +529,7 @@ fn the_report_stands_alone() {
 #[test]
 fn warnings_of_all_epochs_are_told() {
     let mut records: Vec<EpochRecord> = (1..=6).map(record).collect();
-    let page = |records: &[EpochRecord]| report::page("walk", &[], records, &Motion::default(), &[]);
+    let page = |records: &[EpochRecord]| report::page("walk", &[], records, &Motion::default(), &[], None);
     records[2].warnings = vec!["expert 1 is dead: 0.1 %".into()];
     assert!(!page(&records).contains("Warnings of all epochs"), "one epoch alone says it all");
     for (epoch, share) in [(3, "0.2"), (5, "0.3")] {
@@ -541,7 +542,7 @@ fn warnings_of_all_epochs_are_told() {
 #[test]
 fn heat_maps_take_the_last_epoch_and_no_more_than_they_can_show() {
     let records: Vec<EpochRecord> = (1..=1000).map(record).collect();
-    let page = report::page("walk", &[], &records, &Motion::default(), &[]);
+    let page = report::page("walk", &[], &records, &Motion::default(), &[], None);
     let start = page.find("id=\"data\">").unwrap() + "id=\"data\">".len();
     let data: serde_json::Value = serde_json::from_str(page[start..].split("</script>").next().unwrap()).unwrap();
     let sampled: Vec<u64> = data["sampled"].as_array().unwrap().iter().map(|x| x.as_u64().unwrap()).collect();
@@ -553,8 +554,9 @@ fn heat_maps_take_the_last_epoch_and_no_more_than_they_can_show() {
 fn a_report_is_written_before_the_first_epoch_too() {
     let root = tempfile::tempdir().unwrap();
     let run = new_run(root.path());
-    report::write::<EpochRecord>(&run, &[], &[], &Motion::default()).unwrap();
+    report::write::<EpochRecord>(&run, &[], &[], &Motion::default(), None).unwrap();
     let page = fs::read_to_string(run.report()).unwrap();
+    assert!(page.contains("id=\"renewed\">null</script>"), "the page of a run that ended does not reload itself");
     assert!(page.contains("no epoch is done yet") && !page.contains("No warnings."));
     assert!(page.contains("href=\"config.toml\"") && !page.contains("best.safetensors"), "links lead somewhere");
 }

@@ -1,7 +1,7 @@
 //! Plans as one launch: the data that the kernel `run_plan` (`kernels/run_plan.cu`) reads.
 pub mod phases;
 
-use crate::backend::persistent::phases::{Part, Phases};
+use crate::backend::persistent::phases::{Phases, Row};
 use crate::plan::{Call, Place, Precision};
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
@@ -44,7 +44,7 @@ pub struct PlanCall {
     late: u32,
     then: u32,
     /// 1 + the place of its weights, in numbers, in the memory that the block keeps; 0: not there.
-    kept: u32,
+    fetched: u32,
     /// Numbers of that memory that a share has from one repetition to the next, if any.
     stays: u32,
     pad: [u32; 3],
@@ -74,7 +74,7 @@ pub struct RunPlan {
 
 /// The fields of the structs that the kernel is given, by the structs' names there.
 pub fn places() -> [(&'static str, Vec<Place>); 2] {
-    let call = crate::places!(PlanCall: kernel, first_block, first, end, shares, late, then, kept, stays, pad, args);
+    let call = crate::places!(PlanCall: kernel, first_block, first, end, shares, late, then, fetched, stays, pad, args);
     [("PlanCall", call), ("RunPlan", crate::places!(RunPlan: calls, arrived, resident, n, times, rounds, before))]
 }
 
@@ -99,13 +99,16 @@ impl Table {
     ///
     /// Errors: an operation that has no kernel.
     pub fn new(phases: &Phases, calls: &[Call], arena: usize, blocks: u32) -> Result<Self> {
-        let parts = &phases.parts;
+        let rows = &phases.rows;
         Ok(Table {
-            calls: parts.iter().map(|part| row(&calls[part.call], part, arena, blocks)).collect::<Result<_>>()?,
-            resident: parts.iter().flat_map(|part| resident(part, blocks)).collect(),
-            barriers: parts.iter().filter(|part| part.waits).count() as u32,
+            calls: rows
+                .iter()
+                .map(|row| plan_call(&calls[row.part.call], row, arena, blocks))
+                .collect::<Result<_>>()?,
+            resident: rows.iter().flat_map(|row| resident(row, blocks)).collect(),
+            barriers: rows.iter().filter(|row| row.waits).count() as u32,
             kept: phases.kept,
-            late: parts.iter().map(|part| part.late).max().unwrap_or(0) as u32,
+            late: rows.iter().map(|row| row.late).max().unwrap_or(0) as u32,
         })
     }
 
@@ -122,31 +125,31 @@ impl Table {
     }
 }
 
-/// For each block, the entry of [`Table::resident`] for this part.
-fn resident(part: &Part, blocks: u32) -> Vec<u32> {
-    if part.resident.is_empty() { vec![0; blocks as usize] } else { part.resident.clone() }
+/// For each block, the entry of [`Table::resident`] for this row.
+fn resident(row: &Row, blocks: u32) -> Vec<u32> {
+    if row.resident.is_empty() { vec![0; blocks as usize] } else { row.resident.clone() }
 }
 
-/// The row of the table for a part of the plan, over the arena at this address.
-fn row(call: &Call, part: &Part, arena: usize, blocks: u32) -> Result<PlanCall> {
+/// A row as the kernel reads it, over the arena at this address.
+fn plan_call(call: &Call, row: &Row, arena: usize, blocks: u32) -> Result<PlanCall> {
     let name = call.kernel();
     let kernel = KERNELS.binary_search(&name).map_err(|_| Error::Device(format!("there is no kernel {name} yet")))?;
     // For a call without shares, the number of blocks of a grid: each block does its part of all
     // the work.
     let all = call.shares().unwrap_or(blocks);
-    let shares = if call.shares().is_some() { part.shares.clone() } else { 0..blocks };
+    let shares = if call.shares().is_some() { row.part.shares.clone() } else { 0..blocks };
     Ok(PlanCall {
         kernel: kernel as u32,
-        first_block: part.first_block,
+        first_block: row.first_block,
         first: shares.start,
         end: shares.end,
         shares: all,
-        late: part.late as u32,
-        then: u32::from(part.arrives) * ARRIVES
-            + u32::from(part.waits) * WAITS
-            + u32::from(part.fetches) * FETCHES_WEIGHTS,
-        kept: part.kept.map_or(0, |place| place as u32 + 1),
-        stays: call.stays() as u32,
+        late: row.late as u32,
+        then: u32::from(row.arrives) * ARRIVES
+            + u32::from(row.waits) * WAITS
+            + u32::from(row.fetches) * FETCHES_WEIGHTS,
+        fetched: row.fetched.map_or(0, |place| place as u32 + 1),
+        stays: call.resident() as u32,
         pad: [0; 3],
         args: call.args_at(arena),
     })

@@ -33,7 +33,7 @@ pub struct Where {
     thread: u32,
     threads: u32,
     weights: u32,
-    kept: u32,
+    fetched: u32,
     resident: u32,
     repetition: u32,
 }
@@ -41,7 +41,7 @@ pub struct Where {
 impl Where {
     /// Its fields.
     pub fn places() -> Vec<Place> {
-        crate::places!(Where: block, blocks, thread, threads, weights, kept, resident, repetition)
+        crate::places!(Where: block, blocks, thread, threads, weights, fetched, resident, repetition)
     }
 }
 
@@ -304,7 +304,7 @@ impl Launch {
                 let (run, args) = (self.kernel.run, self.args as usize);
                 let (block, thread) = (blocks[i / size], (i % size) as u32);
                 let (blocks, threads) = (self.grid.blocks, self.grid.threads);
-                let at = Where { block, blocks, thread, threads, weights: 0, kept: 0, resident: 0, repetition: 0 };
+                let at = Where { block, blocks, thread, threads, weights: 0, fetched: 0, resident: 0, repetition: 0 };
                 let shared = shared[i / size].contents().as_mut_ptr() as usize;
                 Coroutine::with_stack(stack, move |yielder: &Yielder<(), Wait>, ()| {
                     running_thread(i, yielder);

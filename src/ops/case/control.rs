@@ -1,12 +1,20 @@
 //! Cases of the operations that controllers are made of.
-use super::*;
+use super::built::{Built, Case, constant, first_step, input, normals, step_case};
+use super::layers::linear;
+use crate::cpu::activation::Activation;
+use crate::cpu::real::Real;
 use crate::ops::advantage::{self, Advantage, OUTCOME};
+use crate::ops::begin_step::StepState;
 use crate::ops::experience::{Rollout, Step, gather, store};
 use crate::ops::gaussian_action::{deviations, log_prob};
 use crate::ops::noise::uniform;
 use crate::ops::ppo_loss::{PpoLoss, Samples};
+use crate::ops::recon_loss::LOSSES;
 use crate::ops::world::{Rules, Sizes, Task, World};
 use crate::ops::{axpby, clip_grad, gaussian_action, log_length, rescale};
+use crate::philox::{Purpose, Stream};
+use crate::plan::Plan;
+use crate::plan::arena::{Arena, Mat, Var};
 
 /// Distances in a world are up to some hundred times the differences that rewards are made of.
 const WORLD_TERMS: usize = 512;
@@ -41,7 +49,7 @@ fn draws<T: Real>(p: usize, n: usize) -> Case<T> {
         let mut plan = Plan::default();
         uniform::push::<T>(&mut plan, state, out, Purpose::Task);
         let built = Built::step(plan, vec![], vec![Var::constant(out)]);
-        Ok(built.prepared(move |memory| memory.write(state, &first_step())))
+        Ok(built.prepared(move |contents| contents.write(state, &first_step())))
     })
 }
 
@@ -108,14 +116,14 @@ fn advantages<T: Real>(t: usize, p: usize, gae: bool) -> Case<T> {
         )?;
         let inputs = vec![constant("values", values)];
         let built = Built::step(plan, inputs, vec![Var::constant(returns), Var::constant(advantages)]);
-        Ok(built.prepared(move |memory| {
+        Ok(built.prepared(move |contents| {
             // Episodes end here and there, some because time is out.
             let mut drawn = normals(Stream::new(1, Purpose::Check, 9), outcomes.len());
             drawn.chunks_exact_mut(OUTCOME).for_each(|outcome| {
                 let (mask, bad) = (outcome[1] > -1.5, outcome[2] > -1.5);
                 (outcome[1], outcome[2]) = (f64::from(u8::from(mask && bad)), f64::from(u8::from(bad)));
             });
-            memory.write(outcomes, &drawn.into_iter().map(T::of).collect::<Vec<T>>())
+            contents.write(outcomes, &drawn.into_iter().map(T::of).collect::<Vec<T>>());
         }))
     });
     Case { terms: 4 * t.max(32), ..small(case, p < 64) }
@@ -141,8 +149,9 @@ fn keep<T: Real>(t: usize, p: usize, d: usize, a: usize) -> Case<T> {
         let mats = [observation, action, log_prob, outcome];
         let inputs = mats.map(|mat| constant("step", mat)).into_iter().collect();
         let built = Built::step(plan, inputs, mats.map(Var::constant).to_vec());
-        Ok(built
-            .prepared(move |memory| memory.write(state, &[StepState { minibatch: t as u32 - 1, ..first_step()[0] }])))
+        Ok(built.prepared(move |contents| {
+            contents.write(state, &[StepState { minibatch: t as u32 - 1, ..first_step()[0] }])
+        }))
     });
     small(case, p < 64)
 }
@@ -159,11 +168,11 @@ fn pick<T: Real>(n: usize, b: usize, d: usize, a: usize) -> Case<T> {
         let all = [rollout.observations, rollout.actions, rollout.log_probs, returns, advantages];
         let inputs = all.map(|mat| constant("rollout", mat)).into_iter().collect();
         let built = Built::step(plan, inputs, [observation, action].map(Var::constant).to_vec());
-        Ok(built.prepared(move |memory| {
+        Ok(built.prepared(move |contents| {
             let mut orders = Stream::new(1, Purpose::Check, 0).permutation(n);
             orders.extend(Stream::new(1, Purpose::Check, 1).permutation(n));
-            memory.write(order, &orders)?;
-            memory.write(state, &[StepState { minibatch: n as u32, ..first_step()[0] }])
+            contents.write(order, &orders);
+            contents.write(state, &[StepState { minibatch: n as u32, ..first_step()[0] }]);
         }))
     });
     small(case, b < 64)
@@ -196,15 +205,15 @@ fn loss<T: Real>(b: usize, a: usize) -> Case<T> {
                 constant("advantages", advantages),
             ];
             let built = Built::new(&[&op.check()?], inputs, vec![], losses);
-            Ok(built.prepared(move |memory| {
+            Ok(built.prepared(move |contents| {
                 // Ratios on both sides of the clip.
                 let (mean, logstd, action) =
-                    (memory.read(mean.value)?, memory.read(logstd.value)?, memory.read(action)?);
+                    (contents.read(mean.value), contents.read(logstd.value), contents.read(action));
                 let std = deviations(&logstd);
                 let off = normals(Stream::new(1, Purpose::Check, 77), b);
                 let rows = action.chunks_exact(a).zip(mean.chunks_exact(a)).zip(off);
                 let old = rows.map(|((action, mean), off)| log_prob(action, mean, &logstd, &std) + T::of(0.3 * off));
-                memory.write(old_log_prob, &old.collect::<Vec<T>>())
+                contents.write(old_log_prob, &old.collect::<Vec<T>>());
             }))
         }),
     }
@@ -257,16 +266,16 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: us
         ];
         inputs.retain(|input| !input.var.value.is_none());
         let built = Built::step(plan, inputs, vec![Var::constant(world.observation)]);
-        Ok(built.prepared(move |memory| {
+        Ok(built.prepared(move |contents| {
             let stream = Stream::new(1, Purpose::Check, 55);
             if !world.draws.is_none() {
                 let drawn = (0..world.draws.len()).map(|i| T::of(crate::philox::unit(stream.bits(i))));
-                memory.write(world.draws, &drawn.collect::<Vec<T>>())?;
+                contents.write(world.draws, &drawn.collect::<Vec<T>>());
             }
             // Every second character is done; for every second of these, because time was out.
             let outcome = (0..p).flat_map(|p| [0.0, f64::from(p % 2 == 1), f64::from(p % 4 > 0)].map(T::of));
-            memory.write(world.outcome, &outcome.collect::<Vec<T>>())?;
-            memory.write(state, &[StepState { rollout_step: 240, ..first_step()[0] }])
+            contents.write(world.outcome, &outcome.collect::<Vec<T>>());
+            contents.write(state, &[StepState { rollout_step: 240, ..first_step()[0] }]);
         }))
     });
     Case { terms: WORLD_TERMS, ..small(case, p < 64) }

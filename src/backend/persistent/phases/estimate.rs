@@ -1,7 +1,8 @@
 //! The time of a step in one launch: **a model**, not a measurement, of numbers that others
 //! published for an H100 (docs/lab-notes/2026-11-speed.md). It decides where parts run; no computed
 //! number depends on it.
-use super::{Part, WEIGHTS};
+use super::part::{Part, WEIGHTS};
+use super::row::Row;
 use crate::plan::{Call, Precision};
 
 /// Microseconds of a part besides its tiles: to begin to load, and for what follows the sums.
@@ -30,10 +31,10 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The cost of a part of this call. `stays`, from 0 to 1, is the share of its tiles or shares
-    /// that find in the block's memory what stays from one repetition to the next.
-    pub fn of(call: &Call, part: &Part, precision: Precision, stays: f64) -> Self {
-        let tiles = super::tiles(call, part, precision);
+    /// The cost of a part. `resident`, from 0 to 1, is the fraction of its tiles or shares whose
+    /// block has numbers of theirs resident.
+    pub fn of(calls: &[Call], part: &Part, precision: Precision, resident: f64) -> Self {
+        let (call, tiles) = (&calls[part.call], part.tiles(calls, precision));
         let kilobytes = |bytes: usize| bytes as f64 / 1024.0;
         let Some(product) = call.product() else {
             // Bytes that are written are also read. Of all else only two things are large: fields
@@ -44,7 +45,7 @@ impl Cost {
                 (false, Some(_)) => bytes.len(),
                 (false, None) => 0,
             });
-            let each = MOVED * kilobytes(bytes.sum()) / f64::from(tiles.max(1)) + LOADED * kilobytes(call.loads());
+            let each = MOVED * kilobytes(bytes.sum()) / f64::from(tiles.max(1)) + LOADED * kilobytes(call.loaded());
             return Cost { tiles, each, weights: 0.0 };
         };
         let ([rows, cols], panels) = (product.tile, if product.blended { product.experts } else { 1 });
@@ -54,37 +55,41 @@ impl Cost {
         // cost nothing.
         let updates = call.kernel_fields().any(|field| WEIGHTS.contains(&field.name) && call.output(field).is_some());
         let updated =
-            if updates { (6.0 - 4.0 * stays) * MOVED * kilobytes(size_of::<f32>() * rows * cols) } else { 0.0 };
+            if updates { (6.0 - 4.0 * resident) * MOVED * kilobytes(size_of::<f32>() * rows * cols) } else { 0.0 };
         let weights = columns(cols * panels);
         Cost { tiles, each: columns(rows) + weights + MMA * mmas as f64 + updated, weights }
     }
 
-    /// Microseconds that a block spends on `own` tiles of the part.
-    fn of_tiles(&self, part: &Part, own: u32) -> f64 {
-        match part.kept {
-            _ if own == 0 => 0.0,
-            Some(_) if part.fetches => self.weights,
-            Some(_) => START + f64::from(own) * self.each - self.weights,
-            None => START + f64::from(own) * self.each,
+    /// Microseconds that a block spends on `own` tiles of the part, with nothing fetched.
+    fn of_tiles(&self, own: u32) -> f64 {
+        if own == 0 { 0.0 } else { START + f64::from(own) * self.each }
+    }
+
+    /// Microseconds that a block spends on `own` tiles of a row.
+    fn of_row(&self, row: &Row, own: u32) -> f64 {
+        match row.fetched {
+            Some(_) if own > 0 && row.fetches => self.weights,
+            Some(_) if own > 0 => self.of_tiles(own) - self.weights,
+            _ => self.of_tiles(own),
         }
     }
 
-    /// The most microseconds that one of `blocks` blocks spends on the part.
-    pub fn most(&self, part: &Part, blocks: u32) -> f64 {
-        self.of_tiles(part, self.tiles.div_ceil(blocks))
+    /// The most microseconds that one of `blocks` blocks spends on the row.
+    pub fn most(&self, row: &Row, blocks: u32) -> f64 {
+        self.of_row(row, self.tiles.div_ceil(blocks))
     }
 
-    /// Adds to the clock of each block the time that it spends on the part; returns the sum over
-    /// all blocks.
-    fn spend(&self, part: &Part, clocks: &mut [f64]) -> f64 {
+    /// Adds to the clock of each block the time that it spends on the row; returns the sum over all
+    /// blocks.
+    fn spend(&self, row: &Row, clocks: &mut [f64]) -> f64 {
         let blocks = clocks.len() as u32;
         let (all, more) = (self.tiles / blocks, self.tiles % blocks);
-        let (base, with) = (self.of_tiles(part, all), self.of_tiles(part, all + 1));
+        let (base, with) = (self.of_row(row, all), self.of_row(row, all + 1));
         if base > 0.0 {
             clocks.iter_mut().for_each(|clock| *clock += base);
         }
-        // Blocks with one tile more, from the part's first block on.
-        let (first, end) = (part.first_block as usize, (part.first_block + more) as usize);
+        // Blocks with one tile more, from the row's first block on.
+        let (first, end) = (row.first_block as usize, (row.first_block + more) as usize);
         let behind = end.saturating_sub(clocks.len());
         let end = end.min(clocks.len());
         clocks[first..end].iter_mut().for_each(|clock| *clock += with - base);
@@ -96,38 +101,39 @@ impl Cost {
 /// Microseconds of a whole call as a node of a graph that has all `blocks` multiprocessors for
 /// itself.
 pub fn node(call: &Call, precision: Precision, blocks: u32) -> f64 {
-    let part = Part::of(0, 0..call.shares().unwrap_or(0));
-    NODE + Cost::of(call, &part, precision, 0.0).most(&part, blocks)
+    let part = Part { number: 0, call: 0, shares: 0..call.shares().unwrap_or(0) };
+    let cost = Cost::of(std::slice::from_ref(call), &part, precision, 0.0);
+    NODE + cost.of_tiles(cost.tiles.div_ceil(blocks))
 }
 
 /// Microseconds of each phase of a step, from one barrier to the next.
-pub fn phases(parts: &[(&Part, Cost)], blocks: u32) -> Vec<f64> {
+pub fn phases(rows: &[(&Row, Cost)], blocks: u32) -> Vec<f64> {
     let mut barriers = vec![0.0];
-    walk(parts, blocks, |time| barriers.push(time));
-    let last = barriers.len() - parts.iter().filter(|(part, _)| part.waits).count();
+    walk(rows, blocks, |time| barriers.push(time));
+    let last = barriers.len() - rows.iter().filter(|(row, _)| row.waits).count();
     (last..barriers.len()).map(|i| barriers[i] - barriers[i - 1]).collect()
 }
 
 /// Microseconds from one step to the next, and those of them in which an average block has nothing
-/// to do. `parts` come in their order, with their costs.
-pub fn step(parts: &[(&Part, Cost)], blocks: u32) -> [f64; 2] {
-    walk(parts, blocks, |_| ())
+/// to do. `rows` come in their order, with their costs.
+pub fn step(rows: &[(&Row, Cost)], blocks: u32) -> [f64; 2] {
+    walk(rows, blocks, |_| ())
 }
 
 /// As [`step`]; calls `barrier` with the time of each barrier of three steps.
-fn walk(parts: &[(&Part, Cost)], blocks: u32, mut barrier: impl FnMut(f64)) -> [f64; 2] {
+fn walk(rows: &[(&Row, Cost)], blocks: u32, mut barrier: impl FnMut(f64)) -> [f64; 2] {
     let mut clocks = vec![0.0; blocks as usize];
     let latest = |clocks: &[f64]| clocks.iter().copied().fold(0.0, f64::max);
     let (mut busy, mut arrived, mut starts) = (0.0, 0.0, [0.0; 3]);
     for start in &mut starts {
         *start = latest(&clocks);
         busy = 0.0;
-        for (part, cost) in parts {
-            busy += cost.spend(part, &mut clocks);
-            if part.arrives {
+        for (row, cost) in rows {
+            busy += cost.spend(row, &mut clocks);
+            if row.arrives {
                 arrived = latest(&clocks);
             }
-            if part.waits {
+            if row.waits {
                 clocks.iter_mut().for_each(|clock| *clock = clock.max(arrived + BARRIER));
                 barrier(arrived + BARRIER);
             }
