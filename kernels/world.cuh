@@ -9,19 +9,20 @@
 struct World {                          // field for field: src/ops/world.rs
   const StepState* state;               // [1] rollout_step: the first character's clock after this step
   const float *frames, *latent;         // [P, K F] in the data's units   [P, L]
-  const float *noise, *draws;           // [P, L]   [P, 2]
+  const float* draws;                   // [P, U] random numbers, uniform or normal as the task wants
   const float *poses, *course;          // [M, C F] conditions to start from   [N, 2] points of a path, ends of walls
   float *history, *root, *facing;       // [P, C F] newest first   [P, 2]   [P] in [0, 2 pi)
-  float *feet, *target, *potential;     // [P, 2 frames, 2 toes, 3]   [P, 2]   [P]
-  float* command;                       // [P, 2] direction, speed
-  u32 *offset, *visited;                // [P]   [P, 32] bits
+  float *feet, *own;                    // [P, 2 frames, 2 toes, 3]   [P, O] the task's own
+  u32* words;                           // [P, W] the task's own
   float *outcome, *observation;         // [P, 3] reward, 0: ended, 0: what is next is not its doing   [P, D]
   double body, speed;                   // body unit   largest speed asked for
   double floor_left, floor_right;       // heights of toes that stand
-  double arena_x, arena_z;              // half of the maze's arena
+  double arena_x, arena_z;              // half of the arena that the course spans
   u32 p, k, f, c, d, l, m, n;           // characters, future, features, conditions, observation, latent, poses, points
-  u32 frame, last, toe_left, toe_right; // number of the predicted frame, 1: it is the last, joints
-  u32 horizon, literal, staggered, pad; // steps, 1: with the reference's mistakes, 1: clocks are spread over the horizon
+  u32 o, w, u, frame;                   // own numbers, own words, draws   number of the predicted frame
+  u32 last, toe_left, toe_right;        // 1: it is the last, joints
+  u32 horizon, anew;                    // steps after which time is out, and after which the task asks anew (0: never)
+  u32 literal, staggered, pad;          // 1: with the reference's mistakes, 1: clocks are spread over the horizon
 };
 #define RESET 11u                       // Purpose::Reset in src/philox.rs
 #define TURN 6.283185307179586f
@@ -54,23 +55,42 @@ DEVICE u32 time_of(const World& a, u32 p) {
   const u32 ahead = a.staggered ? u32(u64(p) * a.horizon / a.p) : 0;
   return (a.state->rollout_step + a.horizon - 1 + ahead) % a.horizon + a.last;
 }
+// True if the task asks for something new after this frame.
+DEVICE bool asks_anew(const World& a, u32 p) { return a.last && a.anew > 0 && time_of(a, p) % a.anew == 0; }
 // True if the last step was the last of an episode; and if so, whether time was out.
 DEVICE bool is_done(const World& a, u32 p) { return a.outcome[3 * u64(p) + 1] == 0; }
 DEVICE bool time_is_out(const World& a, u32 p) { return a.outcome[3 * u64(p) + 2] == 0; }
 
-// Calls `act(character, lane)` in every lane of the warp of each character.
-template <class Act>
-DEVICE void each_character(Where at, const World& a, Act act) {
-  const u32 warps = at.threads / 32;
-  for (u32 p = at.block * warps + at.thread / 32; p < a.p; p += at.blocks * warps) act(p, at.thread % 32);
-}
+// Makes a kernel, `name`, of what each lane of a character's warp does: `CHARACTER(name) { ... }`
+// with the arguments `a`, the character `p` and the `lane`.
+#define CHARACTER(name)                                                                                           \
+  DEVICE void name##_one(const World& a, u32 p, u32 lane);                                                        \
+  DEVICE void name(Where at, const World& a, NoShared&) {                                                         \
+    const u32 warps = at.threads / 32;                                                                            \
+    for (u32 p = at.block * warps + at.thread / 32; p < a.p; p += at.blocks * warps) name##_one(a, p, at.thread % 32); \
+  }                                                                                                               \
+  DEVICE void name##_one(const World& a, u32 p, u32 lane)
 
 // The vector from the root to a point, in body units.
 DEVICE Vec way(const World& a, u32 p, Vec point) {
   const Vec v = point - get(a.root, p);
   return Vec{v.x / float(a.body), v.z / float(a.body)};
 }
-DEVICE float potential_of(const World& a, u32 p) { return -length(way(a, p, get(a.target, p))); }
+
+// A character's own numbers; where a task has a goal, it stands first, before the potential.
+DEVICE float* own(const World& a, u32 p) { return a.own + u64(p) * a.o; }
+DEVICE void put_goal(const World& a, u32 p, Vec goal) { put(own(a, p), 0, goal); }
+DEVICE Vec way_to_goal(const World& a, u32 p) { return way(a, p, get(own(a, p), 0)); }
+DEVICE float potential_of(const World& a, u32 p) { return -length(way_to_goal(a, p)); }
+#define POTENTIAL 2                     // src/ops/world.rs
+// A character's random numbers.
+DEVICE const float* drawn(const World& a, u32 p) { return a.draws + u64(p) * a.u; }
+// Cosine and sine of the angle at which the goal is seen.
+DEVICE Vec bearing(const World& a, u32 p) {
+  const Vec v = to_local(a.facing[p], way_to_goal(a, p));
+  const float far = length(v);
+  return Vec{v.x / far, v.z / far};
+}
 
 // Ground position of a joint in the world. The reference does not turn it.
 DEVICE Vec joint_at(const World& a, u32 p, const float* frame, u32 joint) {
@@ -129,7 +149,8 @@ DEVICE bool no_pose(const World& a, const float* frame) {
 }
 
 // Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and marks
-// characters that are done.
+// characters that are done. Something new that is asked for is not the doing of the step before it;
+// in the reference it is.
 DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed) {
   const bool out = time_of(a, p) >= a.horizon;
   if (no_pose(a, frame_of(a, p))) {
@@ -140,7 +161,7 @@ DEVICE void finish(const World& a, u32 p, float reward, bool alone, bool failed)
   float* outcome = a.outcome + 3 * u64(p);
   outcome[0] = a.frame == 0 || alone ? reward : outcome[0] + reward;
   outcome[1] = out || failed ? 0 : 1;
-  outcome[2] = out ? 0 : 1;
+  outcome[2] = out || (asks_anew(a, p) && !a.literal && !failed) ? 0 : 1;
 }
 
 // Four uniform numbers for a character that starts anew; the first chooses the pose. `again`

@@ -23,7 +23,7 @@ use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::run::session::Watch;
 use crate::{Error, Result, host::say};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -359,9 +359,6 @@ fn eval(args: &EvalArgs) -> Result<()> {
 }
 
 fn list() -> Result<()> {
-    let about = |task: &Task| {
-        let value = task.to_possible_value().expect("no task is hidden");
-        format!("{:10} {}\n", task.name(), value.get_help().map(ToString::to_string).unwrap_or_default())
-    };
-    print(&Task::value_variants().iter().map(about).collect::<String>())
+    let about = |task: &Task| format!("{:10} {}\n", task.name(), task.info().about);
+    print(&Task::ALL.iter().map(about).collect::<String>())
 }

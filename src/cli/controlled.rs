@@ -54,19 +54,15 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     let rows = set.num_frames();
     let latents: Vec<f32> = all.iter().flat_map(|one| one.latents.iter().copied()).collect();
     // The goals or commands at the time when each frame was made.
-    let asked = |of: fn(&Performance) -> &[[f32; 2]]| {
-        all.iter().flat_map(|one| of(one).iter().take(one.roots.len()).flatten().copied()).collect::<Vec<f32>>()
+    let asked = |i: usize| {
+        all.iter().flat_map(|one| one.recorded[i][..one.roots.len()].as_flattened().to_vec()).collect::<Vec<f32>>()
     };
-    let (goals, commands) = (asked(|one| &one.goals), asked(|one| &one.commands));
+    let recorded: Vec<_> = config.task.info().recorded.iter().enumerate().map(|(i, of)| (of.0, asked(i))).collect();
     // A character whose episode ends early has fewer frames.
     let alike = all.iter().all(|one| one.roots.len() == all[0].roots.len());
     let of_each = if alike { vec![all.len(), rows / all.len()] } else { vec![rows] };
     let mut extras = vec![Extra::f32("latents", [of_each, vec![latent_size]].concat(), &latents)];
-    for (name, values) in [("goals", &goals), ("commands", &commands)] {
-        if !values.is_empty() {
-            extras.push(Extra::f32(name, vec![rows, 2], values));
-        }
-    }
+    extras.extend(recorded.iter().map(|(name, values)| Extra::f32(name, vec![rows, 2], values)));
     let files = output.write(&set, Bones::Skeleton, extras)?;
     if args.json {
         let result = json!({

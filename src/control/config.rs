@@ -233,21 +233,12 @@ impl PolicyConfig {
 
     /// Steps after which time is out.
     pub fn horizon(&self) -> usize {
-        match (self.horizon, self.task) {
-            (0, Task::Walk) => 1000,
-            (0, Task::Maze) => 1500,
-            (0, _) => 1200 / self.frame_skip,
-            (steps, _) => steps,
-        }
+        if self.horizon == 0 { (self.task.info().horizon)(self.frame_skip) } else { self.horizon }
     }
 
     /// Updates of a run, each of which learns from one rollout.
     pub fn updates(&self) -> usize {
-        match (self.updates, self.task) {
-            (0, Task::Joystick) => 1600,
-            (0, _) => 600,
-            (updates, _) => updates,
-        }
+        if self.updates == 0 { self.task.info().updates } else { self.updates }
     }
 
     /// T: steps of a rollout.
@@ -350,25 +341,23 @@ impl PolicyConfig {
         if self.vae.as_os_str().is_empty() {
             return refuse(format!("{}: no decoder; name the run of a trained Motion VAE", flag("vae")));
         }
-        let maze = self.task == Task::Maze;
-        if maze && self.lower.as_os_str().is_empty() {
-            let key = flag("lower");
-            return refuse(format!("{key}: the maze is walked with a target controller; name its run"));
-        }
         let task = self.task.name();
-        for (key, given, of) in [
-            ("lower", !self.lower.as_os_str().is_empty(), Task::Maze),
-            ("maze", !self.maze.as_os_str().is_empty(), Task::Maze),
-            ("path", self.path != Shape::Eight.name(), Task::Path),
-            ("path_pace", self.path_pace != 0.0, Task::Path),
-        ] {
-            if given && self.task != of {
+        if let Some(lower) = self.task.info().lower {
+            if self.lower.as_os_str().is_empty() {
+                let (key, lower) = (flag("lower"), lower.name());
+                return refuse(format!("{key}: the {task} is walked with a {lower} controller; name its run"));
+            }
+            if self.frame_skip > 1 {
+                let (key, skip) = (name("frame_skip"), self.frame_skip);
+                return refuse(format!("{key} is {skip}, expected 1 in the {task}"));
+            }
+        }
+        let given = self.differences(&PolicyConfig::default());
+        for of in Task::ALL.iter().filter(|&&of| of != self.task) {
+            if let Some(key) = of.info().keys.iter().find(|key| given.contains(key)) {
                 let of = of.name();
                 return refuse(format!("{} is of task {of}, and the task is {task}; leave it out", name(key)));
             }
-        }
-        if maze && self.frame_skip > 1 {
-            return refuse(format!("{} is {}, expected 1 in the maze", name("frame_skip"), self.frame_skip));
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use crate::model::layout::Parameters;
 use crate::model::network::Network;
 use crate::ops::begin_step::StepState;
 use crate::ops::noise::{normal, uniform};
-use crate::ops::world::{Rules, Sizes, Task, World, target};
+use crate::ops::world::task::Draws;
+use crate::ops::world::{Rules, Sizes, Task, World};
 use crate::ops::{axpby, log_length, rescale};
 use crate::philox::Purpose;
 use crate::plan::Plan;
@@ -19,7 +20,7 @@ use crate::plan::arena::{Arena, Mat, Var};
 const ACTION_SCALE: f64 = 4.0;
 /// Share of noise in the latent of a walk.
 const NOISE_SHARE: f64 = 0.5;
-/// Factor from an action in the maze to the position of the goal, body units.
+/// Factor from an action that is a goal to its position, body units.
 const GOAL_SCALE: f64 = 40.0;
 
 /// Parameters of an [`Environment`].
@@ -41,7 +42,7 @@ pub struct Options<'a> {
     pub normalize: bool,
 }
 
-/// The policy of the maze's lower level, which walks to a target.
+/// The policy of the lower level, which walks to the goal that an action is.
 pub struct Lower<'a, T> {
     /// Its tensors.
     pub parameters: &'a Parameters<T>,
@@ -63,18 +64,19 @@ pub struct Environment<T> {
     pub normalization: [Mat<T>; 4],
     /// Scale and shift of observations, each \[D\]; `None` if observations are not normalised.
     pub scaling: Option<[Mat<T>; 2]>,
-    /// Maze: the goal, whether the lower level sees normalised observations, and its actor.
-    goal: Option<(Mat<T>, bool, Perceptron<T>)>,
+    /// The lower level, if there is one: the goal, its unit where observations are normalised, and
+    /// the actor.
+    goal: Option<(Mat<T>, Option<f64>, Perceptron<T>)>,
     /// Predicted frames applied for each action.
     pub frame_skip: usize,
 }
 
 /// Number of entries of an action.
 pub fn action_size(task: Task, model: &ModelConfig) -> usize {
-    match (task, model.variant) {
-        (Task::Maze, _) => 2,
-        (_, Variant::Vq) => model.codes,
-        _ => model.latent_size,
+    match (task.info().lower, model.variant) {
+        (Some(_), _) => 2,
+        (None, Variant::Vq) => model.codes,
+        (None, _) => model.latent_size,
     }
 }
 
@@ -86,8 +88,8 @@ pub fn task_gain(pose: usize, task: usize) -> f64 {
 }
 
 impl<T: Real> Environment<T> {
-    /// Lays out an environment. `state` is the current step, `controller` the policy of the maze's
-    /// lower level. Errors: shapes that do not fit.
+    /// Lays out an environment. `state` is the current step, `controller` the policy of the lower
+    /// level. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         decoder: &Parameters<T>,
@@ -119,17 +121,27 @@ impl<T: Real> Environment<T> {
                 let seen = if normalized { network.condition } else { world.history };
                 let goal = arena.mat(p, 2);
                 let actor = Perceptron::actor(arena, parameters, Var::constant(seen), Var::constant(goal), false)?;
-                Some((goal, normalized, actor))
+                let lower = o.rules.task.info().lower.filter(|_| normalized);
+                let unit = lower.map(|lower| Rules { task: lower, ..o.rules }.unit());
+                Some((goal, unit, actor))
             }
         };
         let frame_skip = o.frame_skip;
         Ok(Environment { world, network, observation, action, normalization, scaling, goal, frame_skip })
     }
 
-    /// Standard deviation of actions whose latents have the prior's distribution. In the walk task,
-    /// noise of its own is part of the latent.
+    /// The noise that is mixed into an action, if the task has any, and its share of the latent.
+    fn noise(&self) -> (f64, Mat<T>) {
+        match self.world.rules.task.info().draws {
+            Draws::Normal => (NOISE_SHARE, self.world.draws),
+            _ => (0.0, Mat::NONE),
+        }
+    }
+
+    /// Standard deviation of actions whose latents have the prior's distribution, together with the
+    /// noise that is part of the latent.
     pub fn prior_spread(&self) -> f64 {
-        let own: f64 = if self.world.noise.is_none() { 0.0 } else { NOISE_SHARE };
+        let (own, _) = self.noise();
         (1.0 - own * own).sqrt() / ((1.0 - own) * ACTION_SCALE)
     }
 
@@ -146,7 +158,7 @@ impl<T: Real> Environment<T> {
             return Ok(());
         };
         rescale::push(plan, self.world.observation, scale, shift, self.observation)?;
-        match self.world.rules.shows_vectors() {
+        match self.world.rules.task.info().vectors {
             true => log_length::push(plan, self.observation, self.world.history.cols(), self.gain()),
             false => Ok(()),
         }
@@ -165,7 +177,7 @@ impl<T: Real> Environment<T> {
             return Ok(());
         };
         let rules = self.world.rules;
-        let gain = if rules.shows_vectors() { 1.0 } else { self.gain() };
+        let gain = if rules.task.info().vectors { 1.0 } else { self.gain() };
         for (mat, (poses, task)) in scaling.into_iter().zip([(into, gain / rules.unit()), (less, 0.0)]) {
             let mut values = poses.repeat(self.world.history.cols() / poses.len());
             values.resize(mat.len(), task);
@@ -174,18 +186,19 @@ impl<T: Real> Environment<T> {
         Ok(())
     }
 
-    /// Appends the task's random draws for a step. They come before the step, which may set a new
+    /// Appends the task's uniform draws for a step. They come before the step, which may set a new
     /// target or command.
     pub fn draw(&self, plan: &mut Plan) {
-        if !self.world.draws.is_none() {
+        if let Draws::Uniform(_) = self.world.rules.task.info().draws {
             uniform::push(plan, self.world.state, self.world.draws, Purpose::Task);
         }
     }
 
-    /// Appends the draw of the noise that is mixed into the next action (walk task).
+    /// Appends the draw of the noise that is mixed into the next action.
     pub fn draw_noise(&self, plan: &mut Plan) {
-        if !self.world.noise.is_none() {
-            normal::push(plan, self.world.state, self.world.noise, Purpose::Task, 1.0);
+        let (_, noise) = self.noise();
+        if !noise.is_none() {
+            normal::push(plan, self.world.state, noise, Purpose::Task, 1.0);
         }
     }
 
@@ -196,17 +209,16 @@ impl<T: Real> Environment<T> {
         let [scale, shift, back_scale, back_shift] = self.normalization;
         let mut action = self.action;
         rescale::push(plan, world.history, scale, shift, network.condition)?;
-        if let Some((goal, normalized, actor)) = &self.goal {
-            let unit = if *normalized { target::RADIUS } else { 1.0 };
-            axpby::push(plan, (GOAL_SCALE / unit, action), (0.0, Mat::NONE), *goal)?;
-            if *normalized {
+        if let Some((goal, unit, actor)) = &self.goal {
+            axpby::push(plan, (GOAL_SCALE / unit.unwrap_or(1.0), action), (0.0, Mat::NONE), *goal)?;
+            if unit.is_some() {
                 log_length::push(plan, *goal, 0, task_gain(world.history.cols(), goal.cols()))?;
             }
             actor.forward(plan);
             action = actor.y.value;
         }
-        let own = if world.noise.is_none() { 0.0 } else { NOISE_SHARE };
-        axpby::push(plan, ((1.0 - own) * ACTION_SCALE, action), (own, world.noise), world.latent)?;
+        let (own, noise) = self.noise();
+        axpby::push(plan, ((1.0 - own) * ACTION_SCALE, action), (own, noise), world.latent)?;
         network.choose(plan);
         network.decode(plan);
         network.draw_pick(plan, Mat::NONE);

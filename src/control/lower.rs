@@ -1,4 +1,5 @@
-//! The lower level of the maze task: a policy of the target task, on the same decoder.
+//! The lower level of a task whose actions are goals: a policy of another task, on the same
+//! decoder.
 use super::config::PolicyConfig;
 use super::environment::action_size;
 use crate::checkpoint::foreign::Controller;
@@ -19,16 +20,19 @@ pub struct Walker {
 }
 
 impl Walker {
-    /// Reads the controller that a configuration names as `lower`, whose observations have
-    /// `observation` numbers. Errors: the file is no controller, belongs to another task, or was
+    /// Reads the controller of `task` that a configuration names as `lower`, whose poses have `row`
+    /// numbers. Errors: the file is no controller, belongs to another task, or was
     /// trained on another decoder.
-    pub fn load(c: &PolicyConfig, decoder: &Trained, acts_in: &Fingerprint, observation: usize) -> Result<Self> {
+    pub fn load(c: &PolicyConfig, task: Task, decoder: &Trained, acts_in: &Fingerprint, row: usize) -> Result<Self> {
         let path = c.lower.as_path();
+        let actions = action_size(task, decoder.model());
+        let observation = row + (task.info().extra)(decoder.model().latent_size);
         let (checkpoint, described) = Checkpoint::load_described(path)?;
-        let refuse = |what: String| Error::checkpoint(path, what, "give the run of a target controller");
+        let refuse =
+            |what: String| Error::checkpoint(path, what, format!("give the run of a {} controller", task.name()));
         if let Some(described) = described {
             let controller = Controller::of(path, &described, &checkpoint.tensors)?;
-            controller.require(path, Task::Target, observation, action_size(Task::Target, decoder.model()))?;
+            controller.require(path, task, observation, actions)?;
             let (layout, values) = controller.policy();
             return Ok(Walker { layout, values, normalized: false });
         }
@@ -36,14 +40,13 @@ impl Walker {
         let meta = meta.ok_or_else(|| refuse("is no controller".into()))?;
         let trained: PolicyConfig = carried(meta, path)?;
         trained.validate().map_err(|error| refuse(format!("configuration: {error}")))?;
-        if trained.task != Task::Target {
+        if trained.task != task {
             return Err(refuse(format!("its task is {}", trained.task.name())));
         }
         if let Some(what) = misfit(meta, decoder, acts_in) {
-            let mend = format!("train a target controller on {}", c.vae.display());
+            let mend = format!("train a {} controller on {}", task.name(), c.vae.display());
             return Err(Error::checkpoint(path, what, mend));
         }
-        let actions = action_size(Task::Target, decoder.model());
         let layout = Layout::of_policy(observation, actions, trained.hidden_size, trained.actor_gain);
         checkpoint.holds(path, &layout)?;
         let mut values = vec![0.0; layout.len];

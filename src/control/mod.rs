@@ -10,7 +10,7 @@
 //! - [`trainer`]: the training loop.
 //! - [`play`]: a trained policy at work.
 //!
-//! The rules of the tasks are operations ([`crate::ops::world`]).
+//! Each task is a file of [`crate::ops::world`].
 pub mod config;
 pub mod course;
 pub mod environment;

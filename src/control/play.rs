@@ -10,8 +10,7 @@ use crate::checkpoint::state;
 use crate::model::layout::Parameters;
 use crate::motion::Root;
 use crate::ops::advantage::OUTCOME;
-use crate::ops::world::Task;
-use crate::plan::arena::{Arena, Mat};
+use crate::plan::arena::Arena;
 use std::path::{Path, PathBuf};
 
 /// Steps whose states are written ahead.
@@ -43,8 +42,7 @@ impl<'a> Play<'a> {
         let foreign = described.map(|described| Controller::of(file, &described, &checkpoint.tensors)).transpose()?;
         let run = foreign.is_none().then_some((&checkpoint, file));
         let mut material = Material::load(config, run, data)?;
-        // The reference's mistake in the joystick task is made in training only.
-        material.rules.literal &= config.task != Task::Joystick;
+        material.rules.literal &= config.task.info().steered.is_none();
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
         let layout = material.layout();
@@ -116,11 +114,9 @@ pub struct Performance {
     pub roots: Vec<Root>,
     /// The latent of each frame (vq: that of its code), [N, L].
     pub latents: Vec<f32>,
-    /// Targets, feet: one at the start and one for each frame; empty when the task has no target.
-    pub goals: Vec<[f32; 2]>,
-    /// Commanded direction (radians) and speed (body units a frame): one at the start and one for
-    /// each frame; empty when the task has no command.
-    pub commands: Vec<[f32; 2]>,
+    /// The pairs that the task records ([`crate::ops::world::task::TaskInfo::recorded`]), in its
+    /// order: one at the start and one for each frame.
+    pub recorded: Vec<Vec<[f32; 2]>>,
 }
 
 impl Performance {
@@ -132,8 +128,7 @@ impl Performance {
         self.frames.truncate(features);
         self.latents.truncate(latents);
         self.roots.truncate(kept);
-        self.goals.truncate(kept + 1);
-        self.commands.truncate(kept + 1);
+        self.recorded.iter_mut().for_each(|pairs| pairs.truncate(kept + 1));
     }
 }
 
@@ -143,12 +138,14 @@ pub fn record(stage: &Stage, memory: &mut Memory, frames: usize) -> Result<Vec<P
     let w = &stage.environment.world;
     let steps = frames.div_ceil(stage.environment.frame_skip);
     let characters = w.root.rows();
-    let mut all = vec![Performance::default(); characters];
+    let places = w.rules.task.info().recorded;
+    let empty = Performance { recorded: vec![Vec::new(); places.len()], ..Performance::default() };
+    let mut all = vec![empty; characters];
     let mut over = vec![false; characters];
     let mut begun = false;
     perform(stage, memory, Who::Trained, steps, |_, memory| {
         let (roots, facings) = (memory.read(w.root)?, memory.read(w.facing)?);
-        let (goals, commands) = (read(memory, w.target)?, read(memory, w.command)?);
+        let own = memory.read(w.own)?;
         let history = if begun { Vec::new() } else { memory.read(w.history)? };
         let z = stage.environment.network.z.value;
         let (frames, latents) = (memory.read(w.frames)?, memory.read(z)?);
@@ -173,19 +170,14 @@ pub fn record(stage: &Stage, memory: &mut Memory, frames: usize) -> Result<Vec<P
                 }
                 *one.roots.last_mut().expect("a step has a frame") = root;
             }
-            let frames = one.roots.len() + 1;
-            one.goals.resize(if goals.is_empty() { 0 } else { frames }, goals.get(p).copied().unwrap_or_default());
-            one.commands
-                .resize(if commands.is_empty() { 0 } else { frames }, commands.get(p).copied().unwrap_or_default());
+            for (pairs, (_, place)) in one.recorded.iter_mut().zip(places) {
+                let at = p * w.own.cols() + place;
+                pairs.resize(one.roots.len() + 1, [own[at], own[at + 1]]);
+            }
         }
         begun = true;
         Ok(())
     })?;
     all.iter_mut().for_each(|one| one.cut(frames));
     Ok(all)
-}
-
-/// Rows of two numbers; empty for an absent tensor.
-fn read(memory: &Memory, mat: Mat<f32>) -> Result<Vec<[f32; 2]>> {
-    Ok(memory.read(mat)?.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())
 }

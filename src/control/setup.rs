@@ -12,7 +12,6 @@ use crate::ops::axpby;
 use crate::ops::experience::{Step, store};
 use crate::ops::noise::normal;
 use crate::ops::ppo_loss::slot;
-use crate::ops::world::Task;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat};
@@ -21,6 +20,9 @@ use std::path::Path;
 
 /// Reward of an episode whose beginning was not seen; it stays the same whatever is added.
 pub const UNSEEN: f64 = f64::NEG_INFINITY;
+
+/// Name of the tensor of the task's whole numbers in a checkpoint.
+const WORDS: &str = "world.words";
 
 /// A controller, ready for its next update.
 pub struct PolicySetup<'a> {
@@ -143,24 +145,13 @@ impl<'a> PolicySetup<'a> {
             ("world.root", w.root),
             ("world.facing", w.facing),
             ("world.feet", w.feet),
-            ("world.target", w.target),
-            ("world.potential", w.potential),
-            ("world.command", w.command),
-            ("world.noise", w.noise),
+            ("world.own", w.own),
+            ("world.draws", w.draws),
             ("world.outcome", w.outcome),
             ("world.observation", self.stage.environment.observation),
             ("explore.noise", self.last_noise),
         ];
         all.into_iter().filter(|(_, mat)| !mat.is_none()).collect()
-    }
-
-    /// Tensors of whole numbers that outlive an update, by name.
-    fn counts(&self) -> Vec<(&'static str, Mat<u32>)> {
-        let w = &self.stage.environment.world;
-        [("world.offset", w.offset), ("world.visited", w.visited)]
-            .into_iter()
-            .filter(|(_, mat)| !mat.is_none())
-            .collect()
     }
 
     /// Writes a checkpoint from which training can resume.
@@ -176,9 +167,10 @@ impl<'a> PolicySetup<'a> {
         for (name, mat) in self.state() {
             tensors.push(Tensor::f32(name, &[mat.rows(), mat.cols()], self.memory.read(mat)?));
         }
-        for (name, mat) in self.counts() {
-            let data: Vec<i64> = self.memory.read(mat)?.into_iter().map(i64::from).collect();
-            tensors.push(Tensor { name: name.to_owned(), shape: vec![mat.len()], data: Data::I64(data.into()) });
+        let words = self.stage.environment.world.words;
+        if !words.is_none() {
+            let data: Vec<i64> = self.memory.read(words)?.into_iter().map(i64::from).collect();
+            tensors.push(Tensor { name: WORDS.to_owned(), shape: vec![words.len()], data: Data::I64(data.into()) });
         }
         tensors.extend(self.material.tensors());
         tensors.push(Tensor::f64("trainer.episodes", &[self.episodes.len()], self.episodes.as_slice()));
@@ -203,15 +195,10 @@ impl<'a> PolicySetup<'a> {
         for (name, mat) in self.state() {
             self.memory.write(mat, &checkpoint.numbers(path, name, &[mat.rows(), mat.cols()])?)?;
         }
-        for (name, mat) in self.counts() {
-            let values: Vec<u32> =
-                checkpoint.numbers::<f64>(path, name, &[mat.len()])?.iter().map(|&x| x as u32).collect();
-            let points = self.material.course().len();
-            if name == "world.offset" && values.iter().any(|&place| place as usize >= points) {
-                let what = format!("a character is past the {points} points of its path");
-                return Err(Error::checkpoint(path, what, "use the checkpoint as the run wrote it"));
-            }
-            self.memory.write(mat, &values)?;
+        let words = self.stage.environment.world.words;
+        if !words.is_none() {
+            let values = checkpoint.numbers::<f64>(path, WORDS, &[words.len()])?;
+            self.memory.write(words, &values.iter().map(|&x| x as u32).collect::<Vec<_>>())?;
         }
         self.episodes = checkpoint.numbers(path, "trainer.episodes", &[self.episodes.len()])?;
         checkpoint.copy(path, "trainer.learning_rate", &[1], std::slice::from_mut(&mut self.rate))?;
@@ -232,9 +219,9 @@ impl<'a> PolicySetup<'a> {
     }
 }
 
-/// True if actions are no latents: in the maze they are goals, with vq they pick a code.
+/// True if actions are no latents: with a lower level they are goals, with vq they pick a code.
 fn is_free(c: &PolicyConfig, material: &Material) -> bool {
-    c.task == Task::Maze || material.decoder.model().variant == Variant::Vq
+    c.task.info().lower.is_some() || material.decoder.model().variant == Variant::Vq
 }
 
 /// The PPO options of a configuration. The weight of the mean's square follows from the KL of

@@ -16,7 +16,8 @@ use crate::motion::Rig;
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::gaussian_action;
 use crate::ops::noise::normal;
-use crate::ops::world::{Rules, Task};
+use crate::ops::world::Rules;
+use crate::ops::world::task::Scene;
 use crate::philox::Purpose;
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat, Var};
@@ -81,7 +82,7 @@ impl Material {
         let row = m.frame_size * m.condition_frames;
         let kept = run.map(|(checkpoint, path)| poses::kept(checkpoint, path, row));
         let poses = kept.unwrap_or_else(|| poses::of(&decoder, data))?;
-        let observation = row + c.task.extra(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
+        let observation = row + (c.task.info().extra)(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
         let of_decoder = crc32c::crc32c(bytemuck::cast_slice(&decoder.values()?));
         let crc32c = crc32c::extend(of_decoder, bytemuck::cast_slice(&poses));
         let fingerprint = Fingerprint { frames: poses.len() / row, features: m.frame_size, crc32c };
@@ -90,7 +91,7 @@ impl Material {
         {
             return Err(Error::checkpoint(path, what, format!("put the old {} back", c.vae.display())));
         }
-        let walked = (c.task == Task::Maze).then(|| Walker::load(c, &decoder, &fingerprint, row + 2));
+        let walked = c.task.info().lower.map(|lower| Walker::load(c, lower, &decoder, &fingerprint, row));
         let lower = walked.transpose()?;
         let kept = run.map(|(checkpoint, path)| course::kept(checkpoint, path, c.task)).transpose()?.flatten();
         let course = kept.map_or_else(|| course::configured(c, &rig, rules.body), Ok)?;
@@ -135,7 +136,7 @@ impl Material {
         [poses::tensor(&self.poses, m.frame_size * m.condition_frames)].into_iter().chain(course).collect()
     }
 
-    /// Lays out the parameters of the decoder and of the maze's lower level.
+    /// Lays out the parameters of the decoder and of the lower level.
     pub fn frozen(&self, arena: &mut Arena) -> Frozen {
         let lower = self.lower.as_ref();
         Frozen {
@@ -240,6 +241,20 @@ impl Stage {
         Ok(stage)
     }
 
+    /// The surroundings of the characters in an episode of `steps` steps.
+    pub fn scene(&self, material: &Material, steps: usize, seed: u64) -> Scene {
+        let env = &self.environment;
+        Scene {
+            rules: env.world.rules,
+            characters: env.world.root.rows(),
+            frame_skip: env.frame_skip,
+            frames: steps * env.frame_skip,
+            seed,
+            course: material.course.clone(),
+            rig: material.rig.clone(),
+        }
+    }
+
     /// Appends the policy's action: its mean, or with `noise` an exploring action.
     pub fn act(&self, plan: &mut Plan, noise: Mat<f32>) -> Result<()> {
         self.actor.forward(plan);
@@ -327,7 +342,7 @@ fn rules(c: &PolicyConfig, rig: &Rig) -> Result<Rules> {
         return Err(Error::checkpoint(&c.vae, what, "train it on data of a character that stands"));
     }
     let speed = if c.top_speed > 0.0 { c.top_speed } else { rig.speeds.q95 / body };
-    if c.task == Task::Joystick && speed <= 0.0 {
+    if c.task.info().speed && speed <= 0.0 {
         return Err(Error::checkpoint(
             &c.vae,
             "its data never moves, so no speed is known",

@@ -14,20 +14,24 @@ use serde_json::{Value, json};
 
 /// Packed networks for the page. The decoder is packed once, since it does not change while the
 /// policy learns.
+#[derive(Clone)]
 pub struct Steering {
     fixed: Value,
+    /// Number of the recorded pair that is the command.
+    command: usize,
     tensors: Vec<Value>,
     weights: Vec<f16>,
 }
 
 impl Steering {
-    /// Packs the decoder. Errors: a tensor is missing.
-    pub fn new(material: &Material, frame_skip: usize) -> Result<Self> {
+    /// Packs the decoder. `command` is the number of the recorded pair that is the command. Errors:
+    /// a tensor is missing.
+    pub fn new(material: &Material, frame_skip: usize, command: usize) -> Result<Self> {
         let (decoder, rules) = (&material.decoder, &material.rules);
         let m = decoder.model();
         let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
         let single = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
-        let gain = task_gain(m.frame_size * m.condition_frames, rules.task.extra(m.latent_size));
+        let gain = task_gain(m.frame_size * m.condition_frames, (rules.task.info().extra)(m.latent_size));
         let fixed = json!({
             "variant": m.variant, "frame_size": m.frame_size, "condition_frames": m.condition_frames, "experts": m.experts,
             "position_gain": m.position_gain,
@@ -35,7 +39,7 @@ impl Steering {
             "top": rules.speed, "fps": material.rig.fps, "metres": METRES, "lost": crate::ops::world::LOST * rules.body,
             "scale": single(scale), "shift": single(shift),
         });
-        let mut steering = Steering { fixed, tensors: Vec::new(), weights: Vec::new() };
+        let mut steering = Steering { fixed, command, tensors: Vec::new(), weights: Vec::new() };
         steering.add(&decoder.layout(), &decoder.values()?, |tensor| decodes(m.variant, &tensor.name));
         Ok(steering)
     }
@@ -43,11 +47,10 @@ impl Steering {
     /// All of it as JSON, with the policy's `values` and the starts of the characters that are
     /// shown.
     pub fn with_policy(&self, layout: &Layout, values: &[f32], shown: &[Performance]) -> Value {
-        let mut whole =
-            Steering { fixed: self.fixed.clone(), tensors: self.tensors.clone(), weights: self.weights.clone() };
+        let mut whole = self.clone();
         whole.add(layout, values, |tensor| tensor.name.starts_with("actor."));
-        let starts: Vec<Value> =
-            shown.iter().map(|one| json!({ "pose": one.start, "command": one.commands.first() })).collect();
+        let start = |one: &Performance| json!({ "pose": one.start, "command": one.recorded[self.command].first() });
+        let starts: Vec<Value> = shown.iter().map(start).collect();
         let mut json = whole.fixed;
         json["tensors"] = whole.tensors.into();
         json["weights"] = BASE64_STANDARD.encode(bytemuck::cast_slice(&whole.weights)).into();

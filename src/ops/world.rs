@@ -1,14 +1,17 @@
 //! Characters in a world. A predicted frame moves each of P characters, a task rewards it, a
 //! character that is done starts anew, and the next observation is written. All tasks have one
-//! argument struct. Each task is one file: [`target`], [`joystick`], [`path`], [`walk`], [`maze`],
-//! with a step, a reset and what it adds to the observation.
+//! argument struct. Each task is one file, listed in `tasks!`: its description ([`task`]), and the
+//! definition of a step, a reset and what it adds to the observation. docs/adding-a-task.md adds
+//! one.
 //!
 //! The ground is the plane (x, z) of the poses. Distances in the rules are in body units of `body`
 //! data units: 1 foot for the reference's skeleton. Speeds are per frame.
+pub mod face;
 pub mod joystick;
 pub mod maze;
 pub mod path;
 pub mod target;
+pub mod task;
 pub mod walk;
 
 use super::advantage::OUTCOME;
@@ -20,6 +23,61 @@ use crate::philox::{Purpose, Stream, unit};
 use crate::plan::arena::{Arena, Mat};
 use crate::plan::{Call, Grid, Output, Plan, size};
 use std::f64::consts::TAU;
+use task::{Course, Draws, TaskInfo};
+
+/// Makes [`Task`] of a table, one line a task, each with its module. A task is called as its module
+/// is, and its kernels are `<module>_step`, `<module>_reset` and `<module>_observe`.
+macro_rules! tasks {
+    ($($task:ident: $module:ident),* $(,)?) => {
+        /// A task: what a character is asked to do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+        #[serde(rename_all = "lowercase")]
+        #[allow(missing_docs)]
+        pub enum Task {
+            $(#[value(help = $module::TASK.about)] $task,)*
+        }
+
+        impl Task {
+            /// All tasks.
+            pub const ALL: &[Task] = &[$(Task::$task),*];
+
+            /// Its name on the command line.
+            pub fn name(self) -> &'static str {
+                match self { $(Task::$task => stringify!($module)),* }
+            }
+
+            /// Its description.
+            pub fn info(self) -> &'static TaskInfo {
+                match self { $(Task::$task => &$module::TASK),* }
+            }
+
+            /// Names of its kernels: step, reset and observe.
+            pub fn kernels(self) -> [&'static str; 3] {
+                match self {
+                    $(Task::$task => [
+                        concat!(stringify!($module), "_step"),
+                        concat!(stringify!($module), "_reset"),
+                        concat!(stringify!($module), "_observe"),
+                    ],)*
+                }
+            }
+
+            /// The definitions of its kernels, for one character.
+            fn bodies<T: Real>(self) -> [Body<T>; 3] {
+                match self { $(Task::$task => [$module::cpu::step, $module::cpu::reset, $module::cpu::observe]),* }
+            }
+        }
+    };
+}
+
+tasks! {
+    Target: target,
+    Joystick: joystick,
+    Path: path,
+    Walk: walk,
+    Maze: maze,
+    Face: face,
+}
 
 /// Numbers kept of the toes: x, z and height of two toes in two frames, newest first.
 pub const FEET: usize = 12;
@@ -28,8 +86,12 @@ pub const FEET: usize = 12;
 pub const LOST: f64 = 10.0;
 /// Reward of a frame in which a character is lost; it starts anew afterwards.
 pub const LOST_REWARD: f64 = -20.0;
-/// Words of a map of visited cells: 32 by 32 bits.
-pub const MAP: usize = 32;
+
+/// Place of the goal (x, z in the data's units) among a character's own numbers, in tasks that have
+/// one.
+pub const GOAL: usize = 0;
+/// Place of minus the distance to the goal, body units, in tasks that reward progress.
+pub const POTENTIAL: usize = 2;
 
 crate::kernel_args! {
     reads {
@@ -40,13 +102,11 @@ crate::kernel_args! {
         frames: T [p * k * f],
         /// [P, L] latent that was decoded.
         latent: T [p * l],
-        /// [P, L] standard normal (walk).
-        noise: T [p * l],
-        /// [P, 2] uniform numbers (target, joystick).
-        draws: T [p * 2],
+        /// [P, U] random numbers, as [`Draws`] says.
+        draws: T [p * u],
         /// [M, C F] conditions to start from, newest frame first.
         poses: T [m * c * f],
-        /// [N, 2] points of the path (path), or both ends of each wall (maze).
+        /// [N, 2] points, as [`Course`] says.
         course: T [n * 2],
     }
     writes {
@@ -58,16 +118,10 @@ crate::kernel_args! {
         facing: T [p],
         /// [P, FEET].
         feet: T [p * FEET],
-        /// [P, 2] place to go to.
-        target: T [p * 2],
-        /// \[P\] minus the distance to the target, body units.
-        potential: T [p],
-        /// [P, 2] direction (radians) and speed that are asked for (joystick).
-        command: T [p * 2],
-        /// \[P\] place on the path (path).
-        offset: u32 [p],
-        /// [P, MAP] cells that were visited (maze).
-        visited: u32 [p * MAP],
+        /// [P, O] the task's own numbers.
+        own: T [p * o],
+        /// [P, W] its whole numbers.
+        words: u32 [p * w],
         /// [P, OUTCOME].
         outcome: T [p * OUTCOME],
         /// [P, D].
@@ -82,7 +136,7 @@ crate::kernel_args! {
         floor_left,
         /// Height of the right toe when it stands.
         floor_right,
-        /// Half of the arena along x, body units (maze).
+        /// Half of the arena along x, body units (walls).
         arena_x,
         /// Half of it along z.
         arena_z,
@@ -104,6 +158,12 @@ crate::kernel_args! {
         m,
         /// Points of the course.
         n,
+        /// Own numbers of a character.
+        o,
+        /// Own whole numbers of a character.
+        w,
+        /// Random numbers of a character.
+        u,
         /// Number of the predicted frame that is applied.
         frame,
         /// 1: it is the last frame of this step.
@@ -114,63 +174,14 @@ crate::kernel_args! {
         toe_right,
         /// Steps after which time is out.
         horizon,
+        /// Steps after which the task asks for something new; 0: never.
+        anew,
         /// 1: the reference's mistakes are made, too.
         literal,
         /// 1: the clocks of the characters are spread evenly over the horizon.
         staggered,
         /// Keeps the number of sizes even.
         pad,
-    }
-}
-
-/// A task: what a character is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Task {
-    /// Reach one point after another.
-    Target,
-    /// Walk in a direction at a speed.
-    Joystick,
-    /// Stay with a point that runs along a path.
-    Path,
-    /// Walk about without sliding.
-    Walk,
-    /// Explore a maze; the action is a goal for a target controller.
-    Maze,
-}
-
-impl Task {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        ["target", "joystick", "path", "walk", "maze"][self as usize]
-    }
-
-    /// Number of entries that the task adds to the observation, for latents of L entries.
-    pub fn extra(self, latent: usize) -> usize {
-        match self {
-            Task::Target | Task::Joystick => 2,
-            Task::Path => 2 * path::AHEAD,
-            Task::Walk => latent,
-            Task::Maze => maze::RAYS,
-        }
-    }
-}
-
-impl Rules {
-    /// The unit of the task's part of a normalised observation, in body units and frames.
-    pub fn unit(&self) -> f64 {
-        match self.task {
-            Task::Target => target::RADIUS,
-            Task::Joystick => self.speed / (joystick::SPEEDS - 1) as f64,
-            Task::Path => path::RADIUS,
-            Task::Walk => 1.0,
-            Task::Maze => maze::UNIT,
-        }
-    }
-
-    /// True if the task's part of the observation is made of vectors of the ground.
-    pub fn shows_vectors(&self) -> bool {
-        matches!(self.task, Task::Target | Task::Joystick | Task::Path)
     }
 }
 
@@ -187,7 +198,7 @@ pub struct Rules {
     pub toes: [usize; 2],
     /// Heights of the toes when they stand.
     pub floors: [f64; 2],
-    /// Half of the arena along x and z, body units (maze).
+    /// Half of the arena that the course spans along x and z, body units.
     pub arena: [f64; 2],
     /// Steps after which time is out.
     pub horizon: usize,
@@ -198,6 +209,13 @@ pub struct Rules {
     pub staggered: bool,
 }
 
+impl Rules {
+    /// The unit of the task's part of a normalised observation, in body units and frames.
+    pub fn unit(&self) -> f64 {
+        (self.task.info().unit)(self)
+    }
+}
+
 /// The tensors of P characters; a tensor that the task does not use is absent.
 #[allow(missing_docs)]
 #[derive(Clone, Copy)]
@@ -206,7 +224,6 @@ pub struct World<T> {
     pub state: Mat<StepState>,
     pub frames: Mat<T>,
     pub latent: Mat<T>,
-    pub noise: Mat<T>,
     pub draws: Mat<T>,
     pub poses: Mat<T>,
     pub course: Mat<T>,
@@ -214,11 +231,8 @@ pub struct World<T> {
     pub root: Mat<T>,
     pub facing: Mat<T>,
     pub feet: Mat<T>,
-    pub target: Mat<T>,
-    pub potential: Mat<T>,
-    pub command: Mat<T>,
-    pub offset: Mat<u32>,
-    pub visited: Mat<u32>,
+    pub own: Mat<T>,
+    pub words: Mat<u32>,
     pub outcome: Mat<T>,
     pub observation: Mat<T>,
     frame_size: usize,
@@ -234,7 +248,7 @@ pub struct Sizes {
     pub future_predictions: usize,
     /// Conditions to start from.
     pub poses: usize,
-    /// Points of the path, or ends of walls.
+    /// Points of the course, if the task needs one.
     pub course: usize,
 }
 
@@ -247,29 +261,30 @@ impl<T: Real> World<T> {
         let (z, l) = (latent, latent.cols());
         let joints = f.saturating_sub(3) / 12;
         expect("world", "features", f, 3 + 12 * joints, "3 and 12 a joint")?;
-        let task = rules.task;
-        let only = |tasks: &[Task], cols: usize| if tasks.contains(&task) { cols } else { 0 };
+        let info = rules.task.info();
+        let draws = match info.draws {
+            Draws::Nothing => 0,
+            Draws::Uniform(count) => count,
+            Draws::Normal => l,
+        };
+        let course = if info.course == Course::Nothing { 0 } else { sizes.course };
         let mut mat = |rows: usize, cols: usize| arena.mat(rows, cols);
         let world = World {
             rules,
             state,
             frames: mat(p, k * f),
             latent: z,
-            noise: mat(p, only(&[Task::Walk], l)),
-            draws: mat(p, only(&[Task::Target, Task::Joystick], 2)),
+            draws: mat(p, draws),
             poses: mat(sizes.poses, c * f),
-            course: mat(only(&[Task::Path, Task::Maze], sizes.course), 2),
+            course: mat(course, 2),
             history: mat(p, c * f),
             root: mat(p, 2),
             facing: mat(p, 1),
             feet: mat(p, FEET),
-            target: mat(p, only(&[Task::Target, Task::Joystick, Task::Path], 2)),
-            potential: mat(p, only(&[Task::Target, Task::Path], 1)),
-            command: mat(p, only(&[Task::Joystick], 2)),
+            own: mat(p, info.own),
             outcome: mat(p, OUTCOME),
-            observation: mat(p, c * f + task.extra(l)),
-            offset: arena.mat(p, only(&[Task::Path], 1)),
-            visited: arena.mat(p, only(&[Task::Maze], MAP)),
+            observation: mat(p, c * f + (info.extra)(l)),
+            words: arena.mat(p, info.words),
             frame_size: f,
         };
         Ok(world)
@@ -286,7 +301,6 @@ impl<T: Real> World<T> {
             state: self.state.into(),
             frames: self.frames.into(),
             latent: self.latent.into(),
-            noise: self.noise.into(),
             draws: self.draws.into(),
             poses: self.poses.into(),
             course: self.course.into(),
@@ -294,11 +308,8 @@ impl<T: Real> World<T> {
             root: self.root.into(),
             facing: self.facing.into(),
             feet: self.feet.into(),
-            target: self.target.into(),
-            potential: self.potential.into(),
-            command: self.command.into(),
-            offset: self.offset.into(),
-            visited: self.visited.into(),
+            own: self.own.into(),
+            words: self.words.into(),
             outcome: self.outcome.into(),
             observation: self.observation.into(),
             body: rules.body,
@@ -315,11 +326,15 @@ impl<T: Real> World<T> {
             l: size(self.latent.cols()),
             m: size(self.poses.rows()),
             n: size(self.course.rows()),
+            o: size(self.own.cols()),
+            w: size(self.words.cols()),
+            u: size(self.draws.cols()),
             frame: size(frame),
             last: u32::from(last),
             toe_left: size(rules.toes[0]),
             toe_right: size(rules.toes[1]),
             horizon: size(rules.horizon),
+            anew: size(rules.task.info().anew),
             literal: u32::from(rules.literal),
             staggered: u32::from(rules.staggered),
             pad: 0,
@@ -330,63 +345,46 @@ impl<T: Real> World<T> {
     /// Appends the call that applies predicted frame `frame` to characters and task; `last` if it
     /// is the last of its step.
     pub fn step(&self, plan: &mut Plan, frame: usize, last: bool) {
-        let (kernel, body): (_, Body<T>) = match self.rules.task {
-            Task::Target => ("target_step", target::cpu::step),
-            Task::Joystick => ("joystick_step", joystick::cpu::step),
-            Task::Path => ("path_step", path::cpu::step),
-            Task::Walk => ("walk_step", walk::cpu::step),
-            Task::Maze => ("maze_step", maze::cpu::step),
-        };
-        let moved = ["history", "root", "facing", "feet", "outcome"];
-        self.push(plan, kernel, (frame, last), &moved, body);
+        let written = ["history", "root", "facing", "feet", "own", "words", "outcome"];
+        self.push(plan, Act::Step, (frame, last), &written.map(Output::part));
     }
 
     /// Appends the call that starts every character anew that is done. It keeps its pose while its
     /// time goes on, and gets a new one when time is out (and always in the maze).
     pub fn reset(&self, plan: &mut Plan) {
-        let (kernel, body): (_, Body<T>) = match self.rules.task {
-            Task::Target => ("target_reset", target::cpu::reset),
-            Task::Joystick => ("joystick_reset", joystick::cpu::reset),
-            Task::Path => ("path_reset", path::cpu::reset),
-            Task::Walk => ("walk_reset", walk::cpu::reset),
-            Task::Maze => ("maze_reset", maze::cpu::reset),
-        };
-        self.push(plan, kernel, (0, true), &["history", "root", "facing", "feet"], body);
+        let written = ["history", "root", "facing", "feet", "own", "words"];
+        self.push(plan, Act::Reset, (0, true), &written.map(Output::part));
     }
 
     /// Appends the call that writes the observation.
     pub fn observe(&self, plan: &mut Plan) {
-        let (kernel, body): (_, Body<T>) = match self.rules.task {
-            Task::Target => ("target_observe", target::cpu::observe),
-            Task::Joystick => ("joystick_observe", joystick::cpu::observe),
-            Task::Path => ("path_observe", path::cpu::observe),
-            Task::Walk => ("walk_observe", walk::cpu::observe),
-            Task::Maze => ("maze_observe", maze::cpu::observe),
-        };
-        let grid = Grid::items(self.root.rows().div_ceil(4), 128);
-        plan.push(Call::new(kernel, grid, &[Output::whole("observation")], self.args(0, true), move |view, _| {
-            body(view)
-        }));
+        self.push(plan, Act::Observe, (0, true), &[Output::whole("observation")]);
     }
 
-    /// Appends a call whose outputs are `written` and the task's tensors that are present; each
-    /// character has a warp.
-    fn push(
-        &self,
-        plan: &mut Plan,
-        kernel: &'static str,
-        (frame, last): (usize, bool),
-        written: &[&'static str],
-        body: Body<T>,
-    ) {
-        let task = ["target", "potential", "command", "offset", "visited"];
-        let writes: Vec<Output> = written.iter().chain(&task).map(|name| Output::part(name)).collect();
+    /// Appends one of the task's kernels; each character has a warp.
+    fn push(&self, plan: &mut Plan, act: Act, (frame, last): (usize, bool), writes: &[Output]) {
+        let (kernel, body) = (self.rules.task.kernels()[act as usize], self.rules.task.bodies::<T>()[act as usize]);
         let grid = Grid::items(self.root.rows().div_ceil(4), 128);
-        plan.push(Call::new(kernel, grid, &writes, self.args(frame, last), move |view, _| body(view)));
+        // Only a character that is done starts anew.
+        plan.push(Call::new(kernel, grid, writes, self.args(frame, last), move |mut view, _| {
+            for p in 0..view.p {
+                if act != Act::Reset || view.done(p) {
+                    body(&mut view, p);
+                }
+            }
+        }));
     }
 }
 
-type Body<T> = fn(View<'_, T>);
+/// The kernels of a task, in the order of [`Task::kernels`].
+#[derive(Clone, Copy, PartialEq)]
+enum Act {
+    Step,
+    Reset,
+    Observe,
+}
+
+type Body<T> = fn(&mut View<'_, T>, usize);
 
 /// Functions that every task uses.
 impl<'a, T: Real> View<'a, T> {
@@ -395,6 +393,11 @@ impl<'a, T: Real> View<'a, T> {
     fn time(&self, p: usize) -> usize {
         let ahead = self.staggered * p * self.horizon / self.p;
         (self.state[0].rollout_step as usize + self.horizon - 1 + ahead) % self.horizon + self.last
+    }
+
+    /// True if the task asks for something new after the current frame.
+    fn asks_anew(&self, p: usize) -> bool {
+        self.last == 1 && self.anew > 0 && self.time(p).is_multiple_of(self.anew)
     }
 
     /// True if a character that is done is so because time was out.
@@ -406,8 +409,18 @@ impl<'a, T: Real> View<'a, T> {
         [self.root[2 * p], self.root[2 * p + 1]]
     }
 
+    /// A character's own numbers.
+    fn own(&mut self, p: usize) -> &mut [T] {
+        &mut self.own[p * self.o..][..self.o]
+    }
+
     fn goal(&self, p: usize) -> [T; 2] {
-        [self.target[2 * p], self.target[2 * p + 1]]
+        [self.own[p * self.o + GOAL], self.own[p * self.o + GOAL + 1]]
+    }
+
+    /// A character's random numbers.
+    fn drawn(&self, p: usize) -> &'a [T] {
+        &self.draws[p * self.u..][..self.u]
     }
 
     /// Point `i` of the course.
@@ -436,6 +449,18 @@ impl<'a, T: Real> View<'a, T> {
     fn way(&self, p: usize, [x, z]: [T; 2]) -> [T; 2] {
         let body = T::of(self.body);
         [(x - self.root[2 * p]) / body, (z - self.root[2 * p + 1]) / body]
+    }
+
+    /// Minus the distance to the goal, body units.
+    fn nearness(&self, p: usize) -> T {
+        -length(self.way(p, self.goal(p)))
+    }
+
+    /// Cosine and sine of the angle at which the goal is seen.
+    fn bearing(&self, p: usize) -> [T; 2] {
+        let way = self.to_local(p, self.way(p, self.goal(p)));
+        let far = length(way);
+        way.map(|x| x / far)
     }
 
     /// Ground position of a joint in the world. The reference does not turn it.
@@ -487,17 +512,19 @@ impl<'a, T: Real> View<'a, T> {
     }
 
     /// Sets the reward of the first frame of a step, adds that of later ones (unless `alone`), and
-    /// marks characters that are done.
+    /// marks characters that are done. Something new that is asked for is not the doing of the step
+    /// before it; in the reference it is.
     fn finish(&mut self, p: usize, reward: T, alone: bool, failed: bool) {
         let (out, frame) = (self.time(p) >= self.horizon, self.frame);
         let lost = self.lost(&self.frames[(p * self.k + frame) * self.f..][..self.f]);
         let (reward, failed) = if lost { (T::of(LOST_REWARD), true) } else { (reward, failed) };
         // A character that is lost in one frame of a step is done, whatever the next frame is.
         let failed = failed || frame > 0 && self.done(p);
+        let not_its_doing = out || self.asks_anew(p) && self.literal == 0 && !failed;
         let outcome = &mut self.outcome[p * OUTCOME..][..OUTCOME];
         outcome[0] = if frame == 0 || alone { reward } else { outcome[0] + reward };
         outcome[1] = if out || failed { T::zero() } else { T::one() };
-        outcome[2] = if out { T::zero() } else { T::one() };
+        outcome[2] = if not_its_doing { T::zero() } else { T::one() };
     }
 
     /// True if a character is done.
@@ -520,9 +547,9 @@ impl<'a, T: Real> View<'a, T> {
         draws.map(T::of)
     }
 
-    /// Sets the potential: minus the distance to the target.
+    /// Sets the potential.
     fn measure(&mut self, p: usize) {
-        self.potential[p] = -length(self.way(p, self.goal(p)));
+        self.own[p * self.o + POTENTIAL] = self.nearness(p);
     }
 
     /// Writes the condition, and returns the place behind it for what the task adds.

@@ -9,6 +9,7 @@ use mvae_fast::data::{Dataset, npz};
 use mvae_fast::motion::Rig;
 use mvae_fast::motion::features::{Part, slot};
 use mvae_fast::motion::rig::METRES;
+use mvae_fast::ops::world::Task;
 use mvae_fast::run::folder::RunFolder;
 use mvae_fast::run::logs::read_metrics;
 use mvae_fast::run::record::Timing;
@@ -139,9 +140,10 @@ impl Desk {
 fn every_task_goes_on_bit_for_bit() {
     let desk = Desk::new("--condition-frames 2 --future-predictions 2");
     desk.control("--task target --name lower --updates 1");
-    for task in ["target", "joystick", "path", "walk", "maze"] {
+    for task in Task::ALL {
         // Episodes end within the rollouts.
-        let lower = if task == "maze" { "--lower lower" } else { "--frame-skip 2" };
+        let lower = if task.info().lower.is_some() { "--lower lower" } else { "--frame-skip 2" };
+        let (bounds, task) = (task.info().bounds, task.name());
         let all = format!("--task {task} {lower} --updates 5 --steps 8 --minibatches 3 --horizon 19");
         desk.control(&format!("{all} --name {task}-whole"));
         let stopped = format!("{task}-stopped");
@@ -152,6 +154,9 @@ fn every_task_goes_on_bit_for_bit() {
         assert_eq!(whole.0.len(), 5);
         assert!(whole == resumed, "{task}: another result after a stop");
         assert!(desk.path("runs").join(stopped).join("report.html").is_file());
+        let measured = desk.measured(&format!("{task}-whole"));
+        let numbers = measured["policy"].as_object().unwrap();
+        assert!(bounds.iter().all(|bound| numbers.contains_key(bound.key)), "{task}: {numbers:?}");
     }
 }
 

@@ -14,7 +14,8 @@ use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::clip_grad;
 use mvae_fast::ops::gaussian_action;
 use mvae_fast::ops::ppo_loss::slot;
-use mvae_fast::ops::world::{Rules, Task};
+use mvae_fast::ops::world::task::Course;
+use mvae_fast::ops::world::{GOAL, POTENTIAL, Rules, Task, World, joystick};
 use mvae_fast::plan::Plan;
 use mvae_fast::plan::arena::{Arena, Mat, Var};
 use std::collections::BTreeSet;
@@ -297,19 +298,17 @@ impl Characters<'_> {
         let [characters, horizon, frame_skip] = ["num_parallel", "max_timestep", "frame_skip"].map(|key| case.get(key));
         let task = match case.get::<String>("env").as_str() {
             "randomwalk" => Task::Walk,
-            name => {
-                [Task::Target, Task::Joystick, Task::Path, Task::Maze].into_iter().find(|t| t.name() == name).unwrap()
-            }
+            name => Task::ALL.iter().copied().find(|task| task.name() == name).unwrap(),
         };
         let literal = self.tag == "literal";
         let (toes, floors, around) = ([0, 1], [0.0; 2], [100.0; 2]);
         let (body, speed) = (1.0, 0.8);
         let staggered = false;
         let rules = Rules { task, body, speed, toes, floors, arena: around, horizon, literal, staggered };
-        let course: Vec<f64> = match task {
-            Task::Path => figure_eight(horizon),
-            Task::Maze => course::maze::walls().concat().as_flattened().to_vec(),
-            _ => Vec::new(),
+        let course: Vec<f64> = match task.info().course {
+            Course::Path => figure_eight(horizon),
+            Course::Walls => course::maze::walls().concat().as_flattened().to_vec(),
+            Course::Nothing => Vec::new(),
         };
         let (mocap, f, c) = (&self.model.case.array("mocap").values, m.frame_size, m.condition_frames);
         let poses: Vec<f64> = (0..=mocap.len() / f - c)
@@ -353,28 +352,29 @@ impl Characters<'_> {
         write(&mut memory, w.facing, self.get("init.root_facing"));
         write(&mut memory, w.feet, &vec![1.0; w.feet.len()]);
         if let Some(target) = self.find("init.target") {
-            write(&mut memory, w.target, target);
-            if !w.potential.is_none() {
+            write_own(&mut memory, w, GOAL, target);
+            if w.own.cols() == POTENTIAL + 1 {
                 let root = self.get("init.root_xz");
                 let away = target.chunks(2).zip(root.chunks(2)).map(|(t, r)| -(t[0] - r[0]).hypot(t[1] - r[1]));
                 let measured: Vec<f64> = away.collect();
-                write(&mut memory, w.potential, self.find("init.linear_potential").unwrap_or(&measured));
+                let potential = self.find("init.linear_potential").unwrap_or(&measured);
+                write_own(&mut memory, w, POTENTIAL, potential);
             }
         }
         match task {
             Task::Joystick => {
                 let speeds = self.get("init.speed_index").iter().map(|index| 0.1 * index);
                 let command = self.get("init.direction").iter().zip(speeds).flat_map(|(d, s)| [*d, s]);
-                write(&mut memory, w.command, &command.collect::<Vec<f64>>());
+                write_own(&mut memory, w, joystick::COMMAND, &command.collect::<Vec<f64>>());
             }
             Task::Path => {
                 let offsets: Vec<u32> = self.get("init.path_offset").iter().map(|&o| o as u32).collect();
-                memory.write(w.offset, &offsets).unwrap();
+                memory.write(w.words, &offsets).unwrap();
                 let every: Vec<f64> = course.chunks(2).step_by(37).flatten().copied().collect();
                 self.compare::<T>(report, "path", &every, self.get("path"));
             }
             Task::Maze => self.compare::<T>(report, "walls", &course, self.get("walls")),
-            Task::Walk => write(&mut memory, w.noise, self.get("init.base_action")),
+            Task::Walk => write(&mut memory, w.draws, self.get("init.base_action")),
             _ => {}
         }
         memory.run(&observe).unwrap();
@@ -390,7 +390,7 @@ impl Characters<'_> {
             self.write_draws(&mut memory, w.draws, task, t);
             memory.run(&step).unwrap();
             if task == Task::Walk {
-                write(&mut memory, w.noise, self.at("base_action", t));
+                write(&mut memory, w.draws, self.at("base_action", t));
             }
             memory.run(&observe).unwrap();
             self.compare::<T>(report, "observation", &read(&memory, w.observation), self.at("observation", t));
@@ -405,10 +405,12 @@ impl Characters<'_> {
             let turned = largest(facing.iter().zip(self.at("root_facing", t)).map(off));
             report.note("root", "root_facing", turned, case.tolerance::<T>("abs_plus_rel"));
             if self.find("target").is_some() {
-                self.compare::<T>(report, "target", &read(&memory, w.target), self.at("target", t));
+                let own = read(&memory, w.own);
+                let goals = own.chunks(w.own.cols()).flat_map(|own| own[GOAL..][..2].to_vec());
+                self.compare::<T>(report, "target", &goals.collect::<Vec<f64>>(), self.at("target", t));
             }
             if task == Task::Maze {
-                let visited = memory.read(w.visited).unwrap();
+                let visited = memory.read(w.words).unwrap();
                 let counts =
                     visited.chunks(32).map(|map| f64::from(map.iter().map(|word| word.count_ones()).sum::<u32>()));
                 let same = counts.collect::<Vec<f64>>() == self.at("coverage_count", t);
@@ -459,7 +461,7 @@ impl Characters<'_> {
             write(memory, w.facing.rows_at(p, 1), &self.get("reset_facing")[j..][..1]);
             write(memory, w.history.rows_at(p, 1), pose);
             write(memory, w.feet.rows_at(p, 1), &vec![1.0; w.feet.cols()]);
-            memory.write(w.visited.rows_at(p, 1), &vec![0u32; w.visited.cols()]).unwrap();
+            memory.write(w.words.rows_at(p, 1), &vec![0u32; w.words.cols()]).unwrap();
         }
         memory.run(observe).unwrap();
         for &j in &resets {
@@ -477,6 +479,15 @@ impl Characters<'_> {
         let off = largest(ours.iter().zip(golden).map(|(a, b)| ratio((a - b).abs(), 1.0 + b.abs())));
         report.note(name, &format!("{}.{name}", self.tag), off, self.case.tolerance::<T>("abs_plus_rel"));
     }
+}
+
+/// Writes some of each character's own numbers, from a place on.
+fn write_own<T: Real>(memory: &mut Memory, w: &World<T>, place: usize, values: &[f64]) {
+    let (mut own, width) = (read(memory, w.own), values.len() / w.own.rows());
+    for (own, values) in own.chunks_mut(w.own.cols()).zip(values.chunks(width)) {
+        own[place..][..width].copy_from_slice(values);
+    }
+    write(memory, w.own, &own);
 }
 
 /// The path of the reference.

@@ -1,13 +1,15 @@
 //! Characters in a world: properties of the tasks that hold whatever the decoder predicts.
 use crate::operations::{close, fill, memory};
+use clap::ValueEnum;
 use mvae_fast::backend::Memory;
+use mvae_fast::control::config::PolicyConfig;
 use mvae_fast::ops::advantage::OUTCOME;
 use mvae_fast::ops::begin_step::StepState;
-use mvae_fast::ops::world::{Rules, Sizes, Task, World, joystick};
+use mvae_fast::ops::world::task::Course;
+use mvae_fast::ops::world::{GOAL, POTENTIAL, Rules, Sizes, Task, World};
 use mvae_fast::plan::Plan;
 use mvae_fast::plan::arena::{Arena, Mat};
 
-const TASKS: [Task; 5] = [Task::Target, Task::Joystick, Task::Path, Task::Walk, Task::Maze];
 const P: usize = 40;
 const BODY: f64 = 1.3;
 const HORIZON: usize = 1000;
@@ -26,7 +28,7 @@ fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
         literal: false,
         staggered: true,
     };
-    let course = if task == Task::Path { 300 } else { 8 };
+    let course = if task.info().course == Course::Path { 300 } else { 8 };
     let (characters, frame_size, condition_frames, future_predictions, poses) = (P, 51, 1, 2, 3);
     let sizes = Sizes { characters, frame_size, condition_frames, future_predictions, poses, course };
     let mut arena = Arena::default();
@@ -45,21 +47,19 @@ fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
 
 /// Every tensor of floats that there is.
 fn floats(w: &World<f64>) -> Vec<Mat<f64>> {
-    let all = [
-        w.frames,
-        w.latent,
-        w.noise,
-        w.poses,
-        w.course,
-        w.history,
-        w.root,
-        w.facing,
-        w.feet,
-        w.target,
-        w.potential,
-        w.command,
-    ];
+    let all = [w.frames, w.latent, w.draws, w.poses, w.course, w.history, w.root, w.facing, w.feet, w.own];
     all.into_iter().filter(|mat| !mat.is_none()).collect()
+}
+
+#[test]
+fn a_task_goes_by_one_name() {
+    for task in Task::ALL {
+        let (name, value) = (task.name(), task.to_possible_value().unwrap());
+        assert_eq!(value.get_name(), name);
+        assert_eq!(value.get_help().unwrap().to_string(), task.info().about);
+        assert_eq!(serde_json::to_value(task).unwrap(), name);
+        assert!(task.info().keys.iter().all(|key| PolicyConfig::KEYS.contains(key)), "{name}");
+    }
 }
 
 #[test]
@@ -89,16 +89,17 @@ fn a_path_that_starts_turned_is_the_path_turned() {
 
 #[test]
 fn rewards_are_bounded_as_their_formulas_say() {
-    for task in TASKS {
+    for &task in Task::ALL {
         for seed in 1..=5 {
             let (w, mut memory, [step, _]) = world(task, seed);
-            let target =
-                |memory: &Memory| if w.target.is_none() { vec![0.0; 2 * P] } else { memory.read(w.target).unwrap() };
             // The potential is what it says it is.
-            if !w.potential.is_none() {
-                let (root, target) = (memory.read(w.root).unwrap(), target(&memory));
-                let away = root.chunks(2).zip(target.chunks(2)).map(|(a, b)| -(a[0] - b[0]).hypot(a[1] - b[1]) / BODY);
-                memory.write(w.potential, &away.collect::<Vec<f64>>()).unwrap();
+            if let Task::Target | Task::Path = task {
+                let (root, mut own) = (memory.read(w.root).unwrap(), memory.read(w.own).unwrap());
+                for (root, own) in root.chunks(2).zip(own.chunks_mut(w.own.cols())) {
+                    let goal = &own[GOAL..];
+                    own[POTENTIAL] = -(root[0] - goal[0]).hypot(root[1] - goal[1]) / BODY;
+                }
+                memory.write(w.own, &own).unwrap();
             }
             let before = memory.read(w.root).unwrap();
             memory.run(&step).unwrap();
@@ -106,13 +107,8 @@ fn rewards_are_bounded_as_their_formulas_say() {
             for (p, outcome) in outcome.chunks(OUTCOME).enumerate() {
                 let reward = outcome[0];
                 let moved = (after[2 * p] - before[2 * p]).hypot(after[2 * p + 1] - before[2 * p + 1]) / BODY;
-                let holds = match task {
-                    Task::Target => reward <= moved + 20.0,
-                    Task::Joystick => reward > 0.0 && reward <= 1.0,
-                    Task::Path => reward <= moved + 2.0,
-                    Task::Walk => reward <= 1.0,
-                    Task::Maze => reward == 0.0 || reward == 0.5,
-                };
+                let [least, most] = (task.info().rewards)(moved);
+                let holds = (least..=most).contains(&reward) && (task != Task::Maze || [least, most].contains(&reward));
                 assert!(holds, "{task:?}, seed {seed}, character {p}: {reward} after a step of {moved}");
             }
         }
@@ -121,7 +117,7 @@ fn rewards_are_bounded_as_their_formulas_say() {
 
 #[test]
 fn a_reset_leaves_other_characters_untouched() {
-    for task in TASKS {
+    for &task in Task::ALL {
         let (w, mut memory, [_, reset]) = world(task, 1);
         let outcome: Vec<f64> =
             (0..P * OUTCOME).map(|i| f64::from(u8::from(!(i / OUTCOME).is_multiple_of(3)))).collect();
@@ -138,8 +134,7 @@ fn a_reset_leaves_other_characters_untouched() {
             }
         }
         let root = memory.read(w.root).unwrap();
-        let moved =
-            (0..P).step_by(3).all(|p| task == Task::Maze || task == Task::Path || root[2 * p..][..2] == [0.0; 2]);
+        let moved = (0..P).step_by(3).all(|p| task.info().course != Course::Nothing || root[2 * p..][..2] == [0.0; 2]);
         assert!(moved, "{task:?}: whoever is done starts at the origin");
     }
 }
@@ -155,13 +150,13 @@ fn whoever_starts_anew_on_the_path_starts_behind_its_point() {
     memory.write(w.course, &circle).unwrap();
     memory.write(w.outcome, &[0.0; P * OUTCOME]).unwrap();
     memory.run(&reset).unwrap();
-    let (root, target) = (memory.read(w.root).unwrap(), memory.read(w.target).unwrap());
-    let (potential, facing) = (memory.read(w.potential).unwrap(), memory.read(w.facing).unwrap());
-    for (p, (root, target)) in root.chunks(2).zip(target.chunks(2)).enumerate() {
-        let way = [target[0] - root[0], target[1] - root[1]];
+    let (root, own) = (memory.read(w.root).unwrap(), memory.read(w.own).unwrap());
+    let facing = memory.read(w.facing).unwrap();
+    for (p, (root, own)) in root.chunks(2).zip(own.chunks(w.own.cols())).enumerate() {
+        let way = [0, 1].map(|axis| own[GOAL + axis] - root[axis]);
         let far = way[0].hypot(way[1]);
         assert!((3.5..4.0).contains(&far), "character {p}: the point is {far} away, and 4 steps ahead");
-        assert!((potential[p] + far / BODY).abs() < 1e-12, "what is measured is the way from where it stands");
+        assert!((own[POTENTIAL] + far / BODY).abs() < 1e-12, "what is measured is the way from where it stands");
         let ahead = facing[p].cos() * way[0] - facing[p].sin() * way[1];
         assert!(ahead > 0.7 * far, "character {p} faces along the path");
     }
@@ -169,7 +164,7 @@ fn whoever_starts_anew_on_the_path_starts_behind_its_point() {
 
 #[test]
 fn whoever_is_lost_in_a_frame_of_a_step_is_done() {
-    for task in TASKS {
+    for &task in Task::ALL {
         let (w, mut memory, _) = world(task, 3);
         let mut frames = memory.read(w.frames).unwrap();
         frames[3] = f64::NAN; // the first character's first frame
@@ -178,17 +173,18 @@ fn whoever_is_lost_in_a_frame_of_a_step_is_done() {
         w.step(&mut step, 1, true);
         memory.write(w.frames, &frames).unwrap();
         // A new command at the same time does not change this.
-        memory.write(w.state, &[StepState { rollout_step: joystick::TURN as u32, ..StepState::default() }]).unwrap();
+        let rollout_step = task.info().anew.max(1) as u32;
+        memory.write(w.state, &[StepState { rollout_step, ..StepState::default() }]).unwrap();
         memory.run(&step).unwrap();
         let outcome = memory.read(w.outcome).unwrap();
         assert_eq!(outcome[1..3], [0.0, 1.0], "{task:?}");
-        assert!(task == Task::Maze || outcome[OUTCOME + 1] == 1.0, "{task:?}: nobody else");
+        assert!(task.info().course == Course::Walls || outcome[OUTCOME + 1] == 1.0, "{task:?}: nobody else");
     }
 }
 
 #[test]
 fn the_time_of_each_character_is_out_at_its_own_step() {
-    for task in TASKS {
+    for &task in Task::ALL {
         let (w, mut memory, [step, _]) = world(task, 4);
         let mut outs = vec![Vec::new(); P];
         for t in 1..=HORIZON {
@@ -198,7 +194,8 @@ fn the_time_of_each_character_is_out_at_its_own_step() {
                 let clock = (t - 1 + p * HORIZON / P) % HORIZON + 1;
                 // A new command is not the doing of the step before it, unless that was the
                 // character's last.
-                let anew = task == Task::Joystick && clock.is_multiple_of(joystick::TURN) && outcome[1] != 0.0;
+                let asks = task.info().anew;
+                let anew = asks > 0 && clock.is_multiple_of(asks) && outcome[1] != 0.0;
                 let out = clock == HORIZON;
                 assert_eq!(outcome[2] == 0.0, anew || out, "{task:?}: character {p} at {clock}");
                 if out && outcome[1] == 0.0 {

@@ -16,7 +16,7 @@ fn rig() -> Rig {
 }
 
 fn track(frames: Vec<Frame>) -> Track {
-    Track { name: "walk <1>".into(), kind: Kind::Walk, start: "clip 1".into(), fps: 30.0, frames, task: None }
+    Track { name: "walk <1>".into(), kind: Kind::Walk, start: "clip 1".into(), fps: 30.0, frames, task: Vec::new() }
 }
 
 /// The motion of the only track as the page reads it, in mm and radians; `None` when there is no

@@ -7,6 +7,7 @@ use crate::checkpoint::{Checkpoint, Tensor};
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
 use crate::ops::world::Task;
+use crate::ops::world::task::Course;
 use crate::{Error, Result, host::files};
 use path::Shape;
 use std::io::ErrorKind;
@@ -24,10 +25,11 @@ const TENSOR: &str = "task.course";
 /// file that cannot be used, an unknown pace.
 pub fn configured(c: &PolicyConfig, rig: &Rig, body: f64) -> Result<Vec<[f64; 2]>> {
     let unit = c.units.metres() / METRES / body;
-    match c.task {
-        Task::Maze if c.maze.as_os_str().is_empty() => Ok(maze::walls().concat()),
-        Task::Maze => Ok(maze::from_file(&c.maze, unit)?.concat()),
-        Task::Path => {
+    match c.task.info().course {
+        Course::Nothing => Ok(Vec::new()),
+        Course::Walls if c.maze.as_os_str().is_empty() => Ok(maze::walls().concat()),
+        Course::Walls => Ok(maze::from_file(&c.maze, unit)?.concat()),
+        Course::Path => {
             let shape = Shape::named(&c.path);
             if c.literal && shape == Some(Shape::Eight) && c.path_pace == 0.0 {
                 return Ok(path::figure_eight(c.horizon()));
@@ -40,7 +42,6 @@ pub fn configured(c: &PolicyConfig, rig: &Rig, body: f64) -> Result<Vec<[f64; 2]
             }
             path::paced(&points, pace * c.frame_skip as f64)
         }
-        _ => Ok(Vec::new()),
     }
 }
 
@@ -63,10 +64,10 @@ pub fn kept(checkpoint: &Checkpoint, path: &Path, task: Task) -> Result<Option<V
     let points = tensor.shape.first().copied().unwrap_or_default();
     let numbers: Vec<f64> = checkpoint.numbers(path, TENSOR, &[points, 2])?;
     let near = numbers.iter().all(|x| x.abs() <= FARTHEST);
-    let counts = match task {
-        Task::Path => (1..=path::MAX_POINTS).contains(&points),
-        Task::Maze => (2..=2 * maze::MAX_WALLS).contains(&points) && points.is_multiple_of(2),
-        _ => points == 0,
+    let counts = match task.info().course {
+        Course::Nothing => points == 0,
+        Course::Path => (1..=path::MAX_POINTS).contains(&points),
+        Course::Walls => (2..=2 * maze::MAX_WALLS).contains(&points) && points.is_multiple_of(2),
     };
     if !(near && counts) {
         let what = format!("its course of {points} points is none of task {}", task.name());

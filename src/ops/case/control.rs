@@ -10,6 +10,7 @@ use crate::ops::gaussian_action::{deviations, log_prob};
 use crate::ops::noise::uniform;
 use crate::ops::ppo_loss::{PpoLoss, Samples};
 use crate::ops::recon_loss::LOSSES;
+use crate::ops::world::task::{Course, Draws};
 use crate::ops::world::{Rules, Sizes, Task, World};
 use crate::ops::{axpby, clip_grad, gaussian_action, log_length, rescale};
 use crate::philox::{Purpose, Stream};
@@ -29,12 +30,11 @@ pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
     cases.extend([keep(3, 5, 7, 2), keep(8, 100, 269, 32), pick(11, 5, 3, 2), pick(4096, 1000, 269, 32)]);
     cases.extend([(1, 1), (7, 3), (37, 5), (1000, 32)].map(|(b, a)| loss(b, a)));
     cases.extend([clip(100, 1.0), clip(100_000, 1.0), clip(70_000, 1e6)]);
-    for task in [Task::Target, Task::Joystick, Task::Path, Task::Walk, Task::Maze] {
+    for &task in Task::ALL {
         cases.extend(
-            [(false, 241), (false, 240), (true, 241), (true, 240)]
-                .map(|(literal, horizon)| live(task, 5, 4, literal, horizon)),
+            [(false, 1), (false, 0), (true, 1), (true, 0)].map(|(literal, left)| live(task, 5, 4, literal, left)),
         );
-        cases.push(live(task, 100, 22, false, 241));
+        cases.push(live(task, 100, 22, false, 1));
     }
     cases
 }
@@ -230,8 +230,11 @@ fn clip<T: Real>(n: usize, limit: f64) -> Case<T> {
 }
 
 /// A character's step: a character that is done starts anew and is seen, two frames are applied,
-/// and their result is seen.
-fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: usize) -> Case<T> {
+/// and their result is seen. The first character has `left` steps left.
+fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, left: usize) -> Case<T> {
+    // A time at which a task asks for something new.
+    let clock = 2 * task.info().anew.max(120);
+    let horizon = clock + left;
     let name = if literal { " literal" } else { "" };
     let case = step_case("world", format!("{} p={p} j={joints} h={horizon}{name}", task.name()), move |arena| {
         let (toes, floors, around) = ([0, 1], [0.1, 0.2], [90.0, 70.0]);
@@ -240,7 +243,7 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: us
         let rules = Rules { task, body, speed, toes, floors, arena: around, horizon, literal, staggered };
         let frame_size = 3 + 12 * joints;
         let (condition_frames, future_predictions) = (2, 2);
-        let course = if task == Task::Path { 37 } else { 8 };
+        let course = if task.info().course == Course::Path { 37 } else { 8 };
         let sizes = Sizes { characters: p, frame_size, condition_frames, future_predictions, poses: 3, course };
         let (state, latent) = (arena.mat(1, 1), arena.mat(p, 5));
         let world = World::<T>::new(arena, rules, sizes, state, latent)?;
@@ -259,23 +262,21 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, horizon: us
             constant("facing", world.facing),
             constant("feet", world.feet),
             input("course", Var::constant(world.course), 50.0),
-            constant("noise", world.noise),
-            constant("target", world.target),
-            constant("potential", world.potential),
-            constant("command", world.command),
+            constant("draws", world.draws),
+            constant("own", world.own),
         ];
         inputs.retain(|input| !input.var.value.is_none());
         let built = Built::step(plan, inputs, vec![Var::constant(world.observation)]);
         Ok(built.prepared(move |contents| {
             let stream = Stream::new(1, Purpose::Check, 55);
-            if !world.draws.is_none() {
+            if let Draws::Uniform(_) = world.rules.task.info().draws {
                 let drawn = (0..world.draws.len()).map(|i| T::of(crate::philox::unit(stream.bits(i))));
                 contents.write(world.draws, &drawn.collect::<Vec<T>>());
             }
             // Every second character is done; for every second of these, because time was out.
             let outcome = (0..p).flat_map(|p| [0.0, f64::from(p % 2 == 1), f64::from(p % 4 > 0)].map(T::of));
             contents.write(world.outcome, &outcome.collect::<Vec<T>>());
-            contents.write(state, &[StepState { rollout_step: 240, ..first_step()[0] }]);
+            contents.write(state, &[StepState { rollout_step: clock as u32, ..first_step()[0] }]);
         }))
     });
     Case { terms: WORLD_TERMS, ..small(case, p < 64) }

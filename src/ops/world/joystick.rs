@@ -1,9 +1,11 @@
 //! Joystick: walk in a direction at a speed, both of which change from time to time.
+use super::task::{Bound, Draws, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo, rounded};
 use super::*;
+use serde_json::{Value, json};
 
-/// Frames between directions.
+/// Steps between directions.
 pub const TURN: usize = 120;
-/// Frames between speeds.
+/// Steps between speeds.
 pub const PACE: usize = 240;
 /// Number of speeds, spread evenly from 0 to the largest.
 pub const SPEEDS: usize = 9;
@@ -13,78 +15,149 @@ pub const RANGE: f64 = 0.8;
 /// Distance ahead of the point to walk to, body units.
 pub const AHEAD: f64 = 10.0;
 
-/// The definition.
+/// Place of the direction (radians) and the speed (body units a frame) that are asked for, among a
+/// character's own numbers.
+pub const COMMAND: usize = 2;
+
+/// The task.
+pub const TASK: TaskInfo = TaskInfo {
+    about: "Walk in a direction at a speed",
+    draws: Draws::Uniform(2),
+    own: 4,
+    unit: |rules| rules.speed / (SPEEDS - 1) as f64,
+    vectors: true,
+    updates: 1600,
+    anew: TURN,
+    speed: true,
+    recorded: &[("goals", GOAL), ("commands", COMMAND)],
+    steered: Some(1),
+    rewards: |_| [f64::MIN_POSITIVE, 1.0],
+    bounds: &[
+        Bound::most("heading_error_degrees", Some(20.0)),
+        Bound::least("speed_correlation", Some(0.8)),
+        Bound::most("speed_error_percent", Some(25.0)),
+    ],
+    measure: |scene| {
+        let (heading, error, speeds) = Default::default();
+        Box::new(Measured { scene: scene.clone(), heading, error, speeds })
+    },
+    marks,
+    ..PLAIN
+};
+
+/// How well characters obey.
+struct Measured {
+    scene: Scene,
+    /// Error of the heading, degrees. Not measured at a commanded speed of 0, which has no
+    /// direction.
+    heading: Mean,
+    /// Error of the speed, m/s.
+    error: Mean,
+    /// Pairs of commanded and achieved speed, m/s.
+    speeds: Vec<[f64; 2]>,
+}
+
+impl Measure for Measured {
+    fn add(&mut self, step: &Step) {
+        let (direction, asked) = (step.own[COMMAND], step.own[COMMAND + 1] * self.scene.speed_unit());
+        if step.goes_on && asked > 0.0 {
+            self.heading.add(step.heading_error(direction));
+        }
+        for &speed in step.speeds.iter().filter(|_| step.goes_on) {
+            self.error.add((asked - speed).abs());
+            self.speeds.push([asked, speed]);
+        }
+    }
+
+    fn numbers(&self) -> Vec<Number> {
+        let (top, error) = (self.scene.rules.speed * self.scene.speed_unit(), self.error.value());
+        // A step's reward is the sum over its frames.
+        let best = self.scene.frame_skip as f64 * best_constant(&self.speeds, top);
+        let correlation = correlation(&self.speeds);
+        vec![
+            Number::new("best_constant_speed_reward", "that of the best constant speed", best),
+            Number::new("heading_error_degrees", "error of the heading, degrees", self.heading.value()),
+            Number::new("speed_correlation", "correlation of commanded and achieved speed", correlation),
+            Number::new("speed_error_m_s", "error of the speed, m/s", error),
+            Number::new("speed_range_m_s", "range of commanded speeds, m/s", top),
+            Number::new("speed_error_percent", "error of the speed, % of the range", 100.0 * error / top),
+        ]
+    }
+}
+
+fn correlation(pairs: &[[f64; 2]]) -> f64 {
+    let n = pairs.len() as f64;
+    let mean = |i: usize| pairs.iter().map(|pair| pair[i]).sum::<f64>() / n;
+    let (a, b) = (mean(0), mean(1));
+    let product = |i: usize, j: usize, x: f64, y: f64| pairs.iter().map(|p| (p[i] - x) * (p[j] - y)).sum::<f64>();
+    product(0, 1, a, b) / (product(0, 0, a, a) * product(1, 1, b, b)).sqrt()
+}
+
+/// Reward of a frame under the best policy that keeps one constant speed and the right heading;
+/// `top` is the largest commanded speed.
+fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
+    let of = |asked: f64, speed: f64| (-RANGE / top * (asked - speed).abs()).exp();
+    let reward = |speed: f64| pairs.iter().map(|pair| of(pair[0], speed)).sum::<f64>() / pairs.len() as f64;
+    (0..=100).map(|i| reward(top * f64::from(i) / 100.0)).fold(0.0, f64::max)
+}
+
+fn marks(scene: &Scene, recorded: &Recorded) -> Vec<Value> {
+    // In single precision, as the recorded speeds are.
+    let top = scene.speed((scene.rules.speed as f32).into());
+    let commands = recorded[1].iter().map(|c| [rounded(c[0].into(), 1e4), scene.speed(c[1].into())]);
+    vec![json!({ "kind": "arrow", "top": top, "commands": commands.collect::<Vec<_>>() })]
+}
+
+/// The definition, for one character.
 pub mod cpu {
     use super::*;
 
     fn turn<T: Real>(v: &mut View<'_, T>, p: usize, draw: T) {
-        v.command[2 * p] = T::of(TAU) * draw;
+        v.own(p)[COMMAND] = T::of(TAU) * draw;
     }
 
     fn pace<T: Real>(v: &mut View<'_, T>, p: usize, draw: T) {
         let step = (draw.f64() * SPEEDS as f64).floor();
-        v.command[2 * p + 1] = T::of(step / (SPEEDS - 1) as f64 * v.speed);
+        v.own(p)[COMMAND + 1] = T::of(step / (SPEEDS - 1) as f64 * v.speed);
     }
 
     /// Puts the target ahead of the root. The reference uses the sine of the speed in place of that
     /// of the direction.
     fn aim<T: Real>(v: &mut View<'_, T>, p: usize) {
-        let (direction, speed) = (v.command[2 * p], v.command[2 * p + 1]);
-        let side = if v.literal == 1 { speed } else { direction };
-        v.target[2 * p] = v.root[2 * p] + v.units(AHEAD) * direction.cos();
-        v.target[2 * p + 1] = v.root[2 * p + 1] + v.units(AHEAD) * side.sin();
+        let ([x, z], ahead, literal) = (v.at(p), v.units(AHEAD), v.literal == 1);
+        let own = v.own(p);
+        let (direction, speed) = (own[COMMAND], own[COMMAND + 1]);
+        let side = if literal { speed } else { direction };
+        own[GOAL..][..2].copy_from_slice(&[x + ahead * direction.cos(), z + ahead * side.sin()]);
     }
 
-    /// cosine and sine of the angle at which the target is seen
-    fn bearing<T: Real>(v: &View<'_, T>, p: usize) -> [T; 2] {
-        let way = v.to_local(p, v.way(p, v.goal(p)));
-        let far = length(way);
-        way.map(|x| x / far)
-    }
-
-    /// reward = exp(cosine - 1 - RANGE / largest speed |speed asked for - speed|). A new command is
-    /// not the doing of the step before it; in the reference it is.
-    pub fn step<T: Real>(mut v: View<'_, T>) {
-        for p in 0..v.p {
-            let time = v.time(p);
-            let frame = v.advance(p);
-            let anew = v.last == 1 && time.is_multiple_of(TURN);
-            if anew {
-                let draw = v.draws[2 * p];
-                turn(&mut v, p, draw);
-            }
-            if v.last == 1 && time.is_multiple_of(PACE) {
-                let draw = v.draws[2 * p + 1];
-                pace(&mut v, p, draw);
-            }
-            aim(&mut v, p);
-            let off = v.command[2 * p + 1] - length([frame[0], frame[1]]) / T::of(v.body);
-            let reward = (bearing(&v, p)[0] - T::one() - T::of(RANGE / v.speed) * off.abs()).exp();
-            v.finish(p, reward, false, false);
-            if anew && v.literal == 0 && !v.done(p) {
-                v.outcome[p * OUTCOME + 2] = T::zero();
-            }
+    /// reward = exp(cosine - 1 - RANGE / largest speed |speed asked for - speed|)
+    pub fn step<T: Real>(v: &mut View<'_, T>, p: usize) {
+        let (frame, draws) = (v.advance(p), v.drawn(p));
+        if v.asks_anew(p) {
+            turn(v, p, draws[0]);
         }
+        if v.last == 1 && v.time(p).is_multiple_of(PACE) {
+            pace(v, p, draws[1]);
+        }
+        aim(v, p);
+        let off = v.own(p)[COMMAND + 1] - length([frame[0], frame[1]]) / T::of(v.body);
+        let reward = (v.bearing(p)[0] - T::one() - T::of(RANGE / v.speed) * off.abs()).exp();
+        v.finish(p, reward, false, false);
     }
 
     /// a new direction and speed
-    pub fn reset<T: Real>(mut v: View<'_, T>) {
-        for p in 0..v.p {
-            if v.done(p) {
-                let [_, direction, speed, _] = v.restart(p, v.time_is_out(p));
-                turn(&mut v, p, direction);
-                pace(&mut v, p, speed);
-                aim(&mut v, p);
-            }
-        }
+    pub fn reset<T: Real>(v: &mut View<'_, T>, p: usize) {
+        let [_, direction, speed, _] = v.restart(p, v.time_is_out(p));
+        turn(v, p, direction);
+        pace(v, p, speed);
+        aim(v, p);
     }
 
     /// the velocity that is asked for, in the character's own frame
-    pub fn observe<T: Real>(mut v: View<'_, T>) {
-        for p in 0..v.p {
-            let speed = v.command[2 * p + 1];
-            let velocity = bearing(&v, p).map(|x| speed * x);
-            v.condition(p).copy_from_slice(&velocity);
-        }
+    pub fn observe<T: Real>(v: &mut View<'_, T>, p: usize) {
+        let speed = v.own(p)[COMMAND + 1];
+        let velocity = v.bearing(p).map(|x| speed * x);
+        v.condition(p).copy_from_slice(&velocity);
     }
 }

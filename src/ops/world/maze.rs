@@ -1,5 +1,7 @@
 //! Maze: see as much of a walled arena as time allows, and touch no wall.
+use super::task::{Bound, Course, Measure, Number, PLAIN, Scene, Step, TaskInfo};
 use super::*;
+use serde_json::json;
 
 /// Number of rays along which walls are seen.
 pub const RAYS: usize = 16;
@@ -15,8 +17,65 @@ pub const TOUCH: f64 = 0.5 + 0.01 / 0.3048;
 pub const DISCOVERY: f64 = 0.5;
 /// Number of places that are tried for a new start.
 pub const TRIES: usize = 64;
+/// Words of a map of visited cells: 32 by 32 bits.
+pub const MAP: usize = 32;
 
-/// The definition.
+/// The task. A character's whole numbers are its map of visited cells.
+pub const TASK: TaskInfo = TaskInfo {
+    about: "Explore a maze; the action is a goal for a target controller",
+    words: MAP,
+    course: Course::Walls,
+    extra: |_| RAYS,
+    unit: |_| UNIT,
+    horizon: |frames| 1500 / frames,
+    lower: Some(Task::Target),
+    keys: &["lower", "maze"],
+    rewards: |_| [0.0, DISCOVERY],
+    bounds: &[Bound::least("coverage_percent", None), Bound::most("walls_hit", None)],
+    measure: |scene| {
+        let (cells, over) = (vec![0; scene.characters], vec![false; scene.characters]);
+        Box::new(Measured { scene: scene.clone(), walls: 0.0, cells, over })
+    },
+    marks: |scene, _| vec![json!({ "kind": "walls", "walls": scene.shown_course().chunks(2).collect::<Vec<_>>() })],
+    ..PLAIN
+};
+
+/// Cells seen and walls hit.
+struct Measured {
+    scene: Scene,
+    /// Number of episodes that ended at a wall.
+    walls: f64,
+    /// Cells that each character saw before its first episode ended.
+    cells: Vec<u32>,
+    /// Whether each character's first episode has ended early.
+    over: Vec<bool>,
+}
+
+impl Measure for Measured {
+    fn add(&mut self, step: &Step) {
+        if step.goes_on && !self.over[step.p] {
+            self.cells[step.p] = step.words.iter().map(|word| word.count_ones()).sum();
+        }
+        self.over[step.p] |= !step.goes_on;
+        // A character that is lost, rather than at a wall, has a reward of its own.
+        self.walls += f64::from(u8::from(!step.goes_on && step.reward > LOST_REWARD));
+    }
+
+    fn numbers(&self) -> Vec<Number> {
+        let (all, characters) = ((MAP * MAP) as f64, self.scene.characters as f64);
+        let area = self.scene.rules.arena.iter().map(|half| 2.0 * half * self.scene.body()).product::<f64>();
+        let share = self.cells.iter().map(|&cells| f64::from(cells)).sum::<f64>() / characters / all;
+        let safe = self.over.iter().filter(|over| !**over).count() as f64 / characters;
+        vec![
+            Number::new("coverage_percent", format!("seen before the first end, % of {all} cells"), 100.0 * share),
+            Number::new("coverage_m2", format!("the same, m² of {area:.0}"), share * area),
+            Number::new("walls_hit", "walls hit", self.walls / characters),
+            Number::new("unhurt_percent", "who never ended early, %", 100.0 * safe),
+        ]
+    }
+}
+
+/// The definition, for one character.
 pub mod cpu {
     use super::*;
 
@@ -60,65 +119,56 @@ pub mod cpu {
     }
 
     /// reward = DISCOVERY for a cell that is new; the episode ends at a wall
-    pub fn step<T: Real>(mut v: View<'_, T>) {
-        for p in 0..v.p {
-            v.advance(p);
-            let cell = cell(&v, p);
-            let (word, bit) = (p * MAP + cell / 32, 1 << (cell % 32));
-            let new = v.visited[word] & bit == 0;
-            v.visited[word] |= bit;
-            let failed = touches(&v, p);
-            v.finish(p, T::of(DISCOVERY) * one_if(new), true, failed);
-        }
+    pub fn step<T: Real>(v: &mut View<'_, T>, p: usize) {
+        v.advance(p);
+        let cell = cell(v, p);
+        let (word, bit) = (p * MAP + cell / 32, 1 << (cell % 32));
+        let new = v.words[word] & bit == 0;
+        v.words[word] |= bit;
+        let failed = touches(v, p);
+        v.finish(p, T::of(DISCOVERY) * one_if(new), true, failed);
     }
 
     /// Places a character anywhere in the inner arena, or in the whole one if it touches a wall
     /// there; always in a new pose.
-    pub fn reset<T: Real>(mut v: View<'_, T>) {
+    pub fn reset<T: Real>(v: &mut View<'_, T>, p: usize) {
         let stream = Stream::new(v.state[0].seed, Purpose::Reset, v.state[0].step);
-        for p in 0..v.p {
-            if !v.done(p) {
-                continue;
+        let [_, facing, x, z] = v.restart(p, true);
+        v.facing[p] = T::of(TAU) * facing;
+        v.words[p * MAP..][..MAP].fill(0);
+        let mut draws = [x, z];
+        for again in 1..=TRIES {
+            let inner = if again == 1 { 0.9 } else { 1.0 };
+            for (axis, (u, arena)) in draws.into_iter().zip([v.arena_x, v.arena_z]).enumerate() {
+                v.root[2 * p + axis] = v.units(inner * arena) * (u + u - T::one());
             }
-            let [_, facing, x, z] = v.restart(p, true);
-            v.facing[p] = T::of(TAU) * facing;
-            v.visited[p * MAP..][..MAP].fill(0);
-            let mut draws = [x, z];
-            for again in 1..=TRIES {
-                let inner = if again == 1 { 0.9 } else { 1.0 };
-                for (axis, (u, arena)) in draws.into_iter().zip([v.arena_x, v.arena_z]).enumerate() {
-                    v.root[2 * p + axis] = v.units(inner * arena) * (u + u - T::one());
-                }
-                if !touches(&v, p) {
-                    break;
-                }
-                let [_, _, x, z] = stream.block((again * v.p + p) as u32).map(|bits| T::of(unit(bits)));
-                draws = [x, z];
+            if !touches(v, p) {
+                break;
             }
+            let [_, _, x, z] = stream.block((again * v.p + p) as u32).map(|bits| T::of(unit(bits)));
+            draws = [x, z];
         }
     }
 
     /// The distance of the nearest wall along each ray.
-    pub fn observe<T: Real>(mut v: View<'_, T>) {
-        for p in 0..v.p {
-            let (root, facing, body) = (v.at(p), v.facing[p], T::of(v.body));
-            let mut far = [T::of(FAR); RAYS];
-            for (i, far) in far.iter_mut().enumerate() {
-                let angle = T::of(WIDE * (2.0 * i as f64 / (RAYS - 1) as f64 - 1.0)) - facing;
-                let ray = [angle.cos(), angle.sin()];
-                for wall in 0..v.n / 2 {
-                    let (from, to) = (v.point(2 * wall), v.point(2 * wall + 1));
-                    let (edge, way) = (minus(to, from), minus(from, root));
-                    // The distances along the ray and along the wall. A ray that is parallel to a
-                    // wall does not meet it.
-                    let meet = cross(ray, edge);
-                    let (distance, along) = (cross(way, edge) / meet / body, cross(way, ray) / meet);
-                    if distance > T::zero() && distance < *far && along > T::zero() && along < T::one() {
-                        *far = distance;
-                    }
+    pub fn observe<T: Real>(v: &mut View<'_, T>, p: usize) {
+        let (root, facing, body) = (v.at(p), v.facing[p], T::of(v.body));
+        let mut far = [T::of(FAR); RAYS];
+        for (i, far) in far.iter_mut().enumerate() {
+            let angle = T::of(WIDE * (2.0 * i as f64 / (RAYS - 1) as f64 - 1.0)) - facing;
+            let ray = [angle.cos(), angle.sin()];
+            for wall in 0..v.n / 2 {
+                let (from, to) = (v.point(2 * wall), v.point(2 * wall + 1));
+                let (edge, way) = (minus(to, from), minus(from, root));
+                // The distances along the ray and along the wall. A ray that is parallel to a wall
+                // does not meet it.
+                let meet = cross(ray, edge);
+                let (distance, along) = (cross(way, edge) / meet / body, cross(way, ray) / meet);
+                if distance > T::zero() && distance < *far && along > T::zero() && along < T::one() {
+                    *far = distance;
                 }
             }
-            v.condition(p).copy_from_slice(&far);
         }
+        v.condition(p).copy_from_slice(&far);
     }
 }

@@ -1,5 +1,8 @@
 //! Path: stay with a point that runs along a closed path, one of its points a frame.
+use super::task::{Bound, Course, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo};
 use super::*;
+use crate::motion::rig::METRES;
+use serde_json::{Value, json};
 
 /// Number of points of the path that are seen.
 pub const AHEAD: usize = 4;
@@ -11,8 +14,73 @@ pub const LEAD: usize = 4;
 pub const RADIUS: f64 = 2.0;
 /// Reward for being there.
 pub const HIT: f64 = 2.0;
+/// Most points of the path in the player.
+const POINTS: usize = 400;
 
-/// The definition.
+/// The task. A character's whole number is the point of the path where it started.
+pub const TASK: TaskInfo = TaskInfo {
+    about: "Stay with a point that runs along a path",
+    own: 3,
+    words: 1,
+    course: Course::Path,
+    extra: |_| 2 * AHEAD,
+    unit: |_| RADIUS,
+    vectors: true,
+    keys: &["path", "path_pace"],
+    recorded: &[("goals", GOAL)],
+    rewards: |moved| [f64::NEG_INFINITY, moved + HIT],
+    bounds: &[Bound::least("near_percent", Some(50.0))],
+    measure: |scene| {
+        let (near, distance) = Default::default();
+        Box::new(Measured { scene: scene.clone(), near, distance })
+    },
+    marks,
+    ..PLAIN
+};
+
+/// How well characters stay with the point.
+struct Measured {
+    scene: Scene,
+    /// Share of the time near the point.
+    near: Mean,
+    /// Distance from the point, m.
+    distance: Mean,
+}
+
+impl Measure for Measured {
+    fn add(&mut self, step: &Step) {
+        let [x, z] = step.way();
+        let away = x.hypot(z) * METRES;
+        // A character whose episode ended was not near the point.
+        self.near.add_if(step.goes_on && away < RADIUS * self.scene.body());
+        if step.goes_on {
+            self.distance.add(away);
+        }
+    }
+
+    fn numbers(&self) -> Vec<Number> {
+        let (scene, radius) = (&self.scene, RADIUS * self.scene.body());
+        let near = format!("within {radius:.2} m of its point, % of the time");
+        // The course has one point a step.
+        let ways = scene.course.iter().zip(scene.course.iter().cycle().skip(1));
+        let way = ways.map(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1])).sum::<f64>() / scene.course.len() as f64;
+        let pace = way * scene.speed_unit() / scene.frame_skip as f64;
+        vec![
+            Number::new("near_percent", near, 100.0 * self.near.value()),
+            Number::new("distance_m", "distance from its point, m", self.distance.value()),
+            Number::new("pace_m_s", "speed of the point, m/s", pace),
+        ]
+    }
+}
+
+fn marks(scene: &Scene, recorded: &Recorded) -> Vec<Value> {
+    let course = scene.shown_course();
+    let every = course.len().div_ceil(POINTS).max(1);
+    let path: Vec<_> = course.iter().step_by(every).chain(course.first()).collect();
+    vec![json!({ "kind": "path", "path": path }), scene.goal(recorded[0], RADIUS)]
+}
+
+/// The definition, for one character.
 pub mod cpu {
     use super::*;
 
@@ -22,60 +90,50 @@ pub mod cpu {
     }
 
     fn follow<T: Real>(v: &mut View<'_, T>, p: usize, time: usize) {
-        let [x, z] = v.point((time + v.offset[p] as usize + LEAD) % v.n);
-        (v.target[2 * p], v.target[2 * p + 1]) = (x, z);
+        let goal = v.point((time + v.words[p] as usize + LEAD) % v.n);
+        v.own(p)[GOAL..][..2].copy_from_slice(&goal);
     }
 
     /// reward = progress + HIT (where the point is reached) + 3/4 energy - mean |latent| / 200;
     /// then the next point
-    pub fn step<T: Real>(mut v: View<'_, T>) {
-        for p in 0..v.p {
-            let frame = v.advance(p);
-            let potential = -length(v.way(p, v.goal(p)));
-            let hit = one_if(potential > T::of(-RADIUS));
-            let size = v.latent_size(p);
-            let reward =
-                potential - v.potential[p] + T::of(HIT) * hit + T::of(0.75) * v.energy(frame) - T::of(0.005) * size;
-            let time = v.time(p);
-            follow(&mut v, p, time);
-            v.measure(p);
-            v.finish(p, reward, false, false);
-        }
+    pub fn step<T: Real>(v: &mut View<'_, T>, p: usize) {
+        let frame = v.advance(p);
+        let potential = v.nearness(p);
+        let hit = one_if(potential > T::of(-RADIUS));
+        let size = v.latent_size(p);
+        let reward =
+            potential - v.own(p)[POTENTIAL] + T::of(HIT) * hit + T::of(0.75) * v.energy(frame) - T::of(0.005) * size;
+        follow(v, p, v.time(p));
+        v.measure(p);
+        v.finish(p, reward, false, false);
     }
 
     /// Places a character on the path, facing along it, where the point was LEAD steps ago. The
     /// reference places it as if time began, and measures the potential before it has placed the
     /// root.
-    pub fn reset<T: Real>(mut v: View<'_, T>) {
-        for p in 0..v.p {
-            if !v.done(p) {
-                continue;
-            }
-            let [_, draw, ..] = v.restart(p, v.time_is_out(p));
-            v.offset[p] = (draw.f64() * v.n as f64) as u32;
-            let time = since(&v, p);
-            follow(&mut v, p, time);
-            if v.literal == 1 {
-                v.measure(p);
-            }
-            let o = v.offset[p] as usize + if v.literal == 1 { 0 } else { time };
-            let [x, z] = v.point(o % v.n);
-            let ([x0, z0], [x1, z1]) = (v.point((o + LEAD) % v.n), v.point((o + LEAD + GAP) % v.n));
-            (v.root[2 * p], v.root[2 * p + 1]) = (x, z);
-            v.facing[p] = wrapped(-(z1 - z0).atan2(x1 - x0));
-            if v.literal == 0 {
-                v.measure(p);
-            }
+    pub fn reset<T: Real>(v: &mut View<'_, T>, p: usize) {
+        let [_, draw, ..] = v.restart(p, v.time_is_out(p));
+        v.words[p] = (draw.f64() * v.n as f64) as u32;
+        let time = since(v, p);
+        follow(v, p, time);
+        if v.literal == 1 {
+            v.measure(p);
+        }
+        let o = v.words[p] as usize + if v.literal == 1 { 0 } else { time };
+        let [x, z] = v.point(o % v.n);
+        let ([x0, z0], [x1, z1]) = (v.point((o + LEAD) % v.n), v.point((o + LEAD + GAP) % v.n));
+        (v.root[2 * p], v.root[2 * p + 1]) = (x, z);
+        v.facing[p] = wrapped(-(z1 - z0).atan2(x1 - x0));
+        if v.literal == 0 {
+            v.measure(p);
         }
     }
 
     /// The ways to the next points, in the character's own frame.
-    pub fn observe<T: Real>(mut v: View<'_, T>) {
-        for p in 0..v.p {
-            let time = since(&v, p);
-            let point = |i: usize| v.point((GAP * i + time + v.offset[p] as usize + LEAD) % v.n);
-            let ways: [[T; 2]; AHEAD] = std::array::from_fn(|i| v.to_local(p, v.way(p, point(i))));
-            v.condition(p).copy_from_slice(ways.as_flattened());
-        }
+    pub fn observe<T: Real>(v: &mut View<'_, T>, p: usize) {
+        let time = since(v, p);
+        let point = |i: usize| v.point((GAP * i + time + v.words[p] as usize + LEAD) % v.n);
+        let ways: [[T; 2]; AHEAD] = std::array::from_fn(|i| v.to_local(p, v.way(p, point(i))));
+        v.condition(p).copy_from_slice(ways.as_flattened());
     }
 }

@@ -1,6 +1,6 @@
 //! The 3-D player of a report: tracks of moving skeletons, packed for the page. The scripts are
-//! `player.js` (time, camera, controls), `body.js` (a skeleton's shape), `task.js` (a track's
-//! task), `steer.js` (a character to steer) and `scene.js` (drawing).
+//! `player.js` (time, camera, controls), `body.js` (a skeleton's shape), `task.js` (the marks of a
+//! track's task), `steer.js` (a character to steer) and `scene.js` (drawing).
 use crate::motion::pose::wrapped;
 use crate::motion::vector::Vec3;
 use crate::motion::{Rig, Root, features};
@@ -78,8 +78,8 @@ pub struct Track {
     pub fps: f64,
     /// The motion.
     pub frames: Vec<Frame>,
-    /// Goals or commands of a task, in the form that `task.js` reads.
-    pub task: Option<serde_json::Value>,
+    /// The marks of its task, in the form that `task.js` reads.
+    pub task: Vec<serde_json::Value>,
 }
 
 impl Track {
@@ -100,7 +100,7 @@ impl Track {
         let frame =
             |(row, root): (&[f32], &Root)| Frame { root: *root, joints: features::world_pose(row, root).positions };
         let frames = rows.zip(roots).map(frame).collect();
-        Track { name, kind, start, fps: rig.fps, frames, task: None }
+        Track { name, kind, start, fps: rig.fps, frames, task: Vec::new() }
     }
 }
 
@@ -117,8 +117,8 @@ pub fn pack(rig: &Rig, tracks: &[Track]) -> serde_json::Value {
         fps: f64,
         frames: usize,
         motion: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        task: &'a Option<serde_json::Value>,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        task: &'a [serde_json::Value],
     }
     let metres = |feet: f64| feet * MILLIMETRES / 1000.0;
     let tracks = tracks.iter().filter_map(|track| {

@@ -152,7 +152,8 @@ class Steering {
     Object.assign(this, { tracks, held: new Set(), stick: null, behind: 0, trail: [], asked: [0, 0] });
     const joints = skeleton.names.length, body = bodyOf(skeleton);
     this.track = { name: "Yours", kind: "controlled", fps: steering.fps / steering.frame_skip, frames: 2, joints, skeleton, body, positions: new Float32Array(6 * joints),
-      roots: [[0, 0], [0, 0]], task: { name: "joystick", top: this.networks.top, commands: [[0, 0]] } };
+      roots: [[0, 0], [0, 0]] };
+    this.mark = { top: this.networks.top, commands: [[0, 0]] };
     const box = this.box = html("section", "player card steering", parent), stage = html("div", "stage", box);
     this.canvas = html("canvas", "", stage);
     this.canvas.tabIndex = 0;
@@ -222,7 +223,7 @@ class Steering {
   step() {
     this.asked = this.command();
     this.walker.step(...this.asked);
-    this.track.task.commands = [this.asked];
+    this.mark.commands = [this.asked];
     this.pose();
   }
 
@@ -246,7 +247,7 @@ class Steering {
     camera.target = [x, 0.88 * track.body.size, z];
     shapes.clear();
     figure(shapes, track, time, { colour: palette.controlled, contact: palette.contact });
-    arrow(shapes, track, time, palette);
+    arrow(this.mark, shapes, track, time, palette);
     shapes.band(this.trail, 0.03 * track.body.size, palette.controlled, () => 0.5);
     this.scene.draw([{ x: 0, y: 0, width, height, camera, shapes }], palette);
     const n = this.networks, metres = n.metres * n.body * n.fps, [a, b] = track.roots;
@@ -258,13 +259,13 @@ class Steering {
   // program's track, over `frames` frames from the same pose with the same commands.
   strays(which, frames) {
     const { body, metres, fps, frame_skip: skip } = this.networks, start = this.networks.starts[which], track = this.tracks[which];
-    const walker = new Walker(this.networks, start);
+    const walker = new Walker(this.networks, start), { commands } = track.task.find(mark => mark.kind === "arrow");
     let most = 0, command = start.command;
     for (let frame = skip - 1; frame < Math.min(frames, track.frames); frame += skip) {
       walker.step(...command);
       const [x, z] = walker.root.map(x => metres * x);
       most = Math.max(most, Math.hypot(x - track.roots[frame][0], z - track.roots[frame][1]));
-      const [direction, speed] = track.task.commands[frame];
+      const [direction, speed] = commands[frame];
       command = [direction, speed / (metres * body * fps)];
     }
     return most;

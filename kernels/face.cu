@@ -1,0 +1,31 @@
+// Task Face: stand still and face a point of the arena, which changes every 150 steps.
+//     reward = exp(cosine of the angle at which the point is seen - 1 - speed / largest speed)
+#pragma once
+#include "world.cuh"
+
+DEVICE void face_place(const World& a, u32 p, float x, float z) {
+  put_goal(a, p, Vec{float(60 * a.body) * (x + x - 1), float(60 * a.body) * (z + z - 1)});
+}
+
+CHARACTER(face_step) {
+  advance(a, p, lane);
+  if (lane > 0) return;
+  const float speed = length(get(frame_of(a, p), 0)) / float(a.body);
+  const float cosine = bearing(a, p).x;
+  if (asks_anew(a, p)) face_place(a, p, drawn(a, p)[0], drawn(a, p)[1]);
+  finish(a, p, expf(cosine - 1 - speed / float(a.speed)), false, false);
+}
+KERNEL(face_step, World, NoShared, 128)
+
+CHARACTER(face_reset) {
+  if (!is_done(a, p)) return;
+  const Draws draws = restart(a, p, lane, time_is_out(a, p));
+  if (lane == 0) face_place(a, p, draws.u[1], draws.u[2]);
+}
+KERNEL(face_reset, World, NoShared, 128)
+
+CHARACTER(face_observe) {
+  float* extra = condition(a, p, lane);
+  if (lane == 0) put(extra, 0, bearing(a, p));
+}
+KERNEL(face_observe, World, NoShared, 128)
