@@ -1,10 +1,8 @@
-//! The state of a run in a checkpoint, written from the arena and read back bit for bit.
-//!
-//! It has parameters under their state-dict names, Adam's moments, normalisation, the epoch's sums
-//! so far and the memory of the KL weight's rule.
+//! The state of a run in a checkpoint, written from the arena and read back bit for bit: parameters
+//! under their state-dict names, Adam's moments, and the other tensors that outlive a step.
 use crate::Result;
 use crate::backend::Memory;
-use crate::checkpoint::{Checkpoint, Meta, Tensor};
+use crate::checkpoint::{Checkpoint, Data, Meta, Tensor};
 use crate::config::Normalization;
 use crate::data::normalize::Statistics;
 use crate::error::Error;
@@ -12,21 +10,23 @@ use crate::model::layout::Parameters;
 use crate::plan::arena::Mat;
 use std::path::Path;
 
-/// The tensors that outlive a step.
-pub struct State<'a> {
-    /// Parameters, gradients and moments.
-    parameters: &'a Parameters<f32>,
-    /// Statistics of the training frames.
-    statistics: &'a Statistics,
-    kept: Kept,
+/// A tensor that a resumed run needs.
+#[derive(Debug, Clone, Copy)]
+pub enum Kept {
+    /// Single precision.
+    Single(Mat<f32>),
+    /// Double precision.
+    Double(Mat<f64>),
+    /// Words.
+    Words(Mat<u32>),
 }
 
-/// Tensors of a step that a resumed run needs, by name.
-pub struct Kept {
-    /// The sums of the epoch, and the memory of the rule of the KL weight.
-    pub trainer: [(&'static str, Mat<f64>); 2],
-    /// Further tensors for a run that resumes within a rollout.
-    pub rollout: [(&'static str, Mat<f32>); 3],
+/// The tensors of a run that outlive a step.
+pub struct State<'a> {
+    /// Parameters and moments.
+    parameters: &'a Parameters<f32>,
+    /// Further tensors, each with its name in the checkpoint. One that is absent is left out.
+    kept: Vec<(&'static str, Kept)>,
 }
 
 const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];
@@ -34,43 +34,44 @@ const STATISTICS: [&str; 4] = ["max", "min", "avg", "std"];
 const WEIGHT: &str = "normalization.weight";
 
 impl<'a> State<'a> {
-    /// The state of a run with these parameters, statistics and tensors of its step.
-    pub fn new(parameters: &'a Parameters<f32>, statistics: &'a Statistics, kept: Kept) -> Self {
-        State { parameters, statistics, kept }
+    /// The state of a run with these parameters and further tensors.
+    pub fn new(parameters: &'a Parameters<f32>, kept: Vec<(&'static str, Kept)>) -> Self {
+        State { parameters, kept }
     }
 
-    /// Writes a checkpoint of everything. Errors: those of the backend and of the disk.
-    pub fn save(&self, memory: &Memory, meta: Meta, path: &Path) -> Result<()> {
+    /// Writes a checkpoint of everything, with `more` tensors that are not in the arena. Errors:
+    /// those of the backend and of the disk.
+    pub fn save(&self, memory: &Memory, more: Vec<Tensor>, meta: Meta, path: &Path) -> Result<()> {
         let p = self.parameters;
         let mut tensors = Vec::new();
         for tensor in &p.layout.tensors {
             tensors.push(Tensor::f32(&tensor.name, &tensor.shape, memory.read(p.place(p.values, tensor))?));
-            if tensor.trainable {
-                for (moment, of) in [("m", p.m), ("v", p.v)] {
-                    let values = memory.read(p.place(of, tensor))?;
-                    tensors.push(Tensor::f32(format!("adam.{moment}.{}", tensor.name), &tensor.shape, values));
+            for (moment, of) in [("m", p.m), ("v", p.v)].into_iter().filter(|_| tensor.trainable) {
+                let values = memory.read(p.place(of, tensor))?;
+                tensors.push(Tensor::f32(format!("adam.{moment}.{}", tensor.name), &tensor.shape, values));
+            }
+        }
+        for &(name, kept) in &self.kept {
+            match kept {
+                Kept::Single(mat) if !mat.is_none() => {
+                    tensors.push(Tensor::f32(name, &[mat.rows(), mat.cols()], memory.read(mat)?));
                 }
+                Kept::Double(mat) if !mat.is_none() => {
+                    tensors.push(Tensor::f64(name, &[mat.rows(), mat.cols()], memory.read(mat)?));
+                }
+                Kept::Words(mat) if !mat.is_none() => {
+                    let data: Vec<i64> = memory.read(mat)?.into_iter().map(i64::from).collect();
+                    let (name, shape) = (name.to_owned(), vec![mat.rows(), mat.cols()]);
+                    tensors.push(Tensor { name, shape, data: Data::I64(data.into()) });
+                }
+                _ => {}
             }
         }
-        let s = self.statistics;
-        for (name, values) in STATISTICS.into_iter().zip([&s.max, &s.min, &s.avg, &s.std]) {
-            tensors.push(Tensor::f64(format!("normalization.{name}"), &[values.len()], values.as_slice()));
-        }
-        if s.weight.iter().any(|&weight| weight != 1.0) {
-            tensors.push(Tensor::f64(WEIGHT, &[s.weight.len()], s.weight.as_slice()));
-        }
-        for (name, mat) in self.kept.trainer {
-            tensors.push(Tensor::f64(format!("trainer.{name}"), &[mat.len()], memory.read(mat)?));
-        }
-        if is_within_rollout(&meta) {
-            for (name, mat) in self.kept.rollout {
-                tensors.push(Tensor::f32(format!("trainer.{name}"), &[mat.len()], memory.read(mat)?));
-            }
-        }
+        tensors.extend(more);
         Checkpoint { tensors, meta: Some(meta) }.save(path)
     }
 
-    /// Reads parameters, moments and trainer state back. Errors: a tensor is missing or has another
+    /// Reads everything back that is in the arena. Errors: a tensor is missing or has another
     /// shape.
     pub fn restore(&self, memory: &mut Memory, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
         let p = self.parameters;
@@ -81,23 +82,37 @@ impl<'a> State<'a> {
                 memory.write(p.place(of, tensor), &values)?;
             }
         }
-        for (name, mat) in self.kept.trainer {
-            memory.write(mat, &checkpoint.numbers(path, &format!("trainer.{name}"), &[mat.len()])?)?;
-        }
-        for (name, mat) in
-            self.kept.rollout.into_iter().filter(|_| checkpoint.meta.as_ref().is_some_and(is_within_rollout))
-        {
-            let mut values = vec![0f32; mat.len()];
-            checkpoint.copy(path, &format!("trainer.{name}"), &[mat.len()], &mut values)?;
-            memory.write(mat, &values)?;
+        for &(name, kept) in &self.kept {
+            match kept {
+                Kept::Single(mat) if !mat.is_none() => {
+                    let mut values = vec![0f32; mat.len()];
+                    checkpoint.copy(path, name, &[mat.rows(), mat.cols()], &mut values)?;
+                    memory.write(mat, &values)?;
+                }
+                Kept::Double(mat) if !mat.is_none() => {
+                    memory.write(mat, &checkpoint.numbers(path, name, &[mat.rows(), mat.cols()])?)?;
+                }
+                Kept::Words(mat) if !mat.is_none() => {
+                    let values = checkpoint.numbers::<f64>(path, name, &[mat.rows(), mat.cols()])?;
+                    memory.write(mat, &values.iter().map(|&x| x as u32).collect::<Vec<_>>())?;
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
 }
 
-/// True if training stands between two steps of a rollout.
-fn is_within_rollout(meta: &Meta) -> bool {
-    meta.progress.as_ref().is_some_and(|progress| progress.rollout_step > 0)
+/// The statistics as tensors of a checkpoint.
+pub fn statistics_tensors(s: &Statistics) -> Vec<Tensor<'_>> {
+    let named = STATISTICS.into_iter().zip([&s.max, &s.min, &s.avg, &s.std]);
+    let mut tensors: Vec<Tensor> = named
+        .map(|(name, values)| Tensor::f64(format!("normalization.{name}"), &[values.len()], values.as_slice()))
+        .collect();
+    if s.weight.iter().any(|&weight| weight != 1.0) {
+        tensors.push(Tensor::f64(WEIGHT, &[s.weight.len()], s.weight.as_slice()));
+    }
+    tensors
 }
 
 /// Reads only the parameters, which also works for a bare state dict. Errors: one is missing or has

@@ -5,7 +5,8 @@ use super::ppo::{self, Learning};
 use super::show::Show;
 use super::stage::{Cast, Material, Stage};
 use crate::backend::{Backend, Memory};
-use crate::checkpoint::{Checkpoint, Data, Meta, Progress, Tensor};
+use crate::checkpoint::state::{Kept, State};
+use crate::checkpoint::{Checkpoint, Meta, Progress, Tensor};
 use crate::config::Variant;
 use crate::model::layout::Parameters;
 use crate::ops::axpby;
@@ -20,9 +21,6 @@ use std::path::Path;
 
 /// Reward of an episode whose beginning was not seen; it stays the same whatever is added.
 pub const UNSEEN: f64 = f64::NEG_INFINITY;
-
-/// Name of the tensor of the task's whole numbers in a checkpoint.
-const WORDS: &str = "world.words";
 
 /// A controller, ready for its next update.
 pub struct PolicySetup<'a> {
@@ -137,69 +135,39 @@ impl<'a> PolicySetup<'a> {
         self.at.epoch > self.config.updates()
     }
 
-    /// Single-precision tensors that outlive an update, beside the policy, by name.
-    fn state(&self) -> Vec<(&'static str, Mat<f32>)> {
+    /// The tensors that outlive an update, beside the policy, by name.
+    fn kept(&self) -> Vec<(&'static str, Kept)> {
         let w = &self.stage.environment.world;
-        let all = [
-            ("world.history", w.history),
-            ("world.root", w.root),
-            ("world.facing", w.facing),
-            ("world.feet", w.feet),
-            ("world.own", w.own),
-            ("world.draws", w.draws),
-            ("world.outcome", w.outcome),
-            ("world.observation", self.stage.environment.observation),
-            ("explore.noise", self.last_noise),
-        ];
-        all.into_iter().filter(|(_, mat)| !mat.is_none()).collect()
+        vec![
+            ("world.history", Kept::Single(w.history)),
+            ("world.root", Kept::Single(w.root)),
+            ("world.facing", Kept::Single(w.facing)),
+            ("world.feet", Kept::Single(w.feet)),
+            ("world.own", Kept::Single(w.own)),
+            ("world.draws", Kept::Single(w.draws)),
+            ("world.outcome", Kept::Single(w.outcome)),
+            ("world.observation", Kept::Single(self.stage.environment.observation)),
+            ("world.words", Kept::Words(w.words)),
+            ("explore.noise", Kept::Single(self.last_noise)),
+        ]
     }
 
     /// Writes a checkpoint from which training can resume.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let p = &self.policy;
-        let mut tensors = Vec::new();
-        for tensor in &p.layout.tensors {
-            let names = [tensor.name.clone(), format!("adam.m.{}", tensor.name), format!("adam.v.{}", tensor.name)];
-            for (name, of) in names.into_iter().zip([p.values, p.m, p.v]) {
-                tensors.push(Tensor::f32(name, &tensor.shape, self.memory.read(p.place(of, tensor))?));
-            }
-        }
-        for (name, mat) in self.state() {
-            tensors.push(Tensor::f32(name, &[mat.rows(), mat.cols()], self.memory.read(mat)?));
-        }
-        let words = self.stage.environment.world.words;
-        if !words.is_none() {
-            let data: Vec<i64> = self.memory.read(words)?.into_iter().map(i64::from).collect();
-            tensors.push(Tensor { name: WORDS.to_owned(), shape: vec![words.len()], data: Data::I64(data.into()) });
-        }
-        tensors.extend(self.material.tensors());
-        tensors.push(Tensor::f64("trainer.episodes", &[self.episodes.len()], self.episodes.as_slice()));
-        tensors.push(Tensor::f64("trainer.learning_rate", &[1], vec![self.rate]));
+        let mut more = self.material.tensors();
+        more.push(Tensor::f64("trainer.episodes", &[self.episodes.len()], self.episodes.as_slice()));
+        more.push(Tensor::f64("trainer.learning_rate", &[1], vec![self.rate]));
         let json = serde_json::to_value(self.config).expect("a configuration is plain data");
         let meta = &self.material.decoder.meta;
         let meta = Meta::new(meta.model.clone(), meta.normalization, json, Some(self.at.clone()));
-        Checkpoint { tensors, meta: Some(Meta { rig: Some(self.material.rig.clone()), ..meta }) }.save(path)
+        let meta = Meta { rig: Some(self.material.rig.clone()), ..meta };
+        State::new(&self.policy, self.kept()).save(&self.memory, more, meta, path)
     }
 
     fn restore(&mut self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
         let progress = checkpoint.meta.as_ref().and_then(|meta| meta.progress.clone());
         let progress = progress.ok_or_else(|| Error::checkpoint(path, "holds no training state", "start a new run"))?;
-        let p = &self.policy;
-        for tensor in &p.layout.tensors {
-            let names = [tensor.name.clone(), format!("adam.m.{}", tensor.name), format!("adam.v.{}", tensor.name)];
-            for (name, of) in names.into_iter().zip([p.values, p.m, p.v]) {
-                let values = checkpoint.numbers(path, &name, &tensor.shape)?;
-                self.memory.write(p.place(of, tensor), &values)?;
-            }
-        }
-        for (name, mat) in self.state() {
-            self.memory.write(mat, &checkpoint.numbers(path, name, &[mat.rows(), mat.cols()])?)?;
-        }
-        let words = self.stage.environment.world.words;
-        if !words.is_none() {
-            let values = checkpoint.numbers::<f64>(path, WORDS, &[words.len()])?;
-            self.memory.write(words, &values.iter().map(|&x| x as u32).collect::<Vec<_>>())?;
-        }
+        State::new(&self.policy, self.kept()).restore(&mut self.memory, checkpoint, path)?;
         self.episodes = checkpoint.numbers(path, "trainer.episodes", &[self.episodes.len()])?;
         checkpoint.copy(path, "trainer.learning_rate", &[1], std::slice::from_mut(&mut self.rate))?;
         let (done, steps) = (progress.epoch - 1, self.update.schedule.len() as u64);

@@ -167,7 +167,7 @@ impl<'a> Setup<'a> {
         memory.write(data.rows_at(frames, data.rows() - frames), &bridged.frames)?;
         parameters.write_normalization(&mut memory, &statistics, c.normalization)?;
 
-        let state = State::new(&parameters, &statistics, step.kept());
+        let state = State::new(&parameters, step.kept(at.rollout_step > 0));
         match (start, &given) {
             (Start::Resume(_), Some((checkpoint, path))) => state.restore(&mut memory, checkpoint, path)?,
             (_, Some((checkpoint, path))) => state::restore_parameters(&parameters, &mut memory, checkpoint, path)?,
@@ -211,7 +211,9 @@ impl<'a> Setup<'a> {
         let meta = Meta::new(self.model.clone(), self.config.normalization, json(self.config), Some(self.at.clone()));
         let (rig, clip_names, clip_roots) = (self.rig.clone(), self.clip_names.clone(), self.clip_roots.clone());
         let meta = Meta { rig, clip_names, clip_roots, ..meta };
-        State::new(&self.parameters, &self.statistics, self.step.kept()).save(&self.memory, meta, path)
+        let kept = self.step.kept(self.at.rollout_step > 0);
+        let more = state::statistics_tensors(&self.statistics);
+        State::new(&self.parameters, kept).save(&self.memory, more, meta, path)
     }
 }
 

@@ -63,13 +63,19 @@ pub struct TrainStep<T> {
 }
 
 impl TrainStep<f32> {
-    /// The tensors that a checkpoint keeps beside the parameters.
-    pub fn kept(&self) -> Kept {
+    /// The tensors that a checkpoint keeps beside the parameters: the epoch's sums, the memory of
+    /// the KL weight's rule, and more if training stands `within` a rollout.
+    pub fn kept(&self, within: bool) -> Vec<(&'static str, Kept)> {
         let n = &self.network;
-        Kept {
-            trainer: [("sums", self.sums), ("controller", self.controller)],
-            rollout: [("condition", n.condition), ("prediction", n.prediction), ("truth", n.truth)],
-        }
+        let rollout = [
+            ("trainer.condition", Kept::Single(n.condition)),
+            ("trainer.prediction", Kept::Single(n.prediction)),
+            ("trainer.truth", Kept::Single(n.truth)),
+        ];
+        [("trainer.sums", Kept::Double(self.sums)), ("trainer.controller", Kept::Double(self.controller))]
+            .into_iter()
+            .chain(rollout.into_iter().filter(|_| within))
+            .collect()
     }
 }
 
