@@ -10,7 +10,7 @@ use crate::checkpoint::foreign::Controller;
 use crate::config::layers;
 use crate::control::config::{MAX_CHARACTERS, Overrides, PolicyConfig, Preset};
 use crate::control::course::path::Shape;
-use crate::control::evaluate::{Number, compare};
+use crate::control::evaluate::{Number, PAPER_SECONDS, PaperTables, compare};
 use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
 use crate::control::setup::PolicySetup;
@@ -18,6 +18,7 @@ use crate::control::thresholds::PolicyThresholds;
 use crate::control::trainer;
 use crate::host::toml as toml_file;
 use crate::ops::world::Task;
+use crate::quality::gait::Gait;
 use crate::quality::thresholds;
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
@@ -123,6 +124,9 @@ pub struct EvalArgs {
     /// Seed of the episode
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
+    /// Print the paper's Tables 1 and 2, too: foot skate beside the data's, and how fast it turns
+    #[arg(long)]
+    pub paper: bool,
     /// The thresholds that the controller must meet.
     #[command(flatten)]
     pub gate: GateArg,
@@ -339,8 +343,18 @@ fn eval(args: &EvalArgs) -> Result<()> {
             "episodes of {horizon} step cannot be measured; train with a longer --horizon"
         )));
     }
-    let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, horizon, args.seed))?;
+    let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, horizon, args.seed), None)?;
     let report = compare(&mut play, horizon, args.seed)?;
+    let paper = if args.paper {
+        let sizes = (characters, horizon, args.seed);
+        let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), sizes, Some(PAPER_SECONDS))?;
+        let report = compare(&mut play, horizon, args.seed)?;
+        let source = play.material.decoder.source(&args.data).ok();
+        let data = source.and_then(|source| Gait::of(&source.set, Some(&play.material.rig)));
+        PaperTables { report: &report, data }.to_string()
+    } else {
+        String::new()
+    };
     let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
     let text = if args.at.json {
         let named = |numbers: &[Number]| {
@@ -353,7 +367,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
         });
         format!("{result}\n")
     } else {
-        format!("{}: {report}", path.display())
+        format!("{}: {report}{paper}", path.display())
     };
     print_and(&text, thresholds::verdict(&verdicts))
 }

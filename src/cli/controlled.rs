@@ -32,7 +32,7 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     let backend = args.compute.open()?;
     let begun = Instant::now();
     let steps = frames.div_ceil(config.frame_skip);
-    let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, steps + 1, args.seed))?;
+    let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, steps + 1, args.seed), None)?;
     there_is_room(characters, frames, frame_bytes(play.material.decoder.model()))?;
     let mut all = record(&play.stage, &mut play.memory, frames)?;
     let seconds = begun.elapsed().as_secs_f64();

@@ -4,12 +4,14 @@
 use super::play::{Play, Who, perform};
 use crate::Result;
 use crate::backend::Memory;
+use crate::motion::Rig;
 use crate::motion::rig::METRES;
 use crate::ops::advantage::OUTCOME;
 pub use crate::ops::world::task::Number;
 use crate::ops::world::task::{Mean, Measure, Scene, Step};
 use crate::ops::world::{Task, World};
 use crate::plan::arena::Mat;
+use crate::quality::gait::{FeetReport, Gait, GaitReport, Walker};
 use std::fmt::{self, Display, Formatter};
 
 /// The measurements of a policy and of latents from the prior, both from the same starts.
@@ -49,6 +51,40 @@ impl Report {
     }
 }
 
+/// The paper's Tables 1 and 2 for a controller (Ling et al. 2020), beside its data.
+pub struct PaperTables<'a> {
+    /// The measurements, with a new direction every [`PAPER_SECONDS`].
+    pub report: &'a Report,
+    /// The gait of the data, if it is known.
+    pub data: Option<GaitReport>,
+}
+
+/// Seconds from one direction to the next in the paper's Table 2.
+pub const PAPER_SECONDS: f64 = 5.0;
+
+impl Display for PaperTables<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let get = |key| self.report.get(key).unwrap_or(f64::NAN);
+        let (policy, task) = (get("paper_skate_cm"), self.report.task);
+        writeln!(f, "\nthe paper's Table 1: foot skate, cm a frame of 1/30 s, toes below 3.3 cm")?;
+        match self.data.as_ref().and_then(|gait| gait.feet.as_ref()) {
+            Some(feet) => {
+                let data = feet.paper_skate[0];
+                writeln!(f, "  data {data:.3}, policy {policy:.3}, ratio {:.2}", policy / data)?;
+            }
+            None => writeln!(f, "  policy {policy:.3}; the data are not there, so no ratio is known")?,
+        }
+        writeln!(f, "  the paper: data 0.10; target 0.27, joystick 0.28, path 0.30, maze 0.24: ratios 2.4 to 3.0")?;
+        if task.info().steered.is_none() {
+            return Ok(());
+        }
+        let (left, right) = (get("left_turn_s"), get("right_turn_s"));
+        writeln!(f, "\nthe paper's Table 2: seconds to within 5 degrees of a direction, new every {PAPER_SECONDS} s")?;
+        writeln!(f, "  left {left:.2}, right {right:.2}; {:.0} % of turns came there", get("turned_percent"))?;
+        writeln!(f, "  the paper: left 1.70, right 1.56")
+    }
+}
+
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let (task, characters, steps) = (self.task.name(), self.characters, self.steps);
@@ -68,7 +104,7 @@ impl Display for Report {
 
 /// The reward, the numbers of the task, and others that all tasks have.
 fn measure(play: &mut Play, who: Who, steps: usize, seed: u64) -> Result<[Vec<Number>; 3]> {
-    let mut seen = Seen::new(play.stage.scene(&play.material, steps, seed));
+    let mut seen = Seen::new(play.stage.scene(&play.material, steps, seed), &play.material.rig);
     // After the last step every character starts anew, so that step's targets are those of the next
     // episode.
     perform(&play.stage, &mut play.memory, who, steps - 1, |stage, memory| seen.add(memory, &stage.environment.world))?;
@@ -80,7 +116,7 @@ fn read(memory: &Memory, mat: Mat<f32>) -> Result<Vec<f64>> {
 }
 
 /// Sums of what all characters did, step by step.
-struct Seen {
+struct Seen<'a> {
     scene: Scene,
     /// The measures of the task.
     of_task: Box<dyn Measure>,
@@ -91,17 +127,21 @@ struct Seen {
     speed: Mean,
     /// Number of episodes that ended early: in a pose that is not human, or at a wall.
     ended: f64,
+    /// Gait of the places of toes in the world, from frame to frame.
+    gait: Gait<'a>,
+    walkers: Vec<Walker>,
     /// Share of feet in contact with the floor.
     contact: Mean,
     /// Speed at which feet in contact skate, cm/s.
     skate: Mean,
 }
 
-impl Seen {
-    fn new(scene: Scene) -> Self {
+impl<'a> Seen<'a> {
+    fn new(scene: Scene, rig: &'a Rig) -> Self {
         let of_task = (scene.rules.task.info().measure)(&scene);
         let [reward, speed, contact, skate] = Default::default();
-        Seen { scene, of_task, before: None, reward, speed, ended: 0.0, contact, skate }
+        let (gait, walkers) = (Gait::new(Some(rig), rig.fps), vec![Walker::default(); scene.characters]);
+        Seen { scene, of_task, before: None, reward, speed, ended: 0.0, gait, walkers, contact, skate }
     }
 
     /// Adds a step; the first time is the start.
@@ -133,9 +173,13 @@ impl Seen {
             // A character that is done starts anew: only its reward belongs to the step.
             if !step.goes_on {
                 self.ended += 1.0;
+                self.walkers[p] = Walker::default();
                 continue;
             }
             step.speeds.iter().for_each(|&speed| self.speed.add(speed));
+            for frame in applied() {
+                self.gait.see(&mut self.walkers[p], w.frame_size(), |i| frame[i].into());
+            }
             for skate in applied().flat_map(|frame| [0, 1].map(|side| self.scene.rig.contact(frame, side))) {
                 self.contact.add_if(skate.is_some());
                 skate.into_iter().for_each(|skate| self.skate.add(100.0 * skate));
@@ -144,8 +188,10 @@ impl Seen {
         Ok(())
     }
 
-    fn numbers(&self) -> [Vec<Number>; 3] {
+    fn numbers(self) -> [Vec<Number>; 3] {
         let ended = self.ended / self.scene.characters as f64;
+        let feet = self.gait.report().and_then(|gait| gait.feet);
+        let of = |number: fn(&FeetReport) -> f64| feet.as_ref().map_or(f64::NAN, number);
         [
             vec![Number::new("step_reward", "reward of a step", self.reward.value())],
             self.of_task.numbers(),
@@ -153,6 +199,8 @@ impl Seen {
                 Number::new("speed_m_s", "speed, m/s", self.speed.value()),
                 Number::new("contact_percent", "feet in contact, %", 100.0 * self.contact.value()),
                 Number::new("foot_skate_cm_s", "skate of feet in contact, cm/s", self.skate.value()),
+                Number::new("skate_of_places_cm_s", "the same of places in the world, cm/s", of(|feet| feet.skate)),
+                Number::new("paper_skate_cm", "the paper's foot skate, cm a frame", of(|feet| feet.paper_skate[0])),
                 Number::new("ended_early", "ended early, times", ended),
             ],
         ]

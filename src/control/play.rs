@@ -28,7 +28,8 @@ pub struct Play<'a> {
 
 impl<'a> Play<'a> {
     /// Opens the checkpoint of a controller, trained as `config` says, for a number of characters
-    /// and of steps an episode, and a seed. A controller of the public implementation starts from
+    /// and of steps an episode, and a seed. The task asks for something new after `anew` seconds,
+    /// if that is given and the task does so at all. A controller of the public implementation starts from
     /// poses of `data`. Errors: a checkpoint that cannot be read, another decoder or task than it
     /// was trained with, not enough memory.
     pub fn open(
@@ -37,11 +38,15 @@ impl<'a> Play<'a> {
         data: &[PathBuf],
         backend: &'a dyn Backend,
         (characters, horizon, seed): (usize, usize, u64),
+        anew: Option<f64>,
     ) -> Result<Self> {
         let (checkpoint, described) = Checkpoint::load_described(file)?;
         let foreign = described.map(|described| Controller::of(file, &described, &checkpoint.tensors)).transpose()?;
         let run = foreign.is_none().then_some((&checkpoint, file));
         let mut material = Material::load(config, run, data)?;
+        if let Some(seconds) = anew.filter(|_| material.rules.anew > 0) {
+            material.rules.anew = (seconds * material.rig.fps / config.frame_skip as f64).round().max(1.0) as usize;
+        }
         material.rules.literal &= config.task.info().steered.is_none();
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);

@@ -351,5 +351,6 @@ fn rules(c: &PolicyConfig, rig: &Rig) -> Result<Rules> {
     }
     let floors = if c.literal { [0.0; 2] } else { rig.toe_floors };
     let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
-    Ok(Rules { task, body, speed, toes, floors, arena: [0.0; 2], horizon, literal, staggered: false })
+    let anew = task.info().anew;
+    Ok(Rules { task, body, speed, toes, floors, arena: [0.0; 2], horizon, anew, literal, staggered: false })
 }

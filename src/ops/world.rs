@@ -202,6 +202,8 @@ pub struct Rules {
     pub arena: [f64; 2],
     /// Steps after which time is out.
     pub horizon: usize,
+    /// Steps after which the task asks for something new; 0 = never.
+    pub anew: usize,
     /// True if the reference's mistakes are made, too.
     pub literal: bool,
     /// True if the clocks of the characters are spread evenly over the horizon, false if all show
@@ -334,7 +336,7 @@ impl<T: Real> World<T> {
             toe_left: size(rules.toes[0]),
             toe_right: size(rules.toes[1]),
             horizon: size(rules.horizon),
-            anew: size(rules.task.info().anew),
+            anew: size(rules.anew),
             literal: u32::from(rules.literal),
             staggered: u32::from(rules.staggered),
             pad: 0,

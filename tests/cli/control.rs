@@ -495,7 +495,7 @@ fn random_latents_are_the_priors() {
         desk.control(&format!("--task {task} --name {name} --updates 1"));
         let folder = RunFolder::open(&desk.path("runs").join(name)).unwrap();
         let (config, backend) = (PolicyConfig::load(&folder.config()).unwrap(), Cpu::new(1));
-        let mut play = Play::open(&folder.last_checkpoint(), &config, &[], &backend, (100, 50, 3)).unwrap();
+        let mut play = Play::open(&folder.last_checkpoint(), &config, &[], &backend, (100, 50, 3), None).unwrap();
         let mut latents = Vec::new();
         perform(&play.stage, &mut play.memory, Who::Prior, 40, |stage, memory| {
             latents.extend(memory.read(stage.environment.world.latent)?);

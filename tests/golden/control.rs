@@ -304,7 +304,18 @@ impl Characters<'_> {
         let (toes, floors, around) = ([0, 1], [0.0; 2], [100.0; 2]);
         let (body, speed) = (1.0, 0.8);
         let staggered = false;
-        let rules = Rules { task, body, speed, toes, floors, arena: around, horizon, literal, staggered };
+        let rules = Rules {
+            task,
+            body,
+            speed,
+            toes,
+            floors,
+            arena: around,
+            horizon,
+            anew: task.info().anew,
+            literal,
+            staggered,
+        };
         let course: Vec<f64> = match task.info().course {
             Course::Path => figure_eight(horizon),
             Course::Walls => course::maze::walls().concat().as_flattened().to_vec(),

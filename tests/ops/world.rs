@@ -25,6 +25,7 @@ fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
         floors: [0.0; 2],
         arena: [100.0, 80.0],
         horizon: HORIZON,
+        anew: task.info().anew,
         literal: false,
         staggered: true,
     };

@@ -240,7 +240,18 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, left: usize
         let (toes, floors, around) = ([0, 1], [0.1, 0.2], [90.0, 70.0]);
         let (body, speed) = (1.5, 0.7);
         let staggered = !literal;
-        let rules = Rules { task, body, speed, toes, floors, arena: around, horizon, literal, staggered };
+        let rules = Rules {
+            task,
+            body,
+            speed,
+            toes,
+            floors,
+            arena: around,
+            horizon,
+            anew: task.info().anew,
+            literal,
+            staggered,
+        };
         let frame_size = 3 + 12 * joints;
         let (condition_frames, future_predictions) = (2, 2);
         let course = if task.info().course == Course::Path { 37 } else { 8 };

@@ -15,6 +15,10 @@ pub const RANGE: f64 = 0.8;
 /// Distance ahead of the point to walk to, body units.
 pub const AHEAD: f64 = 10.0;
 
+/// Angle within which a character heads in the direction that is asked for, degrees (Ling et al.
+/// 2020, Table 2).
+const WITHIN: f64 = 5.0;
+
 /// Place of the direction (radians) and the speed (body units a frame) that are asked for, among a
 /// character's own numbers.
 pub const COMMAND: usize = 2;
@@ -38,8 +42,9 @@ pub const TASK: TaskInfo = TaskInfo {
         Bound::most("speed_error_percent", Some(25.0)),
     ],
     measure: |scene| {
-        let (heading, error, speeds) = Default::default();
-        Box::new(Measured { scene: scene.clone(), heading, error, speeds })
+        let (heading, error, speeds, turns, reached) = Default::default();
+        let turning = vec![None; scene.characters];
+        Box::new(Measured { scene: scene.clone(), heading, error, speeds, turning, turns, reached })
     },
     marks,
     ..PLAIN
@@ -55,6 +60,37 @@ struct Measured {
     error: Mean,
     /// Pairs of commanded and achieved speed, m/s.
     speeds: Vec<[f64; 2]>,
+    /// Each character's turn to a new direction, if it is under way: steps so far, and whether it
+    /// is a turn to the left.
+    turning: Vec<Option<(usize, bool)>>,
+    /// Seconds of turns that came within [`WITHIN`]: to the left, to the right.
+    turns: [Mean; 2],
+    /// Share of turns that came there.
+    reached: Mean,
+}
+
+impl Measured {
+    /// Follows a character's turns to new directions.
+    fn turn(&mut self, step: &Step) {
+        let Step { p, before, own, .. } = *step;
+        let bearing = step.bearing(own[COMMAND]);
+        let turning = &mut self.turning[p];
+        if !step.goes_on || own[COMMAND + 1] == 0.0 {
+            *turning = None;
+        } else if own[COMMAND] != before[COMMAND] {
+            if turning.replace((0, bearing < 0.0)).is_some() {
+                self.reached.add_if(false);
+            }
+        } else if let Some((steps, left)) = turning {
+            *steps += 1;
+            if bearing.abs() < WITHIN {
+                let seconds = (*steps * self.scene.frame_skip) as f64 / self.scene.rig.fps;
+                self.turns[usize::from(!*left)].add(seconds);
+                self.reached.add_if(true);
+                *turning = None;
+            }
+        }
+    }
 }
 
 impl Measure for Measured {
@@ -63,6 +99,7 @@ impl Measure for Measured {
         if step.goes_on && asked > 0.0 {
             self.heading.add(step.heading_error(direction));
         }
+        self.turn(step);
         for &speed in step.speeds.iter().filter(|_| step.goes_on) {
             self.error.add((asked - speed).abs());
             self.speeds.push([asked, speed]);
@@ -81,6 +118,9 @@ impl Measure for Measured {
             Number::new("speed_error_m_s", "error of the speed, m/s", error),
             Number::new("speed_range_m_s", "range of commanded speeds, m/s", top),
             Number::new("speed_error_percent", "error of the speed, % of the range", 100.0 * error / top),
+            Number::new("left_turn_s", format!("turn to within {WITHIN} degrees, left, s"), self.turns[0].value()),
+            Number::new("right_turn_s", format!("turn to within {WITHIN} degrees, right, s"), self.turns[1].value()),
+            Number::new("turned_percent", "turns that came there, %", 100.0 * self.reached.value()),
         ]
     }
 }
@@ -159,5 +199,69 @@ pub mod cpu {
         let speed = v.own(p)[COMMAND + 1];
         let velocity = v.bearing(p).map(|x| speed * x);
         v.condition(p).copy_from_slice(&velocity);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::motion::Rig;
+
+    #[test]
+    fn turns_are_timed_by_their_side_until_they_come_within_5_degrees() {
+        let rig = Rig::bare(267, &[0.0; 267]).unwrap_or_else(|| panic!("267 features have a rig"));
+        let rules = Rules {
+            task: Task::Joystick,
+            body: 1.0,
+            speed: 0.4,
+            toes: [0, 1],
+            floors: [0.0; 2],
+            arena: [0.0; 2],
+            horizon: 100,
+            anew: TURN,
+            literal: false,
+            staggered: false,
+        };
+        let scene =
+            Scene { rules, characters: 2, frame_skip: 1, frames: 100, seed: 0, course: Vec::new(), rig: rig.clone() };
+        let mut measured = Measured {
+            scene,
+            heading: Mean::default(),
+            error: Mean::default(),
+            speeds: Vec::new(),
+            turning: vec![None; 2],
+            turns: Default::default(),
+            reached: Mean::default(),
+        };
+        // Character 0 turns left by 1 radian, 0.1 a step; character 1 never turns.
+        let own = |direction: f64| [0.0, 0.0, direction, 0.2];
+        for step in 0..30 {
+            for p in 0..2 {
+                let (before, now) = (own(if step == 0 { 0.0 } else { -1.0 }), own(-1.0));
+                let facing = if p == 0 { 0.1 * f64::from(step) } else { 0.0 };
+                let (goes_on, reward, root) = (true, 0.0, [0.0; 2]);
+                let (before, own, words, speeds) = (&before, &now, &[], &[]);
+                measured.add(&Step { p, goes_on, reward, root, facing, before, own, words, speeds });
+            }
+        }
+        // A new direction finds character 1 still on its way.
+        let (before, now) = (own(-1.0), own(2.0));
+        let (goes_on, reward, root, facing) = (true, 0.0, [0.0; 2], 0.0);
+        measured.add(&Step {
+            p: 1,
+            goes_on,
+            reward,
+            root,
+            facing,
+            before: &before,
+            own: &now,
+            words: &[],
+            speeds: &[],
+        });
+        let numbers = measured.numbers();
+        let get = |key| Number::find(&numbers, key).unwrap();
+        // After 10 steps it is 0 degrees off, after 9 it is 5.7.
+        assert!((get("left_turn_s") - 10.0 / rig.fps).abs() < 1e-9, "{}", get("left_turn_s"));
+        assert!(get("right_turn_s").is_nan() && get("turned_percent") == 50.0, "{}", get("turned_percent"));
     }
 }

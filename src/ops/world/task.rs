@@ -241,8 +241,14 @@ impl Step<'_> {
 
     /// Size of the angle at which the character sees a direction of the world (radians), degrees.
     pub fn heading_error(&self, direction: f64) -> f64 {
+        self.bearing(direction).abs()
+    }
+
+    /// Angle at which the character sees a direction of the world (radians), degrees: positive to
+    /// its right.
+    pub fn bearing(&self, direction: f64) -> f64 {
         let angle = direction + self.facing;
-        angle.sin().atan2(angle.cos()).abs().to_degrees()
+        angle.sin().atan2(angle.cos()).to_degrees()
     }
 }
 
