@@ -29,9 +29,9 @@ pub struct Play<'a> {
 impl<'a> Play<'a> {
     /// Opens the checkpoint of a controller, trained as `config` says, for a number of characters
     /// and of steps an episode, and a seed. The task asks for something new after `anew` seconds,
-    /// if that is given and the task does so at all. A controller of the public implementation starts from
-    /// poses of `data`. Errors: a checkpoint that cannot be read, another decoder or task than it
-    /// was trained with, not enough memory.
+    /// if that is given and the task does so at all. A controller of the public implementation
+    /// starts from poses of `data`. Errors: a checkpoint that cannot be read, another decoder or
+    /// task than it was trained with, not enough memory.
     pub fn open(
         file: &Path,
         config: &PolicyConfig,
