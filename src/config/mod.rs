@@ -349,10 +349,13 @@ impl Config {
         }
     }
 
-    /// Number of mini-batches in an epoch over this many windows. An epoch that holds every window
-    /// once leaves out the mini-batch that would not be full.
+    /// Number of mini-batches in an epoch over this many windows; 0 if they do not fill one. An
+    /// epoch that holds every window once leaves out the mini-batch that would not be full.
     pub fn minibatches_of(&self, windows: usize) -> usize {
-        if self.minibatches == 0 { windows / self.batch_size } else { self.minibatches }
+        match windows / self.batch_size {
+            full if full == 0 || self.minibatches == 0 => full,
+            _ => self.minibatches,
+        }
     }
 
     /// P: epochs in all.
