@@ -36,7 +36,7 @@ pub fn unit(bits: u32) -> f64 {
 }
 
 /// Philox4x32 with 10 rounds.
-pub fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+pub(crate) fn philox4x32(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter;
     let [mut k0, mut k1] = key;
     for _ in 0..10 {
@@ -64,7 +64,7 @@ impl Stream {
     }
 
     /// [`Stream::new`] by the number of the purpose.
-    pub fn numbered(seed: u64, purpose: u32, step: u64) -> Self {
+    pub(crate) fn numbered(seed: u64, purpose: u32, step: u64) -> Self {
         Stream { key: [seed as u32, (seed >> 32) as u32], purpose, step }
     }
 

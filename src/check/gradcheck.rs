@@ -27,7 +27,7 @@ use clap::ValueEnum;
 use std::time::Instant;
 
 /// Largest relative error that passes.
-pub const TOLERANCE: f64 = 1e-6;
+pub(crate) const TOLERANCE: f64 = 1e-6;
 /// Step of a difference, relative to max(1, |x|).
 const STEP: f64 = 1e-5;
 /// Smallest size that gradients of losses of order one are compared with: differences of f64

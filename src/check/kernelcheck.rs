@@ -32,7 +32,7 @@ pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
 /// Tests a device in a second or two: every kernel at its small sizes, and one step of the default
 /// network. It runs before a device is used that the user did not ask for. Errors: those of the
 /// backend, and a kernel or a step that is wrong.
-pub fn quick(backend: &dyn Backend) -> Result<Report> {
+pub(crate) fn quick(backend: &dyn Backend) -> Result<Report> {
     let report = of(|case| !case.full, &[Variant::Mixture], backend)?;
     report.verdict()?;
     Ok(report)

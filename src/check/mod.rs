@@ -4,4 +4,4 @@
 pub mod gradcheck;
 pub mod kernelcheck;
 pub mod report;
-pub mod stepcheck;
+pub(crate) mod stepcheck;

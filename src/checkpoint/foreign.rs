@@ -26,7 +26,7 @@ const MOST: usize = 1 << 20;
 
 /// The `config` of a file; a key that its class lacks is `None`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Described {
+pub(crate) struct Described {
     /// Name of the class.
     pub class: String,
     frame_size: Option<usize>,
@@ -59,7 +59,7 @@ impl Described {
     }
 
     /// True if the file holds a controller.
-    pub fn is_controller(&self) -> bool {
+    pub(crate) fn is_controller(&self) -> bool {
         matches!(self.class.as_str(), "PoseVAEController" | "PoseVAEPolicy")
     }
 }
@@ -221,7 +221,7 @@ fn normalization(path: &Path, d: &Described, checkpoint: &Checkpoint, frame_size
 
 /// A controller: the sizes of its policy, and its actor's tensors under our names.
 #[derive(Debug)]
-pub struct Controller<'a> {
+pub(crate) struct Controller<'a> {
     /// Numbers of an observation and of an action.
     pub sizes: [usize; 2],
     /// Frames that pass for one action.
@@ -274,7 +274,7 @@ impl<'a> Controller<'a> {
 
     /// Checks that a task has observations and actions of the controller's sizes. Errors: they
     /// differ.
-    pub fn require(&self, path: &Path, task: Task, observation: usize, action: usize) -> Result<()> {
+    pub(crate) fn require(&self, path: &Path, task: Task, observation: usize, action: usize) -> Result<()> {
         let [sees, acts] = self.sizes;
         if (sees, acts) == (observation, action) {
             return Ok(());

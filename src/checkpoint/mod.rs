@@ -106,7 +106,7 @@ impl Meta {
     }
 
     /// True for a controller, whose configuration has a task; false for a Motion VAE.
-    pub fn is_controller(&self) -> bool {
+    pub(crate) fn is_controller(&self) -> bool {
         self.config.get("task").is_some()
     }
 }
@@ -266,7 +266,7 @@ impl Checkpoint<'_> {
 
     /// Like [`Checkpoint::load`], but also returns the description in a file of the public
     /// implementation. Such a file may hold a controller.
-    pub fn load_described(path: &Path) -> Result<(Checkpoint<'static>, Option<Described>)> {
+    pub(crate) fn load_described(path: &Path) -> Result<(Checkpoint<'static>, Option<Described>)> {
         let damaged = |what: String| Error::checkpoint(path, what, "the file is damaged or no checkpoint, use another");
         let (mut file, file_len) = files::open(path).map_err(|error| match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => Error::checkpoint(path, "no such file", "check the path"),

@@ -22,7 +22,7 @@ pub enum Kept {
 }
 
 /// The tensors of a run that outlive a step.
-pub struct State<'a> {
+pub(crate) struct State<'a> {
     /// Parameters and moments.
     parameters: &'a Parameters<f32>,
     /// Further tensors, each with its name in the checkpoint. One that is absent is left out.
@@ -73,7 +73,7 @@ impl<'a> State<'a> {
 
     /// Reads everything back that is in the arena. Errors: a tensor is missing or has another
     /// shape.
-    pub fn restore(&self, memory: &mut Memory, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+    pub(crate) fn restore(&self, memory: &mut Memory, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
         let p = self.parameters;
         restore_parameters(p, memory, checkpoint, path)?;
         for tensor in p.layout.tensors.iter().filter(|tensor| tensor.trainable) {
@@ -104,7 +104,7 @@ impl<'a> State<'a> {
 }
 
 /// The statistics as tensors of a checkpoint.
-pub fn statistics_tensors(s: &Statistics) -> Vec<Tensor<'_>> {
+pub(crate) fn statistics_tensors(s: &Statistics) -> Vec<Tensor<'_>> {
     let named = STATISTICS.into_iter().zip([&s.max, &s.min, &s.avg, &s.std]);
     let mut tensors: Vec<Tensor> = named
         .map(|(name, values)| Tensor::f64(format!("normalization.{name}"), &[values.len()], values.as_slice()))
@@ -117,7 +117,7 @@ pub fn statistics_tensors(s: &Statistics) -> Vec<Tensor<'_>> {
 
 /// Reads only the parameters, which also works for a bare state dict. Errors: one is missing or has
 /// another shape.
-pub fn restore_parameters(
+pub(crate) fn restore_parameters(
     parameters: &Parameters<f32>,
     memory: &mut Memory,
     checkpoint: &Checkpoint,

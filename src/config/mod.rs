@@ -231,7 +231,7 @@ impl Config {
 
     /// Keys that may change when a run resumes, since its numbers do not depend on them. Of `data`
     /// only the content matters, which is compared.
-    pub const FREE: [&str; 3] = ["data", "checkpoint_every", "max_minutes"];
+    pub(crate) const FREE: [&str; 3] = ["data", "checkpoint_every", "max_minutes"];
 
     /// Like [`Config::validate`], with the keys named by `name`.
     fn check(&self, name: &dyn Fn(&str) -> String) -> Result<()> {

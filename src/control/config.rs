@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// Upper bound of every size and count.
 const MAX_SIZE: usize = 1 << 20;
 /// Most characters side by side.
-pub const MAX_CHARACTERS: usize = MAX_SIZE;
+pub(crate) const MAX_CHARACTERS: usize = MAX_SIZE;
 /// Largest width of the hidden layers; wider ones take minutes to initialise.
 const MAX_HIDDEN: usize = 4096;
 /// Most samples of a rollout, over all PPO epochs, whose order can be stored.
@@ -205,7 +205,7 @@ impl PolicyConfig {
 
     /// Largest standard deviation of the exploration in update `update` (from 1), if there is a
     /// bound.
-    pub fn largest_std(&self, update: usize) -> Option<f64> {
+    pub(crate) fn largest_std(&self, update: usize) -> Option<f64> {
         let last = self.final_std?.min(self.initial_std);
         let done = (update - 1) as f64 / (self.updates() - 1).max(1) as f64;
         Some(self.initial_std * (last / self.initial_std).powf(done))
@@ -213,7 +213,7 @@ impl PolicyConfig {
 
     /// The learning rate after update `update` (from 1), which had the learning rate `rate` and
     /// changed the policy by the KL `kl`. The KL grows with the square of the step's length.
-    pub fn adapted(&self, rate: f64, kl: f64, update: usize) -> f64 {
+    pub(crate) fn adapted(&self, rate: f64, kl: f64, update: usize) -> f64 {
         let target = self.target_kl * (1.0 - 0.75 * update as f64 / self.updates() as f64);
         let change = (target / kl.max(f64::MIN_POSITIVE)).sqrt();
         let rate = rate * change.clamp(1.0 / MAX_CHANGE, MAX_CHANGE);
@@ -221,7 +221,7 @@ impl PolicyConfig {
     }
 
     /// Keys that may change when a run resumes.
-    pub const FREE: [&str; 2] = ["checkpoint_every", "max_minutes"];
+    pub(crate) const FREE: [&str; 2] = ["checkpoint_every", "max_minutes"];
 
     fn lay_over(given: &mut toml::Table, layer: &toml::Table) {
         given.extend(layer.clone());

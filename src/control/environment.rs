@@ -83,7 +83,7 @@ pub fn action_size(task: Task, model: &ModelConfig) -> usize {
 /// The factor of a task's `task` numbers in a normalised observation, beside the `pose` numbers of
 /// the pose. It is the square root of the factor that gives both the same weight. A policy that
 /// sees two numbers beside hundreds takes long to learn to use them.
-pub fn task_gain(pose: usize, task: usize) -> f64 {
+pub(crate) fn task_gain(pose: usize, task: usize) -> f64 {
     (pose as f64 / task as f64).sqrt().sqrt()
 }
 
@@ -140,7 +140,7 @@ impl<T: Real> Environment<T> {
 
     /// Standard deviation of actions whose latents have the prior's distribution, together with the
     /// noise that is part of the latent.
-    pub fn prior_spread(&self) -> f64 {
+    pub(crate) fn prior_spread(&self) -> f64 {
         let (own, _) = self.noise();
         (1.0 - own * own).sqrt() / ((1.0 - own) * ACTION_SCALE)
     }
@@ -166,7 +166,7 @@ impl<T: Real> Environment<T> {
 
     /// Writes the normalisation of poses (y = x / scale - shift / scale) and, derived from it, that
     /// of observations. Errors: those of the backend.
-    pub fn write_normalization(&self, memory: &mut Memory, scale: &[f64], shift: &[f64]) -> Result<()> {
+    pub(crate) fn write_normalization(&self, memory: &mut Memory, scale: &[f64], shift: &[f64]) -> Result<()> {
         let into: Vec<f64> = scale.iter().map(|s| 1.0 / s).collect();
         let less: Vec<f64> = scale.iter().zip(shift).map(|(s, shift)| -shift / s).collect();
         let as_real = |values: &[f64]| values.iter().map(|&x| T::of(x)).collect::<Vec<T>>();
@@ -195,7 +195,7 @@ impl<T: Real> Environment<T> {
     }
 
     /// Appends the draw of the noise that is mixed into the next action.
-    pub fn draw_noise(&self, plan: &mut Plan) {
+    pub(crate) fn draw_noise(&self, plan: &mut Plan) {
         let (_, noise) = self.noise();
         if !noise.is_none() {
             normal::push(plan, self.world.state, noise, Purpose::Task, 1.0);

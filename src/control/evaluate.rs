@@ -52,7 +52,7 @@ impl Report {
 }
 
 /// The paper's Tables 1 and 2 for a controller (Ling et al. 2020), beside its data.
-pub struct PaperTables<'a> {
+pub(crate) struct PaperTables<'a> {
     /// The measurements, with a new direction every [`PAPER_SECONDS`].
     pub report: &'a Report,
     /// The gait of the data, if it is known.
@@ -60,7 +60,7 @@ pub struct PaperTables<'a> {
 }
 
 /// Seconds from one direction to the next in the paper's Table 2.
-pub const PAPER_SECONDS: f64 = 5.0;
+pub(crate) const PAPER_SECONDS: f64 = 5.0;
 
 impl Display for PaperTables<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {

@@ -10,7 +10,7 @@ use crate::ops::world::Task;
 use crate::{Error, Result};
 
 /// The policy of the lower level. Only the actor's values are loaded.
-pub struct Walker {
+pub(crate) struct Walker {
     /// Layout of the policy's tensors.
     pub layout: Layout,
     /// Values of the tensors.
@@ -59,7 +59,7 @@ impl Walker {
 
 /// The reason why a controller does not fit this decoder and its poses to start from, if there is
 /// one.
-pub fn misfit(controller: &Meta, decoder: &Trained, acts_in: &Fingerprint) -> Option<String> {
+pub(crate) fn misfit(controller: &Meta, decoder: &Trained, acts_in: &Fingerprint) -> Option<String> {
     let joints = |meta: &Meta| meta.rig.as_ref().map(|rig| rig.skeleton.names.clone()).unwrap_or_default();
     let (theirs, ours) = (joints(controller), joints(&decoder.meta));
     let vae = decoder.path.display();

@@ -14,7 +14,7 @@
 pub mod config;
 pub mod course;
 pub mod environment;
-pub mod evaluate;
+pub(crate) mod evaluate;
 pub mod lower;
 pub mod play;
 pub mod policy;
@@ -24,6 +24,6 @@ pub mod record;
 pub mod setup;
 pub mod show;
 pub mod stage;
-pub mod steer;
+pub(crate) mod steer;
 pub mod thresholds;
 pub mod trainer;

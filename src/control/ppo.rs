@@ -93,7 +93,7 @@ pub struct Learning<T> {
 }
 
 /// Index of the gradient norm in [`Learning::sums`], after the losses.
-pub const GRAD_NORM: usize = LOSSES;
+pub(crate) const GRAD_NORM: usize = LOSSES;
 
 impl<T: Real> Learning<T> {
     /// Lays out an update of the policy's `parameters`, with observations of `observation` numbers.

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 use std::path::Path;
 
 /// Reward of an episode whose beginning was not seen; it stays the same whatever is added.
-pub const UNSEEN: f64 = f64::NEG_INFINITY;
+pub(crate) const UNSEEN: f64 = f64::NEG_INFINITY;
 
 /// A controller, ready for its next update.
 pub struct PolicySetup<'a> {

@@ -119,7 +119,7 @@ impl Material {
     }
 
     /// True if observations are normalised.
-    pub fn normalizes(&self) -> bool {
+    pub(crate) fn normalizes(&self) -> bool {
         self.normalize
     }
 
@@ -137,7 +137,7 @@ impl Material {
     }
 
     /// Lays out the parameters of the decoder and of the lower level.
-    pub fn frozen(&self, arena: &mut Arena) -> Frozen {
+    pub(crate) fn frozen(&self, arena: &mut Arena) -> Frozen {
         let lower = self.lower.as_ref();
         Frozen {
             decoder: self.decoder.parameters(arena),
@@ -146,7 +146,7 @@ impl Material {
     }
 
     /// Writes the frozen parameters. Errors: a tensor is missing, those of the backend.
-    pub fn write_frozen(&self, frozen: &Frozen, memory: &mut Memory) -> Result<()> {
+    pub(crate) fn write_frozen(&self, frozen: &Frozen, memory: &mut Memory) -> Result<()> {
         self.decoder.restore(&frozen.decoder, memory)?;
         match (&self.lower, &frozen.lower) {
             (Some(walker), Some(places)) => memory.write(places.values, &walker.values),
@@ -285,7 +285,7 @@ impl Stage {
 
     /// Writes the poses to start from, the normalisation of poses, and the course. Errors: those of
     /// the backend.
-    pub fn furnish(&self, material: &Material, memory: &mut Memory) -> Result<()> {
+    pub(crate) fn furnish(&self, material: &Material, memory: &mut Memory) -> Result<()> {
         let decoder = &material.decoder;
         let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
         self.environment.write_normalization(memory, &scale, &shift)?;
@@ -297,7 +297,7 @@ impl Stage {
 
     /// Puts every character at a start, with the clock at its beginning. Errors: those of the
     /// backend.
-    pub fn restart(&self, memory: &mut Memory) -> Result<()> {
+    pub(crate) fn restart(&self, memory: &mut Memory) -> Result<()> {
         let outcome = self.environment.world.outcome;
         memory.write(outcome, &vec![0.0; outcome.len()])?;
         let (seed, rollout_step) = (self.seed, self.horizon as u32);

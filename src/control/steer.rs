@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// Packed networks for the page. The decoder is packed once, since it does not change while the
 /// policy learns.
 #[derive(Clone)]
-pub struct Steering {
+pub(crate) struct Steering {
     fixed: Value,
     /// Number of the recorded pair that is the command.
     command: usize,
@@ -46,7 +46,7 @@ impl Steering {
 
     /// All of it as JSON, with the policy's `values` and the starts of the characters that are
     /// shown.
-    pub fn with_policy(&self, layout: &Layout, values: &[f32], shown: &[Performance]) -> Value {
+    pub(crate) fn with_policy(&self, layout: &Layout, values: &[f32], shown: &[Performance]) -> Value {
         let mut whole = self.clone();
         whole.add(layout, values, |tensor| tensor.name.starts_with("actor."));
         let start = |one: &Performance| json!({ "pose": one.start, "command": one.recorded[self.command].first() });

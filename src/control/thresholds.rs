@@ -56,7 +56,7 @@ impl PolicyThresholds {
     }
 
     /// Compares a report with the thresholds of its task.
-    pub fn judge(&self, report: &Report) -> Vec<Verdict> {
+    pub(crate) fn judge(&self, report: &Report) -> Vec<Verdict> {
         let judged = |(Bound { key, least, .. }, value)| match least {
             true => Verdict::at_least(key, report.get(key), value),
             false => Verdict::at_most(key, report.get(key), value),

@@ -27,7 +27,7 @@ const LOOK: usize = 1 << 16;
 /// Trains to the end, or until a signal asks to stop or `max_minutes` are over; returns the records
 /// of all updates. Errors: a loss that is not finite, a stop by signal (after everything was
 /// saved), those of the disk.
-pub fn train_policy<'a>(
+pub(crate) fn train_policy<'a>(
     run: &mut PolicySetup,
     folder: &'a RunFolder,
     quiet: bool,

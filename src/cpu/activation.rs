@@ -34,7 +34,7 @@ impl Activation {
     }
 
     /// dx = dy y'(x), over a row, in place, from the output y.
-    pub fn pull_back<T: Real>(self, y: &[T], dy: &mut [T]) {
+    pub(crate) fn pull_back<T: Real>(self, y: &[T], dy: &mut [T]) {
         match self {
             Activation::None => {}
             Activation::Elu => vector::elu_backward(dy, y),

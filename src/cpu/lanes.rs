@@ -6,7 +6,7 @@ use pulp::{Arch, Simd};
 /// Name of the widest vector instructions that this processor runs and this program has code for;
 /// products use them. `None` means scalar loops. (A build whose `pulp` lacks one of these sets does
 /// not compile here.)
-pub fn in_use() -> Option<&'static str> {
+pub(crate) fn in_use() -> Option<&'static str> {
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
         Arch::V4(_) => Some("avx512f"),
@@ -52,7 +52,7 @@ pub unsafe trait Lanes: Copy {
 /// Prefetches the cache line of this address, which need not be valid. It does nothing on
 /// processors without such a hint.
 #[inline(always)]
-pub fn prefetch<T>(at: *const T) {
+pub(crate) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which accesses nothing.
     unsafe {

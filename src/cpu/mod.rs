@@ -2,7 +2,7 @@
 //! ([`team`]), vectors ([`vector`], [`lanes`]) and matrix products ([`gemm`]).
 pub mod activation;
 pub mod gemm;
-pub mod lanes;
+pub(crate) mod lanes;
 pub mod number;
 pub mod real;
 pub mod team;

@@ -257,7 +257,7 @@ pub fn pieces<T>(data: &mut [T], size: usize) -> Pieces<'_, T> {
 /// `data` cut into groups of `group` (at least 1) elements, and each group into pieces of `size`
 /// (at least 1). The length of `data` is a multiple of `group`; the last piece of each group may be
 /// shorter.
-pub fn pieces_in<T>(data: &mut [T], group: usize, size: usize) -> Pieces<'_, T> {
+pub(crate) fn pieces_in<T>(data: &mut [T], group: usize, size: usize) -> Pieces<'_, T> {
     assert!(size > 0, "pieces of no elements");
     assert!(data.len().is_multiple_of(group), "groups of {group} in {} elements", data.len());
     Pieces { data: data.as_mut_ptr(), len: data.len(), group, size, slice: std::marker::PhantomData }

@@ -62,7 +62,7 @@ impl Means<'_> {
 
 /// The frames to train on, with bridges.
 #[derive(Debug, Default, PartialEq)]
-pub struct Bridged {
+pub(crate) struct Bridged {
     /// Frames of each clip up to its bridge.
     pub clips: Vec<Range<usize>>,
     /// More frames, in the units of the data: motion over the bridges.
@@ -83,13 +83,13 @@ impl Bridged {
     }
 
     /// All ranges of frames to train on: clips and pieces.
-    pub fn stretches(&self) -> Vec<Range<usize>> {
+    pub(crate) fn stretches(&self) -> Vec<Range<usize>> {
         [&self.clips[..], &self.pieces].concat()
     }
 }
 
 /// Clips and their bridges.
-pub struct Bridges<'a> {
+pub(crate) struct Bridges<'a> {
     frames: &'a [f32],
     clips: &'a [Range<usize>],
     bridges: Vec<Option<Bridge>>,
@@ -127,15 +127,10 @@ impl<'a> Bridges<'a> {
         Bridges { frames, clips, bridges, frame_size, blend }
     }
 
-    /// Number of clips that have a bridge.
-    pub fn count(&self) -> usize {
-        self.bridges.iter().flatten().count()
-    }
-
     /// The clips up to their bridges, and the motion over each bridge: up to `length` frames before
     /// it, and as many after it. Where that motion reaches the bridge of the next clip, it crosses
     /// that bridge, too.
-    pub fn bridged(&self, length: usize) -> Bridged {
+    pub(crate) fn bridged(&self, length: usize) -> Bridged {
         let mut all = Bridged::default();
         let end = |frames: &[f32]| (self.frames.len() + frames.len()) / self.frame_size;
         for (clip, bridge) in self.clips.iter().zip(&self.bridges) {
@@ -236,7 +231,7 @@ mod tests {
     fn motion_goes_on_around_the_circle() {
         let (frames, clips) = halves(3, 0.01);
         let bridges = Bridges::new(&frames, &clips, &[1.0; 3], 30.0, Means::quiet());
-        assert_eq!(bridges.count(), 3);
+        assert_eq!(bridges.bridges.iter().flatten().count(), 3);
         let all = bridges.bridged(200);
         for (piece, clip) in all.pieces.iter().zip(&clips) {
             assert!(piece.len() > 200 && piece.len() <= 400);
@@ -306,7 +301,7 @@ mod tests {
         frames.extend((0..60).flat_map(|i| [i as f32, 9.0, 9.0]));
         clips.push(end..end + 60);
         let bridges = Bridges::new(&frames, &clips, &[1.0; 3], 30.0, Means::quiet());
-        assert_eq!(bridges.count(), 2);
+        assert_eq!(bridges.bridges.iter().flatten().count(), 2);
         assert_eq!(bridges.bridged(10).pieces.len(), 2);
         let alone = Bridges::new(&frames, &clips[2..], &[1.0; 3], 30.0, Means::quiet()).bridged(10);
         assert_eq!(alone, Bridged { clips: clips[2..].to_vec(), ..Bridged::default() });
@@ -320,7 +315,7 @@ mod tests {
         let clips = set.clips();
         let scale = crate::data::normalize::Statistics::of(&set.frames, set.frame_size).std;
         let bridges = Bridges::new(&set.frames, &clips, &scale, 30.0, Means::quiet());
-        assert!(bridges.count() > 0);
+        assert!(bridges.bridges.iter().flatten().count() > 0);
         let all = bridges.bridged(40);
         for piece in &all.pieces {
             for pair in rows(&all, &set.frames, set.frame_size, piece).windows(2) {

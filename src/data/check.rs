@@ -144,7 +144,7 @@ pub fn check(dataset: &Dataset, config: &Config) -> Report {
 }
 
 /// Checks a set as [`check`] does, with the given settings for the search for bridges.
-pub fn check_by(dataset: &Dataset, config: &Config, means: Means) -> Report {
+pub(crate) fn check_by(dataset: &Dataset, config: &Config, means: Means) -> Report {
     let clips = dataset.clips();
     let span = windows::span(config.rollout, config.condition_frames, config.future_predictions);
     let mut trained_on = Cow::Borrowed(dataset);

@@ -43,7 +43,7 @@ pub fn open(path: &Path, expansion: u64) -> Result<(&'static Format, Box<dyn Buf
 
 /// The error for a path that was given as a training set but is motion of another kind. It says how
 /// to make a set of it.
-pub fn no_set(path: &Path) -> Option<Error> {
+pub(crate) fn no_set(path: &Path) -> Option<Error> {
     if path.is_dir() {
         let mend = "give the .npz files in it, or make one of its BVH files: mvae-fast data import FOLDER -o set.npz";
         return Some(Error::data(path, "is a folder", mend));
@@ -190,7 +190,7 @@ fn has_extension(path: &Path, extension: &str) -> bool {
 }
 
 /// A path without the extensions of compression and format.
-pub fn stem(path: &Path) -> PathBuf {
+pub(crate) fn stem(path: &Path) -> PathBuf {
     let stem = uncompressed(path);
     let extensions = FORMATS.iter().flat_map(|format| format.endings).filter_map(|end| end.rsplit('.').next());
     if extensions.into_iter().any(|end| has_extension(&stem, end)) { stem.with_extension("") } else { stem }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// Ending of the names of mirrored clips.
-pub const MIRRORED: &str = " (mirrored)";
+pub(crate) const MIRRORED: &str = " (mirrored)";
 
 impl Dataset {
     /// Adds mirror images by [`Dataset::add_mirrored`] if the set names its skeleton, as `train
@@ -30,7 +30,7 @@ impl Dataset {
     /// Appends the mirror image of every clip whose image is not in the set. Returns the mirroring,
     /// or `None` if all images were there. The rig stays as it was measured. Errors: those of
     /// [`Mirror::find`].
-    pub fn add_mirrored(&mut self, skeleton: &Skeleton) -> Result<Option<Mirror>, String> {
+    pub(crate) fn add_mirrored(&mut self, skeleton: &Skeleton) -> Result<Option<Mirror>, String> {
         let mirror = Mirror::find(skeleton, &self.frames)?;
         let (clips, size) = (self.clips(), self.frame_size);
         self.end_indices = clips.iter().map(|clip| clip.end - 1).collect();

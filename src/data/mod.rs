@@ -118,7 +118,7 @@ impl Dataset {
 
     /// Refuses a set with a value that is not finite, and names the place of the first one; `path`
     /// is for the message.
-    pub fn require_finite(&self, path: &Path) -> Result<()> {
+    pub(crate) fn require_finite(&self, path: &Path) -> Result<()> {
         let mut bad = self.frames.iter().enumerate().filter(|(_, x)| !x.is_finite());
         let Some((first, _)) = bad.next() else { return Ok(()) };
         let frame = first / self.frame_size;

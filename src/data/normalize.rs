@@ -62,7 +62,7 @@ impl Statistics {
     }
 
     /// Statistics of some clips of a set.
-    pub fn of_clips(set: &Dataset, clips: &[Range<usize>]) -> Self {
+    pub(crate) fn of_clips(set: &Dataset, clips: &[Range<usize>]) -> Self {
         Self::of_rows(clips.iter().cloned().flatten().map(|i| set.frame(i)), set.frame_size)
     }
 

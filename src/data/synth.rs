@@ -25,7 +25,7 @@ pub const FRAME_SIZE: usize = features::frame_size(reference::NUM_JOINTS);
 
 const SAMPLES_PER_FRAME: usize = RATE / FRAME_RATE;
 /// Default number of frames of a clip, approximately.
-pub const CLIP_FRAMES: usize = 300;
+pub(crate) const CLIP_FRAMES: usize = 300;
 /// Samples of a track before and after its clip, so that steps at the clip's ends are whole.
 const MARGIN: usize = 3 * RATE;
 

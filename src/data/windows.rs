@@ -9,7 +9,7 @@ pub const HELD_OUT_FRAMES: usize = 40;
 
 /// Number of frames that one rollout uses: C conditions, T steps, of which the last predicts K
 /// frames.
-pub fn span(rollout: usize, condition_frames: usize, future_predictions: usize) -> usize {
+pub(crate) fn span(rollout: usize, condition_frames: usize, future_predictions: usize) -> usize {
     condition_frames + rollout + future_predictions - 1
 }
 

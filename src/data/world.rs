@@ -38,6 +38,6 @@ pub fn positions(frame: &[f32], root: &Root) -> Vec<f32> {
 }
 
 /// Motion of the root in a frame.
-pub fn root_motion(frame: &[f32]) -> [f64; 3] {
+pub(crate) fn root_motion(frame: &[f32]) -> [f64; 3] {
     [frame[0].into(), frame[1].into(), frame[2].into()]
 }

@@ -89,7 +89,10 @@ impl Unfinished {
 
     /// Moves a folder to the first of these places that is free, and returns that place. Errors:
     /// the place that could not be taken, and the reason.
-    pub fn finish_first(self, mut paths: impl Iterator<Item = PathBuf>) -> Result<PathBuf, (PathBuf, io::Error)> {
+    pub(crate) fn finish_first(
+        self,
+        mut paths: impl Iterator<Item = PathBuf>,
+    ) -> Result<PathBuf, (PathBuf, io::Error)> {
         loop {
             let path = paths.by_ref().find(|path| !path.exists()).expect("the places do not end");
             match fs::rename(&self.path, &path) {
@@ -162,7 +165,7 @@ fn remove(path: &Path) {
 }
 
 /// Makes renames and new files in `folder` outlive a power cut.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::options().read(true).open(folder)?.sync_all()?;
     }
@@ -170,7 +173,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Makes `folder` and its missing parents, so that they outlive a power cut.
-pub fn create_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<_> =
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     fs::create_dir_all(folder)?;
@@ -178,7 +181,7 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// The folder that a file lies in.
-pub fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

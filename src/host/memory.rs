@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Available bytes: the machine's free memory with swap, or less where a control group or a limit
 /// of the process (`ulimit -v`) is lower. `None` where the system does not tell.
-pub fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     let system = |name: &str| text(&Path::new("/proc").join(name));
     let (status, limits, groups) = (system("self/status"), system("self/limits"), system("self/cgroup"));
     let meminfo = system("meminfo");
@@ -17,7 +17,7 @@ pub fn available() -> Option<u64> {
 
 /// Refuses work that needs more memory than is available. `refuse` makes the error from words such
 /// as "4.1 GB of memory, and 2.0 GB are free".
-pub fn require(bytes: u64, refuse: impl FnOnce(String) -> Error) -> Result<()> {
+pub(crate) fn require(bytes: u64, refuse: impl FnOnce(String) -> Error) -> Result<()> {
     match available() {
         Some(free) if bytes > free => Err(refuse(format!("{} of memory, and {} are free", said(bytes), said(free)))),
         _ => Ok(()),

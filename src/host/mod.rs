@@ -8,5 +8,5 @@ pub(crate) mod npy;
 pub mod say;
 pub mod shown;
 pub mod toml;
-pub mod utf16;
+pub(crate) mod utf16;
 pub(crate) mod zip;

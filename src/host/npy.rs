@@ -234,7 +234,7 @@ fn missing(path: &Path, name: &str, zip: &Zip) -> Error {
 }
 
 /// Names of all arrays of an npz file.
-pub fn array_names(path: &Path) -> Result<Vec<String>> {
+pub(crate) fn array_names(path: &Path) -> Result<Vec<String>> {
     Ok(Zip::open(path)?.names().map(|entry| array_name(entry).to_owned()).collect())
 }
 

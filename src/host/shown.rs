@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// True for a character that shows nothing of itself: a control, a format mark, or white space
 /// other than the plain space.
-pub fn is_unseen(c: char) -> bool {
+pub(crate) fn is_unseen(c: char) -> bool {
     match c {
         ' '..='~' => false,
         '\0'..='\u{9f}' => true,

@@ -30,7 +30,7 @@ pub fn parse<T: de::DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
 }
 
 /// The error for a line of a file.
-pub fn in_line(path: &Path, line: usize, what: String) -> Error {
+pub(crate) fn in_line(path: &Path, line: usize, what: String) -> Error {
     Error::Usage(format!("{}:{line}: {what}", path.display()))
 }
 
@@ -45,7 +45,7 @@ pub fn one_line(message: &str) -> String {
 }
 
 /// Replaces the names of Rust types in a message by plain words.
-pub fn plain_words(message: &str) -> String {
+pub(crate) fn plain_words(message: &str) -> String {
     let words = [
         ("expected f64", "expected a number"),
         ("expected usize", "expected a whole number of 0 or more"),

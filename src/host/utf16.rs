@@ -15,7 +15,7 @@ pub fn order(start: &[u8]) -> Option<fn([u8; 2]) -> u16> {
 }
 
 /// A reader of UTF-16 that gives UTF-8.
-pub struct Utf16<R> {
+pub(crate) struct Utf16<R> {
     reader: R,
     order: fn([u8; 2]) -> u16,
     /// Text that was decoded and not yet given out.

@@ -58,7 +58,7 @@ impl Motion {
 
 /// Number of frames that a track needs after its C conditions, so that `frames` frames can be
 /// encoded.
-pub fn frames_to_encode(trained: &Trained, frames: usize) -> usize {
+pub(crate) fn frames_to_encode(trained: &Trained, frames: usize) -> usize {
     frames + trained.model().future_predictions - 1
 }
 

@@ -25,7 +25,7 @@ pub enum Latent<'a> {
 }
 
 /// A network laid out for inference over `batch` characters.
-pub struct Decoder {
+pub(crate) struct Decoder {
     /// The network.
     pub network: Network<f32>,
     frame_size: usize,

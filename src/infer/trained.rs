@@ -54,7 +54,7 @@ impl Trained {
     }
 
     /// A note if the checkpoint is from before the end of its run.
-    pub fn unfinished(&self) -> Option<String> {
+    pub(crate) fn unfinished(&self) -> Option<String> {
         let (done, all) = (self.meta.progress.as_ref()?.epoch - 1, self.config.epochs());
         (done < all).then(|| format!("note: {} is of {done} of {}", self.path.display(), counted(all, "epoch")))
     }
@@ -87,7 +87,7 @@ impl Trained {
     }
 
     /// Writes the parameters. Errors: one is missing, or has another shape than the sizes say.
-    pub fn restore(&self, parameters: &Parameters<f32>, memory: &mut Memory) -> Result<()> {
+    pub(crate) fn restore(&self, parameters: &Parameters<f32>, memory: &mut Memory) -> Result<()> {
         parameters.write_normalization(memory, &self.statistics, self.meta.normalization)?;
         state::restore_parameters(parameters, memory, &self.checkpoint, &self.path)
     }

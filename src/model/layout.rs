@@ -194,7 +194,7 @@ impl Layout {
 
     /// The reason why the tensors are too large for a plan, if they are. Either a layer has more
     /// tiles than kernels have blocks, or there are more numbers in all than kernels count.
-    pub fn too_large(&self) -> Option<String> {
+    pub(crate) fn too_large(&self) -> Option<String> {
         let tiles = |tensor: &Tensor| match tensor.shape[..] {
             [.., rows, cols] => tensor.len() / (rows * cols) * rows.div_ceil(TILE) * cols.div_ceil(TILE),
             _ => 1,
@@ -303,7 +303,12 @@ impl<T: Real> Parameters<T> {
     }
 
     /// Writes scale and shift of the features. Errors: those of the backend.
-    pub fn write_normalization(&self, memory: &mut Memory, statistics: &Statistics, mode: Normalization) -> Result<()> {
+    pub(crate) fn write_normalization(
+        &self,
+        memory: &mut Memory,
+        statistics: &Statistics,
+        mode: Normalization,
+    ) -> Result<()> {
         let (scale, shift) = statistics.scale_and_shift(mode);
         for (mat, values) in self.normalization.into_iter().zip([scale, shift]) {
             memory.write(mat, &values.into_iter().map(T::of).collect::<Vec<T>>())?;

@@ -129,7 +129,7 @@ impl<T: Real> Network<T> {
     }
 
     /// Appends fresh noise for the reparameterisation.
-    pub fn draw_eps(&self, plan: &mut Plan, state: Mat<StepState>) {
+    pub(crate) fn draw_eps(&self, plan: &mut Plan, state: Mat<StepState>) {
         if !self.eps.is_none() {
             normal::push(plan, state, self.eps, Purpose::Eps, 1.0);
         }
@@ -146,7 +146,7 @@ impl<T: Real> Network<T> {
 
     /// Appends a latent from the prior. It is normal with standard deviation `temperature`; for vq
     /// it is a code with equal probabilities, whatever the temperature.
-    pub fn sample_prior(&self, plan: &mut Plan, state: Mat<StepState>, temperature: f64) {
+    pub(crate) fn sample_prior(&self, plan: &mut Plan, state: Mat<StepState>, temperature: f64) {
         match &self.latent {
             Latent::Gaussian(_) => normal::push(plan, state, self.z.value, Purpose::Prior, temperature),
             Latent::Codebook(_) => normal::push(plan, state, self.action, Purpose::Prior, 1.0),
@@ -217,7 +217,7 @@ impl<T: Real> Network<T> {
     }
 
     /// Number of elements of the largest weights of a layer.
-    pub fn largest_weights(&self) -> usize {
+    pub(crate) fn largest_weights(&self) -> usize {
         self.updates.iter().map(|update| update.w.len()).max().unwrap_or(0)
     }
 
@@ -227,7 +227,7 @@ impl<T: Real> Network<T> {
     }
 
     /// Appends the update of the codebook (vq; nothing otherwise).
-    pub fn update_codebook(&self, plan: &mut Plan) {
+    pub(crate) fn update_codebook(&self, plan: &mut Plan) {
         if let Latent::Codebook(op) = &self.latent {
             op.update(plan);
         }

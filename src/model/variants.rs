@@ -16,7 +16,7 @@ use crate::ops::specialist_loss::SpecialistLoss;
 use crate::ops::update::Update;
 use crate::plan::arena::{Arena, Mat, Var};
 
-pub type Operations = Vec<Box<dyn Operation>>;
+pub(crate) type Operations = Vec<Box<dyn Operation>>;
 
 /// The operation that makes the latent.
 pub enum Latent<T> {
@@ -31,7 +31,7 @@ pub enum Loss<T> {
 }
 
 /// The encoder of a network with its latent, and the tensors of theirs that the network shows.
-pub struct Encoder<T> {
+pub(crate) struct Encoder<T> {
     pub operations: Operations,
     pub latent: Latent<T>,
     pub eps: Mat<T>,
@@ -41,7 +41,7 @@ pub struct Encoder<T> {
 }
 
 /// The decoder of a network with its loss, and the tensors of theirs that the network shows.
-pub struct Decoder<T> {
+pub(crate) struct Decoder<T> {
     pub operations: Operations,
     pub loss: Loss<T>,
     pub gate: Var<T>,
@@ -51,7 +51,7 @@ pub struct Decoder<T> {
 }
 
 /// The builder of one network: it looks up parameters by name and lays out activations.
-pub struct Builder<'a, T> {
+pub(crate) struct Builder<'a, T> {
     pub arena: &'a mut Arena,
     pub parameters: &'a Parameters<T>,
     pub config: &'a ModelConfig,
@@ -123,7 +123,7 @@ impl<T: Real> Builder<'_, T> {
     }
 
     /// The encoder of every variant but vq, whose parameters have this prefix.
-    pub fn gaussian(&mut self, prefix: &str, mu: Var<T>, z: Var<T>, free_bits: f64) -> Result<Encoder<T>> {
+    pub(crate) fn gaussian(&mut self, prefix: &str, mu: Var<T>, z: Var<T>, free_bits: f64) -> Result<Encoder<T>> {
         let (batch, x, mut operations) = (self.batch, self.x, Operations::new());
         let name = |n: &str| format!("{prefix}{n}");
         let [h1, h2] = [(); 2].map(|()| self.var(batch, self.config.hidden_size));
@@ -141,7 +141,7 @@ impl<T: Real> Builder<'_, T> {
     }
 
     /// The encoder of vq.
-    pub fn codebook(&mut self, mu: Var<T>, z: Var<T>) -> Result<Encoder<T>> {
+    pub(crate) fn codebook(&mut self, mu: Var<T>, z: Var<T>) -> Result<Encoder<T>> {
         let (batch, codes, none, mut operations) = (self.batch, self.config.codes, Var::none(), Operations::new());
         let [h1, h2, h3] = [(); 3].map(|()| self.var(batch, self.config.hidden_size));
         self.dense(&mut operations, "fc1", self.x, self.c, h1, Relu)?;

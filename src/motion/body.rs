@@ -122,7 +122,7 @@ impl<'a> Body<'a> {
     }
 
     /// The lengths of a body with these roles.
-    pub fn measures(&self, roles: &Roles) -> Measures {
+    pub(crate) fn measures(&self, roles: &Roles) -> Measures {
         let [left, right] = roles.up_legs;
         let leg = self.median(|pose| self.chain(pose, left, roles.toes[0]));
         let hip_width = self.median(|pose| length(sub(pose.positions[left], pose.positions[right])));
@@ -141,7 +141,7 @@ impl<'a> Body<'a> {
 
     /// The vector from the toes' middle to the hips, summed over all poses; only its direction
     /// matters.
-    pub fn hips_above_toes(&self, roles: &Roles) -> Vec3 {
+    pub(crate) fn hips_above_toes(&self, roles: &Roles) -> Vec3 {
         let above = |pose: &Pose| sub(pose.positions[roles.hips], middle(pose, roles.toes));
         self.looks.iter().map(above).fold([0.0; 3], add)
     }
@@ -166,7 +166,7 @@ impl<'a> Body<'a> {
 
     /// True if a branch of at least two joints hangs on the hips and has none of `joints`. Helper
     /// joints do not count.
-    pub fn has_tail(&self, hips: usize, joints: &[usize]) -> bool {
+    pub(crate) fn has_tail(&self, hips: usize, joints: &[usize]) -> bool {
         let hangs = |&joint: &usize| self.parents[joint] == Some(hips) && !names::is_helper(self.names[joint]);
         (0..self.parents.len()).filter(hangs).any(|branch| {
             let below = self.below(branch);

@@ -33,7 +33,7 @@ pub const fn slot(part: Part, joint: usize, joints: usize) -> usize {
 }
 
 /// Indices of the position and velocity features of the joints `of`, among `joints` joints.
-pub fn moved_features(of: &[usize], joints: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn moved_features(of: &[usize], joints: usize) -> impl Iterator<Item = usize> {
     let first = move |&joint: &usize| [Part::Position, Part::Velocity].map(|part| slot(part, joint, joints));
     of.iter().flat_map(first).flat_map(|first| first..first + 3)
 }
@@ -74,7 +74,7 @@ pub fn push(frames: &mut Vec<f32>, skeleton: &Skeleton, previous: &Pose, pose: &
 
 /// The pose of a frame in its own facing frame: x forward, z right, the root at the origin. Axes
 /// are made orthonormal.
-pub fn local_pose(frame: &[f32]) -> Pose {
+pub(crate) fn local_pose(frame: &[f32]) -> Pose {
     let joints = (frame.len() - 3) / 12;
     let read = |part, joint| vector(frame, slot(part, joint, joints));
     Pose {

@@ -55,7 +55,7 @@ pub struct Picked {
 
 impl Picked {
     /// The roles, as joints of the recording.
-    pub fn roles(&self) -> Roles {
+    pub(crate) fn roles(&self) -> Roles {
         self.roles_in(&self.sources)
     }
 

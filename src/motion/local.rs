@@ -142,7 +142,7 @@ impl Means {
     /// Ends of the bones of joints without children, in their own axes, feet (zero for all others).
     /// The bone has half the length of the one above and its mean direction. Files have such ends,
     /// features do not.
-    pub fn tips(&self) -> Vec<Vec3> {
+    pub(crate) fn tips(&self) -> Vec<Vec3> {
         let tip = |joint: usize| match length(self.along[joint]) > SHORT {
             true => scale(unit(self.along[joint]), 0.5 * (self.bones[joint] / self.poses as f64)),
             false => [0.0; 3],

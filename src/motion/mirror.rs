@@ -86,7 +86,7 @@ impl Mirror {
     }
 
     /// Findings that deserve attention in mirrored motion of this skeleton.
-    pub fn doubt(&self, skeleton: &Skeleton) -> Option<String> {
+    pub(crate) fn doubt(&self, skeleton: &Skeleton) -> Option<String> {
         let (joint, angle) = self.worst;
         let turned = (angle > DOUBTFUL).then(|| {
             let (name, angle) = (&skeleton.names[joint], angle.to_degrees());

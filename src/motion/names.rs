@@ -8,9 +8,9 @@ const WORDS: [[&str; 2]; 4] = [["Left", "Right"], ["left", "right"], ["LEFT", "R
 const LETTERS: [[char; 2]; 2] = [['L', 'R'], ['l', 'r']];
 /// Words in the names of upper legs as [`folded`] writes them, most reliable first. Names of lower
 /// legs contain the shorter words, too.
-pub const UP_LEGS: [&str; 9] = ["upleg", "upperleg", "thigh", "femur", "hip", "大腿", "足", "腿", "leg"];
+pub(crate) const UP_LEGS: [&str; 9] = ["upleg", "upperleg", "thigh", "femur", "hip", "大腿", "足", "腿", "leg"];
 /// Words in the names of toes.
-pub const TOES: [&str; 5] = ["toe", "ball", "つま先", "爪先", "趾"];
+pub(crate) const TOES: [&str; 5] = ["toe", "ball", "つま先", "爪先", "趾"];
 /// Longest name that is searched for a side, bytes.
 const LONGEST: usize = 100;
 /// Words for joints that help to pose a body without being part of it.
@@ -49,7 +49,7 @@ pub fn prefix(names: &[&str]) -> usize {
 }
 
 /// True if a word in the name marks a joint that helps to pose a body without being part of it.
-pub fn is_helper(name: &str) -> bool {
+pub(crate) fn is_helper(name: &str) -> bool {
     let mut words = vec![String::new()];
     let mut before = ' ';
     for c in name.chars() {
@@ -110,7 +110,7 @@ pub fn pairs(names: &[&str]) -> Vec<Option<(usize, usize)>> {
 }
 
 /// True if a name contains left or right as a word.
-pub fn says_side(name: &str) -> bool {
+pub(crate) fn says_side(name: &str) -> bool {
     WORDS.as_flattened().iter().any(|word| name.contains(word))
 }
 
@@ -119,7 +119,7 @@ impl Skeleton {
     /// name. A single unnamed child of a left joint and one of its right counterpart are
     /// counterparts, too. The error names the upper legs or toes if they are not named as left and
     /// right.
-    pub fn counterparts(&self) -> Result<Vec<usize>, String> {
+    pub(crate) fn counterparts(&self) -> Result<Vec<usize>, String> {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let named = pairs(&names);
         let mut pairs: Vec<usize> =

@@ -53,6 +53,6 @@ impl Root {
 }
 
 /// The angle modulo whole turns, in [-pi, pi).
-pub fn wrapped(angle: f64) -> f64 {
+pub(crate) fn wrapped(angle: f64) -> f64 {
     (angle + PI).rem_euclid(TAU) - PI
 }

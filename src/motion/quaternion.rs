@@ -2,10 +2,10 @@
 use super::vector::Axes;
 
 /// A unit quaternion, w last, as glTF stores it. `q` and `-q` are the same rotation.
-pub type Quaternion = [f64; 4];
+pub(crate) type Quaternion = [f64; 4];
 
 /// The quaternion of a rotation, w not negative.
-pub fn from_axes(axes: &Axes) -> Quaternion {
+pub(crate) fn from_axes(axes: &Axes) -> Quaternion {
     let [[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]] = *axes; // column by column: xy is the y of the X axis
     // Each row is 4 q_i q; the largest row has the smallest rounding error (Shepperd, 1978).
     let rows = [
@@ -40,7 +40,7 @@ pub fn product([ax, ay, az, aw]: Quaternion, [bx, by, bz, bw]: Quaternion) -> Qu
 
 /// Interpolates from `a` (t = 0) to `b` (t = 1) on the shorter arc at constant speed (Shoemake,
 /// "Animating rotation with quaternion curves", 1985).
-pub fn slerp(a: Quaternion, b: Quaternion, t: f64) -> Quaternion {
+pub(crate) fn slerp(a: Quaternion, b: Quaternion, t: f64) -> Quaternion {
     let cosine = dot(a, b);
     let (b, cosine) = if cosine < 0.0 { (b.map(|x| -x), -cosine) } else { (b, cosine) };
     let angle = cosine.min(1.0).acos();

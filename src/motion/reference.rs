@@ -31,7 +31,7 @@ pub const JOINT_NAMES: [&str; NUM_JOINTS] = [
 ];
 
 /// Index of the hips.
-pub const HIPS: usize = 11;
+pub(crate) const HIPS: usize = 11;
 
 /// Parent of each joint; the hips have none.
 pub const PARENTS: [Option<usize>; NUM_JOINTS] = [

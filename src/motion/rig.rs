@@ -6,11 +6,11 @@ use super::{Skeleton, reference};
 use serde::{Deserialize, Serialize};
 
 /// Frames a second of data without a rate of their own.
-pub const DEFAULT_FPS: f64 = 30.0;
+pub(crate) const DEFAULT_FPS: f64 = 30.0;
 /// Metres in a foot.
 pub const METRES: f64 = 0.3048;
 /// Speed of the root above which a character is moving, m/s.
-pub const MOVING: f64 = 0.3;
+pub(crate) const MOVING: f64 = 0.3;
 /// Height above its floor, m, and speed, m/s, below which a toe is in contact.
 const CONTACT_HEIGHT: f64 = 0.03;
 const CONTACT_SPEED: f64 = 0.2;
@@ -121,7 +121,7 @@ impl Rig {
     }
 
     /// Height of the left (0) or right (1) toe over its floor, m; `height` is in feet.
-    pub fn over_floor(&self, side: usize, height: f64) -> f64 {
+    pub(crate) fn over_floor(&self, side: usize, height: f64) -> f64 {
         METRES * (height - self.toe_floors[side])
     }
 

@@ -57,7 +57,7 @@ impl Unit {
     /// For an upright body it is the longest unit in which the leg is a person's: children exist,
     /// giants hardly. Animals have legs of any length and are not measured in feet, so for them it
     /// is a decimal unit.
-    pub fn guess(leg: f64, upright: bool) -> Option<Self> {
+    pub(crate) fn guess(leg: f64, upright: bool) -> Option<Self> {
         let metres = |unit: &Unit| leg * unit.metres();
         let fits = |range: &RangeInclusive<f64>, unit: &Unit| range.contains(&metres(unit));
         let person = Unit::BY_LENGTH.into_iter().filter(|_| upright).find(|unit| fits(&PERSON, unit));
@@ -65,7 +65,7 @@ impl Unit {
     }
 
     /// True if a leg of this length is a grown-up's in this unit.
-    pub fn is_sure(self, leg: f64) -> bool {
+    pub(crate) fn is_sure(self, leg: f64) -> bool {
         GROWN_UP.contains(&(leg * self.metres()))
     }
 

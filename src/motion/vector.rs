@@ -44,7 +44,7 @@ pub fn unit(a: Vec3) -> Vec3 {
 }
 
 /// The rotation with the X axis `x` and a Z axis as close to `z` as that allows.
-pub fn axes_along(x: Vec3, z: Vec3) -> Axes {
+pub(crate) fn axes_along(x: Vec3, z: Vec3) -> Axes {
     let x = unit(x);
     let z = unit(sub(z, scale(x, dot(x, z))));
     [x, cross(z, x), z]
@@ -94,7 +94,7 @@ pub fn transposed(rotation: &Axes) -> Axes {
 
 /// The frame whose Y and Z axes are near `y` and `z`. Z is kept, Y is made perpendicular to it
 /// (Gram-Schmidt), X = Y x Z.
-pub fn axes_from_yz(y: Vec3, z: Vec3) -> Axes {
+pub(crate) fn axes_from_yz(y: Vec3, z: Vec3) -> Axes {
     let z = unit(z);
     let y = unit(sub(y, scale(z, dot(y, z))));
     [cross(y, z), y, z]
@@ -102,7 +102,7 @@ pub fn axes_from_yz(y: Vec3, z: Vec3) -> Axes {
 
 /// Rotation by `angle` about a unit axis, counter-clockwise for a viewer that the axis points to
 /// (Rodrigues).
-pub fn rotated_about(axis: Vec3, angle: f64) -> Axes {
+pub(crate) fn rotated_about(axis: Vec3, angle: f64) -> Axes {
     let (s, c) = angle.sin_cos();
     IDENTITY.map(|e| {
         let along = scale(axis, (1.0 - c) * dot(axis, e));

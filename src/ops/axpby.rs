@@ -49,7 +49,7 @@ pub mod cpu {
     use super::*;
 
     /// y = a x + b w
-    pub fn axpby<T: Real>(v: View<'_, T>, _: &Team) {
+    pub(crate) fn axpby<T: Real>(v: View<'_, T>, _: &Team) {
         let (a, b) = (T::of(v.a), T::of(v.b));
         for (i, (y, &x)) in v.y.iter_mut().zip(v.x).enumerate() {
             *y = a * x + v.w.get(i).map_or(T::zero(), |&w| b * w);

@@ -119,7 +119,7 @@ impl<T: Real> BlendLinear<T> {
 
     /// The layer with the mean squared error of y to `target` [B, O] as its loss: forward writes
     /// its gradient. Errors: shapes that do not fit.
-    pub fn toward(self, target: Place<T>) -> Result<Self> {
+    pub(crate) fn toward(self, target: Place<T>) -> Result<Self> {
         Ok(BlendLinear { target: target_of("blend_linear", self.y, target)?, ..self })
     }
 
@@ -281,7 +281,7 @@ pub mod cpu {
 
     /// dy becomes the gradient before the activation; dgate_e = dy · (each_e + bias_e), deach_e =
     /// g_e dy
-    pub fn backward_gate<T: Real>(v: View<'_, T>, team: &Team) {
+    pub(crate) fn backward_gate<T: Real>(v: View<'_, T>, team: &Team) {
         let View { o, e, .. } = v;
         let act = Activation::of(v.act);
         let (y, each, gate, bias, add) = (&*v.y, &*v.each, v.gate, v.bias, v.add_dgate == 1);
@@ -302,7 +302,7 @@ pub mod cpu {
     }
 
     /// [dz | dh] = sum_e deach_e W_eᵀ, dh before its activation
-    pub fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
+    pub(crate) fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, l, i, o, e, .. } = v;
         let (deach, w) = (&*v.deach, v.w);
         let factors = |first: usize, cols: usize| {

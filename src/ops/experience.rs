@@ -110,7 +110,7 @@ pub mod store {
 }
 
 /// Arguments of `experience_gather`.
-pub mod gather {
+pub(crate) mod gather {
     use super::*;
 
     crate::kernel_args! {

@@ -120,7 +120,7 @@ impl<T: Real> Gate<T> {
 
     /// The gate with the gradient of y as the sum of parts [P B, E]. Each part is written by
     /// another operation, so these need not wait for one another. Errors: shapes that do not fit.
-    pub fn with_parts(self, parts: Place<T>) -> Result<Self> {
+    pub(crate) fn with_parts(self, parts: Place<T>) -> Result<Self> {
         expect("gate", "columns of parts", parts.cols(), self.y.cols(), "one an expert")?;
         expect("gate", "rows of parts", parts.rows() % self.y.rows(), 0, "a multiple of the samples")?;
         Ok(Gate { dgate: parts, ..self })

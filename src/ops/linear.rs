@@ -112,7 +112,7 @@ impl<T: Real> Linear<T> {
 
     /// The layer with the mean squared error of y to `target` [B, O] as its loss: forward writes
     /// its gradient. Errors: shapes that do not fit.
-    pub fn toward(self, target: Place<T>) -> Result<Self> {
+    pub(crate) fn toward(self, target: Place<T>) -> Result<Self> {
         Ok(Linear { target: target_of("linear", self.y, target)?, ..self })
     }
 
@@ -207,7 +207,7 @@ impl<T: Real> Operation for Linear<T> {
 
 /// Two layers with the same number of outputs on the same input. One call adds up their parts of
 /// the input's gradient.
-pub struct Twins<T>([Linear<T>; 2]);
+pub(crate) struct Twins<T>([Linear<T>; 2]);
 
 impl<T: Real> Twins<T> {
     /// The twins of two layers. Errors: inputs or numbers of outputs that differ.
@@ -321,12 +321,12 @@ pub mod cpu {
     }
 
     /// dy becomes the gradient before the activation.
-    pub fn backward_act<T: Real>(v: View<'_, T>, team: &Team) {
+    pub(crate) fn backward_act<T: Real>(v: View<'_, T>, team: &Team) {
         pull_back(Activation::of(v.act), v.y, v.dy, v.o, team);
     }
 
     /// dx = dy Wx, dh = dy Wh, with those of a twin, each before its activation
-    pub fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
+    pub(crate) fn backward_x<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, xc, hc, o, .. } = v;
         let inputs = xc + hc;
         let layers = [(&*v.dy, v.w), (v.dy2, v.w2)];
@@ -348,14 +348,14 @@ pub mod cpu {
     }
 
     /// dy becomes the gradient before the activation, which made y [B, cols].
-    pub fn pull_back<T: Real>(act: Activation, y: &[T], dy: &mut [T], cols: usize, team: &Team) {
+    pub(crate) fn pull_back<T: Real>(act: Activation, y: &[T], dy: &mut [T], cols: usize, team: &Team) {
         if act != Activation::None {
             team.each(pieces(dy, ROWS * cols), |i, dy| act.pull_back(&y[i * ROWS * cols..][..dy.len()], dy));
         }
     }
 
     /// dW = dyᵀ [x | h], dbias = the sum of dy's rows
-    pub fn backward_w<T: Real>(v: View<'_, T>, team: &Team) {
+    pub(crate) fn backward_w<T: Real>(v: View<'_, T>, team: &Team) {
         let View { b, xc, hc, o, .. } = v;
         let (inputs, add) = (xc + hc, v.add_dw == 1);
         let dy = Matrix::new(v.dy, b, o, o).t();

@@ -44,7 +44,7 @@ pub mod cpu {
     use super::*;
 
     /// x <- gain x ln(1 + |x|) / |x|, pair by pair
-    pub fn log_length<T: Real>(v: View<'_, T>, _: &Team) {
+    pub(crate) fn log_length<T: Real>(v: View<'_, T>, _: &Team) {
         let gain = T::of(v.gain);
         for row in v.x.chunks_exact_mut(v.d) {
             for pair in row[v.first..].chunks_exact_mut(2) {

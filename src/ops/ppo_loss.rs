@@ -21,7 +21,7 @@ pub mod slot {
     /// squares.
     pub const POLICY: usize = slot::RECON;
     /// mean |policy's mean|^2.
-    pub const SQUARE: usize = 1;
+    pub(crate) const SQUARE: usize = 1;
     /// Entropy of the policy, nats.
     pub const ENTROPY: usize = 2;
     /// mean (R - V)^2.

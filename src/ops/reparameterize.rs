@@ -87,7 +87,7 @@ impl<T: Real> Reparameterize<T> {
     /// The operation with the gradient of z as the sum of that of `z` and of further parts [P B,
     /// L]. Each part is written by another operation, so these need not wait for one another.
     /// Errors: shapes that do not fit.
-    pub fn with_parts(self, parts: Mat<T>) -> Result<Self> {
+    pub(crate) fn with_parts(self, parts: Mat<T>) -> Result<Self> {
         expect("reparameterize", "columns of parts", parts.cols(), self.mu.cols(), "latent entries")?;
         expect("reparameterize", "rows of parts", parts.rows() % self.mu.rows(), 0, "a multiple of the samples")?;
         Ok(Reparameterize { parts, ..self })

@@ -53,7 +53,7 @@ pub mod cpu {
     use super::*;
 
     /// y = scale x + shift
-    pub fn rescale<T: Real>(v: View<'_, T>, team: &Team) {
+    pub(crate) fn rescale<T: Real>(v: View<'_, T>, team: &Team) {
         let (x, scale, shift, f) = (v.x, v.scale, v.shift, v.f);
         team.each(pieces(v.y, ROWS * f), |task, y| {
             for (y, x) in y.chunks_exact_mut(f).zip(x[task * ROWS * f..].chunks_exact(f)) {

@@ -16,7 +16,7 @@ pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: us
 }
 
 /// sums = the sum of the rows of [B, O], or this sum added to `sums`.
-pub fn column_sums<T: Real>(rows: &[T], o: usize, add: bool, sums: &mut [T], team: &Team) {
+pub(crate) fn column_sums<T: Real>(rows: &[T], o: usize, add: bool, sums: &mut [T], team: &Team) {
     team.each(pieces(sums, COLUMNS), |task, sums| {
         if !add {
             sums.fill(T::zero());

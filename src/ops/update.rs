@@ -74,7 +74,7 @@ crate::kernel_args! {
 }
 
 /// Number of rows and of columns of weights that a block of a kernel updates at a time.
-pub const TILE: usize = 32;
+pub(crate) const TILE: usize = 32;
 
 /// A layer's parameters, and the factors of their gradients. The gradient of weights [E, R1 + R2,
 /// C1 + C2] is [left | left2]ᵀ [right | right2]. That of biases is the sum of the rows of `left[0]`

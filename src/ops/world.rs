@@ -80,12 +80,12 @@ tasks! {
 }
 
 /// Numbers kept of the toes: x, z and height of two toes in two frames, newest first.
-pub const FEET: usize = 12;
+pub(crate) const FEET: usize = 12;
 /// Distance from the root, in body units, beyond which a joint belongs to no body: the decoder was
 /// driven where it knows no poses.
-pub const LOST: f64 = 10.0;
+pub(crate) const LOST: f64 = 10.0;
 /// Reward of a frame in which a character is lost; it starts anew afterwards.
-pub const LOST_REWARD: f64 = -20.0;
+pub(crate) const LOST_REWARD: f64 = -20.0;
 
 /// Place of the goal (x, z in the data's units) among a character's own numbers, in tasks that have
 /// one.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Every tensor starts on a multiple of this many bytes.
-pub const ALIGN: usize = 256;
+pub(crate) const ALIGN: usize = 256;
 
 /// A row-major matrix [rows, cols] of `T` at a place in an arena. Place 0 means that the matrix is
 /// absent.

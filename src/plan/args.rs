@@ -131,6 +131,7 @@ macro_rules! kernel_args {
         }
 
         /// Arguments as CPU bodies see them; absent tensors are empty.
+        #[allow(dead_code)] // some sizes are the kernels' alone
         pub struct View<'a, T> {
             $($(#[$rd])* pub $r: &'a [$rt],)*
             $($(#[$wd])* pub $w: &'a mut [$wt],)*

@@ -28,7 +28,7 @@ impl Output {
     }
 
     /// An output of numbers of which only the sum counts.
-    pub fn addends(name: &'static str) -> Self {
+    pub(crate) fn addends(name: &'static str) -> Self {
         Output { addends: true, ..Output::part(name) }
     }
 
@@ -103,7 +103,7 @@ impl Call {
     /// than the elements `i * n .. (i + 1) * n` of each field `(name, n)` that is named. So a share
     /// may run long before another, and after the same share of another call without waiting for
     /// the rest.
-    pub fn in_shares(mut self, fields: &[(&'static str, usize)]) -> Self {
+    pub(crate) fn in_shares(mut self, fields: &[(&'static str, usize)]) -> Self {
         for (name, elements) in fields {
             let field = self.fields.iter().find(|f| f.name == *name).expect("a field of the call");
             let shares = (field.bytes.len() / field.element).div_ceil(*elements);
@@ -123,7 +123,7 @@ impl Call {
 
     /// Declares that each block of a call that is no product reads this many bytes of weights. That
     /// decides speed alone.
-    pub fn loads(mut self, bytes: usize) -> Self {
+    pub(crate) fn loads(mut self, bytes: usize) -> Self {
         self.loaded = bytes;
         self
     }
@@ -144,7 +144,7 @@ impl Call {
     }
 
     /// The argument struct over the arena at this address.
-    pub fn args_at(&self, arena: usize) -> [u64; 32] {
+    pub(crate) fn args_at(&self, arena: usize) -> [u64; 32] {
         let mut args = [0; 32]; // the largest has 256 bytes: see `kernel_args!`
         bytemuck::cast_slice_mut(&mut args)[..self.args.len()].copy_from_slice(&self.args);
         for (_, pointer) in self.fields.iter().zip(&mut args).filter(|(_, pointer)| **pointer != 0) {
@@ -225,7 +225,7 @@ impl Call {
     }
 
     /// Bytes of a field that belong to a share, if each share has its own.
-    pub fn bytes_of_share(&self, field: &Field) -> Option<usize> {
+    pub(crate) fn bytes_of_share(&self, field: &Field) -> Option<usize> {
         let named = self.in_shares.iter().find(|(name, _)| *name == field.name);
         named.map(|(_, elements)| elements * field.element)
     }

@@ -21,13 +21,13 @@ impl Gradients {
     /// # Panics
     /// When the gradient is already the one before the activation: calls go backward in another
     /// order than that in which they went forward.
-    pub fn accumulate<T>(&mut self, grad: Mat<T>) -> u32 {
+    pub(crate) fn accumulate<T>(&mut self, grad: Mat<T>) -> u32 {
         assert!(!self.is_pulled_back(grad), "a gradient was finished before all its parts were there");
         u32::from(!grad.is_none() && !self.written.insert(grad.offset()))
     }
 
     /// Records that an activation has made `value`.
-    pub fn activated<T>(&mut self, value: Mat<T>, act: Activation) {
+    pub(crate) fn activated<T>(&mut self, value: Mat<T>, act: Activation) {
         if act != Activation::None {
             self.activations.insert((value.offset(), value.len()), act);
         }
@@ -38,7 +38,7 @@ impl Gradients {
     /// to be the last. It is if its layer was the first to read the value
     /// ([`Plan::is_first_reader`](super::Plan::is_first_reader)). Otherwise returns
     /// [`Activation::None`].
-    pub fn pull_back<T>(&mut self, input: Var<T>, is_first_reader: bool) -> Activation {
+    pub(crate) fn pull_back<T>(&mut self, input: Var<T>, is_first_reader: bool) -> Activation {
         let act = self.activations.get(&(input.value.offset(), input.value.len()));
         let Some(&act) = act.filter(|_| is_first_reader && !input.grad.is_none()) else {
             return Activation::None;
@@ -48,7 +48,7 @@ impl Gradients {
     }
 
     /// True if a gradient is already the one before the activation.
-    pub fn is_pulled_back<T>(&self, grad: Mat<T>) -> bool {
+    pub(crate) fn is_pulled_back<T>(&self, grad: Mat<T>) -> bool {
         self.pulled_back.contains(&(grad.offset(), grad.len()))
     }
 }

@@ -28,7 +28,7 @@ impl Grid {
     }
 
     /// A grid with a block for each item.
-    pub fn items(n: usize, threads: u32) -> Self {
+    pub(crate) fn items(n: usize, threads: u32) -> Self {
         Grid { blocks: n.clamp(1, MAX_BLOCKS) as u32, threads }
     }
 }

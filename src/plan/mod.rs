@@ -65,7 +65,7 @@ impl Plan {
     }
 
     /// True if the call that makes `output` is the first that reads `value`.
-    pub fn is_first_reader<T>(&self, output: Mat<T>, value: Mat<T>) -> bool {
+    pub(crate) fn is_first_reader<T>(&self, output: Mat<T>, value: Mat<T>) -> bool {
         let [output, value] = [output, value].map(|mat| mat.bytes());
         let reads = |call: &&Call| call.fields().iter().any(|f| call.output(f).is_none() && overlap(&f.bytes, &value));
         let first = self.calls.iter().find(reads);

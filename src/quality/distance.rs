@@ -30,10 +30,10 @@ pub struct Distance {
 }
 
 /// A feature to compare: its index, and the factor for its values.
-pub type Column = (usize, f64);
+pub(crate) type Column = (usize, f64);
 
 /// Smallest number of rows of each kind that can be compared.
-pub const LEAST: usize = 100;
+pub(crate) const LEAST: usize = 100;
 
 /// Compares rows of normalised features; `columns` are the features to compare. `None` with fewer
 /// than [`LEAST`] rows of a kind.

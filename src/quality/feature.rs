@@ -4,7 +4,7 @@
 const MARGIN: f32 = 0.25;
 
 /// Squared distance of two frames, in which all features have equal weight.
-pub fn square_distance(a: &[f32], b: &[f32], features: &[Feature]) -> f64 {
+pub(crate) fn square_distance(a: &[f32], b: &[f32], features: &[Feature]) -> f64 {
     a.iter().zip(b).zip(features).map(|((&a, &b), feature)| feature.square(a, b)).sum()
 }
 
@@ -48,7 +48,7 @@ impl Feature {
     }
 
     /// True if the feature has more than one value in the data.
-    pub fn varies(&self) -> bool {
+    pub(crate) fn varies(&self) -> bool {
         self.max > self.min
     }
 

@@ -9,15 +9,15 @@ use crate::motion::vector::{Vec3, add, apply, sub};
 use serde::Serialize;
 
 /// Speed of the root below which a character stands, m/s.
-pub const STANDING: f64 = 0.1;
+pub(crate) const STANDING: f64 = 0.1;
 
 /// Heights over its floor above which a toe does not skate, cm: the paper's, and the public code's.
-pub const PAPER_HEIGHTS: [f64; 2] = [3.3, 3.0];
+pub(crate) const PAPER_HEIGHTS: [f64; 2] = [3.3, 3.0];
 /// Frames a second of the paper's motion.
 const PAPER_FPS: f64 = 30.0;
 
 /// Measurements of the gait of characters, collected frame by frame.
-pub struct Gait<'a> {
+pub(crate) struct Gait<'a> {
     rig: Option<&'a Rig>,
     fps: f64,
     speeds: Vec<f32>,
@@ -38,7 +38,7 @@ struct Feet {
 
 /// The state of one character between two frames.
 #[derive(Default, Clone)]
-pub struct Walker {
+pub(crate) struct Walker {
     root: Root,
     toes: Option<[Vec3; 2]>,
 }
@@ -119,7 +119,7 @@ impl<'a> Gait<'a> {
     }
 
     /// Adds a clip of raw frames.
-    pub fn see_clip(&mut self, frames: &[f32], frame_size: usize) {
+    pub(crate) fn see_clip(&mut self, frames: &[f32], frame_size: usize) {
         let mut walker = Walker::default();
         for frame in frames.chunks_exact(frame_size) {
             self.see(&mut walker, frame_size, |i| frame[i].into());

@@ -21,7 +21,7 @@ pub fn groups(frame_size: usize) -> Vec<Group> {
 
 /// The features that describe the pose of a body, and those that describe its motion. If the layout
 /// is unknown, these are all features and none.
-pub fn poses_and_velocities(frame_size: usize) -> [Vec<usize>; 2] {
+pub(crate) fn poses_and_velocities(frame_size: usize) -> [Vec<usize>; 2] {
     let moves = |name: &str| matches!(name, "root" | "velocities");
     let of = |moving| -> Vec<usize> {
         groups(frame_size).into_iter().filter(|(name, _)| moves(name) == moving).flat_map(|(_, range)| range).collect()

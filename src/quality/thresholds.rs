@@ -100,12 +100,12 @@ pub struct Verdict {
 
 impl Verdict {
     /// Compares a number with a lower bound.
-    pub fn at_least(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
+    pub(crate) fn at_least(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
         Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x >= bound) }
     }
 
     /// Compares a number with an upper bound.
-    pub fn at_most(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
+    pub(crate) fn at_most(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
         Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x <= bound) }
     }
 }
@@ -126,12 +126,12 @@ pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
 
 impl Thresholds {
     /// These thresholds without those of distances from held-out poses, which take long to measure.
-    pub fn without_distances(self) -> Self {
+    pub(crate) fn without_distances(self) -> Self {
         Thresholds { coverage: None, frechet: None, ..self }
     }
 
     /// Compares measured numbers with the thresholds.
-    pub fn judge(&self, measured: &Measured) -> Vec<Verdict> {
+    pub(crate) fn judge(&self, measured: &Measured) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         let mut at_least = |name: &str, value: Option<f64>, bound: Option<f64>| {
             verdicts.extend(bound.map(|bound| Verdict::at_least(name, value, bound)));

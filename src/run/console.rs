@@ -164,7 +164,7 @@ impl Console {
 }
 
 /// Several bars below one another, on standard error.
-pub fn bars() -> MultiProgress {
+pub(crate) fn bars() -> MultiProgress {
     MultiProgress::with_draw_target(terminal(Term::buffered_stderr()))
 }
 

@@ -75,7 +75,7 @@ impl Live {
     }
 
     /// The page's address, with its token.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
@@ -102,7 +102,7 @@ impl Live {
     }
 
     /// True once for each time that a checkpoint was asked for.
-    pub fn checkpoint_is_asked(&self) -> bool {
+    pub(crate) fn checkpoint_is_asked(&self) -> bool {
         self.shown.checkpoint.swap(false, Ordering::Relaxed)
     }
 

@@ -7,5 +7,5 @@ pub mod logs;
 pub mod player;
 pub mod record;
 pub mod report;
-pub mod session;
+pub(crate) mod session;
 pub mod tensorboard;

@@ -106,7 +106,7 @@ impl<'r, R: Record + Reported> Session<'r, R> {
     }
 
     /// True if the next checkpoint is due.
-    pub fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         let asked = self.watch.live.is_some_and(Live::checkpoint_is_asked);
         asked || self.saved.elapsed() >= Duration::from_secs(self.limits.checkpoint_every)
     }
@@ -166,7 +166,7 @@ impl<'r, R: Record + Reported> Session<'r, R> {
 
 /// The message for runs that ended early. Errors: a signal ended them. The message on how to resume
 /// is printed elsewhere, at the end.
-pub fn stopped_by(stop: &AtomicUsize, max_minutes: Option<f64>, run: &Path) -> Result<String> {
+pub(crate) fn stopped_by(stop: &AtomicUsize, max_minutes: Option<f64>, run: &Path) -> Result<String> {
     match stop.load(Ordering::Relaxed) {
         0 => Ok(format!("stopped after --max-minutes {}", max_minutes.unwrap_or_default())),
         signal => Err(Error::Stopped { signal: signal as i32, run: run.to_owned() }),

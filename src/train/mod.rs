@@ -4,8 +4,8 @@
 //! before its first step. [`evaluate`], [`record`](crate::run::record) and [`diagnose`] say how
 //! good the model is.
 pub mod clips;
-pub mod diagnose;
-pub mod evaluate;
+pub(crate) mod diagnose;
+pub(crate) mod evaluate;
 pub mod population;
 pub mod schedule;
 pub mod setup;

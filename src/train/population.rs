@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// The outcome of a run: the records of all its epochs.
-pub type Outcome = Result<Vec<EpochRecord>>;
+pub(crate) type Outcome = Result<Vec<EpochRecord>>;
 
 /// Trains runs on `threads` threads, and returns their outcomes in the order of the runs.
 ///
 /// Each thread takes the run that is furthest behind, trains an epoch of it and puts it back. So
 /// all runs advance side by side, and no thread is idle until the last epochs. A run that fails
 /// does not stop the others.
-pub fn train_all(runs: Vec<Training>, threads: usize) -> Vec<Outcome> {
+pub(crate) fn train_all(runs: Vec<Training>, threads: usize) -> Vec<Outcome> {
     let outcomes: Mutex<Vec<Option<Outcome>>> = Mutex::new(runs.iter().map(|_| None).collect());
     let waiting = Mutex::new(runs.into_iter().enumerate().collect::<Vec<_>>());
     let next = || {

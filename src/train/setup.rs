@@ -310,7 +310,7 @@ fn json(config: &Config) -> serde_json::Value {
 }
 
 /// Refuses data whose mirror images, or whose search for bridges, do not fit in memory.
-pub fn require_room(c: &Config, set: &Dataset, source: &Path) -> Result<()> {
+pub(crate) fn require_room(c: &Config, set: &Dataset, source: &Path) -> Result<()> {
     let given = size_of_val(&set.frames[..]) as u64;
     let (images, all) = if c.mirror { (given, 2 * given) } else { (0, given) };
     let search = if c.bridge_clips { bridges::bytes(all, set.frame_size) } else { 0 };

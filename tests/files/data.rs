@@ -855,7 +855,7 @@ fn smooth(frame_size: usize) -> Dataset {
 #[test]
 fn check_finds_what_was_planted() {
     let mut dataset = smooth(20);
-    let config = Config { bridge_clips: false, ..Config::default() };
+    let config = Config { bridge_clips: false, minibatches: 0, ..Config::default() };
     let clean = check(&dataset, &config);
     assert!(clean.ready && clean.warnings.is_empty() && clean.jumps == 0, "{clean}");
     assert_eq!((clean.windows, clean.held_out_windows), (168 + 128, 8), "as training will hold out the last 40 frames");
@@ -1121,7 +1121,7 @@ fn real_motion_is_ready_to_train() {
     assert_eq!((dataset.num_frames(), dataset.frame_size, dataset.end_indices.len()), (23302, 255, 153));
     assert_eq!(dataset.clip_names.len(), 153);
     assert!(check(&dataset, &Config::default()).ready);
-    let report = check(&dataset, &Config { rollout: 8, bridge_clips: false, ..Config::default() });
+    let report = check(&dataset, &Config { rollout: 8, bridge_clips: false, minibatches: 0, ..Config::default() });
     assert!(report.ready && report.short_clips == 0, "{report}");
     assert!(report.warnings.iter().all(|warning| warning.contains("jump")), "{report}");
     assert_eq!(

@@ -15,7 +15,7 @@ pub fn fault(number: usize, doing: &str, error: DriverError) -> Error {
 
 /// An error for a driver that knows CUDA only up to `driver`, while the nvcc of `toolkit` compiled
 /// the kernels. Such a driver cannot read their images.
-pub fn too_old(number: usize, driver: &str, toolkit: &str) -> Error {
+pub(crate) fn too_old(number: usize, driver: &str, toolkit: &str) -> Error {
     Error::Device(format!(
         "cuda:{number}: the driver (CUDA {driver}) is older than the nvcc that compiled the kernels (CUDA {toolkit}); \
          update the driver, or build with NVCC naming an nvcc of CUDA {driver} or older"

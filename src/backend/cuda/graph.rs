@@ -25,7 +25,7 @@ pub(super) const MOST: usize = 8;
 
 /// The plan, repetitions and arena that a graph was made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub(crate) struct Key {
     /// [`Plan::id`].
     pub plan: u64,
     /// Number of repetitions in the graph.
@@ -154,7 +154,7 @@ impl Cuda {
 ///
 /// # Safety
 /// As for `cuLaunchKernel`, and the kernel begins with `griddepcontrol.wait`.
-pub unsafe fn launch_early(
+pub(crate) unsafe fn launch_early(
     function: sys::CUfunction,
     grid: Grid,
     stream: sys::CUstream,

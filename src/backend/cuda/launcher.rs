@@ -25,7 +25,7 @@ struct Table {
 }
 
 /// The kernel `run_plan` with its counters and tables, ready to be launched.
-pub struct Launcher {
+pub(crate) struct Launcher {
     module: Module,
     function: sys::CUfunction,
     /// Number of blocks of a launch: one a multiprocessor, or one on each of a share of them.
@@ -48,13 +48,13 @@ impl Launcher {
     }
 
     /// The file for the timeline that the kernel records, if one was asked for.
-    pub fn timeline(&self) -> Option<&Path> {
+    pub(crate) fn timeline(&self) -> Option<&Path> {
         self.timeline.as_deref()
     }
 
     /// The rows of the table that was launched last, each with its kernel and how many rounds late
     /// it is, and the number of blocks.
-    pub fn latest(&self) -> Option<Noted> {
+    pub(crate) fn latest(&self) -> Option<Noted> {
         self.tables.last().map(|table| (table.table.rows().collect(), self.blocks as usize))
     }
 

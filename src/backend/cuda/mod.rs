@@ -104,7 +104,7 @@ impl Cuda {
     /// This device as one of `runs` runs that share it, each with a stream of its own. With engine
     /// persistent a run gets a share of the multiprocessors, so that the launches of all runs fit
     /// at the same time.
-    pub fn one_of(mut self, runs: usize) -> Self {
+    pub(crate) fn one_of(mut self, runs: usize) -> Self {
         if let Some(launcher) = &mut self.launcher {
             launcher.get_mut().unwrap_or_else(PoisonError::into_inner).share(runs);
         }

@@ -32,13 +32,13 @@ unsafe impl Sync for Device {}
 
 impl Device {
     /// An attribute of the device, as the driver reports it.
-    pub fn attribute(&self, what: Attribute) -> std::result::Result<i32, DriverError> {
+    pub(crate) fn attribute(&self, what: Attribute) -> std::result::Result<i32, DriverError> {
         // SAFETY: the device exists.
         unsafe { result::device::get_attribute(self.device, what) }
     }
 
     /// Makes its context the current one of this thread.
-    pub fn make_current(&self) -> std::result::Result<(), DriverError> {
+    pub(crate) fn make_current(&self) -> std::result::Result<(), DriverError> {
         // SAFETY: the context is retained for as long as this lives.
         unsafe { result::ctx::set_current(self.context) }
     }
@@ -67,7 +67,7 @@ impl Event {
     }
 
     /// Seconds from this event to `end`; both have been reached.
-    pub fn seconds_until(&self, end: &Event) -> std::result::Result<f64, DriverError> {
+    pub(crate) fn seconds_until(&self, end: &Event) -> std::result::Result<f64, DriverError> {
         // SAFETY: both live.
         unsafe { result::event::elapsed(self.0, end.0) }.map(|ms| f64::from(ms) / 1e3)
     }
@@ -91,7 +91,7 @@ impl Drop for Stream {
 }
 
 /// Kernels that are loaded, in a context that is current.
-pub struct Module {
+pub(crate) struct Module {
     pub handle: sys::CUmodule,
     pub loaded: Loaded,
 }
@@ -117,7 +117,7 @@ pub struct Loaded {
 }
 
 /// A device that [`open`] has opened, with the kernels and a stream.
-pub struct Opened {
+pub(crate) struct Opened {
     pub name: String,
     pub capability: (i32, i32),
     pub module: Module,
@@ -140,7 +140,7 @@ pub fn load(number: usize, module: &'static str, capability: (i32, i32)) -> Resu
 }
 
 /// Loads an image that ends in a zero; see [`load`].
-pub fn load_image(
+pub(crate) fn load_image(
     number: usize,
     module: &'static str,
     (major, minor): (i32, i32),

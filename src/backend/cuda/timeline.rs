@@ -12,7 +12,7 @@ use std::{env, fs};
 
 /// The rows of a table that was launched, each with its kernel and how many rounds late it is, and
 /// the number of blocks.
-pub type Noted = (Vec<(&'static str, u32)>, usize);
+pub(crate) type Noted = (Vec<(&'static str, u32)>, usize);
 
 /// Number of clock readings that a block records for a row; as in `kernels/run_plan.cu`.
 const NOTES: usize = 4;
@@ -20,7 +20,7 @@ const NOTES: usize = 4;
 const LARGEST: u64 = 64 << 20;
 
 /// The image to run, and the file to write.
-pub struct Asked {
+pub(crate) struct Asked {
     pub image: Vec<u8>,
     pub file: PathBuf,
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::ptr;
 
 /// Threads of a warp.
-pub const WARP: usize = 32;
+pub(crate) const WARP: usize = 32;
 /// Number of words that a lane can show the others.
 const LANE_WORDS: usize = 3;
 /// Codes of what a thread waits for; 0 is its warp and 1 its block. `DAWDLES`: for nothing, as its
@@ -202,7 +202,7 @@ unsafe impl Stack for Slot {
 
 /// Stacks for the threads that run at the same time.
 #[derive(Default)]
-pub struct Slab {
+pub(crate) struct Slab {
     words: Vec<u128>,
 }
 
@@ -235,7 +235,7 @@ impl Slab {
 }
 
 /// One kernel over its grid.
-pub struct Launch {
+pub(crate) struct Launch {
     pub kernel: Kernel,
     pub args: *const u8,
     pub grid: Grid,

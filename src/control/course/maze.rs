@@ -6,14 +6,14 @@ use serde::Deserialize;
 use std::path::Path;
 
 /// Most walls of a maze; every joint is tested against each of them.
-pub const MAX_WALLS: usize = 1024;
+pub(crate) const MAX_WALLS: usize = 1024;
 /// Smallest width of an arena, body units.
 const NARROWEST: f64 = 10.0;
 /// Largest width of an arena, body units.
 const WIDEST: f64 = 100_000.0;
 
 /// Both ends of a wall.
-pub type Wall = [[f64; 2]; 2];
+pub(crate) type Wall = [[f64; 2]; 2];
 
 /// The reference's maze, body units.
 pub fn walls() -> [Wall; 16] {

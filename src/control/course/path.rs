@@ -8,7 +8,7 @@ use std::path::Path;
 /// Points of a shape before it is resampled.
 const FINE: usize = 1 << 14;
 /// Most points of a resampled path.
-pub const MAX_POINTS: usize = 1 << 20;
+pub(crate) const MAX_POINTS: usize = 1 << 20;
 
 /// A path with a name; sizes are in body units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

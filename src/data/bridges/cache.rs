@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Ending of the file's name, after the name of the data file.
-pub const ENDING: &str = ".bridges";
+pub(crate) const ENDING: &str = ".bridges";
 /// Version of the search: changes whenever a search may find something else.
 const VERSION: u64 = 1;
 /// Longest file, bytes. It keeps searches of other clips or scales (for runs of other seeds) as far
@@ -20,7 +20,7 @@ const VERSION: u64 = 1;
 const MAX_FILE: u64 = 16 << 20;
 
 /// The file for the bridges of some clips, and their key in it.
-pub struct Cache {
+pub(crate) struct Cache {
     path: PathBuf,
     key: u64,
     /// `leave` and `arrive` of [`super::search::Field`].

@@ -34,14 +34,14 @@ const PART: usize = 64;
 
 /// Largest number of bytes for a frame's points and places, and its share of the tree and of
 /// building it.
-pub const FRAME_BYTES: u64 = 1100;
+pub(crate) const FRAME_BYTES: u64 = 1100;
 
 /// Coordinates of a frame along the directions.
 type Point = [f32; PROBED];
 
 /// A pair of frames: where a clip is left, and where motion goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bridge {
+pub(crate) struct Bridge {
     /// The last frame before the bridge.
     pub from: usize,
     /// The frame that `from` takes the place of: motion goes on with the frame after it.
@@ -130,7 +130,7 @@ struct Search<'a> {
 impl Field<'_> {
     /// The bridge of each clip: the nearest of all allowed pairs of frames; of equally near pairs
     /// the first. `done` is called now and then with the finished share of the work.
-    pub fn search(&self, threads: usize, mut done: impl FnMut(f64)) -> Vec<Option<Bridge>> {
+    pub(crate) fn search(&self, threads: usize, mut done: impl FnMut(f64)) -> Vec<Option<Bridge>> {
         let threads = threads.max(1);
         let firsts = self.firsts();
         let own: Vec<usize> = (0..firsts.len()).filter(|&clip| firsts[clip] == clip).collect();
@@ -448,7 +448,7 @@ fn project(frame: &[f32], directions: &[Point]) -> Point {
 
 /// The squared distance of two frames. If it exceeds `most`, the result may be any value between
 /// `most` and the distance.
-pub fn square_distance(a: &[f32], b: &[f32], most: f32) -> f32 {
+pub(crate) fn square_distance(a: &[f32], b: &[f32], most: f32) -> f32 {
     // As many sums as fit into a register, so that the compiler uses one.
     let mut sums = [0f32; 4];
     let (fours, rest) = a.as_chunks::<4>();

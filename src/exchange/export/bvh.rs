@@ -14,7 +14,7 @@ pub const CENTIMETRES: f64 = 30.48;
 
 /// Beginning of our files. Its blanks tell [`crate::exchange::import`] that lengths are centimetres
 /// and y is up, whatever the size of the body. All readers skip them.
-pub const DECLARATION: &str = "HIERARCHY \t \t\n";
+pub(crate) const DECLARATION: &str = "HIERARCHY \t \t\n";
 
 /// Joint names as the file holds them, in the skeleton's order. White space would end a name, and
 /// readers give brackets, colons and slashes a meaning of their own. These and invisible characters

@@ -44,7 +44,7 @@ pub struct Track<'a> {
 
 impl<'a> Track<'a> {
     /// Bytes of a frame of a generated walk: a rotation for each joint, and the place of the hips.
-    pub fn frame_bytes(rig: &Rig) -> usize {
+    pub(crate) fn frame_bytes(rig: &Rig) -> usize {
         size_of::<f32>() * (4 * rig.skeleton.len() + 3)
     }
 

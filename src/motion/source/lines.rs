@@ -49,13 +49,13 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// True if an end mark (0x1A) or NULs follow the lines read so far.
-    pub fn marked(&self) -> bool {
+    pub(crate) fn marked(&self) -> bool {
         self.marked
     }
 
     /// The next line that is not blank, without the space around it. `None` at the end of the file,
     /// which end marks may precede.
-    pub fn next_line(&mut self) -> Result<Option<&[u8]>, Fault> {
+    pub(crate) fn next_line(&mut self) -> Result<Option<&[u8]>, Fault> {
         let mut marked = self.marked;
         while self.advance()? {
             if !self.line.trim_ascii().is_empty() {

@@ -22,7 +22,7 @@ use std::path::Path;
 pub static FORMATS: [Format; 3] = [amass::FORMAT, expmap::FORMAT, bvh::FORMAT];
 
 /// First bytes of a zip file, which an npz file is, too.
-pub const ZIP: &[u8] = b"PK\x03\x04";
+pub(crate) const ZIP: &[u8] = b"PK\x03\x04";
 
 /// A format of motion.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Format {
 
     /// The error for a file that was given without the skeleton that it asks for; `None` if it asks
     /// for none.
-    pub fn without_skeleton(&self, path: &Path) -> Option<Error> {
+    pub(crate) fn without_skeleton(&self, path: &Path) -> Option<Error> {
         self.skeleton.map(|mend| Error::data(path, format!("{} without a skeleton", self.is), mend))
     }
 }
@@ -107,6 +107,6 @@ impl<'a> Content<'a> {
 }
 
 /// The first format that a file is of, at least as surely as `least`.
-pub fn format_of(head: &Head, least: Sniff) -> Option<&'static Format> {
+pub(crate) fn format_of(head: &Head, least: Sniff) -> Option<&'static Format> {
     FORMATS.iter().find(|format| (format.sniff)(head) >= least)
 }

@@ -88,13 +88,13 @@ impl Recording {
     }
 
     /// Frames spread evenly from the first to the last; all frames if there are at most `most`.
-    pub fn some_frames(&self, most: usize) -> impl Iterator<Item = usize> + Clone {
+    pub(crate) fn some_frames(&self, most: usize) -> impl Iterator<Item = usize> + Clone {
         let (count, last) = (self.len().min(most), self.len().saturating_sub(1));
         (0..count).map(move |nth| nth * last / (count - 1).max(1))
     }
 
     /// Leaves frames out at the start and at the end.
-    pub fn leave_out(&mut self, [first, last]: [usize; 2]) {
+    pub(crate) fn leave_out(&mut self, [first, last]: [usize; 2]) {
         let (joints, moving, frames) = (self.joints.len(), self.moving(), self.len());
         let end = frames.saturating_sub(last);
         let start = first.min(end);

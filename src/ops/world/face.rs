@@ -3,13 +3,13 @@ use super::task::{Bound, Draws, Mean, Measure, Number, PLAIN, Step, TaskInfo};
 use super::*;
 
 /// Steps between points.
-pub const ANEW: usize = 150;
+pub(crate) const ANEW: usize = 150;
 /// Largest distance of points from the origin along x and z, body units.
-pub const ARENA: f64 = 60.0;
+pub(crate) const ARENA: f64 = 60.0;
 /// Radius of the point's mark, body units.
-pub const RADIUS: f64 = 1.0;
+pub(crate) const RADIUS: f64 = 1.0;
 /// Speed below which a character stands, m/s.
-pub const STILL: f64 = 0.1;
+pub(crate) const STILL: f64 = 0.1;
 
 /// The task.
 pub const TASK: TaskInfo = TaskInfo {

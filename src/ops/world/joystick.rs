@@ -4,16 +4,16 @@ use super::*;
 use serde_json::{Value, json};
 
 /// Steps between directions.
-pub const TURN: usize = 120;
+pub(crate) const TURN: usize = 120;
 /// Steps between speeds.
-pub const PACE: usize = 240;
+pub(crate) const PACE: usize = 240;
 /// Number of speeds, spread evenly from 0 to the largest.
-pub const SPEEDS: usize = 9;
+pub(crate) const SPEEDS: usize = 9;
 /// The largest speed that the reference asks for, body units a frame: errors of speed count in
 /// proportion to it.
-pub const RANGE: f64 = 0.8;
+pub(crate) const RANGE: f64 = 0.8;
 /// Distance ahead of the point to walk to, body units.
-pub const AHEAD: f64 = 10.0;
+pub(crate) const AHEAD: f64 = 10.0;
 
 /// Angle within which a character heads in the direction that is asked for, degrees (Ling et al.
 /// 2020, Table 2).

@@ -4,21 +4,21 @@ use super::*;
 use serde_json::json;
 
 /// Number of rays along which walls are seen.
-pub const RAYS: usize = 16;
+pub(crate) const RAYS: usize = 16;
 /// Angle of the outermost rays, radians.
 const WIDE: f64 = std::f64::consts::FRAC_PI_3;
 /// Largest distance that is seen, body units.
-pub const FAR: f64 = 100.0;
+pub(crate) const FAR: f64 = 100.0;
 /// Unit of distances in a normalised observation, body units.
-pub const UNIT: f64 = 20.0;
+pub(crate) const UNIT: f64 = 20.0;
 /// Distance within which a joint touches a wall: half its thickness and 1 cm of body.
-pub const TOUCH: f64 = 0.5 + 0.01 / 0.3048;
+pub(crate) const TOUCH: f64 = 0.5 + 0.01 / 0.3048;
 /// Reward for a cell that was not visited before.
-pub const DISCOVERY: f64 = 0.5;
+pub(crate) const DISCOVERY: f64 = 0.5;
 /// Number of places that are tried for a new start.
-pub const TRIES: usize = 64;
+pub(crate) const TRIES: usize = 64;
 /// Words of a map of visited cells: 32 by 32 bits.
-pub const MAP: usize = 32;
+pub(crate) const MAP: usize = 32;
 
 /// The task. A character's whole numbers are its map of visited cells.
 pub const TASK: TaskInfo = TaskInfo {

@@ -5,15 +5,15 @@ use crate::motion::rig::METRES;
 use serde_json::{Value, json};
 
 /// Number of points of the path that are seen.
-pub const AHEAD: usize = 4;
+pub(crate) const AHEAD: usize = 4;
 /// Frames between them.
-pub const GAP: usize = 15;
+pub(crate) const GAP: usize = 15;
 /// Frames by which the point to stay with runs ahead.
-pub const LEAD: usize = 4;
+pub(crate) const LEAD: usize = 4;
 /// Distance within which the point is reached, body units.
-pub const RADIUS: f64 = 2.0;
+pub(crate) const RADIUS: f64 = 2.0;
 /// Reward for being there.
-pub const HIT: f64 = 2.0;
+pub(crate) const HIT: f64 = 2.0;
 /// Most points of the path in the player.
 const POINTS: usize = 400;
 

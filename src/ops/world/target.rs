@@ -4,11 +4,11 @@ use super::*;
 use crate::motion::rig::METRES;
 
 /// Largest distance of targets from the origin along x and z, body units.
-pub const ARENA: [f64; 2] = [60.0, 40.0];
+pub(crate) const ARENA: [f64; 2] = [60.0, 40.0];
 /// Distance within which a target is reached, body units.
-pub const RADIUS: f64 = 2.0;
+pub(crate) const RADIUS: f64 = 2.0;
 /// Reward for reaching one.
-pub const HIT: f64 = 20.0;
+pub(crate) const HIT: f64 = 20.0;
 
 /// The task.
 pub const TASK: TaskInfo = TaskInfo {

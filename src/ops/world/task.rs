@@ -56,7 +56,7 @@ pub struct TaskInfo {
 }
 
 /// A task that needs nothing, from which the others differ.
-pub const PLAIN: TaskInfo = TaskInfo {
+pub(crate) const PLAIN: TaskInfo = TaskInfo {
     about: "",
     draws: Draws::Nothing,
     own: 0,
@@ -150,7 +150,7 @@ impl Number {
 }
 
 /// Pairs of numbers that were recorded, in the order of [`TaskInfo::recorded`]: one for each frame.
-pub type Recorded<'a> = [&'a [[f32; 2]]];
+pub(crate) type Recorded<'a> = [&'a [[f32; 2]]];
 
 /// The surroundings of characters that are measured or shown.
 #[derive(Debug, Clone)]
@@ -178,7 +178,7 @@ impl Scene {
     }
 
     /// Metres a second in a body unit a frame.
-    pub fn speed_unit(&self) -> f64 {
+    pub(crate) fn speed_unit(&self) -> f64 {
         self.body() * self.rig.fps
     }
 
@@ -193,7 +193,7 @@ impl Scene {
     }
 
     /// The course in metres.
-    pub fn shown_course(&self) -> Vec<[f64; 2]> {
+    pub(crate) fn shown_course(&self) -> Vec<[f64; 2]> {
         self.course.iter().map(|point| point.map(|x| self.length(x * self.rules.body))).collect()
     }
 
@@ -240,13 +240,13 @@ impl Step<'_> {
     }
 
     /// Size of the angle at which the character sees a direction of the world (radians), degrees.
-    pub fn heading_error(&self, direction: f64) -> f64 {
+    pub(crate) fn heading_error(&self, direction: f64) -> f64 {
         self.bearing(direction).abs()
     }
 
     /// Angle at which the character sees a direction of the world (radians), degrees: positive to
     /// its right.
-    pub fn bearing(&self, direction: f64) -> f64 {
+    pub(crate) fn bearing(&self, direction: f64) -> f64 {
         let angle = direction + self.facing;
         angle.sin().atan2(angle.cos()).to_degrees()
     }
@@ -271,7 +271,7 @@ impl Measure for () {
 
 /// A running mean.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Mean {
+pub(crate) struct Mean {
     sum: f64,
     count: f64,
 }
@@ -284,7 +284,7 @@ impl Mean {
     }
 
     /// Adds 1 if something holds, else 0.
-    pub fn add_if(&mut self, holds: bool) {
+    pub(crate) fn add_if(&mut self, holds: bool) {
         self.add(f64::from(u8::from(holds)));
     }
 

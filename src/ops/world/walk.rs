@@ -3,7 +3,7 @@ use super::task::{Draws, PLAIN, TaskInfo};
 use super::*;
 
 /// Height above its floor below which a toe stands: 3 cm in feet.
-pub const CONTACT: f64 = 0.03 / 0.3048;
+pub(crate) const CONTACT: f64 = 0.03 / 0.3048;
 
 /// The task.
 pub const TASK: TaskInfo = TaskInfo {

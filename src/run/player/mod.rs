@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 /// The scripts of the page, in the order in which it loads them.
-pub const SCRIPTS: [&str; 5] = [
+pub(crate) const SCRIPTS: [&str; 5] = [
     include_str!("scene.js"),
     include_str!("body.js"),
     include_str!("task.js"),
@@ -17,7 +17,7 @@ pub const SCRIPTS: [&str; 5] = [
     include_str!("steer.js"),
 ];
 /// The style sheet of the player.
-pub const STYLE: &str = include_str!("player.css");
+pub(crate) const STYLE: &str = include_str!("player.css");
 
 /// Millimetres in a foot.
 const MILLIMETRES: f64 = 304.8;
@@ -35,7 +35,7 @@ pub struct Motion {
 
 impl Motion {
     /// No motion, because the features are not known to be poses.
-    pub fn of_no_skeleton() -> Self {
+    pub(crate) fn of_no_skeleton() -> Self {
         let note = "No player: the data does not say which skeleton its features are poses of (files of 267 features, \
                     and those that `data import` writes, do).";
         Motion { note: note.into(), tracks: None }
@@ -140,7 +140,7 @@ pub fn pack(rig: &Rig, tracks: &[Track]) -> serde_json::Value {
 }
 
 /// Bytes that a frame of `joints` joints takes in the page.
-pub fn bytes_a_frame(joints: usize) -> usize {
+pub(crate) fn bytes_a_frame(joints: usize) -> usize {
     (2 * (3 + 3 * joints) * 4).div_ceil(3)
 }
 

@@ -10,7 +10,7 @@ const PIECES: u32 = 24;
 const FEW: usize = 8;
 
 /// Two parts of which the second has to come after the first.
-pub struct Conflict {
+pub(crate) struct Conflict {
     /// The number of the first.
     pub from: usize,
     /// The number of the second.
@@ -20,7 +20,7 @@ pub struct Conflict {
 }
 
 /// The parts of a plan's calls.
-pub struct Cut<'a> {
+pub(crate) struct Cut<'a> {
     /// The plan's calls.
     pub calls: &'a [Call],
     /// Number of blocks that run them.

@@ -115,7 +115,7 @@ impl Phases {
     }
 
     /// The phases in which what floats takes no time: the least that a step takes.
-    pub fn without_floating(&self) -> Self {
+    pub(crate) fn without_floating(&self) -> Self {
         let mut alone = self.clone();
         alone.rows.retain(|row| row.arrives || !row.floats);
         alone.rows.iter_mut().for_each(|row| row.waits = row.arrives);

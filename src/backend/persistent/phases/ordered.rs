@@ -13,7 +13,7 @@ const NONE: i32 = i32::MIN / 2;
 
 /// The time of a part.
 #[derive(Debug, Clone, Copy)]
-pub struct When {
+pub(crate) struct When {
     /// The phase, counted from the start of its repetition.
     pub phase: usize,
     /// True if the part floats past the end of that phase.
@@ -22,7 +22,7 @@ pub struct When {
 
 /// The phases of all parts.
 #[derive(Clone)]
-pub struct Ordered<'a> {
+pub(crate) struct Ordered<'a> {
     /// The parts.
     pub cut: &'a Cut<'a>,
     /// Phases from the start of a repetition to the start of the next.
@@ -52,7 +52,7 @@ impl<'a> Ordered<'a> {
     /// Moves parts, one at a time and at random, to where a step takes less time. At first it also
     /// accepts places where the step takes somewhat more: simulated annealing (Kirkpatrick, Gelatt,
     /// Vecchi, "Optimization by Simulated Annealing", Science 1983).
-    pub fn improved(mut self, time: &dyn Fn(&Ordered) -> f64) -> Self {
+    pub(crate) fn improved(mut self, time: &dyn Fn(&Ordered) -> f64) -> Self {
         let stream = Stream::new(0, Purpose::Check, 0);
         let mut now = time(&self);
         let (mut best, mut where_best) = (now, self.when.clone());

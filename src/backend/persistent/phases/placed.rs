@@ -4,7 +4,7 @@ use super::ordered::{Ordered, When};
 use crate::plan::Call;
 
 /// The memory that a block may keep, divided.
-pub struct Room {
+pub(crate) struct Room {
     /// Bytes for fetched weights.
     pub fetched: usize,
     /// The share, about, of what could be resident that has room beside them.
@@ -26,7 +26,7 @@ impl Room {
 }
 
 /// The blocks of all parts.
-pub struct Placed<'a> {
+pub(crate) struct Placed<'a> {
     /// The parts and their phases.
     pub ordered: &'a Ordered<'a>,
     /// For each part, the block that has the first tile or share; the next one has the second.

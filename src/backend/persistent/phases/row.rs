@@ -66,7 +66,7 @@ impl Row {
     }
 
     /// Number of blocks in whose memory its numbers are resident.
-    pub fn resident_on(&self) -> usize {
+    pub(crate) fn resident_on(&self) -> usize {
         self.resident.iter().filter(|&&place| place > 0).count()
     }
 
