@@ -13,6 +13,8 @@
 //!   steer it;
 //! - [`check`]: gradients and kernels against definitions;
 //! - [`cli`]: the commands; [`host`]: the machine they run on.
+// The documentation is for those who work on the program, and shows its private items.
+#![allow(rustdoc::private_intra_doc_links)]
 #![deny(unsafe_code)]
 // A terminal that refuses output must not end the work: see `host::say::say` and `cli::print`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -78,7 +78,7 @@ def gradients_table(results):
     networks = lambda check: [row for row in check if row["tensor"] == "all"]
     if not any(networks(check) for _, check in checked):
         return []
-    worst = lambda check, model: max((row for row in check if row["subject"] == model and row["tensor"] != "all"), key=lambda row: row["worst"])
+    worst = lambda check, model: max((row for row in check if row["subject"] == model and row["tensor"] != "all"), key=lambda row: float("inf") if row["worst"] is None else row["worst"])
     return ["Gradients of one step, |gradient - that in f64| / |that in f64| (docs/math.md):",
             rows(("network", "precision", "all", "worst tensor"),
                  [(one["subject"], precision, f"{one['worst']:.1e}",

@@ -85,7 +85,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub preset: Option<Preset>,
     /// Show the run in a browser while it trains: prints an address on this machine
-    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0")]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     pub serve: Option<u16>,
     /// Print no progress
     #[arg(long)]
@@ -349,11 +349,16 @@ fn eval(args: &EvalArgs) -> Result<()> {
         let sizes = (characters, horizon, args.seed);
         let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), sizes, Some(PAPER_SECONDS))?;
         let report = compare(&mut play, horizon, args.seed)?;
-        let source = play.material.decoder.source(&args.data).ok();
-        let data = source.and_then(|source| Gait::of(&source.set, Some(&play.material.rig)));
-        PaperTables { report: &report, data }.to_string()
+        let data = match play.material.decoder.source(&args.data) {
+            Ok(source) => Gait::of(&source.set, Some(&play.material.rig)),
+            Err(error) => {
+                say::say(&format!("note: nothing to compare skate with: {error}"));
+                None
+            }
+        };
+        Some(PaperTables { report, data })
     } else {
-        String::new()
+        None
     };
     let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
     let text = if args.at.json {
@@ -364,10 +369,11 @@ fn eval(args: &EvalArgs) -> Result<()> {
         let result = serde_json::json!({
             "run": path, "task": config.task, "characters": characters, "horizon": horizon,
             "seconds": report.seconds, "policy": named(&report.policy), "prior": named(&report.prior), "gate": verdicts,
+            "paper": paper.map(|paper| serde_json::json!({ "policy": named(&paper.report.policy), "data": paper.data })),
         });
         format!("{result}\n")
     } else {
-        format!("{}: {report}{paper}", path.display())
+        format!("{}: {report}{}", path.display(), paper.map_or(String::new(), |paper| paper.to_string()))
     };
     print_and(&text, thresholds::verdict(&verdicts))
 }

@@ -74,7 +74,7 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub compute: Compute,
     /// Show the run in a browser while it trains: prints an address on this machine
-    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0", conflicts_with = "population")]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0", conflicts_with = "population")]
     pub serve: Option<u16>,
     /// Print no progress
     #[arg(long)]

@@ -52,9 +52,9 @@ impl Report {
 }
 
 /// The paper's Tables 1 and 2 for a controller (Ling et al. 2020), beside its data.
-pub(crate) struct PaperTables<'a> {
+pub(crate) struct PaperTables {
     /// The measurements, with a new direction every [`PAPER_SECONDS`].
-    pub report: &'a Report,
+    pub report: Report,
     /// The gait of the data, if it is known.
     pub data: Option<GaitReport>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct PaperTables<'a> {
 /// Seconds from one direction to the next in the paper's Table 2.
 pub(crate) const PAPER_SECONDS: f64 = 5.0;
 
-impl Display for PaperTables<'_> {
+impl Display for PaperTables {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let get = |key| self.report.get(key).unwrap_or(f64::NAN);
         let (policy, task) = (get("paper_skate_cm"), self.report.task);
@@ -78,9 +78,13 @@ impl Display for PaperTables<'_> {
         if task.info().steered.is_none() {
             return Ok(());
         }
-        let (left, right) = (get("left_turn_s"), get("right_turn_s"));
+        let said = |key, digits| match get(key) {
+            value if value.is_nan() => "none".to_owned(),
+            value => format!("{value:.digits$}"),
+        };
+        let [left, right] = ["left_turn_s", "right_turn_s"].map(|key| said(key, 2));
         writeln!(f, "\nthe paper's Table 2: seconds to within 5 degrees of a direction, new every {PAPER_SECONDS} s")?;
-        writeln!(f, "  left {left:.2}, right {right:.2}; {:.0} % of turns came there", get("turned_percent"))?;
+        writeln!(f, "  left {left}, right {right}; turns that came there, %: {}", said("turned_percent", 0))?;
         writeln!(f, "  the paper: left 1.70, right 1.56")
     }
 }

@@ -28,7 +28,7 @@ pub struct Thresholds {
     /// Largest factor between the share of the time that walks stand still and the data's.
     pub standing: Option<f64>,
     /// Smallest coverage of held-out poses and velocities, as a multiple of what training frames
-    /// cover.
+    /// cover; bounds nothing where too few frames are held out.
     pub coverage: Option<f64>,
     /// Largest Fréchet distance of poses and velocities, as a multiple of that of training frames.
     pub frechet: Option<f64>,
@@ -62,7 +62,7 @@ impl Default for Thresholds {
     }
 }
 
-/// A share of the time that is too small to compare, as few walks show it.
+/// Smallest share of the time that is compared. A smaller one counts as this, as few walks show it.
 const SELDOM: f64 = 0.01;
 
 /// Quantiles that are compared: their name and unit, where they stand, and the difference allowed
@@ -79,7 +79,8 @@ pub struct Measured<'a> {
     pub gait: Option<&'a GaitReport>,
     /// Gait of the data.
     pub data_gait: Option<&'a GaitReport>,
-    /// Distances of poses and of velocities from held-out ones.
+    /// Distances of poses and of velocities from held-out ones. Without enough held-out frames
+    /// there are none, and their thresholds bound nothing.
     pub distances: [Option<&'a Distance>; 2],
     /// Held-out errors after 1 and 30 frames.
     pub errors: [Option<f64>; 2],
@@ -101,11 +102,13 @@ pub struct Verdict {
 impl Verdict {
     /// Compares a number with a lower bound.
     pub(crate) fn at_least(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
+        let value = value.filter(|x| x.is_finite());
         Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x >= bound) }
     }
 
     /// Compares a number with an upper bound.
     pub(crate) fn at_most(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
+        let value = value.filter(|x| x.is_finite());
         Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x <= bound) }
     }
 }
@@ -125,11 +128,6 @@ pub fn load<G: DeserializeOwned>(path: &Path, docs: &str) -> Result<G> {
 }
 
 impl Thresholds {
-    /// These thresholds without those of distances from held-out poses, which take long to measure.
-    pub(crate) fn without_distances(self) -> Self {
-        Thresholds { coverage: None, frechet: None, ..self }
-    }
-
     /// Compares measured numbers with the thresholds.
     pub(crate) fn judge(&self, measured: &Measured) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
@@ -139,12 +137,12 @@ impl Thresholds {
         let gaits = measured.gait.zip(measured.data_gait);
         let feet = gaits.and_then(|(walks, data)| walks.feet.as_ref().zip(data.feet.as_ref()));
         let distances = ["poses", "velocities"].into_iter().zip(measured.distances);
+        let distances = distances.filter_map(|(of, distance)| Some((of, distance?)));
         at_least("active_units", Some(measured.active), self.active_units);
         at_least("inside", Some(measured.inside), self.inside);
         at_least("contact", feet.map(|(walks, data)| walks.contact / data.contact), self.contact);
-        for (of, distance) in distances.clone() {
-            let share = distance.map(|d| d.coverage / d.coverage_of_training);
-            at_least(&format!("coverage of {of}"), share, self.coverage);
+        for (of, d) in distances.clone() {
+            at_least(&format!("coverage of {of}"), Some(d.coverage / d.coverage_of_training), self.coverage);
         }
 
         let mut at_most = |name: String, value: Option<f64>, bound: Option<f64>| {
@@ -165,12 +163,11 @@ impl Thresholds {
         }
         let factor = |(walks, data): (&GaitReport, &GaitReport)| {
             let (more, less) = (walks.standing.max(data.standing), walks.standing.min(data.standing));
-            if more < SELDOM { 1.0 } else { more / less }
+            more.max(SELDOM) / less.max(SELDOM)
         };
         at_most("standing".into(), gaits.map(factor), self.standing);
-        for (of, distance) in distances {
-            let times = distance.map(|d| d.frechet / d.frechet_of_training);
-            at_most(format!("Fréchet distance of {of}"), times, self.frechet);
+        for (of, d) in distances {
+            at_most(format!("Fréchet distance of {of}"), Some(d.frechet / d.frechet_of_training), self.frechet);
         }
         at_most("one_step_error".into(), measured.errors[0], self.one_step_error);
         at_most("error_30".into(), measured.errors[1], self.error_30);
@@ -197,4 +194,57 @@ pub fn verdict(verdicts: &[Verdict]) -> Result<()> {
         .map(|verdict| format!("{} is {}, bound {:.3}", verdict.name, number(verdict.value), verdict.bound))
         .collect();
     if missed.is_empty() { Ok(()) } else { Err(Error::Gate(format!("not met: {}", missed.join("; ")))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gait::FeetReport;
+    use super::*;
+
+    fn gait(turn: [f64; 3], standing: f64) -> GaitReport {
+        let feet = FeetReport { contact: 0.4, skate: 2.0, low_toe_speed: 40.0, paper_skate: [0.5; 2] };
+        GaitReport { speed: [0.0, 1.0, 3.0], turn, standing, feet: Some(feet) }
+    }
+
+    fn distance(frechet: f64, coverage: f64) -> Distance {
+        let (features, components) = (10, 5);
+        Distance { features, components, frechet, frechet_of_training: 2.0, coverage, coverage_of_training: 0.8 }
+    }
+
+    /// Names of the thresholds that are missed by walks of this gait and these distances, beside
+    /// data that turn by -70, 0 and 70 degrees/s and stand for a tenth of the time.
+    fn missed(walks: &GaitReport, distances: [Option<&Distance>; 2]) -> Vec<String> {
+        let data = gait([-70.0, 0.0, 70.0], 0.1);
+        let (gait, data_gait, errors) = (Some(walks), Some(&data), [None; 2]);
+        let measured = Measured { active: 0.9, inside: 1.0, gait, data_gait, distances, errors };
+        let verdicts = Thresholds::default().judge(&measured);
+        verdicts.into_iter().filter(|verdict| !verdict.met).map(|verdict| verdict.name).collect()
+    }
+
+    #[test]
+    fn walks_that_lean_to_a_side_or_hardly_stand_are_told() {
+        let (near, far) = (distance(3.9, 0.65), distance(4.1, 0.63));
+        assert!(missed(&gait([-80.0, 10.0, 60.0], 0.07), [Some(&near); 2]).is_empty());
+        let leaning = missed(&gait([-81.0, 11.0, 59.0], 0.06), [Some(&near), Some(&far)]);
+        let said = leaning.join("; ");
+        for name in ["turn rate at 5 %", "turn rate at 50 %", "turn rate at 95 %", "standing", "of velocities"] {
+            assert!(said.contains(name), "{name}: {said}");
+        }
+        assert!(leaning.len() == 6 && !said.contains("of poses"), "{said}");
+    }
+
+    #[test]
+    fn rare_standing_counts_alike_and_absent_distances_bound_nothing() {
+        let data = gait([0.0; 3], 0.0);
+        let judge = |standing: f64| {
+            let walks = gait([0.0; 3], standing);
+            let (gait, data_gait, distances, errors) = (Some(&walks), Some(&data), [None; 2], [None; 2]);
+            Thresholds::default().judge(&Measured { active: 0.9, inside: 1.0, gait, data_gait, distances, errors })
+        };
+        let of = |verdicts: &[Verdict]| verdicts.iter().find(|verdict| verdict.name == "standing").cloned().unwrap();
+        assert_eq!(of(&judge(0.009)).value, Some(1.0));
+        let more = of(&judge(0.02)).value.unwrap();
+        assert!((more - 2.0).abs() < 1e-9, "twice the share that is too small to compare: {more}");
+        assert!(judge(0.0).iter().all(|verdict| verdict.met && !verdict.name.contains("coverage")));
+    }
 }

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 use tiny_http::{Header, Method, Request, Response, Server};
 
@@ -16,6 +17,8 @@ use tiny_http::{Header, Method, Request, Response, Server};
 const PAUSE: Duration = Duration::from_millis(500);
 /// Longest time without a message; a browser that left is noticed then.
 const SILENCE: Duration = Duration::from_secs(15);
+/// Time for which the server goes on after the run, if somebody watches.
+const LINGER: Duration = Duration::from_secs(3);
 /// Content types of what is served.
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -33,6 +36,8 @@ struct Shown {
     /// The signal that a stop button stands for is written here.
     stop: Arc<AtomicUsize>,
     checkpoint: AtomicBool,
+    /// Number of browsers that follow the messages.
+    readers: AtomicUsize,
     now: Mutex<Now>,
     changed: Condvar,
 }
@@ -62,13 +67,15 @@ impl Live {
         let address = server.server_addr().to_ip().expect("it listens on an address");
         let url = format!("http://{address}/?token={token}");
         let (checkpoint, now, changed) = (AtomicBool::new(false), Mutex::default(), Condvar::new());
-        let shown = Arc::new(Shown { token, stop, checkpoint, now, changed });
+        let readers = AtomicUsize::new(0);
+        let shown = Arc::new(Shown { token, stop, checkpoint, readers, now, changed });
         let served = shown.clone();
         std::thread::spawn(move || {
             for request in server.incoming_requests() {
                 let shown = served.clone();
-                // A thread a request: one that waits for messages keeps nobody else waiting.
-                std::thread::spawn(move || shown.answer(request));
+                // A thread a request: one that waits for messages keeps nobody else waiting. A request
+                // for which there is no thread is dropped.
+                let _ = Builder::new().spawn(move || shown.answer(request));
             }
         });
         Ok(Live { url, shown, said: Mutex::new(Instant::now()) })
@@ -97,8 +104,12 @@ impl Live {
     }
 
     /// Shows a new report.
-    pub fn page(&self, page: String) {
-        self.change(|now| (now.page, now.pages) = (page, now.pages + 1));
+    pub fn page(&self, page: &str) {
+        self.change(|now| {
+            now.pages += 1;
+            // The page knows its number, by which it tells a newer one.
+            now.page = page.replace("<html ", &format!("<html data-number=\"{}\" ", now.pages));
+        });
     }
 
     /// True once for each time that a checkpoint was asked for.
@@ -111,6 +122,15 @@ impl Live {
         change(&mut now);
         now.changes += 1;
         self.shown.changed.notify_all();
+    }
+}
+
+/// Waits a moment, so that browsers get the last report.
+impl Drop for Live {
+    fn drop(&mut self) {
+        if self.shown.readers.load(Ordering::Relaxed) > 0 {
+            std::thread::sleep(LINGER);
+        }
     }
 }
 
@@ -131,7 +151,9 @@ impl Shown {
             (false, ..) => text(403, "the token is missing or another run's; see the console for the address\n", TEXT),
             (_, Method::Get, "/") => text(200, &self.now().page, HTML),
             (_, Method::Get, "/events") => {
+                self.readers.fetch_add(1, Ordering::Relaxed);
                 let _ = self.events(&mut request.into_writer());
+                self.readers.fetch_sub(1, Ordering::Relaxed);
                 return;
             }
             (_, Method::Post, "/stop") => {
@@ -140,7 +162,7 @@ impl Shown {
             }
             (_, Method::Post, "/checkpoint") => {
                 self.checkpoint.store(true, Ordering::Relaxed);
-                text(200, "a checkpoint is written at the end of the epoch\n", TEXT)
+                text(200, "a checkpoint follows at the end of the epoch or update\n", TEXT)
             }
             _ => text(404, "no such page\n", TEXT),
         };
@@ -200,10 +222,11 @@ mod tests {
         assert_eq!(stop.load(Ordering::Relaxed), 0);
         assert!(!live.checkpoint_is_asked());
 
-        live.page("<p>first</p>".into());
+        live.page("<html lang=\"en\">first");
         let page: Vec<String> =
             ask(&live, "GET", &format!("/?{token}")).lines().map_while(|line| line.ok()).take(12).collect();
         assert!(page.iter().any(|line| line == "Content-Type: text/html; charset=utf-8"), "{page:?}");
+        assert!(page.iter().any(|line| line == "<html data-number=\"1\" lang=\"en\">first"), "{page:?}");
         assert_eq!(status(&live, "GET", &format!("/config.toml?{token}")), "404");
         assert_eq!(status(&live, "POST", &format!("/checkpoint?{token}")), "200");
         assert!(live.checkpoint_is_asked() && !live.checkpoint_is_asked(), "once");
@@ -220,7 +243,7 @@ mod tests {
             .map_while(|line| line.ok())
             .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
         assert_eq!(messages.next().unwrap()["pages"], 0);
-        live.page("<p>first</p>".into());
+        live.page("<html lang=\"en\">first");
         assert_eq!(messages.next().unwrap()["pages"], 1);
         live.say("epoch 1: fine");
         assert_eq!(messages.next().unwrap()["progress"]["line"], "epoch 1: fine");

@@ -215,8 +215,8 @@ pub struct Validation {
     /// feature's standard deviations (1 is the data's own).
     #[serde(with = "number")]
     pub prior_rms: f64,
-    /// The thresholds of `eval --gate` without those of distances from held-out poses. They are
-    /// measured on 64 walks of 300 frames, after the last epoch of 1,800.
+    /// The thresholds of `eval --gate` that could be measured, without those of distances from
+    /// held-out poses. Walks are 64 of 300 frames, after the last epoch of 1,800.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gate: Vec<Verdict>,
     /// Both numbers for rollouts of 1,800 frames, measured after the last epoch.

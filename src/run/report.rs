@@ -43,7 +43,7 @@ pub trait Reported: Record {
     fn curves(records: &[Self]) -> serde_json::Value;
 }
 
-/// Writes the page of a run, whole, and returns it. `configuration` holds the main settings as
+/// Writes the page of a run, whole. `configuration` holds the main settings as
 /// (name, value). The page of a run that goes on reloads itself after `every` seconds.
 pub fn write<R: Reported>(
     folder: &RunFolder,
@@ -51,11 +51,10 @@ pub fn write<R: Reported>(
     records: &[R],
     motion: &Motion,
     every: Option<f64>,
-) -> Result<String> {
+) -> Result<()> {
     let files = FILES.into_iter().filter(|(file, _)| folder.path().join(file).exists()).collect::<Vec<_>>();
     let page = page(&folder.name(), configuration, records, motion, &files, every);
-    atomic::write(&folder.report(), page.as_bytes())?;
-    Ok(page)
+    atomic::write(&folder.report(), page.as_bytes())
 }
 
 /// The page. `files` are linked by their paths relative to the run folder; `every` as in [`write`].

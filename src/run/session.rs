@@ -77,7 +77,7 @@ impl<'r, R: Record + Reported> Session<'r, R> {
     pub fn begin(&self, summary: &[(&str, String); 6]) {
         if let Some(live) = self.watch.live {
             let motion = Motion { note: "The first motion comes with the first report.".into(), tracks: None };
-            live.page(report::page(&self.folder.name(), summary, &self.records, &motion, &[], Some(LATEST)));
+            live.page(&report::page(&self.folder.name(), summary, &self.records, &motion, &[], None));
         }
     }
 
@@ -132,11 +132,11 @@ impl<'r, R: Record + Reported> Session<'r, R> {
         let every = self.saved.elapsed().as_secs_f64().clamp(SOONEST, LATEST);
         self.saved = Instant::now();
         let goes_on = !finished && !self.stopped();
-        let page = report::write(self.folder, summary, &self.records, motion, goes_on.then_some(every))?;
         if let Some(live) = self.watch.live {
-            live.page(page);
+            // Its files are not served, so it has no links to them.
+            live.page(&report::page(&self.folder.name(), summary, &self.records, motion, &[], None));
         }
-        Ok(())
+        report::write(self.folder, summary, &self.records, motion, goes_on.then_some(every))
     }
 
     /// Syncs the logs, and notes their lengths and the time taken in the place of the next

@@ -104,13 +104,15 @@ impl Evaluation {
         let errors = [self.one_step_error(memory)?, self.rollout_error(memory, HORIZONS[0])?];
         let (gait, data_gait) = (gait.as_ref(), self.reference.gait.as_ref());
         let measured = Measured { active, inside: numbers.inside, gait, data_gait, distances: [None; 2], errors };
+        let mut gate = Thresholds::default().judge(&measured);
+        gate.retain(|verdict| verdict.value.is_some());
         Ok(Validation {
             one_step_error: errors[0],
             rollout_30_error: errors[1],
             rollout_300_error: self.rollout_error(memory, HORIZONS[1])?,
             prior_inside: short.numbers.inside,
             prior_rms: short.numbers.rms,
-            gate: Thresholds::default().without_distances().judge(&measured),
+            gate,
             prior_1800: long.map(|long| long.numbers),
         })
     }

@@ -130,6 +130,11 @@ impl<'a> Setup<'a> {
         let Material { set, split, statistics, gait, bridged, windows, mut notes } =
             Material::new(c, set, &source, given.as_ref(), means)?;
         let minibatches = c.minibatches_of(windows.len());
+        let steps = c.epochs() * minibatches * c.rollout;
+        if c.warmup_steps >= steps {
+            let warmup = c.warmup_steps;
+            notes.push(format!("note: the warm-up of {warmup} steps is as long as the training, which has {steps}"));
+        }
         if let Start::Resume(path) = start {
             possible(&at, c, minibatches, path)?;
         }
@@ -267,9 +272,12 @@ impl Material {
         let windows = windows::training_starts(source, &bridged.stretches(), &split.validation, span, c.batch_size)?;
         let steps = c.minibatches_of(windows.len()) * c.rollout;
         if steps > MAX_MATRIX {
-            let said = format!("rollout is {} and batch_size {}", c.rollout, c.batch_size);
             let what = format!("an epoch of {steps} steps, expected at most {MAX_MATRIX}");
-            return Err(Error::Usage(format!("{said}: {what}; make the batch larger or the rollout shorter")));
+            let (said, mend) = match c.minibatches {
+                0 => (format!("batch_size {}", c.batch_size), "make the batch larger or the rollout shorter"),
+                given => (format!("minibatches {given}"), "make one of them smaller"),
+            };
+            return Err(Error::Usage(format!("rollout is {} and {said}: {what}; {mend}", c.rollout)));
         }
         let gait = Gait::of(&set, set.rig.as_ref());
         statistics.normalize(c.normalization, &mut set.frames);

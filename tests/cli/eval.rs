@@ -101,6 +101,13 @@ fn everything_is_measured_on_motion_with_a_skeleton() {
     );
     assert_eq!(desk.eval("").0, all, "it repeats");
     assert_eq!(desk.eval("--threads 1").0, all, "on any number of threads");
+    // By the paper's formula a foot skates less than it moves, and the more the higher it may be.
+    let skate = &data["feet"]["paper_skate"];
+    assert!(number(&skate[0]) > number(&skate[1]) && number(&skate[1]) > 0.0, "{skate}");
+    let paper = String::from_utf8(desk.run("eval walk --walks 60 --frames 90 --paper").stdout).unwrap();
+    let row = paper.lines().find(|line| line.trim_start().starts_with("3.3 cm")).unwrap();
+    let shown: Vec<f64> = row.split_whitespace().skip(2).map(|number| number.parse().unwrap()).collect();
+    assert!((shown[0] - number(&skate[0])).abs() < 1e-3 && (shown[2] - shown[1] / shown[0]).abs() < 0.02, "{row}");
     let text = desk.run("eval walk --walks 60 --frames 90");
     let text = String::from_utf8(text.stdout).unwrap();
     for part in ["held-out reconstruction", "foot skate", "dimensions are active", "Fréchet", "not measured"] {

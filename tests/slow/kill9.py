@@ -27,7 +27,7 @@ work = tempfile.mkdtemp(prefix="kill9.")
 os.chdir(work)
 
 SMALL = "--mirror false --rollout 8 --batch-size 32 --hidden-size 16 --experts 2 --gate-hidden-size 8".split()
-SMALL += "--minibatches 0 --decay epoch --warmup-steps 0 --learning-rate 1e-4 --teacher-epochs 2 --ramp-epochs 1 --student-epochs 3".split()
+SMALL += "--minibatches 7 --warmup-steps 20 --teacher-epochs 2 --ramp-epochs 1 --student-epochs 3".split()
 CONTROL = "--characters 16 --steps 8 --updates 12 --hidden-size 16 --checkpoint-every 0".split()
 TRAIN, RESUME = ["train", "s.npz", *SMALL], ["train", "--resume"]
 # For each kind of run: arguments to start it, arguments to resume it, its weight in the draw.

@@ -75,10 +75,11 @@ impl Measured {
         let Step { p, before, own, .. } = *step;
         let bearing = step.bearing(own[COMMAND]);
         let turning = &mut self.turning[p];
-        if !step.goes_on || own[COMMAND + 1] == 0.0 {
-            *turning = None;
-        } else if own[COMMAND] != before[COMMAND] {
-            if turning.replace((0, bearing < 0.0)).is_some() {
+        let lasts = step.goes_on && own[COMMAND + 1] > 0.0;
+        if !lasts || own[COMMAND] != before[COMMAND] {
+            // A turn that is begun within the angle is none.
+            let begun = (lasts && bearing.abs() > WITHIN).then_some((0, bearing < 0.0));
+            if std::mem::replace(turning, begun).is_some() {
                 self.reached.add_if(false);
             }
         } else if let Some((steps, left)) = turning {
@@ -259,7 +260,7 @@ mod tests {
             speeds: &[],
         });
         let numbers = measured.numbers();
-        let get = |key| Number::find(&numbers, key).unwrap();
+        let get = |key: &str| Number::find(&numbers, key).unwrap();
         // After 10 steps it is 0 degrees off, after 9 it is 5.7.
         assert!((get("left_turn_s") - 10.0 / rig.fps).abs() < 1e-9, "{}", get("left_turn_s"));
         assert!(get("right_turn_s").is_nan() && get("turned_percent") == 50.0, "{}", get("turned_percent"));

@@ -3,10 +3,10 @@
 // is older than a few intervals belongs to a run that ended or was killed.
 const atWork = () => document.hidden || (document.activeElement && document.activeElement !== document.body);
 
-// Reloads the page as soon as nobody is at work in it.
-function reload() {
+// Reloads the page as soon as nobody is at work in it. A server that has ended leaves the page.
+async function reload() {
   if (atWork()) setTimeout(reload, 2000);
-  else location.reload();
+  else if (location.protocol === "file:" || await fetch(location.href).then(({ ok }) => ok, () => false)) location.reload();
 }
 
 // Shows the progress of a run that is served, and two buttons.
@@ -20,14 +20,14 @@ function follow() {
   button("Checkpoint", "/checkpoint");
   button("Stop", "/stop", "Stop the training? Everything is saved, and --resume goes on with it.");
   const events = new EventSource("/events" + location.search);
-  let shown;
+  let shown = Number(document.documentElement.dataset.number ?? 0);
   events.addEventListener("message", ({ data }) => {
     const { pages, progress } = JSON.parse(data), { done = 0, remaining = "?", line = "" } = progress ?? {};
     words.textContent = `${(100 * done).toFixed(0)} %, ${remaining} to go. ${line}`;
-    if (shown !== undefined && pages > shown) reload();
+    if (pages > shown) reload();
     shown = pages;
   });
-  events.addEventListener("error", () => { words.textContent = "The training has ended or cannot be reached."; });
+  events.addEventListener("error", () => { words.textContent = "The training has ended or cannot be reached; its folder has the last report."; });
 }
 
 if (location.protocol.startsWith("http") && location.search.includes("token=")) follow();
