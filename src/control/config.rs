@@ -44,8 +44,8 @@ keys! {
         /// Path: feet a frame at which the point runs (a body unit for a foot); 0 = the data's
         /// median speed
         path_pace: f64 = 0.0;
-        /// Joystick, face: largest speed asked for or allowed for, feet a frame (a body unit for a foot); 0 = the data's
-        /// 95 % quantile
+        /// Joystick, face: largest speed asked for or allowed for, feet a frame (a body unit for a
+        /// foot); 0 = the data's 95 % quantile
         top_speed: f64 = 0.0;
         /// Make the reference's mistakes, too
         literal: bool = false;

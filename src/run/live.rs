@@ -73,8 +73,8 @@ impl Live {
         std::thread::spawn(move || {
             for request in server.incoming_requests() {
                 let shown = served.clone();
-                // A thread a request: one that waits for messages keeps nobody else waiting. A request
-                // for which there is no thread is dropped.
+                // A thread a request: one that waits for messages keeps nobody else waiting. A
+                // request for which there is no thread is dropped.
                 let _ = Builder::new().spawn(move || shown.answer(request));
             }
         });
