@@ -1,7 +1,7 @@
 //! CRC-32C (Castagnoli, reflected polynomial 0x82f63b78): the checksum of TensorBoard's records and
 //! of our checkpoints.
 
-/// TABLES[0] advances the checksum by one byte, TABLES[k] by that byte and k zero bytes.
+/// `TABLES[0]` advances the checksum by one byte, `TABLES[k]` by that byte and k zero bytes.
 const TABLES: [[u32; 256]; 8] = {
     let mut tables = [[0; 256]; 8];
     let mut byte = 0;

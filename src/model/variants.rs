@@ -77,7 +77,7 @@ impl<T: Real> Builder<'_, T> {
         if self.training { self.arena.var(rows, cols) } else { Var::constant(self.arena.mat(rows, cols)) }
     }
 
-    /// A parameter. Its gradient is kept nowhere: see [`Network::update`].
+    /// A parameter. Its gradient is kept nowhere: see [`update`](super::network::Network::update).
     fn parameter(&self, name: &str) -> Var<T> {
         Var::constant(self.parameters.var(name).value)
     }

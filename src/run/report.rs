@@ -57,7 +57,8 @@ pub fn write<R: Reported>(
     atomic::write(&folder.report(), page.as_bytes())
 }
 
-/// The page. `files` are linked by their paths relative to the run folder; `every` as in [`write`].
+/// The page. `files` are linked by their paths relative to the run folder. `every` is that of
+/// [`write()`].
 pub fn page<R: Reported>(
     name: &str,
     configuration: &[(&str, String)],

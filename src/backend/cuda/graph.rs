@@ -7,7 +7,7 @@
 //! Nothing in a graph changes between replays, as all that changes from step to step lies in the
 //! arena (see [`crate::plan::state::StepState`]).
 //!
-//! With [`Engine::Pdl`](super::Engine::Pdl) the graph is captured from launches one after another,
+//! With [`Engine::Pdl`] the graph is captured from launches one after another,
 //! each of which may start early (programmatic dependent launch). Its blocks are set up while the
 //! launch before it still runs. They wait until that launch has ended and its writes are visible
 //! (`START` in `kernels/simt.cuh`).
