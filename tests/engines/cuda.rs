@@ -386,7 +386,7 @@ mod without_a_gpu {
         );
         let wrong = [("WRONG", "blend_linear_forward_bf16x3")];
         let (on_gpu, said) = device("wrong", &[], &wrong);
-        assert!(!on_gpu && said.contains("computing on the cpu") && said.contains("of blend_linear_forward"), "{said}");
+        assert!(!on_gpu && said.contains("computing on the cpu") && said.contains("blend_linear_forward"), "{said}");
         let (on_gpu, said) = device("insisted", &["--device", "cuda"], &wrong);
         assert!(on_gpu && said.is_empty(), "{said}");
         let (on_gpu, said) = device("old", &[], &[("CAPABILITY", "75")]);
