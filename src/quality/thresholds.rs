@@ -177,7 +177,8 @@ impl Thresholds {
 
 /// The number of thresholds that are met, and the names of the others, in a line.
 pub fn summary(verdicts: &[Verdict]) -> String {
-    let missed: Vec<&str> = verdicts.iter().filter(|verdict| !verdict.met).map(|verdict| &*verdict.name).collect();
+    let short = |verdict: &Verdict| verdict.name.split(" (").next().unwrap_or_default().to_owned();
+    let missed: Vec<String> = verdicts.iter().filter(|verdict| !verdict.met).map(short).collect();
     let met = verdicts.len() - missed.len();
     match missed.is_empty() {
         true => format!("gate: all {met} met"),
