@@ -1,6 +1,7 @@
 //! The configuration of a controller's training; keys, layers and messages work as in
 //! [`crate::config::layers`].
 use super::course::path::Shape;
+use crate::config::MAX_MATRIX;
 use crate::config::layers::{flag, keys, zero_is_none};
 use crate::motion::units::Unit;
 use crate::ops::world::Task;
@@ -14,6 +15,8 @@ const MAX_SIZE: usize = 1 << 20;
 pub(crate) const MAX_CHARACTERS: usize = MAX_SIZE;
 /// Largest width of the hidden layers; wider ones take minutes to initialise.
 const MAX_HIDDEN: usize = 4096;
+/// Updates of shac.
+const SHAC_UPDATES: usize = 400;
 /// Most samples of a rollout, over all PPO epochs, whose order can be stored.
 const MAX_SAMPLES: usize = 1 << 28;
 
@@ -23,6 +26,9 @@ keys! {
     "Task" {
         /// The task of the character
         task: Task = Task::Target;
+        /// How the policy learns (of its own: shac where the task's reward has derivatives, else
+        /// ppo)
+        algorithm: Algorithm = Algorithm::Shac;
         /// Run (or checkpoint) of the Motion VAE whose decoder is played
         vae: PathBuf = PathBuf::new();
         /// Path: eight, circle, square, slalom, or a CSV file of x,z points (closed if its last is
@@ -60,26 +66,26 @@ keys! {
         actor_gain: f64 = 0.01;
         /// Standard deviation that exploration starts with (latents are 4 times the action: 0.25 is
         /// the prior's)
-        initial_std: f64 = 0.25;
+        initial_std: f64 = 0.125;
         /// Standard deviation that it ends with at most (0 = no bound), which falls there by the
         /// same share with each update
         #[serde(with = "zero_is_none")]
-        final_std: f64 => Option<f64> = Some(0.1);
+        final_std: f64 => Option<f64> = None;
         /// Share of its noise that exploration keeps from one step to the next (0 = none): noise
         /// that lasts moves the character further
         noise_correlation: f64 = 0.95;
     }
-    "PPO" {
+    "Learning" {
         /// P: characters side by side
-        characters: usize = 512;
+        characters: usize = 32;
         /// T: steps of a rollout; 0 = the horizon
-        steps: usize = 16;
-        /// Rollouts that are learned from; 0 = the task's own (600, joystick 1600)
+        steps: usize = 64;
+        /// Rollouts that are learned from; 0 = the algorithm's and the task's own
         updates: usize = 0;
         /// Mini-batches of an epoch
         minibatches: usize = 4;
-        /// Times that each rollout is learned from
-        ppo_epochs: usize = 3;
+        /// Times that each rollout is learned from (shac: by the critic)
+        epochs: usize = 3;
         /// Discount of rewards
         gamma: f64 = 0.98;
         /// Decay of the advantage estimator; 0 = plain discounted returns
@@ -87,31 +93,43 @@ keys! {
         gae_lambda: f64 => Option<f64> = Some(0.95);
         /// Factor of the rewards: 1 - gamma makes a return a mean of rewards
         reward_scale: f64 = 0.02;
-        /// How far the probability ratio may leave 1
+        /// Ppo: how far the probability ratio may leave 1
         clip: f64 = 0.2;
-        /// Weight of the value loss
+        /// Ppo: weight of the value loss
         value_weight: f64 = 1.0;
-        /// Weight of the entropy
+        /// Ppo: weight of the entropy
         entropy_weight: f64 = 0.0;
         /// Weight of how far the mean latents are from their prior (KL, nats): more moves better
         /// and obeys less (not in the maze, nor with vq)
-        prior_weight: f64 = 0.01;
+        prior_weight: f64 = 0.003;
         /// Largest norm of the gradient
         max_grad_norm: f64 = 1.0;
     }
+    "Costs" {
+        /// Weight of feet that slide where they stand, taken off the reward of a step
+        skate_cost: f64 = 0.1;
+        /// Weight of effort: the joints' mean squared speed, (m/s)^2
+        effort_cost: f64 = 0.0;
+        /// Weight of jerks: the mean squared change of the joints' velocities in a frame, (m/s)^2
+        jerk_cost: f64 = 0.0;
+        /// Share of the updates after which costs begin to count; they count in full half as many
+        /// updates later. Feet that cost from the start teach a policy to stand
+        costs_from: f64 = 0.5;
+    }
     "Optimizer" {
         /// Learning rate of the first update
-        learning_rate: f64 = 3e-4;
+        learning_rate: f64 = 3e-3;
         /// Learning rate it falls to, or the smallest that adaptive comes to
-        final_learning_rate: f64 = 1e-5;
+        final_learning_rate: f64 = 1.5e-4;
         /// How it changes
-        decay: Decay = Decay::Adaptive;
+        decay: Decay = Decay::Linear;
         /// Adaptive: KL that an update is to change the policy by, nats; falls to a quarter over
         /// all updates
         target_kl: f64 = 0.04;
-        /// Learning rate of the critic, the same in all updates (0 = the policy's)
+        /// Learning rate of the critic (0 = the policy's); in ppo the same in all updates, in shac it
+        /// falls as the policy's does
         #[serde(with = "zero_is_none")]
-        critic_learning_rate: f64 => Option<f64> = Some(3e-3);
+        critic_learning_rate: f64 => Option<f64> = Some(2e-3);
         /// Adam: decay of the first moment
         adam_beta1: f64 = 0.9;
         /// Adam: decay of the second moment
@@ -130,11 +148,28 @@ keys! {
     }
 }
 
+/// How a policy learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// By gradients through the decoder and the task: short-horizon actor-critic.
+    Shac,
+    /// By trial and error: proximal policy optimization.
+    Ppo,
+}
+
+impl Algorithm {
+    /// The algorithm of a task that is not asked for another.
+    fn of(task: Task) -> Self {
+        if task.has_gradient() { Algorithm::Shac } else { Algorithm::Ppo }
+    }
+}
+
 /// Where the numbers start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// Many characters, short rollouts; tasks ask for what the data can do.
+    /// Tasks ask for what the data can do; the other numbers are those of the algorithm.
     #[default]
     Default,
     /// As the public reference implementation: 100 characters, whole episodes, its speeds and its
@@ -177,6 +212,8 @@ impl PolicyConfig {
         match preset {
             Preset::Default => PolicyConfig::default(),
             Preset::Reference => PolicyConfig {
+                algorithm: Algorithm::Ppo,
+                skate_cost: 0.0,
                 literal: true,
                 stagger_episodes: false,
                 prior_weight: 0.0,
@@ -190,7 +227,7 @@ impl PolicyConfig {
                 steps: 0,
                 updates: 833,
                 minibatches: 120,
-                ppo_epochs: 10,
+                epochs: 10,
                 gamma: 0.99,
                 reward_scale: 1.0,
                 learning_rate: 3e-5,
@@ -227,8 +264,34 @@ impl PolicyConfig {
         given.extend(layer.clone());
     }
 
-    fn base(preset: Preset, _: &toml::Table) -> toml::Table {
-        PolicyConfig::preset(preset).table()
+    /// The numbers of ppo in the default preset: many characters, short rollouts.
+    fn ppo() -> Self {
+        PolicyConfig {
+            algorithm: Algorithm::Ppo,
+            initial_std: 0.25,
+            final_std: Some(0.1),
+            characters: 512,
+            steps: 16,
+            prior_weight: 0.01,
+            skate_cost: 0.0,
+            learning_rate: 3e-4,
+            final_learning_rate: 1e-5,
+            decay: Decay::Adaptive,
+            critic_learning_rate: Some(3e-3),
+            ..PolicyConfig::default()
+        }
+    }
+
+    /// The numbers under all layers: those of the preset, which in the default one depend on the
+    /// algorithm that is asked for, or on the task's own.
+    fn base(preset: Preset, given: &toml::Table) -> toml::Table {
+        let of = |key: &str| given.get(key).cloned();
+        let task = of("task").and_then(|task| task.try_into().ok()).unwrap_or(PolicyConfig::default().task);
+        let algorithm = of("algorithm").and_then(|name| name.try_into().ok()).unwrap_or(Algorithm::of(task));
+        match (preset, algorithm) {
+            (Preset::Default, Algorithm::Ppo) => PolicyConfig::ppo().table(),
+            _ => PolicyConfig::preset(preset).table(),
+        }
     }
 
     /// Steps after which time is out.
@@ -238,7 +301,17 @@ impl PolicyConfig {
 
     /// Updates of a run, each of which learns from one rollout.
     pub fn updates(&self) -> usize {
-        if self.updates == 0 { self.task.info().updates } else { self.updates }
+        match (self.updates, self.algorithm) {
+            (0, Algorithm::Shac) => SHAC_UPDATES,
+            (0, Algorithm::Ppo) => self.task.info().updates,
+            (given, _) => given,
+        }
+    }
+
+    /// Share of the costs that counts in update `update` (from 1).
+    pub(crate) fn cost_share(&self, update: usize) -> f64 {
+        let (done, from) = (update as f64 / self.updates() as f64, self.costs_from);
+        if from == 0.0 { 1.0 } else { ((done - from) / (0.5 * from)).clamp(0.0, 1.0) }
     }
 
     /// T: steps of a rollout.
@@ -255,7 +328,7 @@ impl PolicyConfig {
             ("characters", self.characters, MAX_CHARACTERS),
             ("updates", self.updates.max(1), MAX_SIZE),
             ("minibatches", self.minibatches, MAX_SIZE),
-            ("ppo_epochs", self.ppo_epochs, MAX_SIZE),
+            ("epochs", self.epochs, MAX_SIZE),
             ("steps", self.steps.max(1), MAX_SIZE),
             ("horizon", self.horizon.max(1), MAX_SIZE),
         ] {
@@ -277,8 +350,8 @@ impl PolicyConfig {
             return refuse(format!("{key} is {rate}, {largest}"));
         }
         let samples = self.characters.saturating_mul(self.steps());
-        if samples.saturating_mul(self.ppo_epochs) > MAX_SAMPLES {
-            let keys = ["characters", "steps", "ppo_epochs"].map(name).join(" * ");
+        if samples.saturating_mul(self.epochs) > MAX_SAMPLES {
+            let keys = ["characters", "steps", "epochs"].map(name).join(" * ");
             return refuse(format!("{keys} is more than {MAX_SAMPLES} samples; make one of them smaller"));
         }
         if samples < 2 {
@@ -297,6 +370,9 @@ impl PolicyConfig {
             ("value_weight", self.value_weight),
             ("entropy_weight", self.entropy_weight),
             ("prior_weight", self.prior_weight),
+            ("skate_cost", self.skate_cost),
+            ("effort_cost", self.effort_cost),
+            ("jerk_cost", self.jerk_cost),
             ("final_learning_rate", self.final_learning_rate),
         ] {
             if !(value.is_finite() && value >= 0.0) {
@@ -321,6 +397,7 @@ impl PolicyConfig {
             }
         }
         for (key, value) in [
+            ("costs_from", self.costs_from),
             ("gamma", self.gamma),
             ("gae_lambda", self.gae_lambda.unwrap_or(0.0)),
             ("adam_beta1", self.adam_beta1),
@@ -352,12 +429,42 @@ impl PolicyConfig {
                 return refuse(format!("{key} is {skip}, expected 1 in the {task}"));
             }
         }
+        if self.algorithm == Algorithm::Shac {
+            self.check_shac(name)?;
+        }
         let given = self.differences(&PolicyConfig::default());
         for of in Task::ALL.iter().filter(|&&of| of != self.task) {
             if let Some(key) = of.info().keys.iter().find(|key| given.contains(key)) {
                 let of = of.name();
                 return refuse(format!("{} is of task {of}, and the task is {task}; leave it out", name(key)));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses what gradients through the decoder cannot do.
+    fn check_shac(&self, name: &dyn Fn(&str) -> String) -> Result<()> {
+        let refuse = |message: String| Err(Error::Usage(message));
+        let (key, task) = (name("algorithm"), self.task.name());
+        if !self.task.has_gradient() {
+            return refuse(format!("{key} is shac, but the reward of task {task} has no derivatives; expected ppo"));
+        }
+        if self.frame_skip > 1 {
+            let (skip, frames) = (name("frame_skip"), self.frame_skip);
+            return refuse(format!("{skip} is {frames}, expected 1 with {key} shac; or give {key} ppo"));
+        }
+        if self.literal {
+            let literal = name("literal");
+            return refuse(format!("{literal}: the reference's mistakes have no derivatives; give {key} ppo"));
+        }
+        if self.decay == Decay::Adaptive {
+            let decay = name("decay");
+            return refuse(format!("{decay} is adaptive, which follows ppo's updates; expected linear or exponential"));
+        }
+        let seen = self.characters.saturating_mul(self.steps()).saturating_mul(self.hidden_size);
+        if seen > MAX_MATRIX {
+            let keys = ["characters", "steps", "hidden_size"].map(name).join(" * ");
+            return refuse(format!("{keys} is {seen}, expected at most {MAX_MATRIX}; make one of them smaller"));
         }
         Ok(())
     }

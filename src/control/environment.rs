@@ -6,9 +6,11 @@ use crate::backend::Memory;
 use crate::config::{ModelConfig, Variant};
 use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
-use crate::model::network::Network;
+use crate::model::network::{Network, Wanted};
 use crate::ops::begin_step::StepState;
+use crate::ops::costs::{Costs, Stepped};
 use crate::ops::noise::{normal, uniform};
+use crate::ops::world::pull::Pull;
 use crate::ops::world::task::Draws;
 use crate::ops::world::{Rules, Sizes, Task, World};
 use crate::ops::{axpby, log_length, rescale};
@@ -40,6 +42,10 @@ pub struct Options<'a> {
     /// Whether observations are normalised: poses as the decoder sees them, vectors by
     /// [`log_length`].
     pub normalize: bool,
+    /// What a step costs.
+    pub costs: Costs,
+    /// Whether there is a way back through a step: gradients of its inputs, or none.
+    pub wanted: Wanted,
 }
 
 /// The policy of the lower level, which walks to the goal that an action is.
@@ -69,6 +75,46 @@ pub struct Environment<T> {
     goal: Option<(Mat<T>, Option<f64>, Perceptron<T>)>,
     /// Predicted frames applied for each action.
     pub frame_skip: usize,
+    /// What a step costs.
+    pub costs: Costs,
+    /// [1, 1] share of the costs that counts now.
+    pub cost_share: Mat<T>,
+    /// The way back through a step, if there is one.
+    pub back: Option<Back<T>>,
+}
+
+/// The way back through a step of characters. It has tensors of its own for what held before the
+/// step, so that the characters stay where they are.
+pub struct Back<T> {
+    /// The characters before the step: root, facing, feet, own numbers and raw observation; and the
+    /// outcome of the step.
+    pub before: World<T>,
+    /// [P, D] the policy's observation before the step.
+    pub observation: Var<T>,
+    /// [P, A] the action.
+    pub action: Var<T>,
+    /// Derivatives by the state.
+    pub pull: Pull<T>,
+}
+
+impl<T: Real> Back<T> {
+    fn new(arena: &mut Arena, world: &World<T>, observation: Mat<T>, actions: usize) -> Self {
+        let mut like = |mat: Mat<T>| arena.mat(mat.rows(), mat.cols());
+        let before = World {
+            root: like(world.root),
+            facing: like(world.facing),
+            feet: like(world.feet),
+            own: like(world.own),
+            outcome: like(world.outcome),
+            observation: like(world.observation),
+            ..*world
+        };
+        let normalized = observation.offset() != world.observation.offset();
+        let value = if normalized { like(observation) } else { before.observation };
+        let pull = Pull::new(arena, &before);
+        let grad = if normalized { arena.mat(value.rows(), value.cols()) } else { pull.dseen };
+        Back { before, observation: Var { value, grad }, action: arena.var(value.rows(), actions), pull }
+    }
 }
 
 /// Number of entries of an action.
@@ -98,7 +144,7 @@ impl<T: Real> Environment<T> {
         o: &Options,
     ) -> Result<Self> {
         let (m, p) = (o.model, o.characters);
-        let network = Network::new(arena, decoder, m, p, 0.0, false)?;
+        let network = Network::new(arena, decoder, m, p, 0.0, o.wanted)?;
         let latent = if network.action.is_none() { network.z.value } else { network.action };
         let sizes = Sizes {
             characters: p,
@@ -120,14 +166,31 @@ impl<T: Real> Environment<T> {
                 // The pose as the target controller saw it in its training.
                 let seen = if normalized { network.condition } else { world.history };
                 let goal = arena.mat(p, 2);
-                let actor = Perceptron::actor(arena, parameters, Var::constant(seen), Var::constant(goal), false)?;
+                let actor =
+                    Perceptron::actor(arena, parameters, Var::constant(seen), Var::constant(goal), Wanted::Nothing)?;
                 let lower = o.rules.task.info().lower.filter(|_| normalized);
                 let unit = lower.map(|lower| Rules { task: lower, ..o.rules }.unit());
                 Some((goal, unit, actor))
             }
         };
-        let frame_skip = o.frame_skip;
-        Ok(Environment { world, network, observation, action, normalization, scaling, goal, frame_skip })
+        let (frame_skip, costs, cost_share) = (o.frame_skip, o.costs, arena.mat(1, 1));
+        let back = match o.wanted {
+            Wanted::Inputs => Some(Back::new(arena, &world, observation, action.cols())),
+            _ => None,
+        };
+        Ok(Environment {
+            world,
+            network,
+            observation,
+            action,
+            normalization,
+            scaling,
+            goal,
+            frame_skip,
+            costs,
+            cost_share,
+            back,
+        })
     }
 
     /// The noise that is mixed into an action, if the task has any, and its share of the latent.
@@ -225,6 +288,47 @@ impl<T: Real> Environment<T> {
         network.predict(plan);
         rescale::push(plan, network.prediction, back_scale, back_shift, world.frames)?;
         (0..self.frame_skip).for_each(|frame| world.step(plan, frame, frame + 1 == self.frame_skip));
+        if self.costs.none() { Ok(()) } else { self.costs.forward(plan, &self.stepped(world)) }
+    }
+
+    fn stepped(&self, world: &World<T>) -> Stepped<T> {
+        let (frame_size, all) = (world.frame_size(), world.history.cols());
+        let (frames, seen, outcome) = (world.frames, world.observation, world.outcome);
+        let share = self.cost_share;
+        Stepped { frames, share, seen, outcome, frame_size, condition_frames: all / frame_size }
+    }
+
+    /// Appends the way back through a step of one frame: from the derivatives of the loss by the
+    /// state after it to those by the state before, and to the gradient of the action. Errors:
+    /// shapes that do not fit.
+    pub(crate) fn pull(&self, plan: &mut Plan, back: &Back<T>) -> Result<()> {
+        let (network, pull) = (&self.network, &back.pull);
+        let [scale, _, back_scale, _] = self.normalization;
+        pull.step(plan, &back.before)?;
+        if !self.costs.none() {
+            let into = [pull.dframes, pull.dhistory];
+            self.costs.backward(plan, &self.stepped(&back.before), pull.weight, into)?;
+        }
+        rescale::backward(plan, pull.dframes, back_scale, false, network.dprediction)?;
+        plan.gradients.accumulate(network.dprediction);
+        network.pull(plan);
+        rescale::backward(plan, network.dcondition, scale, true, pull.dhistory)?;
+        let factor = (1.0 - self.noise().0) * ACTION_SCALE;
+        axpby::push(plan, (factor, network.z.grad), (factor, pull.dlatent), back.action.grad)
+    }
+
+    /// Appends the way back through the observation before the step, whose gradient grows the
+    /// derivatives by the state. Errors: shapes that do not fit.
+    pub(crate) fn pull_observation(&self, plan: &mut Plan, back: &Back<T>) -> Result<()> {
+        let (world, pull) = (&back.before, &back.pull);
+        if let Some([scale, _]) = self.scaling {
+            let Var { value, grad } = back.observation;
+            if world.rules.task.info().vectors {
+                log_length::backward(plan, value, world.history.cols(), self.gain(), grad)?;
+            }
+            rescale::backward(plan, grad, scale, false, pull.dseen)?;
+        }
+        pull.observation(plan, world);
         Ok(())
     }
 }

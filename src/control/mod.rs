@@ -5,7 +5,8 @@
 //!
 //! - [`policy`]: actor and critic.
 //! - [`environment`]: the decoder as a world with a task.
-//! - [`ppo`]: how the policy learns.
+//! - [`shac`], [`ppo`]: how the policy learns, by gradients through the decoder or without.
+//! - [`learner`]: one algorithm or the other, and what both have.
 //! - [`stage`]: the files that are read, and characters laid out from them.
 //! - [`trainer`]: the training loop.
 //! - [`play`]: a trained policy at work.
@@ -15,6 +16,7 @@ pub mod config;
 pub mod course;
 pub mod environment;
 pub(crate) mod evaluate;
+pub mod learner;
 pub mod lower;
 pub mod play;
 pub mod policy;
@@ -22,6 +24,7 @@ pub mod poses;
 pub mod ppo;
 pub mod record;
 pub mod setup;
+pub mod shac;
 pub mod show;
 pub mod stage;
 pub(crate) mod steer;

@@ -8,8 +8,10 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::foreign::Controller;
 use crate::checkpoint::state;
 use crate::model::layout::Parameters;
+use crate::model::network::Wanted;
 use crate::motion::Root;
 use crate::ops::advantage::OUTCOME;
+use crate::ops::costs::Costs;
 use crate::plan::arena::Arena;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +57,15 @@ impl<'a> Play<'a> {
             checkpoint.holds(file, &layout)?;
         }
         let policy = Parameters::<f32>::new(&mut arena, layout, false);
-        let cast = Cast { characters, horizon, ahead: AHEAD, seed, staggered: false };
+        let cast = Cast {
+            characters,
+            horizon,
+            ahead: AHEAD,
+            seed,
+            staggered: false,
+            wanted: Wanted::Nothing,
+            costs: Costs::default(),
+        };
         let stage = Stage::new(&mut arena, &material, &frozen, &policy, cast)?;
         let mut memory = Memory::new(backend, arena)?;
         material.write_frozen(&frozen, &mut memory)?;

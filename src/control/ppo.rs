@@ -6,6 +6,7 @@ use crate::backend::Memory;
 use crate::config::MAX_MATRIX;
 use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
+use crate::model::network::Wanted;
 use crate::ops::adam::{self, Adam};
 use crate::ops::advantage::{self, Advantage, OUTCOME};
 use crate::ops::begin_step::{self, StepState};
@@ -145,8 +146,8 @@ impl<T: Real> Learning<T> {
                 returns: part(samples.returns),
                 advantages: part(samples.advantages),
             };
-            let actor = Perceptron::actor(arena, parameters, Var::constant(batch), Var::none(), true)?;
-            let critic = Perceptron::critic(arena, parameters, Var::constant(batch), true)?;
+            let actor = Perceptron::actor(arena, parameters, Var::constant(batch), Var::none(), Wanted::Parameters)?;
+            let critic = Perceptron::critic(arena, parameters, Var::constant(batch), Wanted::Parameters)?;
             let (mean, value, ratio) = (actor.y, critic.y, part(ratio));
             let Options { clip, entropy_weight, mean_weight, max_grad_norm, adam: [beta1, beta2, eps], .. } = *o;
             let loss =
@@ -228,7 +229,7 @@ fn estimate<T: Real>(
     let rows = CRITIC_ROWS.min(all).min((MAX_MATRIX / rollout.observations.cols()).max(1));
     let piece = arena.mat(rows, rollout.observations.cols());
     for (rows, pieces) in [(rows, all / rows), (all % rows, 1)].into_iter().filter(|(rows, _)| *rows > 0) {
-        let critic = Perceptron::critic(arena, parameters, Var::constant(piece.rows_at(0, rows)), false)?;
+        let critic = Perceptron::critic(arena, parameters, Var::constant(piece.rows_at(0, rows)), Wanted::Nothing)?;
         for i in 0..pieces {
             let first = if rows == piece.rows() { i * rows } else { all - rows };
             let from = rollout.observations.rows_at(first, rows);

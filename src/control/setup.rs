@@ -1,7 +1,7 @@
 //! The state of a controller before its first update: exploring characters, policy and plans in one
 //! arena, and parameters, either fresh or from a checkpoint.
-use super::config::PolicyConfig;
-use super::ppo::{self, Learning};
+use super::config::{Algorithm, PolicyConfig};
+use super::learner::Learner;
 use super::show::Show;
 use super::stage::{Cast, Material, Stage};
 use crate::backend::{Backend, Memory};
@@ -9,8 +9,10 @@ use crate::checkpoint::state::{Kept, State};
 use crate::checkpoint::{Checkpoint, Meta, Progress, Tensor};
 use crate::config::Variant;
 use crate::model::layout::Parameters;
+use crate::model::network::Wanted;
+use crate::motion::rig::METRES;
 use crate::ops::axpby;
-use crate::ops::experience::{Step, store};
+use crate::ops::costs::Costs;
 use crate::ops::noise::normal;
 use crate::ops::ppo_loss::slot;
 use crate::philox::{Purpose, Stream};
@@ -34,8 +36,8 @@ pub struct PolicySetup<'a> {
     pub stage: Stage,
     /// The characters that the report shows.
     pub show: Show,
-    /// The plans by which the policy learns.
-    pub update: Learning<f32>,
+    /// The tensors and plans by which the policy learns.
+    pub update: Learner,
     /// Plan that copies the current observations to the front of the rollout.
     pub begin: Plan,
     /// Plan of one step of the exploring policy, which stores the step in the rollout.
@@ -74,11 +76,18 @@ impl<'a> PolicySetup<'a> {
         let frozen = material.frozen(&mut arena);
         let policy = Parameters::<f32>::new(&mut arena, layout, true);
         let (characters, horizon, seed) = (c.characters, c.horizon(), c.seed);
-        let cast = Cast { characters, horizon, ahead: c.steps(), seed, staggered: c.stagger_episodes };
+        let wanted = match c.algorithm {
+            Algorithm::Shac => Wanted::Inputs,
+            Algorithm::Ppo => Wanted::Nothing,
+        };
+        let (staggered, costs) = (c.stagger_episodes, costs(c, &material));
+        let cast = Cast { characters, horizon, ahead: c.steps(), seed, staggered, wanted, costs };
         let stage = Stage::new(&mut arena, &material, &frozen, &policy, cast)?;
         let show = Show::new(&mut arena, &material, &frozen, &policy, c)?;
         let prior_spread = (!is_free(c, &material)).then(|| stage.environment.prior_spread());
-        let update = Learning::new(&mut arena, &policy, material.observation, &ppo_options(c, prior_spread))?;
+        let mean_weight = prior_spread.map_or(0.0, |s| 0.5 * c.prior_weight / (s * s));
+        // The KL of N(mean, s^2) from N(0, s^2) is 0.5 |mean / s|^2.
+        let update = Learner::new(&mut arena, c, &policy, &stage, mean_weight)?;
         let mut begin = Plan::default();
         update.begin(&mut begin, stage.environment.observation)?;
         let (explore, last_noise) = explore(&mut arena, &stage, &update, c.noise_correlation)?;
@@ -112,9 +121,9 @@ impl<'a> PolicySetup<'a> {
             None => setup.initialize()?,
             Some((checkpoint, path)) => setup.restore(&checkpoint, path)?,
         }
-        let mut losses = setup.memory.read(setup.update.losses)?;
+        let mut losses = setup.memory.read(setup.update.losses())?;
         losses[slot::WEIGHT] = c.value_weight;
-        setup.memory.write(setup.update.losses, &losses)?;
+        setup.memory.write(setup.update.losses(), &losses)?;
         Ok(setup)
     }
 
@@ -170,7 +179,7 @@ impl<'a> PolicySetup<'a> {
         State::new(&self.policy, self.kept()).restore(&mut self.memory, checkpoint, path)?;
         self.episodes = checkpoint.numbers(path, "trainer.episodes", &[self.episodes.len()])?;
         checkpoint.copy(path, "trainer.learning_rate", &[1], std::slice::from_mut(&mut self.rate))?;
-        let (done, steps) = (progress.epoch - 1, self.update.schedule.len() as u64);
+        let (done, steps) = (progress.epoch - 1, self.update.steps() as u64);
         if done > self.config.updates()
             || progress.minibatch + progress.rollout_step > 0
             || progress.step != done as u64 * steps
@@ -192,24 +201,11 @@ fn is_free(c: &PolicyConfig, material: &Material) -> bool {
     c.task.info().lower.is_some() || material.decoder.model().variant == Variant::Vq
 }
 
-/// The PPO options of a configuration. The weight of the mean's square follows from the KL of
-/// N(mean, s^2) from N(0, s^2), which is 0.5 |mean / s|^2.
-fn ppo_options(c: &PolicyConfig, prior_spread: Option<f64>) -> ppo::Options {
-    ppo::Options {
-        characters: c.characters,
-        steps: c.steps(),
-        minibatch: c.characters * c.steps() / c.minibatches,
-        epochs: c.ppo_epochs,
-        gamma: c.gamma,
-        lambda: c.gae_lambda,
-        reward_scale: c.reward_scale,
-        clip: c.clip,
-        entropy_weight: c.entropy_weight,
-        mean_weight: prior_spread.map_or(0.0, |s| 0.5 * c.prior_weight / (s * s)),
-        max_grad_norm: c.max_grad_norm,
-        adam: [c.adam_beta1, c.adam_beta2, c.adam_eps],
-        own_critic_schedule: c.critic_learning_rate.is_some(),
-    }
+/// The costs of a configuration for a body.
+fn costs(c: &PolicyConfig, material: &Material) -> Costs {
+    let (skate, effort, jerk) = (c.skate_cost, c.effort_cost, c.jerk_cost);
+    let (toes, floors, fps) = (material.rules.toes, material.rules.floors, material.rig.fps);
+    Costs { skate, effort, jerk, metres: METRES, fps, toes, floors }
 }
 
 /// The plan of one step of the exploring policy, which stores the step in the rollout, and the
@@ -217,11 +213,12 @@ fn ppo_options(c: &PolicyConfig, prior_spread: Option<f64>) -> ppo::Options {
 ///
 /// The next step keeps the share `correlation` of that noise. This is a first-order autoregressive
 /// process whose numbers are standard normal at each step.
-fn explore(arena: &mut Arena, stage: &Stage, update: &Learning<f32>, correlation: f64) -> Result<(Plan, Mat<f32>)> {
+fn explore(arena: &mut Arena, stage: &Stage, update: &Learner, correlation: f64) -> Result<(Plan, Mat<f32>)> {
     let env = &stage.environment;
     let mut mat = || arena.mat(env.action.rows(), env.action.cols());
     let (noise, [fresh, last]) = (mat(), if correlation > 0.0 { [mat(), mat()] } else { [Mat::NONE; 2] });
     let mut explore = stage.step(|plan| {
+        update.before(plan, stage);
         if last.is_none() {
             normal::push(plan, stage.state, noise, Purpose::Explore, 1.0);
         } else {
@@ -231,8 +228,6 @@ fn explore(arena: &mut Arena, stage: &Stage, update: &Learning<f32>, correlation
         }
         stage.act(plan, noise)
     })?;
-    let outcome = env.world.outcome;
-    let kept = Step { observation: env.observation, action: env.action, log_prob: stage.log_prob, outcome };
-    store::push(&mut explore, stage.state, &kept, &update.rollout);
+    update.after(&mut explore, stage);
     Ok((explore, last))
 }

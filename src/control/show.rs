@@ -6,6 +6,8 @@ use super::steer::Steering;
 use crate::Result;
 use crate::backend::Memory;
 use crate::model::layout::{Layout, Parameters};
+use crate::model::network::Wanted;
+use crate::ops::costs::Costs;
 use crate::ops::world::task::Scene;
 use crate::plan::arena::{Arena, Mat};
 use crate::run::player::{self, Kind, Motion, Track};
@@ -41,7 +43,15 @@ impl Show {
         let a_frame = CHARACTERS * player::bytes_a_frame(rig.skeleton.len());
         let steps = ((SECONDS * rig.fps) as usize).min(BYTES / a_frame).max(1) / c.frame_skip;
         // No character's time runs out while it is watched.
-        let cast = Cast { characters: CHARACTERS, horizon: steps + 1, ahead: steps, seed: c.seed, staggered: false };
+        let cast = Cast {
+            characters: CHARACTERS,
+            horizon: steps + 1,
+            ahead: steps,
+            seed: c.seed,
+            staggered: false,
+            wanted: Wanted::Nothing,
+            costs: Costs::default(),
+        };
         let stage = Stage::new(arena, material, frozen, policy, cast)?;
         // The literal reference aims in another direction than a person does.
         let steered = c.task.info().steered.filter(|_| !c.literal);

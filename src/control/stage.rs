@@ -12,8 +12,10 @@ use crate::config::{MAX_MATRIX, Variant};
 use crate::host::crc32c;
 use crate::infer::trained::Trained;
 use crate::model::layout::{Layout, Parameters};
+use crate::model::network::Wanted;
 use crate::motion::Rig;
 use crate::ops::begin_step::{self, StepState};
+use crate::ops::costs::Costs;
 use crate::ops::gaussian_action;
 use crate::ops::noise::normal;
 use crate::ops::world::Rules;
@@ -191,6 +193,10 @@ pub struct Cast {
     pub seed: u64,
     /// Whether the characters' clocks are spread over the horizon.
     pub staggered: bool,
+    /// Whether there is a way back through a step: gradients of its inputs, or none.
+    pub wanted: Wanted,
+    /// What a step costs.
+    pub costs: Costs,
 }
 
 impl Stage {
@@ -202,7 +208,7 @@ impl Stage {
         policy: &Parameters<f32>,
         cast: Cast,
     ) -> Result<Self> {
-        let Cast { characters, horizon, ahead, seed, staggered } = cast;
+        let Cast { characters, horizon, ahead, seed, staggered, wanted, costs } = cast;
         let m = material.decoder.model();
         let widest = material.observation.max(m.widest().1);
         if characters.saturating_mul(widest) > MAX_MATRIX {
@@ -219,11 +225,15 @@ impl Stage {
             poses: material.poses.len() / (m.frame_size * m.condition_frames),
             course: material.course.len(),
             normalize: material.normalize,
+            costs,
+            wanted,
         };
         let walker = material.lower.as_ref().zip(frozen.lower.as_ref());
         let walker = walker.map(|(walker, parameters)| Lower { parameters, normalized: walker.normalized });
         let environment = Environment::new(arena, &frozen.decoder, walker, state, &options)?;
-        let actor = Perceptron::actor(arena, policy, Var::constant(environment.observation), Var::none(), false)?;
+        let grad = environment.back.as_ref().map_or(Mat::NONE, |back| back.observation.grad);
+        let seen = Var { value: environment.observation, grad };
+        let actor = Perceptron::actor(arena, policy, seen, Var::none(), wanted)?;
         let (log_prob, logstd) = (arena.mat(characters, 1), policy.var("dist.logstd._bias").value);
         let (start, play, random) = Default::default();
         let mut stage =
@@ -273,7 +283,8 @@ impl Stage {
         Ok(plan)
     }
 
-    fn first(&self, plan: &mut Plan) {
+    /// Appends the call that makes the next step current.
+    pub(crate) fn first(&self, plan: &mut Plan) {
         begin_step::push::<f32>(plan, self.schedule, Mat::NONE, self.cursor, self.state);
     }
 
@@ -319,6 +330,13 @@ impl Stage {
             }
         };
         self.write_schedule(memory, &(0..count).map(state).collect::<Vec<_>>())
+    }
+
+    /// Writes the states of the way back through `count` steps: the rows of the rollout in the
+    /// opposite order. Errors: those of the backend.
+    pub(crate) fn write_way_back(&self, memory: &mut Memory, count: usize) -> Result<()> {
+        let state = |row: usize| StepState { minibatch: row as u32, ..StepState::default() };
+        self.write_schedule(memory, &(0..count).rev().map(state).collect::<Vec<_>>())
     }
 
     /// Most steps whose states can be written ahead.

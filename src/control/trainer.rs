@@ -1,17 +1,11 @@
 //! The training loop of a controller. Each update makes a rollout of the exploring policy and
 //! learns from mini-batches of it.
 use super::config::Decay;
-use super::ppo::GRAD_NORM;
+use super::learner::{self, learned, repeat};
 use super::record::{UpdateRecord, warnings};
 use super::setup::{PolicySetup, UNSEEN};
-use crate::backend::Memory;
 use crate::motion::rig::METRES;
-use crate::ops::adam::adam_state;
 use crate::ops::advantage::OUTCOME;
-use crate::ops::begin_step::StepState;
-use crate::ops::ppo_loss::slot;
-use crate::philox::{Purpose, Stream};
-use crate::plan::Plan;
 use crate::run::console::{Console, Pace};
 use crate::run::folder::RunFolder;
 use crate::run::record::Timing;
@@ -21,8 +15,6 @@ use std::time::{Duration, Instant};
 
 /// A longer update is followed by a checkpoint, so that a stop may abandon the next update.
 const LONG: Duration = Duration::from_secs(5);
-/// About the number of samples between two checks for a stop.
-const LOOK: usize = 1 << 16;
 
 /// Trains to the end, or until a signal asks to stop or `max_minutes` are over; returns the records
 /// of all updates. Errors: a loss that is not finite, a stop by signal (after everything was
@@ -81,66 +73,19 @@ pub fn rollout(run: &mut PolicySetup, give_up: &dyn Fn() -> bool) -> Result<bool
         run.entropy_cut = before.iter().zip(&bounded).map(|(x, y)| f64::from(x - y)).sum::<f64>() / before.len() as f64;
         run.memory.write(logstd, &bounded)?;
     }
+    let share = run.config.cost_share(run.at.epoch) as f32;
+    run.memory.write(run.stage.environment.cost_share, &[share])?;
     let done = ((run.at.epoch - 1) * steps) as u64;
     run.stage.write_steps(&mut run.memory, done, steps)?;
     run.memory.run(&run.begin)?;
     repeat(&mut run.memory, &run.explore, steps, run.config.characters, give_up)
 }
 
-/// Runs a plan, which makes `samples` samples, `times` times. Returns false if `give_up` became
-/// true before the end.
-fn repeat(memory: &mut Memory, plan: &Plan, times: usize, samples: usize, give_up: &dyn Fn() -> bool) -> Result<bool> {
-    let (portion, mut left) = ((LOOK / samples).max(1), times);
-    while left > 0 && !give_up() {
-        memory.repeat(plan, portion.min(left))?;
-        left -= portion.min(left);
-    }
-    Ok(left == 0)
-}
-
 /// Learns from the rollout. Returns false if `give_up` became true before the end. Errors: a loss
 /// that is not finite, those of the backend.
 pub fn learn(run: &mut PolicySetup, give_up: &dyn Fn() -> bool) -> Result<bool> {
-    let (c, update) = (run.config, &run.update);
-    let n = c.characters * c.steps();
-    let minibatch = n / c.minibatches;
-    let per_epoch = n.div_ceil(minibatch);
     let rate = learning_rate(run);
-    let mut order = Vec::with_capacity(c.ppo_epochs * n);
-    for epoch in 0..c.ppo_epochs {
-        let number = (run.at.epoch * c.ppo_epochs + epoch) as u64;
-        order.extend(Stream::new(c.seed, Purpose::Shuffle, number).permutation(n));
-    }
-    let state = |rate: f64, i: usize| StepState {
-        minibatch: (i / per_epoch * n + i % per_epoch * minibatch) as u32,
-        ..adam_state(rate, [c.adam_beta1, c.adam_beta2], run.at.step + 1 + i as u64)
-    };
-    let states = |rate| (0..c.ppo_epochs * per_epoch).map(|i| state(rate, i)).collect::<Vec<StepState>>();
-    run.memory.write(update.order, &order)?;
-    run.memory.write(update.schedule, &states(rate))?;
-    if let Some(rate) = c.critic_learning_rate {
-        run.memory.write(update.critic_schedule, &states(rate))?;
-    }
-    update.rewind(&mut run.memory)?;
-    run.memory.write(update.sums, &vec![0.0; update.sums.len()])?;
-    run.memory.run(&update.estimate)?;
-    for _ in 0..c.ppo_epochs {
-        if !repeat(&mut run.memory, &update.step, n / minibatch, minibatch, give_up)? {
-            return Ok(false);
-        }
-        if let Some(rest) = &update.rest {
-            run.memory.run(rest)?;
-        }
-    }
-    run.at.step += update.schedule.len() as u64;
-    let bad = run.memory.read(update.losses)?[slot::NONFINITE_STEP] as u64;
-    if bad == 0 {
-        return Ok(true);
-    }
-    let finite = run.memory.read(update.rollout.observations)?.iter().all(|x| x.is_finite());
-    let operation = if finite { "the policy" } else { "the decoder (observations are not finite)" }.to_owned();
-    let mend = "the last checkpoint is intact; try a smaller --critic-learning-rate or --learning-rate".to_owned();
-    Err(Error::NonFinite { epoch: run.at.epoch, step: bad, operation, mend })
+    learner::learn(run, rate, give_up)
 }
 
 /// Checks that the numbers of the policy and of its losses are finite, since training does not
@@ -173,17 +118,14 @@ fn learning_rate(run: &PolicySetup) -> f64 {
 
 /// The record of a finished update, without the warnings that depend on earlier records.
 fn record(run: &mut PolicySetup) -> Result<UpdateRecord> {
-    let (c, update) = (run.config, &run.update);
-    let rate = learning_rate(run);
-    let sums = run.memory.read(update.sums)?;
-    let steps = update.schedule.len() as f64;
-    let outcomes = run.memory.read(update.rollout.outcomes)?;
+    let (c, rate) = (run.config, learning_rate(run));
+    let outcomes = run.memory.read(run.update.rollout().outcomes)?;
+    let rewards: Vec<f64> = outcomes.chunks_exact(OUTCOME).map(|outcome| outcome[0].into()).collect();
+    let learned = learned(run, &rewards)?;
     let mut ended = Vec::new();
-    let mut total = 0.0;
     for step in outcomes.chunks_exact(OUTCOME * c.characters) {
         for (outcome, episode) in step.chunks_exact(OUTCOME).zip(&mut run.episodes) {
             *episode += f64::from(outcome[0]);
-            total += f64::from(outcome[0]);
             if outcome[1] == 0.0 {
                 let reward = std::mem::take(episode);
                 if reward != UNSEEN {
@@ -194,27 +136,26 @@ fn record(run: &mut PolicySetup) -> Result<UpdateRecord> {
     }
     ended.sort_by(f64::total_cmp);
     let middle = |list: &[f64]| (list[(list.len() - 1) / 2] + list[list.len() / 2]) / 2.0;
-    let kl = sums[slot::KL] / steps;
-    run.rate = c.adapted(rate, kl, run.at.epoch);
+    run.rate = c.adapted(rate, learned.kl, run.at.epoch);
     let logstd = run.memory.read(run.policy.var("dist.logstd._bias").value)?;
     Ok(UpdateRecord {
         update: run.at.epoch,
         step: run.at.step,
         num_steps: (run.at.epoch * c.characters * c.steps()) as u64,
-        dist_entropy: sums[slot::ENTROPY] / steps,
-        value_loss: sums[slot::VALUE] / steps,
-        action_loss: update.action_loss(&sums) / steps,
-        step_reward: total / (c.characters * c.steps()) as f64,
+        dist_entropy: learned.entropy,
+        value_loss: learned.value_loss,
+        action_loss: learned.action_loss,
+        step_reward: rewards.iter().sum::<f64>() / rewards.len() as f64,
         mean_rew: (!ended.is_empty()).then(|| ended.iter().sum::<f64>() / ended.len() as f64),
         median_rew: (!ended.is_empty()).then(|| middle(&ended)),
         min_rew: ended.first().copied(),
         max_rew: ended.last().copied(),
-        kl,
-        clip_fraction: sums[slot::CLIPPED] / steps,
-        grad_norm: sums[GRAD_NORM] / steps,
+        kl: learned.kl,
+        clip_fraction: learned.clipped,
+        grad_norm: learned.grad_norm,
         learning_rate: rate,
         std: logstd.iter().map(|x| f64::from(x.exp())).sum::<f64>() / logstd.len() as f64,
-        mean_square: run.prior_spread.map(|s| sums[slot::SQUARE] / steps / logstd.len() as f64 / (s * s)),
+        mean_square: run.prior_spread.map(|s| learned.square / logstd.len() as f64 / (s * s)),
         entropy_cut: run.entropy_cut,
         warnings: Vec::new(),
         timing: Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 },
@@ -242,7 +183,7 @@ fn opening(run: &PolicySetup) -> String {
         run.policy.layout.num_parameters(),
         c.characters,
         c.characters * c.steps(),
-        c.ppo_epochs * (c.characters * c.steps()).div_ceil(c.characters * c.steps() / c.minibatches),
+        c.epochs * (c.characters * c.steps()).div_ceil(c.characters * c.steps() / c.minibatches),
         c.characters * c.steps() / c.minibatches,
         memory::said(run.memory.bytes()),
         run.memory.backend().describe()

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::backend::Memory;
 use crate::config::ModelConfig;
 use crate::model::layout::Parameters;
-use crate::model::network::Network;
+use crate::model::network::{Network, Wanted};
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::window::{self, Window};
 use crate::plan::Plan;
@@ -49,7 +49,7 @@ impl Decoder {
         batch: usize,
         temperature: f64,
     ) -> Result<Self> {
-        let network = Network::new(arena, parameters, model, batch, 0.0, false)?;
+        let network = Network::new(arena, parameters, model, batch, 0.0, Wanted::Nothing)?;
         let schedule = arena.mat(1, SCHEDULE);
         let (cursor, state, starts) = (arena.mat(1, 2), arena.mat(1, 1), arena.mat(1, batch));
         let (condition, truth, prediction) = (network.condition, network.truth, network.prediction);

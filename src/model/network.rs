@@ -3,6 +3,7 @@ use crate::Result;
 use crate::config::{ModelConfig, Variant};
 use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
+pub use crate::model::variants::Wanted;
 use crate::model::variants::{Builder, Latent, Loss, Operations};
 use crate::ops::Operation;
 use crate::ops::begin_step::StepState;
@@ -19,6 +20,8 @@ use crate::plan::arena::{Arena, Mat, Var};
 pub struct Network<T> {
     /// [B, C F] normalised condition frames, newest first.
     pub condition: Mat<T>,
+    /// Its gradient, if those of the inputs are wanted.
+    pub dcondition: Mat<T>,
     /// [B, K F] normalised frames to predict, oldest first.
     pub truth: Mat<T>,
     /// [B, L] noise of the reparameterisation; absent for vq.
@@ -41,30 +44,38 @@ pub struct Network<T> {
     pub code: Mat<u32>,
     /// [B, K F] predicted frames, normalised.
     pub prediction: Mat<T>,
+    /// Its gradient, if those of the inputs are wanted.
+    pub dprediction: Mat<T>,
     /// See [`crate::ops::recon_loss::slot`].
     pub losses: Mat<f64>,
     encoder: Operations,
     latent: Latent<T>,
     decoder: Operations,
     loss: Loss<T>,
-    reconcile: Option<Reconcile<T>>,
+    /// The position filter, with the gradient of its input.
+    reconcile: Option<(Reconcile<T>, Mat<T>)>,
+    /// Values that the way back to the inputs needs.
+    kept: Vec<Mat<T>>,
     /// Updates of all layers, in the order of `encoder` and `decoder`.
     updates: Vec<Update<T>>,
 }
 
 impl<T: Real> Network<T> {
-    /// A network over `batch` samples; with `training`, gradients get places too. `free_bits` is
-    /// the KL of a latent dimension that costs nothing, in nats. Errors: shapes that do not fit.
+    /// A network over `batch` samples, with places for the `wanted` gradients. `free_bits` is the KL
+    /// of a latent dimension that costs nothing, in nats. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         parameters: &Parameters<T>,
         config: &ModelConfig,
         batch: usize,
         free_bits: f64,
-        training: bool,
+        wanted: Wanted,
     ) -> Result<Self> {
         let x_size = config.frame_size * config.future_predictions;
-        let condition = arena.mat(batch, config.frame_size * config.condition_frames);
+        let mut condition = Var::constant(arena.mat(batch, config.frame_size * config.condition_frames));
+        if wanted == Wanted::Inputs {
+            condition.grad = arena.mat(condition.rows(), condition.cols());
+        }
         let truth = arena.mat(batch, x_size);
         let losses = arena.mat(1, LOSSES);
         let mut b = Builder {
@@ -72,17 +83,23 @@ impl<T: Real> Network<T> {
             parameters,
             config,
             batch,
-            training,
+            wanted,
+            kept: Vec::new(),
             x: Var::constant(truth),
-            c: Var::constant(condition),
+            c: condition,
             losses,
             parts_of_z: Mat::NONE,
             parts_of_gate: Mat::NONE,
             prediction: Mat::NONE,
             updates: Vec::new(),
         };
-        let [mu, z] = [(); 2].map(|()| b.var(batch, config.latent_size));
-        if training && config.variant == Variant::Mixture {
+        let z = b.var(batch, config.latent_size);
+        if wanted == Wanted::Inputs {
+            // The latent is given, and the encoder is not part of the way.
+            (b.wanted, b.c) = (Wanted::Nothing, Var::constant(condition.value));
+        }
+        let mu = b.var(batch, config.latent_size);
+        if wanted == Wanted::Parameters && config.variant == Variant::Mixture {
             b.parts_of_z = b.arena.mat(3 * batch, config.latent_size);
             b.parts_of_gate = b.arena.mat(3 * batch, config.experts);
         }
@@ -91,6 +108,7 @@ impl<T: Real> Network<T> {
             Variant::Posevae => b.gaussian("", mu, z, free_bits)?,
             Variant::Mixture | Variant::Specialist => b.gaussian("encoder.", mu, z, free_bits)?,
         };
+        (b.wanted, b.c) = (wanted, condition);
         let decoder = match config.variant {
             Variant::Mixture => b.mixture(z)?,
             Variant::Posevae => b.posevae(z)?,
@@ -99,14 +117,17 @@ impl<T: Real> Network<T> {
         };
         let mut prediction = decoder.prediction;
         let reconcile = if config.position_gain < 1.0 {
-            let (x, y, [scale, shift]) = (prediction, b.arena.mat(batch, x_size), parameters.normalization);
+            let (x, y, [scale, shift]) = (prediction, b.var(batch, x_size), parameters.normalization);
             prediction = y;
-            Some(Reconcile { x, condition, scale, shift, y, gain: config.position_gain }.check()?)
+            let (gain, condition, y) = (config.position_gain, condition.value, y.value);
+            Some((Reconcile { x: x.value, condition, scale, shift, y, gain }.check()?, x.grad))
         } else {
             None
         };
+        let kept = if wanted == Wanted::Inputs { b.kept } else { Vec::new() };
         Ok(Network {
-            condition,
+            condition: condition.value,
+            dcondition: condition.grad,
             truth,
             eps: encoder.eps,
             mu,
@@ -117,13 +138,15 @@ impl<T: Real> Network<T> {
             each: decoder.each,
             pick: decoder.pick,
             code: encoder.code,
-            prediction,
+            prediction: prediction.value,
+            dprediction: prediction.grad,
             losses,
             encoder: encoder.operations,
             latent: encoder.latent,
             decoder: decoder.operations,
             loss: decoder.loss,
             reconcile,
+            kept,
             updates: b.updates,
         })
     }
@@ -181,7 +204,21 @@ impl<T: Real> Network<T> {
         if let Loss::Specialist(op) = &self.loss {
             op.predict(plan);
         }
-        self.reconcile.iter().for_each(|op| op.push(plan));
+        self.reconcile.iter().for_each(|(op, _)| op.push(plan));
+    }
+
+    /// Values that [`Network::pull`] needs of the pass forward; the condition aside.
+    pub(crate) fn kept(&self) -> &[Mat<T>] {
+        &self.kept
+    }
+
+    /// Appends the gradients of latent and condition from that of the prediction. The decoder has
+    /// to be one whose prediction is smooth: neither `vq` nor `specialist`.
+    pub(crate) fn pull(&self, plan: &mut Plan) {
+        if let Some((op, dx)) = &self.reconcile {
+            op.backward(plan, self.dprediction, *dx, self.dcondition);
+        }
+        self.decoder.iter().rev().for_each(|op| op.backward(plan));
     }
 
     /// Appends the losses of the prediction.

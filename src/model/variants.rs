@@ -47,7 +47,18 @@ pub(crate) struct Decoder<T> {
     pub gate: Var<T>,
     pub each: Var<T>,
     pub pick: Mat<u32>,
-    pub prediction: Mat<T>,
+    pub prediction: Var<T>,
+}
+
+/// The gradients that a network has places for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// None.
+    Nothing,
+    /// Those of the inputs; parameters do not change.
+    Inputs,
+    /// Those of the parameters.
+    Parameters,
 }
 
 /// The builder of one network: it looks up parameters by name and lays out activations.
@@ -56,7 +67,9 @@ pub(crate) struct Builder<'a, T> {
     pub parameters: &'a Parameters<T>,
     pub config: &'a ModelConfig,
     pub batch: usize,
-    pub training: bool,
+    pub wanted: Wanted,
+    /// Values that the way back to the inputs needs.
+    pub kept: Vec<Mat<T>>,
     /// The truth and the condition.
     pub x: Var<T>,
     pub c: Var<T>,
@@ -65,16 +78,21 @@ pub(crate) struct Builder<'a, T> {
     /// layers need not wait for one another; absent without training.
     pub parts_of_z: Mat<T>,
     pub parts_of_gate: Mat<T>,
-    /// Output of the layer that is compared with the truth.
+    /// Output of the layer that is compared with the truth, or absent.
     pub prediction: Mat<T>,
     /// Updates of the layers so far.
     pub updates: Vec<Update<T>>,
 }
 
 impl<T: Real> Builder<'_, T> {
-    /// A place for an activation of the batch, with its gradient when training.
+    /// A place for an activation of the batch, with its gradient if one is wanted.
     pub fn var(&mut self, rows: usize, cols: usize) -> Var<T> {
-        if self.training { self.arena.var(rows, cols) } else { Var::constant(self.arena.mat(rows, cols)) }
+        if self.wanted == Wanted::Nothing {
+            return Var::constant(self.arena.mat(rows, cols));
+        }
+        let var = self.arena.var(rows, cols);
+        self.kept.push(var.value);
+        var
     }
 
     /// A parameter. Its gradient is kept nowhere: see [`update`](super::network::Network::update).
@@ -171,7 +189,7 @@ impl<T: Real> Builder<'_, T> {
         operations.push(Box::new(Softmax::new(logits, gate)?));
         let (pick, prediction) = (self.arena.mat(batch, 1), self.arena.mat(batch, truth.cols()));
         let op = SpecialistLoss::new(self.arena, each, gate, truth, pick, prediction, losses)?;
-        Ok(Decoder { operations, loss: Loss::Specialist(op), gate, each, pick, prediction })
+        Ok(Decoder { operations, loss: Loss::Specialist(op), gate, each, pick, prediction: Var::constant(prediction) })
     }
 
     /// The decoder of mixture: layers blended by a gate.
@@ -180,7 +198,11 @@ impl<T: Real> Builder<'_, T> {
         let y = self.predicted();
         let [g1, g2] = [(); 2].map(|()| self.var(batch, self.config.gate_hidden_size));
         let logits = self.var(batch, experts);
-        let gate = Var::constant(self.arena.mat(batch, experts));
+        // Gradients of the parameters come in parts, each with a place of its own.
+        let gate = match self.wanted {
+            Wanted::Inputs => self.var(batch, experts),
+            _ => Var::constant(self.arena.mat(batch, experts)),
+        };
         let layers = [0, 2, 4]
             .map(|i| ["weight", "bias"].map(|part| self.parameter(&format!("decoder.gate.{i}.{part}"))).into());
         let mut op = Gate::new(self.arena, z, self.c, layers, [g1, g2], logits, gate)?;
@@ -193,12 +215,16 @@ impl<T: Real> Builder<'_, T> {
         let layers = [(self.c, h1, Elu), (h1, h2, Elu), (h2, y, Activation::None)];
         for (i, (h, out, act)) in layers.into_iter().enumerate() {
             let (w, bias) = (self.parameter(&format!("decoder.w{i}")), self.parameter(&format!("decoder.b{i}")));
-            let [z, gate] = [(z, self.parts_of_z), (gate, self.parts_of_gate)]
-                .map(|(var, parts)| Var { grad: parts.rows_at(i * batch, batch), ..var });
+            let [z, gate] =
+                [(z, self.parts_of_z), (gate, self.parts_of_gate)].map(|(var, parts)| match parts.is_none() {
+                    true => var,
+                    false => Var { grad: parts.rows_at(i * batch, batch), ..var },
+                });
             let layer = BlendLinear::new(self.arena, z, h, gate, w, bias, out, act)?;
             self.updates.push(layer.update());
-            let last = out.value == y.value;
-            operations.push(Box::new(if last { layer.toward(self.x.value)? } else { layer }));
+            self.kept.extend(layer.kept());
+            let compared = out.value == self.prediction;
+            operations.push(Box::new(if compared { layer.toward(self.x.value)? } else { layer }));
         }
         self.compared(operations, gate, y)
     }
@@ -222,16 +248,19 @@ impl<T: Real> Builder<'_, T> {
         self.compared(operations, none, y)
     }
 
-    /// A place for the prediction of a decoder whose last layer is compared with the truth.
+    /// A place for the prediction of a decoder whose last layer is compared with the truth, if
+    /// parameters are to learn.
     fn predicted(&mut self) -> Var<T> {
         let y = self.var(self.batch, self.x.cols());
-        self.prediction = y.value;
+        if self.wanted == Wanted::Parameters {
+            self.prediction = y.value;
+        }
         y
     }
 
     /// A decoder whose last layer makes the prediction.
     fn compared(&self, operations: Operations, gate: Var<T>, y: Var<T>) -> Result<Decoder<T>> {
         let loss = Loss::Recon(ReconLoss::new(y.value, self.x.value, self.losses)?);
-        Ok(Decoder { operations, loss, gate, each: Var::none(), pick: Mat::NONE, prediction: y.value })
+        Ok(Decoder { operations, loss, gate, each: Var::none(), pick: Mat::NONE, prediction: y })
     }
 }

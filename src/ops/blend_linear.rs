@@ -123,6 +123,11 @@ impl<T: Real> BlendLinear<T> {
         Ok(BlendLinear { target: target_of("blend_linear", self.y, target)?, ..self })
     }
 
+    /// The outputs of each expert, if a gradient is to come: the way back needs them.
+    pub(crate) fn kept(&self) -> Option<Place<T>> {
+        (!self.each.is_none()).then_some(self.each)
+    }
+
     /// Grids with a block for each tile of 32 samples (on tensor cores: 16) by 8 columns of all
     /// experts.
     fn tiles(&self, cols: usize, depth: usize) -> Grids {

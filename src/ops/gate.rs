@@ -94,7 +94,7 @@ pub struct Gate<T> {
 
 impl<T: Real> Gate<T> {
     /// The gate from weights and biases of three `layers`, and places for their outputs: `hidden`
-    /// twice, `logits`, and y, the gate. c must need no gradient. Errors: shapes that do not fit.
+    /// twice, `logits`, and y, the gate. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         z: Var<T>,
@@ -104,13 +104,13 @@ impl<T: Real> Gate<T> {
         logits: Var<T>,
         y: Var<T>,
     ) -> Result<Self> {
-        expect("gate", "gradient of the condition", c.grad.len(), 0, "none is computed")?;
         expect("gate", "second hidden layer", hidden[1].cols(), hidden[0].cols(), "as wide as the first")?;
         expect("gate", "columns", y.cols(), logits.cols(), "as many weights as logits")?;
         expect("gate", "rows", y.rows(), logits.rows(), "one a sample")?;
         let ([(w1, b1), (w2, b2), (w3, b3)], [h1, h2]) = (layers, hidden);
+        // The gradient of z is that of the one call backward.
         let dense = [
-            Linear::new(z, c, w1, b1, h1, Elu)?,
+            Linear::new(Var::constant(z.value), c, w1, b1, h1, Elu)?,
             Linear::new(h1, Var::none(), w2, b2, h2, Elu)?,
             Linear::new(h2, Var::none(), w3, b3, logits, Identity)?,
         ];
@@ -217,6 +217,7 @@ impl<T: Real> Operation for Gate<T> {
             .in_shares(if self.z.grad.is_none() { &[] } else { &shares })
             .loads(self.weights_of_z()),
         );
+        self.dense[0].input_gradients(plan, None);
     }
 }
 

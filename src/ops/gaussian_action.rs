@@ -55,6 +55,51 @@ pub fn push<T: Real>(
     Ok(())
 }
 
+/// Arguments of `gaussian_action_backward`.
+pub mod back {
+    crate::kernel_args! {
+        reads {
+            /// [B, A] gradient of the action.
+            daction: T [b * a],
+            /// [B, A] action, clipped.
+            action: T [b * a],
+            /// [B, A].
+            mean: T [b * a],
+        }
+        writes {
+            /// [B, A].
+            dmean: T [b * a],
+        }
+        numbers {
+            /// Factor of the mean in its gradient: twice the weight of its square.
+            pull,
+        }
+        sizes {
+            /// Samples.
+            b,
+            /// Entries of an action.
+            a,
+        }
+    }
+}
+
+/// Appends the gradient of the mean, from that of the action and from `pull` / 2 times the mean's
+/// square. Errors: shapes that do not fit.
+pub fn backward<T: Real>(
+    plan: &mut Plan,
+    (action, daction): (Mat<T>, Mat<T>),
+    pull: f64,
+    (mean, dmean): (Mat<T>, Mat<T>),
+) -> Result<()> {
+    expect("gaussian_action", "gradient", daction.len(), mean.len(), "one an entry")?;
+    let (b, a) = (size(mean.rows()), size(mean.cols()));
+    let (daction, action, mean, dmean) = (daction.into(), action.into(), mean.into(), dmean.into());
+    let args = back::Args { daction, action, mean, dmean, pull, b, a, scalar: Default::default() };
+    let (grid, writes) = (Grid::elements((b * a) as usize, 256), [Output::whole("dmean")]);
+    plan.push(Call::new("gaussian_action_backward", grid, &writes, args, cpu::backward::<T>));
+    Ok(())
+}
+
 /// The standard deviation of each entry.
 pub(super) fn deviations<T: Real>(logstd: &[T]) -> Vec<T> {
     logstd.iter().map(|logstd| logstd.exp()).collect()
@@ -74,6 +119,14 @@ pub(super) fn log_prob<T: Real>(action: &[T], mean: &[T], logstd: &[T], std: &[T
 /// The definition.
 pub mod cpu {
     use super::*;
+
+    /// dmean = daction (0 where the action is clipped) + pull mean
+    pub fn backward<T: Real>(v: back::View<'_, T>, _: &Team) {
+        for (i, dmean) in v.dmean.iter_mut().enumerate() {
+            let inside = v.action[i].abs() < T::one();
+            *dmean = T::of(v.pull) * v.mean[i] + if inside { v.daction[i] } else { T::zero() };
+        }
+    }
 
     /// action and log_prob
     pub fn gaussian_action<T: Real>(v: View<'_, T>, team: &Team) {

@@ -165,7 +165,7 @@ impl<T: Real> Linear<T> {
     }
 
     /// Appends the gradients of w and bias, from that of y before the activation, if they are kept.
-    fn weight_gradients(&self, plan: &mut Plan) {
+    pub(crate) fn weight_gradients(&self, plan: &mut Plan) {
         if self.w.grad.is_none() {
             return;
         }
@@ -254,7 +254,7 @@ impl<T: Real> Linear<T> {
 
     /// Appends the gradients of the inputs, from that of y before the activation; with a twin, its
     /// part is added.
-    fn input_gradients(&self, plan: &mut Plan, twin: Option<&Linear<T>>) {
+    pub(super) fn input_gradients(&self, plan: &mut Plan, twin: Option<&Linear<T>>) {
         let (all, none) = (self.args(), Ptr::NONE);
         let [dy2, w2] = twin.map_or([none; 2], |twin| [twin.y.grad, twin.w.value].map(Ptr::from));
         let to_inputs = Args { target: none, y: none, dw: none, dbias: none, dy2, w2, ..all };

@@ -88,6 +88,75 @@ impl<T: Real> Reconcile<T> {
     }
 }
 
+/// Arguments of `reconcile_backward`.
+pub mod back {
+    crate::kernel_args! {
+        reads {
+            /// [B, K F] predicted, oldest first.
+            x: T [b * k * f],
+            /// [B, C F] newest first.
+            condition: T [b * c * f],
+            /// [B, K F] reconciled.
+            y: T [b * k * f],
+            /// \[F\].
+            scale: T [f],
+            /// \[F\].
+            shift: T [f],
+        }
+        writes {
+            /// [B, K F] gradient of y. That of an earlier frame grows by the part of the later ones.
+            dy: T [b * k * f],
+            /// [B, K F].
+            dx: T [b * k * f],
+            /// [B, C F].
+            dcondition: T [b * c * f],
+        }
+        numbers {
+            /// Smallest share of the predicted place.
+            gain,
+        }
+        sizes {
+            /// Samples.
+            b,
+            /// Future frames.
+            k,
+            /// Features of a frame.
+            f,
+            /// Condition frames.
+            c,
+        }
+    }
+}
+
+impl<T: Real> Reconcile<T> {
+    /// Appends the gradients `dx` [B, K F] and `dcondition` [B, C F] from that of y.
+    pub fn backward(&self, plan: &mut Plan, dy: Mat<T>, dx: Mat<T>, dcondition: Mat<T>) {
+        let f = self.scale.len();
+        for grad in [dx, dcondition] {
+            assert_eq!(plan.gradients.accumulate(grad), 0, "the last operation forward is the first backward");
+        }
+        let args = back::Args::<T> {
+            x: self.x.into(),
+            condition: self.condition.into(),
+            y: self.y.into(),
+            scale: self.scale.into(),
+            shift: self.shift.into(),
+            dy: dy.into(),
+            dx: dx.into(),
+            dcondition: dcondition.into(),
+            gain: self.gain,
+            b: size(self.x.rows()),
+            k: size(self.x.cols() / f),
+            f: size(f),
+            c: size(self.condition.cols() / f),
+            scalar: Default::default(),
+        };
+        let grid = Grid { blocks: args.b, threads: 64 };
+        let writes = [Output::part("dy"), Output::whole("dx"), Output::whole("dcondition")];
+        plan.push(Call::new("reconcile_backward", grid, &writes, args, cpu::backward::<T>));
+    }
+}
+
 /// The definition.
 pub mod cpu {
     use super::*;
@@ -101,10 +170,6 @@ pub mod cpu {
     pub fn reconcile<T: Real>(v: View<'_, T>, team: &Team) {
         let (f, window, joints) = (v.f, v.k * v.f, features::joints(v.f).expect("checked"));
         let (x, condition, scale, shift) = (v.x, v.condition, v.scale, v.shift);
-        let share = |place: usize, velocity: usize| {
-            let [place, velocity] = [place, velocity].map(|i| scale[i] * scale[i]);
-            (velocity / (velocity + place)).max(T::of(v.gain))
-        };
         team.each(pieces(v.y, ROWS * window), |task, y| {
             for (row, frames) in y.chunks_exact_mut(window).enumerate() {
                 let b = task * ROWS + row;
@@ -121,7 +186,7 @@ pub mod cpu {
                         let seen = [cos * x - sin * z, raw(before, place + 1), sin * x + cos * z];
                         for (i, seen) in seen.into_iter().enumerate() {
                             let (at, velocity) = (place + i, velocity + i);
-                            let (share, moved) = (share(at, velocity), seen + raw(frame, velocity));
+                            let (share, moved) = (share(scale, at, velocity, v.gain), seen + raw(frame, velocity));
                             frame[at] = share * frame[at] + (T::one() - share) * ((moved - shift[at]) / scale[at]);
                         }
                     }
@@ -129,5 +194,54 @@ pub mod cpu {
                 }
             }
         });
+    }
+
+    /// With d = dy of a place, m = (1 - share) d / its scale, u the place before less the root's
+    /// motion r, and R the turn: dplace = share d; dvelocity gets m; the place before gets Rᵀ m; r
+    /// gets minus that; the turn gets m · R' u. Everything else is copied.
+    pub fn backward<T: Real>(v: back::View<'_, T>, _: &Team) {
+        let (f, window, joints) = (v.f, v.k * v.f, features::joints(v.f).expect("checked"));
+        let (scale, shift) = (v.scale, v.shift);
+        let raw = |of: &[T], i: usize| scale[i] * of[i] + shift[i];
+        v.dcondition.fill(T::zero());
+        for b in 0..v.b {
+            for k in (0..v.k).rev() {
+                let at = b * window + k * f;
+                let x = &v.x[at..][..f];
+                let (earlier, dy) = v.dy[..at + f].split_at_mut(at);
+                let (before, dbefore) = match k {
+                    0 => (&v.condition[b * v.c * f..][..f], &mut v.dcondition[b * v.c * f..][..f]),
+                    _ => (&v.y[at - f..][..f], &mut earlier[at - f..]),
+                };
+                let dx = &mut v.dx[at..][..f];
+                dx.copy_from_slice(dy);
+                let [forward, sideways, turn] = std::array::from_fn(|i| raw(x, i));
+                let (sin, cos) = turn.sin_cos();
+                for joint in 0..joints {
+                    let place = features::slot(Part::Position, joint, joints);
+                    let velocity = features::slot(Part::Velocity, joint, joints);
+                    let moved: [T; 3] = std::array::from_fn(|i| {
+                        let (at, velocity) = (place + i, velocity + i);
+                        let share = share(scale, at, velocity, v.gain);
+                        dx[at] = share * dy[at];
+                        let moved = (T::one() - share) * dy[at] / scale[at];
+                        dx[velocity] += scale[velocity] * moved;
+                        moved
+                    });
+                    let back = [cos * moved[0] + sin * moved[2], moved[1], cos * moved[2] - sin * moved[0]];
+                    (0..3).for_each(|i| dbefore[place + i] += scale[place + i] * back[i]);
+                    let (x, z) = (raw(before, place) - forward, raw(before, place + 2) - sideways);
+                    dx[0] -= scale[0] * back[0];
+                    dx[1] -= scale[1] * back[2];
+                    dx[2] += scale[2] * (moved[2] * (cos * x - sin * z) - moved[0] * (sin * x + cos * z));
+                }
+            }
+        }
+    }
+
+    /// The share of a predicted place.
+    fn share<T: Real>(scale: &[T], place: usize, velocity: usize, gain: f64) -> T {
+        let [place, velocity] = [place, velocity].map(|i| scale[i] * scale[i]);
+        (velocity / (velocity + place)).max(T::of(gain))
     }
 }

@@ -48,9 +48,64 @@ pub fn push<T: Real>(plan: &mut Plan, x: Mat<T>, scale: Mat<T>, shift: Mat<T>, y
     Ok(())
 }
 
+/// Arguments of `rescale_backward`.
+pub mod back {
+    crate::kernel_args! {
+        reads {
+            /// Gradients of frames of F features.
+            dy: T [n * f],
+            /// \[F\].
+            scale: T [f],
+        }
+        writes {
+            /// Gradients of frames of F features.
+            dx: T [n * f],
+        }
+        sizes {
+            /// Frames.
+            n,
+            /// Features.
+            f,
+            /// 1: dx is added to.
+            add,
+            /// Keeps the number of sizes even.
+            pad,
+        }
+    }
+}
+
+/// Appends dx = scale dy, or with `add` dx += scale dy. Errors: shapes that do not fit.
+pub fn backward<T: Real>(plan: &mut Plan, dy: Mat<T>, scale: Mat<T>, add: bool, dx: Mat<T>) -> Result<()> {
+    let f = scale.len();
+    expect("rescale", "dx", dx.len(), dy.len(), "as many as dy")?;
+    expect("rescale", "columns of dy", dy.cols() % f, 0, "whole frames")?;
+    let args = back::Args {
+        dy: dy.into(),
+        scale: scale.into(),
+        dx: dx.into(),
+        n: size(dy.len() / f),
+        f: size(f),
+        add: u32::from(add),
+        pad: 0,
+        scalar: Default::default(),
+    };
+    let (grid, writes) = (Grid::elements(dy.len(), 256), [Output::sum("dx", u32::from(add))]);
+    plan.push(Call::new("rescale_backward", grid, &writes, args, cpu::backward::<T>));
+    Ok(())
+}
+
 /// The definition.
 pub mod cpu {
     use super::*;
+
+    /// dx (+)= scale dy
+    pub(crate) fn backward<T: Real>(v: back::View<'_, T>, _: &Team) {
+        for (dx, dy) in v.dx.chunks_exact_mut(v.f).zip(v.dy.chunks_exact(v.f)) {
+            for ((dx, &dy), &scale) in dx.iter_mut().zip(dy).zip(v.scale) {
+                *dx = scale * dy + if v.add == 1 { *dx } else { T::zero() };
+            }
+        }
+    }
 
     /// y = scale x + shift
     pub(crate) fn rescale<T: Real>(v: View<'_, T>, team: &Team) {

@@ -10,6 +10,7 @@ pub mod face;
 pub mod joystick;
 pub mod maze;
 pub mod path;
+pub mod pull;
 pub mod target;
 pub mod task;
 pub mod walk;
@@ -26,9 +27,12 @@ use std::f64::consts::TAU;
 use task::{Course, Draws, TaskInfo};
 
 /// Makes [`Task`] of a table, one line a task, each with its module. A task is called as its module
-/// is, and its kernels are `<module>_step`, `<module>_reset` and `<module>_observe`.
+/// is, and its kernels are `<module>_step`, `<module>_reset` and `<module>_observe`. With `pulled`,
+/// its reward has derivatives: `cpu::pull` and the kernel `<module>_pull`.
 macro_rules! tasks {
-    ($($task:ident: $module:ident),* $(,)?) => {
+    (@pull $module:ident) => { None };
+    (@pull $module:ident pulled) => { Some((concat!(stringify!($module), "_pull"), $module::cpu::pull)) };
+    ($($task:ident: $module:ident $($pulled:ident)?),* $(,)?) => {
         /// A task: what a character is asked to do.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
         #[serde(rename_all = "lowercase")]
@@ -66,17 +70,27 @@ macro_rules! tasks {
             fn bodies<T: Real>(self) -> [Body<T>; 3] {
                 match self { $(Task::$task => [$module::cpu::step, $module::cpu::reset, $module::cpu::observe]),* }
             }
+
+            /// True if its reward has derivatives.
+            pub fn has_gradient(self) -> bool {
+                self.pull::<f32>().is_some()
+            }
+
+            /// The kernel and the definition of the derivatives of its reward, if it has any.
+            pub(crate) fn pull<T: Real>(self) -> Option<(&'static str, pull::Body<T>)> {
+                match self { $(Task::$task => tasks!(@pull $module $($pulled)?)),* }
+            }
         }
     };
 }
 
 tasks! {
-    Target: target,
-    Joystick: joystick,
-    Path: path,
-    Walk: walk,
+    Target: target pulled,
+    Joystick: joystick pulled,
+    Path: path pulled,
+    Walk: walk pulled,
     Maze: maze,
-    Face: face,
+    Face: face pulled,
 }
 
 /// Numbers kept of the toes: x, z and height of two toes in two frames, newest first.
@@ -237,7 +251,7 @@ pub struct World<T> {
     pub words: Mat<u32>,
     pub outcome: Mat<T>,
     pub observation: Mat<T>,
-    frame_size: usize,
+    pub(crate) frame_size: usize,
 }
 
 /// Sizes of a world.

@@ -6,7 +6,7 @@ use crate::checkpoint::state::Kept;
 use crate::config::ModelConfig;
 use crate::cpu::real::Real;
 use crate::model::layout::{Layout, Parameters};
-use crate::model::network::Network;
+use crate::model::network::{Network, Wanted};
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::epoch_sums::EpochSums;
 use crate::ops::kl_weight::{self, CONTROLLER, KlWeight, Rule};
@@ -83,7 +83,7 @@ impl<T: Real> TrainStep<T> {
     /// Lays out a training step over `data` [frames, F] (normalised) and `parameters`, which are
     /// [updated](Parameters::updated). Errors: shapes that do not fit.
     pub fn new(arena: &mut Arena, parameters: &Parameters<T>, data: Mat<T>, o: &StepOptions) -> Result<Self> {
-        let network = Network::new(arena, parameters, o.model, o.batch, o.free_bits, true)?;
+        let network = Network::new(arena, parameters, o.model, o.batch, o.free_bits, Wanted::Parameters)?;
         let schedule = arena.mat(1, o.minibatches * o.rollout);
         let (cursor, state) = (arena.mat(1, 2), arena.mat(1, 1));
         let starts = arena.mat(o.minibatches, o.batch);

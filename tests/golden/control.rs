@@ -8,6 +8,7 @@ use mvae_fast::control::policy::Perceptron;
 use mvae_fast::control::ppo::{Learning, Options};
 use mvae_fast::cpu::real::Real;
 use mvae_fast::model::layout::{Layout, Parameters};
+use mvae_fast::model::network::{Network, Wanted};
 use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::advantage::{self, Advantage, OUTCOME};
 use mvae_fast::ops::begin_step::StepState;
@@ -63,7 +64,7 @@ fn learn<T: Real>(case: &Case, own_critic_schedule: bool, backend: &dyn Backend,
     let rollout = &update.rollout;
 
     let seen = Var::constant(rollout.observations.rows_at(0, n));
-    let actor = Perceptron::actor(&mut arena, &parameters, seen, Var::none(), false).unwrap();
+    let actor = Perceptron::actor(&mut arena, &parameters, seen, Var::none(), Wanted::Nothing).unwrap();
     let (noise, taken, log_prob) = (arena.mat(n, action), arena.mat(n, action), arena.mat(n, 1));
     let logstd = parameters.var("dist.logstd._bias").value;
     let mut act = Plan::default();
@@ -235,10 +236,10 @@ pub fn env_model<T: Real>(case: &Case, _: Option<u64>, backend: &dyn Backend) ->
     let rows = case.array("probe_z").shape[0];
     let mut arena = Arena::default();
     let parameters = model.places::<T>(&mut arena);
-    let network =
-        mvae_fast::model::network::Network::new(&mut arena, &parameters[0], &model.config, rows, 0.0, false).unwrap();
+    let network = Network::new(&mut arena, &parameters[0], &model.config, rows, 0.0, Wanted::Nothing).unwrap();
     let seen = arena.mat(rows, model.observation);
-    let actor = Perceptron::actor(&mut arena, &parameters[1], Var::constant(seen), Var::none(), false).unwrap();
+    let actor =
+        Perceptron::actor(&mut arena, &parameters[1], Var::constant(seen), Var::none(), Wanted::Nothing).unwrap();
     let mut plan = Plan::default();
     network.decode(&mut plan);
     network.predict(&mut plan);

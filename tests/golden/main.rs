@@ -14,7 +14,7 @@ use mvae_fast::control::config::Decay;
 use mvae_fast::cpu::real::Real;
 use mvae_fast::data::{normalize::Statistics, windows};
 use mvae_fast::model::layout::{Layout, Parameters};
-use mvae_fast::model::network::Network;
+use mvae_fast::model::network::{Network, Wanted};
 use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::kl_weight::Rule;
@@ -443,7 +443,7 @@ impl<'c, T: Real> Training<'c, T> {
             draw: false,
         };
         let step = TrainStep::new(&mut arena, &parameters, data, &options).unwrap();
-        let sampler = Network::new(&mut arena, &parameters, &model, batch, 0.0, false).unwrap();
+        let sampler = Network::new(&mut arena, &parameters, &model, batch, 0.0, Wanted::Nothing).unwrap();
         (Training { case, parameters, step, sampler, initial, seed }, arena, data)
     }
 

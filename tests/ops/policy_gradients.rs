@@ -5,6 +5,7 @@ use mvae_fast::backend::Memory;
 use mvae_fast::control::policy::Perceptron;
 use mvae_fast::control::ppo::{Learning, Options};
 use mvae_fast::model::layout::{Layout, Parameters};
+use mvae_fast::model::network::Wanted;
 use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::gaussian_action;
 use mvae_fast::ops::ppo_loss::slot;
@@ -42,7 +43,7 @@ fn a_whole_loss_falls_as_its_gradient_says() {
         let update = Learning::new(&mut arena, &parameters, SEEN, &OPTIONS).unwrap();
         let rollout = &update.rollout;
         let seen = Var::constant(rollout.observations.rows_at(0, ROWS));
-        let actor = Perceptron::actor(&mut arena, &parameters, seen, Var::none(), false).unwrap();
+        let actor = Perceptron::actor(&mut arena, &parameters, seen, Var::none(), Wanted::Nothing).unwrap();
         let logstd = parameters.var("dist.logstd._bias").value;
         let noise = arena.mat(ROWS, ACTIONS);
         let mut act = Plan::default();

@@ -1,4 +1,5 @@
 //! Face: stand still and face a point of the arena, which changes from time to time.
+use super::pull::Seen;
 use super::task::{Bound, Draws, Mean, Measure, Number, PLAIN, Step, TaskInfo};
 use super::*;
 
@@ -27,6 +28,7 @@ pub const TASK: TaskInfo = TaskInfo {
     ],
     measure: |_| Box::<Measured>::default(),
     marks: |scene, recorded| vec![scene.goal(recorded[0], RADIUS)],
+    seen: Seen::Bearing,
     ..PLAIN
 };
 
@@ -87,6 +89,22 @@ pub mod cpu {
     pub fn observe<T: Real>(v: &mut View<'_, T>, p: usize) {
         let bearing = v.bearing(p);
         v.condition(p).copy_from_slice(&bearing);
+    }
+
+    /// Derivatives of the reward r: with the angle at which the point is seen, -r sin(angle) times
+    /// those of the angle; and -r / largest speed by the speed.
+    pub(crate) fn pull<T: Real>(s: &mut pull::Step<'_, T>) {
+        let ([x, z], facing) = s.end;
+        let way = [s.own[GOAL] - x, s.own[GOAL + 1] - z];
+        let (sin, cos) = (way[1].atan2(way[0]) + facing).sin_cos();
+        let by_reward = s.weight * (cos - T::one() - s.speed() / s.rules.speed).exp();
+        let (by_angle, square) = (-by_reward * sin, way[0] * way[0] + way[1] * way[1]);
+        s.dend.1 += by_angle;
+        if square > T::zero() {
+            s.dend.0[0] += by_angle * way[1] / square;
+            s.dend.0[1] -= by_angle * way[0] / square;
+        }
+        s.by_speed(-by_reward / s.rules.speed);
     }
 }
 

@@ -1,4 +1,5 @@
 //! Joystick: walk in a direction at a speed, both of which change from time to time.
+use super::pull::Seen;
 use super::task::{Bound, Draws, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo, rounded};
 use super::*;
 use serde_json::{Value, json};
@@ -47,6 +48,7 @@ pub const TASK: TaskInfo = TaskInfo {
         Box::new(Measured { scene: scene.clone(), heading, error, speeds, turning, turns, reached })
     },
     marks,
+    seen: Seen::Directions,
     ..PLAIN
 };
 
@@ -200,6 +202,17 @@ pub mod cpu {
         let speed = v.own(p)[COMMAND + 1];
         let velocity = v.bearing(p).map(|x| speed * x);
         v.condition(p).copy_from_slice(&velocity);
+    }
+
+    /// Derivatives of the reward r: -r sin(angle) by the facing, r RANGE / largest speed by the
+    /// speed where that is too small, minus this where it is too large.
+    pub(crate) fn pull<T: Real>(s: &mut pull::Step<'_, T>) {
+        let (direction, asked) = (s.own[COMMAND], s.own[COMMAND + 1]);
+        let (sin, cos) = (direction + s.end.1).sin_cos();
+        let (off, slope) = (asked - s.speed(), T::of(RANGE) / s.rules.speed);
+        let by_reward = s.weight * (cos - T::one() - slope * off.abs()).exp();
+        s.dend.1 -= by_reward * sin;
+        s.by_speed(by_reward * slope * off.signum());
     }
 }
 

@@ -1,4 +1,5 @@
 //! Path: stay with a point that runs along a closed path, one of its points a frame.
+use super::pull::Seen;
 use super::task::{Bound, Course, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo};
 use super::*;
 use crate::motion::rig::METRES;
@@ -35,6 +36,7 @@ pub const TASK: TaskInfo = TaskInfo {
         Box::new(Measured { scene: scene.clone(), near, distance })
     },
     marks,
+    seen: Seen::Points,
     ..PLAIN
 };
 
@@ -135,5 +137,16 @@ pub mod cpu {
         let point = |i: usize| v.point((GAP * i + time + v.words[p] as usize + LEAD) % v.n);
         let ways: [[T; 2]; AHEAD] = std::array::from_fn(|i| v.to_local(p, v.way(p, point(i))));
         v.condition(p).copy_from_slice(ways.as_flattened());
+    }
+
+    /// Derivatives of the reward; a hit has none.
+    pub(crate) fn pull<T: Real>(s: &mut pull::Step<'_, T>) {
+        s.progress(T::one());
+        s.energy(0.75);
+        let share = s.weight * T::of(-0.005 / s.latent.len() as f64);
+        s.dlatent
+            .iter_mut()
+            .zip(s.latent)
+            .for_each(|(d, &z)| *d += if z == T::zero() { z } else { share * z.signum() });
     }
 }

@@ -1,4 +1,5 @@
 //! Target: reach a point; a character within [`RADIUS`] of it gets another one in the arena.
+use super::pull::Seen;
 use super::task::{Bound, Draws, Measure, Number, PLAIN, Scene, Step, TaskInfo};
 use super::*;
 use crate::motion::rig::METRES;
@@ -23,6 +24,7 @@ pub const TASK: TaskInfo = TaskInfo {
     measure: |scene| Box::new(Measured { scene: scene.clone(), reached: 0.0 }),
     beside,
     marks: |scene, recorded| vec![scene.goal(recorded[0], RADIUS)],
+    seen: Seen::Points,
     ..PLAIN
 };
 
@@ -112,5 +114,11 @@ pub mod cpu {
     pub fn observe<T: Real>(v: &mut View<'_, T>, p: usize) {
         let way = v.to_local(p, v.way(p, v.goal(p)));
         v.condition(p).copy_from_slice(&way);
+    }
+
+    /// Derivatives of the reward; a hit has none.
+    pub(crate) fn pull<T: Real>(s: &mut pull::Step<'_, T>) {
+        s.progress(T::one());
+        s.energy(1.0);
     }
 }

@@ -1,5 +1,6 @@
 //! A task as its file describes it, beside its kernels and their definition: what it needs, how it
 //! is measured, the thresholds it must meet, and its marks in the player.
+use super::pull::Seen;
 use super::{GOAL, Rules, Task};
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
@@ -23,6 +24,8 @@ pub struct TaskInfo {
     pub unit: fn(&Rules) -> f64,
     /// True if these entries are vectors of the ground.
     pub vectors: bool,
+    /// How these entries depend on the character's state.
+    pub seen: Seen,
     /// Steps of an episode in which so many frames are a step.
     pub horizon: fn(usize) -> usize,
     /// Updates of a training.
@@ -65,6 +68,7 @@ pub(crate) const PLAIN: TaskInfo = TaskInfo {
     extra: |_| 2,
     unit: |_| 1.0,
     vectors: false,
+    seen: Seen::Nothing,
     horizon: |frames| 1200 / frames,
     updates: 600,
     anew: 0,

@@ -44,4 +44,39 @@ pub mod cpu {
         let noise = v.drawn(p);
         v.condition(p).copy_from_slice(noise);
     }
+
+    /// Derivatives of the reward. A character that has just started anew has no feet to compare.
+    pub(crate) fn pull<T: Real>(s: &mut pull::Step<'_, T>) {
+        if s.feet.iter().all(|&x| x == T::one()) {
+            return;
+        }
+        let (sin, cos) = s.frame[2].sin_cos();
+        let contact = T::of(CONTACT);
+        for (toe, floor) in s.rules.toes.into_iter().zip(s.rules.floors) {
+            let at = 3 + 3 * toe;
+            let (now, before) = (s.frame[at + 1], s.before[at + 1]);
+            let height = ((now.max(before) - floor) / contact).max(T::zero()).min(T::one());
+            let held = T::of(2.0) - height.exp2();
+            let (x, z) = (s.before[at] - s.frame[0], s.before[at + 2] - s.frame[1]);
+            let seen = [cos * x - sin * z, sin * x + cos * z];
+            let slide = [s.frame[at] - seen[0], s.frame[at + 2] - seen[1]];
+            let far = length(slide);
+            let by_slide = s.weight * T::of(-10.0) / s.rules.body;
+            if height > T::zero() && height < T::one() {
+                let by_height = -by_slide * far * T::of(std::f64::consts::LN_2) * height.exp2() / contact;
+                *(if now > before { &mut s.dframe[at + 1] } else { &mut s.dbefore[at + 1] }) += by_height;
+            }
+            if far == T::zero() {
+                continue;
+            }
+            let g = slide.map(|x| by_slide * held * x / far);
+            let back = [cos * g[0] + sin * g[1], cos * g[1] - sin * g[0]];
+            for axis in 0..2 {
+                s.dframe[at + 2 * axis] += g[axis];
+                s.dframe[axis] += back[axis];
+                s.dbefore[at + 2 * axis] -= back[axis];
+            }
+            s.dframe[2] += g[0] * seen[1] - g[1] * seen[0];
+        }
+    }
 }
