@@ -229,7 +229,7 @@ impl<T: Real> Environment<T> {
 
     /// Writes the normalisation of poses (y = x / scale - shift / scale) and, derived from it, that
     /// of observations. Errors: those of the backend.
-    pub(crate) fn write_normalization(&self, memory: &mut Memory, scale: &[f64], shift: &[f64]) -> Result<()> {
+    pub fn write_normalization(&self, memory: &mut Memory, scale: &[f64], shift: &[f64]) -> Result<()> {
         let into: Vec<f64> = scale.iter().map(|s| 1.0 / s).collect();
         let less: Vec<f64> = scale.iter().zip(shift).map(|(s, shift)| -shift / s).collect();
         let as_real = |values: &[f64]| values.iter().map(|&x| T::of(x)).collect::<Vec<T>>();

@@ -9,7 +9,7 @@ use crate::model::layout::Parameters;
 use crate::ops::adam::adam_state;
 use crate::ops::begin_step::StepState;
 use crate::ops::clip_grad;
-use crate::ops::experience::{Rollout, Step, store};
+use crate::ops::experience::Rollout;
 use crate::ops::ppo_loss::slot;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
@@ -34,7 +34,7 @@ impl Learner {
         arena: &mut Arena,
         c: &PolicyConfig,
         policy: &Parameters<f32>,
-        stage: &Stage,
+        stage: &Stage<f32>,
         mean_weight: f64,
     ) -> Result<Self> {
         let adam = [c.adam_beta1, c.adam_beta2, c.adam_eps];
@@ -109,20 +109,17 @@ impl Learner {
     }
 
     /// Appends the calls that keep what holds before a step.
-    pub(crate) fn before(&self, plan: &mut Plan, stage: &Stage) {
+    pub(crate) fn before(&self, plan: &mut Plan, stage: &Stage<f32>) {
         if let Learner::Shac(shac) = self {
-            shac.store_before(plan, stage.state);
+            shac.before(plan, stage);
         }
     }
 
     /// Appends the calls that keep what a step has made.
-    pub(crate) fn after(&self, plan: &mut Plan, stage: &Stage) {
-        let env = &stage.environment;
-        let (log_prob, outcome) = (stage.log_prob, env.world.outcome);
-        let kept = Step { observation: env.observation, action: env.action, log_prob, outcome };
-        store::push(plan, stage.state, &kept, self.rollout());
-        if let Learner::Shac(shac) = self {
-            shac.store_after(plan, stage.state);
+    pub(crate) fn after(&self, plan: &mut Plan, stage: &Stage<f32>) {
+        match self {
+            Learner::Shac(shac) => shac.after(plan, stage),
+            Learner::Ppo(ppo) => stage.keep(plan, &ppo.rollout),
         }
     }
 }

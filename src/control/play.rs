@@ -23,7 +23,7 @@ pub struct Play<'a> {
     /// The decoder and the task that the policy acts in.
     pub material: Material,
     /// The characters.
-    pub stage: Stage,
+    pub stage: Stage<f32>,
     /// Memory of the arena that holds them.
     pub memory: Memory<'a>,
 }
@@ -93,11 +93,11 @@ pub enum Who {
 /// Runs all characters from fresh starts for `steps` steps. `see` is called after the start and
 /// after each step. Errors: those of the backend and of `see`.
 pub fn perform(
-    stage: &Stage,
+    stage: &Stage<f32>,
     memory: &mut Memory,
     who: Who,
     steps: usize,
-    mut see: impl FnMut(&Stage, &Memory) -> Result<()>,
+    mut see: impl FnMut(&Stage<f32>, &Memory) -> Result<()>,
 ) -> Result<()> {
     let plan = match who {
         Who::Trained => &stage.play,
@@ -149,7 +149,7 @@ impl Performance {
 
 /// Records `frames` frames of every character under the trained policy. A character whose episode
 /// ends early (at a wall) is recorded until then. Errors: those of the backend.
-pub fn record(stage: &Stage, memory: &mut Memory, frames: usize) -> Result<Vec<Performance>> {
+pub fn record(stage: &Stage<f32>, memory: &mut Memory, frames: usize) -> Result<Vec<Performance>> {
     let w = &stage.environment.world;
     let steps = frames.div_ceil(stage.environment.frame_skip);
     let characters = w.root.rows();

@@ -33,7 +33,7 @@ pub struct PolicySetup<'a> {
     /// The policy.
     pub policy: Parameters<f32>,
     /// The characters that explore.
-    pub stage: Stage,
+    pub stage: Stage<f32>,
     /// The characters that the report shows.
     pub show: Show,
     /// The tensors and plans by which the policy learns.
@@ -213,7 +213,7 @@ fn costs(c: &PolicyConfig, material: &Material) -> Costs {
 ///
 /// The next step keeps the share `correlation` of that noise. This is a first-order autoregressive
 /// process whose numbers are standard normal at each step.
-fn explore(arena: &mut Arena, stage: &Stage, update: &Learner, correlation: f64) -> Result<(Plan, Mat<f32>)> {
+fn explore(arena: &mut Arena, stage: &Stage<f32>, update: &Learner, correlation: f64) -> Result<(Plan, Mat<f32>)> {
     let env = &stage.environment;
     let mut mat = || arena.mat(env.action.rows(), env.action.cols());
     let (noise, [fresh, last]) = (mat(), if correlation > 0.0 { [mat(), mat()] } else { [Mat::NONE; 2] });

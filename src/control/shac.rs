@@ -117,20 +117,21 @@ impl<T: Real> Shac<T> {
     }
 
     /// Appends the calls that write down what holds before a step.
-    pub fn store_before(&self, plan: &mut Plan, state: Mat<StepState>) {
-        self.before.iter().for_each(|tape| tape.store(plan, state));
+    pub fn before(&self, plan: &mut Plan, stage: &Stage<T>) {
+        self.before.iter().for_each(|tape| tape.store(plan, stage.state));
     }
 
     /// Appends the calls that write down what a step has made.
-    pub fn store_after(&self, plan: &mut Plan, state: Mat<StepState>) {
-        self.after.iter().for_each(|tape| tape.store(plan, state));
+    pub fn after(&self, plan: &mut Plan, stage: &Stage<T>) {
+        stage.keep(plan, &self.rollout);
+        self.after.iter().for_each(|tape| tape.store(plan, stage.state));
     }
 }
 
-impl Shac<f32> {
+impl<T: Real> Shac<T> {
     /// Lays out an update of the policy's `parameters`, whose characters explore on `stage`.
     /// Errors: shapes that do not fit, a task whose reward has no derivatives.
-    pub fn new(arena: &mut Arena, parameters: &Parameters<f32>, stage: &Stage, o: &ShacOptions) -> Result<Self> {
+    pub fn new(arena: &mut Arena, parameters: &Parameters<T>, stage: &Stage<T>, o: &ShacOptions) -> Result<Self> {
         let (env, actor, state) = (&stage.environment, &stage.actor, stage.state);
         let back = env.back.as_ref().expect("a stage with a way back");
         let (live, ghost) = (&env.world, &back.before);
@@ -148,7 +149,7 @@ impl Shac<f32> {
         let dobservations = arena.mat((t + 1) * p, seen);
 
         // What a step writes down, and where the way back takes it up.
-        let mut of = |pairs: Vec<(Mat<f32>, Mat<f32>)>| -> (Vec<Tape<f32>>, Vec<Tape<f32>>) {
+        let mut of = |pairs: Vec<(Mat<T>, Mat<T>)>| -> (Vec<Tape<T>>, Vec<Tape<T>>) {
             let pairs = pairs.into_iter().filter(|(now, _)| !now.is_none());
             let both = |(now, later)| {
                 let tape = Tape::new(arena, now, t);
@@ -212,7 +213,7 @@ impl Shac<f32> {
         let (actor_schedule, actor_cursor) = (arena.mat(1, 1), arena.mat(1, 2));
         let actor_state = arena.mat(1, 1);
         let mut act = Plan::default();
-        begin_step::push::<f32>(&mut act, actor_schedule, Mat::NONE, actor_cursor, actor_state);
+        begin_step::push::<T>(&mut act, actor_schedule, Mat::NONE, actor_cursor, actor_state);
         adam_step(arena, &mut act, parameters, &actor_part, (actor_state, critic.losses), o.adam);
         Ok(Shac {
             rollout,

@@ -22,7 +22,7 @@ const BYTES: usize = 1_500_000;
 /// The characters that the report shows, on a stage of their own.
 pub struct Show {
     /// Their stage.
-    pub stage: Stage,
+    pub stage: Stage<f32>,
     scene: Scene,
     steps: usize,
     /// The data that lets a person steer in the page, where the task can be steered.

@@ -9,6 +9,7 @@ use super::poses;
 use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Fingerprint, Tensor};
 use crate::config::{MAX_MATRIX, Variant};
+use crate::cpu::real::Real;
 use crate::host::crc32c;
 use crate::infer::trained::Trained;
 use crate::model::layout::{Layout, Parameters};
@@ -16,6 +17,7 @@ use crate::model::network::Wanted;
 use crate::motion::Rig;
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::costs::Costs;
+use crate::ops::experience::{self, Rollout};
 use crate::ops::gaussian_action;
 use crate::ops::noise::normal;
 use crate::ops::world::Rules;
@@ -158,13 +160,13 @@ impl Material {
 }
 
 /// Characters in an arena, and the plans that move them.
-pub struct Stage {
+pub struct Stage<T> {
     /// Characters and decoder.
-    pub environment: Environment<f32>,
+    pub environment: Environment<T>,
     /// The policy's actor over all characters.
-    pub actor: Perceptron<f32>,
+    pub actor: Perceptron<T>,
     /// [P, 1] log-density of the actions.
-    pub log_prob: Mat<f32>,
+    pub log_prob: Mat<T>,
     /// Plan that puts every character at a start.
     pub start: Plan,
     /// Plan of one step of the policy's mean.
@@ -175,7 +177,7 @@ pub struct Stage {
     pub state: Mat<StepState>,
     schedule: Mat<StepState>,
     cursor: Mat<u32>,
-    logstd: Mat<f32>,
+    logstd: Mat<T>,
     seed: u64,
     horizon: usize,
 }
@@ -199,7 +201,7 @@ pub struct Cast {
     pub costs: Costs,
 }
 
-impl Stage {
+impl Stage<f32> {
     /// Lays out characters that `policy` steers. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
@@ -215,8 +217,6 @@ impl Stage {
             let what = format!("{characters} characters of {widest} numbers each");
             return Err(Error::Usage(format!("{what}: expected at most {MAX_MATRIX} in all; take fewer characters")));
         }
-        let state = arena.mat(1, 1);
-        let (schedule, cursor) = (arena.mat(1, ahead), arena.mat(1, 2));
         let options = Options {
             model: m,
             rules: Rules { horizon, staggered, ..material.rules },
@@ -230,25 +230,7 @@ impl Stage {
         };
         let walker = material.lower.as_ref().zip(frozen.lower.as_ref());
         let walker = walker.map(|(walker, parameters)| Lower { parameters, normalized: walker.normalized });
-        let environment = Environment::new(arena, &frozen.decoder, walker, state, &options)?;
-        let grad = environment.back.as_ref().map_or(Mat::NONE, |back| back.observation.grad);
-        let seen = Var { value: environment.observation, grad };
-        let actor = Perceptron::actor(arena, policy, seen, Var::none(), wanted)?;
-        let (log_prob, logstd) = (arena.mat(characters, 1), policy.var("dist.logstd._bias").value);
-        let (start, play, random) = Default::default();
-        let mut stage =
-            Stage { environment, actor, log_prob, start, play, random, state, schedule, cursor, logstd, seed, horizon };
-        let mut start = Plan::default();
-        stage.first(&mut start);
-        stage.last(&mut start)?;
-        stage.start = start;
-        stage.play = stage.step(|plan| stage.act(plan, Mat::NONE))?;
-        stage.random = stage.step(|plan| {
-            let env = &stage.environment;
-            normal::push(plan, state, env.action, Purpose::Explore, env.prior_spread());
-            Ok(())
-        })?;
-        Ok(stage)
+        Stage::of(arena, &options, (&frozen.decoder, walker), policy, (ahead, seed))
     }
 
     /// The surroundings of the characters in an episode of `steps` steps.
@@ -265,8 +247,55 @@ impl Stage {
         }
     }
 
+    /// Writes the poses to start from, the normalisation of poses, and the course. Errors: those of
+    /// the backend.
+    pub(crate) fn furnish(&self, material: &Material, memory: &mut Memory) -> Result<()> {
+        let decoder = &material.decoder;
+        let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
+        self.environment.write_normalization(memory, &scale, &shift)?;
+        memory.write(self.environment.world.poses, &material.poses)?;
+        let body = material.rules.body;
+        let points: Vec<f32> = material.course.as_flattened().iter().map(|&x| (x * body) as f32).collect();
+        memory.write(self.environment.world.course, &points)
+    }
+}
+
+impl<T: Real> Stage<T> {
+    /// Lays out characters in surroundings that are described, which `policy` steers. Errors:
+    /// shapes that do not fit.
+    pub fn of(
+        arena: &mut Arena,
+        options: &Options,
+        (decoder, walker): (&Parameters<T>, Option<Lower<T>>),
+        policy: &Parameters<T>,
+        (ahead, seed): (usize, u64),
+    ) -> Result<Self> {
+        let state = arena.mat(1, 1);
+        let (schedule, cursor) = (arena.mat(1, ahead), arena.mat(1, 2));
+        let environment = Environment::new(arena, decoder, walker, state, options)?;
+        let grad = environment.back.as_ref().map_or(Mat::NONE, |back| back.observation.grad);
+        let seen = Var { value: environment.observation, grad };
+        let actor = Perceptron::actor(arena, policy, seen, Var::none(), options.wanted)?;
+        let (log_prob, logstd) = (arena.mat(options.characters, 1), policy.var("dist.logstd._bias").value);
+        let (start, play, random) = Default::default();
+        let horizon = options.rules.horizon;
+        let mut stage =
+            Stage { environment, actor, log_prob, start, play, random, state, schedule, cursor, logstd, seed, horizon };
+        let mut start = Plan::default();
+        stage.first(&mut start);
+        stage.last(&mut start)?;
+        stage.start = start;
+        stage.play = stage.step(|plan| stage.act(plan, Mat::NONE))?;
+        stage.random = stage.step(|plan| {
+            let env = &stage.environment;
+            normal::push(plan, state, env.action, Purpose::Explore, env.prior_spread());
+            Ok(())
+        })?;
+        Ok(stage)
+    }
+
     /// Appends the policy's action: its mean, or with `noise` an exploring action.
-    pub fn act(&self, plan: &mut Plan, noise: Mat<f32>) -> Result<()> {
+    pub fn act(&self, plan: &mut Plan, noise: Mat<T>) -> Result<()> {
         self.actor.forward(plan);
         let into = (self.environment.action, self.log_prob);
         gaussian_action::push(plan, (self.actor.y.value, self.logstd), noise, into)
@@ -283,9 +312,17 @@ impl Stage {
         Ok(plan)
     }
 
+    /// Appends the call that keeps a step in its row of a rollout.
+    pub(crate) fn keep(&self, plan: &mut Plan, rollout: &Rollout<T>) {
+        let env = &self.environment;
+        let (log_prob, outcome) = (self.log_prob, env.world.outcome);
+        let step = experience::Step { observation: env.observation, action: env.action, log_prob, outcome };
+        experience::store::push(plan, self.state, &step, rollout);
+    }
+
     /// Appends the call that makes the next step current.
     pub(crate) fn first(&self, plan: &mut Plan) {
-        begin_step::push::<f32>(plan, self.schedule, Mat::NONE, self.cursor, self.state);
+        begin_step::push::<T>(plan, self.schedule, Mat::NONE, self.cursor, self.state);
     }
 
     fn last(&self, plan: &mut Plan) -> Result<()> {
@@ -294,23 +331,11 @@ impl Stage {
         self.environment.observe(plan)
     }
 
-    /// Writes the poses to start from, the normalisation of poses, and the course. Errors: those of
-    /// the backend.
-    pub(crate) fn furnish(&self, material: &Material, memory: &mut Memory) -> Result<()> {
-        let decoder = &material.decoder;
-        let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
-        self.environment.write_normalization(memory, &scale, &shift)?;
-        memory.write(self.environment.world.poses, &material.poses)?;
-        let body = material.rules.body;
-        let points: Vec<f32> = material.course.as_flattened().iter().map(|&x| (x * body) as f32).collect();
-        memory.write(self.environment.world.course, &points)
-    }
-
     /// Puts every character at a start, with the clock at its beginning. Errors: those of the
     /// backend.
-    pub(crate) fn restart(&self, memory: &mut Memory) -> Result<()> {
+    pub fn restart(&self, memory: &mut Memory) -> Result<()> {
         let outcome = self.environment.world.outcome;
-        memory.write(outcome, &vec![0.0; outcome.len()])?;
+        memory.write(outcome, &vec![T::zero(); outcome.len()])?;
         let (seed, rollout_step) = (self.seed, self.horizon as u32);
         self.write_schedule(memory, &[StepState { seed, rollout_step, ..StepState::default() }])?;
         memory.run(&self.start)
@@ -334,7 +359,7 @@ impl Stage {
 
     /// Writes the states of the way back through `count` steps: the rows of the rollout in the
     /// opposite order. Errors: those of the backend.
-    pub(crate) fn write_way_back(&self, memory: &mut Memory, count: usize) -> Result<()> {
+    pub fn write_way_back(&self, memory: &mut Memory, count: usize) -> Result<()> {
         let state = |row: usize| StepState { minibatch: row as u32, ..StepState::default() };
         self.write_schedule(memory, &(0..count).rev().map(state).collect::<Vec<_>>())
     }

@@ -15,6 +15,7 @@ mod quantize;
 mod recon_loss;
 mod reconcile;
 mod reparameterize;
+mod shac;
 mod softmax;
 mod specialist_loss;
 mod team;
