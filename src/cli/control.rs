@@ -344,18 +344,18 @@ fn eval(args: &EvalArgs) -> Result<()> {
         )));
     }
     let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, horizon, args.seed), None)?;
-    let report = compare(&mut play, horizon, args.seed)?;
+    let data = match play.material.decoder.source(&args.data) {
+        Ok(source) => Gait::of(&source.set, Some(&play.material.rig)),
+        Err(error) => {
+            say::say(&format!("note: no feet of the data to compare with: {error}"));
+            None
+        }
+    };
+    let report = compare(&mut play, data.as_ref(), horizon, args.seed)?;
     let paper = if args.paper {
         let sizes = (characters, horizon, args.seed);
         let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), sizes, Some(PAPER_SECONDS))?;
-        let report = compare(&mut play, horizon, args.seed)?;
-        let data = match play.material.decoder.source(&args.data) {
-            Ok(source) => Gait::of(&source.set, Some(&play.material.rig)),
-            Err(error) => {
-                say::say(&format!("note: nothing to compare skate with: {error}"));
-                None
-            }
-        };
+        let report = compare(&mut play, data.as_ref(), horizon, args.seed)?;
         Some(PaperTables { report, data })
     } else {
         None

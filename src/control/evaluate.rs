@@ -11,7 +11,7 @@ pub use crate::ops::world::task::Number;
 use crate::ops::world::task::{Mean, Measure, Scene, Step};
 use crate::ops::world::{Task, World};
 use crate::plan::arena::Mat;
-use crate::quality::gait::{FeetReport, Gait, GaitReport, Walker};
+use crate::quality::gait::{FeetReport, Gait, GaitReport, STANDING, Walker};
 use std::fmt::{self, Display, Formatter};
 
 /// The measurements of a policy and of latents from the prior, both from the same starts.
@@ -31,10 +31,11 @@ pub struct Report {
     pub prior: Vec<Number>,
 }
 
-/// Runs two episodes of `steps` steps from fresh starts, one of each kind. Errors: those of the
-/// backend.
-pub fn compare(play: &mut Play, steps: usize, seed: u64) -> Result<Report> {
-    let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(play, who, steps, seed));
+/// Runs two episodes of `steps` steps from fresh starts, one of each kind, whose feet are compared
+/// with those of the `data`. Errors: those of the backend.
+pub(crate) fn compare(play: &mut Play, data: Option<&GaitReport>, steps: usize, seed: u64) -> Result<Report> {
+    let feet = data.and_then(|gait| gait.feet.as_ref());
+    let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(play, who, feet, steps, seed));
     let (mut policy, prior) = (policy?, prior?);
     let beside = play.stage.environment.world.rules.task.info().beside;
     policy[1].extend(beside(&policy[1], &prior[1]));
@@ -107,12 +108,12 @@ impl Display for Report {
 }
 
 /// The reward, the numbers of the task, and others that all tasks have.
-fn measure(play: &mut Play, who: Who, steps: usize, seed: u64) -> Result<[Vec<Number>; 3]> {
+fn measure(play: &mut Play, who: Who, data: Option<&FeetReport>, steps: usize, seed: u64) -> Result<[Vec<Number>; 3]> {
     let mut seen = Seen::new(play.stage.scene(&play.material, steps, seed), &play.material.rig);
     // After the last step every character starts anew, so that step's targets are those of the next
     // episode.
     perform(&play.stage, &mut play.memory, who, steps - 1, |stage, memory| seen.add(memory, &stage.environment.world))?;
-    Ok(seen.numbers())
+    Ok(seen.numbers(data))
 }
 
 fn read(memory: &Memory, mat: Mat<f32>) -> Result<Vec<f64>> {
@@ -129,6 +130,8 @@ struct Seen<'a> {
     reward: Mean,
     /// Speed of the characters, m/s.
     speed: Mean,
+    /// Share of frames in which a character stands although it is asked to move.
+    stands: Mean,
     /// Number of episodes that ended early: in a pose that is not human, or at a wall.
     ended: f64,
     /// Gait of the places of toes in the world, from frame to frame.
@@ -143,9 +146,9 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn new(scene: Scene, rig: &'a Rig) -> Self {
         let of_task = (scene.rules.task.info().measure)(&scene);
-        let [reward, speed, contact, skate] = Default::default();
+        let [reward, speed, stands, contact, skate] = Default::default();
         let (gait, walkers) = (Gait::new(Some(rig), rig.fps), vec![Walker::default(); scene.characters]);
-        Seen { scene, of_task, before: None, reward, speed, ended: 0.0, gait, walkers, contact, skate }
+        Seen { scene, of_task, before: None, reward, speed, stands, ended: 0.0, gait, walkers, contact, skate }
     }
 
     /// Adds a step; the first time is the start.
@@ -181,6 +184,9 @@ impl<'a> Seen<'a> {
                 continue;
             }
             step.speeds.iter().for_each(|&speed| self.speed.add(speed));
+            if (self.scene.rules.task.info().moves)(step.before) {
+                step.speeds.iter().for_each(|&speed| self.stands.add_if(speed < STANDING));
+            }
             for frame in applied() {
                 self.gait.see(&mut self.walkers[p], w.frame_size(), |i| frame[i].into());
             }
@@ -192,10 +198,15 @@ impl<'a> Seen<'a> {
         Ok(())
     }
 
-    fn numbers(self) -> [Vec<Number>; 3] {
+    /// The numbers, beside those of the data's feet if they are known.
+    fn numbers(self, data: Option<&FeetReport>) -> [Vec<Number>; 3] {
         let ended = self.ended / self.scene.characters as f64;
         let feet = self.gait.report().and_then(|gait| gait.feet);
         let of = |number: fn(&FeetReport) -> f64| feet.as_ref().map_or(f64::NAN, number);
+        let beside = feet.as_ref().zip(data).map(|(feet, data)| feet.at_the_same_speeds(data));
+        let [contact, skate] = beside.unwrap_or([f64::NAN; 2]);
+        let ([of_contact, of_skate], stands) =
+            ([of(|f| f.contact) / contact, of(|f| f.skate) / skate], self.stands.value());
         [
             vec![Number::new("step_reward", "reward of a step", self.reward.value())],
             self.of_task.numbers(),
@@ -204,6 +215,9 @@ impl<'a> Seen<'a> {
                 Number::new("contact_percent", "feet in contact, %", 100.0 * self.contact.value()),
                 Number::new("foot_skate_cm_s", "skate of feet in contact, cm/s", self.skate.value()),
                 Number::new("skate_of_places_cm_s", "the same of places in the world, cm/s", of(|feet| feet.skate)),
+                Number::new("contact_of_data", "contact, times that of data at the same speeds", of_contact),
+                Number::new("skate_of_data", "skate of places, times that of data at the same speeds", of_skate),
+                Number::new("standing_percent", "stands while asked to move, % of the time", 100.0 * stands),
                 Number::new("paper_skate_cm", "the paper's foot skate, cm a frame", of(|feet| feet.paper_skate[0])),
                 Number::new("ended_early", "ended early, times", ended),
             ],

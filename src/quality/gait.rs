@@ -25,9 +25,26 @@ pub(crate) struct Gait<'a> {
     feet: Feet,
 }
 
+/// Width of a range of speeds in which feet are compared, m/s.
+const PACE: f64 = 0.25;
+/// Number of these ranges; the last one has no end.
+const PACES: usize = 16;
+
+/// Feet at one range of speeds of the root.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+pub struct Pace {
+    /// (frame, foot) pairs.
+    pub frames: usize,
+    /// Those in contact.
+    pub contact: usize,
+    /// Sum of the speeds of toes in contact, m/s.
+    pub skate: f64,
+}
+
 /// Sums over frames and both feet.
 #[derive(Default)]
 struct Feet {
+    paces: [Pace; PACES],
     frames: usize,
     contact: usize,
     low: usize,
@@ -68,6 +85,25 @@ pub struct FeetReport {
     pub low_toe_speed: f64,
     /// Foot skate as the paper defines it, cm a frame, for each of [`PAPER_HEIGHTS`].
     pub paper_skate: [f64; 2],
+    /// Feet at each range of speeds of the root, 0.25 m/s wide.
+    #[serde(skip)]
+    pub paces: [Pace; PACES],
+}
+
+impl FeetReport {
+    /// Share in contact, and skate (cm/s), of feet of `data` that went at the speeds of these: each
+    /// range of speeds counts as often as here. A range that the data lack is left out.
+    pub(crate) fn at_the_same_speeds(&self, data: &FeetReport) -> [f64; 2] {
+        let both = || self.paces.iter().zip(&data.paces).filter(|(_, theirs)| theirs.contact > 0);
+        let mean = |sum: &dyn Fn(&Pace, &Pace) -> f64, count: fn(&Pace) -> usize| {
+            let all: usize = both().map(|(ours, _)| count(ours)).sum();
+            both().map(|(ours, theirs)| count(ours) as f64 * sum(ours, theirs)).sum::<f64>() / all as f64
+        };
+        [
+            mean(&|_, theirs| theirs.contact as f64 / theirs.frames as f64, |pace| pace.frames),
+            mean(&|_, theirs| 100.0 * theirs.skate / theirs.contact as f64, |pace| pace.contact),
+        ]
+    }
 }
 
 impl<'a> Gait<'a> {
@@ -80,7 +116,8 @@ impl<'a> Gait<'a> {
     /// `frame_size`.
     pub fn see(&mut self, walker: &mut Walker, frame_size: usize, value: impl Fn(usize) -> f64) {
         let motion = [value(0), value(1), value(2)];
-        self.speeds.push((METRES * self.fps * motion[0].hypot(motion[1])) as f32);
+        let pace = METRES * self.fps * motion[0].hypot(motion[1]);
+        self.speeds.push(pace as f32);
         self.turns.push((self.fps * motion[2].to_degrees()) as f32);
         let Some(rig) = self.rig else { return };
         walker.root = walker.root.advanced(motion);
@@ -92,7 +129,8 @@ impl<'a> Gait<'a> {
         });
         for (foot, last) in walker.toes.iter().flatten().enumerate() {
             let (height, moved) = (toes[foot][1], sub(toes[foot], *last));
-            self.feet.frames += 1;
+            let pace = &mut self.feet.paces[((pace / PACE) as usize).min(PACES - 1)];
+            (self.feet.frames, pace.frames) = (self.feet.frames + 1, pace.frames + 1);
             let (over, went) = (rig.over_floor(foot, height), moved[0].hypot(moved[2]) * METRES);
             for (sum, highest) in self.feet.weighted.iter_mut().zip(PAPER_HEIGHTS) {
                 *sum += went * self.fps / PAPER_FPS * (2.0 - (100.0 * over / highest).clamp(0.0, 1.0).exp2());
@@ -102,8 +140,9 @@ impl<'a> Gait<'a> {
                 self.feet.low_distance += METRES * self.fps * moved[0].hypot(moved[2]);
             }
             if let Some(speed) = rig.skate(foot, height, moved) {
-                self.feet.contact += 1;
+                (self.feet.contact, pace.contact) = (self.feet.contact + 1, pace.contact + 1);
                 self.feet.contact_distance += speed;
+                pace.skate += speed;
             }
         }
         walker.toes = Some(toes);
@@ -128,13 +167,14 @@ impl<'a> Gait<'a> {
 
     /// The measurements in numbers; `None` if there are no finite ones.
     pub fn report(self) -> Option<GaitReport> {
-        let Feet { frames, contact, low, contact_distance, low_distance, weighted } = self.feet;
+        let Feet { paces, frames, contact, low, contact_distance, low_distance, weighted } = self.feet;
         let mean = |sum: f64, count: usize| if count > 0 { 100.0 * sum / count as f64 } else { 0.0 };
         let feet = (frames > 0).then(|| FeetReport {
             contact: contact as f64 / frames as f64,
             skate: mean(contact_distance, contact),
             low_toe_speed: mean(low_distance, low),
             paper_skate: weighted.map(|sum| mean(sum, frames)),
+            paces,
         });
         let standing = self.speeds.iter().filter(|&&speed| f64::from(speed) < STANDING).count();
         let standing = standing as f64 / self.speeds.len() as f64;

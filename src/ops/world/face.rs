@@ -19,11 +19,12 @@ pub const TASK: TaskInfo = TaskInfo {
     own: 2,
     anew: ANEW,
     speed: true,
+    moves: |_| false,
     recorded: &[("goals", GOAL)],
     rewards: |_| [f64::MIN_POSITIVE, 1.0],
     bounds: &[
         Bound::most("heading_error_degrees", Some(30.0)),
-        Bound::least("standing_percent", Some(50.0)),
+        Bound::least("still_percent", Some(50.0)),
         Bound::most("speed_m_s", None),
     ],
     measure: |_| Box::<Measured>::default(),
@@ -54,7 +55,7 @@ impl Measure for Measured {
         let standing = format!("slower than {STILL} m/s, % of the time");
         vec![
             Number::new("heading_error_degrees", "error of the heading, degrees", self.heading.value()),
-            Number::new("standing_percent", standing, 100.0 * self.standing.value()),
+            Number::new("still_percent", standing, 100.0 * self.standing.value()),
         ]
     }
 }

@@ -34,6 +34,7 @@ pub const TASK: TaskInfo = TaskInfo {
     updates: 1600,
     anew: TURN,
     speed: true,
+    moves: |own| own[COMMAND + 1] > 0.0,
     recorded: &[("goals", GOAL), ("commands", COMMAND)],
     steered: Some(1),
     rewards: |_| [f64::MIN_POSITIVE, 1.0],

@@ -35,6 +35,8 @@ pub struct TaskInfo {
     pub anew: usize,
     /// True if it needs the largest speed of [`Rules`].
     pub speed: bool,
+    /// True if a character with these own numbers is asked to move.
+    pub moves: fn(&[f64]) -> bool,
     /// Number of the recorded pair (direction and speed) that a person can give instead in the
     /// report, if any. The reference, which aims elsewhere than a person does, makes its mistakes
     /// in training only.
@@ -73,6 +75,7 @@ pub(crate) const PLAIN: TaskInfo = TaskInfo {
     updates: 600,
     anew: 0,
     speed: false,
+    moves: |_| true,
     steered: None,
     lower: None,
     keys: &[],

@@ -11,6 +11,7 @@ pub const TASK: TaskInfo = TaskInfo {
     draws: Draws::Normal,
     extra: |latent| latent,
     horizon: |_| 1000,
+    moves: |_| false,
     rewards: |_| [f64::NEG_INFINITY, 1.0],
     ..PLAIN
 };
