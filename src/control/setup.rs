@@ -1,7 +1,7 @@
 //! The state of a controller before its first update: exploring characters, policy and plans in one
 //! arena, and parameters, either fresh or from a checkpoint.
 use super::config::PolicyConfig;
-use super::ppo::{self, Learning};
+use super::ppo::{Learning, PpoOptions};
 use super::show::Show;
 use super::stage::{Cast, Material, Stage};
 use crate::backend::{Backend, Memory};
@@ -194,8 +194,8 @@ fn is_free(c: &PolicyConfig, material: &Material) -> bool {
 
 /// The PPO options of a configuration. The weight of the mean's square follows from the KL of
 /// N(mean, s^2) from N(0, s^2), which is 0.5 |mean / s|^2.
-fn ppo_options(c: &PolicyConfig, prior_spread: Option<f64>) -> ppo::Options {
-    ppo::Options {
+fn ppo_options(c: &PolicyConfig, prior_spread: Option<f64>) -> PpoOptions {
+    PpoOptions {
         characters: c.characters,
         steps: c.steps(),
         minibatch: c.characters * c.steps() / c.minibatches,

@@ -2,7 +2,7 @@
 //! poses to start from, the task and its course.
 use super::config::PolicyConfig;
 use super::course;
-use super::environment::{Environment, Lower, Options, action_size};
+use super::environment::{Environment, EnvironmentOptions, Lower, action_size};
 use super::lower::{Walker, misfit};
 use super::policy::Perceptron;
 use super::poses;
@@ -211,7 +211,7 @@ impl Stage {
         }
         let state = arena.mat(1, 1);
         let (schedule, cursor) = (arena.mat(1, ahead), arena.mat(1, 2));
-        let options = Options {
+        let options = EnvironmentOptions {
             model: m,
             rules: Rules { horizon, staggered, ..material.rules },
             characters,

@@ -3,9 +3,9 @@ use super::{Case, Report, deviation, largest, norm, ratio, read, relative, write
 use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use mvae_fast::control::course;
-use mvae_fast::control::environment::{self, Environment, Lower};
+use mvae_fast::control::environment::{Environment, EnvironmentOptions, Lower};
 use mvae_fast::control::policy::Perceptron;
-use mvae_fast::control::ppo::{Learning, Options};
+use mvae_fast::control::ppo::{Learning, PpoOptions};
 use mvae_fast::cpu::real::Real;
 use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::ops::adam::adam_state;
@@ -39,7 +39,7 @@ fn learn<T: Real>(case: &Case, own_critic_schedule: bool, backend: &dyn Backend,
     let number = |key: &str| case.get::<f64>(key);
     let n = steps * characters;
     let adam = ["beta1", "beta2", "eps"].map(|key| case.json["adam"][key].as_f64().expect("adam in case.json"));
-    let options = Options {
+    let options = PpoOptions {
         characters,
         steps,
         minibatch,
@@ -329,7 +329,7 @@ impl Characters<'_> {
         let mut arena = Arena::default();
         let parameters = self.model.places::<T>(&mut arena);
         let state = arena.mat(1, 1);
-        let options = environment::Options {
+        let options = EnvironmentOptions {
             model: m,
             rules,
             characters,
