@@ -32,7 +32,7 @@ const OURS: (Unit, Up) = (Unit::Cm, Up::Y);
 /// The conventions of all files of a set, found in the first file.
 pub(super) struct Conventions {
     /// The joints kept.
-    pub(super) picked: Picked,
+    pub picked: Picked,
     unit: Scale,
     up: Up,
     /// The sources of unit and up direction.
@@ -45,21 +45,21 @@ pub(super) struct Conventions {
 
 /// The frames of one file.
 pub(super) struct Clip {
-    pub(super) frames: Vec<f32>,
+    pub frames: Vec<f32>,
     /// Place and facing of the first frame.
-    pub(super) root: Root,
+    pub root: Root,
     /// Findings about the file's frames.
-    pub(super) file: About,
+    pub file: About,
     /// Speeds, m/s: median and 95 % quantile of the root's, and the 95 % quantile of the toes'.
-    pub(super) speeds: [f64; 3],
+    pub speeds: [f64; 3],
     /// The fastest step of a joint.
-    pub(super) step: Step,
+    pub step: Step,
     /// True if the file is one of our own exports.
-    pub(super) ours: bool,
+    pub ours: bool,
     /// Length of the left leg, feet.
-    pub(super) leg: f64,
+    pub leg: f64,
     /// The joints that are not kept.
-    pub(super) left_out: Vec<String>,
+    pub left_out: Vec<String>,
 }
 
 /// The content of a file.
@@ -75,18 +75,18 @@ struct Read {
 #[derive(Debug, Clone)]
 pub(super) struct About {
     /// Frames left out at the start and at the end.
-    pub(super) left_out: [usize; 2],
+    pub left_out: [usize; 2],
     /// Seconds between frames, as the file states.
-    pub(super) frame_time: f64,
+    pub frame_time: f64,
     /// Frames a second.
-    pub(super) rate: f64,
+    pub rate: f64,
     /// Oddities of the file.
-    pub(super) notes: Vec<Note>,
+    pub notes: Vec<Note>,
 }
 
 impl Conventions {
     /// Reads the first file and finds the conventions of the set.
-    pub(super) fn of_first(source: &Source, options: &ImportOptions) -> Result<(Self, Clip)> {
+    pub fn of_first(source: &Source, options: &ImportOptions) -> Result<(Self, Clip)> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
         let body = Body::new(&file.recording);
@@ -150,7 +150,7 @@ impl Conventions {
     }
 
     /// Reads another file, which must have the same joints, unit and up direction.
-    pub(super) fn clip(&self, source: &Source, options: &ImportOptions) -> Result<Clip> {
+    pub fn clip(&self, source: &Source, options: &ImportOptions) -> Result<Clip> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
         let body = Body::new(&file.recording);
@@ -233,7 +233,7 @@ impl Conventions {
     }
 
     /// Makes the report of the findings in the first file, before all clips are known.
-    pub(super) fn report(&self, options: &ImportOptions) -> Findings {
+    pub fn report(&self, options: &ImportOptions) -> Findings {
         let skeleton = &self.picked.skeleton;
         let name = |joint: usize| skeleton.names[joint].clone();
         let leg = self.picked.measures.leg;
@@ -320,11 +320,11 @@ fn pick(source: &Source, options: &ImportOptions, recording: &Recording, body: &
 #[derive(Clone, Copy, Default)]
 pub(super) struct Step {
     /// Its speed, m/s.
-    pub(super) speed: f64,
+    pub speed: f64,
     /// The frame of the file it leads to, from 1.
-    pub(super) frame: usize,
+    pub frame: usize,
     /// The joint.
-    pub(super) joint: usize,
+    pub joint: usize,
 }
 
 /// Computes [`Clip::speeds`].
