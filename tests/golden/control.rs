@@ -301,20 +301,17 @@ impl Characters<'_> {
             name => Task::ALL.iter().copied().find(|task| task.name() == name).unwrap(),
         };
         let literal = self.tag == "literal";
-        let (toes, floors, around) = ([0, 1], [0.0; 2], [100.0; 2]);
-        let (body, speed) = (1.0, 0.8);
-        let staggered = false;
         let rules = Rules {
             task,
-            body,
-            speed,
-            toes,
-            floors,
-            arena: around,
+            body: 1.0,
+            speed: 0.8,
+            toes: [0, 1],
+            floors: [0.0; 2],
+            arena: [100.0; 2],
             horizon,
             anew: task.info().anew,
             literal,
-            staggered,
+            staggered: false,
         };
         let course: Vec<f64> = match task.info().course {
             Course::Path => figure_eight(horizon),
