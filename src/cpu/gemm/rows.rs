@@ -105,23 +105,30 @@ impl<T: Number> Rows<T> {
         }
         // SAFETY: as `Rows::new` was promised.
         unsafe {
-            if cols > T::width::<S>() {
-                self.tile::<S, HEIGHT, 2, HOW>(simd);
-            } else {
-                self.tile::<S, HEIGHT, 1, HOW>(simd);
+            match (cols > T::width::<S>(), self.scale) {
+                (true, None) => self.tile::<S, HEIGHT, 2, HOW, false>(simd, self.b),
+                (true, Some(scale)) => self.tile::<S, HEIGHT, 2, HOW, true>(simd, scale),
+                (false, None) => self.tile::<S, HEIGHT, 1, HOW, false>(simd, self.b),
+                (false, Some(scale)) => self.tile::<S, HEIGHT, 1, HOW, true>(simd, scale),
             }
         }
         self.done += HEIGHT;
     }
 
     /// The innermost product: the next `HEIGHT` rows by `WIDTH` registers of sums, held in
-    /// registers over the whole depth. A tile that packs its panel stores there what it reads.
+    /// registers over the whole depth. A tile that packs its panel stores there what it reads. With
+    /// `SCALED` the sums are multiplied by `scale` and added to the output; `scale` is not read
+    /// otherwise.
     ///
     /// # Safety
     /// As for [`Rows::new`], with `HEIGHT` more rows.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const HEIGHT: usize, const WIDTH: usize, const HOW: u8>(&self, simd: S) {
-        let &Rows { shape: [_, depth, cols], a, b, scale, add, .. } = self;
+    unsafe fn tile<S: Simd, const HEIGHT: usize, const WIDTH: usize, const HOW: u8, const SCALED: bool>(
+        &self,
+        simd: S,
+        scale: At<*const T>,
+    ) {
+        let &Rows { shape: [_, depth, cols], a, b, add, .. } = self;
         let width = T::width::<S>();
         let last = cols - (WIDTH - 1) * width;
         let whole = |j| j + 1 < WIDTH || last == width;
@@ -147,7 +154,7 @@ impl<T: Number> Rows<T> {
             let mut sums = [[T::splat(simd, T::zero()); WIDTH]; HEIGHT];
             for (i, sums) in sums.iter_mut().enumerate() {
                 for (j, sum) in sums.iter_mut().enumerate() {
-                    if add && scale.is_none() {
+                    if add && !SCALED {
                         *sum = load(c(i, j), j);
                     } else {
                         prefetch(c(i, j));
@@ -168,7 +175,7 @@ impl<T: Number> Rows<T> {
                     for j in 0..WIDTH {
                         let registers = turn(simd, from.add(j * width * source.col), source.col);
                         put(registers, right.cast_mut().add(j * width), b.row);
-                        (0..4).for_each(|k| turned[k][j] = registers[k]);
+                        turned.iter_mut().zip(registers).for_each(|(turned, register)| turned[j] = register);
                     }
                     for turned in &turned {
                         multiply(simd, &mut sums, left, &a_rows, turned);
@@ -211,7 +218,7 @@ impl<T: Number> Rows<T> {
                 right = right.wrapping_add(b.row);
                 from.first = from.first.wrapping_add(from.row);
             }
-            if let Some(scale) = scale {
+            if SCALED {
                 for (i, sums) in sums.iter_mut().enumerate() {
                     let number = T::splat(simd, *scale.first.add((self.done + i) * scale.row));
                     for (j, sum) in sums.iter_mut().enumerate() {
