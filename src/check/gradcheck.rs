@@ -11,7 +11,7 @@
 //! random: a plain sum would hide a mistake in a softmax, whose rows sum to one.
 use crate::Result;
 use crate::backend::{Backend, Memory};
-use crate::check::report::{Report, Row};
+use crate::check::report::{Deviations, Row};
 use crate::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use crate::cpu::real::Real;
 use crate::model::layout::{Layout, Parameters};
@@ -41,9 +41,9 @@ const FEW: usize = 8;
 
 /// Checks all operations and these networks. Errors: those of the backend; a wrong gradient is in
 /// the report.
-pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
+pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Deviations> {
     let start = Instant::now();
-    let mut report = Report::new("its backward call");
+    let mut report = Deviations::new("its backward call");
     for case in cases::<f64>() {
         report.add(operation(&case, backend, 1)?);
     }

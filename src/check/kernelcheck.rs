@@ -11,7 +11,7 @@
 //! tensor of few numbers the terms may have cancelled altogether: there the size of the inputs
 //! counts, too.
 use crate::backend::{Backend, Memory, cpu::Cpu};
-use crate::check::report::{Report, Row};
+use crate::check::report::{Deviations, Row};
 use crate::config::Variant;
 use crate::ops::case::{Built, Case, cases, normals};
 use crate::philox::{Purpose, Stream};
@@ -25,22 +25,22 @@ const FEW: usize = 64;
 
 /// Compares every kernel with its definition, at every size, and whole steps of these networks.
 /// Errors: those of the backend; a wrong kernel is in the report.
-pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
+pub fn run(variants: &[Variant], backend: &dyn Backend) -> Result<Deviations> {
     of(|_| true, variants, backend)
 }
 
 /// Tests a device in a second or two: every kernel at its small sizes, and one step of the default
 /// network. It runs before a device is used that the user did not ask for. Errors: those of the
 /// backend, and a kernel or a step that is wrong.
-pub(crate) fn quick(backend: &dyn Backend) -> Result<Report> {
+pub(crate) fn quick(backend: &dyn Backend) -> Result<Deviations> {
     let report = of(|case| !case.full, &[Variant::Mixture], backend)?;
     report.verdict()?;
     Ok(report)
 }
 
-fn of(wanted: impl Fn(&Case<f32>) -> bool, variants: &[Variant], backend: &dyn Backend) -> Result<Report> {
+fn of(wanted: impl Fn(&Case<f32>) -> bool, variants: &[Variant], backend: &dyn Backend) -> Result<Deviations> {
     let (start, reference) = (Instant::now(), Cpu::new(0));
-    let mut report = Report::new("its kernel");
+    let mut report = Deviations::new("its kernel");
     for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()).filter(|(single, _)| wanted(single)) {
         report.add(operation(single, double, backend, &reference, 1)?);
     }

@@ -34,7 +34,7 @@ impl Row {
 
 /// The findings of a check.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct Deviations {
     /// A row a tensor.
     pub rows: Vec<Row>,
     /// Time that it took.
@@ -44,10 +44,10 @@ pub struct Report {
     culprit: &'static str,
 }
 
-impl Report {
+impl Deviations {
     /// A report without rows, of a check whose failures have this cause.
     pub fn new(culprit: &'static str) -> Self {
-        Report { rows: Vec::new(), seconds: 0.0, culprit }
+        Deviations { rows: Vec::new(), seconds: 0.0, culprit }
     }
 
     /// Adds rows; one of a tensor that has a row is merged with it.
@@ -90,7 +90,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Deviations {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let width = |of: fn(&Row) -> &str| self.bounded().map(|row| of(row).len()).max().unwrap_or(0);
         let (w1, w2) = (width(|r| &r.subject).max(7), width(|r| &r.tensor).max(6));

@@ -59,7 +59,7 @@ impl Described {
     }
 
     /// True if the file holds a controller.
-    pub(crate) fn is_controller(&self) -> bool {
+    pub fn is_controller(&self) -> bool {
         matches!(self.class.as_str(), "PoseVAEController" | "PoseVAEPolicy")
     }
 }
@@ -274,7 +274,7 @@ impl<'a> Controller<'a> {
 
     /// Checks that a task has observations and actions of the controller's sizes. Errors: they
     /// differ.
-    pub(crate) fn require(&self, path: &Path, task: Task, observation: usize, action: usize) -> Result<()> {
+    pub fn require(&self, path: &Path, task: Task, observation: usize, action: usize) -> Result<()> {
         let [sees, acts] = self.sizes;
         if (sees, acts) == (observation, action) {
             return Ok(());

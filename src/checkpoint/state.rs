@@ -73,7 +73,7 @@ impl<'a> State<'a> {
 
     /// Reads everything back that is in the arena. Errors: a tensor is missing or has another
     /// shape.
-    pub(crate) fn restore(&self, memory: &mut Memory, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+    pub fn restore(&self, memory: &mut Memory, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
         let p = self.parameters;
         restore_parameters(p, memory, checkpoint, path)?;
         for tensor in p.layout.tensors.iter().filter(|tensor| tensor.trainable) {

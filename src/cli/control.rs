@@ -290,11 +290,11 @@ impl ForeignArgs {
 /// A trained controller: its path, its checkpoint, and its configuration.
 pub(super) struct Trained {
     /// The run's folder, or the controller's file.
-    pub(super) path: PathBuf,
+    pub path: PathBuf,
     /// The checkpoint.
-    pub(super) file: PathBuf,
+    pub file: PathBuf,
     /// The configuration that it was trained with.
-    pub(super) config: PolicyConfig,
+    pub config: PolicyConfig,
 }
 
 /// The controller at `run`: one of our runs, or a file of the public implementation together with

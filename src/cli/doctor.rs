@@ -1,4 +1,4 @@
-//! The report of this machine: processor, memory, GPUs, run folder. A GPU is tested: its kernels
+//! The report on this machine: processor, memory, GPUs, run folder. A GPU is tested: its kernels
 //! are loaded, run and compared with their definitions.
 use super::print::print;
 use crate::backend::Engine;
@@ -13,9 +13,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The report that `mvae-fast doctor` prints.
+/// The machine as `mvae-fast doctor` reports it.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct Machine {
     /// Version of this program.
     pub version: &'static str,
     /// Commit it was built from, when the build knew it (`MVAE_GIT_COMMIT`).
@@ -106,10 +106,10 @@ impl fmt::Display for Gpu {
     }
 }
 
-impl Report {
+impl Machine {
     /// Examines this machine; `runs` is the folder for run folders, which need not exist.
     pub fn new(runs: &Path) -> Self {
-        Report {
+        Machine {
             version: env!("CARGO_PKG_VERSION"),
             commit: option_env!("MVAE_GIT_COMMIT"),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
@@ -130,7 +130,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unknown = || "unknown".to_owned();
         let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64);
@@ -271,7 +271,7 @@ pub struct DoctorArgs {
 
 /// Prints what the machine offers.
 pub fn doctor(args: &DoctorArgs) -> Result<()> {
-    let report = Report::new(&args.runs);
+    let report = Machine::new(&args.runs);
     if args.json {
         let json = serde_json::to_string_pretty(&report).expect("plain values");
         return print(&format!("{json}\n"));

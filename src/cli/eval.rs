@@ -4,7 +4,7 @@ use super::print::print_and;
 use super::runs::trained;
 use super::thresholds::GateArg;
 use crate::quality::thresholds::{self, Thresholds};
-use crate::quality::{Bench, Options, PaperTable};
+use crate::quality::{Bench, PaperTable, WalkOptions};
 use crate::{Error, Result};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -73,7 +73,8 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let file = trained.path.clone();
     let source = trained.source(&args.data)?;
     let backend = args.compute.open()?;
-    let report = Bench::new(trained, source, backend.as_ref())?.measure(&Options { walks, frames, seed: args.seed })?;
+    let report =
+        Bench::new(trained, source, backend.as_ref())?.measure(&WalkOptions { walks, frames, seed: args.seed })?;
     let verdicts = gate.map(|gate| gate.judge(&report.measured())).unwrap_or_default();
     let text = match args.json {
         true => {

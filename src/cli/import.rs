@@ -2,7 +2,7 @@
 use super::output::require_new_set;
 use super::print::{print, print_and};
 use crate::data::npz;
-use crate::exchange::import::{self, Imported, Options, Report};
+use crate::exchange::import::{self, Findings, ImportOptions, Imported};
 use crate::host::say::say;
 use crate::host::shown::counted;
 use crate::motion::joint_map::JointMap;
@@ -96,7 +96,7 @@ struct Json<'a> {
     clips: usize,
     files: usize,
     #[serde(flatten)]
-    report: &'a Report,
+    report: &'a Findings,
     refused: Vec<String>,
 }
 
@@ -122,7 +122,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
             import::RATES.end()
         )));
     }
-    let options = Options {
+    let options = ImportOptions {
         fps: args.fps,
         map: args.map.as_deref().map(JointMap::load).transpose()?,
         skeleton: args.skeleton.as_deref().map(ExpmapSkeleton::load).transpose()?,

@@ -67,7 +67,7 @@ impl Output {
     /// skeleton is known. A BVH file holds one clip, so that several clips get numbered files.
     /// Errors: an unknown extension, a format that needs a skeleton without one, an existing file,
     /// a missing folder.
-    pub(super) fn new(path: Option<&Path>, from: &Path, skeleton: bool, clips: usize) -> Result<Self> {
+    pub fn new(path: Option<&Path>, from: &Path, skeleton: bool, clips: usize) -> Result<Self> {
         let made = || {
             let name = from.file_stem().unwrap_or_default().to_string_lossy();
             PathBuf::from(format!("{name}-motion.{}", if skeleton { "glb" } else { "npz" }))
@@ -84,14 +84,14 @@ impl Output {
     }
 
     /// True if the motion is written as one [`Track`] for each clip, which does not need the set.
-    pub(super) fn takes_tracks(&self) -> bool {
+    pub fn takes_tracks(&self) -> bool {
         self.format == Format::Glb
     }
 
     /// Writes the clips of a set, at most as many as [`Output::new`] was told, and returns the
     /// files. An npz holds the set as it is, `extras`, and values derived from the features:
     /// `roots`, and `positions` of all joints in the world.
-    pub(super) fn write(&self, set: &Dataset, bones: Bones, extras: Vec<Extra>) -> Result<Vec<PathBuf>> {
+    pub fn write(&self, set: &Dataset, bones: Bones, extras: Vec<Extra>) -> Result<Vec<PathBuf>> {
         let Some(rig) = set.rig.as_ref().filter(|_| self.format != Format::Npz) else {
             return self.write_npz(set, extras).map(|()| self.files.clone());
         };
@@ -117,13 +117,13 @@ impl Output {
     }
 
     /// Writes tracks; all their frames must be finite.
-    pub(super) fn write_tracks<'a>(&self, tracks: impl ExactSizeIterator<Item = Track<'a>>) -> Result<Vec<PathBuf>> {
+    pub fn write_tracks<'a>(&self, tracks: impl ExactSizeIterator<Item = Track<'a>>) -> Result<Vec<PathBuf>> {
         atomic::write_with(&self.files[0], |file| glb::write(tracks, file))?;
         Ok(self.files.clone())
     }
 
     /// Refuses clip number `clip` if its frames are not finite from frame `lost` on.
-    pub(super) fn require_finite(&self, clip: usize, lost: Option<usize>) -> Result<()> {
+    pub fn require_finite(&self, clip: usize, lost: Option<usize>) -> Result<()> {
         let Some(frame) = lost else { return Ok(()) };
         Err(Error::Check(format!(
             "{}: not written: clip {clip} is not finite from frame {frame} on; write an .npz to look at it, or try a smaller \

@@ -164,15 +164,15 @@ pub(crate) fn read_table<C: de::DeserializeOwned>(table: toml::Table, name: &dyn
 #[derive(Default)]
 pub(crate) struct FileLayer<P> {
     path: PathBuf,
-    pub(crate) preset: Option<P>,
-    pub(crate) table: toml::Table,
+    pub preset: Option<P>,
+    pub table: toml::Table,
     /// Line of each key, from 1.
     lines: BTreeMap<String, usize>,
 }
 
 impl<P: de::DeserializeOwned> FileLayer<P> {
     /// The name of a key in messages: its flag, variable, or file and line, whichever sets it.
-    pub(crate) fn name(&self, key: &str, environment: &toml::Table, flags: &toml::Table) -> String {
+    pub fn name(&self, key: &str, environment: &toml::Table, flags: &toml::Table) -> String {
         match self.lines.get(key) {
             _ if flags.contains_key(key) => flag(key),
             _ if environment.contains_key(key) => variable(key),
@@ -182,7 +182,7 @@ impl<P: de::DeserializeOwned> FileLayer<P> {
     }
 
     /// Reads a file that may set these keys.
-    pub(crate) fn parse(path: &Path, text: &str, keys: &[&str]) -> Result<Self> {
+    pub fn parse(path: &Path, text: &str, keys: &[&str]) -> Result<Self> {
         let parsed: BTreeMap<toml::Spanned<String>, toml::Value> = toml_file::parse(path, text)?;
         let (preset, table, lines) = (None, toml::Table::new(), BTreeMap::new());
         let mut layer = FileLayer { path: path.to_owned(), preset, table, lines };

@@ -26,7 +26,7 @@ const NOISE_SHARE: f64 = 0.5;
 const GOAL_SCALE: f64 = 40.0;
 
 /// Parameters of an [`Environment`].
-pub struct Options<'a> {
+pub struct EnvironmentOptions<'a> {
     /// The decoder's sizes.
     pub model: &'a ModelConfig,
     /// Rules of the task and measures of the body.
@@ -141,7 +141,7 @@ impl<T: Real> Environment<T> {
         decoder: &Parameters<T>,
         controller: Option<Lower<T>>,
         state: Mat<StepState>,
-        o: &Options,
+        o: &EnvironmentOptions,
     ) -> Result<Self> {
         let (m, p) = (o.model, o.characters);
         let network = Network::new(arena, decoder, m, p, 0.0, o.wanted)?;

@@ -16,7 +16,7 @@ use std::fmt::{self, Display, Formatter};
 
 /// The measurements of a policy and of latents from the prior, both from the same starts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub struct Comparison {
     /// The task.
     pub task: Task,
     /// Characters side by side.
@@ -33,7 +33,7 @@ pub struct Report {
 
 /// Runs two episodes of `steps` steps from fresh starts, one of each kind, whose feet are compared
 /// with those of the `data`. Errors: those of the backend.
-pub(crate) fn compare(play: &mut Play, data: Option<&GaitReport>, steps: usize, seed: u64) -> Result<Report> {
+pub(crate) fn compare(play: &mut Play, data: Option<&GaitReport>, steps: usize, seed: u64) -> Result<Comparison> {
     let feet = data.and_then(|gait| gait.feet.as_ref());
     let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(play, who, feet, steps, seed));
     let (mut policy, prior) = (policy?, prior?);
@@ -42,10 +42,10 @@ pub(crate) fn compare(play: &mut Play, data: Option<&GaitReport>, steps: usize, 
     let (policy, prior) = (policy.concat(), prior.concat());
     let w = &play.stage.environment.world;
     let seconds = (steps * play.stage.environment.frame_skip) as f64 / play.material.rig.fps;
-    Ok(Report { task: w.rules.task, characters: w.root.rows(), steps, seconds, policy, prior })
+    Ok(Comparison { task: w.rules.task, characters: w.root.rows(), steps, seconds, policy, prior })
 }
 
-impl Report {
+impl Comparison {
     /// The policy's number of that name, if it was observed.
     pub fn get(&self, key: &str) -> Option<f64> {
         Number::find(&self.policy, key).filter(|value| !value.is_nan())
@@ -55,7 +55,7 @@ impl Report {
 /// The paper's Tables 1 and 2 for a controller (Ling et al. 2020), beside its data.
 pub(crate) struct PaperTables {
     /// The measurements, with a new direction every [`PAPER_SECONDS`].
-    pub report: Report,
+    pub report: Comparison,
     /// The gait of the data, if it is known.
     pub data: Option<GaitReport>,
 }
@@ -90,7 +90,7 @@ impl Display for PaperTables {
     }
 }
 
-impl Display for Report {
+impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let (task, characters, steps) = (self.task.name(), self.characters, self.steps);
         writeln!(f, "task {task}, characters: {characters}, {steps} steps ({:.1} s)", self.seconds)?;

@@ -1,6 +1,6 @@
 //! How a policy learns from a rollout: one algorithm or the other, and what both have.
 use super::config::{Algorithm, PolicyConfig};
-use super::ppo::{self, Learning};
+use super::ppo::{self, Learning, PpoOptions};
 use super::setup::PolicySetup;
 use super::shac::{Shac, ShacOptions};
 use super::stage::Stage;
@@ -55,7 +55,7 @@ impl Learner {
                 Ok(Learner::Shac(Box::new(Shac::new(arena, policy, stage, &options)?)))
             }
             Algorithm::Ppo => {
-                let options = ppo::Options {
+                let options = PpoOptions {
                     characters: c.characters,
                     steps: c.steps(),
                     minibatch,

@@ -23,7 +23,7 @@ const CRITIC_ROWS: usize = 4096;
 
 /// Parameters of an [`Learning`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
+pub struct PpoOptions {
     /// P: characters side by side.
     pub characters: usize,
     /// T: steps of a rollout.
@@ -52,7 +52,7 @@ pub struct Options {
     pub own_critic_schedule: bool,
 }
 
-impl Options {
+impl PpoOptions {
     /// Mini-batches of an epoch.
     pub fn minibatches(&self) -> usize {
         (self.characters * self.steps).div_ceil(self.minibatch)
@@ -99,7 +99,7 @@ pub(crate) const GRAD_NORM: usize = LOSSES;
 impl<T: Real> Learning<T> {
     /// Lays out an update of the policy's `parameters`, with observations of `observation` numbers.
     /// Errors: shapes that do not fit.
-    pub fn new(arena: &mut Arena, parameters: &Parameters<T>, observation: usize, o: &Options) -> Result<Self> {
+    pub fn new(arena: &mut Arena, parameters: &Parameters<T>, observation: usize, o: &PpoOptions) -> Result<Self> {
         let (t, p, n) = (o.steps, o.characters, o.steps * o.characters);
         let logstd = parameters.var("dist.logstd._bias");
         let action = logstd.rows();
@@ -149,7 +149,7 @@ impl<T: Real> Learning<T> {
             let actor = Perceptron::actor(arena, parameters, Var::constant(batch), Var::none(), Wanted::Parameters)?;
             let critic = Perceptron::critic(arena, parameters, Var::constant(batch), Wanted::Parameters)?;
             let (mean, value, ratio) = (actor.y, critic.y, part(ratio));
-            let Options { clip, entropy_weight, mean_weight, max_grad_norm, adam: [beta1, beta2, eps], .. } = *o;
+            let PpoOptions { clip, entropy_weight, mean_weight, max_grad_norm, adam: [beta1, beta2, eps], .. } = *o;
             let loss =
                 PpoLoss { state, mean, logstd, value, samples, ratio, losses, clip, entropy_weight, mean_weight }
                     .check()?;
@@ -222,7 +222,7 @@ fn estimate<T: Real>(
     rollout: &Rollout<T>,
     values: Mat<T>,
     (returns, advantages): (Mat<T>, Mat<T>),
-    o: &Options,
+    o: &PpoOptions,
 ) -> Result<Plan> {
     let mut plan = Plan::default();
     let all = values.rows();
@@ -238,7 +238,7 @@ fn estimate<T: Real>(
             axpby::push(&mut plan, (1.0, critic.y.value), (0.0, Mat::NONE), values.rows_at(first, rows))?;
         }
     }
-    let Options { gamma, lambda, reward_scale, .. } = *o;
+    let PpoOptions { gamma, lambda, reward_scale, .. } = *o;
     let outcomes = rollout.outcomes;
     advantage::push(&mut plan, &Advantage { outcomes, values, returns, advantages, gamma, lambda, reward_scale })?;
     Ok(plan)

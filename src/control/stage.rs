@@ -2,7 +2,7 @@
 //! poses to start from, the task and its course.
 use super::config::PolicyConfig;
 use super::course;
-use super::environment::{Environment, Lower, Options, action_size};
+use super::environment::{Environment, EnvironmentOptions, Lower, action_size};
 use super::lower::{Walker, misfit};
 use super::policy::Perceptron;
 use super::poses;
@@ -217,7 +217,7 @@ impl Stage<f32> {
             let what = format!("{characters} characters of {widest} numbers each");
             return Err(Error::Usage(format!("{what}: expected at most {MAX_MATRIX} in all; take fewer characters")));
         }
-        let options = Options {
+        let options = EnvironmentOptions {
             model: m,
             rules: Rules { horizon, staggered, ..material.rules },
             characters,
@@ -265,7 +265,7 @@ impl<T: Real> Stage<T> {
     /// shapes that do not fit.
     pub fn of(
         arena: &mut Arena,
-        options: &Options,
+        options: &EnvironmentOptions,
         (decoder, walker): (&Parameters<T>, Option<Lower<T>>),
         policy: &Parameters<T>,
         (ahead, seed): (usize, u64),

@@ -46,7 +46,7 @@ impl Steering {
 
     /// All of it as JSON, with the policy's `values` and the starts of the characters that are
     /// shown.
-    pub(crate) fn with_policy(&self, layout: &Layout, values: &[f32], shown: &[Performance]) -> Value {
+    pub fn with_policy(&self, layout: &Layout, values: &[f32], shown: &[Performance]) -> Value {
         let mut whole = self.clone();
         whole.add(layout, values, |tensor| tensor.name.starts_with("actor."));
         let start = |one: &Performance| json!({ "pose": one.start, "command": one.recorded[self.command].first() });

@@ -1,7 +1,7 @@
 //! Thresholds that a controller must meet. Each task lists its own ([`TaskInfo::bounds`]).
 //!
 //! [`TaskInfo::bounds`]: crate::ops::world::task::TaskInfo::bounds
-use super::evaluate::Report;
+use super::evaluate::Comparison;
 use crate::ops::world::Task;
 use crate::ops::world::task::Bound;
 use crate::quality::thresholds::Verdict;
@@ -56,7 +56,7 @@ impl PolicyThresholds {
     }
 
     /// Compares a report with the thresholds of its task.
-    pub(crate) fn judge(&self, report: &Report) -> Vec<Verdict> {
+    pub(crate) fn judge(&self, report: &Comparison) -> Vec<Verdict> {
         let judged = |(Bound { key, least, .. }, value)| match least {
             true => Verdict::at_least(key, report.get(key), value),
             false => Verdict::at_most(key, report.get(key), value),

@@ -10,7 +10,8 @@ use pulp::{Arch, Simd, WithSimd};
 /// sums are then added pairwise.
 const SUMS: usize = 16;
 
-/// Declares functions whose bodies are compiled once for every vector extension.
+/// Declares functions whose bodies are compiled once for every vector extension. (A closure that is
+/// given to `dispatch` need not be inlined, and then has no vector extension.)
 macro_rules! vectorized {
     ($(
         $(#[$doc:meta])*

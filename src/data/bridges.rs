@@ -83,7 +83,7 @@ impl Bridged {
     }
 
     /// All ranges of frames to train on: clips and pieces.
-    pub(crate) fn stretches(&self) -> Vec<Range<usize>> {
+    pub fn stretches(&self) -> Vec<Range<usize>> {
         [&self.clips[..], &self.pieces].concat()
     }
 }
@@ -130,7 +130,7 @@ impl<'a> Bridges<'a> {
     /// The clips up to their bridges, and the motion over each bridge: up to `length` frames before
     /// it, and as many after it. Where that motion reaches the bridge of the next clip, it crosses
     /// that bridge, too.
-    pub(crate) fn bridged(&self, length: usize) -> Bridged {
+    pub fn bridged(&self, length: usize) -> Bridged {
         let mut all = Bridged::default();
         let end = |frames: &[f32]| (self.frames.len() + frames.len()) / self.frame_size;
         for (clip, bridge) in self.clips.iter().zip(&self.bridges) {

@@ -21,7 +21,7 @@ const LISTED: usize = 10;
 
 /// The result of [`check`]; `Display` writes it for a person, serde for a program.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct DataCheck {
     /// Frames in all.
     pub frames: usize,
     /// Features a frame.
@@ -139,12 +139,12 @@ pub struct Jump {
 
 /// Checks a set as training data for a run of this configuration. The set may hold values that are
 /// not finite (see [`super::npz::read_lenient`]).
-pub fn check(dataset: &Dataset, config: &Config) -> Report {
+pub fn check(dataset: &Dataset, config: &Config) -> DataCheck {
     check_by(dataset, config, Means::quiet())
 }
 
 /// Checks a set as [`check`] does, with the given settings for the search for bridges.
-pub(crate) fn check_by(dataset: &Dataset, config: &Config, means: Means) -> Report {
+pub(crate) fn check_by(dataset: &Dataset, config: &Config, means: Means) -> DataCheck {
     let clips = dataset.clips();
     let span = windows::span(config.rollout, config.condition_frames, config.future_predictions);
     let mut trained_on = Cow::Borrowed(dataset);
@@ -162,7 +162,7 @@ pub(crate) fn check_by(dataset: &Dataset, config: &Config, means: Means) -> Repo
     let mut worst: Vec<_> = jumps.iter().collect();
     worst.sort_by(|a, b| b.1.ratio().total_cmp(&a.1.ratio()));
 
-    let mut report = Report {
+    let mut report = DataCheck {
         frames: dataset.num_frames(),
         frame_size: dataset.frame_size,
         clips: clips.len(),
@@ -209,7 +209,7 @@ pub(crate) fn check_by(dataset: &Dataset, config: &Config, means: Means) -> Repo
     report
 }
 
-impl Report {
+impl DataCheck {
     /// Fills in the verdict; `seams` is the number of frames where many features jump.
     fn judge(&mut self, seams: usize) {
         if self.non_finite > 0 {
@@ -251,7 +251,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for DataCheck {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         writeln!(
             f,

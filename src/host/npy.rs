@@ -69,14 +69,14 @@ pub(crate) struct Npy<'a> {
     /// The type as in the header, such as `<f4`.
     descr: String,
     fortran_order: bool,
-    pub(crate) shape: Vec<usize>,
+    pub shape: Vec<usize>,
     /// The numbers.
     body: EntryReader<'a>,
 }
 
 impl<'a> Npy<'a> {
     /// Finds an array and reads its header.
-    pub(crate) fn open(path: &Path, zip: &'a mut Zip, name: &'a str) -> Result<Self> {
+    pub fn open(path: &Path, zip: &'a mut Zip, name: &'a str) -> Result<Self> {
         let Some(index) = zip.names().rposition(|entry| array_name(entry) == name) else {
             return Err(missing(path, name, zip));
         };
@@ -118,12 +118,12 @@ impl<'a> Npy<'a> {
 
     /// The type without its byte order, such as `f4`; `None` for a type without a mark of byte
     /// order.
-    pub(crate) fn kind(&self) -> Option<&str> {
+    pub fn kind(&self) -> Option<&str> {
         self.descr.strip_prefix(['<', '>', '|'])
     }
 
     /// Reinterprets the bytes as another type or shape of the same size.
-    pub(crate) fn restated(mut self, kind: &str, shape: Option<Vec<usize>>) -> Self {
+    pub fn restated(mut self, kind: &str, shape: Option<Vec<usize>>) -> Self {
         self.descr.truncate(1);
         self.descr.push_str(kind);
         self.shape = shape.unwrap_or(self.shape);
@@ -131,7 +131,7 @@ impl<'a> Npy<'a> {
     }
 
     /// Reads the numbers and passes the array to `make`.
-    pub(crate) fn decode<A: ReadableElement, D: Dimension, R>(
+    pub fn decode<A: ReadableElement, D: Dimension, R>(
         self,
         path: &Path,
         make: impl Fn(Array<A, D>) -> R,
@@ -150,7 +150,7 @@ impl<'a> Npy<'a> {
     }
 
     /// An error that names the array with its type and shape.
-    pub(crate) fn refuse(&self, path: &Path, mend: &str) -> Error {
+    pub fn refuse(&self, path: &Path, mend: &str) -> Error {
         Error::data(path, format!("{} is {} {:?}", self.name, self.descr, self.shape), mend)
     }
 }
@@ -300,12 +300,12 @@ pub(crate) struct NpzWriter<'a>(ZipWriter<UntilError<'a>>);
 
 impl<'a> NpzWriter<'a> {
     /// Writes to an empty file.
-    pub(crate) fn new(file: &'a mut File) -> Self {
+    pub fn new(file: &'a mut File) -> Self {
         NpzWriter(ZipWriter::new(UntilError { file: BufWriter::new(file), at: 0, end: 0, failed: false }))
     }
 
     /// Writes an array of numbers; `kind` is numpy's name for their type, such as `f4`.
-    pub(crate) fn numbers<A: bytemuck::NoUninit>(
+    pub fn numbers<A: bytemuck::NoUninit>(
         &mut self,
         name: &str,
         kind: &str,
@@ -322,7 +322,7 @@ impl<'a> NpzWriter<'a> {
     }
 
     /// Writes an array of strings.
-    pub(crate) fn names(&mut self, name: &str, names: &[String]) -> io::Result<()> {
+    pub fn names(&mut self, name: &str, names: &[String]) -> io::Result<()> {
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(1);
         let mut code_points = vec![0; names.len() * width];
         for (row, name) in code_points.chunks_exact_mut(width).zip(names) {
@@ -332,7 +332,7 @@ impl<'a> NpzWriter<'a> {
     }
 
     /// Writes the directory.
-    pub(crate) fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
         self.0.finish()?.flush()
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct EntryReader<'a> {
 
 impl Zip {
     /// Opens a file and reads its directory.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         let refuse =
             |what: String| Error::data(path, what, "check the path, or export the file again with numpy.savez");
         let (file, _) = files::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
@@ -54,13 +54,13 @@ impl Zip {
     }
 
     /// The names of all entries.
-    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> + DoubleEndedIterator {
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> + DoubleEndedIterator {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
     /// The inflated size, in bytes, of an entry given by its position in [`Zip::names`], and a
     /// reader of its bytes.
-    pub(crate) fn read(&mut self, index: usize) -> Result<(u64, EntryReader<'_>)> {
+    pub fn read(&mut self, index: usize) -> Result<(u64, EntryReader<'_>)> {
         let Zip { path, file, entries, directory } = self;
         let entry = &entries[index];
         let reader = entry

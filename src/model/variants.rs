@@ -141,7 +141,7 @@ impl<T: Real> Builder<'_, T> {
     }
 
     /// The encoder of every variant but vq, whose parameters have this prefix.
-    pub(crate) fn gaussian(&mut self, prefix: &str, mu: Var<T>, z: Var<T>, free_bits: f64) -> Result<Encoder<T>> {
+    pub fn gaussian(&mut self, prefix: &str, mu: Var<T>, z: Var<T>, free_bits: f64) -> Result<Encoder<T>> {
         let (batch, x, mut operations) = (self.batch, self.x, Operations::new());
         let name = |n: &str| format!("{prefix}{n}");
         let [h1, h2] = [(); 2].map(|()| self.var(batch, self.config.hidden_size));
@@ -159,7 +159,7 @@ impl<T: Real> Builder<'_, T> {
     }
 
     /// The encoder of vq.
-    pub(crate) fn codebook(&mut self, mu: Var<T>, z: Var<T>) -> Result<Encoder<T>> {
+    pub fn codebook(&mut self, mu: Var<T>, z: Var<T>) -> Result<Encoder<T>> {
         let (batch, codes, none, mut operations) = (self.batch, self.config.codes, Var::none(), Operations::new());
         let [h1, h2, h3] = [(); 3].map(|()| self.var(batch, self.config.hidden_size));
         self.dense(&mut operations, "fc1", self.x, self.c, h1, Relu)?;

@@ -158,7 +158,7 @@ impl<'a> Gait<'a> {
     }
 
     /// Adds a clip of raw frames.
-    pub(crate) fn see_clip(&mut self, frames: &[f32], frame_size: usize) {
+    pub fn see_clip(&mut self, frames: &[f32], frame_size: usize) {
         let mut walker = Walker::default();
         for frame in frames.chunks_exact(frame_size) {
             self.see(&mut walker, frame_size, |i| frame[i].into());

@@ -28,9 +28,9 @@ use thresholds::Measured;
 /// Number of windows that are encoded side by side.
 const BATCH: usize = 128;
 
-/// Amount of measurement.
+/// The walks that are measured.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct WalkOptions {
     /// Walks with latents from the prior.
     pub walks: usize,
     /// Frames of each.
@@ -41,7 +41,7 @@ pub struct Options {
 
 /// Results of all measurements.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct Quality {
     /// The data that the model was compared with.
     pub data: Data,
     /// Held-out clips through encoder and decoder.
@@ -54,7 +54,7 @@ pub struct Report {
     pub not_measured: Vec<String>,
 }
 
-impl Report {
+impl Quality {
     /// The numbers that thresholds bound.
     pub fn measured(&self) -> Measured<'_> {
         let (p, w) = (&self.posterior, &self.walks);
@@ -141,7 +141,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Runs all measurements. Errors: those of the backend.
-    pub fn measure(&mut self, options: &Options) -> Result<Report> {
+    pub fn measure(&mut self, options: &WalkOptions) -> Result<Quality> {
         let reconstruction = reconstruction::measure(self)?;
         let posterior = posterior::measure(self)?;
         let walks = walks::measure(self, options)?;
@@ -154,7 +154,7 @@ impl<'a> Bench<'a> {
             held_out_clips: self.held_out.len(),
         };
         let not_measured = self.not_measured(&reconstruction, &walks);
-        Ok(Report { data, reconstruction, posterior, walks, not_measured })
+        Ok(Quality { data, reconstruction, posterior, walks, not_measured })
     }
 
     /// The rig that the features describe: the model's, or else that of the data.

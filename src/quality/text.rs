@@ -1,11 +1,11 @@
 //! A report as text for people.
-use super::Report;
+use super::Quality;
 use super::distance::Distance;
 use super::gait::{GaitReport, PAPER_HEIGHTS};
 use super::walks::DIVERSITY_FRAMES;
 use std::fmt::{self, Display, Formatter};
 
-impl Display for Report {
+impl Display for Quality {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let d = &self.data;
         writeln!(
@@ -106,7 +106,7 @@ impl Display for Report {
 
 /// The paper's Table 1 for a model and its data: foot skate in cm a frame of 1/30 s (Ling et al.
 /// 2020; definition in `docs/math.md`).
-pub struct PaperTable<'a>(pub &'a Report);
+pub struct PaperTable<'a>(pub &'a Quality);
 
 impl Display for PaperTable<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {

@@ -4,7 +4,7 @@ use super::distance::{self, Distance};
 use super::feature::square_distance;
 use super::gait::{Gait, GaitReport, Walker};
 use super::groups::poses_and_velocities;
-use super::{Bench, Options};
+use super::{Bench, WalkOptions};
 use crate::Result;
 use crate::data::windows;
 use crate::infer::generate::{Latents, stream};
@@ -70,7 +70,7 @@ pub struct Diversity {
 }
 
 /// Generates walks and measures them.
-pub fn measure(bench: &Bench, options: &Options) -> Result<Walks> {
+pub fn measure(bench: &Bench, options: &WalkOptions) -> Result<Walks> {
     let f = bench.trained.model().frame_size;
     let starts = bench.starts(options.walks, Stream::new(options.seed, Purpose::Starts, 0));
     let tracks: Vec<&[f32]> = starts.iter().map(|&start| bench.conditions(start)).collect();
@@ -127,7 +127,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Walks> {
     })
 }
 
-fn diversity(bench: &Bench, options: &Options) -> Result<Diversity> {
+fn diversity(bench: &Bench, options: &WalkOptions) -> Result<Diversity> {
     let f = bench.trained.model().frame_size;
     let starts = bench.starts(STARTS, Stream::new(options.seed, Purpose::Starts, 1));
     let tracks: Vec<&[f32]> =

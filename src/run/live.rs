@@ -108,7 +108,7 @@ impl Live {
         self.change(|now| {
             now.pages += 1;
             // The page knows its number, by which it tells a newer one.
-            now.page = page.replace("<html ", &format!("<html data-number=\"{}\" ", now.pages));
+            now.page = page.replacen("<html ", &format!("<html data-number=\"{}\" ", now.pages), 1);
         });
     }
 

@@ -8,7 +8,7 @@ use mvae_fast::data::{npz, synth};
 use mvae_fast::infer::generate::{Latents, generate};
 use mvae_fast::infer::trained::Trained;
 use mvae_fast::model::layout::Layout;
-use mvae_fast::quality::{Bench, Options};
+use mvae_fast::quality::{Bench, WalkOptions};
 use mvae_fast::train::setup::{Setup, Start};
 use serde_json::{Value, json};
 use std::fs;
@@ -140,7 +140,7 @@ fn a_model_of_the_public_implementation_is_as_one_of_ours_with_its_numbers() {
         assert!(error.to_string().contains("name motion by --data") && error.exit_code() == 4, "{error}");
         let source = read.source(std::slice::from_ref(&data)).unwrap();
         assert!(!source.own);
-        let options = Options { walks: 2, frames: 60, seed: 1 };
+        let options = WalkOptions { walks: 2, frames: 60, seed: 1 };
         assert!(!Bench::new(read, source, &backend).unwrap().measure(&options).unwrap().data.own);
 
         // A run starts from its parameters and its statistics, which differ from those of the data.

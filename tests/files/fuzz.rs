@@ -13,7 +13,7 @@ use mvae_fast::config::{Config, Variant};
 use mvae_fast::control::course::{maze, path};
 use mvae_fast::data::check::check;
 use mvae_fast::data::{npz, synth};
-use mvae_fast::exchange::import::{EXPANSION, Options, import};
+use mvae_fast::exchange::import::{EXPANSION, ImportOptions, import};
 use mvae_fast::infer::generate::{Latents, generate};
 use mvae_fast::infer::trained::Trained;
 use mvae_fast::motion::joint_map::JointMap;
@@ -75,8 +75,8 @@ fn set(frames: usize) -> mvae_fast::data::Dataset {
     synth::locomotion_in_clips(frames, 30, 3)
 }
 
-fn options(skeleton: Option<ExpmapSkeleton>) -> Options {
-    Options {
+fn options(skeleton: Option<ExpmapSkeleton>) -> ImportOptions {
+    ImportOptions {
         fps: 30.0,
         map: None,
         skeleton,
@@ -93,7 +93,7 @@ fn options(skeleton: Option<ExpmapSkeleton>) -> Options {
 }
 
 /// Imports a file; a file that was refused is an error here.
-fn imported(path: &Path, options: &Options) -> Result<()> {
+fn imported(path: &Path, options: &ImportOptions) -> Result<()> {
     let mut imported = import(&[path.to_owned()], options)?;
     imported.refused.pop().map_or(Ok(()), Err)
 }

@@ -3,9 +3,9 @@ use super::{Case, Report, deviation, largest, norm, ratio, read, relative, write
 use mvae_fast::backend::{Backend, Memory};
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
 use mvae_fast::control::course;
-use mvae_fast::control::environment::{self, Environment, Lower};
+use mvae_fast::control::environment::{Environment, EnvironmentOptions, Lower};
 use mvae_fast::control::policy::Perceptron;
-use mvae_fast::control::ppo::{Learning, Options};
+use mvae_fast::control::ppo::{Learning, PpoOptions};
 use mvae_fast::cpu::real::Real;
 use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::model::network::{Network, Wanted};
@@ -40,7 +40,7 @@ fn learn<T: Real>(case: &Case, own_critic_schedule: bool, backend: &dyn Backend,
     let number = |key: &str| case.get::<f64>(key);
     let n = steps * characters;
     let adam = ["beta1", "beta2", "eps"].map(|key| case.json["adam"][key].as_f64().expect("adam in case.json"));
-    let options = Options {
+    let options = PpoOptions {
         characters,
         steps,
         minibatch,
@@ -302,20 +302,17 @@ impl Characters<'_> {
             name => Task::ALL.iter().copied().find(|task| task.name() == name).unwrap(),
         };
         let literal = self.tag == "literal";
-        let (toes, floors, around) = ([0, 1], [0.0; 2], [100.0; 2]);
-        let (body, speed) = (1.0, 0.8);
-        let staggered = false;
         let rules = Rules {
             task,
-            body,
-            speed,
-            toes,
-            floors,
-            arena: around,
+            body: 1.0,
+            speed: 0.8,
+            toes: [0, 1],
+            floors: [0.0; 2],
+            arena: [100.0; 2],
             horizon,
             anew: task.info().anew,
             literal,
-            staggered,
+            staggered: false,
         };
         let course: Vec<f64> = match task.info().course {
             Course::Path => figure_eight(horizon),
@@ -330,7 +327,7 @@ impl Characters<'_> {
         let mut arena = Arena::default();
         let parameters = self.model.places::<T>(&mut arena);
         let state = arena.mat(1, 1);
-        let options = environment::Options {
+        let options = EnvironmentOptions {
             model: m,
             rules,
             characters,

@@ -7,7 +7,7 @@ use lzma_rust2::{XzOptions, XzWriter};
 use mvae_fast::data::synth::{self, FRAME_SIZE};
 use mvae_fast::data::{Dataset, npz};
 use mvae_fast::exchange::export::{Take, bvh as export};
-use mvae_fast::exchange::import::{By, EXPANSION, Imported, Options, import};
+use mvae_fast::exchange::import::{By, EXPANSION, ImportOptions, Imported, import};
 use mvae_fast::motion::features::{self, Part};
 use mvae_fast::motion::joint_map::JointMap;
 use mvae_fast::motion::local::Bones;
@@ -183,8 +183,8 @@ fn reference_map() -> JointMap {
     }
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> ImportOptions {
+    ImportOptions {
         fps: 30.0,
         map: Some(reference_map()),
         skeleton: None,
@@ -215,7 +215,7 @@ impl Folder {
         fs::write(&path, content).unwrap();
         path
     }
-    fn import(&self, options: &Options) -> Imported {
+    fn import(&self, options: &ImportOptions) -> Imported {
         import(&[self.0.path().to_owned()], options).unwrap()
     }
 }
@@ -289,7 +289,7 @@ fn without_a_map_joints_are_found_by_their_names() {
     for skeleton in [&skeleton, &blender, &prefixed] {
         let folder = Folder::new();
         folder.file("walk.bvh", bvh(skeleton, &clips[0], &Style::default()));
-        let set = whole(folder.import(&Options { map: None, ..options() }));
+        let set = whole(folder.import(&ImportOptions { map: None, ..options() }));
         let rig = set.rig.as_ref().unwrap();
         let [toe, leg] = [rig.skeleton.toes[0], rig.skeleton.up_legs[1]].map(|joint| &rig.skeleton.names[joint]);
         assert_eq!([toe, leg], [&skeleton.names[0], &skeleton.names[15]]);
@@ -303,7 +303,7 @@ fn frames_are_resampled() {
     let (skeleton, clips, _) = motion(90, 9);
     let folder = Folder::new();
     folder.file("walk.bvh", bvh(&skeleton, &clips[0], &Style::default()));
-    let half = whole(folder.import(&Options { fps: 15.0, ..options() }));
+    let half = whole(folder.import(&ImportOptions { fps: 15.0, ..options() }));
     let mut expected = Vec::new();
     let every_second: Vec<&Pose> = clips[0].iter().step_by(2).collect();
     every_second.windows(2).for_each(|pair| features::push(&mut expected, &skeleton, pair[0], pair[1]));
@@ -312,7 +312,7 @@ fn frames_are_resampled() {
 
     // At twice the rate, bones keep their lengths between frames, and every second frame is one of
     // the file.
-    let double = whole(folder.import(&Options { fps: 60.0, ..options() }));
+    let double = whole(folder.import(&ImportOptions { fps: 60.0, ..options() }));
     assert_eq!(double.num_frames(), 2 * 90);
     let rig = double.rig.as_ref().unwrap();
     let loose = mvae_fast::motion::rig::looseness(&rig.skeleton, &double.frames);
@@ -345,7 +345,7 @@ fn compressed_files_and_folders() {
     assert_eq!(set.rig.unwrap().sources, ["a/one.bvh.gz", "b/c/two.BVH.xz"]);
     assert_eq!(set.end_indices, expected.end_indices);
     for threads in [1, 3] {
-        assert_eq!(whole(folder.import(&Options { threads, ..options() })).frames, set.frames);
+        assert_eq!(whole(folder.import(&ImportOptions { threads, ..options() })).frames, set.frames);
     }
 }
 
@@ -381,7 +381,7 @@ fn clips_are_put_on_one_floor() {
         folder.file(&format!("{clip}.bvh"), bvh(&skeleton, &poses, &Style::default()));
     }
     let kept = whole(folder.import(&options()));
-    let imported = folder.import(&Options { keep_floor: false, ..options() });
+    let imported = folder.import(&ImportOptions { keep_floor: false, ..options() });
     assert_eq!((imported.report.floor.moved, imported.report.floor.clips), (1, 4));
     assert!(imported.report.to_string().contains("1 of 4 clips were moved"), "{}", imported.report);
     let levelled = whole(imported);
@@ -520,7 +520,7 @@ fn inserted_poses_of_any_number_at_both_ends_are_left_out() {
             let folder = Folder::new();
             let all = [vec![first.clone(); before], poses.clone(), vec![last.clone(); behind]].concat();
             folder.file("walk.bvh", bvh(&skeleton, &all, &Style { frame_time, ..Style::default() }));
-            let imported = folder.import(&Options { fps, ..options() });
+            let imported = folder.import(&ImportOptions { fps, ..options() });
             let lines: Vec<String> =
                 said_by(&imported).into_iter().filter(|line| line.contains("not of the motion")).collect();
             let set = whole(imported);
@@ -537,8 +537,9 @@ fn inserted_poses_of_any_number_at_both_ends_are_left_out() {
     let folder = Folder::new();
     let all = [vec![first; 2], poses.clone(), vec![last; 3]].concat();
     folder.file("walk.bvh", bvh(&skeleton, &all, &Style::default()));
-    let frames =
-        |skip_first, skip_last| whole(folder.import(&Options { skip_first, skip_last, ..options() })).num_frames();
+    let frames = |skip_first, skip_last| {
+        whole(folder.import(&ImportOptions { skip_first, skip_last, ..options() })).num_frames()
+    };
     assert_eq!(frames(Some(0), Some(0)), 125);
     assert_eq!(frames(Some(4), None), 118);
     assert_eq!(frames(None, Some(1)), 122);
@@ -555,7 +556,7 @@ fn what_rings_beside_an_inserted_pose_is_left_out() {
     let all = [vec![rest(&skeleton, &clips[0][0])], clips[0].clone()].concat();
     let folder = Folder::new();
     folder.file("walk.bvh", bvh(&skeleton, &all, &Style { frame_time: "0.0083333", ..Style::default() }));
-    let set = whole(folder.import(&Options { fps: 120.0, ..options() }));
+    let set = whole(folder.import(&ImportOptions { fps: 120.0, ..options() }));
     let less = 120 - set.num_frames();
     assert!((3..8).contains(&less), "{less}");
     let off = largest_difference(&set.frames, &expected.frames[less * FRAME_SIZE..]);
@@ -573,7 +574,7 @@ fn a_first_frame_that_is_left_out_is_not_measured() {
     for skip_first in [None, Some(1)] {
         let folder = Folder::new();
         folder.file("walk.bvh", lines.join("\n"));
-        let set = whole(folder.import(&Options { skip_first, ..options() }));
+        let set = whole(folder.import(&ImportOptions { skip_first, ..options() }));
         assert!(largest_difference(&set.frames, &expected.frames) < 2e-5);
     }
 }
@@ -586,22 +587,22 @@ fn the_rate_of_a_file_can_be_said_and_a_speed_that_no_body_has_is_a_warning() {
         let style = Style { frame_time: "0.0083333", ..Style::default() };
         folder.file(&format!("{clip}.bvh"), bvh(&skeleton, poses, &style));
     }
-    let warnings = |options: &Options| {
+    let warnings = |options: &ImportOptions| {
         let imported = folder.import(options);
         let lines: Vec<String> =
             said_by(&imported).into_iter().filter(|line| line.contains("give --source-fps N")).collect();
         (whole(imported), lines)
     };
-    let (_, lines) = warnings(&Options { fps: 120.0, ..options() });
+    let (_, lines) = warnings(&ImportOptions { fps: 120.0, ..options() });
     assert!(lines.len() == 1 && lines[0].contains("its header says 120 frames a second"), "{lines:?}");
-    let (set, lines) = warnings(&Options { source_fps: Some(30.0), ..options() });
+    let (set, lines) = warnings(&ImportOptions { source_fps: Some(30.0), ..options() });
     assert!(lines.is_empty() && largest_difference(&set.frames, &expected.frames) < 2e-5, "{lines:?}");
 
     let folder = Folder::new();
     folder.file("walk.bvh", bvh(&skeleton, &clips[0], &Style { frame_time: "0", ..Style::default() }));
     let error = folder.import(&options()).refused[0].to_string();
     assert!(error.contains("its frame time is 0") && error.contains("give --source-fps"), "{error}");
-    let set = whole(folder.import(&Options { source_fps: Some(30.0), ..options() }));
+    let set = whole(folder.import(&ImportOptions { source_fps: Some(30.0), ..options() }));
     assert_eq!(set.num_frames(), clips[0].len() - 1);
 }
 
@@ -649,7 +650,7 @@ fn a_file_of_one_frame_is_said_to_have_one() {
     assert!(error.ends_with("rest.bvh: has one frame; a clip needs two; leave it out"), "{error}");
     let folder = Folder::new();
     folder.file("walk.bvh", bvh(&skeleton, &clips[0][..4], &Style::default()));
-    let error = folder.import(&Options { skip_first: Some(9), ..options() }).refused[0].to_string();
+    let error = folder.import(&ImportOptions { skip_first: Some(9), ..options() }).refused[0].to_string();
     assert!(error.contains("has 4 frames, 4 of them left out; a clip needs two"), "{error}");
 }
 
@@ -674,7 +675,7 @@ fn a_file_takes_no_more_memory_than_its_size_allows() {
         let error = error.to_string();
         assert!(error.contains("grows to more than 100 times its size (--max-expansion allows more)"), "{error}");
     }
-    let allowed = folder.import(&Options { expansion: 1_000_000, ..options() });
+    let allowed = folder.import(&ImportOptions { expansion: 1_000_000, ..options() });
     assert!(allowed.refused.iter().all(|error| !error.to_string().contains("grows")), "{:?}", allowed.refused);
 
     let joint = |at: usize| format!("JOINT j{at} {{\nOFFSET 0 1 0\nCHANNELS 0\nEnd Site {{\nOFFSET 0 1 0\n}}\n}}\n");
@@ -758,7 +759,7 @@ fn every_format_is_read_and_its_faults_are_named() {
     let read = |name: &str, bytes: &[u8], skeleton: Option<ExpmapSkeleton>| {
         let folder = Folder::new();
         let path = folder.file(name, bytes);
-        let options = Options { map: None, skeleton, skip_first: Some(0), skip_last: Some(0), ..options() };
+        let options = ImportOptions { map: None, skeleton, skip_first: Some(0), skip_last: Some(0), ..options() };
         let [found, named] = [folder.0.path(), &path].map(|path| import(&[path.to_owned()], &options));
         (found, named.unwrap())
     };
@@ -793,7 +794,7 @@ fn a_map_names_every_joint_once() {
     let toes = JointMap { toes: ["LeftToeBase", "LeftToeBase"].map(str::to_owned), ..reference_map() };
     for (map, says) in [(twice, "two joints are named Neck"), (toes, "LeftToeBase is a joint of the left side and of")]
     {
-        let error = folder.import(&Options { map: Some(map), ..options() }).refused[0].to_string();
+        let error = folder.import(&ImportOptions { map: Some(map), ..options() }).refused[0].to_string();
         assert!(error.contains(says), "{error}");
     }
 }
@@ -813,7 +814,7 @@ fn exponential_maps() {
     };
     let text: String = (0..13).map(|step| line(step) + "\r\n").collect();
     let path = folder.file("walk.txt", text);
-    let options = Options { map: None, skeleton: Some(skeleton), skip_first: Some(0), ..options() };
+    let options = ImportOptions { map: None, skeleton: Some(skeleton), skip_first: Some(0), ..options() };
     let set = whole(import(&[path], &options).unwrap());
     assert_eq!(
         (set.frame_size, set.num_frames()),
@@ -843,7 +844,7 @@ fn mirrored_motion_is_motion() {
     clips.iter().enumerate().for_each(|(clip, poses)| {
         folder.file(&format!("{clip}.bvh"), bvh(&skeleton, poses, &Style::default()));
     });
-    let set = whole(folder.import(&Options { mirror: true, ..options() }));
+    let set = whole(folder.import(&ImportOptions { mirror: true, ..options() }));
     assert_eq!((set.num_frames(), set.clip_names[2].as_str()), (1200, "0 (mirrored)"));
     let rig = set.rig.as_ref().unwrap();
     let (native, mirrored) = set.frames.split_at(set.frames.len() / 2);
@@ -992,7 +993,7 @@ impl Person {
         bvh(&self.skeleton, &self.poses, style)
     }
 
-    fn import(&self, style: &Style, asked: &Options) -> Imported {
+    fn import(&self, style: &Style, asked: &ImportOptions) -> Imported {
         let folder = Folder::new();
         folder.file("walk.bvh", self.file(style));
         folder.import(asked)
@@ -1006,8 +1007,8 @@ impl Person {
 }
 
 /// Options without a map, so that joints are found.
-fn free() -> Options {
-    Options { map: None, ..options() }
+fn free() -> ImportOptions {
+    ImportOptions { map: None, ..options() }
 }
 
 /// Names of the left and right sides as `side` writes them; those of the middle as `middle` writes
@@ -1118,7 +1119,7 @@ fn upper_legs_and_toes_are_where_a_body_has_them() {
     let refused = none.import(&Style::default(), &free()).refused[0].to_string();
     assert!(refused.contains("LeftHip and RightHip are no upper legs") && refused.contains("--map"), "{refused}");
     let map = JointMap { up_legs: ["LeftLeg", "LeftFoot"].map(str::to_owned), ..reference_map() };
-    let warned = plain.import(&Style::default(), &Options { map: Some(map), ..options() }).report.to_string();
+    let warned = plain.import(&Style::default(), &ImportOptions { map: Some(map), ..options() }).report.to_string();
     assert!(warned.contains("\nwarning: ") && warned.contains("see up_legs and toes of the map"), "{warned}");
     let swapped = plain.clone().named(sided(str::to_owned, |side, rest| format!("{}{rest}", ["Right", "Left"][side])));
     let report = swapped.found().report;
@@ -1173,7 +1174,7 @@ fn names_of_many_kinds_tell_left_from_right() {
     ];
     for (kind, name) in kinds.iter().enumerate() {
         let person = plain.clone().named(name);
-        let found = person.import(&Style::default(), &Options { mirror: true, ..free() });
+        let found = person.import(&Style::default(), &ImportOptions { mirror: true, ..free() });
         let (report, set) = (&found.report, &found.set);
         assert!(found.refused.is_empty() && report.joints.len() == 22, "{kind}: {:?} {report}", found.refused);
         assert_eq!((set.num_frames(), report.legs), (2 * expected.set.num_frames(), expected.report.legs), "{kind}");
@@ -1184,7 +1185,7 @@ fn names_of_many_kinds_tell_left_from_right() {
 
 #[test]
 fn a_joint_without_counterpart_is_named() {
-    let mirror = Options { mirror: true, ..free() };
+    let mirror = ImportOptions { mirror: true, ..free() };
     let plain = Person::new(23);
     // A joint in the middle is its own image. Two joints on a left and a right joint are each
     // other's images.
@@ -1295,8 +1296,8 @@ fn a_unit_that_may_be_another_is_said_with_what_others_make_of_the_leg() {
     // A given unit is taken as given.
     for (text, style) in [("0.1", Unit::Dm), ("dm", Unit::Dm), ("0.01", Unit::Cm), ("CM", Unit::Cm)] {
         let units: Scale = text.parse().unwrap();
-        let report =
-            grown_up.import(&Style { unit: style, ..Style::default() }, &Options { units: Some(units), ..free() });
+        let report = grown_up
+            .import(&Style { unit: style, ..Style::default() }, &ImportOptions { units: Some(units), ..free() });
         let units = report.report.units;
         assert_eq!((units.metres, units.by), (style.metres(), By::Option));
     }
@@ -1323,13 +1324,13 @@ fn up_is_any_of_six_directions() {
     for up in [Up::X, Up::Y, Up::Z, Up::MinusX, Up::MinusY, Up::MinusZ] {
         let style = Style { up, ..Style::default() };
         for asked in [None, Some(up)] {
-            let found = person.import(&style, &Options { up: asked, ..free() });
+            let found = person.import(&style, &ImportOptions { up: asked, ..free() });
             assert_eq!(found.report.up.axis, up.to_string(), "{}", found.report);
             assert!(found.report.warnings.is_empty(), "{}", found.report);
             assert!(largest_difference(&found.set.frames, &expected.set.frames) < 2e-5, "{up}");
         }
         if up != Up::Y {
-            let report = person.import(&style, &Options { up: Some(Up::Y), ..free() }).report;
+            let report = person.import(&style, &ImportOptions { up: Some(Up::Y), ..free() }).report;
             let mend = format!("the hips are above the toes along {up}: try --up {up}");
             assert!(report.warnings[0].contains(&mend), "{report}");
         }
@@ -1353,7 +1354,7 @@ fn our_own_exports_come_back_whatever_the_size_of_the_body() {
         assert!(text.starts_with("HIERARCHY"));
         let folder = Folder::new();
         folder.file("again.bvh", text);
-        let again = folder.import(&Options { keep_floor: false, ..free() });
+        let again = folder.import(&ImportOptions { keep_floor: false, ..free() });
         assert_eq!((again.report.units.by, again.report.up.by), (By::File, By::File), "{}", again.report);
         // Joints may come in another order; the heights of the hips show units and floor.
         let heights = |set: &Dataset| -> Vec<f32> {
@@ -1425,7 +1426,8 @@ fn one_bad_file_does_not_lose_the_others() {
 
     // With a given axis, a file is read in that orientation.
     let up =
-        import(&[folder.path("in/3.bvh"), folder.path("in/5.bvh")], &Options { up: Some(Up::Y), ..options() }).unwrap();
+        import(&[folder.path("in/3.bvh"), folder.path("in/5.bvh")], &ImportOptions { up: Some(Up::Y), ..options() })
+            .unwrap();
     assert_eq!((up.refused.len(), up.set.end_indices.len()), (0, 2));
 }
 
@@ -1482,7 +1484,7 @@ fn real_motion_agrees_with_an_independent_extractor() {
     let (Some(folder), Some(extracted)) = (shared("mocap/bandai-namco-2"), shared("real/walk_run_255.npz")) else {
         return;
     };
-    let set = whole(import(&[folder], &Options { map: None, keep_floor: false, ..options() }).unwrap());
+    let set = whole(import(&[folder], &ImportOptions { map: None, keep_floor: false, ..options() }).unwrap());
     let extracted = npz::read(&extracted).unwrap();
     assert_eq!(set.end_indices, extracted.end_indices);
     let off = largest_difference(&set.frames, &extracted.frames);
@@ -1494,7 +1496,7 @@ fn real_motion_agrees_with_an_independent_extractor() {
 #[test]
 fn real_motion_of_both_cmu_forms() {
     let (Some(bvh), Some(expmap)) = (shared("mocap/cmu-bvh"), shared("mocap/cmu-expmap")) else { return };
-    let cmu = Options { map: None, keep_floor: false, ..options() };
+    let cmu = ImportOptions { map: None, keep_floor: false, ..options() };
     let imported = import(&[bvh], &cmu).unwrap();
     assert_eq!(imported.report.frames_left_out.len(), 2);
     let set = whole(imported);
@@ -1503,7 +1505,7 @@ fn real_motion_of_both_cmu_forms() {
     // 2751.
     assert_eq!(set.num_frames(), 130 + 248 + 311 + 687);
     let skeleton = Some(ExpmapSkeleton::load(Path::new("cmu")).unwrap());
-    let imported = import(&[expmap], &Options { skeleton, ..cmu }).unwrap();
+    let imported = import(&[expmap], &ImportOptions { skeleton, ..cmu }).unwrap();
     assert_eq!(imported.report.frames_left_out.len(), 76);
     let set = whole(imported);
     assert_eq!((set.frame_size, set.end_indices.len()), (267, 76));
@@ -1517,7 +1519,7 @@ fn real_motion_of_both_cmu_forms() {
 #[test]
 fn bodies_from_the_field_are_found() {
     let Some(folder) = shared("field") else { return };
-    let found = |name: &str, options: &Options| {
+    let found = |name: &str, options: &ImportOptions| {
         let imported = import(&[folder.join(name)], options).unwrap();
         assert!(imported.refused.is_empty(), "{name}: {:?}", imported.refused);
         imported.report
@@ -1536,7 +1538,7 @@ fn bodies_from_the_field_are_found() {
         ("k09_lthumb_underscores.bvh", 24, "y", 0.01, 1.018, 0.174, ["Hips", "LeftUpLeg", "LeftToeBase"]),
         ("k09_mmd_japanese.bvh", 22, "y", 0.01, 1.018, 0.174, ["センター", "左足", "左つま先"]),
     ] {
-        let report = found(name, &Options { keep_floor: false, ..free() });
+        let report = found(name, &ImportOptions { keep_floor: false, ..free() });
         let [hips, up_leg, toe] = ways;
         assert_eq!([&report.hips, &report.up_legs[0], &report.toes[0]], [hips, up_leg, toe], "{name}: {report}");
         assert_eq!((report.joints.len(), report.up.axis.as_str()), (joints, up), "{name}: {report}");
@@ -1546,7 +1548,7 @@ fn bodies_from_the_field_are_found() {
         let doubtful = name.contains("child") || name.contains("dog");
         assert_eq!(report.warnings.len(), usize::from(doubtful), "{name}: {report}");
         if !doubtful {
-            found(name, &Options { mirror: true, ..free() });
+            found(name, &ImportOptions { mirror: true, ..free() });
         }
     }
 }
@@ -1580,7 +1582,7 @@ fn files_from_the_field_are_read_or_refused_with_a_word() {
         assert!(imported.refused[0].to_string().contains(said), "{:?}", imported.refused);
     }
     let files = [folder.join("k07_walk_header_120_is_30.bvh")];
-    let set = whole(import(&files, &Options { source_fps: Some(30.0), ..free() }).unwrap());
+    let set = whole(import(&files, &ImportOptions { source_fps: Some(30.0), ..free() }).unwrap());
     let speed = set.rig.unwrap().speeds.median * METRES * 30.0;
     assert!((speed - 1.7).abs() < 0.1, "{speed} m/s");
 }

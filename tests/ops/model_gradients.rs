@@ -3,7 +3,7 @@ use crate::operations::verdict;
 use clap::ValueEnum;
 use mvae_fast::backend::{Backend, Buffer, cpu::Cpu};
 use mvae_fast::check::gradcheck::{self, ModelCheck};
-use mvae_fast::check::report::Report;
+use mvae_fast::check::report::Deviations;
 use mvae_fast::config::Variant;
 use mvae_fast::config::{CodebookInit, ExpertInit};
 use mvae_fast::cpu::activation::Activation::{Elu, Relu};
@@ -63,10 +63,10 @@ impl<F: Operation, B: Operation> Operation for Mistake<F, B> {
 }
 
 /// The report of a check of a case built like this.
-fn report(build: impl Fn(&mut mvae_fast::plan::arena::Arena) -> mvae_fast::Result<Built<f64>> + 'static) -> Report {
+fn report(build: impl Fn(&mut mvae_fast::plan::arena::Arena) -> mvae_fast::Result<Built<f64>> + 'static) -> Deviations {
     let case =
         Case { op: "mistake", sizes: "small".into(), full: false, flops: [0.0; 2], terms: 1, build: Box::new(build) };
-    let mut report = Report::new("its backward call");
+    let mut report = Deviations::new("its backward call");
     report.add(gradcheck::operation(&case, &Cpu::new(1), 1).unwrap());
     report
 }

@@ -3,7 +3,7 @@
 use crate::operations::{fill, memory, numbers};
 use mvae_fast::backend::Memory;
 use mvae_fast::control::policy::Perceptron;
-use mvae_fast::control::ppo::{Learning, Options};
+use mvae_fast::control::ppo::{Learning, PpoOptions};
 use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::model::network::Wanted;
 use mvae_fast::ops::adam::adam_state;
@@ -19,7 +19,7 @@ const STEP: f64 = 1e-6;
 
 /// A step of learning that moves nothing, as its learning rate is 0, and leaves its gradient as it
 /// is.
-const OPTIONS: Options = Options {
+const OPTIONS: PpoOptions = PpoOptions {
     characters: ROWS,
     steps: 1,
     minibatch: ROWS,

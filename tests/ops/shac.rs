@@ -3,7 +3,7 @@
 use crate::operations::{fill, memory, numbers};
 use mvae_fast::backend::Memory;
 use mvae_fast::config::{CodebookInit, ExpertInit, ModelConfig, Variant};
-use mvae_fast::control::environment::{Options, action_size};
+use mvae_fast::control::environment::{EnvironmentOptions, action_size};
 use mvae_fast::control::shac::{Shac, ShacOptions};
 use mvae_fast::control::stage::Stage;
 use mvae_fast::model::layout::{Layout, Parameters};
@@ -65,7 +65,7 @@ impl Learning {
         let costs =
             Costs { skate: 0.7, effort: 0.02, jerk: 0.01, metres: 0.3, fps: 2.0, toes: [0, 2], floors: [-0.1, 0.1] };
         let task = trial.task;
-        let options = Options {
+        let options = EnvironmentOptions {
             model: &model,
             rules: Rules {
                 task,

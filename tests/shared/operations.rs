@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each test uses a part
 use mvae_fast::backend::{Memory, cpu::Cpu};
 use mvae_fast::check::gradcheck::operation;
-use mvae_fast::check::report::Report;
+use mvae_fast::check::report::Deviations;
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::case::{cases, normals};
 use mvae_fast::philox::{Purpose, Stream};
@@ -25,7 +25,7 @@ pub fn gradients(op: &str) {
 }
 
 /// Fails with the table of the report when a gradient is wrong.
-pub fn verdict(report: &Report) {
+pub fn verdict(report: &Deviations) {
     assert!(report.verdict().is_ok(), "{report}");
 }
 

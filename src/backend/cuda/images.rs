@@ -25,7 +25,7 @@ pub const CUDA: &str = match option_env!("MVAE_CUDA") {
 
 impl Image {
     /// True for machine code, false for PTX.
-    pub(crate) fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         self.architecture.starts_with("sm_")
     }
 
@@ -46,7 +46,7 @@ impl Image {
     }
 
     /// Bytes of the image, with a zero at the end.
-    pub(crate) fn unpacked(&self) -> Vec<u8> {
+    pub fn unpacked(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         ZlibDecoder::new(self.bytes).read_to_end(&mut bytes).expect("build.rs has compressed it");
         bytes.push(0);

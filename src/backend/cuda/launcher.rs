@@ -48,13 +48,13 @@ impl Launcher {
     }
 
     /// The file for the timeline that the kernel records, if one was asked for.
-    pub(crate) fn timeline(&self) -> Option<&Path> {
+    pub fn timeline(&self) -> Option<&Path> {
         self.timeline.as_deref()
     }
 
     /// The rows of the table that was launched last, each with its kernel and how many rounds late
     /// it is, and the number of blocks.
-    pub(crate) fn latest(&self) -> Option<Noted> {
+    pub fn latest(&self) -> Option<Noted> {
         self.tables.last().map(|table| (table.table.rows().collect(), self.blocks as usize))
     }
 

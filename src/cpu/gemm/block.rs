@@ -73,7 +73,7 @@ impl<'b, 'o, 'a, T> Block<'b, 'o, 'a, T> {
     }
 }
 
-impl<T: Number> Block<'_, '_, '_, T> {
+impl<'a, T: Number> Block<'_, '_, 'a, T> {
     /// The place in the output of the task's columns from `col` on.
     #[inline(always)]
     fn c_at(&self, col: usize) -> At<*mut T> {
@@ -97,6 +97,56 @@ impl<T: Number> Block<'_, '_, '_, T> {
         };
         (next.col == 1).then_some(next)
     }
+
+    /// Term `t` of the output, whose shapes fit.
+    fn checked(&self, t: usize) -> Term<'a, T> {
+        let Term { a, b, scale } = (self.term)(self.i, t);
+        assert!(
+            a.rows == self.out.rows && b.rows == a.cols && b.cols == self.out.cols,
+            "product of [{}, {}] and [{}, {}] into [{}, {}]",
+            a.rows,
+            a.cols,
+            b.rows,
+            b.cols,
+            self.out.rows,
+            self.out.cols
+        );
+        assert!(
+            scale.is_none_or(|scale| scale.rows == a.rows && scale.cols == 1),
+            "one scale for each of {} rows",
+            a.rows
+        );
+        Term { a, b, scale }
+    }
+
+    /// Packs `depth` rows of `cols` numbers from `b` into a panel with rows of `padded` numbers, or
+    /// leaves it to the first tile, which packs a panel of whole registers itself. It packs a
+    /// transposed panel, in squares, only where the processor has registers to spare. Returns the
+    /// place where tiles find the panel.
+    ///
+    /// # Safety
+    /// As for [`pack`].
+    #[inline(always)]
+    unsafe fn packed<S: Simd>(
+        &self,
+        simd: S,
+        [depth, cols, padded]: [usize; 3],
+        b: At<*const T>,
+        panel: *mut T,
+    ) -> Source<T> {
+        let (mut source, mut ready) = (Source::Panel, 0);
+        if cols == padded && self.rows >= 8 {
+            if b.col == 1 {
+                (source, ready) = (Source::Copy(b), depth);
+            } else if b.row == 1 && T::transposes::<S>() && S::REGISTER_COUNT >= 32 {
+                (source, ready) = (Source::Turn(b), depth / 4 * 4);
+            }
+        }
+        let rest = At { first: b.first.wrapping_add(ready * b.row), ..b };
+        // SAFETY: by the caller.
+        unsafe { pack(simd, [depth - ready, cols, padded], rest, panel.add(ready * padded)) };
+        source
+    }
 }
 
 impl<T: Number> WithSimd for Block<'_, '_, '_, T> {
@@ -119,22 +169,8 @@ impl<T: Number> WithSimd for Block<'_, '_, '_, T> {
             }
         }
         for t in 0..self.terms {
-            let Term { a, b, scale } = (self.term)(self.i, t);
+            let Term { a, b, scale } = self.checked(t);
             let depth = a.cols;
-            assert!(
-                a.rows == self.out.rows && b.rows == depth && b.cols == self.out.cols,
-                "product of [{}, {depth}] and [{}, {}] into [{}, {}]",
-                a.rows,
-                b.rows,
-                b.cols,
-                self.out.rows,
-                self.out.cols
-            );
-            assert!(
-                scale.is_none_or(|scale| scale.rows == a.rows && scale.cols == 1),
-                "one scale for each of {} rows",
-                a.rows
-            );
             let scale = scale.map(|scale| scale.at(self.first, 0));
             let near = b.col_stride == 1 && self.rows <= unpacked_rows(S::REGISTER_COUNT);
             let all_in_place = near && self.cols.is_multiple_of(width);
@@ -149,22 +185,9 @@ impl<T: Number> WithSimd for Block<'_, '_, '_, T> {
                     let next = if in_place { None } else { self.next(t, [k, step], col + 2 * width) };
                     let (mut b, mut source) = (b.at(k, self.col + col), Source::InPlace);
                     if !in_place {
-                        source = Source::Panel;
-                        // The first tile packs a panel of whole registers itself. It packs a
-                        // transposed panel, in squares, only where the processor has registers to
-                        // spare.
-                        let mut ready = 0;
-                        if cols == padded && self.rows >= 8 {
-                            if b.col == 1 {
-                                (source, ready) = (Source::Copy(b), depth);
-                            } else if b.row == 1 && T::transposes::<S>() && S::REGISTER_COUNT >= 32 {
-                                (source, ready) = (Source::Turn(b), depth / 4 * 4);
-                            }
-                        }
-                        let rest = At { first: b.first.wrapping_add(ready * b.row), ..b };
                         // SAFETY: `Matrix::new` checked that these rows and columns lie in its
                         // slice; the panel holds `depth * padded` numbers.
-                        unsafe { pack(simd, [depth - ready, cols, padded], rest, panel.add(ready * padded)) };
+                        source = unsafe { self.packed(simd, [depth, cols, padded], b, panel) };
                         b = At { first: panel.cast_const(), row: padded, col: 1 };
                     }
                     let add = self.add || t > 0 || k > 0;
@@ -247,26 +270,23 @@ mod tests {
             } else {
                 Matrix::new(&right, depth, cols, cols)
             };
-            macro_rules! with {
-                ($task:ident => $run:expr) => {{
-                    let mut c = vec![0f32; rows * cols];
-                    let out = &MatsMut::one(&mut c, rows, cols, cols);
-                    let scale = scaled.then(|| Matrix::new(&right, rows, 1, 3));
-                    let term = &|_, _| Term { a, b, scale };
-                    // SAFETY: all of the output, which nobody else has.
-                    let $task = unsafe { Block::new(out, [0, 0, rows, 0, cols], scaled, 1, term) };
-                    $run;
-                    c
-                }};
-            }
-            let scalar = with!(task => Simd::vectorize(pulp::Scalar::new(), task));
-            let best = with!(task => Arch::new().dispatch(task));
+            let product = |run: &dyn Fn(Block<'_, '_, '_, f32>)| {
+                let mut c = vec![0f32; rows * cols];
+                let out = &MatsMut::one(&mut c, rows, cols, cols);
+                let scale = scaled.then(|| Matrix::new(&right, rows, 1, 3));
+                let term = &|_, _| Term { a, b, scale };
+                // SAFETY: all of the output, which nobody else has.
+                run(unsafe { Block::new(out, [0, 0, rows, 0, cols], scaled, 1, term) });
+                c
+            };
+            let scalar = product(&|task| pulp::Scalar::new().vectorize(task));
+            let best = product(&|task| Arch::new().dispatch(task));
             // Without fused multiply-adds, every product is rounded too.
             let far = scalar.iter().zip(&best).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
             assert!(far <= times * depth as f32 * f32::EPSILON, "{far} from the scalar loops");
             #[cfg(target_arch = "x86_64")]
             if let Some(v3) = pulp::x86::V3::try_new() {
-                assert_eq!(with!(task => Simd::vectorize(v3, task)), best);
+                assert_eq!(product(&|task| Simd::vectorize(v3, task)), best);
             }
         }
     }

@@ -5,39 +5,25 @@
 //! distance. These coordinates order the points into a tree of boxes, and a search looks only into
 //! boxes that may hold a nearer frame than the best so far. Copies of a clip share one search, and
 //! equal frames are one point, so that copies and standing still cost no more than other motion.
-use nalgebra::DMatrix;
+mod points;
+mod tree;
+
+use points::{PROBED, Point, points};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use tree::{Below, Leaf, Tree};
 
-/// Number of directions in which frames are compared first: those in which they differ most, in
-/// descending order.
-const PROBED: usize = 32;
-/// Iterations that find the directions.
-const ROUNDS: usize = 4;
-/// Number of frames, spread over all, that the directions are found from.
-const SAMPLED: usize = 2000;
-/// Points of a leaf of the tree.
-const LEAF: usize = 64;
-/// Largest coordinate. (Clamping points to it never increases their distances.)
-const FARTHEST: f32 = 1e9;
-/// Number of products summed at a time, which keeps rounding errors small.
-const SUMMED: usize = 16;
 /// Number of parts that a thread's share of the clips is divided into.
 const PARTS: usize = 8;
-/// Number of coordinates after which an unfinished distance of points is compared with the bound.
-const PART_OF_POINT: usize = 4;
 /// Number of features after which an unfinished distance of frames is compared with the bound.
 const PART: usize = 64;
 
 /// Largest number of bytes for a frame's points and places, and its share of the tree and of
 /// building it.
 pub(crate) const FRAME_BYTES: u64 = 1100;
-
-/// Coordinates of a frame along the directions.
-type Point = [f32; PROBED];
 
 /// A pair of frames: where a clip is left, and where motion goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,27 +74,6 @@ struct Query {
     from: usize,
 }
 
-/// A box of points: a leaf, or two more boxes.
-struct Node {
-    low: Point,
-    high: Point,
-    below: Below,
-}
-
-enum Below {
-    Leaf(usize),
-    Nodes([usize; 2]),
-}
-
-/// Points side by side, coordinate by coordinate, and the number of each. Unused places are
-/// infinitely far away. The frames of a leaf lie one after another in [`Search::rows`], from
-/// `first` on.
-struct Leaf {
-    points: [[f32; LEAF]; PROBED],
-    numbers: [usize; LEAF],
-    first: usize,
-}
-
 /// Every place where a frame that can be gone to occurs, as clip and frame, in order.
 type Places = [(usize, usize)];
 
@@ -119,10 +84,8 @@ struct Search<'a> {
     /// begin.
     places: Vec<(usize, usize)>,
     starts: Vec<usize>,
-    nodes: Vec<Node>,
-    leaves: Vec<Leaf>,
-    /// The frames that can be gone to, leaf by leaf.
-    rows: Vec<f32>,
+    /// The frames that can be gone to.
+    tree: Tree,
     /// Largest rounding error of the distance of two points.
     slack: f32,
 }
@@ -191,31 +154,8 @@ impl Field<'_> {
 }
 
 impl<'a> Search<'a> {
-    fn new(field: &'a Field, own: &[usize], threads: usize) -> Self {
-        let frames = field.frames.chunks_exact(field.frame_size);
-        let sampled: Vec<&[f32]> = field.clips.iter().cloned().flatten().map(|i| field.frame(i)).collect();
-        let sampled = sampled.iter().step_by(sampled.len().div_ceil(SAMPLED).max(1)).copied();
-        let sampled: Vec<&[f32]> = sampled.filter(|frame| frame.iter().all(|x| x.is_finite())).collect();
-        let directions = directions(&sampled, field.frame_size);
-        let mut points = vec![[0.0; PROBED]; frames.len()];
-        let share = points.len().div_ceil(threads).max(1);
-        std::thread::scope(|scope| {
-            for (points, frames) in points.chunks_mut(share).zip(field.frames.chunks(share * field.frame_size)) {
-                let directions = &directions;
-                scope.spawn(move || {
-                    for (point, frame) in points.iter_mut().zip(frames.chunks_exact(field.frame_size)) {
-                        *point = project(frame, directions);
-                    }
-                });
-            }
-        });
-        // A coordinate is a sum of sums of rounded products. Its rounding error is bounded by the
-        // length of the longest frame.
-        let squares = frames.map(|frame| frame.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>());
-        let longest = squares.filter(|square| square.is_finite()).fold(0.0, f64::max).sqrt() as f32;
-        let sums = (SUMMED + field.frame_size.div_ceil(SUMMED)) as f32;
-        let slack = 2.0 * (PROBED as f32).sqrt() * f32::EPSILON * sums * longest;
-
+    fn new(field: &'a Field<'a>, own: &[usize], threads: usize) -> Self {
+        let (points, slack) = points(field, threads);
         let targets = own.iter().flat_map(|&clip| {
             let Range { start, end } = field.clips[clip];
             (start..end.saturating_sub(field.arrive)).map(move |to| (clip, to))
@@ -237,57 +177,23 @@ impl<'a> Search<'a> {
         }
         drop(kinds);
         places.sort_by_key(|(kind, _)| *kind); // stable: in order among equal frames
-        let starts = (0..=count).map(|kind| places.partition_point(|(other, _)| *other < kind)).collect();
-        let places = places.into_iter().map(|(_, place)| place).collect();
-        let (nodes, leaves, rows) = (Vec::new(), Vec::new(), Vec::with_capacity(count * field.frame_size));
-        let mut search = Search { field, points, places, starts, nodes, leaves, rows, slack };
-        let mut all: Vec<(Point, usize)> =
-            (0..count).map(|kind| (search.points[search.places_of(kind)[0].1], kind)).collect();
-        if !all.is_empty() {
-            search.grow(&mut all);
-        }
-        search
+        let starts: Vec<usize> = (0..=count).map(|kind| places.partition_point(|(other, _)| *other < kind)).collect();
+        let places: Vec<(usize, usize)> = places.into_iter().map(|(_, place)| place).collect();
+        let first = |kind: usize| places[starts[kind]].1;
+        let mut all: Vec<(Point, usize)> = (0..count).map(|kind| (points[first(kind)], kind)).collect();
+        let tree = Tree::new(&mut all, field.frame_size, &|kind| field.frame(first(kind)));
+        Search { field, points, places, starts, tree, slack }
     }
 
     fn places_of(&self, kind: usize) -> &Places {
         &self.places[self.starts[kind]..self.starts[kind + 1]]
     }
 
-    /// Builds the tree of these points and returns the number of its root.
-    fn grow(&mut self, points: &mut [(Point, usize)]) -> usize {
-        let (mut low, mut high) = ([f32::INFINITY; PROBED], [f32::NEG_INFINITY; PROBED]);
-        for (point, _) in points.iter() {
-            for (axis, &x) in point.iter().enumerate() {
-                (low[axis], high[axis]) = (low[axis].min(x), high[axis].max(x));
-            }
-        }
-        let below = if points.len() <= LEAF {
-            let mut leaf =
-                Leaf { points: [[f32::INFINITY; LEAF]; PROBED], numbers: [usize::MAX; LEAF], first: self.rows.len() };
-            for (i, (point, number)) in points.iter().enumerate() {
-                leaf.numbers[i] = *number;
-                self.rows.extend_from_slice(self.field.frame(self.places_of(*number)[0].1));
-                point.iter().enumerate().for_each(|(axis, &x)| leaf.points[axis][i] = x);
-            }
-            self.leaves.push(leaf);
-            Below::Leaf(self.leaves.len() - 1)
-        } else {
-            let width = |axis: &usize| high[*axis] - low[*axis];
-            let widest = (0..PROBED).max_by(|a, b| width(a).total_cmp(&width(b))).expect("there are some");
-            let middle = points.len() / 2;
-            points.select_nth_unstable_by(middle, |(a, _), (b, _)| a[widest].total_cmp(&b[widest]));
-            let (before, after) = points.split_at_mut(middle);
-            Below::Nodes([self.grow(before), self.grow(after)])
-        };
-        self.nodes.push(Node { low, high, below });
-        self.nodes.len() - 1
-    }
-
     /// The bridges of some clips. The last frames of all of them go through the tree together, so
     /// that the data of one comparison is still in the cache for the next.
     fn bridges(&self, clips: &[usize]) -> Vec<Option<Bridge>> {
         let mut best = vec![self.best(self.field.alike, None); clips.len()];
-        let Some(root) = self.nodes.len().checked_sub(1) else { return vec![None; clips.len()] };
+        let Some(root) = self.tree.nodes.len().checked_sub(1) else { return vec![None; clips.len()] };
         let mut all = Vec::new();
         for (slot, &own) in clips.iter().enumerate() {
             let Range { start, end } = self.field.clips[own];
@@ -315,9 +221,11 @@ impl<'a> Search<'a> {
     /// Looks for nearer frames in the boxes within reach, the nearer box first; with `only`, only
     /// in the nearer box.
     fn look(&self, node: usize, queries: &[Query], only: bool, best: &mut [Best]) {
-        let nodes = match self.nodes[node].below {
+        let nodes = match self.tree.nodes[node].below {
             Below::Leaf(leaf) => {
-                return queries.iter().for_each(|query| self.compare(&self.leaves[leaf], query, &mut best[query.slot]));
+                return queries
+                    .iter()
+                    .for_each(|query| self.compare(&self.tree.leaves[leaf], query, &mut best[query.slot]));
             }
             Below::Nodes(nodes) => nodes,
         };
@@ -325,7 +233,7 @@ impl<'a> Search<'a> {
         // the squared distance from it.
         let (mut nearer, mut farther) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
         for query in queries {
-            let squares = nodes.map(|node| self.nodes[node].square_distance(&self.points[query.from]));
+            let squares = nodes.map(|node| self.tree.nodes[node].square_distance(&self.points[query.from]));
             let near = usize::from(squares[1] < squares[0]);
             let reach = best[query.slot].reach;
             if squares[near] <= reach {
@@ -352,7 +260,7 @@ impl<'a> Search<'a> {
         let Some(squares) = leaf.square_distances(point, reach) else { return };
         for (i, square) in squares.into_iter().enumerate() {
             if square <= best.reach {
-                let row = &self.rows[leaf.first + i * self.field.frame_size..][..self.field.frame_size];
+                let row = &self.tree.rows[leaf.first + i * self.field.frame_size..][..self.field.frame_size];
                 self.compare_one(row, leaf.numbers[i], query, best);
             }
         }
@@ -374,76 +282,6 @@ impl<'a> Search<'a> {
             *best = self.best(square, Some(Bridge { from, to, clip }));
         }
     }
-}
-
-impl Leaf {
-    /// The squared distances of a point from all points of the leaf, or `None` once all are beyond
-    /// reach.
-    fn square_distances(&self, point: &Point, reach: f32) -> Option<[f32; LEAF]> {
-        let mut squares = [0f32; LEAF];
-        let (parts, coordinates) = (self.points.as_chunks::<PART_OF_POINT>().0, point.as_chunks::<PART_OF_POINT>().0);
-        for (axes, coordinates) in parts.iter().zip(coordinates) {
-            for (places, x) in axes.iter().zip(coordinates) {
-                for (square, place) in squares.iter_mut().zip(places) {
-                    *square += (place - x) * (place - x);
-                }
-            }
-            if !squares.iter().fold(false, |any, &square| any | (square <= reach)) {
-                return None;
-            }
-        }
-        Some(squares)
-    }
-}
-
-impl Node {
-    /// The squared distance of a point from the box.
-    fn square_distance(&self, point: &Point) -> f32 {
-        let mut sums = [0f32; 8];
-        let larger = |a: f32, b: f32| if a > b { a } else { b };
-        let [low, high, point] = [&self.low, &self.high, point].map(|point| point.as_chunks::<8>().0);
-        for ((low, high), point) in low.iter().zip(high).zip(point) {
-            for (sum, ((low, high), x)) in sums.iter_mut().zip(low.iter().zip(high).zip(point)) {
-                let off = larger(larger(low - x, x - high), 0.0);
-                *sum += off * off;
-            }
-        }
-        sums.iter().sum()
-    }
-}
-
-/// Approximate directions in which frames of F features, with a mean near 0, differ most. They have
-/// unit length and are orthogonal, in descending order, [F, PROBED]; zeros where there are fewer.
-/// (Computed by orthogonal iteration. They need not be exact, as the lower bound holds for any
-/// orthonormal directions.)
-fn directions(frames: &[&[f32]], frame_size: usize) -> Vec<Point> {
-    let count = PROBED.min(frames.len()).min(frame_size);
-    let mut all = vec![[0.0; PROBED]; frame_size];
-    if count == 0 {
-        return all;
-    }
-    let rows = DMatrix::from_fn(frames.len(), frame_size, |i, j| f64::from(frames[i][j]));
-    let mut basis = DMatrix::from_fn(frame_size, count, |j, i| rows[(i * frames.len() / count, j)]);
-    for _ in 0..ROUNDS {
-        basis = rows.tr_mul(&(&rows * basis)).qr().q();
-    }
-    for (i, direction) in basis.column_iter().enumerate().filter(|(_, d)| d.iter().all(|x| x.is_finite())) {
-        all.iter_mut().zip(direction.iter()).for_each(|(all, &x)| all[i] = x as f32);
-    }
-    all
-}
-
-/// Coordinates of a frame in the directions.
-fn project(frame: &[f32], directions: &[Point]) -> Point {
-    let mut point = [0f32; PROBED];
-    for (frame, directions) in frame.chunks(SUMMED).zip(directions.chunks(SUMMED)) {
-        let mut sums = [0f32; PROBED];
-        for (x, direction) in frame.iter().zip(directions) {
-            (0..PROBED).for_each(|i| sums[i] += x * direction[i]);
-        }
-        (0..PROBED).for_each(|i| point[i] += sums[i]);
-    }
-    point.map(|x| x.clamp(-FARTHEST, FARTHEST))
 }
 
 /// The squared distance of two frames. If it exceeds `most`, the result may be any value between
@@ -549,7 +387,11 @@ mod tests {
         let own: Vec<usize> = (0..count).filter(|&clip| field.firsts()[clip] == clip).collect();
         assert_eq!(own.len(), 9, "clips of nine lengths");
         let search = Search::new(&field, &own, 1);
-        assert_eq!((search.leaves.len(), search.rows.len()), (1, frame_size), "one point for all equal frames");
+        assert_eq!(
+            (search.tree.leaves.len(), search.tree.rows.len()),
+            (1, frame_size),
+            "one point for all equal frames"
+        );
         assert_eq!(field.search(2, |_| ()), one_by_one(&field));
     }
 }

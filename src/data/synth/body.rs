@@ -129,7 +129,7 @@ impl Gait {
 }
 
 impl<'a> Body<'a> {
-    pub(super) fn new(skeleton: &'a Skeleton, track: &'a Track, random: &mut Random) -> Self {
+    pub fn new(skeleton: &'a Skeleton, track: &'a Track, random: &mut Random) -> Self {
         let posture = Posture {
             stoop: random.range(-0.04, 0.06),
             spread: random.range(-0.04, 0.06),
@@ -171,7 +171,7 @@ impl<'a> Body<'a> {
     }
 
     /// The pose at a sample of the track.
-    pub(super) fn pose(&self, i: usize) -> Pose {
+    pub fn pose(&self, i: usize) -> Pose {
         let gait = Gait::at(self.track, i);
         let heading = self.track.yaw[i];
         let mut axes: [Axes; NUM_JOINTS] = std::array::from_fn(rest_axes);

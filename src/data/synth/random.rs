@@ -7,7 +7,7 @@ pub(super) struct Random {
 }
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Random { state: seed }
     }
 
@@ -20,29 +20,29 @@ impl Random {
     }
 
     /// A new generator whose numbers are independent of those that this one gives next.
-    pub(super) fn split(&mut self) -> Self {
+    pub fn split(&mut self) -> Self {
         Random::new(self.next())
     }
 
     /// Uniform in [low, high).
-    pub(super) fn range(&mut self, low: f64, high: f64) -> f64 {
+    pub fn range(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Uniform in 0 .. n.
-    pub(super) fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         (((self.next() >> 32) * n as u64) >> 32) as usize
     }
 
     /// Nearly normal with mean 0 and deviation 1: the sum of twelve uniform numbers.
-    pub(super) fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.range(0.0, 1.0)).sum::<f64>() - 6.0
     }
 
     /// `len` samples, `dt` seconds apart, of noise with mean 0 and deviation `amplitude`. White
     /// noise passes through three equal low-pass filters of `corner` rad/s, so that position,
     /// velocity and acceleration are continuous.
-    pub(super) fn smooth(&mut self, len: usize, dt: f64, corner: f64, amplitude: f64) -> Vec<f64> {
+    pub fn smooth(&mut self, len: usize, dt: f64, corner: f64, amplitude: f64) -> Vec<f64> {
         let keep = 1.0 / (1.0 + corner * dt);
         // The filter passes the share 3 corner dt / 16 of white noise's variance.
         let gain = amplitude / (3.0 * corner * dt / 16.0).sqrt();

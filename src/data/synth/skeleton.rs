@@ -11,14 +11,14 @@ pub(super) const SPINE1: usize = 19;
 
 /// The joints of one leg and one arm, in the order of the feature vector's names.
 pub(super) struct Limbs {
-    pub(super) up_leg: usize,
-    pub(super) leg: usize,
-    pub(super) foot: usize,
-    pub(super) toe: usize,
-    pub(super) shoulder: usize,
-    pub(super) arm: usize,
-    pub(super) fore_arm: usize,
-    pub(super) hand: usize,
+    pub up_leg: usize,
+    pub leg: usize,
+    pub foot: usize,
+    pub toe: usize,
+    pub shoulder: usize,
+    pub arm: usize,
+    pub fore_arm: usize,
+    pub hand: usize,
 }
 
 /// Left and right limbs.

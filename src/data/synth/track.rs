@@ -69,7 +69,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn new(random: Random) -> Self {
+    pub fn new(random: Random) -> Self {
         Script { random, deck: Vec::new(), side: 1.0 }
     }
 
@@ -103,42 +103,42 @@ impl Script {
 #[derive(Debug, Clone)]
 pub(super) struct Stance {
     /// Phase at which the foot lands, and phase at which it leaves the ground.
-    pub(super) land: f64,
-    pub(super) lift: f64,
+    pub land: f64,
+    pub lift: f64,
     /// Phase before which the heel stays down because the character stands; `None` if it does not
     /// stand.
-    pub(super) rest: Option<f64>,
+    pub rest: Option<f64>,
     /// Ball of the foot on the ground, (x, z), feet.
-    pub(super) ball: [f64; 2],
+    pub ball: [f64; 2],
     /// Direction of the foot, rad, left positive.
-    pub(super) yaw: f64,
+    pub yaw: f64,
     /// Speed at landing and at leaving, m/s.
-    pub(super) speed: (f64, f64),
+    pub speed: (f64, f64),
     /// Factor for the height and bend of this step, about 1.
-    pub(super) vigour: f64,
+    pub vigour: f64,
 }
 
 /// A clip's motion without the body, sampled at [`RATE`], with margins before and after for the
 /// steps at its ends.
 pub(super) struct Track {
     /// Root on the ground, feet.
-    pub(super) x: Vec<f64>,
-    pub(super) z: Vec<f64>,
+    pub x: Vec<f64>,
+    pub z: Vec<f64>,
     /// Heading, rad, left positive.
-    pub(super) yaw: Vec<f64>,
+    pub yaw: Vec<f64>,
     /// m/s along the heading, m/s^2, rad/s.
-    pub(super) speed: Vec<f64>,
-    pub(super) acceleration: Vec<f64>,
-    pub(super) turn: Vec<f64>,
+    pub speed: Vec<f64>,
+    pub acceleration: Vec<f64>,
+    pub turn: Vec<f64>,
     /// Phase in gait cycles, never decreasing.
-    pub(super) phase: Vec<f64>,
+    pub phase: Vec<f64>,
     /// Stances of the left and of the right foot, in order.
-    pub(super) stances: [Vec<Stance>; 2],
+    pub stances: [Vec<Stance>; 2],
 }
 
 impl Track {
     /// A track of `len` samples.
-    pub(super) fn new(script: &mut Script, random: &mut Random, len: usize) -> Self {
+    pub fn new(script: &mut Script, random: &mut Random, len: usize) -> Self {
         let (mut speed, mut turn) = (Vec::with_capacity(len), Vec::with_capacity(len));
         let mut last = None;
         while speed.len() < len {

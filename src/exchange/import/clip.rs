@@ -1,5 +1,5 @@
 //! Conversion of one file to the frames of one clip.
-use super::{Alternative, By, Options, Report, Units, Upwards, rounded};
+use super::{Alternative, By, Findings, ImportOptions, Units, Upwards, rounded};
 use crate::data::kind::{self, Source};
 use crate::exchange::export::bvh::DECLARATION;
 use crate::host::shown::counted;
@@ -32,7 +32,7 @@ const OURS: (Unit, Up) = (Unit::Cm, Up::Y);
 /// The conventions of all files of a set, found in the first file.
 pub(super) struct Conventions {
     /// The joints kept.
-    pub(super) picked: Picked,
+    pub picked: Picked,
     unit: Scale,
     up: Up,
     /// The sources of unit and up direction.
@@ -45,21 +45,21 @@ pub(super) struct Conventions {
 
 /// The frames of one file.
 pub(super) struct Clip {
-    pub(super) frames: Vec<f32>,
+    pub frames: Vec<f32>,
     /// Place and facing of the first frame.
-    pub(super) root: Root,
+    pub root: Root,
     /// Findings about the file's frames.
-    pub(super) file: About,
+    pub file: About,
     /// Speeds, m/s: median and 95 % quantile of the root's, and the 95 % quantile of the toes'.
-    pub(super) speeds: [f64; 3],
+    pub speeds: [f64; 3],
     /// The fastest step of a joint.
-    pub(super) step: Step,
+    pub step: Step,
     /// True if the file is one of our own exports.
-    pub(super) ours: bool,
+    pub ours: bool,
     /// Length of the left leg, feet.
-    pub(super) leg: f64,
+    pub leg: f64,
     /// The joints that are not kept.
-    pub(super) left_out: Vec<String>,
+    pub left_out: Vec<String>,
 }
 
 /// The content of a file.
@@ -75,18 +75,18 @@ struct Read {
 #[derive(Debug, Clone)]
 pub(super) struct About {
     /// Frames left out at the start and at the end.
-    pub(super) left_out: [usize; 2],
+    pub left_out: [usize; 2],
     /// Seconds between frames, as the file states.
-    pub(super) frame_time: f64,
+    pub frame_time: f64,
     /// Frames a second.
-    pub(super) rate: f64,
+    pub rate: f64,
     /// Oddities of the file.
-    pub(super) notes: Vec<Note>,
+    pub notes: Vec<Note>,
 }
 
 impl Conventions {
     /// Reads the first file and finds the conventions of the set.
-    pub(super) fn of_first(source: &Source, options: &Options) -> Result<(Self, Clip)> {
+    pub fn of_first(source: &Source, options: &ImportOptions) -> Result<(Self, Clip)> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
         let body = Body::new(&file.recording);
@@ -150,7 +150,7 @@ impl Conventions {
     }
 
     /// Reads another file, which must have the same joints, unit and up direction.
-    pub(super) fn clip(&self, source: &Source, options: &Options) -> Result<Clip> {
+    pub fn clip(&self, source: &Source, options: &ImportOptions) -> Result<Clip> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
         let body = Body::new(&file.recording);
@@ -179,7 +179,7 @@ impl Conventions {
         self.take(source, options, &file, &picked)
     }
 
-    fn take(&self, source: &Source, options: &Options, file: &Read, picked: &Picked) -> Result<Clip> {
+    fn take(&self, source: &Source, options: &ImportOptions, file: &Read, picked: &Picked) -> Result<Clip> {
         let &Read { ref recording, ref about, ours } = file;
         let joints = &picked.sources;
         let unit = if ours && options.units.is_none() { OURS.0.into() } else { self.unit };
@@ -233,7 +233,7 @@ impl Conventions {
     }
 
     /// Makes the report of the findings in the first file, before all clips are known.
-    pub(super) fn report(&self, options: &Options) -> Report {
+    pub fn report(&self, options: &ImportOptions) -> Findings {
         let skeleton = &self.picked.skeleton;
         let name = |joint: usize| skeleton.names[joint].clone();
         let leg = self.picked.measures.leg;
@@ -243,7 +243,7 @@ impl Conventions {
             leg: rounded(leg * unit.metres()),
         };
         let [unit_by, up_by] = self.by;
-        Report {
+        Findings {
             map: self.picked.map.clone(),
             joints: skeleton.names.clone(),
             hips: name(skeleton.hips),
@@ -262,7 +262,7 @@ impl Conventions {
             skip_first: options.skip_first,
             skip_last: options.skip_last,
             warnings: self.warnings.clone(),
-            ..Report::default()
+            ..Findings::default()
         }
     }
 }
@@ -278,7 +278,7 @@ fn pose(recording: &Recording, moment: f64, joints: &[usize], unit: Scale, up: U
 }
 
 /// Reads a file, without the frames that do not belong to its motion.
-fn read(source: &Source, options: &Options) -> Result<Read> {
+fn read(source: &Source, options: &ImportOptions) -> Result<Read> {
     let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
     let (format, mut bytes) = kind::open(&source.path, options.expansion)?;
     let ours = bytes.fill_buf().is_ok_and(|start| start.starts_with(DECLARATION.as_bytes()));
@@ -307,7 +307,7 @@ fn read(source: &Source, options: &Options) -> Result<Read> {
     Ok(Read { recording, about, ours })
 }
 
-fn pick(source: &Source, options: &Options, recording: &Recording, body: &Body) -> Result<Picked> {
+fn pick(source: &Source, options: &ImportOptions, recording: &Recording, body: &Body) -> Result<Picked> {
     let mend = if options.map.is_some() {
         "check the joints' names against the map"
     } else {
@@ -320,11 +320,11 @@ fn pick(source: &Source, options: &Options, recording: &Recording, body: &Body) 
 #[derive(Clone, Copy, Default)]
 pub(super) struct Step {
     /// Its speed, m/s.
-    pub(super) speed: f64,
+    pub speed: f64,
     /// The frame of the file it leads to, from 1.
-    pub(super) frame: usize,
+    pub frame: usize,
     /// The joint.
-    pub(super) joint: usize,
+    pub joint: usize,
 }
 
 /// Computes [`Clip::speeds`].

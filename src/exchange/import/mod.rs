@@ -16,7 +16,7 @@ use crate::motion::units::{Scale, Up};
 use crate::{Error, Result};
 pub use clip::RATES;
 use clip::{About, Clip, Conventions, Step};
-pub use report::{Alternative, By, Floor, FrameTime, LeftOut, OddFiles, Report, Units, Upwards};
+pub use report::{Alternative, By, Findings, Floor, FrameTime, LeftOut, OddFiles, Units, Upwards};
 use report::{rounded, short};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ const TORN: f64 = 60.0;
 
 /// Options of an import.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ImportOptions {
     /// Frames a second of the set.
     pub fps: f64,
     /// Joints to keep; found by name and place if `None`.
@@ -85,14 +85,14 @@ pub struct Imported {
     /// The set; empty when no file could be read.
     pub set: Dataset,
     /// Findings and assumptions, for a person to check.
-    pub report: Report,
+    pub report: Findings,
     /// The files that could not be used, each with the reason.
     pub refused: Vec<Error>,
 }
 
 /// Imports the files that `paths` stand for. Errors: a missing path, a folder without motion. A
 /// file that cannot be read goes to [`Imported::refused`]; the others are imported.
-pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
+pub fn import(paths: &[PathBuf], options: &ImportOptions) -> Result<Imported> {
     let (sources, repeated) = kind::find(paths, options.skeleton.is_some())?;
     let mut refused = Vec::new();
     // The first readable file sets the conventions that the others must share.
@@ -108,7 +108,7 @@ pub fn import(paths: &[PathBuf], options: &Options) -> Result<Imported> {
         }
     }
     let Some((source, (conventions, clip))) = first else {
-        return Ok(Imported { set: Dataset::default(), report: Report::default(), refused });
+        return Ok(Imported { set: Dataset::default(), report: Findings::default(), refused });
     };
     let mut taken = Taken::new(&conventions);
     taken.add(source, Ok(clip));
@@ -225,7 +225,7 @@ impl Taken {
 
 /// Reads files in parallel and adds them in order. A thread with a finished clip waits for its
 /// turn, so that each thread holds at most one clip.
-fn read_in_order(sources: &[Source], options: &Options, conventions: &Conventions, taken: Taken) -> Taken {
+fn read_in_order(sources: &[Source], options: &ImportOptions, conventions: &Conventions, taken: Taken) -> Taken {
     let next = AtomicUsize::new(0);
     let (turn, its_turn) = (Mutex::new((0, taken)), Condvar::new());
     std::thread::scope(|scope| {
@@ -249,7 +249,7 @@ fn read_in_order(sources: &[Source], options: &Options, conventions: &Convention
 
 impl Summary {
     /// Writes the findings into `report`, and returns the files' names.
-    fn report(self, options: &Options, report: &mut Report) -> Vec<String> {
+    fn report(self, options: &ImportOptions, report: &mut Findings) -> Vec<String> {
         for (name, file) in self.sources.iter().zip(&self.files) {
             if !report.source_fps.contains(&file.rate) {
                 report.source_fps.push(file.rate);

@@ -1,4 +1,4 @@
-//! Report of an import: text for a person and JSON for a program, from one structure.
+//! Findings of an import: text for a person and JSON for a program, from one structure.
 use crate::host::shown::counted;
 use crate::motion::source::Note;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use std::fmt;
 /// Findings and assumptions of an import, under their names in `data import --json`
 /// (docs/features.md). Lengths are metres.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
+pub struct Findings {
     /// The joint map that fits; `None` if all joints of the body are kept.
     pub map: Option<String>,
     /// The joints kept, in the order of the features.
@@ -167,9 +167,9 @@ fn some(list: &[String]) -> String {
 }
 
 /// The report as text: findings first, then a line for each warning.
-impl fmt::Display for Report {
+impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Report { hips, up_legs: [left_leg, right_leg], toes: [left_toe, right_toe], .. } = self;
+        let Findings { hips, up_legs: [left_leg, right_leg], toes: [left_toe, right_toe], .. } = self;
         let map = self.map.as_deref().unwrap_or("none, all joints of the body");
         let joints = counted(self.joints.len(), "joint");
         writeln!(f, "joint map: {map} ({joints}, hips {hips}, toes {left_toe} and {right_toe})")?;
@@ -233,7 +233,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl Report {
+impl Findings {
     /// The line about frames left out at one end.
     fn left_out_at(
         &self,

@@ -144,11 +144,22 @@ pub(super) fn first_step() -> [StepState; 1] {
     [StepState { seed: 1, kl_scale: 1.0, ..crate::ops::adam::adam_state(1e-4, [0.9, 0.999], 1) }]
 }
 
-/// A case of an operation without gradient.
+/// A case of full size without products, whose sums are short.
 pub(super) fn step_case<T: Real>(
     op: &'static str,
     sizes: String,
     build: impl Fn(&mut Arena) -> Result<Built<T>> + 'static,
 ) -> Case<T> {
     Case { op, sizes, full: true, flops: [0.0; 2], terms: 1, build: Box::new(build) }
+}
+
+/// A case without products over `b` samples, whose longest sum has this many terms.
+pub(super) fn batch_case<T: Real>(
+    op: &'static str,
+    sizes: String,
+    b: usize,
+    terms: usize,
+    build: impl Fn(&mut Arena) -> Result<Built<T>> + 'static,
+) -> Case<T> {
+    Case { full: b == 64, terms, ..step_case(op, sizes, build) }
 }

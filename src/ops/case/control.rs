@@ -237,20 +237,17 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, left: usize
     let horizon = clock + left;
     let name = if literal { " literal" } else { "" };
     let case = step_case("world", format!("{} p={p} j={joints} h={horizon}{name}", task.name()), move |arena| {
-        let (toes, floors, around) = ([0, 1], [0.1, 0.2], [90.0, 70.0]);
-        let (body, speed) = (1.5, 0.7);
-        let staggered = !literal;
         let rules = Rules {
             task,
-            body,
-            speed,
-            toes,
-            floors,
-            arena: around,
+            body: 1.5,
+            speed: 0.7,
+            toes: [0, 1],
+            floors: [0.1, 0.2],
+            arena: [90.0, 70.0],
             horizon,
             anew: task.info().anew,
             literal,
-            staggered,
+            staggered: !literal,
         };
         let frame_size = 3 + 12 * joints;
         let (condition_frames, future_predictions) = (2, 2);

@@ -1,5 +1,5 @@
 //! Cases of layers and gates.
-use super::built::{Build, Built, Case, Fill, Input, constant, input};
+use super::built::{Build, Built, Case, Fill, Input, batch_case, constant, input};
 use super::trained::{Held, Trained};
 use crate::cpu::activation::Activation::{self, Elu, None as Identity, Relu};
 use crate::cpu::real::Real;
@@ -175,17 +175,10 @@ fn blend_linear_without_gradient<T: Real>(b: usize, l: usize, h: usize, o: usize
 }
 
 fn softmax<T: Real>(b: usize, e: usize) -> Case<T> {
-    Case {
-        op: "softmax",
-        sizes: format!("b={b} e={e}"),
-        full: b == 64,
-        flops: [0.0; 2],
-        terms: e,
-        build: Box::new(move |arena| {
-            let [x, y] = [(); 2].map(|()| arena.var(b, e));
-            Ok(Built::new(&[&Softmax::new(x, y)?], vec![input("x", x, 2.0)], vec![y], Mat::NONE))
-        }),
-    }
+    batch_case("softmax", format!("b={b} e={e}"), b, e, move |arena| {
+        let [x, y] = [(); 2].map(|()| arena.var(b, e));
+        Ok(Built::new(&[&Softmax::new(x, y)?], vec![input("x", x, 2.0)], vec![y], Mat::NONE))
+    })
 }
 
 fn gate<T: Real>(b: usize, l: usize, c: usize, g: usize, e: usize, twice: bool) -> Case<T> {

@@ -1,5 +1,5 @@
 //! Cases of latents and losses.
-use super::built::{Built, Case, Fill, Input, constant, input, step_case};
+use super::built::{Built, Case, Fill, Input, batch_case, constant, input};
 use crate::cpu::real::Real;
 use crate::ops::Operation;
 use crate::ops::quantize::Quantize;
@@ -25,48 +25,34 @@ pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
 }
 
 fn reparameterize<T: Real>(b: usize, l: usize, free_bits: f64, parts: usize) -> Case<T> {
-    Case {
-        op: "reparameterize",
-        sizes: format!("b={b} l={l} free bits {free_bits} parts {parts}"),
-        full: b == 64,
-        flops: [0.0; 2],
-        terms: b,
-        build: Box::new(move |arena| {
-            let [mu, logvar, z] = [(); 3].map(|()| arena.var(b, l));
-            let (eps, losses) = (arena.mat(b, l), arena.mat(1, LOSSES));
-            let inputs = vec![input("mu", mu, 1.0), input("logvar", logvar, 1.0), constant("eps", eps)];
-            let mut op = Reparameterize::new(arena, (mu, logvar), eps, z, losses, free_bits)?;
-            let mut outputs = vec![z];
-            if parts > 0 {
-                let grads = arena.mat(parts * b, l);
-                op = op.with_parts(grads)?;
-                outputs.extend((0..parts).map(|i| Var { grad: grads.rows_at(i * b, b), ..z }));
-            }
-            Ok(Built::new(&[&op], inputs, outputs, losses))
-        }),
-    }
+    batch_case("reparameterize", format!("b={b} l={l} free bits {free_bits} parts {parts}"), b, b, move |arena| {
+        let [mu, logvar, z] = [(); 3].map(|()| arena.var(b, l));
+        let (eps, losses) = (arena.mat(b, l), arena.mat(1, LOSSES));
+        let inputs = vec![input("mu", mu, 1.0), input("logvar", logvar, 1.0), constant("eps", eps)];
+        let mut op = Reparameterize::new(arena, (mu, logvar), eps, z, losses, free_bits)?;
+        let mut outputs = vec![z];
+        if parts > 0 {
+            let grads = arena.mat(parts * b, l);
+            op = op.with_parts(grads)?;
+            outputs.extend((0..parts).map(|i| Var { grad: grads.rows_at(i * b, b), ..z }));
+        }
+        Ok(Built::new(&[&op], inputs, outputs, losses))
+    })
 }
 
 fn recon_loss<T: Real>(b: usize, x: usize) -> Case<T> {
-    Case {
-        op: "recon_loss",
-        sizes: format!("b={b} x={x}"),
-        full: b == 64,
-        flops: [0.0; 2],
-        terms: 1,
-        build: Box::new(move |arena| {
-            let (y, truth, losses) = (arena.mat(b, x), arena.mat(b, x), arena.mat(1, LOSSES));
-            let mut plan = Plan::default();
-            ReconLoss::new(y, truth, losses)?.forward(&mut plan);
-            let mut built = Built::step(plan, vec![constant("y", y), constant("truth", truth)], vec![]);
-            built.losses = losses;
-            Ok(built)
-        }),
-    }
+    batch_case("recon_loss", format!("b={b} x={x}"), b, 1, move |arena| {
+        let (y, truth, losses) = (arena.mat(b, x), arena.mat(b, x), arena.mat(1, LOSSES));
+        let mut plan = Plan::default();
+        ReconLoss::new(y, truth, losses)?.forward(&mut plan);
+        let mut built = Built::step(plan, vec![constant("y", y), constant("truth", truth)], vec![]);
+        built.losses = losses;
+        Ok(built)
+    })
 }
 
 fn reconcile<T: Real>(b: usize, k: usize, c: usize, joints: usize) -> Case<T> {
-    let case = step_case("reconcile", format!("b={b} k={k} c={c} joints={joints}"), move |arena| {
+    batch_case("reconcile", format!("b={b} k={k} c={c} joints={joints}"), b, 1, move |arena| {
         let f = 3 + 12 * joints;
         let (x, condition, y) = (arena.mat(b, k * f), arena.mat(b, c * f), arena.mat(b, k * f));
         let (scale, shift) = (arena.mat(1, f), arena.mat(1, f));
@@ -76,47 +62,32 @@ fn reconcile<T: Real>(b: usize, k: usize, c: usize, joints: usize) -> Case<T> {
         let spreads: Vec<T> = (0..f).map(|i| T::of(0.5 + 0.1 * (i % 7) as f64)).collect();
         let built = Built::step(plan, inputs, vec![Var::constant(y)]);
         Ok(built.prepared(move |contents| contents.write(scale, &spreads)))
-    });
-    Case { full: b == 64, ..case }
+    })
 }
 
 fn specialist_loss<T: Real>(b: usize, x: usize, e: usize) -> Case<T> {
-    Case {
-        op: "specialist_loss",
-        sizes: format!("b={b} x={x} e={e}"),
-        full: b == 64,
-        flops: [0.0; 2],
-        terms: x,
-        build: Box::new(move |arena| {
-            let (each, gate) = (arena.var(e * b, x), arena.var(b, e));
-            let (truth, y, pick, losses) = (arena.mat(b, x), arena.mat(b, x), arena.mat(b, 1), arena.mat(1, LOSSES));
-            let inputs = vec![
-                input("each", each, 1.0),
-                Input { name: "gate", var: gate, fill: Fill::Simplex },
-                constant("truth", truth),
-            ];
-            let op = SpecialistLoss::new(arena, each, gate, truth, pick, y, losses)?;
-            Ok(Built::new(&[&op], inputs, vec![], losses))
-        }),
-    }
+    batch_case("specialist_loss", format!("b={b} x={x} e={e}"), b, x, move |arena| {
+        let (each, gate) = (arena.var(e * b, x), arena.var(b, e));
+        let (truth, y, pick, losses) = (arena.mat(b, x), arena.mat(b, x), arena.mat(b, 1), arena.mat(1, LOSSES));
+        let inputs = vec![
+            input("each", each, 1.0),
+            Input { name: "gate", var: gate, fill: Fill::Simplex },
+            constant("truth", truth),
+        ];
+        let op = SpecialistLoss::new(arena, each, gate, truth, pick, y, losses)?;
+        Ok(Built::new(&[&op], inputs, vec![], losses))
+    })
 }
 
 fn quantize<T: Real>(b: usize, l: usize, n: usize) -> Case<T> {
-    Case {
-        op: "quantize",
-        sizes: format!("b={b} l={l} n={n}"),
-        full: b == 64,
-        flops: [0.0; 2],
-        terms: l.max(b),
-        build: Box::new(move |arena| {
-            let [v, z] = [(); 2].map(|()| arena.var(b, l));
-            let [embed, embed_avg] = [(); 2].map(|()| arena.mat(l, n));
-            let [cluster_size, count] = [(); 2].map(|()| arena.mat(1, n));
-            let (action, code, losses) = (arena.mat(b, n), arena.mat(b, 1), arena.mat(1, LOSSES));
-            let op = Quantize { v, embed, cluster_size, embed_avg, z, action, code, count, losses }.check()?;
-            let inputs = vec![input("v", v, 1.0), constant("embed", embed)];
-            let straight_through = Var { value: v.value, grad: z.grad };
-            Ok(Built::new(&[&op], inputs, vec![straight_through], losses))
-        }),
-    }
+    batch_case("quantize", format!("b={b} l={l} n={n}"), b, l.max(b), move |arena| {
+        let [v, z] = [(); 2].map(|()| arena.var(b, l));
+        let [embed, embed_avg] = [(); 2].map(|()| arena.mat(l, n));
+        let [cluster_size, count] = [(); 2].map(|()| arena.mat(1, n));
+        let (action, code, losses) = (arena.mat(b, n), arena.mat(b, 1), arena.mat(1, LOSSES));
+        let op = Quantize { v, embed, cluster_size, embed_avg, z, action, code, count, losses }.check()?;
+        let inputs = vec![input("v", v, 1.0), constant("embed", embed)];
+        let straight_through = Var { value: v.value, grad: z.grad };
+        Ok(Built::new(&[&op], inputs, vec![straight_through], losses))
+    })
 }

@@ -52,7 +52,7 @@ impl<'a> Ordered<'a> {
     /// Moves parts, one at a time and at random, to where a step takes less time. At first it also
     /// accepts places where the step takes somewhat more: simulated annealing (Kirkpatrick, Gelatt,
     /// Vecchi, "Optimization by Simulated Annealing", Science 1983).
-    pub(crate) fn improved(mut self, time: &dyn Fn(&Ordered) -> f64) -> Self {
+    pub fn improved(mut self, time: &dyn Fn(&Ordered) -> f64) -> Self {
         let stream = Stream::new(0, Purpose::Check, 0);
         let mut now = time(&self);
         let (mut best, mut where_best) = (now, self.when.clone());
