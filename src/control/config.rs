@@ -131,9 +131,9 @@ keys! {
         #[serde(with = "zero_is_none")]
         critic_learning_rate: f64 => Option<f64> = Some(2e-3);
         /// Adam: decay of the first moment
-        adam_beta1: f64 = 0.9;
+        adam_beta1: f64 = 0.7;
         /// Adam: decay of the second moment
-        adam_beta2: f64 = 0.999;
+        adam_beta2: f64 = 0.95;
         /// Adam: added to the root of the second moment
         adam_eps: f64 = 1e-5;
     }
@@ -227,6 +227,8 @@ impl PolicyConfig {
                 steps: 0,
                 updates: 833,
                 minibatches: 120,
+                adam_beta1: 0.9,
+                adam_beta2: 0.999,
                 epochs: 10,
                 gamma: 0.99,
                 reward_scale: 1.0,
@@ -278,6 +280,8 @@ impl PolicyConfig {
             final_learning_rate: 1e-5,
             decay: Decay::Adaptive,
             critic_learning_rate: Some(3e-3),
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
             ..PolicyConfig::default()
         }
     }
