@@ -3,11 +3,15 @@
 //! mini-batches of 1000, 10 epochs. `cargo bench --bench control [-- THREADS] [--device cuda
 //! --engine graph] [--json]`; medians (10th to 90th percentile) of one run.
 //!
+//! Learning by gradients through the decoder follows: the joystick as `control train` learns it by
+//! default, its environment steps, the way back through them, and whole updates.
+//!
 //! The decoder is not trained, which costs the same. `CHARACTERS` (100, 4096) sets how many run
 //! side by side. `UPDATES` (3) sets how many updates are timed; 0: the environment step alone.
 use clap::Parser;
 use mvae_fast::backend::Backend;
 use mvae_fast::control::config::PolicyConfig;
+use mvae_fast::control::learner::Learner;
 use mvae_fast::control::setup::PolicySetup;
 use mvae_fast::control::trainer::{learn, rollout};
 use mvae_fast::ops::world::Task;
@@ -42,11 +46,11 @@ fn bench(
         characters,
         steps: STEPS,
         minibatches: characters * STEPS / MINIBATCH,
-        ppo_epochs: EPOCHS,
+        epochs: EPOCHS,
         noise_correlation: 0.0,
         final_std: None,
         critic_learning_rate: None,
-        ..PolicyConfig::default()
+        ..PolicyConfig::ppo()
     };
     let mut run = PolicySetup::new(&config, backend, None)?;
     let (mut step, mut optimizer, mut update) = (Times::default(), Times::default(), Times::default());
@@ -66,10 +70,11 @@ fn bench(
             step.add(1e6 * backend.seconds(&mut || run.memory.repeat(&run.explore, TOGETHER))?);
         }
     }
+    let Learner::Ppo(learning) = &mut run.update else { unreachable!("the configuration says ppo") };
     for _ in 0..updates {
-        run.update.rewind(&mut run.memory)?;
-        for _ in 0..STEPS.min(run.update.schedule.len()) / TOGETHER {
-            optimizer.add(1e6 * backend.seconds(&mut || run.memory.repeat(&run.update.step, TOGETHER))?);
+        learning.rewind(&mut run.memory)?;
+        for _ in 0..STEPS.min(learning.schedule.len()) / TOGETHER {
+            optimizer.add(1e6 * backend.seconds(&mut || run.memory.repeat(&learning.step, TOGETHER))?);
         }
     }
     let (step, optimizer) = (step.divided(TOGETHER), optimizer.divided(TOGETHER));
@@ -99,14 +104,58 @@ fn bench(
     println!("  environment step");
     timer::print_kernels(&calls);
     if updates > 0 {
-        let step = std::mem::take(&mut run.update.step);
-        let steps = run.update.schedule.len();
+        let step = std::mem::take(&mut learning.step);
+        let steps = learning.schedule.len();
         let calls = timer::calls(step, &mut run.memory, (RUNS, 1), |memory, step| match step % steps {
-            0 => run.update.rewind(memory),
+            0 => learning.rewind(memory),
             _ => Ok(()),
         })?;
         println!("  optimizer step");
         timer::print_kernels(&calls);
+    }
+    Ok(())
+}
+
+/// Learning by gradients through the decoder: the joystick with its default numbers.
+fn bench_gradients(vae: &Path, backend: &dyn Backend, threads: usize, updates: usize, o: &Options) -> Result<()> {
+    let config = PolicyConfig { task: Task::Joystick, vae: vae.to_owned(), ..PolicyConfig::default() };
+    let (characters, steps) = (config.characters, config.steps());
+    let mut run = PolicySetup::new(&config, backend, None)?;
+    let (mut forward, mut back, mut update) = (Times::default(), Times::default(), Times::default());
+    for number in 0..=updates {
+        let begun = Instant::now();
+        rollout(&mut run, &|| false)?;
+        learn(&mut run, &|| false)?;
+        if number > 0 {
+            update.add(begun.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    let Learner::Shac(learning) = &run.update else { unreachable!("the configuration says shac") };
+    for _ in 0..updates.max(1) {
+        run.stage.write_steps(&mut run.memory, 0, steps)?;
+        forward.add(1e6 * backend.seconds(&mut || run.memory.repeat(&run.explore, steps))?);
+        run.memory.run(&learning.estimate)?;
+        learning.rewind(&mut run.memory)?;
+        run.stage.write_way_back(&mut run.memory, steps)?;
+        run.memory.run(&learning.end)?;
+        back.add(1e6 * backend.seconds(&mut || run.memory.repeat(&learning.pull, steps))?);
+    }
+    let each = characters * steps;
+    let [forward, back, update] = [forward, back, update].map(|times| times.divided(each));
+    if o.json {
+        let report = json!({
+            "impl": "mvae-fast", "device": backend.describe(), "threads": threads, "characters": characters, "steps": steps,
+            "forward_us": forward.median(), "back_us": back.median(), "update_us": (updates > 0).then(|| update.median()),
+        });
+        println!("{report}");
+        return Ok(());
+    }
+    println!("{characters} characters, {steps} steps, gradients through the decoder, {}:", backend.describe());
+    println!("  for a step of a character");
+    println!("  forward          {}", forward.summary());
+    println!("  way back         {}", back.summary());
+    if updates > 0 {
+        println!("  whole update     {}", update.summary());
     }
     Ok(())
 }
@@ -133,6 +182,7 @@ fn main() -> Result<()> {
         for &characters in &crowds {
             bench(&vae, backend.as_ref(), threads, characters, updates, &options)?;
         }
+        bench_gradients(&vae, backend.as_ref(), threads, updates, &options)?;
     }
     Ok(())
 }

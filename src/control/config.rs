@@ -66,11 +66,11 @@ keys! {
         actor_gain: f64 = 0.01;
         /// Standard deviation that exploration starts with (latents are 4 times the action: 0.25 is
         /// the prior's)
-        initial_std: f64 = 0.125;
+        initial_std: f64 = 0.25;
         /// Standard deviation that it ends with at most (0 = no bound), which falls there by the
         /// same share with each update
         #[serde(with = "zero_is_none")]
-        final_std: f64 => Option<f64> = None;
+        final_std: f64 => Option<f64> = Some(0.1);
         /// Share of its noise that exploration keeps from one step to the next (0 = none): noise
         /// that lasts moves the character further
         noise_correlation: f64 = 0.95;
@@ -267,11 +267,9 @@ impl PolicyConfig {
     }
 
     /// The numbers of ppo in the default preset: many characters, short rollouts.
-    fn ppo() -> Self {
+    pub fn ppo() -> Self {
         PolicyConfig {
             algorithm: Algorithm::Ppo,
-            initial_std: 0.25,
-            final_std: Some(0.1),
             characters: 512,
             steps: 16,
             prior_weight: 0.01,
