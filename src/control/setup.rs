@@ -68,6 +68,13 @@ impl<'a> PolicySetup<'a> {
         let given = resume.map(|path| Ok::<_, Error>((Checkpoint::load(path)?, path))).transpose()?;
         let material = Material::load(c, given.as_ref().map(|(checkpoint, path)| (checkpoint, *path)), &[])?;
 
+        let variant = material.decoder.model().variant;
+        if c.algorithm == Algorithm::Shac && matches!(variant, Variant::Vq | Variant::Specialist) {
+            let (vae, variant) = (c.vae.display(), variant.name());
+            let what =
+                format!("{vae} is a decoder of {variant}, which picks a code or an expert: that has no gradient");
+            return Err(Error::Usage(format!("{what}; give --algorithm ppo")));
+        }
         let (mut arena, layout) = (Arena::default(), material.layout());
         if let Some(what) = layout.too_large() {
             return Err(Error::Usage(format!("{what}; make hidden_size smaller")));

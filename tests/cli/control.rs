@@ -143,28 +143,38 @@ fn every_task_goes_on_bit_for_bit() {
     for task in Task::ALL {
         // Episodes end within the rollouts.
         let lower = if task.info().lower.is_some() { "--lower lower" } else { "--frame-skip 2" };
-        let (bounds, task) = (task.info().bounds, task.name());
-        let all = format!("--task {task} {lower} --updates 5 --steps 8 --minibatches 3 --horizon 19");
-        desk.control(&format!("{all} --name {task}-whole"));
-        let stopped = format!("{task}-stopped");
-        desk.control(&format!("{all} --name {stopped} --max-minutes 1e-9"));
-        assert_eq!(desk.outcome(&stopped).0.len(), 1, "{task}: stopped after an update");
-        desk.done(&format!("control train --resume {stopped} --quiet --threads 1 --max-minutes 0"));
-        let (whole, resumed) = (desk.outcome(&format!("{task}-whole")), desk.outcome(&stopped));
-        assert_eq!(whole.0.len(), 5);
-        assert!(whole == resumed, "{task}: another result after a stop");
-        assert!(desk.path("runs").join(stopped).join("report.html").is_file());
-        let measured = desk.measured(&format!("{task}-whole"));
-        let numbers = measured["policy"].as_object().unwrap();
-        assert!(bounds.iter().all(|bound| numbers.contains_key(bound.key)), "{task}: {numbers:?}");
+        let ppo = format!("--algorithm ppo {lower}");
+        let ways = if task.has_gradient() { vec![ppo, "--algorithm shac --costs-from 0.2".into()] } else { vec![ppo] };
+        for way in ways {
+            goes_on(&desk, *task, &way);
+        }
     }
+}
+
+/// A training that is stopped after an update and resumed ends as one that was never stopped.
+fn goes_on(desk: &Desk, task: Task, way: &str) {
+    let (bounds, task) = (task.info().bounds, task.name());
+    let all = format!("--task {task} {way} --updates 5 --steps 8 --minibatches 3 --horizon 19");
+    let task = &format!("{task}-{}", way.split(' ').nth(1).unwrap());
+    desk.control(&format!("{all} --name {task}-whole"));
+    let stopped = format!("{task}-stopped");
+    desk.control(&format!("{all} --name {stopped} --max-minutes 1e-9"));
+    assert_eq!(desk.outcome(&stopped).0.len(), 1, "{task}: stopped after an update");
+    desk.done(&format!("control train --resume {stopped} --quiet --threads 1 --max-minutes 0"));
+    let (whole, resumed) = (desk.outcome(&format!("{task}-whole")), desk.outcome(&stopped));
+    assert_eq!(whole.0.len(), 5);
+    assert!(whole == resumed, "{task}: another result after a stop");
+    assert!(desk.path("runs").join(stopped).join("report.html").is_file());
+    let measured = desk.measured(&format!("{task}-whole"));
+    let numbers = measured["policy"].as_object().unwrap();
+    assert!(bounds.iter().all(|bound| numbers.contains_key(bound.key)), "{task}: {numbers:?}");
 }
 
 #[test]
 fn what_is_learned_from_is_what_was_done() {
     let desk = Desk::new("");
     // One step on all samples at once, so that the policy is still the one that acted.
-    desk.control("--task target --name first --updates 1 --minibatches 1 --ppo-epochs 1");
+    desk.control("--task target --name first --updates 1 --minibatches 1 --epochs 1 --algorithm ppo");
     let (records, ..) = desk.outcome("first");
     assert_eq!((records[0].kl, records[0].clip_fraction), (0.0, 0.0), "every ratio is 1");
 }
@@ -226,7 +236,7 @@ fn a_policy_is_kept_near_the_prior() {
     let [free, held] = ["0", "5"].map(|weight| {
         let name = format!("weight-{weight}");
         desk.control(&format!(
-            "--task joystick --prior-weight {weight} --name {name} --updates 5 --learning-rate 1e-3"
+            "--task joystick --prior-weight {weight} --name {name} --updates 5 --learning-rate 1e-3 --algorithm ppo"
         ));
         desk.outcome(&name).0.last().unwrap().mean_square.unwrap()
     });
@@ -265,13 +275,18 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
     for (arguments, code, words) in [
         ("control train".to_owned(), 2, "--vae"),
         ("control train --vae nowhere".to_owned(), 4, "nowhere"),
-        (train("--frame-skip 2"), 2, "the decoder predicts 1 frames at once"),
+        (train("--algorithm ppo --frame-skip 2"), 2, "the decoder predicts 1 frames at once"),
         (train("--task maze"), 2, "--lower"),
         (train("--task maze --lower stick"), 4, "its task is joystick"),
         (train("--task maze --lower walk"), 4, "is no controller"),
         (train("--characters 0"), 2, "--characters is 0"),
         (train("--lower stick"), 2, "--lower is of task maze, and the task is target"),
         (train("--path-pace 0.1"), 2, "--path-pace is of task path, and the task is target"),
+        (train("--frame-skip 2"), 2, "--frame-skip is 2, expected 1 with --algorithm shac; or give --algorithm ppo"),
+        (train("--literal true"), 2, "--literal: the reference's mistakes have no derivatives"),
+        (train("--decay adaptive"), 2, "--decay is adaptive, which follows ppo's updates"),
+        (train("--skate-cost -1"), 2, "--skate-cost"),
+        (train("--task maze --algorithm shac --lower walk"), 2, "the reward of task maze has no derivatives"),
         ("control train --vae stick".to_owned(), 4, controller),
         ("eval stick".to_owned(), 4, controller),
         ("generate stick -o x.npz".to_owned(), 4, controller),
@@ -285,7 +300,7 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         assert!(message.contains(words), "{arguments}: {message}");
     }
     assert_eq!(desk.runs(), 2, "no run was begun");
-    assert!(desk.done("control train --help").contains("P: characters side by side [default: 512]"));
+    assert!(desk.done("control train --help").contains("P: characters side by side [default: 32]"));
     let info = desk.done("info stick");
     assert!(
         info.contains("a controller: task joystick, written by version ")
@@ -337,8 +352,13 @@ fn a_lower_level_of_another_decoder_is_refused() {
 fn every_variant_can_be_acted_in() {
     for variant in ["posevae", "specialist", "vq"] {
         let desk = Desk::new(&format!("--variant {variant}"));
+        if variant != "posevae" {
+            let message = desk.refused("control train --vae walk --task joystick", 2);
+            assert!(message.contains(&format!("is a decoder of {variant}")) && message.contains("--algorithm ppo"));
+        }
         for task in ["joystick", "target", "walk"] {
-            desk.control(&format!("--task {task} --name {task}-run --updates 1"));
+            let algorithm = if variant == "posevae" { "shac" } else { "ppo" };
+            desk.control(&format!("--task {task} --name {task}-run --updates 1 --algorithm {algorithm}"));
             assert!(desk.measured(&format!("{task}-run"))["policy"]["step_reward"].as_f64().unwrap().is_finite());
         }
         // Its latents are those that frames are decoded from: passed back, they make two characters
@@ -391,7 +411,9 @@ fn a_point_runs_as_fast_whatever_frames_are_skipped() {
     let desk = Desk::new("--future-predictions 2");
     let [one, two] = [1, 2].map(|skip| {
         let name = format!("skip-{skip}");
-        desk.control(&format!("--task path --path circle --frame-skip {skip} --updates 1 --name {name}"));
+        desk.control(&format!(
+            "--task path --path circle --algorithm ppo --frame-skip {skip} --updates 1 --name {name}"
+        ));
         desk.course(&name).len() as f64
     });
     assert!((one / two - 2.0).abs() < 0.02, "{one} points, one a frame, and {two}, one in two frames");
@@ -402,7 +424,7 @@ fn a_step_of_two_frames_is_held_against_two_frames() {
     let desk = Desk::new("--future-predictions 2");
     let [one, two] = [1, 2].map(|skip| {
         let name = format!("skip-{skip}");
-        desk.control(&format!("--task joystick --frame-skip {skip} --updates 1 --name {name}"));
+        desk.control(&format!("--task joystick --algorithm ppo --frame-skip {skip} --updates 1 --name {name}"));
         let policy = &desk.measured(&name)["policy"];
         let of = |name: &str| policy[name].as_f64().unwrap();
         assert!(of("step_reward") < of("best_constant_speed_reward"), "{policy}");
