@@ -1,7 +1,7 @@
 // Task Face: stand still and face a point of the arena, which changes every 150 steps.
 //     reward = exp(cosine of the angle at which the point is seen - 1 - speed / largest speed)
 #pragma once
-#include "world.cuh"
+#include "pull.cuh"
 
 DEVICE void face_place(const World& a, u32 p, float x, float z) {
   put_goal(a, p, Vec{float(60 * a.body) * (x + x - 1), float(60 * a.body) * (z + z - 1)});
@@ -29,3 +29,17 @@ CHARACTER(face_observe) {
   if (lane == 0) put(extra, 0, bearing(a, p));
 }
 KERNEL(face_observe, World, NoShared, 128)
+
+// With the reward r: -r sin(angle) times the derivatives of the angle, -r / largest speed by the
+// speed.
+PULL(face_pull) {
+  if (lane > 0) return;
+  const Vec to_goal = get(own(a, p), 0) - back.end;
+  const float angle = atan2f(to_goal.z, to_goal.x) + back.turned, square = dot(to_goal, to_goal);
+  const float speed = float(a.speed), by_reward = a.weight[p] * expf(cosf(angle) - 1 - speed_of(a, p) / speed);
+  const float by_angle = -by_reward * sinf(angle);
+  back.dturned += by_angle;
+  if (square > 0) back.dend.x += by_angle * to_goal.z / square, back.dend.z -= by_angle * to_goal.x / square;
+  pull_speed(a, p, -by_reward / speed);
+}
+KERNEL(face_pull, Pull, NoShared, 128)

@@ -24,3 +24,18 @@ DEVICE void gaussian_action(Where at, const GaussianAction& a, NoShared&) {
   }
 }
 KERNEL(gaussian_action, GaussianAction, NoShared, 64)
+
+struct GaussianActionBack {               // field for field: src/ops/gaussian_action.rs, back
+  const float *daction, *action, *mean;   // [B, A]
+  float* dmean;                           // [B, A]
+  double pull;
+  u32 b, a;
+};
+
+// dmean = daction, 0 where the action is clipped, + pull mean. An entry is one thread's.
+DEVICE void gaussian_action_backward(Where at, const GaussianActionBack& a, NoShared&) {
+  const u64 all = u64(a.b) * a.a;
+  for (u64 i = u64(at.block) * at.threads + at.thread; i < all; i += u64(at.blocks) * at.threads)
+    a.dmean[i] = float(a.pull) * a.mean[i] + (fabsf(a.action[i]) < 1 ? a.daction[i] : 0);
+}
+KERNEL(gaussian_action_backward, GaussianActionBack, NoShared, 256)

@@ -2,7 +2,7 @@
 //     reward = exp(cosine of the angle at which the target is seen - 1
 //                  - 0.8 / largest speed |speed asked for - speed|)
 #pragma once
-#include "world.cuh"
+#include "pull.cuh"
 
 #define COMMAND 2  // src/ops/world/joystick.rs: direction, speed
 
@@ -48,3 +48,14 @@ CHARACTER(joystick_observe) {
   put(extra, 0, Vec{speed * v.x, speed * v.z});
 }
 KERNEL(joystick_observe, World, NoShared, 128)
+
+// With the reward r: -r sin(angle) by the facing, and by the speed 0.8 r / largest speed where that
+// is too small, minus this where it is too large.
+PULL(joystick_pull) {
+  if (lane > 0) return;
+  const float angle = own(a, p)[COMMAND] + back.turned, off = own(a, p)[COMMAND + 1] - speed_of(a, p);
+  const float slope = float(0.8 / a.speed), by_reward = a.weight[p] * expf(cosf(angle) - 1 - slope * fabsf(off));
+  back.dturned -= by_reward * sinf(angle);
+  pull_speed(a, p, by_reward * (off < 0 ? -slope : slope));
+}
+KERNEL(joystick_pull, Pull, NoShared, 128)

@@ -2,7 +2,7 @@
 // ahead.
 //     reward = progress + 2 (where the point is within 2) + 3/4 energy - mean |latent| / 200
 #pragma once
-#include "world.cuh"
+#include "pull.cuh"
 
 // The place on the path where a character started.
 DEVICE u32& path_offset(const World& a, u32 p) { return a.words[u64(p) * a.w]; }
@@ -50,3 +50,13 @@ CHARACTER(path_observe) {
   put(extra, lane, to_local(a.facing[p], way(a, p, point)));
 }
 KERNEL(path_observe, World, NoShared, 128)
+
+// A hit has no derivatives.
+PULL(path_pull) {
+  pull_energy(a, p, lane, 0.75f);
+  const float *latent = a.latent + u64(p) * a.l, size = -0.005f / float(a.l) * a.weight[p];
+  float* dlatent = a.dlatent + u64(p) * a.l;
+  for (u32 i = lane; i < a.l; i += 32) dlatent[i] = latent[i] > 0 ? size : latent[i] < 0 ? -size : latent[i];
+  if (lane == 0) pull_progress(a, p, back);
+}
+KERNEL(path_pull, Pull, NoShared, 128)

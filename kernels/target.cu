@@ -1,7 +1,7 @@
 // Task Target: reach a point; a character within 2 of it gets another one in the arena.
 //     reward = progress + 20 (where the target is reached) + energy
 #pragma once
-#include "world.cuh"
+#include "pull.cuh"
 
 DEVICE void target_place(const World& a, u32 p, float x, float z) {
   put_goal(a, p, Vec{float(60 * a.body) * (x + x - 1), float(40 * a.body) * (z + z - 1)});
@@ -34,3 +34,10 @@ CHARACTER(target_observe) {
   if (lane == 0) put(extra, 0, to_local(a.facing[p], way_to_goal(a, p)));
 }
 KERNEL(target_observe, World, NoShared, 128)
+
+// A hit has no derivatives.
+PULL(target_pull) {
+  pull_energy(a, p, lane, 1);
+  if (lane == 0) pull_progress(a, p, back);
+}
+KERNEL(target_pull, Pull, NoShared, 128)

@@ -62,14 +62,16 @@ DEVICE bool is_done(const World& a, u32 p) { return a.outcome[3 * u64(p) + 1] ==
 DEVICE bool time_is_out(const World& a, u32 p) { return a.outcome[3 * u64(p) + 2] == 0; }
 
 // Makes a kernel, `name`, of what each lane of a character's warp does: `CHARACTER(name) { ... }`
-// with the arguments `a`, the character `p` and the `lane`.
-#define CHARACTER(name)                                                                                           \
-  DEVICE void name##_one(const World& a, u32 p, u32 lane);                                                        \
-  DEVICE void name(Where at, const World& a, NoShared&) {                                                         \
+// with the arguments `a`, the character `p` and the `lane`. `CHARACTER_OF(Args, name)` makes one
+// with other arguments, whose `a.p` is the number of characters.
+#define CHARACTER_OF(Args, name)                                                                                  \
+  DEVICE void name##_one(const Args& a, u32 p, u32 lane);                                                         \
+  DEVICE void name(Where at, const Args& a, NoShared&) {                                                          \
     const u32 warps = at.threads / 32;                                                                            \
     for (u32 p = at.block * warps + at.thread / 32; p < a.p; p += at.blocks * warps) name##_one(a, p, at.thread % 32); \
   }                                                                                                               \
-  DEVICE void name##_one(const World& a, u32 p, u32 lane)
+  DEVICE void name##_one(const Args& a, u32 p, u32 lane)
+#define CHARACTER(name) CHARACTER_OF(World, name)
 
 // The vector from the root to a point, in body units.
 DEVICE Vec way(const World& a, u32 p, Vec point) {

@@ -126,8 +126,8 @@ keys! {
         /// Adaptive: KL that an update is to change the policy by, nats; falls to a quarter over
         /// all updates
         target_kl: f64 = 0.04;
-        /// Learning rate of the critic (0 = the policy's); in ppo the same in all updates, in shac it
-        /// falls as the policy's does
+        /// Learning rate of the critic (0 = the policy's); in ppo the same in all updates, in shac
+        /// it falls as the policy's does
         #[serde(with = "zero_is_none")]
         critic_learning_rate: f64 => Option<f64> = Some(2e-3);
         /// Adam: decay of the first moment

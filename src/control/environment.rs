@@ -42,7 +42,7 @@ pub struct EnvironmentOptions<'a> {
     /// Whether observations are normalised: poses as the decoder sees them, vectors by
     /// [`log_length`].
     pub normalize: bool,
-    /// What a step costs.
+    /// The costs of a step.
     pub costs: Costs,
     /// Whether there is a way back through a step: gradients of its inputs, or none.
     pub wanted: Wanted,
@@ -75,7 +75,7 @@ pub struct Environment<T> {
     goal: Option<(Mat<T>, Option<f64>, Perceptron<T>)>,
     /// Predicted frames applied for each action.
     pub frame_skip: usize,
-    /// What a step costs.
+    /// The costs of a step.
     pub costs: Costs,
     /// [1, 1] share of the costs that counts now.
     pub cost_share: Mat<T>,

@@ -220,7 +220,7 @@ pub(crate) fn learn(run: &mut PolicySetup, rate: f64, give_up: &dyn Fn() -> bool
     Err(Error::NonFinite { epoch: run.at.epoch, step: bad, operation, mend })
 }
 
-/// What an update's learning has to report.
+/// The findings of an update's learning, for the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Learned {
     /// Entropy of the policy, nats.

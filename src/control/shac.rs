@@ -3,9 +3,13 @@
 //! observations are differentiable, so the gradient of what T steps bring flows back through them
 //! to the actor. The critic says what comes after; it learns by regression on its own estimates.
 //!
-//! An update is: a rollout, whose values go on tapes; the critic's values, and their gradients by
-//! the observations; the way back from the last step to the first; one step of Adam for the actor;
-//! and a few epochs of mini-batches for the critic.
+//! An update has five parts:
+//!
+//! - a rollout, whose values go on tapes;
+//! - the critic's values, and their gradients by the observations;
+//! - the way back from the last step to the first;
+//! - one step of Adam for the actor;
+//! - a few epochs of mini-batches for the critic.
 use super::policy::Perceptron;
 use super::stage::Stage;
 use crate::Result;
@@ -78,8 +82,9 @@ pub struct Shac<T> {
     pub means: Mat<T>,
     /// The tensors that start the way back as zeros.
     zeros: [Mat<T>; 3],
-    /// What a step writes on its tape, first what held before it.
+    /// The tapes on which a step writes what held before it.
     before: Vec<Tape<T>>,
+    /// The tapes on which it writes what it has made.
     after: Vec<Tape<T>>,
     /// Plan that computes values, returns, and gradients of the values by the observations.
     pub estimate: Plan,

@@ -197,7 +197,7 @@ pub struct Cast {
     pub staggered: bool,
     /// Whether there is a way back through a step: gradients of its inputs, or none.
     pub wanted: Wanted,
-    /// What a step costs.
+    /// The costs of a step.
     pub costs: Costs,
 }
 

@@ -61,8 +61,8 @@ pub struct Network<T> {
 }
 
 impl<T: Real> Network<T> {
-    /// A network over `batch` samples, with places for the `wanted` gradients. `free_bits` is the KL
-    /// of a latent dimension that costs nothing, in nats. Errors: shapes that do not fit.
+    /// A network over `batch` samples, with places for the `wanted` gradients. `free_bits` is the
+    /// KL of a latent dimension that costs nothing, in nats. Errors: shapes that do not fit.
     pub fn new(
         arena: &mut Arena,
         parameters: &Parameters<T>,

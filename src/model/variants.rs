@@ -55,9 +55,9 @@ pub(crate) struct Decoder<T> {
 pub enum Wanted {
     /// None.
     Nothing,
-    /// Those of the inputs; parameters do not change.
+    /// Gradients of the inputs; parameters do not change.
     Inputs,
-    /// Those of the parameters.
+    /// Gradients of the parameters.
     Parameters,
 }
 

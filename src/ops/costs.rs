@@ -1,5 +1,5 @@
-//! What a step costs: feet that slide where they stand, effort, and jerks. All are differentiable,
-//! so that a policy can learn by their gradients (docs/math.md, "Costs").
+//! Costs of a step: feet that slide where they stand, effort, and jerks. All are differentiable, so
+//! that a policy can learn by their gradients (docs/math.md, "Costs").
 use super::advantage::OUTCOME;
 use super::expect;
 use crate::Result;
@@ -274,8 +274,8 @@ pub mod cpu {
         [old[0] - x, frame[at + 1] - before[at + 1], old[1] - z]
     }
 
-    /// reward -= share times: skate (sliding by velocities + sliding by places) / 2 + effort mean |v|^2 + jerk
-    /// mean |v - R v before|^2
+    /// reward -= share times: skate (sliding by velocities + sliding by places) / 2 + effort mean
+    /// |v|^2 + jerk mean |v - R v before|^2
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
         let joints = features::joints(v.f).expect("checked");
         let mean = T::of((v.metres * v.fps).powi(2) / joints as f64);

@@ -82,8 +82,8 @@ pub fn backward<T: Real>(plan: &mut Plan, y: Mat<T>, first: usize, gain: f64, dy
 pub mod cpu {
     use super::*;
 
-    /// With the old length r = exp(|y| / gain) - 1 and u = y / |y|: dx = f dy + (gain / (1 + r) - f)
-    /// (u · dy) u, where f = |y| / r
+    /// With the old length r = exp(|y| / gain) - 1 and u = y / |y|: dx = f dy + (gain / (1 + r) -
+    /// f) (u · dy) u, where f = |y| / r
     pub(crate) fn backward<T: Real>(v: back::View<'_, T>, _: &Team) {
         let gain = T::of(v.gain);
         for (y, dy) in v.y.chunks_exact(v.d).zip(v.dy.chunks_exact_mut(v.d)) {

@@ -15,7 +15,7 @@ pub mod gaussian_action;
 pub mod horizon;
 pub mod kl_weight;
 pub mod linear;
-pub(crate) mod log_length;
+pub mod log_length;
 pub mod noise;
 pub mod ppo_loss;
 pub mod quantize;

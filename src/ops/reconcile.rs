@@ -104,7 +104,8 @@ pub mod back {
             shift: T [f],
         }
         writes {
-            /// [B, K F] gradient of y. That of an earlier frame grows by the part of the later ones.
+            /// [B, K F] gradient of y. That of an earlier frame grows by the part of the later
+            /// ones.
             dy: T [b * k * f],
             /// [B, K F].
             dx: T [b * k * f],
@@ -196,9 +197,14 @@ pub mod cpu {
         });
     }
 
-    /// With d = dy of a place, m = (1 - share) d / its scale, u the place before less the root's
-    /// motion r, and R the turn: dplace = share d; dvelocity gets m; the place before gets Rᵀ m; r
-    /// gets minus that; the turn gets m · R' u. Everything else is copied.
+    /// For each place, with d = dy, m = (1 - share) d / its scale, u the place before less the
+    /// root's motion r, and R the turn, in the units of the data:
+    ///
+    /// - the place gets share d, and its velocity m;
+    /// - the place before gets Rᵀ m, and r minus that;
+    /// - the turn gets m · R' u.
+    ///
+    /// Everything else is copied.
     pub fn backward<T: Real>(v: back::View<'_, T>, _: &Team) {
         let (f, window, joints) = (v.f, v.k * v.f, features::joints(v.f).expect("checked"));
         let (scale, shift) = (v.scale, v.shift);

@@ -1,5 +1,5 @@
 //! Positions that follow velocities.
-use crate::operations::{close, memory, run};
+use crate::operations::{close, gradients, memory, run};
 use mvae_fast::data::synth;
 use mvae_fast::motion::features::{Part, slot};
 use mvae_fast::ops::reconcile::Reconcile;
@@ -44,6 +44,11 @@ fn motion(at: usize, count: usize) -> (Vec<f64>, Vec<f64>) {
     assert_eq!(set.clip_of(at - 1), set.clip_of(at + count - 1));
     let wide = |i: usize| set.frame(i).iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
     ((at..at + count).flat_map(wide).collect(), wide(at - 1))
+}
+
+#[test]
+fn derivatives() {
+    gradients("reconcile");
 }
 
 #[test]

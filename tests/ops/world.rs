@@ -1,5 +1,5 @@
 //! Characters in a world: properties of the tasks that hold whatever the decoder predicts.
-use crate::operations::{close, fill, memory};
+use crate::operations::{close, fill, gradients, memory};
 use clap::ValueEnum;
 use mvae_fast::backend::Memory;
 use mvae_fast::control::config::PolicyConfig;
@@ -50,6 +50,11 @@ fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
 fn floats(w: &World<f64>) -> Vec<Mat<f64>> {
     let all = [w.frames, w.latent, w.draws, w.poses, w.course, w.history, w.root, w.facing, w.feet, w.own];
     all.into_iter().filter(|mat| !mat.is_none()).collect()
+}
+
+#[test]
+fn derivatives() {
+    gradients("world");
 }
 
 #[test]

@@ -18,13 +18,16 @@ use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat, Var};
 
 /// Distances in a world are up to some hundred times the differences that rewards are made of.
-const WORLD_TERMS: usize = 512;
+pub(super) const WORLD_TERMS: usize = 512;
 
 /// All cases of controllers.
 pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
     let mut cases = vec![linear(5, 3, 0, 4, Activation::Tanh, false), draws(67, 2), scaled(100, 267), scaled(3, 5)];
     cases.extend([mixed(100, 32, true), mixed(3, 5, false), shortened(100, 9, 1), shortened(3, 4, 0)]);
-    cases.extend([(1, 1, true), (7, 5, true), (100, 32, true), (100, 32, false)].map(|(b, a, noise)| act(b, a, noise)));
+    cases.extend(
+        [(1, 1, true, 0.0), (7, 5, true, 0.0), (7, 5, true, 0.3), (100, 32, true, 0.0), (100, 32, false, 0.0)]
+            .map(|(b, a, noise, pull)| act(b, a, noise, pull)),
+    );
     cases
         .extend([(1, 2, true), (7, 3, true), (5, 11, false), (32, 512, true)].map(|(t, p, gae)| advantages(t, p, gae)));
     cases.extend([keep(3, 5, 7, 2), keep(8, 100, 269, 32), pick(11, 5, 3, 2), pick(4096, 1000, 269, 32)]);
@@ -39,7 +42,8 @@ pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
     cases
 }
 
-fn small<T>(case: Case<T>, small: bool) -> Case<T> {
+/// A case of full size, or a `small` one.
+pub(super) fn small<T>(case: Case<T>, small: bool) -> Case<T> {
     Case { full: !small, ..case }
 }
 
@@ -53,14 +57,20 @@ fn draws<T: Real>(p: usize, n: usize) -> Case<T> {
     })
 }
 
+/// Two changes of one x, whose gradient is the sum of theirs. Each has the other's scale as shift.
 fn scaled<T: Real>(n: usize, f: usize) -> Case<T> {
     let case = step_case("rescale", format!("n={n} f={f}"), move |arena| {
-        let [x, y] = [(); 2].map(|()| arena.mat(n, 2 * f));
+        let [x, y, z] = [(); 3].map(|()| arena.var(n, 2 * f));
         let [scale, shift] = [(); 2].map(|()| arena.mat(1, f));
-        let mut plan = Plan::default();
-        rescale::push(&mut plan, x, scale, shift, y)?;
-        let inputs = vec![constant("x", x), constant("scale", scale), constant("shift", shift)];
-        Ok(Built::step(plan, inputs, vec![Var::constant(y)]))
+        let (mut plan, mut backward) = (Plan::default(), Plan::default());
+        rescale::push(&mut plan, x.value, scale, shift, y.value)?;
+        rescale::push(&mut plan, x.value, shift, scale, z.value)?;
+        rescale::backward(&mut backward, y.grad, scale, false, x.grad)?;
+        rescale::backward(&mut backward, z.grad, shift, true, x.grad)?;
+        let inputs = vec![input("x", x, 1.0), constant("scale", scale), constant("shift", shift)];
+        let mut built = Built::step(plan, inputs, vec![y, z]);
+        built.backward = backward;
+        Ok(built)
     });
     small(case, n < 64)
 }
@@ -76,30 +86,40 @@ fn mixed<T: Real>(p: usize, l: usize, two: bool) -> Case<T> {
 }
 
 fn shortened<T: Real>(b: usize, d: usize, first: usize) -> Case<T> {
+    const GAIN: f64 = 3.0;
     let case = step_case("log_length", format!("b={b} d={d} first={first}"), move |arena| {
-        let x = arena.mat(b, d);
-        let mut plan = Plan::default();
-        log_length::push(&mut plan, x, first, 3.0)?;
-        Ok(Built::step(plan, vec![input("x", Var::constant(x), 5.0)], vec![Var::constant(x)]))
+        let [x, y] = [(); 2].map(|()| arena.var(b, d));
+        let (mut plan, mut backward) = (Plan::default(), Plan::default());
+        axpby::push(&mut plan, (1.0, x.value), (0.0, Mat::NONE), y.value)?;
+        log_length::push(&mut plan, y.value, first, GAIN)?;
+        log_length::backward(&mut backward, y.value, first, GAIN, y.grad)?;
+        axpby::push(&mut backward, (1.0, y.grad), (0.0, Mat::NONE), x.grad)?;
+        let mut built = Built::step(plan, vec![input("x", x, 5.0)], vec![y]);
+        built.backward = backward;
+        Ok(built)
     });
     small(case, b < 64)
 }
 
-fn act<T: Real>(b: usize, a: usize, noisy: bool) -> Case<T> {
-    let case =
-        step_case("gaussian_action", format!("b={b} a={a}{}", if noisy { " drawn" } else { "" }), move |arena| {
-            let [mean, noise, action] = [(); 3].map(|()| arena.mat(b, a));
-            let (logstd, log_prob) = (arena.mat(a, 1), arena.mat(b, 1));
-            let mut plan = Plan::default();
-            let drawn = if noisy { noise } else { Mat::NONE };
-            gaussian_action::push(&mut plan, (mean, logstd), drawn, (action, log_prob))?;
-            let inputs = vec![
-                input("mean", Var::constant(mean), 0.5),
-                input("logstd", Var::constant(logstd), 0.3),
-                constant("noise", noise),
-            ];
-            Ok(Built::step(plan, inputs, vec![Var::constant(action), Var::constant(log_prob)]))
-        });
+/// An action and the gradient of its mean. With `pull`, this has a part of the mean's own, which
+/// the action does not show.
+fn act<T: Real>(b: usize, a: usize, noisy: bool, pull: f64) -> Case<T> {
+    // Means lie in [-1, 1]; where noise is added, some actions are clipped.
+    let (name, spread) = if noisy { (" drawn", 0.5) } else { ("", 0.1) };
+    let case = step_case("gaussian_action", format!("b={b} a={a}{name} pull={pull}"), move |arena| {
+        let [mean, action] = [(); 2].map(|()| arena.var(b, a));
+        let (noise, logstd, log_prob) = (arena.mat(b, a), arena.mat(a, 1), arena.mat(b, 1));
+        let (mut forward, mut backward) = (Plan::default(), Plan::default());
+        let drawn = if noisy { noise } else { Mat::NONE };
+        gaussian_action::push(&mut forward, (mean.value, logstd), drawn, (action.value, log_prob))?;
+        let plan = if pull > 0.0 { &mut forward } else { &mut backward };
+        gaussian_action::backward(plan, (action.value, action.grad), pull, (mean.value, mean.grad))?;
+        let inputs =
+            vec![input("mean", mean, spread), input("logstd", Var::constant(logstd), 0.3), constant("noise", noise)];
+        let mut built = Built::step(forward, inputs, vec![action]);
+        built.backward = backward;
+        Ok(built)
+    });
     Case { terms: 2 * a, ..small(case, b < 64) }
 }
 
@@ -116,17 +136,19 @@ fn advantages<T: Real>(t: usize, p: usize, gae: bool) -> Case<T> {
         )?;
         let inputs = vec![constant("values", values)];
         let built = Built::step(plan, inputs, vec![Var::constant(returns), Var::constant(advantages)]);
-        Ok(built.prepared(move |contents| {
-            // Episodes end here and there, some because time is out.
-            let mut drawn = normals(Stream::new(1, Purpose::Check, 9), outcomes.len());
-            drawn.chunks_exact_mut(OUTCOME).for_each(|outcome| {
-                let (mask, bad) = (outcome[1] > -1.5, outcome[2] > -1.5);
-                (outcome[1], outcome[2]) = (f64::from(u8::from(mask && bad)), f64::from(u8::from(bad)));
-            });
-            contents.write(outcomes, &drawn.into_iter().map(T::of).collect::<Vec<T>>());
-        }))
+        Ok(built.prepared(move |contents| contents.write(outcomes, &endings::<T>(outcomes))))
     });
     Case { terms: 4 * t.max(32), ..small(case, p < 64) }
+}
+
+/// Outcomes of steps. Episodes end here and there, some because time is out.
+pub(super) fn endings<T: Real>(outcomes: Mat<T>) -> Vec<T> {
+    let mut drawn = normals(Stream::new(1, Purpose::Check, 9), outcomes.len());
+    drawn.chunks_exact_mut(OUTCOME).for_each(|outcome| {
+        let (mask, bad) = (outcome[1] > -1.5, outcome[2] > -1.5);
+        (outcome[1], outcome[2]) = (f64::from(u8::from(mask && bad)), f64::from(u8::from(bad)));
+    });
+    drawn.into_iter().map(T::of).collect()
 }
 
 /// A rollout with room for `t` steps of `p` characters.

@@ -52,15 +52,19 @@ fn recon_loss<T: Real>(b: usize, x: usize) -> Case<T> {
 }
 
 fn reconcile<T: Real>(b: usize, k: usize, c: usize, joints: usize) -> Case<T> {
-    batch_case("reconcile", format!("b={b} k={k} c={c} joints={joints}"), b, 1, move |arena| {
+    batch_case("reconcile", format!("b={b} k={k} c={c} joints={joints}"), b, joints, move |arena| {
         let f = 3 + 12 * joints;
-        let (x, condition, y) = (arena.mat(b, k * f), arena.mat(b, c * f), arena.mat(b, k * f));
+        let (x, condition, y) = (arena.var(b, k * f), arena.var(b, c * f), arena.var(b, k * f));
         let (scale, shift) = (arena.mat(1, f), arena.mat(1, f));
-        let mut plan = Plan::default();
-        Reconcile { x, condition, scale, shift, y, gain: 0.3 }.check()?.push(&mut plan);
-        let inputs = vec![constant("x", x), constant("condition", condition), constant("shift", shift)];
+        let (mut plan, mut backward) = (Plan::default(), Plan::default());
+        let (value, gain) = (x.value, 0.3);
+        let op = Reconcile { x: value, condition: condition.value, scale, shift, y: y.value, gain }.check()?;
+        op.push(&mut plan);
+        op.backward(&mut backward, y.grad, x.grad, condition.grad);
+        let inputs = vec![input("x", x, 1.0), input("condition", condition, 1.0), constant("shift", shift)];
         let spreads: Vec<T> = (0..f).map(|i| T::of(0.5 + 0.1 * (i % 7) as f64)).collect();
-        let built = Built::step(plan, inputs, vec![Var::constant(y)]);
+        let mut built = Built::step(plan, inputs, vec![y]);
+        built.backward = backward;
         Ok(built.prepared(move |contents| contents.write(scale, &spreads)))
     })
 }

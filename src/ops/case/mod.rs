@@ -4,6 +4,7 @@ mod built;
 mod control;
 mod layers;
 mod losses;
+mod pull;
 mod step;
 mod trained;
 
@@ -14,5 +15,8 @@ use crate::cpu::real::Real;
 
 /// All cases of all operations.
 pub fn cases<T: Real>() -> Vec<Case<T>> {
-    [layers::cases, losses::cases, step::cases, control::cases].into_iter().flat_map(|cases| cases()).collect()
+    [layers::cases, losses::cases, step::cases, control::cases, pull::cases]
+        .into_iter()
+        .flat_map(|cases| cases())
+        .collect()
 }

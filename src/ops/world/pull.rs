@@ -352,8 +352,11 @@ pub(crate) mod cpu {
                     x if x == Seen::Bearing as usize => {
                         let goal = &v.own[p * v.o + GOAL..][..2];
                         let way = [goal[0] - v.root[2 * p], goal[1] - v.root[2 * p + 1]];
-                        let far = length(way).max(T::of(f64::MIN_POSITIVE)) / T::of(v.body);
-                        let unit = way.map(|x| x / (far * T::of(v.body)));
+                        let far = length(way);
+                        if far == T::zero() {
+                            continue;
+                        }
+                        let (unit, far) = (way.map(|x| x / far), far / T::of(v.body));
                         let along = back[0] * unit[0] + back[1] * unit[1];
                         [(back[0] - along * unit[0]) / far, (back[1] - along * unit[1]) / far]
                     }
