@@ -447,9 +447,9 @@ impl PolicyConfig {
     /// Refuses what gradients through the decoder cannot do.
     fn check_shac(&self, name: &dyn Fn(&str) -> String) -> Result<()> {
         let refuse = |message: String| Err(Error::Usage(message));
-        let (key, task) = (name("algorithm"), self.task.name());
+        let (key, task) = (flag("algorithm"), self.task.name());
         if !self.task.has_gradient() {
-            return refuse(format!("{key} is shac, but the reward of task {task} has no derivatives; expected ppo"));
+            return refuse(format!("{key} shac: the reward of task {task} has no derivatives; give {key} ppo"));
         }
         if self.frame_skip > 1 {
             let (skip, frames) = (name("frame_skip"), self.frame_skip);

@@ -163,6 +163,7 @@ impl<'a> PolicySetup<'a> {
             ("world.draws", Kept::Single(w.draws)),
             ("world.outcome", Kept::Single(w.outcome)),
             ("world.observation", Kept::Single(self.stage.environment.observation)),
+            ("world.seen", Kept::Single(w.observation)),
             ("world.words", Kept::Words(w.words)),
             ("explore.noise", Kept::Single(self.last_noise)),
         ]

@@ -203,7 +203,13 @@ mod tests {
     use super::*;
 
     fn gait(turn: [f64; 3], standing: f64) -> GaitReport {
-        let feet = FeetReport { contact: 0.4, skate: 2.0, low_toe_speed: 40.0, paper_skate: [0.5; 2] };
+        let feet = FeetReport {
+            contact: 0.4,
+            skate: 2.0,
+            low_toe_speed: 40.0,
+            paper_skate: [0.5; 2],
+            paces: Default::default(),
+        };
         GaitReport { speed: [0.0, 1.0, 3.0], turn, standing, feet: Some(feet) }
     }
 

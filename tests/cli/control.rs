@@ -644,8 +644,16 @@ fn a_run_keeps_its_poses() {
     desk.control("--task target --name whole --updates 2");
     desk.control("--task maze --lower lower --name maze --updates 1");
     let work = |name: &str| {
+        let mut kept = Vec::new();
         desk.done(&format!("generate --controller lower --frames 20 -o {name}.npz"));
-        ["lower", "maze"].map(|run| desk.measured(run))
+        // What is beside the data goes with them.
+        let mut measured = ["lower", "maze"].map(|run| desk.measured(run));
+        for numbers in measured.iter_mut().flat_map(|run| ["policy", "prior"].map(|who| run[who].take())) {
+            numbers.as_object().unwrap().iter().filter(|(key, _)| !key.ends_with("_of_data")).for_each(|pair| {
+                kept.push(format!("{pair:?}"));
+            });
+        }
+        kept
     };
     let before = work("before");
     fs::remove_file(desk.path("motion.npz")).unwrap();

@@ -13,6 +13,7 @@ use mvae_fast::ops::adam::adam_state;
 use mvae_fast::ops::advantage::{self, Advantage, OUTCOME};
 use mvae_fast::ops::begin_step::StepState;
 use mvae_fast::ops::clip_grad;
+use mvae_fast::ops::costs::Costs;
 use mvae_fast::ops::gaussian_action;
 use mvae_fast::ops::ppo_loss::slot;
 use mvae_fast::ops::world::task::Course;
@@ -335,6 +336,8 @@ impl Characters<'_> {
             poses: poses.len() / (c * f),
             course: course.len() / 2,
             normalize: false,
+            costs: Costs::default(),
+            wanted: Wanted::Nothing,
         };
         let lower = (task == Task::Maze).then_some(Lower { parameters: &parameters[1], normalized: false });
         let env = Environment::<T>::new(&mut arena, &parameters[0], lower, state, &options).unwrap();
