@@ -35,7 +35,7 @@ const PACES: usize = 16;
 pub struct Pace {
     /// (frame, foot) pairs.
     pub frames: usize,
-    /// Those in contact.
+    /// Pairs in contact.
     pub contact: usize,
     /// Sum of the speeds of toes in contact, m/s.
     pub skate: f64,
