@@ -11,6 +11,7 @@ use crate::config::layers;
 use crate::control::config::{MAX_CHARACTERS, Overrides, PolicyConfig, Preset};
 use crate::control::course::path::Shape;
 use crate::control::evaluate::{Number, PAPER_SECONDS, PaperTables, compare};
+use crate::control::planner::{Effort, Planner};
 use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
 use crate::control::setup::PolicySetup;
@@ -124,6 +125,10 @@ pub struct EvalArgs {
     /// Seed of the episode
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
+    /// Measure control without learning, too: before each step, a character tries so many sequences
+    /// of latents from the prior, of so many steps, and takes the first of the best one
+    #[arg(long, value_name = "TRIES,STEPS")]
+    pub planner: Option<Effort>,
     /// Print the paper's Tables 1 and 2, too: foot skate beside the data's, and how fast it turns
     #[arg(long)]
     pub paper: bool,
@@ -351,11 +356,14 @@ fn eval(args: &EvalArgs) -> Result<()> {
             None
         }
     };
-    let report = compare(&mut play, data.as_ref(), horizon, args.seed)?;
+    let sizes = (characters, horizon, args.seed);
+    let given = (file.as_path(), &config, args.data.as_slice());
+    let planner = args.planner.map(|effort| Planner::open(given, backend.as_ref(), sizes, effort)).transpose()?;
+    let report = compare(&mut play, planner, data.as_ref(), horizon, args.seed)?;
     let paper = if args.paper {
         let sizes = (characters, horizon, args.seed);
         let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), sizes, Some(PAPER_SECONDS))?;
-        let report = compare(&mut play, data.as_ref(), horizon, args.seed)?;
+        let report = compare(&mut play, None, data.as_ref(), horizon, args.seed)?;
         Some(PaperTables { report, data })
     } else {
         None
@@ -368,7 +376,8 @@ fn eval(args: &EvalArgs) -> Result<()> {
         };
         let result = serde_json::json!({
             "run": path, "task": config.task, "characters": characters, "horizon": horizon,
-            "seconds": report.seconds, "policy": named(&report.policy), "prior": named(&report.prior), "gate": verdicts,
+            "seconds": report.seconds, "policy": named(&report.policy), "prior": named(&report.prior),
+            "planner": args.planner.map(|_| named(&report.planner)), "gate": verdicts,
             "paper": paper.map(|paper| serde_json::json!({ "policy": named(&paper.report.policy), "data": paper.data })),
         });
         format!("{result}\n")

@@ -107,7 +107,7 @@ keys! {
     }
     "Costs" {
         /// Weight of feet that slide where they stand, taken off the reward of a step
-        skate_cost: f64 = 0.1;
+        skate_cost: f64 = 0.2;
         /// Weight of effort: the joints' mean squared speed, (m/s)^2
         effort_cost: f64 = 0.0;
         /// Weight of jerks: the mean squared change of the joints' velocities in a frame, (m/s)^2

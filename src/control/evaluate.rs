@@ -1,6 +1,7 @@
 //! Evaluation of a policy: one episode of its mean actions, beside one of latents from the prior.
 //!
 //! Lengths are in metres and times in seconds, whatever the units of data, body and rules.
+use super::planner::{self, Planner};
 use super::play::{Play, Who, perform};
 use crate::Result;
 use crate::backend::Memory;
@@ -29,20 +30,30 @@ pub struct Comparison {
     pub policy: Vec<Number>,
     /// Numbers of latents from the prior.
     pub prior: Vec<Number>,
+    /// Numbers of a planner; none unless one was asked for.
+    pub planner: Vec<Number>,
 }
 
 /// Runs two episodes of `steps` steps from fresh starts, one of each kind, whose feet are compared
 /// with those of the `data`. Errors: those of the backend.
-pub(crate) fn compare(play: &mut Play, data: Option<&GaitReport>, steps: usize, seed: u64) -> Result<Comparison> {
+pub(crate) fn compare(
+    play: &mut Play,
+    planner: Option<Planner>,
+    data: Option<&GaitReport>,
+    steps: usize,
+    seed: u64,
+) -> Result<Comparison> {
     let feet = data.and_then(|gait| gait.feet.as_ref());
     let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(play, who, feet, steps, seed));
     let (mut policy, prior) = (policy?, prior?);
     let beside = play.stage.environment.world.rules.task.info().beside;
     policy[1].extend(beside(&policy[1], &prior[1]));
+    let planner = planner.map(|mut planner| planned(play, &mut planner, feet, steps, seed));
+    let planner = planner.transpose()?.unwrap_or_default().concat();
     let (policy, prior) = (policy.concat(), prior.concat());
     let w = &play.stage.environment.world;
     let seconds = (steps * play.stage.environment.frame_skip) as f64 / play.material.rig.fps;
-    Ok(Comparison { task: w.rules.task, characters: w.root.rows(), steps, seconds, policy, prior })
+    Ok(Comparison { task: w.rules.task, characters: w.root.rows(), steps, seconds, policy, prior, planner })
 }
 
 impl Comparison {
@@ -95,14 +106,16 @@ impl Display for Comparison {
         let (task, characters, steps) = (self.task.name(), self.characters, self.steps);
         writeln!(f, "task {task}, characters: {characters}, {steps} steps ({:.1} s)", self.seconds)?;
         let wide = self.policy.iter().map(|number| number.label.chars().count()).max().unwrap_or_default();
-        writeln!(f, "{:wide$} {:>10} {:>10}", "", "policy", "prior")?;
+        let plans = !self.planner.is_empty();
+        writeln!(f, "{:wide$} {:>10} {:>10}{}", "", "policy", "prior", if plans { "    planner" } else { "" })?;
         let text = |value: f64| {
             let digits = if value.abs() < 100.0 { 3 } else { 1 };
             if value.is_nan() { "-".into() } else { format!("{value:.digits$}") }
         };
         self.policy.iter().try_for_each(|Number { key, label, value }| {
             let prior = Number::find(&self.prior, key).unwrap_or(f64::NAN);
-            writeln!(f, "{label:wide$} {:>10} {:>10}", text(*value), text(prior))
+            let planner = Number::find(&self.planner, key).map_or(String::new(), |x| format!(" {:>10}", text(x)));
+            writeln!(f, "{label:wide$} {:>10} {:>10}{planner}", text(*value), text(prior))
         })
     }
 }
@@ -113,6 +126,20 @@ fn measure(play: &mut Play, who: Who, data: Option<&FeetReport>, steps: usize, s
     // After the last step every character starts anew, so that step's targets are those of the next
     // episode.
     perform(&play.stage, &mut play.memory, who, steps - 1, |stage, memory| seen.add(memory, &stage.environment.world))?;
+    Ok(seen.numbers(data))
+}
+
+/// The numbers of a planner, as [`measure`] gives them.
+fn planned(
+    play: &mut Play,
+    planner: &mut Planner,
+    data: Option<&FeetReport>,
+    steps: usize,
+    seed: u64,
+) -> Result<[Vec<Number>; 3]> {
+    let (scene, rig) = (play.stage.scene(&play.material, steps, seed), play.material.rig.clone());
+    let mut seen = Seen::new(scene, &rig);
+    planner::perform(play, planner, steps - 1, |stage, memory| seen.add(memory, &stage.environment.world))?;
     Ok(seen.numbers(data))
 }
 

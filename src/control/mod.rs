@@ -9,7 +9,7 @@
 //! - [`learner`]: one algorithm or the other, and what both have.
 //! - [`stage`]: the files that are read, and characters laid out from them.
 //! - [`trainer`]: the training loop.
-//! - [`play`]: a trained policy at work.
+//! - [`play`]: a trained policy at work; [`planner`]: control without one.
 //!
 //! Each task is a file of [`crate::ops::world`].
 pub mod config;
@@ -18,6 +18,7 @@ pub mod environment;
 pub(crate) mod evaluate;
 pub mod learner;
 pub mod lower;
+pub mod planner;
 pub mod play;
 pub mod policy;
 pub mod poses;

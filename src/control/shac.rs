@@ -68,7 +68,8 @@ pub struct Shac<T> {
     pub actor_schedule: Mat<StepState>,
     /// \[0\] the index of the next entry of each schedule.
     cursors: [Mat<u32>; 2],
-    /// Loss of the critic's last step; see [`slot`].
+    /// Loss of the critic's last step; see
+    /// [`slot`](crate::ops::recon_loss::slot).
     pub losses: Mat<f64>,
     /// Sums of the critic's losses over the steps of an update.
     pub sums: Mat<f64>,

@@ -173,6 +173,8 @@ pub struct Stage<T> {
     pub play: Plan,
     /// Plan of one step of latents from the prior, whatever the task asks.
     pub random: Plan,
+    /// Plan of one step of the actions that are there.
+    pub given: Plan,
     /// The current step.
     pub state: Mat<StepState>,
     schedule: Mat<StepState>,
@@ -277,15 +279,29 @@ impl<T: Real> Stage<T> {
         let seen = Var { value: environment.observation, grad };
         let actor = Perceptron::actor(arena, policy, seen, Var::none(), options.wanted)?;
         let (log_prob, logstd) = (arena.mat(options.characters, 1), policy.var("dist.logstd._bias").value);
-        let (start, play, random) = Default::default();
+        let (start, play, random, given) = Default::default();
         let horizon = options.rules.horizon;
-        let mut stage =
-            Stage { environment, actor, log_prob, start, play, random, state, schedule, cursor, logstd, seed, horizon };
+        let mut stage = Stage {
+            environment,
+            actor,
+            log_prob,
+            start,
+            play,
+            random,
+            given,
+            state,
+            schedule,
+            cursor,
+            logstd,
+            seed,
+            horizon,
+        };
         let mut start = Plan::default();
         stage.first(&mut start);
         stage.last(&mut start)?;
         stage.start = start;
         stage.play = stage.step(|plan| stage.act(plan, Mat::NONE))?;
+        stage.given = stage.step(|_| Ok(()))?;
         stage.random = stage.step(|plan| {
             let env = &stage.environment;
             normal::push(plan, state, env.action, Purpose::Explore, env.prior_spread());
@@ -344,12 +360,18 @@ impl<T: Real> Stage<T> {
     /// Writes the states of the next `count` steps, after `done` steps. Each step has a row of the
     /// rollout. Errors: those of the backend.
     pub fn write_steps(&self, memory: &mut Memory, done: u64, count: usize) -> Result<()> {
+        self.write_planned(memory, done, done, count)
+    }
+
+    /// Writes the states of the next `count` steps, where the clock shows `clock` and random
+    /// numbers are those after `done` steps. Errors: those of the backend.
+    pub(crate) fn write_planned(&self, memory: &mut Memory, clock: u64, done: u64, count: usize) -> Result<()> {
         let state = |row: usize| {
-            let step = done + row as u64;
+            let (clock, step) = (clock + row as u64, done + row as u64);
             StepState {
                 seed: self.seed,
                 step: step + 1,
-                rollout_step: (step % self.horizon as u64) as u32 + 1,
+                rollout_step: (clock % self.horizon as u64) as u32 + 1,
                 minibatch: row as u32,
                 ..StepState::default()
             }

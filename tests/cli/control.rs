@@ -637,6 +637,18 @@ fn a_controller_is_held_against_thresholds() {
 }
 
 #[test]
+fn a_planner_does_better_than_the_prior() {
+    let desk = Desk::new("");
+    desk.control("--task walk --name walks --updates 1 --horizon 60");
+    let measured: Value =
+        serde_json::from_str(&desk.done("control eval walks --characters 4 --planner 12,2 --json")).unwrap();
+    let reward = |who: &str| measured[who]["step_reward"].as_f64().unwrap();
+    assert!(reward("planner") > reward("prior"), "{measured}");
+    assert!(desk.done("control eval walks --characters 1 --planner 2,1").contains("prior    planner"));
+    assert!(desk.refused("control eval walks --planner 3", 2).contains("expected TRIES,STEPS"));
+}
+
+#[test]
 fn a_run_keeps_its_poses() {
     let desk = Desk::new("");
     desk.control("--task target --name lower --updates 1");
