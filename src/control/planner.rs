@@ -56,7 +56,8 @@ impl<'a> Planner<'a> {
         Ok(Planner { copies, effort, planned: 0 })
     }
 
-    /// The actions [P, A] of characters on `stage` after `step` steps. Errors: those of the backend.
+    /// The actions [P, A] of characters on `stage` after `step` steps. Errors: those of the
+    /// backend.
     fn actions(&mut self, stage: &Stage<f32>, memory: &Memory, step: usize) -> Result<Vec<f32>> {
         let Effort { tries, steps } = self.effort;
         let (ours, copies) = (&stage.environment, &self.copies.stage.environment);
