@@ -61,7 +61,11 @@ impl PolicyThresholds {
             true => Verdict::at_least(key, report.get(key), value),
             false => Verdict::at_most(key, report.get(key), value),
         };
-        self.asked(report.task).map(judged).collect()
+        // Data that are not there ask for nothing, unless somebody asks for it by name.
+        let there = |(bound, _): &(Bound, f64)| {
+            self.given.is_some() || !bound.key.ends_with("_of_data") || report.get(bound.key).is_some()
+        };
+        self.asked(report.task).filter(there).map(judged).collect()
     }
 
     /// The bounds of a task that has any, each with its value.

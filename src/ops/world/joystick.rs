@@ -41,7 +41,10 @@ pub const TASK: TaskInfo = TaskInfo {
     bounds: &[
         Bound::most("heading_error_degrees", Some(20.0)),
         Bound::least("speed_correlation", Some(0.8)),
-        Bound::most("speed_error_percent", Some(25.0)),
+        Bound::most("speed_error_percent", Some(15.0)),
+        Bound::most("standing_percent", Some(2.0)),
+        Bound::least("contact_of_data", Some(0.75)),
+        Bound::most("skate_of_data", Some(2.0)),
     ],
     measure: |scene| {
         let (heading, error, speeds, turns, reached) = Default::default();

@@ -30,7 +30,12 @@ pub const TASK: TaskInfo = TaskInfo {
     keys: &["path", "path_pace"],
     recorded: &[("goals", GOAL)],
     rewards: |moved| [f64::NEG_INFINITY, moved + HIT],
-    bounds: &[Bound::least("near_percent", Some(50.0))],
+    bounds: &[
+        Bound::least("near_percent", Some(50.0)),
+        Bound::most("standing_percent", Some(2.0)),
+        Bound::least("contact_of_data", Some(0.75)),
+        Bound::most("skate_of_data", Some(2.0)),
+    ],
     measure: |scene| {
         let (near, distance) = Default::default();
         Box::new(Measured { scene: scene.clone(), near, distance })
