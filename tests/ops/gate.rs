@@ -55,16 +55,3 @@ fn gate(as_one: bool) -> Vec<f64> {
 fn it_is_three_layers_and_a_softmax() {
     close(&gate(true), &gate(false), 1e-14);
 }
-
-#[test]
-fn a_condition_with_a_gradient_is_refused() {
-    let mut arena = Arena::default();
-    let (z, c) = (arena.var::<f64>(1, 1), arena.var(1, 1));
-    let layers = [(1, 2), (1, 1), (1, 1)].map(|(o, i)| (arena.var(o, i), arena.var(1, o)));
-    let [h1, h2, logits, y] = [(); 4].map(|()| arena.var(1, 1));
-    let error = Gate::new(&mut arena, z, c, layers, [h1, h2], logits, y)
-        .err()
-        .expect("no gradient of the condition")
-        .to_string();
-    assert!(error.contains("gradient of the condition"), "{error}");
-}

@@ -191,11 +191,15 @@ fn gate<T: Real>(b: usize, l: usize, c: usize, g: usize, e: usize, twice: bool) 
         terms: (l + c).max(g).max(b),
         build: Box::new(move |arena| {
             let z = arena.var(b, l);
-            let condition = if c > 0 { arena.mat(b, c) } else { Mat::NONE };
+            let condition = match (c, twice) {
+                (0, _) => Var::none(),
+                (_, false) => Var::constant(arena.mat(b, c)),
+                (_, true) => arena.var(b, c),
+            };
             let (held, [w1, bias1, w2, bias2, w3, bias3]) =
                 Held::new(arena, [(g, l + c), (1, g), (g, g), (1, g), (e, g), (1, e)]);
             let scale = |w: Var<T>| 2.0 * (w.cols() as f64).powf(-0.5);
-            let mut inputs = vec![input("z", z, 1.0), constant("c", condition)];
+            let mut inputs = vec![input("z", z, 1.0), input("c", condition, 1.0)];
             let mut parameters = [
                 input("w1", w1, scale(w1)),
                 input("bias1", bias1, 1.0),
@@ -208,7 +212,7 @@ fn gate<T: Real>(b: usize, l: usize, c: usize, g: usize, e: usize, twice: bool) 
                 .map(|(w, bias)| (Var::constant(w.value), Var::constant(bias.value)));
             let mut op = || {
                 let [h1, h2, logits, y] = [g, g, e, e].map(|cols| arena.var(b, cols));
-                Ok((Gate::new(&mut *arena, z, Var::constant(condition), layers, [h1, h2], logits, y)?, y))
+                Ok((Gate::new(&mut *arena, z, condition, layers, [h1, h2], logits, y)?, y))
             };
             let (first, y) = op()?;
             if !twice {
