@@ -320,7 +320,7 @@ fn exports_that_cannot_be_are_refused_in_one_line() {
     assert!(!desk.path("x.h").exists() && !desk.path("half.h").exists());
     assert_eq!(fs::read(desk.path("there.html")).unwrap(), b"keep");
     let said = desk.done("export walk --controller joystick --format html");
-    assert!(said.starts_with("walk.html: 0."), "{said}");
+    assert!(said.starts_with("walk.html: "), "{said}");
     let page = fs::read_to_string(desk.path("walk.html")).unwrap();
     assert!(!page.contains("{{") && !page.contains("://"), "nothing is left to fill in or to fetch");
     let said: serde_json::Value = serde_json::from_str(&desk.done("export walk --json -o w.onnx")).unwrap();

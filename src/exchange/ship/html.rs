@@ -7,7 +7,7 @@ use flate2::Compression;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
+const SCRIPTS: [&str; 3] = [include_str!("page/glb.js"), include_str!("page/skin.js"), include_str!("page/page.js")];
 
 /// The page.
 pub(super) fn contents(shipped: &Shipped) -> Vec<Vec<u8>> {
@@ -16,7 +16,7 @@ pub(super) fn contents(shipped: &Shipped) -> Vec<Vec<u8>> {
         "about" => escape(&shipped.about()),
         "style" => [player::STYLE, STYLE].concat(),
         "character" => json(&js::json(shipped, Compression::best())),
-        "scripts" => player::STEERING.into_iter().chain([SCRIPT]).collect(),
+        "scripts" => player::STEERING.into_iter().chain(SCRIPTS).collect(),
         other => unreachable!("page.html asks for {other}"),
     });
     vec![page.into_bytes()]

@@ -22,7 +22,7 @@ pub(super) const ONE: usize = 0;
 pub(super) const LATENT: usize = 1;
 /// Value that holds the normalised condition, [C F].
 pub(super) const CONDITION: usize = 2;
-/// Value that holds what a policy is asked for, [2].
+/// Value that holds the command that a policy is asked to follow, two numbers.
 pub(super) const COMMAND: usize = 3;
 
 /// Function of a layer's sums.

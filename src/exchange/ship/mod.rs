@@ -185,7 +185,8 @@ impl Shipped {
         let version = env!("CARGO_PKG_VERSION");
         let steered = if self.command.is_some() { " It follows a joystick." } else { "" };
         let terms = self.rig.terms.iter().map(|terms| format!(" Terms of the motion: {terms}.")).collect::<String>();
-        format!("{}, exported by mvae-fast {version}.{steered}{terms}", self.name).replace(['\n', '\r'], " ")
+        format!("{}, exported by mvae-fast {version}.{steered}{terms}", self.name)
+            .replace(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'), " ")
     }
 
     /// Entries of a latent.
@@ -251,9 +252,11 @@ impl Written {
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.files
-            .iter()
-            .try_for_each(|(file, bytes)| writeln!(f, "{}: {:.2} MB", file.display(), *bytes as f64 / 1e6))?;
+        for (file, bytes) in &self.files {
+            let bytes = *bytes as f64;
+            let size = if bytes < 1e5 { format!("{:.0} kB", bytes / 1e3) } else { format!("{:.2} MB", bytes / 1e6) };
+            writeln!(f, "{}: {size}", file.display())?;
+        }
         match self.halves {
             Some(far) => writeln!(f, "weights of 16 bits: a joint is at most {:.2} mm off in a frame", 1e3 * far),
             None => Ok(()),

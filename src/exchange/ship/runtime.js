@@ -198,24 +198,31 @@ class Character {
     return out;
   }
 
+  // Axes X, Y, Z of the joints in the world, orthonormal.
+  axes() {
+    const { history, model: { joints } } = this, s = Math.sin(this.facing), c = Math.cos(this.facing);
+    const unit = v => { const length = Math.hypot(...v) || 1; return v.map(x => x / length); };
+    return Array.from({ length: joints }, (_, joint) => {
+      const read = part => {
+        const [x, y, z] = [0, 1, 2].map(k => history[3 + 3 * part * joints + 3 * joint + k]);
+        return [c * x + s * z, y, c * z - s * x];
+      };
+      const z = unit(read(3)), raw = read(2), along = raw[0] * z[0] + raw[1] * z[1] + raw[2] * z[2], y = unit(raw.map((v, k) => v - along * z[k]));
+      return [[0, 1, 2].map(k => y[(k + 1) % 3] * z[(k + 2) % 3] - y[(k + 2) % 3] * z[(k + 1) % 3]), y, z];
+    });
+  }
+
   // Rotations of the joints in their parents' axes (of the hips: in the world), as quaternions x,
   // y, z, w.
   rotations(out = new Float32Array(4 * this.model.joints)) {
-    const { history, model: { joints, skeleton: { parents } } } = this, s = Math.sin(this.facing), c = Math.cos(this.facing);
-    const unit = v => { const length = Math.hypot(...v) || 1; return v.map(x => x / length); };
-    const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-    const axes = Array.from({ length: joints }, (_, joint) => {
-      const read = part => [0, 1, 2].map(k => history[3 + 3 * part * joints + 3 * joint + k]), z = unit(read(3)), raw = read(2), along = dot(raw, z);
-      const y = unit(raw.map((v, k) => v - along * z[k]));
-      return [[0, 1, 2].map(k => y[(k + 1) % 3] * z[(k + 2) % 3] - y[(k + 2) % 3] * z[(k + 1) % 3]), y, z];
-    });
-    parents.forEach((parent, joint) => {
-      const from = parent === null ? [[c, 0, s], [0, 1, 0], [-s, 0, c]] : axes[parent];
+    const axes = this.axes(), world = [[1, 0, 0], [0, 1, 0], [0, 0, 1]], dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+    this.model.skeleton.parents.forEach((parent, joint) => {
+      const from = parent === null ? world : axes[parent];
       const [[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]] = axes[joint].map(axis => from.map(other => dot(axis, other)));
       const rows = [[1 + xx - yy - zz, xy + yx, zx + xz, yz - zy], [xy + yx, 1 - xx + yy - zz, yz + zy, zx - xz],
         [zx + xz, yz + zy, 1 - xx - yy + zz, xy - yx], [yz - zy, zx - xz, xy - yx, 1 + xx + yy + zz]];
-      const best = rows.reduce((best, row, i) => row[i] > rows[best][best] ? i : best, 0);
-      out.set(unit(rows[best]), 4 * joint);
+      const best = rows[rows.reduce((best, row, i) => row[i] > rows[best][best] ? i : best, 0)], length = Math.hypot(...best);
+      out.set(best.map(x => x / length), 4 * joint);
     });
     return out;
   }

@@ -51,11 +51,11 @@ class Numbers {
   view() { return this.array.subarray(0, this.length); }
 }
 
-// The content of one panel: round cones in space, flat marks on the ground. Colours are [r, g, b]
-// from 0 to 1.
+// The content of one panel: round cones in space, flat marks on the ground, and functions of
+// (scene, uniforms) that draw more solids. Colours are [r, g, b] from 0 to 1.
 class Shapes {
-  constructor() { this.solids = new Numbers(); this.marks = new Numbers(); }
-  clear() { this.solids.clear(); this.marks.clear(); }
+  constructor() { Object.assign(this, { solids: new Numbers(), marks: new Numbers(), more: [] }); }
+  clear() { this.solids.clear(); this.marks.clear(); this.more = []; }
 
   // A cone from a to b with a ball of its radius at either end.
   cone(a, b, radiusA, radiusB, colour) { this.solids.push(...a, radiusA, ...b, radiusB, ...colour, 0); }
@@ -270,9 +270,14 @@ class Scene {
     gl.stencilOp(gl.KEEP, gl.KEEP, gl.INCR);
     this.use(this.solid, { ...common, flatten: true, shade: palette.shade });
     solids();
+    shapes.more.forEach(draw => draw(this, { ...common, flatten: true, shade: palette.shade }));
     gl.disable(gl.STENCIL_TEST);
     gl.disable(gl.BLEND);
     gl.enable(gl.DEPTH_TEST);
+    shapes.more.forEach(draw => draw(this, { ...common, flatten: false }));
+    this.inputs(this.solid, this.stream, [["from", 4], ["to", 4], ["colour", 4]], 1);
+    this.inputs(this.solid, this.model, [["corner", 4]], 0);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.triangles);
     this.use(this.solid, { flatten: false });
     solids();
   }
@@ -296,15 +301,17 @@ class FlatScene {
       const { marks, solids } = shapes, middle = [camera.target[0], camera.target[2]].map(Math.round);
       context.strokeStyle = css(palette.line);
       context.lineWidth = 1;
+      // A metre at a time: of a line that begins behind the eye, the rest is seen.
       for (let k = -8; k <= 8; k++)
-        for (const line of [[[k, -8], [k, 8]], [[-8, k], [8, k]]]) {
-          const [a, b] = line.map(([x, z]) => seen([middle[0] + x, 0, middle[1] + z]));
-          if (!a || !b) continue;
-          context.beginPath();
-          context.moveTo(a[0], a[1]);
-          context.lineTo(b[0], b[1]);
-          context.stroke();
-        }
+        for (let l = -8; l < 8; l++)
+          for (const line of [[[k, l], [k, l + 1]], [[l, k], [l + 1, k]]]) {
+            const [a, b] = line.map(([x, z]) => seen([middle[0] + x, 0, middle[1] + z]));
+            if (!a || !b) continue;
+            context.beginPath();
+            context.moveTo(a[0], a[1]);
+            context.lineTo(b[0], b[1]);
+            context.stroke();
+          }
       for (let i = 0; i < marks.length; i += 3 * MARK_FLOATS) {
         const corners = [0, 1, 2].map(k => seen(marks.array.subarray(i + k * MARK_FLOATS)));
         if (!corners.every(Boolean)) continue;

@@ -132,6 +132,14 @@ class Steering {
     one.joints(track.positions.subarray(row));
     track.roots = [track.roots[1], [...one.place]];
     track.contacts = contacts(track).map(([, now]) => [now, now]);
+    this.worn?.step(track, one);
+  }
+
+  // Shows the characters in a body of somebody's own: `step` sees each new pose, `show` draws it.
+  wear(worn) {
+    this.worn = worn;
+    for (const k of [0, 0]) this.tracks.forEach((track, i) => this.worn?.step(track, this.characters[i + k]));
+    this.refresh();
   }
 
   step() {
@@ -167,7 +175,9 @@ class Steering {
     const time = this.behind / model.fps, palette = this.palette ??= readPalette(this.box), [x, z] = rootAt(first, time);
     camera.target = [x, 0.88 * this.body.size, z];
     shapes.clear();
-    for (const track of this.tracks.slice(0, shown)) figure(shapes, track, time, { colour: palette.controlled, contact: palette.contact });
+    for (const track of this.tracks.slice(0, shown))
+      if (this.worn) this.worn.show(shapes, track, time * model.fps);
+      else figure(shapes, track, time, { colour: palette.controlled, contact: palette.contact });
     if (model.command) arrow(this.mark, shapes, first, time, palette);
     shapes.band(this.trail, 0.03 * this.body.size, palette.controlled, () => 0.5);
     this.scene.draw([{ x: 0, y: 0, width, height, camera, shapes }], palette);

@@ -10,6 +10,7 @@ Model.open(JSON.parse(at("character").textContent)).then(model => {
   at("notes").textContent = notes.join("; ");
   at("help").textContent = steering.canvas.getAttribute("aria-label");
   at("controls").hidden = false;
+  wardrobe(steering, { button: at("own"), file: at("file"), said: at("said"), table: at("table"), bones: at("bones") });
   at("count").addEventListener("input", event => {
     at("counted").textContent = event.target.value;
     steering.crowd(Number(event.target.value));
