@@ -28,17 +28,13 @@ try {
   await page.goto(pathToFileURL(resolve(report)).href);
   await page.waitForSelector(".steering canvas");
 
-  const most = await page.evaluate(() => steering.tracks.map((_, i) => steering.strays(i, 30)));
+  const most = await page.evaluate(() => steering.model.starts.map((_, i) => strays(i, 30)));
   console.log(`after 30 frames the page's characters are ${most.map(x => x.toFixed(4)).join(", ")} m from the program's`);
   assert.ok(most.length > 0 && most.every(x => x < 0.05), "the page's pass is the program's");
 
   const canvas = await page.$(".steering canvas");
   await canvas.focus();
-  await page.evaluate(() => {
-    const { walker } = steering, step = walker.step.bind(walker);
-    Object.assign(walker, { steps: 0, step: (...asked) => (walker.steps++, step(...asked)) });
-  });
-  const state = () => page.evaluate(() => ({ root: [...steering.walker.root], asked: steering.asked, yaw: steering.camera.yaw, steps: steering.walker.steps }));
+  const state = () => page.evaluate(() => ({ root: [...steering.characters[0].place], asked: steering.asked, yaw: steering.camera.yaw, steps: steering.steps }));
   // Waits for the given number of further steps of the character, and returns the state after them.
   const later = async steps => {
     const { steps: from } = await state();

@@ -18,6 +18,7 @@ mod plan;
 mod population;
 mod print;
 mod runs;
+mod ship;
 mod stop;
 mod thresholds;
 mod train;
@@ -65,6 +66,9 @@ pub enum Command {
     /// Make motion with a trained model
     #[command(after_help = generate::EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// Write a trained character for other programs
+    #[command(after_help = ship::EXAMPLES)]
+    Export(ship::ShipArgs),
     /// Measure how good a trained model is; with --gate, exit 5 when it is not good enough
     #[command(after_help = eval::EXAMPLES)]
     Eval(eval::EvalArgs),
@@ -184,6 +188,7 @@ pub fn run(cli: Cli) -> Result<()> {
             Some(controller) => controlled::generate(&args, controller),
             None => generate::generate(&args),
         },
+        Command::Export(args) => ship::export(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Control(command) => control::control(&command),
         Command::Info(args) => info::info(&args),

@@ -50,7 +50,7 @@ pub(super) fn require_new_set(path: &Path) -> Result<()> {
 }
 
 /// Refuses a path that exists, or whose folder does not.
-fn require_new(path: &Path) -> Result<()> {
+pub(super) fn require_new(path: &Path) -> Result<()> {
     let usage = |what: String| Err(Error::Usage(format!("{}{what}", path.display())));
     let folder = atomic::folder_of(path);
     if path.exists() {

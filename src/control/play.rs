@@ -6,9 +6,13 @@ use crate::Result;
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::foreign::Controller;
+<<<<<<< HEAD
 use crate::checkpoint::state;
 use crate::model::layout::Parameters;
 use crate::model::network::Wanted;
+=======
+use crate::model::layout::{Layout, Parameters};
+>>>>>>> ship
 use crate::motion::Root;
 use crate::ops::advantage::OUTCOME;
 use crate::ops::costs::Costs;
@@ -17,6 +21,40 @@ use std::path::{Path, PathBuf};
 
 /// Steps whose states are written ahead.
 const AHEAD: usize = 256;
+
+/// A trained policy, and all that it was trained in.
+pub struct Policy {
+    /// The decoder and the task that it acts in.
+    pub material: Material,
+    /// Layout of its tensors.
+    pub layout: Layout,
+    /// Values of its tensors.
+    pub values: Vec<f32>,
+}
+
+impl Policy {
+    /// Opens the checkpoint of a controller, trained as `config` says. A controller of the public
+    /// implementation starts from poses of `data`. Errors: a checkpoint that cannot be read,
+    /// another decoder or task than it was trained with.
+    pub fn open(file: &Path, config: &PolicyConfig, data: &[PathBuf]) -> Result<Self> {
+        let (checkpoint, described) = Checkpoint::load_described(file)?;
+        if let Some(described) = described {
+            let controller = Controller::of(file, &described, &checkpoint.tensors)?;
+            let material = Material::load(config, None, data)?;
+            controller.require(file, config.task, material.observation, material.actions())?;
+            let (layout, values) = controller.policy();
+            return Ok(Policy { material, layout, values });
+        }
+        let material = Material::load(config, Some((&checkpoint, file)), data)?;
+        let layout = material.layout();
+        checkpoint.holds(file, &layout)?;
+        let mut values = vec![0.0; layout.len];
+        for tensor in &layout.tensors {
+            checkpoint.copy(file, &tensor.name, &tensor.shape, &mut values[tensor.first()..][..tensor.len()])?;
+        }
+        Ok(Policy { material, layout, values })
+    }
+}
 
 /// A trained controller, and the characters that it steers.
 pub struct Play<'a> {
@@ -42,20 +80,13 @@ impl<'a> Play<'a> {
         (characters, horizon, seed): (usize, usize, u64),
         anew: Option<f64>,
     ) -> Result<Self> {
-        let (checkpoint, described) = Checkpoint::load_described(file)?;
-        let foreign = described.map(|described| Controller::of(file, &described, &checkpoint.tensors)).transpose()?;
-        let run = foreign.is_none().then_some((&checkpoint, file));
-        let mut material = Material::load(config, run, data)?;
+        let Policy { mut material, layout, values } = Policy::open(file, config, data)?;
         if let Some(seconds) = anew.filter(|_| material.rules.anew > 0) {
             material.rules.anew = (seconds * material.rig.fps / config.frame_skip as f64).round().max(1.0) as usize;
         }
         material.rules.literal &= config.task.info().steered.is_none();
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
-        let layout = material.layout();
-        if foreign.is_none() {
-            checkpoint.holds(file, &layout)?;
-        }
         let policy = Parameters::<f32>::new(&mut arena, layout, false);
         let cast = Cast {
             characters,
@@ -70,13 +101,7 @@ impl<'a> Play<'a> {
         let mut memory = Memory::new(backend, arena)?;
         material.write_frozen(&frozen, &mut memory)?;
         stage.furnish(&material, &mut memory)?;
-        match foreign {
-            None => state::restore_parameters(&policy, &mut memory, &checkpoint, file)?,
-            Some(controller) => {
-                controller.require(file, config.task, material.observation, stage.environment.action.cols())?;
-                memory.write(policy.values, &controller.policy().1)?;
-            }
-        }
+        memory.write(policy.values, &values)?;
         Ok(Play { material, stage, memory })
     }
 }

@@ -55,7 +55,7 @@ impl Show {
         let stage = Stage::new(arena, material, frozen, policy, cast)?;
         // The literal reference aims in another direction than a person does.
         let steered = c.task.info().steered.filter(|_| !c.literal);
-        let steering = steered.map(|command| Steering::new(material, c.frame_skip, command)).transpose()?;
+        let steering = steered.map(|command| Steering::new(material, command)).transpose()?;
         let policy = (policy.layout.clone(), policy.values);
         let scene = stage.scene(material, steps, c.seed);
         Ok(Show { stage, scene, steps, steering, policy })

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 /// Height of the reference skeleton's hips at rest, feet. A body unit is the height of the data's
 /// hips divided by this.
-const REFERENCE_HIPS: f64 = 3.21;
+pub(crate) const REFERENCE_HIPS: f64 = 3.21;
 
 /// The surroundings of a policy, without characters.
 pub struct Material {
@@ -116,15 +116,29 @@ impl Material {
         })
     }
 
+    /// Entries of an action.
+    pub(crate) fn actions(&self) -> usize {
+        action_size(self.rules.task, self.decoder.model())
+    }
+
     /// The layout of a policy's tensors for this material.
     pub fn layout(&self) -> Layout {
-        let actions = action_size(self.rules.task, self.decoder.model());
-        Layout::of_policy(self.observation, actions, self.hidden_size, self.actor_gain)
+        Layout::of_policy(self.observation, self.actions(), self.hidden_size, self.actor_gain)
     }
 
     /// True if observations are normalised.
     pub(crate) fn normalizes(&self) -> bool {
         self.normalize
+    }
+
+    /// Poses to start from, [M, C F].
+    pub(crate) fn poses(&self) -> &[f32] {
+        &self.poses
+    }
+
+    /// Predicted frames that are applied for each action.
+    pub(crate) fn frame_skip(&self) -> usize {
+        self.frame_skip
     }
 
     /// The course of the task, body units: points of the path, or both ends of each wall.

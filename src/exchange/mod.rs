@@ -1,4 +1,5 @@
-//! Motion between programs: [`import`] makes a set of files of motion, [`export`] writes motion as
-//! BVH or glTF.
+//! Exchange with other programs: motion that they recorded ([`import`]), motion ([`export`]) and
+//! characters ([`ship`]) for them.
 pub mod export;
 pub mod import;
+pub mod ship;

@@ -7,6 +7,7 @@ pub mod memory;
 pub(crate) mod npy;
 pub mod say;
 pub mod shown;
+pub(crate) mod template;
 pub mod toml;
 pub(crate) mod utf16;
 pub(crate) mod zip;

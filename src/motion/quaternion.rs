@@ -2,10 +2,10 @@
 use super::vector::Axes;
 
 /// A unit quaternion, w last, as glTF stores it. `q` and `-q` are the same rotation.
-pub(crate) type Quaternion = [f64; 4];
+pub type Quaternion = [f64; 4];
 
 /// The quaternion of a rotation, w not negative.
-pub(crate) fn from_axes(axes: &Axes) -> Quaternion {
+pub fn from_axes(axes: &Axes) -> Quaternion {
     let [[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]] = *axes; // column by column: xy is the y of the X axis
     // Each row is 4 q_i q; the largest row has the smallest rounding error (Shepperd, 1978).
     let rows = [

@@ -12,8 +12,8 @@ pub const METRES: f64 = 0.3048;
 /// Speed of the root above which a character is moving, m/s.
 pub(crate) const MOVING: f64 = 0.3;
 /// Height above its floor, m, and speed, m/s, below which a toe is in contact.
-const CONTACT_HEIGHT: f64 = 0.03;
-const CONTACT_SPEED: f64 = 0.2;
+pub(crate) const CONTACT_HEIGHT: f64 = 0.03;
+pub(crate) const CONTACT_SPEED: f64 = 0.2;
 /// Accepted frame rates.
 const FPS: std::ops::RangeInclusive<f64> = 1.0..=10_000.0;
 /// Largest height or speed that is accepted, feet.

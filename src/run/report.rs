@@ -4,6 +4,7 @@ use super::folder::RunFolder;
 use super::player::{self, Motion};
 use crate::Result;
 use crate::host::atomic;
+use crate::host::template::filled;
 use crate::run::record::{EpochRecord, Record};
 use serde::Serialize;
 use serde_json::json;
@@ -90,17 +91,10 @@ pub fn page<R: Reported>(
         "data" => json(&R::curves(records)),
         "renewed" => json(&every.map(|every| json!({ "at": seconds(), "every": every }))),
         "motion" => json(&motion.tracks),
-        "scripts" => [CHARTS].into_iter().chain(player::SCRIPTS).chain([SCRIPT, LIVE]).collect(),
+        "scripts" => [CHARTS].into_iter().chain(player::STEERING).chain([player::PLAYER, SCRIPT, LIVE]).collect(),
         other => unreachable!("report.html asks for {other}"),
     };
-    let mut pieces = PAGE.split("{{");
-    let mut page = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        let (key, rest) = piece.split_once("}}").expect("report.html closes what it opens");
-        page += &part(key);
-        page += rest;
-    }
-    page
+    filled(PAGE, part)
 }
 
 /// Seconds since 1970.
@@ -221,7 +215,7 @@ fn rows(rows: &[(&str, String)]) -> String {
 }
 
 /// JSON in a form that cannot end the script element around it.
-fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("what the page draws is plain data").replace('<', "\\u003c")
 }
 
@@ -334,6 +328,6 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

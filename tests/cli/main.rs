@@ -7,6 +7,7 @@ mod generate;
 mod plan;
 mod population;
 mod program;
+mod ship;
 mod surroundings;
 mod train;
 

@@ -86,6 +86,13 @@ function poseAt({ frames, joints, positions, fps }, time) {
     [0, 1, 2].map(k => positions[a + 3 * j + k] * (1 - s) + positions[b + 3 * j + k] * s));
 }
 
+// Root [x, z] of a track at a time.
+function rootAt({ roots, frames, fps }, time) {
+  const at = Math.min(Math.max(time * fps, 0), frames - 1), frame = Math.floor(at), s = at - frame;
+  const [a, b] = [roots[frame], roots[Math.min(frame + 1, frames - 1)]];
+  return [0, 1].map(k => a[k] + s * (b[k] - a[k]));
+}
+
 // Adds the body of a track at a time to the shapes.
 function figure(shapes, track, time, { colour, contact }) {
   const joints = poseAt(track, time), frame = Math.min(Math.round(time * track.fps), track.frames - 1);

@@ -1,6 +1,8 @@
 //! The 3-D player of a report: tracks of moving skeletons, packed for the page. The scripts are
 //! `player.js` (time, camera, controls), `body.js` (a skeleton's shape), `task.js` (the marks of a
-//! track's task), `steer.js` (a character to steer) and `scene.js` (drawing).
+//! track's task), `steer.js` (characters to steer), `scene.js` (drawing) and `elements.js` (what
+//! they have in common). `runtime.js` of [`ship`] moves the characters that are steered.
+use crate::exchange::ship;
 use crate::motion::pose::wrapped;
 use crate::motion::vector::Vec3;
 use crate::motion::{Rig, Root, features};
@@ -8,14 +10,17 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
-/// The scripts of the page, in the order in which it loads them.
-pub(crate) const SCRIPTS: [&str; 5] = [
+/// The scripts of a page in which a character is steered, in the order in which it loads them.
+pub(crate) const STEERING: [&str; 6] = [
+    include_str!("elements.js"),
     include_str!("scene.js"),
     include_str!("body.js"),
     include_str!("task.js"),
-    include_str!("player.js"),
+    ship::js::RUNTIME,
     include_str!("steer.js"),
 ];
+/// The script of the player of tracks, which needs those.
+pub(crate) const PLAYER: &str = include_str!("player.js");
 /// The style sheet of the player.
 pub(crate) const STYLE: &str = include_str!("player.css");
 

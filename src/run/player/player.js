@@ -332,21 +332,6 @@ function columnsFor(count, width, height) {
   return Array.from({ length: Math.max(count, 1) }, (_, k) => k + 1).reduce((best, columns) => size(columns) > size(best) * 1.02 ? columns : best, 1);
 }
 
-// The colours of the page, as [r, g, b] from 0 to 1; those of tracks by their kind.
-function readPalette(element) {
-  const style = getComputedStyle(element);
-  const colour = name => style.getPropertyValue(`--${name}`).trim().match(/[0-9a-f]{2}/gi).map(x => parseInt(x, 16) / 255);
-  const names = ["background", "floor", "line", "data", "reconstruction", "walk", "controlled", "task", "contact"];
-  return { ...Object.fromEntries(names.map(name => [name, colour(`scene-${name}`)])), shade: Number(style.getPropertyValue("--scene-shade")) };
-}
-
-// Root [x, z] of a track at a time.
-function rootAt({ roots, frames, fps }, time) {
-  const at = Math.min(Math.max(time * fps, 0), frames - 1), frame = Math.floor(at), s = at - frame;
-  const [a, b] = [roots[frame], roots[Math.min(frame + 1, frames - 1)]];
-  return [0, 1].map(k => a[k] + s * (b[k] - a[k]));
-}
-
 // Speed over half a second around a time, metres a second.
 function speedAt(track, time) {
   const end = (track.frames - 1) / track.fps, from = Math.max(Math.min(time, end) - 0.25, 0), to = Math.min(time + 0.25, end);

@@ -278,6 +278,63 @@ class Scene {
   }
 }
 
+// The content of panels as plain lines and fills, where there is no WebGL 2.
+class FlatScene {
+  constructor(canvas) { Object.assign(this, { canvas, flat: true, context: canvas.getContext("2d") }); }
+
+  draw(panels, palette) {
+    const { canvas, context } = this, { clientWidth: width, clientHeight: height } = canvas, css = (colour, alpha = 1) => `rgba(${colour.map(x => 255 * x)},${alpha})`;
+    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+    for (const { x, y, width, height, camera, shapes } of panels) {
+      const { matrix, eye } = camera.matrix(width / height), { back } = camera.axes(), size = height / 2 / Math.tan(camera.fov / 2);
+      const seen = at => {
+        const [a, b, , w] = [0, 1, 2, 3].map(row => matrix[row] * at[0] + matrix[4 + row] * at[1] + matrix[8 + row] * at[2] + matrix[12 + row]);
+        return w > 0.1 ? [x + (1 + a / w) * width / 2, y + (1 - b / w) * height / 2, w] : null;
+      };
+      context.fillStyle = css(palette.floor);
+      context.fillRect(x, y, width, height);
+      const { marks, solids } = shapes, middle = [camera.target[0], camera.target[2]].map(Math.round);
+      context.strokeStyle = css(palette.line);
+      context.lineWidth = 1;
+      for (let k = -8; k <= 8; k++)
+        for (const line of [[[k, -8], [k, 8]], [[-8, k], [8, k]]]) {
+          const [a, b] = line.map(([x, z]) => seen([middle[0] + x, 0, middle[1] + z]));
+          if (!a || !b) continue;
+          context.beginPath();
+          context.moveTo(a[0], a[1]);
+          context.lineTo(b[0], b[1]);
+          context.stroke();
+        }
+      for (let i = 0; i < marks.length; i += 3 * MARK_FLOATS) {
+        const corners = [0, 1, 2].map(k => seen(marks.array.subarray(i + k * MARK_FLOATS)));
+        if (!corners.every(Boolean)) continue;
+        context.fillStyle = css([...marks.array.subarray(i + 3, i + 6)], marks.array[i + 6]);
+        context.beginPath();
+        corners.forEach(([a, b]) => context.lineTo(a, b));
+        context.fill();
+      }
+      const list = Array.from({ length: solids.length / SOLID_FLOATS }, (_, k) => solids.array.subarray(k * SOLID_FLOATS));
+      const depth = solid => vector.dot(vector.sub(eye, solid), back);
+      context.lineCap = "round";
+      for (const solid of list.sort((a, b) => depth(b) - depth(a))) {
+        const [a, b] = [seen(solid), seen(solid.subarray(4))];
+        if (!a || !b) continue;
+        context.strokeStyle = css([...solid.subarray(8, 11)]);
+        context.lineWidth = Math.max(1, (solid[3] + solid[7]) * size / a[2]);
+        context.beginPath();
+        context.moveTo(a[0], a[1]);
+        context.lineTo(b[0] + 0.01, b[1]);
+        context.stroke();
+      }
+    }
+  }
+}
+
+// The scene of a canvas, flat where there is no WebGL 2.
+function sceneOf(canvas) {
+  return document.createElement("canvas").getContext("webgl2") ? new Scene(canvas) : new FlatScene(canvas);
+}
+
 // The model of a cone with round ends along y. A corner is a direction and the end (0 or 1) that it
 // belongs to.
 function roundCone(around, rings) {

@@ -8,14 +8,6 @@ function svg(tag, attributes, parent, text) {
   if (parent) parent.append(node);
   return node;
 }
-function html(tag, className, parent, text) {
-  const node = document.createElement(tag);
-  node.className = className;
-  if (text !== undefined) node.textContent = text;
-  if (parent) parent.append(node);
-  return node;
-}
-
 // At most four significant digits.
 function show(x, unit) {
   if (x === null) return "not a number";

@@ -53,15 +53,19 @@ at("gate-part").hidden ||= !at("gate").hasChildNodes();
 const motion = JSON.parse(at("motion").textContent);
 let steering;
 if (motion) {
+  const failed = (where, error) => {
+    at(where).replaceChildren();
+    html("p", "soft", at(where), `No player: ${error.message}.`);
+  };
   try {
     const tracks = unpack(motion);
     new Player(at("player"), tracks);
     if (motion.steering) {
       at("steering-part").hidden = false;
-      steering = new Steering(at("steering"), { ...motion, tracks });
+      Model.open(motion.steering).then(model => { steering = new Steering(at("steering"), model); }).catch(error => failed("steering", error));
+      window.strays = (which, frames) => steering.strays(which, frames, tracks[which], motion.steering.first[which]);
     }
   } catch (error) {
-    at("player").replaceChildren();
-    html("p", "soft", at("player"), `No player: ${error.message}.`);
+    failed("player", error);
   }
 }

@@ -1,0 +1,115 @@
+//! `mvae-fast export`: a trained character for other programs.
+use super::control::{self, ForeignArgs};
+use super::output::require_new;
+use super::print::print;
+use super::runs::trained;
+use crate::control::play::Policy;
+use crate::control::poses;
+use crate::exchange::ship::{Format, Shipped};
+use crate::infer::trained::Trained;
+use crate::ops::world::Task;
+use crate::{Error, Result};
+use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  mvae-fast export walk -o walk.h                        a character that wanders, in C
+  mvae-fast export walk --controller stick -o walk.html  one that a joystick steers, to play with
+  mvae-fast export walk --controller stick -o walk.onnx  the same for engines
+
+The world is right-handed, y up, in metres. docs/export.md says how to use each format.";
+
+/// Arguments of `export`.
+#[derive(Debug, clap::Args)]
+pub struct ShipArgs {
+    /// A run folder of a Motion VAE, its name under --runs, or a checkpoint file
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    pub run: PathBuf,
+    /// Let the policy of this joystick controller, trained on the Motion VAE, steer the character
+    #[arg(long, value_name = "RUN|CHECKPOINT")]
+    pub controller: Option<PathBuf>,
+    /// Format [default: that of the extension of --output]
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// npz file of motion to start from (may be repeated) [default: what the model was trained on]
+    #[arg(long, value_name = "FILE")]
+    pub data: Vec<PathBuf>,
+    /// File to write; others are written beside it [default: the run's name]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Folder that holds the run folders
+    #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Exports as the arguments say.
+pub fn export(args: &ShipArgs) -> Result<()> {
+    let (format, output) = target(args)?;
+    format.files(&output).iter().try_for_each(|file| require_new(file))?;
+    let decoder = trained(&args.runs, &args.run)?;
+    let name = args.run.file_stem().unwrap_or_default().to_string_lossy();
+    let shipped = match &args.controller {
+        Some(controller) => steered(args, &name, controller, &decoder)?,
+        None => Shipped::new(&name, &decoder, &poses::of(&decoder, &args.data)?)?,
+    };
+    let written = shipped.write(format, &output)?;
+    if args.json {
+        return print(&format!("{}\n", written.json(&shipped)));
+    }
+    print(&written.to_string())
+}
+
+/// The format and the main file.
+fn target(args: &ShipArgs) -> Result<(Format, PathBuf)> {
+    let of_extension = |output: &Path| {
+        let found = output.extension().unwrap_or_default().to_ascii_lowercase();
+        Format::value_variants().iter().copied().find(|format| found == format.extension())
+    };
+    let all = || {
+        let each = |format: &Format| format!(".{}", format.extension());
+        Format::value_variants().iter().map(each).collect::<Vec<_>>().join(" or ")
+    };
+    match (&args.output, args.format) {
+        (None, None) => Err(Error::Usage("give --format, or an --output whose extension says it".into())),
+        (None, Some(format)) => {
+            let name = args.run.file_stem().unwrap_or_default();
+            Ok((format, PathBuf::from(name).with_extension(format.extension())))
+        }
+        (Some(output), None) => match of_extension(output) {
+            Some(format) => Ok((format, output.clone())),
+            None => {
+                Err(Error::Usage(format!("--output is {}, expected a name that ends in {}", output.display(), all())))
+            }
+        },
+        (Some(output), Some(format)) if of_extension(output) == Some(format) => Ok((format, output.clone())),
+        (Some(output), Some(format)) => {
+            let (output, extension) = (output.display(), format.extension());
+            Err(Error::Usage(format!("--output is {output}, but this format's files end in .{extension}")))
+        }
+    }
+}
+
+/// The character that a controller steers. Errors: it is no joystick controller, or one of another
+/// decoder.
+fn steered(args: &ShipArgs, name: &str, controller: &Path, decoder: &Trained) -> Result<Shipped> {
+    let path = super::run_folder(&args.runs, controller);
+    // A controller of the public implementation says neither task nor decoder.
+    let foreign = path.is_file();
+    let said =
+        ForeignArgs { task: foreign.then_some(Task::Joystick), vae: foreign.then(|| args.run.clone()), lower: None };
+    let control::Trained { file, config, .. } = control::controller(&args.runs, controller, &said, &args.data)?;
+    if config.task != Task::Joystick {
+        let what = format!("its task is {}, which needs a world around the character", config.task.name());
+        return Err(Error::checkpoint(&path, what, "export a joystick controller"));
+    }
+    let Policy { material, layout, values } = Policy::open(&file, &config, &args.data)?;
+    if material.decoder.values()? != decoder.values()? {
+        let what = format!("is a controller of another decoder than {}", args.run.display());
+        return Err(Error::checkpoint(&path, what, format!("export {} with it", config.vae.display())));
+    }
+    Ok(Shipped::steerable(name, &material)?.with_policy(&layout, &values))
+}
