@@ -6,13 +6,8 @@ use crate::Result;
 use crate::backend::{Backend, Memory};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::foreign::Controller;
-<<<<<<< HEAD
-use crate::checkpoint::state;
-use crate::model::layout::Parameters;
-use crate::model::network::Wanted;
-=======
 use crate::model::layout::{Layout, Parameters};
->>>>>>> ship
+use crate::model::network::Wanted;
 use crate::motion::Root;
 use crate::ops::advantage::OUTCOME;
 use crate::ops::costs::Costs;
