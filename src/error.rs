@@ -85,12 +85,12 @@ pub enum Error {
         source: Box<Error>,
     },
     /// Stopped by a signal, with everything saved.
-    #[error("stopped by signal {signal}, everything saved; continue with --resume {}", run.display())]
+    #[error("stopped by signal {signal}, everything saved; continue with {again}")]
     Stopped {
         /// The number of the signal.
         signal: i32,
-        /// The run's folder.
-        run: PathBuf,
+        /// The flag or the command that continues.
+        again: String,
     },
 }
 

@@ -1,16 +1,17 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
 use super::compute::Compute;
 use super::print::{print, print_and};
-use super::runs::{absolute, checkpoint_file, not_as_written, of_kind, run_folder};
-use super::stop::{serve, stop_flag};
+use super::runs::{Sitting, absolute, checkpoint_file, not_as_written, of_kind, run_folder};
+use super::stop::serve;
 use super::thresholds::GateArg;
 use super::variables::OfControl;
+use crate::backend::Backend;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::foreign::Controller;
 use crate::config::layers;
 use crate::control::config::{MAX_CHARACTERS, Overrides, PolicyConfig, Preset};
 use crate::control::course::path::Shape;
-use crate::control::evaluate::{Number, PAPER_SECONDS, PaperTables, compare};
+use crate::control::evaluate::{Comparison, Number, PAPER_SECONDS, PaperTables, compare};
 use crate::control::planner::{Effort, Planner};
 use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
@@ -19,8 +20,8 @@ use crate::control::thresholds::PolicyThresholds;
 use crate::control::trainer;
 use crate::host::toml as toml_file;
 use crate::ops::world::Task;
-use crate::quality::gait::Gait;
-use crate::quality::thresholds;
+use crate::quality::gait::{Gait, GaitReport};
+use crate::quality::thresholds::{self, Verdict};
 use crate::run::folder::{Env, RunFolder};
 use crate::run::logs;
 use crate::run::session::Watch;
@@ -200,52 +201,25 @@ fn train(args: &TrainArgs) -> Result<()> {
     if args.print_config {
         return print(&config.to_toml());
     }
-    let backend = args.at.compute.open()?;
-    let say = |line: String| {
-        if !args.quiet {
-            say::say(&line);
-        }
+    let sitting = Sitting {
+        runs: &args.at.runs,
+        name: args.name.as_deref(),
+        resume: args.resume.as_deref(),
+        compute: &args.at.compute,
+        serve: args.serve,
+        stop: None,
+        voice: args.quiet.into(),
     };
-    // Everything that can be wrong with decoder or checkpoint is found before a new run leaves a
-    // trace on disk.
-    let runs = &args.at.runs;
-    let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(runs, run))).transpose()?;
-    let last = resumed.as_ref().map(RunFolder::last_checkpoint);
-    let mut setup = PolicySetup::new(&config, backend.as_ref(), last.as_deref())?;
-    let stop = stop_flag()?;
-    let live = serve(args.serve, &stop)?;
-    let env = Env::collect(&backend.describe(), args.at.compute.threads());
-    let folder = match resumed {
-        None => {
-            let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
-            RunFolder::create(runs, args.name.as_deref(), config.task.name(), &config.to_toml(), &env, first)?
-        }
-        Some(folder) => {
-            if !setup.finished() {
-                folder.add_sitting(&env)?.into_iter().for_each(say);
-            }
-            folder
-        }
-    };
-    let path = folder.path().display().to_string();
-    let records: Vec<UpdateRecord> = if setup.finished() {
-        say(format!("run folder {path}: all {} updates are done, nothing to do", config.updates()));
-        let (records, note) = logs::read_metrics(&folder.metrics())?;
-        note.into_iter().for_each(say);
-        records
-    } else {
-        say(format!("run folder {path}"));
-        trainer::train_policy(&mut setup, &folder, args.quiet, Watch { stop: &stop, live: live.as_ref() })?
-    };
+    let Done { path, finished, records } = sit(&sitting, &config)?;
     let last = records.last();
     if args.at.json {
-        let result = serde_json::json!({ "run": path, "finished": setup.finished(), "record": last });
+        let result = serde_json::json!({ "run": path, "finished": finished, "record": last });
         return print(&format!("{result}\n"));
     }
     let mut text = match last {
         None => "no update was finished\n".to_owned(),
         Some(last) => {
-            let state = if setup.finished() { "trained" } else { "stopped" };
+            let state = if finished { "trained" } else { "stopped" };
             let elapsed = crate::host::say::minutes(last.timing.elapsed_seconds);
             let (update, updates, steps) = (last.update, config.updates(), last.num_steps);
             let warnings: String = last.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
@@ -257,10 +231,50 @@ fn train(args: &TrainArgs) -> Result<()> {
             )
         }
     };
-    if !setup.finished() {
+    if !finished {
         text += &format!("continue: mvae-fast control train --resume {path}\n");
     }
     print(&text)
+}
+
+/// The outcome of a sitting.
+pub(super) struct Done {
+    /// The run's folder.
+    path: String,
+    /// True if all updates are done.
+    pub finished: bool,
+    /// The records of all sittings.
+    records: Vec<UpdateRecord>,
+}
+
+/// Trains a new controller of this configuration, or continues the one that the sitting resumes.
+/// Errors: those of decoder, checkpoints and disk, and a stop by a signal.
+pub(super) fn sit(sitting: &Sitting, config: &PolicyConfig) -> Result<Done> {
+    let backend = sitting.compute.open()?;
+    let say = |line: String| sitting.voice.say(&line);
+    // Everything that can be wrong with decoder or checkpoint is found before a new run leaves a
+    // trace on disk.
+    let resumed = sitting.resumed()?;
+    let last = resumed.as_ref().map(RunFolder::last_checkpoint);
+    let mut setup = PolicySetup::new(config, backend.as_ref(), last.as_deref())?;
+    let stop = sitting.stop()?;
+    let live = serve(sitting.serve, &stop)?;
+    let env = Env::collect(&backend.describe(), sitting.compute.threads());
+    let about = (config.task.name(), &*config.to_toml(), &env);
+    let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
+    let folder = sitting.folder(resumed, !setup.finished(), about, first)?;
+    let path = folder.path().display().to_string();
+    let records = if setup.finished() {
+        say(format!("run folder {path}: all {} updates are done, nothing to do", config.updates()));
+        let (records, note) = logs::read_metrics(&folder.metrics())?;
+        note.into_iter().for_each(say);
+        records
+    } else {
+        say(format!("run folder {path}"));
+        let watch = Watch { stop: &stop, live: live.as_ref() };
+        trainer::train_policy(&mut setup, &folder, sitting.voice.clone(), watch)?
+    };
+    Ok(Done { path, finished: setup.finished(), records })
 }
 
 /// Refuses more than `MAX_CHARACTERS` characters.
@@ -331,60 +345,106 @@ pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &
         let what = "--task, --vae, --lower and --data are for controllers of the public implementation";
         return Err(Error::Usage(format!("{what}; the run {} says them itself", path.display())));
     }
-    let restore = not_as_written(folder.path());
-    let config = PolicyConfig::load(&folder.config()).map_err(restore)?;
-    Ok(Trained { path: folder.path().to_owned(), file: folder.last_checkpoint(), config })
+    Trained::of_run(&folder)
 }
 
-fn eval(args: &EvalArgs) -> Result<()> {
-    let Trained { path, file, config } = controller(&args.at.runs, &args.run, &args.foreign, &args.data)?;
-    let gate: Option<PolicyThresholds> = args.gate.load("docs/controllers.md")?;
-    gate.as_ref().map_or(Ok(()), |gate| gate.check(config.task))?;
-    let backend = args.at.compute.open()?;
-    let (characters, horizon) = (args.characters.get(), config.horizon());
+impl Trained {
+    /// The controller of a run. Errors: its configuration cannot be read.
+    pub fn of_run(folder: &RunFolder) -> Result<Self> {
+        let restore = not_as_written(folder.path());
+        let config = PolicyConfig::load(&folder.config()).map_err(restore)?;
+        Ok(Trained { path: folder.path().to_owned(), file: folder.last_checkpoint(), config })
+    }
+}
+
+/// The measurements of a controller.
+pub(super) struct Measured {
+    /// The policy beside latents from the prior.
+    pub report: Comparison,
+    /// The thresholds, each with the measured number.
+    pub verdicts: Vec<Verdict>,
+    /// The gait of the data, if they are there.
+    data: Option<GaitReport>,
+    /// Characters, steps of the episode, seed.
+    sizes: (usize, usize, u64),
+}
+
+/// Measures a number of characters that a controller steers, beside a planner if one is asked for,
+/// and compares them with a gate. Errors: those of the checkpoints, too many characters, episodes
+/// of one step.
+pub(super) fn measure(
+    trained: &Trained,
+    data: &[PathBuf],
+    backend: &dyn Backend,
+    (characters, seed): (usize, u64),
+    planner: Option<Effort>,
+    gate: Option<&PolicyThresholds>,
+) -> Result<Measured> {
+    let Trained { file, config, .. } = trained;
+    let sizes @ (_, horizon, _) = (characters, config.horizon(), seed);
     few_enough(characters)?;
     if horizon < 2 {
         return Err(Error::Usage(format!(
             "episodes of {horizon} step cannot be measured; train with a longer --horizon"
         )));
     }
-    let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, horizon, args.seed), None)?;
-    let data = match play.material.decoder.source(&args.data) {
+    let mut play = Play::open(file, config, data, backend, sizes, None)?;
+    let gait = match play.material.decoder.source(data) {
         Ok(source) => Gait::of(&source.set, Some(&play.material.rig)),
         Err(error) => {
             say::say(&format!("note: no feet of the data to compare with: {error}"));
             None
         }
     };
-    let sizes = (characters, horizon, args.seed);
-    let given = (file.as_path(), &config, args.data.as_slice());
-    let planner = args.planner.map(|effort| Planner::open(given, backend.as_ref(), sizes, effort)).transpose()?;
-    let report = compare(&mut play, planner, data.as_ref(), horizon, args.seed)?;
+    let planner = planner.map(|effort| Planner::open((file, config, data), backend, sizes, effort)).transpose()?;
+    let report = compare(&mut play, planner, gait.as_ref(), horizon, seed)?;
+    let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
+    Ok(Measured { report, verdicts, data: gait, sizes })
+}
+
+impl Measured {
+    /// Everything by name, as `--json` prints it.
+    pub fn json(&self, of: &Trained) -> serde_json::Value {
+        let (Comparison { seconds, policy, prior, planner, .. }, (characters, horizon, _)) = (&self.report, self.sizes);
+        serde_json::json!({
+            "run": of.path, "task": of.config.task, "characters": characters, "horizon": horizon, "seconds": seconds,
+            "policy": named(policy), "prior": named(prior), "planner": (!planner.is_empty()).then(|| named(planner)),
+            "gate": self.verdicts, "paper": null,
+        })
+    }
+}
+
+/// Numbers by name.
+fn named(numbers: &[Number]) -> serde_json::Map<String, serde_json::Value> {
+    numbers.iter().map(|number| (number.key.to_owned(), number.value.into())).collect()
+}
+
+fn eval(args: &EvalArgs) -> Result<()> {
+    let trained = controller(&args.at.runs, &args.run, &args.foreign, &args.data)?;
+    let gate: Option<PolicyThresholds> = args.gate.load("docs/controllers.md")?;
+    gate.as_ref().map_or(Ok(()), |gate| gate.check(trained.config.task))?;
+    let backend = args.at.compute.open()?;
+    let sizes = (args.characters.get(), args.seed);
+    let measured = measure(&trained, &args.data, backend.as_ref(), sizes, args.planner, gate.as_ref())?;
+    let Trained { path, file, config } = &trained;
     let paper = if args.paper {
-        let sizes = (characters, horizon, args.seed);
-        let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), sizes, Some(PAPER_SECONDS))?;
-        let report = compare(&mut play, None, data.as_ref(), horizon, args.seed)?;
+        let (sizes @ (_, horizon, seed), data) = (measured.sizes, measured.data.clone());
+        let mut play = Play::open(file, config, &args.data, backend.as_ref(), sizes, Some(PAPER_SECONDS))?;
+        let report = compare(&mut play, None, data.as_ref(), horizon, seed)?;
         Some(PaperTables { report, data })
     } else {
         None
     };
-    let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
     let text = if args.at.json {
-        let named = |numbers: &[Number]| {
-            let all = numbers.iter().map(|number| (number.key.to_owned(), number.value.into()));
-            serde_json::Map::from_iter(all)
-        };
-        let result = serde_json::json!({
-            "run": path, "task": config.task, "characters": characters, "horizon": horizon,
-            "seconds": report.seconds, "policy": named(&report.policy), "prior": named(&report.prior),
-            "planner": args.planner.map(|_| named(&report.planner)), "gate": verdicts,
-            "paper": paper.map(|paper| serde_json::json!({ "policy": named(&paper.report.policy), "data": paper.data })),
-        });
+        let mut result = measured.json(&trained);
+        if let Some(PaperTables { report, data }) = &paper {
+            result["paper"] = serde_json::json!({ "policy": named(&report.policy), "data": data });
+        }
         format!("{result}\n")
     } else {
-        format!("{}: {report}{}", path.display(), paper.map_or(String::new(), |paper| paper.to_string()))
+        format!("{}: {}{}", path.display(), measured.report, paper.map_or(String::new(), |paper| paper.to_string()))
     };
-    print_and(&text, thresholds::verdict(&verdicts))
+    print_and(&text, thresholds::verdict(&measured.verdicts))
 }
 
 fn list() -> Result<()> {

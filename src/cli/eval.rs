@@ -3,8 +3,9 @@ use super::compute::Compute;
 use super::print::print_and;
 use super::runs::trained;
 use super::thresholds::GateArg;
-use crate::quality::thresholds::{self, Thresholds};
-use crate::quality::{Bench, PaperTable, WalkOptions};
+use crate::infer::trained::Trained;
+use crate::quality::thresholds::{self, Thresholds, Verdict};
+use crate::quality::{Bench, PaperTable, Quality, WalkOptions};
 use crate::{Error, Result};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -60,6 +61,22 @@ const MAX_FRAMES: usize = 1 << 28;
 /// Smallest number of frames of a walk: speeds are measured from frame 30 on.
 const MIN_FRAMES: usize = 60;
 
+/// Measures a model beside this motion, or beside what it was trained on, and compares the numbers
+/// with a gate. Errors: motion that cannot be read or does not fit, those of the device.
+pub(super) fn measure(
+    trained: Trained,
+    data: &[PathBuf],
+    compute: &Compute,
+    options: &WalkOptions,
+    gate: Option<&Thresholds>,
+) -> Result<(Quality, Vec<Verdict>)> {
+    let source = trained.source(data)?;
+    let backend = compute.open()?;
+    let report = Bench::new(trained, source, backend.as_ref())?.measure(options)?;
+    let verdicts = gate.map(|gate| gate.judge(&report.measured())).unwrap_or_default();
+    Ok((report, verdicts))
+}
+
 /// Evaluates as the arguments say.
 pub fn eval(args: &EvalArgs) -> Result<()> {
     let (walks, frames) = (args.walks.get(), args.frames.get());
@@ -71,11 +88,8 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let gate: Option<Thresholds> = args.gate.load("docs/guide.md")?;
     let trained = trained(&args.runs, &args.run)?;
     let file = trained.path.clone();
-    let source = trained.source(&args.data)?;
-    let backend = args.compute.open()?;
-    let report =
-        Bench::new(trained, source, backend.as_ref())?.measure(&WalkOptions { walks, frames, seed: args.seed })?;
-    let verdicts = gate.map(|gate| gate.judge(&report.measured())).unwrap_or_default();
+    let options = WalkOptions { walks, frames, seed: args.seed };
+    let (report, verdicts) = measure(trained, &args.data, &args.compute, &options, gate.as_ref())?;
     let text = match args.json {
         true => {
             let result = serde_json::json!({ "checkpoint": file, "report": report, "gate": verdicts });

@@ -6,6 +6,7 @@ use crate::exchange::import::{self, Findings, ImportOptions, Imported};
 use crate::host::say::say;
 use crate::host::shown::counted;
 use crate::motion::joint_map::JointMap;
+use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::source::expmap::ExpmapSkeleton;
 use crate::motion::units::{Scale, Up};
 use crate::{Error, Result};
@@ -38,8 +39,22 @@ pub struct ImportArgs {
     /// npz file to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+    /// Treatment of the files.
+    #[command(flatten)]
+    pub keys: ImportKeys,
+    /// Threads to use (default: as many as the machine offers); the result does not depend on it
+    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags that say how files of motion are read.
+#[derive(Debug, Args)]
+pub struct ImportKeys {
     /// Frames a second of the set
-    #[arg(long, value_name = "N", default_value_t = 30.0)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_FPS)]
     pub fps: f64,
     /// Joints to keep, their order and names (default: a built-in map that fits, else the hips and
     /// all joints below)
@@ -79,12 +94,75 @@ pub struct ImportArgs {
     /// Under which terms the motion may be used; kept in the set and in models trained on it
     #[arg(long, value_name = "TEXT")]
     pub terms: Option<String>,
-    /// Threads to use (default: as many as the machine offers); the result does not depend on it
-    #[arg(long, value_name = "N", env = "MVAE_THREADS")]
-    pub threads: Option<NonZeroUsize>,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
+}
+
+impl ImportKeys {
+    /// The options that the flags stand for. Errors: a rate that no motion has, a file that cannot
+    /// be read.
+    pub(super) fn options(&self, threads: usize) -> Result<ImportOptions> {
+        if !FPS.contains(&self.fps) {
+            return Err(Error::Usage(format!("--fps is {}, expected {} to {}", self.fps, FPS.start(), FPS.end())));
+        }
+        if let Some(fps) = self.source_fps.filter(|fps| !import::RATES.contains(fps)) {
+            return Err(Error::Usage(format!(
+                "--source-fps is {fps}, expected {} to {}",
+                import::RATES.start(),
+                import::RATES.end()
+            )));
+        }
+        Ok(ImportOptions {
+            fps: self.fps,
+            map: self.map.as_deref().map(JointMap::load).transpose()?,
+            skeleton: self.skeleton.as_deref().map(ExpmapSkeleton::load).transpose()?,
+            units: self.units,
+            up: self.up,
+            skip_first: self.skip_first,
+            skip_last: self.skip_last,
+            source_fps: self.source_fps,
+            expansion: self.max_expansion,
+            keep_floor: self.floor == Floor::Keep,
+            mirror: self.mirror,
+            threads,
+        })
+    }
+
+    /// Names of the flags that are given.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            ("fps", self.fps != DEFAULT_FPS),
+            ("map", self.map.is_some()),
+            ("skeleton", self.skeleton.is_some()),
+            ("units", self.units.is_some()),
+            ("up", self.up.is_some()),
+            ("source-fps", self.source_fps.is_some()),
+            ("skip-first", self.skip_first.is_some()),
+            ("skip-last", self.skip_last.is_some()),
+            ("max-expansion", self.max_expansion != import::EXPANSION),
+            ("floor", self.floor != Floor::Level),
+            ("mirror", self.mirror),
+            ("terms", self.terms.is_some()),
+        ];
+        flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
+
+    /// Imports the files as the flags say; `output` is the file that the set is for. Tells `say` of
+    /// each refused file. Errors: no file could be imported.
+    pub(super) fn import(
+        &self,
+        paths: &[PathBuf],
+        options: &ImportOptions,
+        output: &Path,
+        say: impl Fn(&str),
+    ) -> Result<Imported> {
+        let mut imported = import::import(paths, options)?;
+        imported.refused.iter().for_each(|error| say(&format!("refused: {error}")));
+        let Some(rig) = &mut imported.set.rig else {
+            let files = counted(imported.refused.len(), "file");
+            return Err(Error::data(output, format!("none of {files} could be imported"), "nothing was written"));
+        };
+        rig.terms.extend(self.terms.clone());
+        Ok(imported)
+    }
 }
 
 /// The object that `--json` prints; docs/features.md explains its names.
@@ -112,40 +190,10 @@ pub enum Floor {
 /// Imports the files, and prints the assumptions and the refused files.
 pub fn import(args: &ImportArgs) -> Result<()> {
     require_new_set(&args.output)?;
-    if !FPS.contains(&args.fps) {
-        return Err(Error::Usage(format!("--fps is {}, expected {} to {}", args.fps, FPS.start(), FPS.end())));
-    }
-    if let Some(fps) = args.source_fps.filter(|fps| !import::RATES.contains(fps)) {
-        return Err(Error::Usage(format!(
-            "--source-fps is {fps}, expected {} to {}",
-            import::RATES.start(),
-            import::RATES.end()
-        )));
-    }
-    let options = ImportOptions {
-        fps: args.fps,
-        map: args.map.as_deref().map(JointMap::load).transpose()?,
-        skeleton: args.skeleton.as_deref().map(ExpmapSkeleton::load).transpose()?,
-        units: args.units,
-        up: args.up,
-        skip_first: args.skip_first,
-        skip_last: args.skip_last,
-        source_fps: args.source_fps,
-        expansion: args.max_expansion,
-        keep_floor: args.floor == Floor::Keep,
-        mirror: args.mirror,
-        threads: args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get),
-    };
-    let Imported { mut set, report, refused } = import::import(&args.paths, &options)?;
-    for error in &refused {
-        say(&format!("refused: {error}"));
-    }
-    let Some(rig) = &mut set.rig else {
-        let files = counted(refused.len(), "file");
-        return Err(Error::data(&args.output, format!("none of {files} could be imported"), "nothing was written"));
-    };
-    rig.terms.extend(args.terms.clone());
-    let read = rig.sources.len();
+    let threads = args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get);
+    let options = args.keys.options(threads)?;
+    let Imported { set, report, refused } = args.keys.import(&args.paths, &options, &args.output, say)?;
+    let read = set.rig.as_ref().map_or(0, |rig| rig.sources.len());
     npz::write(&args.output, &set)?;
 
     let (frames, clips) = (set.num_frames(), set.end_indices.len());
@@ -155,13 +203,13 @@ pub fn import(args: &ImportArgs) -> Result<()> {
         let result = Json { file, frames, features, clips, files: read, report: &report, refused };
         format!("{}\n", serde_json::json!(result))
     } else {
-        let minutes = frames as f64 / args.fps / 60.0;
+        let minutes = frames as f64 / options.fps / 60.0;
         format!(
             "{report}{}: {frames} frames of {} features in {}, {minutes:.1} minutes at {} frames a second\n",
             args.output.display(),
             set.frame_size,
             counted(clips, "clip"),
-            args.fps
+            options.fps
         )
     };
     if refused.is_empty() {

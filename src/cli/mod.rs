@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output (through [`print()`]), everything else to standard error.
 mod axis;
+mod character;
 mod compute;
 mod control;
 mod controlled;
@@ -49,6 +50,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  mvae-fast character walks/ -o walk    from a folder of BVH files to a page to play with
   mvae-fast train                       train on the built-in synthetic motion
   mvae-fast train walk.npz run.npz      train on motion of your own
   mvae-fast data check walk.npz         what is in a file, before training on it
@@ -66,6 +68,9 @@ pub enum Command {
     /// Make motion with a trained model
     #[command(after_help = generate::EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// From motion to a character to play with: import, train, steer, measure and export
+    #[command(after_help = character::EXAMPLES)]
+    Character(Box<character::CharacterArgs>),
     /// Write a trained character for other programs
     #[command(after_help = ship::EXAMPLES)]
     Export(ship::ShipArgs),
@@ -188,6 +193,7 @@ pub fn run(cli: Cli) -> Result<()> {
             Some(controller) => controlled::generate(&args, controller),
             None => generate::generate(&args),
         },
+        Command::Character(args) => character::character(&args),
         Command::Export(args) => ship::export(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::Control(command) => control::control(&command),

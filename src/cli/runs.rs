@@ -1,10 +1,63 @@
 //! Runs and checkpoints that a command is given.
+use super::compute::Compute;
+use super::stop::stop_flag;
 use crate::host::say::say;
 use crate::host::toml as toml_file;
 use crate::infer::trained::Trained;
-use crate::run::folder::RunFolder;
+use crate::run::console::Voice;
+use crate::run::folder::{Env, RunFolder};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+/// A sitting of a run, of a Motion VAE or of a controller: where the run lies, and who hears of it.
+pub(super) struct Sitting<'a> {
+    /// Folder that holds the run folders.
+    pub runs: &'a Path,
+    /// Name of a new run's folder; `None` makes one.
+    pub name: Option<&'a str>,
+    /// The run to continue.
+    pub resume: Option<&'a Path>,
+    /// The device to compute on, and how.
+    pub compute: &'a Compute,
+    /// Port of the server that shows the run.
+    pub serve: Option<u16>,
+    /// The flag of the signals that ask to stop; `None` begins to listen when all is ready.
+    pub stop: Option<Arc<AtomicUsize>>,
+    /// How the progress is shown.
+    pub voice: Voice,
+}
+
+impl Sitting<'_> {
+    /// Opens the run to continue, if there is one. Errors: it is no run, or locked.
+    pub fn resumed(&self) -> Result<Option<RunFolder>> {
+        self.resume.map(|run| RunFolder::resume(&run_folder(self.runs, run))).transpose()
+    }
+
+    /// The flag of the signals.
+    pub fn stop(&self) -> Result<Arc<AtomicUsize>> {
+        self.stop.clone().map_or_else(stop_flag, Ok)
+    }
+
+    /// Makes the folder of a new run, which `first` fills, or adds a sitting to the one that is
+    /// `resumed`, if it has something to do (`unfinished`). Errors: those of the disk.
+    pub fn folder(
+        &self,
+        resumed: Option<RunFolder>,
+        unfinished: bool,
+        (kind, config, env): (&str, &str, &Env),
+        first: impl FnOnce(&RunFolder) -> Result<()>,
+    ) -> Result<RunFolder> {
+        let Some(folder) = resumed else {
+            return RunFolder::create(self.runs, self.name, kind, config, env, first);
+        };
+        if unfinished {
+            folder.add_sitting(env)?.iter().for_each(|note| self.voice.say(note));
+        }
+        Ok(folder)
+    }
+}
 
 /// Refuses the run of a Motion VAE where a controller is expected, and the reverse. A configuration
 /// that cannot be read passes: loading it reports the error.

@@ -50,17 +50,23 @@ pub struct ShipArgs {
 pub fn export(args: &ShipArgs) -> Result<()> {
     let (format, output) = target(args)?;
     format.files(&output).iter().try_for_each(|file| require_new(file))?;
-    let decoder = trained(&args.runs, &args.run)?;
     let name = args.run.file_stem().unwrap_or_default().to_string_lossy();
-    let shipped = match &args.controller {
-        Some(controller) => steered(args, &name, controller, &decoder)?,
-        None => Shipped::new(&name, &decoder, &poses::of(&decoder, &args.data)?)?,
-    };
+    let shipped = shipped(args, &name)?;
     let written = shipped.write(format, &output)?;
     if args.json {
         return print(&format!("{}\n", written.json(&shipped)));
     }
     print(&written.to_string())
+}
+
+/// The character that the arguments name. Errors: a run that cannot be read, and those of
+/// [`steered`].
+pub(super) fn shipped(args: &ShipArgs, name: &str) -> Result<Shipped> {
+    let decoder = trained(&args.runs, &args.run)?;
+    match &args.controller {
+        Some(controller) => steered(args, name, controller, &decoder),
+        None => Shipped::new(name, &decoder, &poses::of(&decoder, &args.data)?),
+    }
 }
 
 /// The format and the main file.

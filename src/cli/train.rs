@@ -2,8 +2,8 @@
 use super::axis::Axis;
 use super::compute::Compute;
 use super::print::print;
-use super::runs::{absolute, checkpoint_file, not_as_written, of_kind, run_folder};
-use super::stop::{serve, stop_flag};
+use super::runs::{Sitting, absolute, checkpoint_file, not_as_written, of_kind, run_folder};
+use super::stop::serve;
 use super::variables::OfTrain;
 use crate::checkpoint::Progress;
 use crate::config::{Config, Overrides, Preset, layers};
@@ -18,7 +18,7 @@ use crate::train::setup::{Setup, Start};
 use crate::{Error, Result, host::say, train::trainer};
 use clap::Args;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -147,7 +147,7 @@ impl TrainArgs {
 }
 
 /// The configuration of a resumed run, with the keys that may change.
-fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Result<Config> {
+pub(super) fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Result<Config> {
     of_kind(folder, false, "go on with it by mvae-fast control train --resume")?;
     let file = folder.config();
     let restore = not_as_written(folder.path());
@@ -167,39 +167,63 @@ fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Re
 
 /// Trains as the arguments say; the result goes to standard output.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let say = |line: String| {
-        if !args.quiet {
-            say::say(&line);
-        }
-    };
     let mut config = args.config()?;
     if args.print_config {
         return print(&config.to_toml());
     }
+    let sitting = Sitting {
+        runs: &args.runs,
+        name: args.name.as_deref(),
+        resume: args.resume.as_deref(),
+        compute: &args.compute,
+        serve: args.serve,
+        stop: None,
+        voice: args.quiet.into(),
+    };
+    let Done { path, finished, records, at } = sit(&sitting, &mut config, args.init.as_deref())?;
+
+    let last = records.last();
+    if args.json {
+        let result = serde_json::json!({ "run": path, "finished": finished, "record": last });
+        return print(&format!("{result}\n"));
+    }
+    match last {
+        Some(last) => print(&summary(&config, &at, last, &path)),
+        None => print(&format!("no epoch was finished\ncontinue: mvae-fast train --resume {path}\n")),
+    }
+}
+
+/// The outcome of a sitting.
+pub(super) struct Done {
+    /// The run's folder.
+    path: String,
+    /// True if all epochs are done.
+    pub finished: bool,
+    /// The records of all sittings.
+    records: Vec<EpochRecord>,
+    /// Where training stands.
+    at: Progress,
+}
+
+/// Trains a new run of this configuration from `init`, or continues the one that the sitting
+/// resumes. Errors: those of data, checkpoints and disk, and a stop by a signal.
+pub(super) fn sit(sitting: &Sitting, config: &mut Config, init: Option<&Path>) -> Result<Done> {
     absolute(&mut config.data)?;
-    let backend = args.compute.open()?;
+    let backend = sitting.compute.open()?;
+    let say = |line: String| sitting.voice.say(&line);
 
     // All errors in data or checkpoint are found before a new run folder is made.
-    let resumed = args.resume.as_deref().map(|run| RunFolder::resume(&run_folder(&args.runs, run))).transpose()?;
+    let resumed = sitting.resumed()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
-    let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
+    let init = init.map(|init| checkpoint_file(sitting.runs, init)).transpose()?;
     let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));
-    let mut setup = Setup::on(&config, backend.as_ref(), start, data::read, &say)?;
-    let stop = stop_flag()?;
-    let live = serve(args.serve, &stop)?;
-    let env = Env::collect(&backend.describe(), args.compute.threads());
-    let folder = match resumed {
-        None => {
-            let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
-            RunFolder::create(&args.runs, args.name.as_deref(), &config.variant.name(), &config.to_toml(), &env, first)?
-        }
-        Some(folder) => {
-            if !setup.finished() {
-                folder.add_sitting(&env)?.into_iter().for_each(say);
-            }
-            folder
-        }
-    };
+    let mut setup = Setup::on(config, backend.as_ref(), start, data::read, &say)?;
+    let stop = sitting.stop()?;
+    let live = serve(sitting.serve, &stop)?;
+    let env = Env::collect(&backend.describe(), sitting.compute.threads());
+    let about = (&*config.variant.name(), &*config.to_toml(), &env);
+    let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
+    let folder = sitting.folder(resumed, !setup.finished(), about, first)?;
     let path = folder.path().display().to_string();
     let records = if setup.finished() {
         say(format!("run folder {path}: all {} epochs are done, nothing to do", config.epochs()));
@@ -208,18 +232,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         records
     } else {
         say(format!("run folder {path}"));
-        trainer::train(&mut setup, &folder, args.quiet, Watch { stop: &stop, live: live.as_ref() })?
+        let watch = Watch { stop: &stop, live: live.as_ref() };
+        trainer::train(&mut setup, &folder, sitting.voice.clone(), watch)?
     };
-
-    let last = records.last();
-    if args.json {
-        let result = serde_json::json!({ "run": path, "finished": setup.finished(), "record": last });
-        return print(&format!("{result}\n"));
-    }
-    match last {
-        Some(last) => print(&summary(&config, &setup.at, last, &path)),
-        None => print(&format!("no epoch was finished\ncontinue: mvae-fast train --resume {path}\n")),
-    }
+    Ok(Done { path, finished: setup.finished(), records, at: setup.at })
 }
 
 /// The summary that is printed at the end.

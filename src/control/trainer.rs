@@ -6,7 +6,7 @@ use super::record::{UpdateRecord, warnings};
 use super::setup::{PolicySetup, UNSEEN};
 use crate::motion::rig::METRES;
 use crate::ops::advantage::OUTCOME;
-use crate::run::console::{Console, Pace};
+use crate::run::console::{Console, Pace, Voice};
 use crate::run::folder::RunFolder;
 use crate::run::record::Timing;
 use crate::run::session::{Limits, Session, Watch};
@@ -22,11 +22,11 @@ const LONG: Duration = Duration::from_secs(5);
 pub(crate) fn train_policy<'a>(
     run: &mut PolicySetup,
     folder: &'a RunFolder,
-    quiet: bool,
+    voice: impl Into<Voice>,
     watch: impl Into<Watch<'a>>,
 ) -> Result<Vec<UpdateRecord>> {
     let c = run.config;
-    let console = Console::new(Pace::new(c.updates(), 1, c.updates(), run.at.epoch - 1), quiet);
+    let console = Console::new(Pace::new(c.updates(), 1, c.updates(), run.at.epoch - 1), voice.into());
     let limits = Limits { max_minutes: c.max_minutes, checkpoint_every: c.checkpoint_every };
     let mut session = Session::open(folder, watch.into(), limits, (&run.at, run.at.epoch > 1), console)?;
     session.console.say(&opening(run));
@@ -60,6 +60,19 @@ pub(crate) fn train_policy<'a>(
     }
     save(run, &mut session)?;
     session.end(run.finished())
+}
+
+/// Seconds that an update takes here, measured over about `time`. The updates leave the policy
+/// changed, so it must not be trained afterwards. Errors: those of the backend.
+pub(crate) fn seconds_an_update(run: &mut PolicySetup, time: Duration) -> Result<f64> {
+    let one = |run: &mut PolicySetup| Ok::<_, Error>(rollout(run, &|| false)? && learn(run, &|| false)?);
+    one(run)?;
+    let (begun, mut updates) = (Instant::now(), 0);
+    while begun.elapsed() < time {
+        one(run)?;
+        updates += 1;
+    }
+    Ok(begun.elapsed().as_secs_f64() / f64::from(updates))
 }
 
 /// Lets the policy explore for the steps of a rollout. Returns false if `give_up` became true

@@ -164,6 +164,19 @@ fn remove(path: &Path) {
     };
 }
 
+/// Locks a folder for this process through the file `.lock` in it, until the returned file is
+/// dropped; `None` if another process holds the lock.
+pub(crate) fn lock_folder(folder: &Path) -> Result<Option<File>> {
+    let path = folder.join(".lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(Error::io(&path, "cannot create"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(Error::io(&path, "cannot lock")(source)),
+    }
+}
+
 /// Makes renames and new files in `folder` outlive a power cut.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {

@@ -1,10 +1,12 @@
 //! Progress of a run on standard error: a bar on a terminal, otherwise one line for each epoch.
 use crate::host::say::{minutes, say};
 use crate::run::record::Record;
+use crate::run::whole::Whole;
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time after which a run without a bar prints its remaining time, unless a line has done so
@@ -59,9 +61,39 @@ impl Pace {
     }
 }
 
+/// How a run shows its progress.
+#[derive(Clone)]
+pub enum Voice {
+    /// By itself, with a bar or lines of its own.
+    Alone,
+    /// Not at all.
+    Quiet,
+    /// As a part of a longer work, whose line shows it.
+    Part(Arc<Whole>),
+}
+
+impl From<bool> for Voice {
+    fn from(quiet: bool) -> Self {
+        if quiet { Voice::Quiet } else { Voice::Alone }
+    }
+}
+
+impl Voice {
+    /// Prints a line, unless it is quiet.
+    pub fn say(&self, line: &str) {
+        match self {
+            Voice::Alone => say(line),
+            Voice::Quiet => {}
+            Voice::Part(whole) => whole.say(line),
+        }
+    }
+}
+
 /// The console of a run.
 pub struct Console {
     bar: Option<ProgressBar>,
+    /// The longer work that the run is a part of.
+    whole: Option<Arc<Whole>>,
     /// The beginning of each line.
     name: String,
     quiet: bool,
@@ -74,8 +106,11 @@ pub struct Console {
 
 impl Console {
     /// A console for a run of this pace.
-    pub fn new(pace: Pace, quiet: bool) -> Self {
-        Console::with(pace, quiet, String::new(), |bar| bar)
+    pub fn new(pace: Pace, voice: Voice) -> Self {
+        match voice {
+            Voice::Part(whole) => Console { whole: Some(whole), ..Console::with(pace, true, String::new(), |bar| bar) },
+            Voice::Alone | Voice::Quiet => Console::with(pace, matches!(voice, Voice::Quiet), String::new(), |bar| bar),
+        }
     }
 
     /// A console for a run among others, whose bars stand below one another. The run may have to
@@ -93,13 +128,16 @@ impl Console {
             bar.set_position(pace.done[0] as u64);
             bar
         });
-        Console { bar, name, quiet, pace, begun: Instant::now(), timed: false, said: BTreeSet::new() }
+        let (begun, said) = (Instant::now(), BTreeSet::new());
+        Console { bar, whole: None, name, quiet, pace, begun, timed: false, said }
     }
 
     /// Counts `minibatches` more mini-batches as done, and updates the display.
     pub fn step(&mut self, minibatches: usize) {
         self.pace.step(minibatches);
-        if let Some(bar) = &self.bar {
+        if let Some(whole) = &self.whole {
+            whole.left(self.pace.remaining(self.begun.elapsed().as_secs_f64()));
+        } else if let Some(bar) = &self.bar {
             bar.set_prefix(self.remaining());
             bar.inc(minibatches as u64);
         } else if !self.timed && self.pace.is_within_an_epoch() && self.begun.elapsed() > FIRST_WORD {
@@ -126,6 +164,9 @@ impl Console {
     /// Prints a line, above the bar if there is one. A quiet console without a bar prints nothing.
     pub fn say(&self, line: &str) {
         let name = &self.name;
+        if let Some(whole) = &self.whole {
+            return whole.say(line);
+        }
         match &self.bar {
             Some(bar) => bar.suspend(|| say(&format!("{name}{line}"))),
             None if !self.quiet => say(&format!("{name}{line}")),
@@ -137,9 +178,10 @@ impl Console {
     pub fn epoch<R: Record>(&mut self, record: &R) {
         self.timed = true;
         let (losses, number, unit, epochs) = (record.line(), record.number(), R::UNIT, self.pace.epochs);
-        match &self.bar {
-            Some(bar) => bar.set_message(format!("{unit} {number}/{epochs} {losses}")),
-            None => self.say(&format!(
+        match (&self.whole, &self.bar) {
+            (Some(whole), _) => whole.at(&format!("{unit} {number} of {epochs}")),
+            (None, Some(bar)) => bar.set_message(format!("{unit} {number}/{epochs} {losses}")),
+            (None, None) => self.say(&format!(
                 "{} (- {}) ({} {:.0}%) | {losses}",
                 minutes(record.timing().elapsed_seconds),
                 self.remaining(),
@@ -169,7 +211,7 @@ pub(crate) fn bars() -> MultiProgress {
 }
 
 /// A drawing target for bars on a terminal that may go away at any time.
-fn terminal(terminal: impl TermLike + 'static) -> ProgressDrawTarget {
+pub(super) fn terminal(terminal: impl TermLike + 'static) -> ProgressDrawTarget {
     ProgressDrawTarget::term_like_with_hz(Box::new(Lenient(terminal)), 20)
 }
 

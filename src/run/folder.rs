@@ -5,7 +5,7 @@ use crate::{Error, Result, host::files};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -189,25 +189,10 @@ impl RunFolder {
     }
 
     fn lock(&mut self) -> Result<()> {
-        let path = self.path.join(".lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(Error::io(&path, "cannot create"))?;
-        match file.try_lock() {
-            Ok(()) => {
-                self.lock = Some(file);
-                Ok(())
-            }
-            Err(TryLockError::WouldBlock) => Err(Error::checkpoint(
-                &self.path,
-                "another process is writing to this run",
-                "wait for it or stop it, then resume",
-            )),
-            Err(TryLockError::Error(source)) => Err(Error::io(&path, "cannot lock")(source)),
-        }
+        self.lock = atomic::lock_folder(&self.path)?;
+        let busy = "another process is writing to this run";
+        let taken = || Error::checkpoint(&self.path, busy, "wait for it or stop it, then resume");
+        self.lock.is_some().then_some(()).ok_or_else(taken)
     }
 
     fn write_env(&self, file: &EnvFile) -> Result<()> {

@@ -9,3 +9,4 @@ pub mod record;
 pub mod report;
 pub(crate) mod session;
 pub mod tensorboard;
+pub mod whole;

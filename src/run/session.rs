@@ -169,6 +169,9 @@ impl<'r, R: Record + Reported> Session<'r, R> {
 pub(crate) fn stopped_by(stop: &AtomicUsize, max_minutes: Option<f64>, run: &Path) -> Result<String> {
     match stop.load(Ordering::Relaxed) {
         0 => Ok(format!("stopped after --max-minutes {}", max_minutes.unwrap_or_default())),
-        signal => Err(Error::Stopped { signal: signal as i32, run: run.to_owned() }),
+        signal => {
+            let again = format!("--resume {}", run.display());
+            Err(Error::Stopped { signal: signal as i32, again })
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::data::windows::HELD_OUT_FRAMES;
 use crate::host::shown::counted;
 use crate::ops::recon_loss::slot;
-use crate::run::console::{Console, Pace};
+use crate::run::console::{Console, Pace, Voice};
 use crate::run::folder::RunFolder;
 use crate::run::player::Motion;
 use crate::run::record::{EpochRecord, Timing};
@@ -35,16 +35,35 @@ const STEPS: usize = 256;
 pub fn train<'a>(
     run: &mut Setup,
     folder: &'a RunFolder,
-    quiet: bool,
+    voice: impl Into<Voice>,
     watch: impl Into<Watch<'a>>,
 ) -> Result<Vec<EpochRecord>> {
+    let voice = voice.into();
     let opening = opening(run);
-    let mut training = Training::new(run, folder, watch.into(), |pace| Console::new(pace, quiet))?;
+    let mut training = Training::new(run, folder, watch.into(), |pace| Console::new(pace, voice))?;
     opening.iter().for_each(|line| training.session.console.say(line));
     training.session.begin(&summary(training.run));
     while training.epoch()? {}
     let (session, finished) = training.end()?;
     session.end(finished)
+}
+
+/// Seconds that a step takes here, measured over about `time`. The steps leave the run's parameters
+/// changed, so it must not be trained afterwards. Errors: those of the backend.
+pub fn seconds_a_step(run: &mut Setup, time: Duration) -> Result<f64> {
+    let (mut taken, mut steps) = (Duration::ZERO, 0);
+    let portion = run.config.rollout.min(STEPS);
+    begin_epoch(run)?;
+    run.memory.repeat(&run.step.plan, portion)?;
+    while taken < time {
+        begin_epoch(run)?;
+        let begun = Instant::now();
+        run.memory.repeat(&run.step.plan, portion)?;
+        check_finite(run)?;
+        taken += begun.elapsed();
+        steps += portion;
+    }
+    Ok(taken.as_secs_f64() / steps as f64)
 }
 
 /// A run under way.

@@ -1,5 +1,6 @@
 //! The program as its users run it.
 mod bounds;
+mod character;
 mod control;
 mod eval;
 mod foreign;

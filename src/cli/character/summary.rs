@@ -1,0 +1,71 @@
+//! How well a character walks, in six lines.
+use crate::quality::thresholds::Verdict;
+use serde_json::Value;
+use std::fmt;
+use std::path::Path;
+
+/// The results of a character, as its files have them.
+pub(super) struct Summary<'a> {
+    /// Folder of the character.
+    pub folder: &'a Path,
+    /// The page, and its size in bytes.
+    pub page: (&'a Path, u64),
+    /// The model's evaluation.
+    pub model: &'a Value,
+    /// The controller's evaluation.
+    pub controller: &'a Value,
+    /// True if trainings were shortened.
+    pub shortened: bool,
+}
+
+/// The thresholds of an evaluation.
+pub(super) fn verdicts(evaluation: &Value) -> Vec<Verdict> {
+    serde_json::from_value(evaluation["gate"].clone()).unwrap_or_default()
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let gate = verdicts(self.model);
+        let (met, missed): (Vec<_>, Vec<_>) = gate.iter().partition(|verdict| verdict.met);
+        let short = |verdict: &&Verdict| verdict.name.split(" (").next().unwrap_or_default().to_owned();
+        let number = |verdict: &&Verdict| match verdict.value {
+            Some(value) => format!("{} {value:.2} (bound {:.2})", short(verdict), verdict.bound),
+            None => format!("{} not measured", short(verdict)),
+        };
+        let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
+        let names = list(met.iter().map(short).collect());
+        writeln!(f, "model meets {} of {} thresholds: {names}", met.len(), gate.len())?;
+        writeln!(f, "model does not meet: {}", list(missed.iter().map(number).collect()))?;
+        let policy = |key: &str| self.controller["policy"][key].as_f64();
+        let said = |key: &str, digits: usize| policy(key).map_or("unknown".to_owned(), |x| format!("{x:.digits$}"));
+        writeln!(
+            f,
+            "controller obeys: speeds correlate by {} and are off by {} m/s, directions by {} degrees",
+            said("speed_correlation", 2),
+            said("speed_error_m_s", 2),
+            said("heading_error_degrees", 0)
+        )?;
+        let feet = match policy("skate_of_data").zip(policy("contact_of_data")) {
+            Some((skate, contact)) => {
+                format!("slide {skate:.2} times as fast as the data's, in contact {contact:.2} times as much")
+            }
+            None => "do not stand, or the data's are not known".to_owned(),
+        };
+        let stands = said("standing_percent", 0);
+        writeln!(f, "controller's feet: {feet}; it stands {stands} % of the time that it is asked to move")?;
+        let (page, bytes) = self.page;
+        let size = bytes as f64 / 1e6;
+        writeln!(f, "page: {} ({size:.1} MB), to open in a browser; keys, finger or gamepad steer", page.display())?;
+        let folder = self.folder.display();
+        match (missed.is_empty(), self.shortened) {
+            (false, true) => writeln!(f, "next: the same without --minutes trains in full, as the thresholds expect"),
+            (false, false) => {
+                writeln!(f, "next: look at {folder}/runs/model/report.html; more motion, or --preset long")
+            }
+            (true, _) => writeln!(
+                f,
+                "next: mvae-fast export {folder}/runs/model --controller {folder}/runs/stick -o walk.h (or .js, .onnx)"
+            ),
+        }
+    }
+}
