@@ -133,8 +133,6 @@ pub enum Preset {
     /// (docs/results.md).
     #[default]
     Default,
-    /// The default with 0.4 times the steps, for a first look at a character.
-    Short,
     /// The default with 4.6 times the steps.
     Long,
     /// As published in the paper: 20/20/140 epochs, KL weight 0.2.
@@ -179,7 +177,6 @@ impl Config {
     pub fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Default => Config::default(),
-            Preset::Short => Config { teacher_epochs: 2, ramp_epochs: 2, student_epochs: 6, ..Config::default() },
             Preset::Long => Config { teacher_epochs: 12, ramp_epochs: 8, student_epochs: 90, ..Config::default() },
             Preset::Paper => Config {
                 bridge_clips: false,

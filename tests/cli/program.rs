@@ -338,7 +338,7 @@ fn data_check_gates_on_the_sizes_it_is_given() {
         &["--bridge-clips", "false"],
         &["--mirror", "false"],
         &["--preset", "paper", "--validation", "0"],
-        &["--preset", "short"],
+        &["--preset", "long"],
     ];
     let mut counts = Vec::new();
     for hold_out in options {

@@ -53,7 +53,7 @@ fn presets_are_as_published() {
     let default = Config::preset(Preset::Default);
     assert_eq!((default.epochs(), default.rollout, default.mirror), (24, 32, true));
     assert_eq!(default.validation, 0.05);
-    for preset in [Preset::Default, Preset::Short, Preset::Long, Preset::Paper, Preset::Reference] {
+    for preset in [Preset::Default, Preset::Long, Preset::Paper, Preset::Reference] {
         Config::preset(preset).validate().unwrap();
     }
 }
@@ -74,7 +74,7 @@ fn the_default_schedule_takes_its_time_whatever_the_motion() {
         let config = layered(Some(preset), "");
         config.epochs() * config.rollout * config.minibatches_of(20_000)
     };
-    assert!(steps(Preset::Short) < steps(Preset::Default) && steps(Preset::Default) < steps(Preset::Long));
+    assert!(steps(Preset::Default) < steps(Preset::Long));
     let paper = layered(Some(Preset::Paper), "data = ['walk.npz']");
     assert_eq!(paper.minibatches_of(20_000), 20_000 / paper.batch_size, "an epoch holds every window once");
 }
@@ -292,14 +292,14 @@ fn values_at_the_edge_are_taken() {
 
 #[test]
 fn a_written_file_holds_every_key() {
-    for preset in [Preset::Default, Preset::Short, Preset::Long, Preset::Paper, Preset::Reference] {
+    for preset in [Preset::Default, Preset::Long, Preset::Paper, Preset::Reference] {
         let config = Config { data: vec![PathBuf::from("a \"b\".npz")], ..Config::preset(preset) };
         let text = config.to_toml();
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table.len(), Config::KEYS.len());
         assert!(Config::KEYS.iter().all(|&key| table.contains_key(key)), "{text}");
         // The result is the same over any preset.
-        for other in [Preset::Default, Preset::Short, Preset::Long, Preset::Paper, Preset::Reference] {
+        for other in [Preset::Default, Preset::Long, Preset::Paper, Preset::Reference] {
             let file = (Path::new("config.toml"), text.as_str());
             let read = Config::layered(Some(other), Some(file), &Overrides::default(), &Overrides::default()).unwrap();
             assert_eq!(read, config);
