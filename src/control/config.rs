@@ -15,8 +15,6 @@ const MAX_SIZE: usize = 1 << 20;
 pub(crate) const MAX_CHARACTERS: usize = MAX_SIZE;
 /// Largest width of the hidden layers; wider ones take minutes to initialise.
 const MAX_HIDDEN: usize = 4096;
-/// Updates of shac.
-const SHAC_UPDATES: usize = 400;
 /// Most samples of a rollout, over all PPO epochs, whose order can be stored.
 const MAX_SAMPLES: usize = 1 << 28;
 
@@ -80,7 +78,8 @@ keys! {
         characters: usize = 32;
         /// T: steps of a rollout; 0 = the horizon
         steps: usize = 64;
-        /// Rollouts that are learned from; 0 = the algorithm's and the task's own
+        /// Rollouts that are learned from; 0 = the task's own (shac 400, joystick 800; ppo 600,
+        /// joystick 1600)
         updates: usize = 0;
         /// Mini-batches of an epoch
         minibatches: usize = 4;
@@ -303,9 +302,10 @@ impl PolicyConfig {
 
     /// Updates of a run, each of which learns from one rollout.
     pub fn updates(&self) -> usize {
+        let [shac, ppo] = self.task.info().updates;
         match (self.updates, self.algorithm) {
-            (0, Algorithm::Shac) => SHAC_UPDATES,
-            (0, Algorithm::Ppo) => self.task.info().updates,
+            (0, Algorithm::Shac) => shac,
+            (0, Algorithm::Ppo) => ppo,
             (given, _) => given,
         }
     }

@@ -31,7 +31,7 @@ pub const TASK: TaskInfo = TaskInfo {
     own: 4,
     unit: |rules| rules.speed / (SPEEDS - 1) as f64,
     vectors: true,
-    updates: 1600,
+    updates: [800, 1600],
     anew: TURN,
     speed: true,
     moves: |own| own[COMMAND + 1] > 0.0,

@@ -28,8 +28,8 @@ pub struct TaskInfo {
     pub seen: Seen,
     /// Steps of an episode in which so many frames are a step.
     pub horizon: fn(usize) -> usize,
-    /// Updates of a training.
-    pub updates: usize,
+    /// Updates of a training by gradients through the decoder, and by trial and error.
+    pub updates: [usize; 2],
     /// Steps after which it asks for something new, which is not the doing of the step before
     /// (0: never).
     pub anew: usize,
@@ -72,7 +72,7 @@ pub(crate) const PLAIN: TaskInfo = TaskInfo {
     vectors: false,
     seen: Seen::Nothing,
     horizon: |frames| 1200 / frames,
-    updates: 600,
+    updates: [400, 600],
     anew: 0,
     speed: false,
     moves: |_| true,
