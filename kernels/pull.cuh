@@ -66,10 +66,10 @@ DEVICE void pull_root(const Pull& a, u32 p, const Back& back) {
   put(a.droot, p, Vec{back.dstart.x + back.dend.x, back.dstart.z + back.dend.z});
 }
 
-// Makes a kernel, `name`, of the way back through a step, from what each lane of a character's warp
-// does to add the derivatives of the reward: `PULL(name) { ... }` with the arguments `a`, the
-// character `p`, the `lane`, and the step `back`. Lane 0 adds to the root motion and places of
-// frames. Other lanes may only add to velocities.
+// Makes a kernel, `name`, of the way back through a step. The body is what each lane of a
+// character's warp does to add the derivatives of the reward. It knows the arguments `a`, the
+// character `p`, the `lane`, and the step `back`: `PULL(name) { ... }`. Lane 0 adds to the root
+// motion and places of frames. Other lanes may only add to velocities.
 #define PULL(name)                                                                        \
   DEVICE void name##_reward(const Pull& a, u32 p, u32 lane, Back& back);                  \
   CHARACTER_OF(Pull, name) {                                                              \

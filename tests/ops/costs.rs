@@ -58,7 +58,7 @@ impl Pair {
         self
     }
 
-    /// What the step costs, and the gradients of the frame and of the one before for a derivative
+    /// The cost of the step, and the gradients of the frame and of the one before for a derivative
     /// of 1 by the reward.
     fn pulled(&self, costs: &Costs, ends: [f64; 2]) -> (f64, Vec<f64>, Vec<f64>) {
         let mut arena = Arena::default();
