@@ -20,7 +20,7 @@ pub(super) struct Book {
     path: PathBuf,
     /// Folders and files that the motion was read from; none for built-in motion.
     motion: Vec<PathBuf>,
-    /// What each stage was made of, by its name.
+    /// Settings and inputs that each stage was made of, by its name.
     #[serde(default)]
     stages: BTreeMap<String, toml::Table>,
 }

@@ -181,7 +181,7 @@ struct Work<'a> {
     made: Vec<&'static str>,
 }
 
-/// What is to be done with a run folder.
+/// The work that a run folder needs.
 enum State {
     /// Nothing.
     Done,
@@ -340,7 +340,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Looks what is to be done with a run, of which `all` tells the number of epochs or updates.
+    /// Finds the work that a run needs, of which `all` tells the number of epochs or updates.
     /// One that was made of something else is put aside.
     fn state(
         &mut self,
@@ -394,14 +394,14 @@ impl<'a> Work<'a> {
         trained
     }
 
-    /// What a model depends on.
+    /// Settings and inputs that a model depends on.
     fn asked_of_model(&self) -> toml::Table {
         let table = toml::Table::try_from(&self.config).expect("a checked configuration can be written");
         let files = crc(self.config.data.iter().map(|file| ("", file.as_path())));
         self.asked(table, &["data"], ("motion", files))
     }
 
-    /// What a controller depends on.
+    /// Settings and inputs that a controller depends on.
     fn asked_of_controller(&self) -> toml::Table {
         let table = toml::Table::try_from(&self.policy).expect("a checked configuration can be written");
         self.asked(table, &["vae"], ("model", crc([("", self.last(MODEL).as_path())])))

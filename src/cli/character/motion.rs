@@ -65,7 +65,7 @@ impl Motion {
         }
     }
 
-    /// What the imported set depends on: the files' names and contents, and the options. Errors: a
+    /// Inputs of the imported set: names and contents of the files, and the options. Errors: a
     /// folder without motion.
     pub fn asked(&self, keys: &ImportKeys) -> Result<toml::Table> {
         let Motion::Files(paths, options) = self else { return Ok(toml::Table::new()) };
