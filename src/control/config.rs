@@ -111,8 +111,8 @@ keys! {
         effort_cost: f64 = 0.0;
         /// Weight of jerks: the mean squared change of the joints' velocities in a frame, (m/s)^2
         jerk_cost: f64 = 0.0;
-        /// Share of the updates after which costs begin to count; they count in full half as many
-        /// updates later. Feet that cost from the start teach a policy to stand
+        /// Share of the updates after which costs begin to count; they count in full at 1.5 times
+        /// that share, or at the end. Feet that cost from the start teach a policy to stand
         costs_from: f64 = 0.5;
     }
     "Optimizer" {
@@ -313,7 +313,8 @@ impl PolicyConfig {
     /// Share of the costs that counts in update `update` (from 1).
     pub(crate) fn cost_share(&self, update: usize) -> f64 {
         let (done, from) = (update as f64 / self.updates() as f64, self.costs_from);
-        if from == 0.0 { 1.0 } else { ((done - from) / (0.5 * from)).clamp(0.0, 1.0) }
+        let whole = (1.5 * from).min(1.0);
+        if done >= whole { 1.0 } else { ((done - from) / (whole - from)).max(0.0) }
     }
 
     /// T: steps of a rollout.
@@ -433,6 +434,17 @@ impl PolicyConfig {
         }
         if self.algorithm == Algorithm::Shac {
             self.check_shac(name)?;
+        }
+        if let Some(cost) =
+            [("skate_cost", self.skate_cost), ("effort_cost", self.effort_cost), ("jerk_cost", self.jerk_cost)]
+                .into_iter()
+                .find_map(|(key, cost)| (cost > 0.0 && self.frame_skip > 1).then_some(key))
+        {
+            let (skip, cost) = (name("frame_skip"), name(cost));
+            return refuse(format!(
+                "{cost} is of steps of one frame, and {skip} is {}; leave one of them out",
+                self.frame_skip
+            ));
         }
         let given = self.differences(&PolicyConfig::default());
         for of in Task::ALL.iter().filter(|&&of| of != self.task) {

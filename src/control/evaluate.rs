@@ -230,10 +230,8 @@ impl<'a> Seen<'a> {
         let ended = self.ended / self.scene.characters as f64;
         let feet = self.gait.report().and_then(|gait| gait.feet);
         let of = |number: fn(&FeetReport) -> f64| feet.as_ref().map_or(f64::NAN, number);
-        let beside = feet.as_ref().zip(data).map(|(feet, data)| feet.at_the_same_speeds(data));
-        let [contact, skate] = beside.unwrap_or([f64::NAN; 2]);
-        let ([of_contact, of_skate], stands) =
-            ([of(|f| f.contact) / contact, of(|f| f.skate) / skate], self.stands.value());
+        let beside = feet.as_ref().zip(data).map(|(feet, data)| feet.of_data(data));
+        let ([of_contact, of_skate], stands) = (beside.unwrap_or([f64::NAN; 2]), self.stands.value());
         [
             vec![Number::new("step_reward", "reward of a step", self.reward.value())],
             self.of_task.numbers(),

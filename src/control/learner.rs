@@ -210,10 +210,13 @@ pub(crate) fn learn(run: &mut PolicySetup, rate: f64, give_up: &dyn Fn() -> bool
         }
     }
     run.at.step += critic.len() as u64;
+    // The loss of ppo remembers the first step at which it was not finite.
     let bad = run.memory.read(run.update.losses())?[slot::NONFINITE_STEP] as u64;
-    if bad == 0 {
+    let finite = run.memory.read(sums)?.iter().all(|x| x.is_finite());
+    if bad == 0 && finite {
         return Ok(true);
     }
+    let bad = if bad == 0 { run.at.step } else { bad };
     let finite = run.memory.read(run.update.rollout().observations)?.iter().all(|x| x.is_finite());
     let operation = if finite { "the policy" } else { "the decoder (observations are not finite)" }.to_owned();
     let mend = "the last checkpoint is intact; try a smaller --critic-learning-rate or --learning-rate".to_owned();
@@ -229,10 +232,10 @@ pub(crate) struct Learned {
     pub value_loss: f64,
     /// Loss of the actor.
     pub action_loss: f64,
-    /// KL of the update, nats; 0 in shac, which does not measure it.
-    pub kl: f64,
-    /// Share of samples whose ratio was clipped; 0 in shac.
-    pub clipped: f64,
+    /// KL of the update, nats; none in shac.
+    pub kl: Option<f64>,
+    /// Share of samples whose ratio was clipped; none in shac.
+    pub clipped: Option<f64>,
     /// Norm of the gradient before it is clipped.
     pub grad_norm: f64,
     /// Mean of |policy's mean|^2, summed over the action's entries.
@@ -250,8 +253,8 @@ pub(crate) fn learned(run: &PolicySetup, rewards: &[f64]) -> Result<Learned> {
                 entropy: sums[slot::ENTROPY] / steps,
                 value_loss: sums[slot::VALUE] / steps,
                 action_loss: ppo.action_loss(&sums) / steps,
-                kl: sums[slot::KL] / steps,
-                clipped: sums[slot::CLIPPED] / steps,
+                kl: Some(sums[slot::KL] / steps),
+                clipped: Some(sums[slot::CLIPPED] / steps),
                 grad_norm: sums[ppo::GRAD_NORM] / steps,
                 square: sums[slot::SQUARE] / steps,
             })
@@ -271,8 +274,8 @@ pub(crate) fn learned(run: &PolicySetup, rewards: &[f64]) -> Result<Learned> {
                 entropy: logstd.iter().map(|&s| f64::from(s) + half).sum(),
                 value_loss: sums[slot::POLICY] / steps,
                 action_loss: objective,
-                kl: 0.0,
-                clipped: 0.0,
+                kl: None,
+                clipped: None,
                 grad_norm: clip_grad::norm(&run.memory.read(shac.squares)?),
                 square: means?.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / rewards.len() as f64,
             })

@@ -43,13 +43,17 @@ pub struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// A planner for `characters` characters of a controller's task; its policy is not used.
-    /// Errors: those of [`Play::open`], more copies than can be laid out.
+    /// Errors: those of [`Play::open`], more copies than can be laid out, a task whose actions are no
+    /// latents.
     pub fn open(
         (file, config, data): (&Path, &'a PolicyConfig, &[PathBuf]),
         backend: &'a dyn Backend,
         (characters, horizon, seed): (usize, usize, u64),
         effort: Effort,
     ) -> Result<Self> {
+        if config.task.info().lower.is_some() {
+            return Err(Error::Usage("--planner: actions of the maze are no latents; leave it out".into()));
+        }
         let all = characters.saturating_mul(effort.tries);
         // Another seed than the episode's, which draws commands and starts.
         let copies = Play::open(file, config, data, backend, (all, horizon, seed ^ 1 << 32), None)?;
@@ -113,8 +117,7 @@ fn copy<E: Pod>(memory: &Memory, from: Mat<E>, trial: &mut Memory, to: Mat<E>, t
 }
 
 /// Runs all characters from fresh starts for `steps` steps under a planner. `see` is called after
-/// the start and after each step. Errors: those of the backend and of `see`, a task whose actions
-/// are no latents.
+/// the start and after each step. Errors: those of the backend and of `see`.
 pub(crate) fn perform(
     play: &mut Play,
     planner: &mut Planner,
@@ -122,9 +125,6 @@ pub(crate) fn perform(
     mut see: impl FnMut(&Stage<f32>, &Memory) -> Result<()>,
 ) -> Result<()> {
     let (stage, memory) = (&play.stage, &mut play.memory);
-    if stage.environment.world.rules.task.info().lower.is_some() {
-        return Err(Error::Usage("--planner: actions of the maze are no latents; leave it out".into()));
-    }
     stage.restart(memory)?;
     see(stage, memory)?;
     for step in 0..steps {

@@ -39,12 +39,12 @@ pub struct UpdateRecord {
     /// Largest reward of these episodes.
     #[serde(with = "number")]
     pub max_rew: Option<f64>,
-    /// KL of the policy from the one that explored, nats, mean over the mini-batches.
+    /// KL of the policy from the one that explored, nats, mean over the mini-batches; null in shac.
     #[serde(with = "number")]
-    pub kl: f64,
-    /// Share of samples whose ratio was clipped.
+    pub kl: Option<f64>,
+    /// Share of samples whose ratio was clipped; null in shac.
     #[serde(with = "number")]
-    pub clip_fraction: f64,
+    pub clip_fraction: Option<f64>,
     /// L2 norm of the gradient before clipping, mean over the mini-batches.
     #[serde(with = "number")]
     pub grad_norm: f64,
@@ -127,15 +127,19 @@ impl Record for UpdateRecord {
             ("loss/action", self.action_loss),
             ("policy/entropy", self.dist_entropy),
             ("policy/std", self.std),
-            ("policy/kl", self.kl),
-            ("policy/clip_fraction", self.clip_fraction),
             ("schedule/learning_rate", self.learning_rate),
             ("gradient/norm", self.grad_norm),
             ("speed/samples_per_second", self.timing.samples_per_second),
         ];
         let mut scalars: Vec<(String, f64)> = fixed.map(|(tag, value)| (tag.to_owned(), value)).into();
         scalars.extend(self.mean_rew.map(|reward| ("reward/episode".to_owned(), reward)));
-        scalars.extend(self.mean_square.map(|square| ("policy/mean_square".to_owned(), square)));
+        for (tag, value) in [
+            ("policy/mean_square", self.mean_square),
+            ("policy/kl", self.kl),
+            ("policy/clip_fraction", self.clip_fraction),
+        ] {
+            scalars.extend(value.map(|value| (tag.to_owned(), value)));
+        }
         scalars
     }
 
@@ -168,7 +172,8 @@ impl Reported for UpdateRecord {
             return Vec::new();
         };
         let episode = records.iter().rev().find_map(|record| record.mean_rew);
-        vec![
+        let clipped = last.clip_fraction.map(|share| ("Share of ratios clipped", report::number(share)));
+        let mut numbers = vec![
             ("Reward of a step, last update", report::number(last.step_reward)),
             (
                 "Reward of an episode, mean of the last that ended",
@@ -177,10 +182,11 @@ impl Reported for UpdateRecord {
             ("Environment steps", last.num_steps.to_string()),
             ("Value loss", report::number(last.value_loss)),
             ("Entropy (nats)", report::number(last.dist_entropy)),
-            ("Share of ratios clipped", report::number(last.clip_fraction)),
             ("Speed (environment steps a second, learning included)", report::number(last.timing.samples_per_second)),
             ("Training time", duration(last.timing.elapsed_seconds)),
-        ]
+        ];
+        numbers.extend(clipped);
+        numbers
     }
 
     fn curves(records: &[Self]) -> serde_json::Value {
@@ -198,8 +204,6 @@ impl Reported for UpdateRecord {
                 { "title": "Value loss", "label": "mean squared error", "log": true, "series": [["value loss", curve(|r| r.value_loss)]] },
                 { "title": "Entropy of the policy", "label": "nats", "unit": "nats", "series": [["entropy", curve(|r| r.dist_entropy)]] },
                 { "title": "Standard deviation of the policy", "label": "of the action", "include": [0], "series": [["std", curve(|r| r.std)]] },
-                { "title": "KL of an update", "label": "nats", "log": true, "series": [["KL", curve(|r| r.kl)]] },
-                { "title": "Clipped ratios", "label": "share of samples", "include": [0], "series": [["clipped", curve(|r| r.clip_fraction)]] },
                 { "title": "Gradient norm", "label": "L2 norm", "log": true, "series": [["gradient norm", curve(|r| r.grad_norm)]] },
                 { "title": "Learning rate of the policy", "label": "step size of Adam", "include": [0], "series": [["learning rate", curve(|r| r.learning_rate)]] },
                 { "title": "Speed", "label": "environment steps a second", "include": [0],
@@ -210,6 +214,13 @@ impl Reported for UpdateRecord {
             let curve = json!({ "title": "Mean square of the policy's mean", "label": "1: as the prior", "include": [0, 1],
                                 "series": [["mean square", episodes(|r| r.mean_square)]] });
             report["curves"].as_array_mut().expect("a list").insert(5, curve);
+        }
+        if records.iter().any(|record| record.kl.is_some()) {
+            report["curves"].as_array_mut().expect("a list").extend([
+                json!({ "title": "KL of an update", "label": "nats", "log": true, "series": [["KL", episodes(|r| r.kl)]] }),
+                json!({ "title": "Clipped ratios", "label": "share of samples", "include": [0],
+                        "series": [["clipped", episodes(|r| r.clip_fraction)]] }),
+            ]);
         }
         report
     }
@@ -234,8 +245,8 @@ mod tests {
             median_rew: None,
             min_rew: None,
             max_rew: None,
-            kl: 0.01,
-            clip_fraction: 0.1,
+            kl: Some(0.01),
+            clip_fraction: Some(0.1),
             grad_norm: 1.0,
             learning_rate: 1e-3,
             std: 0.3,

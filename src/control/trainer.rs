@@ -108,7 +108,7 @@ fn finite(record: &UpdateRecord) -> Result<()> {
         ("the entropy", record.dist_entropy),
         ("the critic's loss", record.value_loss),
         ("the actor's loss", record.action_loss),
-        ("the KL of the update", record.kl),
+        ("the KL of the update", record.kl.unwrap_or(0.0)),
         ("the gradient", record.grad_norm),
         ("the standard deviation", record.std),
     ];
@@ -149,7 +149,7 @@ fn record(run: &mut PolicySetup) -> Result<UpdateRecord> {
     }
     ended.sort_by(f64::total_cmp);
     let middle = |list: &[f64]| (list[(list.len() - 1) / 2] + list[list.len() / 2]) / 2.0;
-    run.rate = c.adapted(rate, learned.kl, run.at.epoch);
+    run.rate = learned.kl.map_or(rate, |kl| c.adapted(rate, kl, run.at.epoch));
     let logstd = run.memory.read(run.policy.var("dist.logstd._bias").value)?;
     Ok(UpdateRecord {
         update: run.at.epoch,

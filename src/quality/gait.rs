@@ -91,18 +91,17 @@ pub struct FeetReport {
 }
 
 impl FeetReport {
-    /// Share in contact, and skate (cm/s), of feet of `data` that went at the speeds of these: each
-    /// range of speeds counts as often as here. A range that the data lack is left out.
-    pub(crate) fn at_the_same_speeds(&self, data: &FeetReport) -> [f64; 2] {
-        let both = || self.paces.iter().zip(&data.paces).filter(|(_, theirs)| theirs.contact > 0);
-        let mean = |sum: &dyn Fn(&Pace, &Pace) -> f64, count: fn(&Pace) -> usize| {
-            let all: usize = both().map(|(ours, _)| count(ours)).sum();
-            both().map(|(ours, theirs)| count(ours) as f64 * sum(ours, theirs)).sum::<f64>() / all as f64
-        };
-        [
-            mean(&|_, theirs| theirs.contact as f64 / theirs.frames as f64, |pace| pace.frames),
-            mean(&|_, theirs| 100.0 * theirs.skate / theirs.contact as f64, |pace| pace.contact),
-        ]
+    /// Contact and skate of these feet, as multiples of those of `data` that went at the same
+    /// speeds. A range of speeds that the data lack is left out. NaN where nothing can be compared.
+    pub(crate) fn of_data(&self, data: &FeetReport) -> [f64; 2] {
+        let both = |there: fn(&Pace) -> bool| self.paces.iter().zip(&data.paces).filter(move |(_, data)| there(data));
+        let went = || both(|pace| pace.frames > 0);
+        let contact: f64 = went().map(|(ours, _)| ours.contact as f64).sum();
+        let theirs = went().map(|(ours, data)| ours.frames as f64 * data.contact as f64 / data.frames as f64);
+        let stood = || both(|pace| pace.contact > 0);
+        let skate: f64 = stood().map(|(ours, _)| ours.skate).sum();
+        let slid = stood().map(|(ours, data)| ours.contact as f64 * data.skate / data.contact as f64);
+        [contact / theirs.sum::<f64>(), skate / slid.sum::<f64>()]
     }
 }
 

@@ -176,7 +176,7 @@ fn what_is_learned_from_is_what_was_done() {
     // One step on all samples at once, so that the policy is still the one that acted.
     desk.control("--task target --name first --updates 1 --minibatches 1 --epochs 1 --algorithm ppo");
     let (records, ..) = desk.outcome("first");
-    assert_eq!((records[0].kl, records[0].clip_fraction), (0.0, 0.0), "every ratio is 1");
+    assert_eq!((records[0].kl, records[0].clip_fraction), (Some(0.0), Some(0.0)), "every ratio is 1");
 }
 
 #[test]
@@ -283,6 +283,11 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
         (train("--lower stick"), 2, "--lower is of task maze, and the task is target"),
         (train("--path-pace 0.1"), 2, "--path-pace is of task path, and the task is target"),
         (train("--frame-skip 2"), 2, "--frame-skip is 2, expected 1 with --algorithm shac; or give --algorithm ppo"),
+        (
+            train("--algorithm ppo --frame-skip 2 --skate-cost 0.2"),
+            2,
+            "--skate-cost is of steps of one frame, and --frame-skip is 2",
+        ),
         (train("--literal true"), 2, "--literal: the reference's mistakes have no derivatives"),
         (train("--decay adaptive"), 2, "--decay is adaptive, which follows ppo's updates"),
         (train("--skate-cost -1"), 2, "--skate-cost"),

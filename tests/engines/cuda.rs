@@ -351,17 +351,19 @@ mod without_a_gpu {
              --minibatches 0 --decay epoch --warmup-steps 0 --learning-rate 1e-4 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 0 --device cpu"
                 .into(),
         );
-        let parameters = |device: &str, engine: &str| {
-            let name = format!("{device}-{engine}");
-            done(format!(
-                "control train --vae walk --task target --quiet --hidden-size 8 --characters 4 --steps 4 --updates 2 \
-                 --ppo-epochs 1 --minibatches 2 --name {name} --device {device} --engine {engine}"
-            ));
-            Checkpoint::load(&desk.path("runs").join(name).join("checkpoints/last.safetensors")).unwrap().tensors
-        };
-        assert!(parameters("cuda", "calls") == parameters("cuda", "graph"));
-        // One launch on three blocks, and on another number of blocks; any block may be slow.
-        assert!(parameters("cuda", "persistent") == parameters("simt", "persistent"));
+        for algorithm in ["shac", "ppo"] {
+            let parameters = |device: &str, engine: &str| {
+                let name = format!("{algorithm}-{device}-{engine}");
+                done(format!(
+                    "control train --vae walk --task target --quiet --hidden-size 8 --characters 4 --steps 4 --updates 2 \
+                     --epochs 1 --minibatches 2 --algorithm {algorithm} --name {name} --device {device} --engine {engine}"
+                ));
+                Checkpoint::load(&desk.path("runs").join(name).join("checkpoints/last.safetensors")).unwrap().tensors
+            };
+            assert!(parameters("cuda", "calls") == parameters("cuda", "graph"), "{algorithm}");
+            // One launch on three blocks, and on another number of blocks; any block may be slow.
+            assert!(parameters("cuda", "persistent") == parameters("simt", "persistent"), "{algorithm}");
+        }
     }
 
     /// A GPU is chosen by itself only if it computes right; with --device cuda it is used all the
