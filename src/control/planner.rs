@@ -43,8 +43,8 @@ pub struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// A planner for `characters` characters of a controller's task; its policy is not used.
-    /// Errors: those of [`Play::open`], more copies than can be laid out, a task whose actions are no
-    /// latents.
+    /// Errors: those of [`Play::open`], more copies than can be laid out, a task whose actions are
+    /// no latents.
     pub fn open(
         (file, config, data): (&Path, &'a PolicyConfig, &[PathBuf]),
         backend: &'a dyn Backend,
