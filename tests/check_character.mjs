@@ -18,6 +18,7 @@ const profile = mkdtempSync(join(tmpdir(), "character-"));
 const browser = await puppeteer.launch({
   executablePath: browserPath,
   userDataDir: profile,
+  protocolTimeout: 600_000, // a busy machine draws slowly
   args: ["--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
 });
@@ -92,11 +93,11 @@ async function play(page) {
   after = await later(page, 3);
   assert.ok(Math.abs(after.yaw - before.yaw) > 0.3 && after.asked[1] === 0, "a drag turns");
   // A crowd.
-  await page.$eval("#count", count => { count.value = 30; count.dispatchEvent(new Event("input")); });
+  await page.$eval("#count", count => { count.value = 12; count.dispatchEvent(new Event("input")); });
   await page.keyboard.down("w");
   after = await later(page, 6);
-  assert.equal(await page.evaluate(() => steering.shown), 30);
-  console.log(`a crowd of 30: ${after.spent.toFixed(3)} ms a character and frame`);
+  assert.equal(await page.evaluate(() => steering.shown), 12);
+  console.log(`a crowd of 12: ${after.spent.toFixed(3)} ms a character and frame`);
 }
 
 async function touch(page) {

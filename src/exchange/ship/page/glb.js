@@ -144,9 +144,7 @@ class Figure {
     const unknown = NEEDED.filter(role => ours[role] === undefined);
     if (unknown.length) throw new Error(`the model's own skeleton has no joints that are known as: ${unknown.join(", ")}`);
     this.roles = roles;
-    // Our joints without any rotation.
-    const places = [];
-    for (const j of depthFirst(skeleton.parents)) places[j] = skeleton.parents[j] === null ? [0, 0, 0] : vector.add(places[skeleton.parents[j]], skeleton.offsets[j]);
+    const { places, axes } = standing(this.model, ours);
     const top = (of, at) => at([...(of.neck ?? []), ...(of.spine ?? [])][0] ?? of.head);
     const frame = (of, at) => {
       const side = vector.unit(vector.sub(at(of["right thigh"]), at(of["left thigh"]))), up = vector.sub(top(of, at), at(of.hips));
@@ -174,8 +172,8 @@ class Figure {
       const before = Object.keys(NEXT).find(part => role.endsWith(` ${NEXT[part]}`)), with_ = before && turns[`${role.split(" ")[0]} ${before}`];
       const align = ends && ends.every(end => Math.hypot(...end) > 1e-6) ? quaternion.between(ends[1], ends[0]) : with_ ?? [0, 0, 0, 1];
       turns[role] = align;
-      // Our joint's rotation in their rest pose is align turn.
-      this.turns.push([bone, joint, quaternion.product(quaternion.inverse(quaternion.product(align, turn)), rest[bone].q)]);
+      const mineThere = quaternion.product(align, quaternion.product(turn, axes[joint])); // in their rest pose
+      this.turns.push([bone, joint, quaternion.product(quaternion.inverse(mineThere), rest[bone].q)]);
     }
     const floor = Math.min(...["left", "right"].flatMap(side => ["foot", "toe"].map(part => roles[`${side} ${part}`])).filter(x => x !== undefined).map(bone => rest[bone].p[1]));
     const legs = ["left", "right"].map(side => this.leg(rest, side)), mine = ["left", "right"].map(side => ["thigh", "shin", "foot"].map(part => places[ours[`${side} ${part}`]]));
@@ -251,6 +249,17 @@ class Figure {
     });
     return out;
   }
+}
+
+// Of the model's poses to start from, the one whose feet are nearest to one another: places and
+// rotations of its joints.
+function standing(model, ours) {
+  const poses = model.standing ??= model.starts.map((_, seed) => {
+    const one = model.character(seed), flat = one.joints();
+    return { places: Array.from({ length: model.joints }, (_, j) => [...flat.subarray(3 * j, 3 * j + 3)]), axes: one.axes().map(quaternion.of) };
+  });
+  const apart = ({ places }) => Math.hypot(...vector.sub(...["left", "right"].map(side => places[ours[`${side} foot`]])));
+  return poses.reduce((best, pose) => apart(pose) < apart(best) ? pose : best);
 }
 
 // The joints of a tree, parents before children.
