@@ -82,7 +82,9 @@ fn target(args: &ShipArgs) -> Result<(Format, PathBuf)> {
     match (&args.output, args.format) {
         (None, None) => Err(Error::Usage("give --format, or an --output whose extension says it".into())),
         (None, Some(format)) => {
-            let name = args.run.file_stem().unwrap_or_default();
+            // The run may be `.`, which has no name of its own.
+            let run = std::path::absolute(&args.run).unwrap_or_else(|_| args.run.clone());
+            let name = run.file_stem().unwrap_or("character".as_ref());
             Ok((format, PathBuf::from(name).with_extension(format.extension())))
         }
         (Some(output), None) => match of_extension(output) {

@@ -193,7 +193,10 @@ fn keys_that_no_run_can_have_are_named() {
         (&["--characters", "10000000"], "--characters is 10000000"),
     ];
     for (flags, named) in controlled {
-        let output = program(root.path(), &[&["control", "train", "--vae", "motion.npz"], *flags].concat());
+        let output = program(
+            root.path(),
+            &[&["control", "train", "--vae", "motion.npz", "--algorithm", "ppo"], *flags].concat(),
+        );
         assert!(refusal(&output, 2).contains(named), "{flags:?}");
     }
     assert!(!root.path().join("runs").exists(), "nothing is left behind");

@@ -173,7 +173,7 @@ fn bad_values_say_where_they_were_given_and_what_is_expected() {
         ("learning-rate", "fast", "a number"),
         ("kl-weight", "much", "a number or auto"),
         ("device", "gpu", "auto, cpu, simt, cuda or cuda:N"),
-        ("preset", "papr", "one of default, short, long, paper, reference"),
+        ("preset", "papr", "one of default, long, paper, reference"),
         ("ramp", "", "one of iteration, epoch"),
     ] {
         let variable = format!("MVAE_{}", key.replace('-', "_").to_uppercase());

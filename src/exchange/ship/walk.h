@@ -12,7 +12,7 @@
  *   walk_begin(&model, &one, 7);     // 7: a seed
  *   for (;;) {                       // WALK_FPS times a second
 {{example}}
- *     walk_joints(&model, &one, places);
+ *     walk_joints(&one, places);
  *   }
  *
  * The world is right-handed, y up, in metres. Between two steps, a picture shows a mixture of both

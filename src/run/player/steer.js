@@ -53,7 +53,7 @@ class Steering {
     const name = event => arrows[event.key.toLowerCase()] ?? (event.key.length === 1 ? event.key.toLowerCase() : event.key);
     const keys = this.always ? window : canvas;
     keys.addEventListener("keydown", event => {
-      if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "INPUT") return;
+      if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
       this.fast = event.shiftKey;
       if (!/^(Arrow.*|q|e|Shift)$/.test(name(event))) return;
       event.preventDefault();
