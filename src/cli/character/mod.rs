@@ -15,8 +15,8 @@ use super::ship::{self, ShipArgs};
 use super::stop::stop_flag;
 use super::{control, eval, train};
 use crate::checkpoint::{Checkpoint, Progress};
-use crate::config::{Config, Overrides, Preset};
-use crate::control::config::{self as policy, PolicyConfig};
+use crate::config::{Config, Overrides, Preset, Variant};
+use crate::control::config::{self as policy, Algorithm, PolicyConfig};
 use crate::control::setup::PolicySetup;
 use crate::control::thresholds::PolicyThresholds;
 use crate::exchange::ship::Format;
@@ -214,6 +214,11 @@ impl<'a> Work<'a> {
         let flags = policy::Overrides { task, seed, updates, vae: Some(vae), ..policy::Overrides::default() };
         let file = args.control_config.as_deref().zip(policy_text.as_deref());
         let policy = PolicyConfig::layered(None, file, &policy::Overrides::default(), &flags)?;
+        if policy.algorithm == Algorithm::Shac && matches!(config.variant, Variant::Vq | Variant::Specialist) {
+            let variant = config.variant.name();
+            let what = format!("variant is {variant}, whose controllers do not learn by gradients");
+            return Err(Error::Usage(format!("{what}; give --control-config a file with algorithm = \"ppo\"")));
+        }
         let book = Book::open(&folder, motion.paths())?;
         let mut work = Work {
             args,
@@ -537,7 +542,9 @@ impl<'a> Work<'a> {
             return Ok(value);
         }
         self.begin(5, STICK_EVAL, "measuring the controller");
-        let trained = control::Trained::of_run(&RunFolder::open(&run)?)?;
+        let mut trained = control::Trained::of_run(&RunFolder::open(&run)?)?;
+        // The folder may have been moved since.
+        trained.config.vae = self.policy.vae.clone();
         let backend = self.args.compute.open()?;
         let gate = PolicyThresholds::default();
         let measured = control::measure(&trained, &[], backend.as_ref(), (characters, 1), None, Some(&gate))?;

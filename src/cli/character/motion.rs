@@ -74,11 +74,13 @@ impl Motion {
         asked.insert("files".into(), (sources.len() as i64).into());
         let content = crc(sources.iter().map(|source| (source.name.as_str(), source.path.as_path())));
         asked.insert("content of the files".into(), content);
-        let ImportOptions { fps, map, skeleton, units, up, skip_first, skip_last, source_fps, .. } = &**options;
+        let ImportOptions { fps, map, skeleton, units, up, skip_first, skip_last, source_fps, expansion, .. } =
+            &**options;
         let sum = |text: String| i64::from(crc32c(text.as_bytes()));
         asked.insert("fps".into(), (*fps).into());
         asked.insert("floor".into(), format!("{:?}", keys.floor).into());
         asked.insert("mirror".into(), keys.mirror.into());
+        asked.insert("max_expansion".into(), (*expansion as i64).into());
         let given = [
             ("map", map.as_ref().map(|map| sum(format!("{map:?}")).into())),
             ("skeleton", skeleton.as_ref().map(|skeleton| sum(format!("{skeleton:?}")).into())),
@@ -113,6 +115,10 @@ pub(super) fn said(imported: &Imported, fps: f64) -> Vec<String> {
 /// memory.
 pub(super) fn checked(config: &Config, threads: usize, say: &dyn Fn(String)) -> Result<DataCheck> {
     let (set, source) = data::read(&config.data)?;
+    if set.rig.is_none() {
+        let what = "names no skeleton, so nobody could steer its character";
+        return Err(Error::data(&source, what, "make it with `mvae-fast data import` of BVH files"));
+    }
     require_room(config, &set, &source)?;
     Ok(check::check_by(&set, config, Means { threads, beside: config.data.first().map(PathBuf::as_path), say }))
 }
