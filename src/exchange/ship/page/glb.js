@@ -138,6 +138,7 @@ class Figure {
   // Takes bones for roles. Errors: bones that are needed and were not found.
   connect(roles) {
     const missing = NEEDED.filter(role => roles[role] === undefined);
+    if (![...(roles.neck ?? []), ...(roles.spine ?? [])].length && roles.head === undefined) missing.push("spine, neck or head");
     if (missing.length) throw new Error(`no bones were found for: ${missing.join(", ")}. Its bones are ${this.bones.slice(0, 12).map(bone => this.names[bone]).join(", ")} ...`);
     const { skeleton } = this.model, ours = rolesOf(skeleton.names, depthFirst(skeleton.parents)), rest = this.rest;
     ours.hips ??= skeleton.parents.indexOf(null);

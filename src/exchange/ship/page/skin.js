@@ -80,7 +80,7 @@ const memory = {
 // for figures with the same bones. Elements: a button, a file's input, a line for what is wrong,
 // and a table in `bones`.
 function wardrobe(steering, { button, file, said, table, bones }) {
-  const key = figure => `bones of ${figure.bones.map(bone => figure.names[bone]).join()}`;
+  const key = figure => `bones of ${figure.bones.map(bone => `${bone} ${figure.names[bone]}`).join()}`;
   // A line for each part: the bone that takes it.
   const list = figure => {
     table.replaceChildren();
