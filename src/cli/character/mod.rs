@@ -299,18 +299,18 @@ impl<'a> Work<'a> {
     fn motion(&mut self) -> Result<()> {
         let asked = self.motion.asked(&self.args.import)?;
         let file = self.folder.join("data.npz");
-        if let Motion::Files(paths, options) = &self.motion {
-            if !self.book.is(DATA, &with(&asked, "data", crc([("", file.as_path())]))) {
-                let (paths, options) = (paths.clone(), options.clone());
-                self.told(DATA, &asked, "the motion is imported anew", "");
-                self.begin(1, DATA, "reading the motion");
-                let imported = self.args.import.import(&paths, &options, &self.folder, |line| self.say(line))?;
-                motion::said(&imported, options.fps).iter().for_each(|line| self.say(line));
-                self.lock()?;
-                self.book.forget(DATA)?;
-                data::npz::write(&file, &imported.set)?;
-                self.book.write(DATA, with(&asked, "data", crc([("", file.as_path())])))?;
-            }
+        if let Motion::Files(paths, options) = &self.motion
+            && !self.book.is(DATA, &with(&asked, "data", crc([("", file.as_path())])))
+        {
+            let (paths, options) = (paths.clone(), options.clone());
+            self.told(DATA, &asked, "the motion is imported anew", "");
+            self.begin(1, DATA, "reading the motion");
+            let imported = self.args.import.import(&paths, &options, &self.folder, |line| self.say(line))?;
+            motion::said(&imported, options.fps).iter().for_each(|line| self.say(line));
+            self.lock()?;
+            self.book.forget(DATA)?;
+            data::npz::write(&file, &imported.set)?;
+            self.book.write(DATA, with(&asked, "data", crc([("", file.as_path())])))?;
         }
         let settings = crc32c(self.asked_of_model().to_string().as_bytes());
         let asked = with(&toml::Table::new(), "motion and settings", i64::from(settings).into());
