@@ -13,7 +13,9 @@ const UPDATE: f64 = 60.0;
 /// Characters by steps of the default's update.
 const SAMPLES: f64 = 32.0 * 64.0;
 /// Training steps in the time of a frame of an evaluated walk.
-const FRAME: f64 = 5e-3;
+const FRAME: f64 = 6e-3;
+/// Training steps in the time of the measurements at the end of the model's training.
+const LAST_MEASUREMENT: f64 = 650.0;
 /// Seconds of what is small: reading motion, and writing the page.
 const SMALL: f64 = 6.0;
 /// Share of the time of a training in its steps; evaluations, reports and checkpoints are the rest.
@@ -61,7 +63,7 @@ impl Budget {
         let update = UPDATE * (policy.characters * policy.steps()) as f64 / SAMPLES;
         let walks = FRAME * (self.walks() * FRAMES) as f64;
         let episodes = FRAME * 2.0 * HORIZON * self.characters() as f64;
-        let model = steps as f64 / IN_STEPS;
+        let model = steps as f64 / IN_STEPS + LAST_MEASUREMENT;
         let [model, walks, policy, episodes] =
             [model, walks, policy.updates() as f64 * update, episodes].map(|steps| steps * self.step);
         let Some(all) = self.seconds else { return [model, walks, policy, episodes, SMALL] };
@@ -75,7 +77,7 @@ impl Budget {
     /// it need not be shorter.
     pub fn model(&self, config: &Config, minibatches: usize, seconds: f64) -> Option<Config> {
         let per_minibatch = (config.epochs() * config.rollout) as f64;
-        let fit = (IN_STEPS * seconds / self.step / per_minibatch) as usize;
+        let fit = (IN_STEPS * (seconds / self.step - LAST_MEASUREMENT) / per_minibatch) as usize;
         let fit = fit.max(1);
         let steps = fit * config.epochs() * config.rollout;
         let warmup_steps = config.warmup_steps.min(steps / 20);
