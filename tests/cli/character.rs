@@ -84,7 +84,7 @@ fn motion_becomes_a_page_and_another_call_repeats_only_what_changed() {
     let opens = [
         "model meets",
         "model does not meet",
-        "controller obeys",
+        "controller meets",
         "controller's feet",
         "page: walk/character",
         "next: ",

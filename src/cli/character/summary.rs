@@ -1,4 +1,4 @@
-//! How well a character walks, in six lines.
+//! The last lines of the command: how well a character walks, where its page is, and what is next.
 use crate::quality::thresholds::Verdict;
 use serde_json::Value;
 use std::fmt;
@@ -36,11 +36,14 @@ impl fmt::Display for Summary<'_> {
         let names = list(met.iter().map(short).collect());
         writeln!(f, "model meets {} of {} thresholds: {names}", met.len(), gate.len())?;
         writeln!(f, "model does not meet: {}", list(missed.iter().map(number).collect()))?;
+        let of_policy = verdicts(self.controller);
         let policy = |key: &str| self.controller["policy"][key].as_f64();
         let said = |key: &str, digits: usize| policy(key).map_or("unknown".to_owned(), |x| format!("{x:.digits$}"));
         writeln!(
             f,
-            "controller obeys: speeds correlate by {} and are off by {} m/s, directions by {} degrees",
+            "controller meets {} of {} thresholds: speeds correlate by {} and are off by {} m/s, directions by {} degrees",
+            of_policy.iter().filter(|verdict| verdict.met).count(),
+            of_policy.len(),
             said("speed_correlation", 2),
             said("speed_error_m_s", 2),
             said("heading_error_degrees", 0)
