@@ -182,7 +182,7 @@ fn wrong_types_say_key_found_and_expected() {
         ("data = \"a\"", "c.toml:1: data: invalid type: string \"a\", expected a list such as [\"walk.npz\"]"),
         (
             "preset = \"papr\"",
-            "c.toml:1: preset: unknown value `papr`, expected one of `default`, `short`, `long`, `paper`, `reference`",
+            "c.toml:1: preset: unknown value `papr`, expected one of `default`, `long`, `paper`, `reference`",
         ),
     ] {
         assert_eq!(message(with_file(text, &Overrides::default())), expected);
