@@ -1,6 +1,8 @@
 //! The networks of an exported character as a list of layers of one kind:
 //!
-//!     y = act(sum over e of gate_e (x W_e + b_e))
+//! ```text
+//! y = act(sum over e of gate_e (x W_e + b_e))
+//! ```
 //!
 //! - Dense layers have one expert and no gate.
 //! - A mixture's layers are blended by a softmax.
