@@ -210,9 +210,9 @@ pub(crate) fn learn(run: &mut PolicySetup, rate: f64, give_up: &dyn Fn() -> bool
         }
     }
     run.at.step += critic.len() as u64;
-    // The loss of ppo remembers the first step at which it was not finite.
+    // The loss of ppo remembers the first step at which it was not finite; shac has the critic's.
     let bad = run.memory.read(run.update.losses())?[slot::NONFINITE_STEP] as u64;
-    let finite = run.memory.read(sums)?.iter().all(|x| x.is_finite());
+    let finite = run.memory.read(sums)?[slot::POLICY].is_finite();
     if bad == 0 && finite {
         return Ok(true);
     }
