@@ -211,8 +211,6 @@ impl PolicyConfig {
         match preset {
             Preset::Default => PolicyConfig::default(),
             Preset::Reference => PolicyConfig {
-                algorithm: Algorithm::Ppo,
-                skate_cost: 0.0,
                 literal: true,
                 stagger_episodes: false,
                 prior_weight: 0.0,
@@ -226,8 +224,6 @@ impl PolicyConfig {
                 steps: 0,
                 updates: 833,
                 minibatches: 120,
-                adam_beta1: 0.9,
-                adam_beta2: 0.999,
                 epochs: 10,
                 gamma: 0.99,
                 reward_scale: 1.0,
@@ -236,7 +232,7 @@ impl PolicyConfig {
                 final_learning_rate: 1e-5,
                 decay: Decay::Exponential,
                 seed: 16,
-                ..PolicyConfig::default()
+                ..PolicyConfig::ppo()
             },
         }
     }
@@ -308,6 +304,16 @@ impl PolicyConfig {
             (0, Algorithm::Ppo) => ppo,
             (given, _) => given,
         }
+    }
+
+    /// Samples of a rollout.
+    pub(crate) fn samples(&self) -> usize {
+        self.characters * self.steps()
+    }
+
+    /// Samples of a mini-batch; the last of an epoch may have fewer.
+    pub(crate) fn minibatch(&self) -> usize {
+        self.samples() / self.minibatches
     }
 
     /// Share of the costs that counts in update `update` (from 1).
@@ -435,16 +441,10 @@ impl PolicyConfig {
         if self.algorithm == Algorithm::Shac {
             self.check_shac(name)?;
         }
-        if let Some(cost) =
-            [("skate_cost", self.skate_cost), ("effort_cost", self.effort_cost), ("jerk_cost", self.jerk_cost)]
-                .into_iter()
-                .find_map(|(key, cost)| (cost > 0.0 && self.frame_skip > 1).then_some(key))
-        {
-            let (skip, cost) = (name("frame_skip"), name(cost));
-            return refuse(format!(
-                "{cost} is of steps of one frame, and {skip} is {}; leave one of them out",
-                self.frame_skip
-            ));
+        let costs = [("skate_cost", self.skate_cost), ("effort_cost", self.effort_cost), ("jerk_cost", self.jerk_cost)];
+        if let Some((cost, _)) = costs.into_iter().find(|(_, cost)| self.frame_skip > 1 && *cost > 0.0) {
+            let (cost, skip, frames) = (name(cost), name("frame_skip"), self.frame_skip);
+            return refuse(format!("{cost} is of steps of one frame, and {skip} is {frames}; leave one of them out"));
         }
         let given = self.differences(&PolicyConfig::default());
         for of in Task::ALL.iter().filter(|&&of| of != self.task) {

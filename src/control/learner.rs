@@ -38,7 +38,7 @@ impl Learner {
         mean_weight: f64,
     ) -> Result<Self> {
         let adam = [c.adam_beta1, c.adam_beta2, c.adam_eps];
-        let minibatch = c.characters * c.steps() / c.minibatches;
+        let minibatch = c.minibatch();
         match c.algorithm {
             Algorithm::Shac => {
                 let options = ShacOptions {
@@ -100,14 +100,6 @@ impl Learner {
         }
     }
 
-    /// Appends a copy of the current observations to the front of the rollout.
-    pub(crate) fn begin(&self, plan: &mut Plan, observation: Mat<f32>) -> Result<()> {
-        match self {
-            Learner::Shac(shac) => shac.begin(plan, observation),
-            Learner::Ppo(ppo) => ppo.begin(plan, observation),
-        }
-    }
-
     /// Appends the calls that keep what holds before a step.
     pub(crate) fn before(&self, plan: &mut Plan, stage: &Stage<f32>) {
         if let Learner::Shac(shac) = self {
@@ -144,14 +136,13 @@ pub(crate) fn repeat(
 /// The order in which an update learns from its samples, epoch after epoch.
 fn order(c: &PolicyConfig, update: usize) -> Vec<u32> {
     let epoch = |epoch: usize| Stream::new(c.seed, Purpose::Shuffle, (update * c.epochs + epoch) as u64);
-    (0..c.epochs).flat_map(|i| epoch(i).permutation(c.characters * c.steps())).collect()
+    (0..c.epochs).flat_map(|i| epoch(i).permutation(c.samples())).collect()
 }
 
 /// States of the optimizer steps of an update at a learning rate.
 fn states(run: &PolicySetup, rate: f64) -> Vec<StepState> {
     let c = run.config;
-    let n = c.characters * c.steps();
-    let minibatch = n / c.minibatches;
+    let (n, minibatch) = (c.samples(), c.minibatch());
     let per_epoch = n.div_ceil(minibatch);
     let state = |i: usize| StepState {
         minibatch: (i / per_epoch * n + i % per_epoch * minibatch) as u32,
@@ -164,9 +155,8 @@ fn states(run: &PolicySetup, rate: f64) -> Vec<StepState> {
 /// before the end. Errors: a loss or gradient that is not finite, those of the backend.
 pub(crate) fn learn(run: &mut PolicySetup, rate: f64, give_up: &dyn Fn() -> bool) -> Result<bool> {
     let (c, order) = (run.config, order(run.config, run.at.epoch));
-    let n = c.characters * c.steps();
-    let minibatch = n / c.minibatches;
-    let (critic, sums, step, rest) = match &run.update {
+    let (n, minibatch) = (c.samples(), c.minibatch());
+    let (sums, step, rest) = match &run.update {
         Learner::Ppo(ppo) => {
             run.memory.write(ppo.order, &order)?;
             run.memory.write(ppo.schedule, &states(run, rate))?;
@@ -175,7 +165,7 @@ pub(crate) fn learn(run: &mut PolicySetup, rate: f64, give_up: &dyn Fn() -> bool
             }
             ppo.rewind(&mut run.memory)?;
             run.memory.run(&ppo.estimate)?;
-            (ppo.schedule, ppo.sums, &ppo.step, &ppo.rest)
+            (ppo.sums, &ppo.step, &ppo.rest)
         }
         Learner::Shac(shac) => {
             run.memory.write(shac.order, &order)?;
@@ -197,7 +187,7 @@ pub(crate) fn learn(run: &mut PolicySetup, rate: f64, give_up: &dyn Fn() -> bool
                 return Err(Error::NonFinite { epoch: run.at.epoch, step: run.at.step, operation, mend });
             }
             run.memory.run(&shac.act)?;
-            (shac.schedule, shac.sums, &shac.step, &shac.rest)
+            (shac.sums, &shac.step, &shac.rest)
         }
     };
     run.memory.write(sums, &vec![0.0; sums.len()])?;
@@ -209,7 +199,7 @@ pub(crate) fn learn(run: &mut PolicySetup, rate: f64, give_up: &dyn Fn() -> bool
             run.memory.run(rest)?;
         }
     }
-    run.at.step += critic.len() as u64;
+    run.at.step += run.update.steps() as u64;
     // The loss of ppo remembers the first step at which it was not finite; shac has the critic's.
     let bad = run.memory.read(run.update.losses())?[slot::NONFINITE_STEP] as u64;
     let finite = run.memory.read(sums)?[slot::POLICY].is_finite();

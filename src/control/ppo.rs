@@ -8,7 +8,7 @@ use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
 use crate::model::network::Wanted;
 use crate::ops::adam::{self, Adam};
-use crate::ops::advantage::{self, Advantage, OUTCOME};
+use crate::ops::advantage::{self, Advantage};
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::epoch_sums::EpochSums;
 use crate::ops::experience::{Rollout, gather};
@@ -103,12 +103,7 @@ impl<T: Real> Learning<T> {
         let (t, p, n) = (o.steps, o.characters, o.steps * o.characters);
         let logstd = parameters.var("dist.logstd._bias");
         let action = logstd.rows();
-        let rollout = Rollout {
-            observations: arena.mat((t + 1) * p, observation),
-            actions: arena.mat(n, action),
-            log_probs: arena.mat(n, 1),
-            outcomes: arena.mat(n, OUTCOME),
-        };
+        let rollout = Rollout::new(arena, (t, p), observation, action);
         let values = arena.mat((t + 1) * p, 1);
         let [returns, advantages] = [(); 2].map(|()| arena.mat(t, p));
         let estimate = estimate(arena, parameters, &rollout, values, (returns, advantages), o)?;
@@ -205,12 +200,6 @@ impl<T: Real> Learning<T> {
     /// Goes back to the beginning of the schedules. Errors: those of the backend.
     pub fn rewind(&self, memory: &mut Memory) -> Result<()> {
         self.cursors.into_iter().try_for_each(|cursor| memory.write(cursor, &[0, 0]))
-    }
-
-    /// Appends a copy of the current observations to the front of the rollout.
-    pub fn begin(&self, plan: &mut Plan, observation: Mat<T>) -> Result<()> {
-        let front = self.rollout.observations.rows_at(0, observation.rows());
-        axpby::push(plan, (1.0, observation), (0.0, Mat::NONE), front)
     }
 }
 

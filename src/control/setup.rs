@@ -96,7 +96,7 @@ impl<'a> PolicySetup<'a> {
         // The KL of N(mean, s^2) from N(0, s^2) is 0.5 |mean / s|^2.
         let update = Learner::new(&mut arena, c, &policy, &stage, mean_weight)?;
         let mut begin = Plan::default();
-        update.begin(&mut begin, stage.environment.observation)?;
+        update.rollout().begin(&mut begin, stage.environment.observation)?;
         let (explore, last_noise) = explore(&mut arena, &stage, &update, c.noise_correlation)?;
         let mut memory = Memory::new(backend, arena)?;
 

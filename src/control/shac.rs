@@ -19,7 +19,7 @@ use crate::cpu::real::Real;
 use crate::model::layout::Parameters;
 use crate::model::network::Wanted;
 use crate::ops::adam::{self, Adam};
-use crate::ops::advantage::{self, Advantage, OUTCOME};
+use crate::ops::advantage::{self, Advantage};
 use crate::ops::begin_step::{self, StepState};
 use crate::ops::epoch_sums::EpochSums;
 use crate::ops::experience::{Rollout, gather};
@@ -104,22 +104,11 @@ pub struct Shac<T> {
 }
 
 impl<T: Real> Shac<T> {
-    /// Mini-batches of an epoch of the critic.
-    fn minibatches(samples: usize, o: &ShacOptions) -> usize {
-        samples.div_ceil(o.minibatch)
-    }
-
     /// Goes back to the beginning of the schedules, and of the way back. Errors: those of the
     /// backend.
     pub fn rewind(&self, memory: &mut Memory) -> Result<()> {
         self.cursors.into_iter().try_for_each(|cursor| memory.write(cursor, &[0, 0]))?;
         self.zeros.into_iter().try_for_each(|mat| memory.write(mat, &vec![T::zero(); mat.len()]))
-    }
-
-    /// Appends a copy of the current observations to the front of the rollout.
-    pub fn begin(&self, plan: &mut Plan, observation: Mat<T>) -> Result<()> {
-        let front = self.rollout.observations.rows_at(0, observation.rows());
-        axpby::push(plan, (1.0, observation), (0.0, Mat::NONE), front)
     }
 
     /// Appends the calls that write down what holds before a step.
@@ -132,9 +121,7 @@ impl<T: Real> Shac<T> {
         stage.keep(plan, &self.rollout);
         self.after.iter().for_each(|tape| tape.store(plan, stage.state));
     }
-}
 
-impl<T: Real> Shac<T> {
     /// Lays out an update of the policy's `parameters`, whose characters explore on `stage`.
     /// Errors: shapes that do not fit, a task whose reward has no derivatives.
     pub fn new(arena: &mut Arena, parameters: &Parameters<T>, stage: &Stage<T>, o: &ShacOptions) -> Result<Self> {
@@ -144,12 +131,7 @@ impl<T: Real> Shac<T> {
         let (p, t) = (env.action.rows(), o.steps);
         let n = t * p;
         let (seen, action) = (env.observation.cols(), env.action.cols());
-        let rollout = Rollout {
-            observations: arena.mat((t + 1) * p, seen),
-            actions: arena.mat(n, action),
-            log_probs: arena.mat(n, 1),
-            outcomes: arena.mat(n, OUTCOME),
-        };
+        let rollout = Rollout::new(arena, (t, p), seen, action);
         let [rewards, returns, advantages] = [(); 3].map(|()| arena.mat(t, p));
         let values = Var { value: arena.mat((t + 1) * p, 1), grad: arena.mat((t + 1) * p, 1) };
         let dobservations = arena.mat((t + 1) * p, seen);
@@ -322,7 +304,7 @@ impl<T: Real> Learner<'_, T> {
         let (o, rollout) = (self.o, self.rollout);
         let n = rollout.actions.rows();
         let rows = o.minibatch.min(n);
-        let (order, count) = (self.arena.mat(1, o.epochs * n), o.epochs * Shac::<T>::minibatches(n, o));
+        let (order, count) = (self.arena.mat(1, o.epochs * n), o.epochs * n.div_ceil(o.minibatch));
         let (schedule, cursor, state) = (self.arena.mat(1, count), self.arena.mat(1, 2), self.arena.mat(1, 1));
         let losses = self.arena.mat(1, LOSSES);
         let (mu, sigma, gate) = (Mat::<T>::NONE, Mat::NONE, Mat::NONE);

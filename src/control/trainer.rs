@@ -42,7 +42,7 @@ pub(crate) fn train_policy<'a>(
         let mut record = record(run)?;
         finite(&record)?;
         let seconds = update_begun.elapsed().as_secs_f64();
-        let samples_per_second = (c.characters * c.steps()) as f64 / seconds;
+        let samples_per_second = c.samples() as f64 / seconds;
         record.timing = Timing { seconds, samples_per_second, elapsed_seconds: session.elapsed() };
         session.records.push(record);
         let found = warnings(&session.records, run.stage.environment.action.cols());
@@ -196,8 +196,8 @@ fn opening(run: &PolicySetup) -> String {
         run.policy.layout.num_parameters(),
         c.characters,
         c.characters * c.steps(),
-        c.epochs * (c.characters * c.steps()).div_ceil(c.characters * c.steps() / c.minibatches),
-        c.characters * c.steps() / c.minibatches,
+        c.epochs * c.samples().div_ceil(c.minibatch()),
+        c.minibatch(),
         memory::said(run.memory.bytes()),
         run.memory.backend().describe()
     )

@@ -1,12 +1,13 @@
 //! Experience of characters, kept for learning. Each step is written into its row of a rollout
 //! (`store`); a mini-batch is picked from all rows in a given order (`gather`).
-use super::ROWS;
 use super::advantage::OUTCOME;
 use super::begin_step::StepState;
 use super::ppo_loss::Samples;
+use super::{ROWS, axpby};
+use crate::Result;
 use crate::cpu::real::Real;
 use crate::cpu::team::{Team, pieces};
-use crate::plan::arena::Mat;
+use crate::plan::arena::{Arena, Mat};
 use crate::plan::{Call, Grid, Output, Plan, size};
 
 /// One step of P characters.
@@ -35,6 +36,24 @@ pub struct Rollout<T> {
     pub log_probs: Mat<T>,
     /// [T P, OUTCOME].
     pub outcomes: Mat<T>,
+}
+
+impl<T: Real> Rollout<T> {
+    /// Lays out T = `steps` steps of P characters, with observations of D numbers and actions of A.
+    pub fn new(arena: &mut Arena, (steps, p): (usize, usize), d: usize, a: usize) -> Self {
+        Rollout {
+            observations: arena.mat((steps + 1) * p, d),
+            actions: arena.mat(steps * p, a),
+            log_probs: arena.mat(steps * p, 1),
+            outcomes: arena.mat(steps * p, OUTCOME),
+        }
+    }
+
+    /// Appends a copy of the current observations to the front. Errors: shapes that do not fit.
+    pub fn begin(&self, plan: &mut Plan, observation: Mat<T>) -> Result<()> {
+        let front = self.observations.rows_at(0, observation.rows());
+        axpby::push(plan, (1.0, observation), (0.0, Mat::NONE), front)
+    }
 }
 
 /// Arguments of `experience_store`.

@@ -118,7 +118,7 @@ impl Learning {
             .unwrap();
         shac.after(&mut explore, &stage);
         let mut begin = Plan::default();
-        shac.begin(&mut begin, stage.environment.observation).unwrap();
+        shac.rollout.begin(&mut begin, stage.environment.observation).unwrap();
         let mut memory = memory(arena);
 
         memory.write(decoder.values, &decoder.layout.initial(seed)).unwrap();

@@ -15,7 +15,7 @@ use crate::ops::world::{Rules, Sizes, Task, World};
 use crate::ops::{axpby, clip_grad, gaussian_action, log_length, rescale};
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
-use crate::plan::arena::{Arena, Mat, Var};
+use crate::plan::arena::{Mat, Var};
 
 /// Distances in a world are up to some hundred times the differences that rewards are made of.
 pub(super) const WORLD_TERMS: usize = 512;
@@ -151,20 +151,10 @@ pub(super) fn endings<T: Real>(outcomes: Mat<T>) -> Vec<T> {
     drawn.into_iter().map(T::of).collect()
 }
 
-/// A rollout with room for `t` steps of `p` characters.
-fn rollout<T: Real>(arena: &mut Arena, t: usize, p: usize, d: usize, a: usize) -> Rollout<T> {
-    Rollout {
-        observations: arena.mat((t + 1) * p, d),
-        actions: arena.mat(t * p, a),
-        log_probs: arena.mat(t * p, 1),
-        outcomes: arena.mat(t * p, OUTCOME),
-    }
-}
-
 fn keep<T: Real>(t: usize, p: usize, d: usize, a: usize) -> Case<T> {
     let case = step_case("experience", format!("store t={t} p={p} d={d} a={a}"), move |arena| {
         let state = arena.mat(1, 1);
-        let rollout = rollout::<T>(arena, t, p, d, a);
+        let rollout = Rollout::<T>::new(arena, (t, p), d, a);
         let [observation, action, log_prob, outcome] = [d, a, 1, OUTCOME].map(|cols| arena.mat(p, cols));
         let mut plan = Plan::default();
         store::push(&mut plan, state, &Step { observation, action, log_prob, outcome }, &rollout);
@@ -181,7 +171,7 @@ fn keep<T: Real>(t: usize, p: usize, d: usize, a: usize) -> Case<T> {
 fn pick<T: Real>(n: usize, b: usize, d: usize, a: usize) -> Case<T> {
     let case = step_case("experience", format!("gather n={n} b={b} d={d} a={a}"), move |arena| {
         let (state, order) = (arena.mat(1, 1), arena.mat(1, 2 * n));
-        let rollout = rollout::<T>(arena, n, 1, d, a);
+        let rollout = Rollout::<T>::new(arena, (n, 1), d, a);
         let [returns, advantages] = [(); 2].map(|()| arena.mat(n, 1));
         let [observation, action, old_log_prob, ret, advantage] = [d, a, 1, 1, 1].map(|cols| arena.mat(b, cols));
         let samples = Samples { action, old_log_prob, returns: ret, advantages: advantage };

@@ -2,8 +2,8 @@
 //! the step, and by the reward, to those by the predicted frame and by the state before. The state
 //! is history, root and facing. A step that did not go on by its own doing passes nothing back.
 //!
-//! What a character sees depends on its state in one of few ways ([`Seen`]), so all tasks share the
-//! way back through the observation. The reward's derivatives stand in the task's file.
+//! An observation depends on the character's state in one of few ways ([`Seen`]), so all tasks
+//! share the way back through it. The reward's derivatives stand in the task's file.
 use super::super::advantage::OUTCOME;
 use super::{FEET, GOAL, Rules, World, length};
 use crate::Result;
