@@ -87,6 +87,9 @@ pub struct ImportKeys {
     /// Whether clips whose floor differs from the others' are moved up or down
     #[arg(long, default_value = "level")]
     pub floor: Floor,
+    /// Whether clips are cut at steps that no body makes, as a broken frame has
+    #[arg(long, default_value = "cut")]
+    pub torn: Torn,
     /// Add every clip's left-right mirror image to the file, too (train adds those that are not
     /// there by itself)
     #[arg(long)]
@@ -121,6 +124,7 @@ impl ImportKeys {
             source_fps: self.source_fps,
             expansion: self.max_expansion,
             keep_floor: self.floor == Floor::Keep,
+            keep_torn: self.torn == Torn::Keep,
             mirror: self.mirror,
             threads,
         })
@@ -139,6 +143,7 @@ impl ImportKeys {
             ("skip-last", self.skip_last.is_some()),
             ("max-expansion", self.max_expansion != import::EXPANSION),
             ("floor", self.floor != Floor::Level),
+            ("torn", self.torn != Torn::Cut),
             ("mirror", self.mirror),
             ("terms", self.terms.is_some()),
         ];
@@ -184,6 +189,15 @@ pub enum Floor {
     /// Moved
     Level,
     /// Not moved
+    Keep,
+}
+
+/// Treatment of clips with steps that no body makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Torn {
+    /// Cut there
+    Cut,
+    /// Left whole
     Keep,
 }
 

@@ -87,6 +87,7 @@ fn options(skeleton: Option<ExpmapSkeleton>) -> ImportOptions {
         source_fps: None,
         expansion: EXPANSION,
         keep_floor: false,
+        keep_torn: false,
         mirror: false,
         threads: 1,
     }

@@ -195,6 +195,7 @@ fn options() -> ImportOptions {
         source_fps: None,
         expansion: EXPANSION,
         keep_floor: true,
+        keep_torn: false,
         mirror: false,
         threads: 2,
     }
@@ -607,25 +608,52 @@ fn the_rate_of_a_file_can_be_said_and_a_speed_that_no_body_has_is_a_warning() {
 }
 
 #[test]
-fn a_step_that_no_body_makes_is_a_warning_that_names_its_place() {
+fn a_clip_is_cut_at_steps_that_no_body_makes() {
     let (skeleton, mut clips, _) = motion(120, 15);
-    let said = |clips: &[Vec<Pose>]| {
+    let import = |clips: &[Vec<Pose>], keep_torn| {
         let folder = Folder::new();
         let files = clips.iter().enumerate();
         files.for_each(|(clip, poses)| {
             drop(folder.file(&format!("{clip}.bvh"), bvh(&skeleton, poses, &Style::default())))
         });
-        let lines = said_by(&folder.import(&options()));
-        lines.into_iter().filter(|line| line.contains("no body makes")).collect::<Vec<_>>()
+        let imported = folder.import(&ImportOptions { keep_torn, ..options() });
+        let lines = said_by(&imported).into_iter().filter(|line| line.contains("no body makes"));
+        (lines.collect::<Vec<_>>(), whole(imported))
     };
-    assert!(said(&clips).is_empty());
+    let (said, before) = import(&clips, false);
+    assert!(said.is_empty());
     // The whole body is 30 m aside for one frame.
     let middle = clips[0].len() / 2;
     clips[0][middle].positions.iter_mut().for_each(|place| place[0] += 100.0);
-    let lines = said(&clips);
-    assert!(lines.len() == 1 && lines[0].contains("1 file with a step") && lines[0].contains("in 0.bvh"), "{lines:?}");
-    let frame = format!("to frame {};", middle + 1);
-    assert!(lines[0].contains(&frame) || lines[0].contains(&format!("to frame {};", middle + 2)), "{lines:?}");
+    let frame = |line: &str| [1, 2].iter().any(|to| line.contains(&format!("to frame {}", middle + to)));
+    let (said, kept) = import(&clips, true);
+    let says = "1 file with steps that no body makes: in 0.bvh ";
+    assert!(said.len() == 1 && said[0].contains(says) && frame(&said[0]), "{said:?}");
+    assert_eq!(kept.num_frames(), before.num_frames());
+
+    let (said, cut) = import(&clips, false);
+    let says = "torn: 1 file cut at steps that no body makes, 6 frames left out (--torn keep): 0.bvh (";
+    assert!(said.len() == 1 && said[0].starts_with(says) && frame(&said[0]), "{said:?}");
+    assert_eq!(cut.clip_names[..2], ["0", "0 (2)"]);
+    assert_eq!(cut.end_indices.len(), before.end_indices.len() + 1);
+    // Row r leads from pose r to pose r + 1: the steps to and from the torn pose, two on each side.
+    let size = before.frame_size;
+    let [first, second] = [0..middle - 3, middle + 3..clips[0].len() - 1];
+    let expected = [&before.frames[..first.end * size], &before.frames[second.start * size..]].concat();
+    assert!(largest_difference(&cut.frames, &expected) < 2e-5);
+    let mut root = before.clip_roots[0];
+    for row in 1..=second.start {
+        root = root.advanced([0, 1, 2].map(|at| f64::from(before.frame(row)[at])));
+    }
+    let found = cut.clip_roots[1];
+    let off = [found.x - root.x, found.z - root.z, (found.facing - root.facing).sin()];
+    assert!(off.iter().all(|off| off.abs() < 1e-3), "{found:?} {root:?}");
+
+    // A file that is torn everywhere has another fault, and stays whole.
+    clips[0].iter_mut().step_by(4).for_each(|pose| pose.positions.iter_mut().for_each(|place| place[0] += 100.0));
+    let (said, whole) = import(&clips, false);
+    assert!(said.len() == 1 && said[0].contains("mend the file there, or leave it out"), "{said:?}");
+    assert_eq!(whole.num_frames(), before.num_frames());
 }
 
 #[test]
@@ -1424,10 +1452,9 @@ fn one_bad_file_does_not_lose_the_others() {
         assert!(documented.contains(&format!("`{key}`")), "{key} is not in docs/features.md");
     }
 
-    // With a given axis, a file is read in that orientation.
-    let up =
-        import(&[folder.path("in/3.bvh"), folder.path("in/5.bvh")], &ImportOptions { up: Some(Up::Y), ..options() })
-            .unwrap();
+    // With a given axis, a file is read in that orientation. A body that lies spins.
+    let lying = ImportOptions { up: Some(Up::Y), keep_torn: true, ..options() };
+    let up = import(&[folder.path("in/3.bvh"), folder.path("in/5.bvh")], &lying).unwrap();
     assert_eq!((up.refused.len(), up.set.end_indices.len()), (0, 2));
 }
 
@@ -1507,8 +1534,13 @@ fn real_motion_of_both_cmu_forms() {
     let skeleton = Some(ExpmapSkeleton::load(Path::new("cmu")).unwrap());
     let imported = import(&[expmap], &ImportOptions { skeleton, ..cmu }).unwrap();
     assert_eq!(imported.report.frames_left_out.len(), 76);
+    // The body turns over within a frame or two, in five walks.
+    let torn: Vec<&str> = imported.report.torn.iter().map(|file| file.file.as_str()).collect();
+    assert!(imported.report.torn.iter().all(|file| file.left_out >= 5), "{torn:?}");
+    let walks = ["22", "23", "24", "49", "50"].map(|walk| format!("train/walking_extra/walking_{walk}.txt.gz"));
+    assert_eq!(torn, walks);
     let set = whole(imported);
-    assert_eq!((set.frame_size, set.end_indices.len()), (267, 76));
+    assert_eq!((set.frame_size, set.end_indices.len()), (267, 81));
     let rig = set.rig.unwrap();
     assert!((2.9..3.5).contains(&rig.hip_height), "{}", rig.hip_height);
     let speed = rig.speeds.median * METRES * 30.0;

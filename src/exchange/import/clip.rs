@@ -1,4 +1,5 @@
 //! Conversion of one file to the frames of one clip.
+use super::torn::{Fault, Tear, Tears};
 use super::{Alternative, By, Findings, ImportOptions, Units, Upwards, rounded};
 use crate::data::kind::{self, Source};
 use crate::exchange::export::bvh::DECLARATION;
@@ -52,8 +53,8 @@ pub(super) struct Clip {
     pub file: About,
     /// Speeds, m/s: median and 95 % quantile of the root's, and the 95 % quantile of the toes'.
     pub speeds: [f64; 3],
-    /// The fastest step of a joint.
-    pub step: Step,
+    /// Steps that no body makes.
+    pub tears: Tears,
     /// True if the file is one of our own exports.
     pub ours: bool,
     /// Length of the left leg, feet.
@@ -204,20 +205,21 @@ impl Conventions {
         let mut root = Root::default();
         // The speed of a step of one foot, m/s.
         let metres = METRES * options.fps;
-        let mut fastest = Step::default();
+        let mut tears = Tears::default();
         for frame in 1..poses {
             let moment = frame as f64 * step;
             // A moment that is a frame of the file except for rounding is taken as that frame.
             let nearest = moment.round();
             let moment = if (moment - nearest).abs() < 1e-6 { nearest } else { moment };
             let pose = pose(moment.min((recording.len() - 1) as f64));
-            for (joint, (from, to)) in previous.positions.iter().zip(&pose.positions).enumerate() {
-                let speed = metres * length(sub(*to, *from));
-                if speed > fastest.speed {
-                    fastest = Step { speed, frame: about.left_out[0] + nearest as usize + 1, joint };
-                }
-            }
+            let row = frames.len();
             features::push(&mut frames, skeleton, &previous, &pose);
+            let to = about.left_out[0] + nearest as usize + 1;
+            let moves = previous.positions.iter().zip(&pose.positions).map(|(from, to)| length(sub(*to, *from)));
+            let faults = moves.enumerate().map(|(joint, feet)| Fault::Fast { joint, speed: metres * feet });
+            let spin = Fault::Spin(options.fps * f64::from(frames[row + 2]).to_degrees());
+            let fault = faults.fold(spin, |worst, fault| if fault.ratio() > worst.ratio() { fault } else { worst });
+            tears.see(frame - 1, Tear { frame: to, fault });
             if frame == 1 {
                 root = Root::of(skeleton, &pose);
             }
@@ -229,7 +231,7 @@ impl Conventions {
         }
         let leg = picked.measures.leg * unit.metres / METRES;
         let (speeds, left_out) = (speeds(&frames, skeleton, options.fps), picked.left_out.clone());
-        Ok(Clip { frames, root, file: about.clone(), speeds, step: fastest, ours, leg, left_out })
+        Ok(Clip { frames, root, file: about.clone(), speeds, tears, ours, leg, left_out })
     }
 
     /// Makes the report of the findings in the first file, before all clips are known.
@@ -314,17 +316,6 @@ fn pick(source: &Source, options: &ImportOptions, recording: &Recording, body: &
         "name hips, upper legs and toes with --map FILE.toml (docs/features.md)"
     };
     joint_map::pick(recording, body, options.map.as_ref()).map_err(|what| Error::data(&source.path, what, mend))
-}
-
-/// The step of a joint from one frame to the next.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Step {
-    /// Its speed, m/s.
-    pub speed: f64,
-    /// The frame of the file it leads to, from 1.
-    pub frame: usize,
-    /// The joint.
-    pub joint: usize,
 }
 
 /// Computes [`Clip::speeds`].

@@ -2,6 +2,7 @@
 //! reported.
 mod clip;
 mod report;
+mod torn;
 
 use crate::data::Dataset;
 pub use crate::data::kind::EXPANSION;
@@ -15,13 +16,14 @@ use crate::motion::source::expmap::ExpmapSkeleton;
 use crate::motion::units::{Scale, Up};
 use crate::{Error, Result};
 pub use clip::RATES;
-use clip::{About, Clip, Conventions, Step};
-pub use report::{Alternative, By, Findings, Floor, FrameTime, LeftOut, OddFiles, Units, Upwards};
+use clip::{About, Clip, Conventions};
+pub use report::{Alternative, By, Findings, Floor, FrameTime, LeftOut, OddFiles, TornFile, Units, Upwards};
 use report::{rounded, short};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
+use torn::Tears;
 
 /// Largest difference of a clip's toe height from that of the other clips before the clip is moved,
 /// feet.
@@ -44,8 +46,6 @@ const SAME_TIME: f64 = 5e-4;
 /// Speeds above those of any walk or run, m/s: the median and the 95 % quantile of the root's
 /// speed, and the 95 % quantile of the toes'. Runners go at 4 to 5, sprinters' toes at 10.
 const TOO_FAST: [f64; 3] = [5.5, 8.0, 12.0];
-/// Speed of a joint above which a step is a fault of the file, m/s. Hands of throwers reach 40.
-const TORN: f64 = 60.0;
 
 /// Options of an import.
 #[derive(Debug, Clone)]
@@ -73,6 +73,8 @@ pub struct ImportOptions {
     pub expansion: u64,
     /// True if the files' floor (y = 0) is kept as it is.
     pub keep_floor: bool,
+    /// True if clips are not cut at steps that no body makes.
+    pub keep_torn: bool,
     /// True if the mirror image of every clip is added.
     pub mirror: bool,
     /// Number of files read at once.
@@ -120,6 +122,7 @@ pub fn import(paths: &[PathBuf], options: &ImportOptions) -> Result<Imported> {
     report.repeated = repeated;
     let keep_floor = options.keep_floor || summary.ours == set.end_indices.len();
     report.floor = level(&mut set, &conventions, keep_floor);
+    report.torn = torn::cut(&mut set, &summary.tears, &summary.sources, &report.joints, options.fps, options.keep_torn);
     let skeleton = crate::motion::Skeleton {
         offsets: rig::offsets(&conventions.picked.skeleton.parents, &set.frames),
         ..conventions.picked.skeleton
@@ -181,8 +184,8 @@ struct Summary {
     files: Vec<About>,
     /// The speeds of each file ([`Clip::speeds`]).
     speeds: Vec<[f64; 3]>,
-    /// The fastest step of each file.
-    steps: Vec<Step>,
+    /// Steps that no body makes, of each file.
+    tears: Vec<Tears>,
     /// Number of clips from our own exports.
     ours: usize,
     /// Shortest and longest leg, feet.
@@ -203,11 +206,11 @@ impl Taken {
             Ok(clip) => clip,
             Err(error) => return self.refused.push(error),
         };
-        let Summary { sources, files, speeds, steps, ours, legs, left_out } = &mut self.summary;
+        let Summary { sources, files, speeds, tears, ours, legs, left_out } = &mut self.summary;
         sources.push(source.name.clone());
         files.push(clip.file);
         speeds.push(clip.speeds);
-        steps.push(clip.step);
+        tears.push(clip.tears);
         *ours += usize::from(clip.ours);
         for joint in clip.left_out {
             if !left_out.contains(&joint) {
@@ -281,14 +284,13 @@ impl Summary {
                 short(self.files[worst].rate)
             ));
         }
-        let torn = || self.steps.iter().zip(&self.sources).filter(|(step, _)| step.speed > TORN);
-        if let Some((step, name)) = torn().max_by(|(a, _), (b, _)| a.speed.total_cmp(&b.speed)) {
+        let whole = || report.torn.iter().filter(|file| file.left_out == 0);
+        if let Some(worst) = whole().max_by(|a, b| a.severity.total_cmp(&b.severity)) {
             report.warnings.push(format!(
-                "{} with a step that no body makes: in {name} {} goes at {:.0} m/s to frame {}; mend the file there, or leave it out",
-                counted(torn().count(), "file"),
-                report.joints[step.joint],
-                step.speed,
-                step.frame
+                "{} with steps that no body makes: in {} {}; mend the file there, or leave it out",
+                counted(whole().count(), "file"),
+                worst.file,
+                worst.fault
             ));
         }
         report.left_out = self.left_out;

@@ -43,6 +43,8 @@ pub struct Findings {
     pub skip_last: Option<usize>,
     /// The files that lost frames.
     pub frames_left_out: Vec<LeftOut>,
+    /// The files with steps that no body makes.
+    pub torn: Vec<TornFile>,
     /// Oddities, and the files that have each.
     pub odd_files: Vec<OddFiles>,
     /// Files that were given more than once.
@@ -121,6 +123,20 @@ pub struct LeftOut {
     pub first: usize,
     /// Frames left out at its end.
     pub last: usize,
+}
+
+/// A file with steps that no body makes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TornFile {
+    /// Name of the file.
+    pub file: String,
+    /// The worst fault, and its frame.
+    pub fault: String,
+    /// Frames of the set left out beside the tears; 0 if the file was kept whole.
+    pub left_out: usize,
+    /// The worst fault as a multiple of its limit.
+    #[serde(skip)]
+    pub severity: f64,
 }
 
 /// Files that share an oddity.
@@ -212,6 +228,18 @@ impl fmt::Display for Findings {
         }
         self.left_out_at(f, "first", self.skip_first, |file| file.first)?;
         self.left_out_at(f, "last", self.skip_last, |file| file.last)?;
+        let cut = || self.torn.iter().filter(|file| file.left_out > 0);
+        if cut().next().is_some() {
+            let list: Vec<String> = cut().map(|file| format!("{} ({})", file.file, file.fault)).collect();
+            let frames = cut().map(|file| file.left_out).sum();
+            writeln!(
+                f,
+                "torn: {} cut at steps that no body makes, {} left out (--torn keep): {}",
+                counted(list.len(), "file"),
+                counted(frames, "frame"),
+                some(&list)
+            )?;
+        }
         for OddFiles { note, files } in &self.odd_files {
             writeln!(f, "{note}: {}", some(files))?;
         }
