@@ -1,9 +1,10 @@
-// Costs of a step: feet that slide where they stand, effort, and jerks (docs/math.md, "Costs").
+// Costs of a step: feet that slide where they stand, effort, jerks, and standing (docs/math.md,
+// "Costs").
 //     cost = skate (sliding by velocities + sliding by places) / 2
 //            + effort mean |v|^2 + jerk mean |v - R(turn) v before|^2
-//     reward -= share cost
-// Backward, the gradients of the frame and of the one before get the derivatives of the cost, times
-// -share and the loss's derivative by the reward. A step that does not go on costs nothing. A
+//     reward -= share cost + stand e^(-speed / 0.25)
+// Backward, the gradients of the frame and of the one before get the derivatives of what is taken
+// off, times -1 and the loss's derivative by the reward. A step that does not go on costs nothing. A
 // character is one warp's: its lanes share out the joints, and lane 0 does the toes.
 #pragma once
 #include "pull.cuh"
@@ -13,7 +14,7 @@ struct Costs {                               // field for field: src/ops/costs.r
   const float *share, *weight;               // [1] share that counts   [P] derivative by the reward
   float* outcome;                            // [P, 3]
   float *dframes, *dhistory;                 // [P, K F]   [P, C F]; added to
-  double skate, effort, jerk;                // weights
+  double skate, effort, jerk, stand;         // weights
   double metres, fps;                        // metres in a unit of the data, frames a second
   double floor_left, floor_right;            // heights of toes that stand
   u32 p, k, f, c, d;                         // characters, future, features, conditions, observation
@@ -30,6 +31,9 @@ struct Costs {                               // field for field: src/ops/costs.r
 #define PLANTED_HEIGHT 0.02f
 // The softness of the least of both toes.
 #define SOFTNESS 0.2f
+// The speed at which standing costs 1/e of its weight, m/s, and the least square of a speed.
+#define STANDS 0.25f
+#define LEAST_SQUARE 1e-6f
 
 // A toe in a step.
 struct Toe {
@@ -85,6 +89,19 @@ DEVICE Change change_of(const float* frame, const float* before, u32 i) {
   return Change{ground(frame, i) - to_local(frame[2], ground(before, i)), frame[i + 1] - before[i + 1]};
 }
 
+// The cost of standing, and its derivatives by the root's motion.
+struct Standing {
+  float cost;
+  Vec by_root;
+};
+DEVICE Standing standing(const Costs& a, const float* frame) {
+  const float unit = float(a.metres * a.fps);
+  const Vec root{unit * frame[0], unit * frame[1]};
+  const float speed = sqrtf(dot(root, root) + LEAST_SQUARE), cost = float(a.stand) * expf(-speed / STANDS);
+  const float factor = -cost / STANDS / speed * unit;
+  return Standing{cost, Vec{factor * root.x, factor * root.z}};
+}
+
 CHARACTER_OF(Costs, costs_forward) {
   if (!goes_on(a.outcome, p)) return;
   const float *frame = a.frames + u64(p) * a.k * a.f, *before = a.seen + u64(p) * a.d;
@@ -103,7 +120,7 @@ CHARACTER_OF(Costs, costs_forward) {
   const float slides = (sliding(toes, 0).cost + sliding(toes, 1).cost) / 2, unit = float(a.metres * a.fps);
   const float mean = unit * unit / float(joints);
   const float cost = float(a.skate) * slides + mean * (float(a.effort) * effort + float(a.jerk) * jerk);
-  a.outcome[3 * u64(p)] -= a.share[0] * cost;
+  a.outcome[3 * u64(p)] -= a.share[0] * cost + standing(a, frame).cost;
 }
 KERNEL(costs_forward, Costs, NoShared, 128)
 
@@ -155,5 +172,8 @@ CHARACTER_OF(Costs, costs_backward) {
     }
   }
   dframe[2] += turned;
+  const Vec stands = standing(a, frame).by_root;
+  dframe[0] -= a.weight[p] * stands.x;
+  dframe[1] -= a.weight[p] * stands.z;
 }
 KERNEL(costs_backward, Costs, NoShared, 128)

@@ -1,5 +1,5 @@
-//! Costs of a step: feet that slide where they stand, effort, and jerks. All are differentiable, so
-//! that a policy can learn by their gradients (docs/math.md, "Costs").
+//! Costs of a step: feet that slide where they stand, effort, jerks, and standing. All are
+//! differentiable, so that a policy can learn by their gradients (docs/math.md, "Costs").
 use super::advantage::OUTCOME;
 use super::expect;
 use crate::Result;
@@ -18,13 +18,16 @@ const PLANTED: [f64; 2] = [0.0225, 0.02];
 /// Softness of the least of both toes.
 const SOFT: f64 = 0.2;
 
+/// Speed of the root at which standing costs 1/e of its weight, m/s, and its least value.
+const STANDS: [f64; 2] = [0.25, 1e-3];
+
 crate::kernel_args! {
     reads {
         /// [P, K F] predicted frames, in the data's units; the first is applied.
         frames: T [p * k * f],
         /// [P, D] observations before the step, which begin with the newest frame.
         seen: T [p * d],
-        /// \[1\] share of the costs that counts.
+        /// \[1\] share of the costs that counts, but for standing.
         share: T [1],
         /// \[P\] derivative of the loss by the reward, in `backward`.
         weight: T [p],
@@ -44,6 +47,8 @@ crate::kernel_args! {
         effort,
         /// Weight of the mean squared change of the joints' velocities in a frame, (m/s)^2.
         jerk,
+        /// Weight of standing.
+        stand,
         /// Metres in a unit of the data.
         metres,
         /// Frames a second.
@@ -82,6 +87,8 @@ pub struct Costs {
     pub effort: f64,
     /// Weight of jerks.
     pub jerk: f64,
+    /// Weight of standing, which counts in full from the start.
+    pub stand: f64,
     /// Metres in a unit of the data.
     pub metres: f64,
     /// Frames a second.
@@ -97,7 +104,7 @@ pub struct Costs {
 #[derive(Clone, Copy)]
 pub struct Stepped<T> {
     pub frames: Mat<T>,
-    /// [1, 1] share of the costs that counts.
+    /// [1, 1] share of the costs that counts, but for standing.
     pub share: Mat<T>,
     /// [P, D] raw observations before the step.
     pub seen: Mat<T>,
@@ -112,7 +119,7 @@ pub struct Stepped<T> {
 impl Costs {
     /// True if nothing costs anything.
     pub fn none(&self) -> bool {
-        self.skate == 0.0 && self.effort == 0.0 && self.jerk == 0.0
+        [self.skate, self.effort, self.jerk, self.stand] == [0.0; 4]
     }
 
     fn args<T: Real>(&self, s: &Stepped<T>) -> Result<Args<T>> {
@@ -130,6 +137,7 @@ impl Costs {
             skate: self.skate,
             effort: self.effort,
             jerk: self.jerk,
+            stand: self.stand,
             metres: self.metres,
             fps: self.fps,
             floor_left: self.floors[0],
@@ -268,14 +276,24 @@ pub mod cpu {
         v.outcome[p * OUTCOME + 1] != T::zero() && v.outcome[p * OUTCOME + 2] != T::zero()
     }
 
+    /// The cost of standing, and its derivatives by the root's motion.
+    fn standing<T: Real>(v: &View<'_, T>, frame: &[T]) -> (T, [T; 2]) {
+        let unit = T::of(v.metres * v.fps);
+        let root = [unit * frame[0], unit * frame[1]];
+        let [scale, least] = STANDS.map(T::of);
+        let speed = (square(root) + least * least).sqrt();
+        let cost = T::of(v.stand) * (-speed / scale).exp();
+        (cost, root.map(|x| -cost / scale * x / speed * unit))
+    }
+
     /// The change of velocity of a joint in the ground's plane and upward.
     fn change<T: Real>(motion: &Motion<T>, frame: &[T], before: &[T], at: usize) -> [T; 3] {
         let ([x, z], old) = (motion.turned(ground(before, at)), ground(frame, at));
         [old[0] - x, frame[at + 1] - before[at + 1], old[1] - z]
     }
 
-    /// reward -= share times: skate (sliding by velocities + sliding by places) / 2 + effort mean
-    /// |v|^2 + jerk mean |v - R v before|^2
+    /// reward -= share times (skate (sliding by velocities + sliding by places) / 2 + effort mean
+    /// |v|^2 + jerk mean |v - R v before|^2) + standing
     pub fn forward<T: Real>(v: View<'_, T>, _: &Team) {
         let joints = features::joints(v.f).expect("checked");
         let mean = T::of((v.metres * v.fps).powi(2) / joints as f64);
@@ -293,7 +311,7 @@ pub mod cpu {
             }
             let [effort, jerk] = sums.map(|sum| mean * sum);
             let cost = T::of(v.skate) * slides + T::of(v.effort) * effort + T::of(v.jerk) * jerk;
-            v.outcome[p * OUTCOME] -= v.share[0] * cost;
+            v.outcome[p * OUTCOME] -= v.share[0] * cost + standing(&v, frame).0;
         }
     }
 
@@ -308,7 +326,9 @@ pub mod cpu {
             }
             let [frame, before] = frames(&v, p);
             let (toes, motion) = (toes(&v, frame, before), Motion::of(frame));
+            let (_, stands) = standing(&v, frame);
             let (df, db) = (&mut v.dframes[p * v.k * v.f..][..v.f], &mut v.dhistory[p * v.c * v.f..][..v.f]);
+            (0..2).for_each(|axis| df[axis] -= v.weight[p] * stands[axis]);
             let loss = -v.weight[p] * v.share[0];
             // A vector v of the frame and Rᵀ v of the one before: the derivative by the turn.
             let by_turn = |g: [T; 2], u: [T; 2]| {

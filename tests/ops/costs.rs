@@ -15,7 +15,8 @@ const SHARE: f64 = 0.5;
 /// Height of a foot in the air, m.
 const HIGH: f64 = 0.3;
 
-const NOTHING: Costs = Costs { skate: 0.0, effort: 0.0, jerk: 0.0, metres: 1.0, fps: FPS, toes: TOES, floors: FLOORS };
+const NOTHING: Costs =
+    Costs { skate: 0.0, effort: 0.0, jerk: 0.0, stand: 0.0, metres: 1.0, fps: FPS, toes: TOES, floors: FLOORS };
 const SKATE: Costs = Costs { skate: 1.0, ..NOTHING };
 
 /// A frame and the one before it. The body turns and moves, and no toe moves on the ground; both
@@ -158,9 +159,20 @@ fn effort_and_jerk_are_mean_squares() {
 }
 
 #[test]
+fn standing_costs_its_weight_and_a_walk_next_to_nothing() {
+    let mut pair = Pair::planted();
+    let stand = Costs { stand: 2.0, ..NOTHING };
+    for (metres_a_second, share) in [(0.0, 1.0), (0.25, (-1.0_f64).exp()), (1.5, (-6.0_f64).exp())] {
+        pair.frame[..2].copy_from_slice(&[0.6, -0.8].map(|x| x * metres_a_second / FPS));
+        // It counts in full, whatever the share of the other costs.
+        assert!((SHARE * pair.cost(&stand) - 2.0 * share).abs() < 0.01, "{metres_a_second} m/s");
+    }
+}
+
+#[test]
 fn a_step_that_does_not_go_on_costs_nothing() {
     let pair = Pair::planted().slide(0, [3.0; 2]).lift(1, HIGH);
-    let all = Costs { skate: 1.0, effort: 1.0, jerk: 1.0, ..NOTHING };
+    let all = Costs { skate: 1.0, effort: 1.0, jerk: 1.0, stand: 1.0, ..NOTHING };
     assert!(pair.cost(&all) > 1.0);
     for ends in [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]] {
         let (cost, dframe, dbefore) = pair.pulled(&all, ends);

@@ -62,8 +62,16 @@ impl Learning {
             position_gain: trial.position_gain,
             ..ModelConfig::published(trial.variant)
         };
-        let costs =
-            Costs { skate: 0.7, effort: 0.02, jerk: 0.01, metres: 0.3, fps: 2.0, toes: [0, 2], floors: [-0.1, 0.1] };
+        let costs = Costs {
+            skate: 0.7,
+            effort: 0.02,
+            jerk: 0.01,
+            stand: 0.4,
+            metres: 0.3,
+            fps: 2.0,
+            toes: [0, 2],
+            floors: [-0.1, 0.1],
+        };
         let task = trial.task;
         let options = EnvironmentOptions {
             model: &model,

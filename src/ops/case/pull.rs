@@ -84,6 +84,7 @@ fn costly<T: Real>(p: usize, joints: usize, [c, k]: [usize; 2], extra: usize) ->
             skate: 0.7,
             effort: 0.2,
             jerk: 0.1,
+            stand: 0.3,
             metres: 0.3,
             fps: 2.0,
             toes: [0, joints - 1],
