@@ -407,7 +407,7 @@ impl Measured {
     pub fn json(&self, of: &Trained) -> serde_json::Value {
         let (Comparison { seconds, policy, prior, planner, .. }, (characters, horizon, _)) = (&self.report, self.sizes);
         serde_json::json!({
-            "run": of.path, "task": of.config.task, "characters": characters, "horizon": horizon, "seconds": seconds,
+            "run": of.path, "task": of.config.task.name(), "characters": characters, "horizon": horizon, "seconds": seconds,
             "policy": named(policy), "prior": named(prior), "planner": (!planner.is_empty()).then(|| named(planner)),
             "gate": self.verdicts, "paper": null,
         })
@@ -416,7 +416,7 @@ impl Measured {
 
 /// Numbers by name.
 fn named(numbers: &[Number]) -> serde_json::Map<String, serde_json::Value> {
-    numbers.iter().map(|number| (number.key.to_owned(), number.value.into())).collect()
+    numbers.iter().map(|number| (number.key.to_string(), number.value.into())).collect()
 }
 
 fn eval(args: &EvalArgs) -> Result<()> {

@@ -22,8 +22,9 @@ keys! {
     /// The training of a controller, every number of it.
     PolicyConfig, Overrides, Preset;
     "Task" {
-        /// The task of the character
-        task: Task = Task::Target;
+        /// The task of the character: one that `control list` says, or a TOML file that composes one
+        /// from terms
+        task: String => Task = Task::Target;
         /// How the policy learns (of its own: shac where the task's reward has derivatives, else
         /// ppo)
         algorithm: Algorithm = Algorithm::Shac;
@@ -448,7 +449,8 @@ impl PolicyConfig {
         }
         let given = self.differences(&PolicyConfig::default());
         for of in Task::ALL.iter().filter(|&&of| of != self.task) {
-            if let Some(key) = of.info().keys.iter().find(|key| given.contains(key)) {
+            let own = self.task.info().keys;
+            if let Some(key) = of.info().keys.iter().find(|key| given.contains(key) && !own.contains(key)) {
                 let of = of.name();
                 return refuse(format!("{} is of task {of}, and the task is {task}; leave it out", name(key)));
             }
