@@ -57,7 +57,7 @@ DEVICE float value_of(const Moment& m, const float* own, u32 value) {
   }
 }
 
-// Writes the values of all terms; returns the reward, and the part of it that shapes SHAPE_EXP make.
+// Writes the values of all terms; returns the reward, and the part of it that SHAPE_EXP makes.
 struct Rewarded {
   float reward, product;
 };

@@ -36,6 +36,7 @@ Examples:
   mvae-fast control train --task target --vae walk --name catch
   mvae-fast control train --task joystick --vae walk --characters 512
   mvae-fast control train --task path --path slalom --vae walk
+  mvae-fast control train --task mine.toml --vae walk    your own task, from terms
   mvae-fast control train --task maze --maze office.toml --lower catch --vae walk
   mvae-fast control train --resume catch
   mvae-fast control eval catch
@@ -449,5 +450,6 @@ fn eval(args: &EvalArgs) -> Result<()> {
 
 fn list() -> Result<()> {
     let about = |task: &Task| format!("{:10} {}\n", task.name(), task.info().about);
-    print(&Task::ALL.iter().map(about).collect::<String>())
+    let own = format!("{:10} Your own, composed from terms (docs/controllers.md)\n", "FILE.toml");
+    print(&Task::ALL.iter().map(about).chain([own]).collect::<String>())
 }

@@ -22,8 +22,8 @@ keys! {
     /// The training of a controller, every number of it.
     PolicyConfig, Overrides, Preset;
     "Task" {
-        /// The task of the character: one that `control list` says, or a TOML file that composes one
-        /// from terms
+        /// The task of the character: one of `control list`, or a TOML file that composes one from
+        /// terms
         task: String => Task = Task::Target;
         /// How the policy learns (of its own: shac where the task's reward has derivatives, else
         /// ppo)
@@ -429,6 +429,9 @@ impl PolicyConfig {
             return refuse(format!("{}: no decoder; name the run of a trained Motion VAE", flag("vae")));
         }
         let task = self.task.name();
+        if self.literal && self.task.program().is_some() {
+            return refuse(format!("{}: the reference has no task of a file; leave it out", name("literal")));
+        }
         if let Some(lower) = self.task.info().lower {
             if self.lower.as_os_str().is_empty() {
                 let (key, lower) = (flag("lower"), lower.name());

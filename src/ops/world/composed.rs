@@ -1,5 +1,5 @@
-//! Composed: a task that a file describes ([`text`]). Its program lists how commands are drawn, what
-//! is seen, and the terms of the reward; definition and kernels interpret it.
+//! Composed: a task that a file describes ([`text`]). Its program lists how commands are drawn,
+//! what is seen, and the terms of the reward; definition and kernels interpret it.
 pub mod program;
 pub mod text;
 
@@ -8,8 +8,8 @@ use super::*;
 use program::{DRAWN, Moves, Program, Sees, Shape, Sight, Term, Value};
 use std::fmt;
 
-/// Place of the direction (radians), the speed (body units a frame) and the facing (radians from the
-/// direction) that are asked for, among a character's own numbers.
+/// Place of the direction (radians), the speed (body units a frame) and the facing (radians from
+/// the direction) that are asked for, among a character's own numbers.
 pub const COMMAND: usize = 2;
 /// Place of the point to look at.
 pub const LOOK: usize = 5;
@@ -126,8 +126,8 @@ pub(crate) fn marks(scene: &Scene, recorded: &Recorded) -> Vec<serde_json::Value
     path.into_iter().chain(marks).collect()
 }
 
-/// What a character did in a step, from which the values of terms follow. Lengths are in the data's
-/// units.
+/// The motion of a character in a step, from which the values of terms follow. Lengths are in the
+/// data's units.
 struct Moment<T> {
     /// Place of the root before the step.
     start: [T; 2],

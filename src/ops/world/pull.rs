@@ -148,8 +148,8 @@ pub(crate) struct RulesOfStep<T> {
 pub(crate) type Body<T> = fn(&mut Step<'_, T>);
 
 impl<T: Real> Step<'_, T> {
-    /// Adds `by` times the derivatives of the progress towards the goal: the distance from it before
-    /// the step less that after it, body units.
+    /// Adds `by` times the derivatives of the progress towards the goal: the distance from it
+    /// before the step less that after it, body units.
     pub fn progress(&mut self, by: T) {
         let goal = [self.own[GOAL], self.own[GOAL + 1]];
         let unit = |root: [T; 2]| {

@@ -159,7 +159,7 @@ named! {
 }
 
 named! {
-    /// What a value x adds to the reward, with the weight w.
+    /// The share of a value x in the reward, with the weight w.
     Shape {
         /// w x.
         Linear "linear",

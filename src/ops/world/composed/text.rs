@@ -28,9 +28,9 @@ struct File {
     seen: Vec<Spanned<String>>,
     #[serde(default)]
     reward: Vec<Spanned<Rewarded>>,
-    direction: Option<Spanned<Direction>>,
-    speed: Option<Spanned<Speed>>,
-    facing: Option<Spanned<Facing>>,
+    direction: Option<Spanned<Command>>,
+    speed: Option<Spanned<Command>>,
+    facing: Option<Spanned<Command>>,
     goal: Option<Spanned<Goal>>,
     look: Option<Spanned<Look>>,
 }
@@ -53,39 +53,18 @@ fn one() -> f64 {
     1.0
 }
 
-/// The direction that is asked for, degrees.
+/// A command: a direction (degrees), a speed (shares of the largest) or a facing (degrees from the
+/// direction).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Direction {
+struct Command {
     range: [f64; 2],
     #[serde(default)]
     levels: u32,
     #[serde(default)]
     every: u32,
-    #[serde(default)]
-    turn: f64,
-}
-
-/// The speed that is asked for, shares of the largest.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Speed {
-    range: [f64; 2],
-    #[serde(default)]
-    levels: u32,
-    #[serde(default)]
-    every: u32,
-}
-
-/// The facing that is asked for, degrees from the direction.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Facing {
-    range: [f64; 2],
-    #[serde(default)]
-    levels: u32,
-    #[serde(default)]
-    every: u32,
+    /// Of a direction alone: degrees a step.
+    turn: Option<f64>,
 }
 
 /// The point to walk to or with.
@@ -108,7 +87,7 @@ struct Look {
     every: u32,
 }
 
-/// The number of the draw of a direction, a speed and a facing.
+/// The tables of commands, in the order of a character's numbers.
 const OF: [&str; 3] = ["direction", "speed", "facing"];
 
 /// A file that is being read: what is wrong is said with its line.
@@ -183,7 +162,7 @@ impl Reader<'_> {
     }
 }
 
-/// What a task asks for, of which terms and sights need some.
+/// The commands that there are, of which terms and sights need some.
 struct Asked {
     path: bool,
     goal: bool,
@@ -325,24 +304,22 @@ fn commands(r: &Reader, file: &File) -> Result<(Program, usize)> {
     // Number that is drawn, steps between draws, and where they stand.
     let mut every: [(u32, Range<usize>); DRAWN] = std::array::from_fn(|_| (0, 0..0));
     let radians = 1f64.to_radians();
-    if let Some(given) = &file.direction {
-        let (at, Direction { range, levels, every: steps, turn }) = (given.span(), given.get_ref());
-        program.drawn[COMMAND] = r.drawn(&at, "direction", *range, radians, *levels)?;
-        program.turn = r.finite(&at, "direction: turn", *turn)? * radians;
-        every[COMMAND] = (*steps, at);
-    }
-    if let Some(given) = &file.speed {
-        let (at, Speed { range, levels, every: steps }) = (given.span(), given.get_ref());
-        program.drawn[COMMAND + 1] = r.drawn(&at, "speed", *range, 1.0, *levels)?;
-        if range[0] < 0.0 {
+    let given = [(&file.direction, radians), (&file.speed, 1.0), (&file.facing, radians)];
+    for (i, ((given, unit), of)) in given.into_iter().zip(OF).enumerate() {
+        let Some(given) = given else {
+            continue;
+        };
+        let (at, Command { range, levels, every: steps, turn }) = (given.span(), given.get_ref());
+        program.drawn[COMMAND + i] = r.drawn(&at, of, *range, unit, *levels)?;
+        every[COMMAND + i] = (*steps, at.clone());
+        if of == "speed" && range[0] < 0.0 {
             return r.wrong(&at, format!("speed: range begins at {}, expected shares of 0 or more", range[0]));
         }
-        every[COMMAND + 1] = (*steps, at);
-    }
-    if let Some(given) = &file.facing {
-        let (at, Facing { range, levels, every: steps }) = (given.span(), given.get_ref());
-        program.drawn[COMMAND + 2] = r.drawn(&at, "facing", *range, radians, *levels)?;
-        every[COMMAND + 2] = (*steps, at);
+        match turn {
+            Some(turn) if of == "direction" => program.turn = r.finite(&at, "direction: turn", *turn)? * radians,
+            Some(_) => return r.wrong(&at, format!("{of}: only a direction has `turn`; leave it out")),
+            None => {}
+        }
     }
     if let Some(given) = &file.goal {
         let (at, goal) = (given.span(), given.get_ref());
@@ -403,8 +380,8 @@ fn sights(r: &Reader, file: &File, asked: &Asked, program: &mut Program) -> Resu
             return r
                 .wrong(&at, "\"path\" is seen, and the goal does not move along one; take moves = \"path\"".into());
         }
-        let (first, count) = if sees == Sees::Path { (1, path::AHEAD) } else { (0, 1) };
-        for i in first..count.max(first + 1) {
+        // The goal itself is the first point of the path.
+        for i in if sees == Sees::Path { 1..path::AHEAD } else { 0..1 } {
             all.push(Sight { kind, ahead: (path::GAP * i) as u32 });
             kinds.push(match sees {
                 Sees::Goal | Sees::Look | Sees::Path => Seen::Points,
@@ -467,8 +444,8 @@ fn terms(r: &Reader, file: &File, asked: &Asked, program: &mut Program) -> Resul
 }
 
 impl Task {
-    /// The task of a name, of a path that ends in `.toml`, or of the text of such a file. Errors: no
-    /// such task, or a file that cannot be used.
+    /// The task of a name, of a path that ends in `.toml`, or of the text of such a file. Errors:
+    /// no such task, or a file that cannot be used.
     pub fn read(given: &str) -> Result<Task> {
         if let Ok(task) = Task::from_str(given, false) {
             return Ok(task);
