@@ -4,7 +4,8 @@
 //! --engine graph] [--json]`; medians (10th to 90th percentile) of one run.
 //!
 //! Learning by gradients through the decoder follows: the joystick as `control train` learns it by
-//! default, its environment steps, the way back through them, and whole updates.
+//! default, its environment steps, the way back through them, and whole updates. It is timed as the
+//! built-in task and as one composed from terms.
 //!
 //! The decoder is not trained, which costs the same. `CHARACTERS` (100, 4096) sets how many run
 //! side by side. `UPDATES` (3) sets how many updates are timed; 0: the environment step alone.
@@ -27,6 +28,8 @@ mod timer;
 const STEPS: usize = 120;
 const MINIBATCH: usize = 1000;
 const EPOCHS: usize = 10;
+/// The joystick, composed.
+const COMPOSED: &str = include_str!("../examples/tasks/joystick.toml");
 /// Number of environment steps, and of optimizer steps, that are timed as one.
 const TOGETHER: usize = 10;
 /// Number of environment steps that are timed call by call.
@@ -116,9 +119,17 @@ fn bench(
     Ok(())
 }
 
-/// Learning by gradients through the decoder: the joystick with its default numbers.
-fn bench_gradients(vae: &Path, backend: &dyn Backend, threads: usize, updates: usize, o: &Options) -> Result<()> {
-    let config = PolicyConfig { task: Task::Joystick, vae: vae.to_owned(), ..PolicyConfig::default() };
+/// Learning by gradients through the decoder: the joystick with its default numbers, built in or
+/// composed.
+fn bench_gradients(
+    task: Task,
+    vae: &Path,
+    backend: &dyn Backend,
+    threads: usize,
+    updates: usize,
+    o: &Options,
+) -> Result<()> {
+    let config = PolicyConfig { task, vae: vae.to_owned(), ..PolicyConfig::default() };
     let (characters, steps) = (config.characters, config.steps());
     let mut run = PolicySetup::new(&config, backend, None)?;
     let (mut forward, mut back, mut update) = (Times::default(), Times::default(), Times::default());
@@ -144,13 +155,17 @@ fn bench_gradients(vae: &Path, backend: &dyn Backend, threads: usize, updates: u
     let [forward, back, update] = [forward, back, update].map(|times| times.divided(each));
     if o.json {
         let report = json!({
-            "impl": "mvae-fast", "device": backend.describe(), "threads": threads, "characters": characters, "steps": steps,
-            "forward_us": forward.median(), "back_us": back.median(), "update_us": (updates > 0).then(|| update.median()),
+            "impl": "mvae-fast", "task": task.name(), "device": backend.describe(), "threads": threads,
+            "characters": characters, "steps": steps, "forward_us": forward.median(), "back_us": back.median(), "update_us": (updates > 0).then(|| update.median()),
         });
         println!("{report}");
         return Ok(());
     }
-    println!("{characters} characters, {steps} steps, gradients through the decoder, {}:", backend.describe());
+    let task = task.name();
+    println!(
+        "task {task}, {characters} characters, {steps} steps, gradients through the decoder, {}:",
+        backend.describe()
+    );
     println!("  for a step of a character");
     println!("  forward          {}", forward.summary());
     println!("  way back         {}", back.summary());
@@ -182,7 +197,9 @@ fn main() -> Result<()> {
         for &characters in &crowds {
             bench(&vae, backend.as_ref(), threads, characters, updates, &options)?;
         }
-        bench_gradients(&vae, backend.as_ref(), threads, updates, &options)?;
+        for task in [Task::read(COMPOSED)?, Task::Joystick] {
+            bench_gradients(task, &vae, backend.as_ref(), threads, updates, &options)?;
+        }
     }
     Ok(())
 }

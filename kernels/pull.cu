@@ -7,16 +7,18 @@ CHARACTER_OF(Pull, world_observation_backward) {
   const u32 row = a.c * a.f;
   const float *seen = a.seen + u64(p) * a.d, *dseen = a.dseen + u64(p) * a.d;
   for (u32 i = lane; i < row; i += 32) a.dhistory[u64(p) * row + i] += dseen[i];
-  if (lane > 0 || a.kind == SEES_NOTHING) return;
+  if (lane > 0 || a.kinds == 0) return;
   const float body = float(a.body);
   Vec droot = get(a.droot, p);
   float dfacing = a.dfacing[p];
   for (u32 i = row; i + 1 < a.d; i += 2) {
+    const u32 kind = a.kinds >> (i - row) & 3;
+    if (kind == SEES_NOTHING) continue;
     const Vec d{dseen[i], dseen[i + 1]}, back = to_world(a.facing[p], d);
     dfacing += cross(Vec{seen[i], seen[i + 1]}, d);
-    if (a.kind == SEES_DIRECTIONS) continue;
+    if (kind == SEES_DIRECTIONS) continue;
     Vec by_way = back;
-    if (a.kind == SEES_BEARING) {
+    if (kind == SEES_BEARING) {
       const Vec to_goal = get(own(a, p), 0) - get(a.root, p);
       const float far = length(to_goal);
       if (!(far > 0)) continue;

@@ -37,7 +37,7 @@ KERNEL(target_observe, World, NoShared, 128)
 
 // A hit has no derivatives.
 PULL(target_pull) {
-  pull_energy(a, p, lane, 1);
-  if (lane == 0) pull_progress(a, p, back);
+  pull_energy(a, p, lane, a.weight[p]);
+  if (lane == 0) pull_progress(a, p, back, a.weight[p]);
 }
 KERNEL(target_pull, Pull, NoShared, 128)

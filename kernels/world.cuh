@@ -3,6 +3,7 @@
 // kernel. Distances of the rules are in body units.
 #pragma once
 #include "philox.cuh"
+#include "program.cuh"
 #include "reduce.cuh"
 #include "state.cuh"
 
@@ -11,6 +12,7 @@ struct World {                          // field for field: src/ops/world.rs
   const float *frames, *latent;         // [P, K F] in the data's units   [P, L]
   const float* draws;                   // [P, U] random numbers, uniform or normal as the task wants
   const float *poses, *course;          // [M, C F] conditions to start from   [N, 2] points of a path, ends of walls
+  const Program* program;               // [1] of a composed task
   float *history, *root, *facing;       // [P, C F] newest first   [P, 2]   [P] in [0, 2 pi)
   float *feet, *own;                    // [P, 2 frames, 2 toes, 3]   [P, O] the task's own
   u32* words;                           // [P, W] the task's own
@@ -137,6 +139,24 @@ DEVICE float energy(const World& a, u32 p, u32 lane) {
   squares = warp_sum(squares) / float(3 * joints);
   const float body = float(a.body * a.body);
   return -0.8f * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / body + frame[2] * frame[2]);
+}
+
+// Height above its floor below which a toe stands (src/ops/world/walk.rs).
+#define CONTACT float(0.03 / 0.3048)
+
+// Sum over the feet of (2 - 2^h) times the distance that the foot went, where h in [0, 1] is its
+// height over the height that counts as contact.
+DEVICE float slide_of(const World& a, u32 p) {
+  const float* feet = a.feet + 12 * u64(p);
+  float slide = 0;
+  for (u32 foot = 0; foot < 2; ++foot) {
+    const float *now = feet + 3 * foot, *before = now + 6;
+    const float floor = float(foot == 0 ? a.floor_left : a.floor_right);
+    const float height = (fmaxf(now[2], before[2]) - floor) / CONTACT;
+    const float held = 2 - exp2f(fminf(fmaxf(height, 0.0f), 1.0f));
+    slide += length(Vec{now[0] - before[0], now[1] - before[1]}) / float(a.body) * held;
+  }
+  return slide;
 }
 
 // True if a frame is no pose any more: a joint is farther than 10 from the root, or not a number.

@@ -36,6 +36,7 @@ Examples:
   mvae-fast control train --task target --vae walk --name catch
   mvae-fast control train --task joystick --vae walk --characters 512
   mvae-fast control train --task path --path slalom --vae walk
+  mvae-fast control train --task mine.toml --vae walk    your own task, from terms
   mvae-fast control train --task maze --maze office.toml --lower catch --vae walk
   mvae-fast control train --resume catch
   mvae-fast control eval catch
@@ -407,7 +408,7 @@ impl Measured {
     pub fn json(&self, of: &Trained) -> serde_json::Value {
         let (Comparison { seconds, policy, prior, planner, .. }, (characters, horizon, _)) = (&self.report, self.sizes);
         serde_json::json!({
-            "run": of.path, "task": of.config.task, "characters": characters, "horizon": horizon, "seconds": seconds,
+            "run": of.path, "task": of.config.task.name(), "characters": characters, "horizon": horizon, "seconds": seconds,
             "policy": named(policy), "prior": named(prior), "planner": (!planner.is_empty()).then(|| named(planner)),
             "gate": self.verdicts, "paper": null,
         })
@@ -416,7 +417,7 @@ impl Measured {
 
 /// Numbers by name.
 fn named(numbers: &[Number]) -> serde_json::Map<String, serde_json::Value> {
-    numbers.iter().map(|number| (number.key.to_owned(), number.value.into())).collect()
+    numbers.iter().map(|number| (number.key.to_string(), number.value.into())).collect()
 }
 
 fn eval(args: &EvalArgs) -> Result<()> {
@@ -449,5 +450,6 @@ fn eval(args: &EvalArgs) -> Result<()> {
 
 fn list() -> Result<()> {
     let about = |task: &Task| format!("{:10} {}\n", task.name(), task.info().about);
-    print(&Task::ALL.iter().map(about).collect::<String>())
+    let own = format!("{:10} Your own, composed from terms (docs/controllers.md)\n", "FILE.toml");
+    print(&Task::ALL.iter().map(about).chain([own]).collect::<String>())
 }

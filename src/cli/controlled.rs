@@ -66,7 +66,7 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     let files = output.write(&set, Bones::Skeleton, extras)?;
     if args.json {
         let result = json!({
-            "controller": path, "task": config.task, "files": files, "characters": all.len(), "frames": rows,
+            "controller": path, "task": config.task.name(), "files": files, "characters": all.len(), "frames": rows,
             "fps": play.material.rig.fps, "seconds": seconds,
         });
         return print(&format!("{result}\n"));

@@ -12,6 +12,7 @@ use crate::host::say::say;
 use crate::host::shown::counted;
 use crate::motion::rig::{METRES, Speeds};
 use crate::motion::{Rig, Skeleton};
+use crate::ops::world::Task;
 use crate::run::logs;
 use crate::run::record::{EpochRecord, Record};
 use clap::Args;
@@ -111,7 +112,8 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     let said = |key: &str| meta.config.get(key).and_then(Value::as_str).unwrap_or("?");
     let by = if meta.version.starts_with(|c: char| c.is_ascii_digit()) { "version " } else { "" };
     if meta.is_controller() {
-        line(format_args!("a controller: task {}, written by version {}", said("task"), meta.version));
+        let task = Task::read(said("task")).map_or("?", Task::name);
+        line(format_args!("a controller: task {task}, written by version {}", meta.version));
         line(format_args!("acts in {}, model {}", said("vae"), m.variant.name()));
     } else {
         line(format_args!("model {}, written by {by}{}", m.variant.name(), meta.version));

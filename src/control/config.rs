@@ -22,8 +22,9 @@ keys! {
     /// The training of a controller, every number of it.
     PolicyConfig, Overrides, Preset;
     "Task" {
-        /// The task of the character
-        task: Task = Task::Target;
+        /// The task of the character: one of `control list`, or a TOML file that composes one from
+        /// terms
+        task: String => Task = Task::Target;
         /// How the policy learns (of its own: shac where the task's reward has derivatives, else
         /// ppo)
         algorithm: Algorithm = Algorithm::Shac;
@@ -428,6 +429,9 @@ impl PolicyConfig {
             return refuse(format!("{}: no decoder; name the run of a trained Motion VAE", flag("vae")));
         }
         let task = self.task.name();
+        if self.literal && self.task.program().is_some() {
+            return refuse(format!("{}: the reference has no task of a file; leave it out", name("literal")));
+        }
         if let Some(lower) = self.task.info().lower {
             if self.lower.as_os_str().is_empty() {
                 let (key, lower) = (flag("lower"), lower.name());
@@ -448,7 +452,8 @@ impl PolicyConfig {
         }
         let given = self.differences(&PolicyConfig::default());
         for of in Task::ALL.iter().filter(|&&of| of != self.task) {
-            if let Some(key) = of.info().keys.iter().find(|key| given.contains(key)) {
+            let own = self.task.info().keys;
+            if let Some(key) = of.info().keys.iter().find(|key| given.contains(key) && !own.contains(key)) {
                 let of = of.name();
                 return refuse(format!("{} is of task {of}, and the task is {task}; leave it out", name(key)));
             }

@@ -169,7 +169,7 @@ impl<T: Real> Environment<T> {
                 let actor =
                     Perceptron::actor(arena, parameters, Var::constant(seen), Var::constant(goal), Wanted::Nothing)?;
                 let lower = o.rules.task.info().lower.filter(|_| normalized);
-                let unit = lower.map(|lower| Rules { task: lower, ..o.rules }.unit());
+                let unit = lower.map(|lower| Rules { task: lower, ..o.rules }.unit(0));
                 Some((goal, unit, actor))
             }
         };
@@ -241,9 +241,10 @@ impl<T: Real> Environment<T> {
         };
         let rules = self.world.rules;
         let gain = if rules.task.info().vectors { 1.0 } else { self.gain() };
-        for (mat, (poses, task)) in scaling.into_iter().zip([(into, gain / rules.unit()), (less, 0.0)]) {
+        for (mat, (poses, task)) in scaling.into_iter().zip([(into, gain), (less, 0.0)]) {
             let mut values = poses.repeat(self.world.history.cols() / poses.len());
-            values.resize(mat.len(), task);
+            let entries = mat.len() - values.len();
+            values.extend((0..entries).map(|entry| task / rules.unit(entry)));
             memory.write(mat, &as_real(&values))?;
         }
         Ok(())

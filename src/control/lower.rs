@@ -26,7 +26,7 @@ impl Walker {
     pub fn load(c: &PolicyConfig, task: Task, decoder: &Trained, acts_in: &Fingerprint, row: usize) -> Result<Self> {
         let path = c.lower.as_path();
         let actions = action_size(task, decoder.model());
-        let observation = row + (task.info().extra)(decoder.model().latent_size);
+        let observation = row + task.info().extra.of(decoder.model().latent_size);
         let (checkpoint, described) = Checkpoint::load_described(path)?;
         let refuse =
             |what: String| Error::checkpoint(path, what, format!("give the run of a {} controller", task.name()));

@@ -86,7 +86,7 @@ impl Material {
         let row = m.frame_size * m.condition_frames;
         let kept = run.map(|(checkpoint, path)| poses::kept(checkpoint, path, row));
         let poses = kept.unwrap_or_else(|| poses::of(&decoder, data))?;
-        let observation = row + (c.task.info().extra)(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
+        let observation = row + c.task.info().extra.of(if m.variant == Variant::Vq { m.codes } else { m.latent_size });
         let of_decoder = crc32c::crc32c(bytemuck::cast_slice(&decoder.values()?));
         let crc32c = crc32c::extend(of_decoder, bytemuck::cast_slice(&poses));
         let fingerprint = Fingerprint { frames: poses.len() / row, features: m.frame_size, crc32c };
@@ -270,6 +270,7 @@ impl Stage<f32> {
         let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
         self.environment.write_normalization(memory, &scale, &shift)?;
         memory.write(self.environment.world.poses, &material.poses)?;
+        self.environment.world.write_program(memory)?;
         let body = material.rules.body;
         let points: Vec<f32> = material.course.as_flattened().iter().map(|&x| (x * body) as f32).collect();
         memory.write(self.environment.world.course, &points)

@@ -2,10 +2,11 @@
 //! character that is done starts anew, and the next observation is written. All tasks have one
 //! argument struct. Each task is one file, listed in `tasks!`: its description ([`task`]), and the
 //! definition of a step, a reset and what it adds to the observation. docs/adding-a-task.md adds
-//! one.
+//! one. A task can also be composed from terms when the program runs ([`composed`]).
 //!
 //! The ground is the plane (x, z) of the poses. Distances in the rules are in body units of `body`
 //! data units: 1 foot for the reference's skeleton. Speeds are per frame.
+pub mod composed;
 pub mod face;
 pub mod joystick;
 pub mod maze;
@@ -19,40 +20,45 @@ use super::advantage::OUTCOME;
 use super::begin_step::StepState;
 use super::expect;
 use crate::Result;
+use crate::backend::Memory;
 use crate::cpu::real::Real;
 use crate::philox::{Purpose, Stream, unit};
 use crate::plan::arena::{Arena, Mat};
 use crate::plan::{Call, Grid, Output, Plan, size};
+use composed::Composed;
+use composed::program::Program;
 use std::f64::consts::TAU;
 use task::{Course, Draws, TaskInfo};
 
 /// Makes [`Task`] of a table, one line a task, each with its module. A task is called as its module
 /// is, and its kernels are `<module>_step`, `<module>_reset` and `<module>_observe`. With `pulled`,
-/// its reward has derivatives: `cpu::pull` and the kernel `<module>_pull`.
+/// its reward has derivatives: `cpu::pull` and the kernel `<module>_pull`. One more variant holds
+/// tasks that are composed when the program runs.
 macro_rules! tasks {
     (@pull $module:ident) => { None };
     (@pull $module:ident pulled) => { Some((concat!(stringify!($module), "_pull"), $module::cpu::pull)) };
     ($($task:ident: $module:ident $($pulled:ident)?),* $(,)?) => {
         /// A task: what a character is asked to do.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
-        #[serde(rename_all = "lowercase")]
+        #[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
         #[allow(missing_docs)]
         pub enum Task {
             $(#[value(help = $module::TASK.about)] $task,)*
+            #[value(skip)]
+            Composed(&'static Composed),
         }
 
         impl Task {
-            /// All tasks.
+            /// All tasks that have a file of their own.
             pub const ALL: &[Task] = &[$(Task::$task),*];
 
             /// Its name on the command line.
             pub fn name(self) -> &'static str {
-                match self { $(Task::$task => stringify!($module)),* }
+                match self { $(Task::$task => stringify!($module),)* Task::Composed(task) => &task.name }
             }
 
             /// Its description.
             pub fn info(self) -> &'static TaskInfo {
-                match self { $(Task::$task => &$module::TASK),* }
+                match self { $(Task::$task => &$module::TASK,)* Task::Composed(task) => &task.info }
             }
 
             /// Names of its kernels: step, reset and observe.
@@ -63,12 +69,16 @@ macro_rules! tasks {
                         concat!(stringify!($module), "_reset"),
                         concat!(stringify!($module), "_observe"),
                     ],)*
+                    Task::Composed(_) => ["composed_step", "composed_reset", "composed_observe"],
                 }
             }
 
             /// The definitions of its kernels, for one character.
             fn bodies<T: Real>(self) -> [Body<T>; 3] {
-                match self { $(Task::$task => [$module::cpu::step, $module::cpu::reset, $module::cpu::observe]),* }
+                match self {
+                    $(Task::$task => [$module::cpu::step, $module::cpu::reset, $module::cpu::observe],)*
+                    Task::Composed(_) => [composed::cpu::step, composed::cpu::reset, composed::cpu::observe],
+                }
             }
 
             /// True if its reward has derivatives.
@@ -78,7 +88,10 @@ macro_rules! tasks {
 
             /// The kernel and the definition of the derivatives of its reward, if it has any.
             pub(crate) fn pull<T: Real>(self) -> Option<(&'static str, pull::Body<T>)> {
-                match self { $(Task::$task => tasks!(@pull $module $($pulled)?)),* }
+                match self {
+                    $(Task::$task => tasks!(@pull $module $($pulled)?),)*
+                    Task::Composed(_) => Some(("composed_pull", composed::cpu::pull)),
+                }
             }
         }
     };
@@ -122,6 +135,8 @@ crate::kernel_args! {
         poses: T [m * c * f],
         /// [N, 2] points, as [`Course`] says.
         course: T [n * 2],
+        /// The program of a composed task.
+        program: Program [1],
     }
     writes {
         /// [P, C F] newest first, in the data's units.
@@ -226,9 +241,10 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The unit of the task's part of a normalised observation, in body units and frames.
-    pub fn unit(&self) -> f64 {
-        (self.task.info().unit)(self)
+    /// The unit of entry `entry` of the task's part of a normalised observation, in body units and
+    /// frames.
+    pub fn unit(&self, entry: usize) -> f64 {
+        (self.task.info().unit)(self, entry)
     }
 }
 
@@ -243,6 +259,7 @@ pub struct World<T> {
     pub draws: Mat<T>,
     pub poses: Mat<T>,
     pub course: Mat<T>,
+    pub program: Mat<Program>,
     pub history: Mat<T>,
     pub root: Mat<T>,
     pub facing: Mat<T>,
@@ -299,11 +316,17 @@ impl<T: Real> World<T> {
             feet: mat(p, FEET),
             own: mat(p, info.own),
             outcome: mat(p, OUTCOME),
-            observation: mat(p, c * f + (info.extra)(l)),
+            observation: mat(p, c * f + info.extra.of(l)),
             words: arena.mat(p, info.words),
+            program: arena.mat(1, usize::from(rules.task.program().is_some())),
             frame_size: f,
         };
         Ok(world)
+    }
+
+    /// Writes the program of a composed task; other tasks have none. Errors: those of the backend.
+    pub fn write_program(&self, memory: &mut Memory) -> Result<()> {
+        memory.write(self.program, self.rules.task.program().map(std::slice::from_ref).unwrap_or_default())
     }
 
     /// F, the number of features of a frame.
@@ -320,6 +343,7 @@ impl<T: Real> World<T> {
             draws: self.draws.into(),
             poses: self.poses.into(),
             course: self.course.into(),
+            program: self.program.into(),
             history: self.history.into(),
             root: self.root.into(),
             facing: self.facing.into(),
@@ -505,13 +529,22 @@ impl<'a, T: Real> View<'a, T> {
         frame
     }
 
-    /// -0.8 (root displacement^2 + turn^2 + mean of squared joint velocities), body units.
     fn energy(&self, frame: &[T]) -> T {
-        let joints = (self.f - 3) / 12;
-        let velocities = &frame[3 + 3 * joints..][..3 * joints];
-        let squares = velocities.iter().map(|&v| v * v).sum::<T>() / T::of(velocities.len() as f64);
-        let body = T::of(self.body * self.body);
-        T::of(-0.8) * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / body + frame[2] * frame[2])
+        energy(frame, T::of(self.body * self.body))
+    }
+
+    /// Sum over the feet of (2 - 2^h) times the distance that the foot went, body units, where h in
+    /// [0, 1] is its height over the height that counts as contact.
+    fn slide(&self, p: usize) -> T {
+        let (now, before) = self.feet[p * FEET..][..FEET].split_at(FEET / 2);
+        let mut slide = T::zero();
+        let floors = [self.floor_left, self.floor_right].map(T::of);
+        for ((now, before), floor) in now.chunks_exact(3).zip(before.chunks_exact(3)).zip(floors) {
+            let height = (now[2].max(before[2]) - floor) / T::of(walk::CONTACT);
+            let held = T::of(2.0) - height.max(T::zero()).min(T::one()).exp2();
+            slide += length([now[0] - before[0], now[1] - before[1]]) / T::of(self.body) * held;
+        }
+        slide
     }
 
     /// Mean magnitude of the latent's entries.
@@ -575,6 +608,15 @@ impl<'a, T: Real> View<'a, T> {
         condition.copy_from_slice(&self.history[p * row..][..row]);
         extra
     }
+}
+
+/// -0.8 (root displacement^2 + turn^2 + mean of squared joint velocities), body units; `square` is
+/// the square of a body unit.
+fn energy<T: Real>(frame: &[T], square: T) -> T {
+    let joints = (frame.len() - 3) / 12;
+    let velocities = &frame[3 + 3 * joints..][..3 * joints];
+    let squares = velocities.iter().map(|&v| v * v).sum::<T>() / T::of(velocities.len() as f64);
+    T::of(-0.8) * ((frame[0] * frame[0] + frame[1] * frame[1] + squares) / square + frame[2] * frame[2])
 }
 
 /// An angle in [0, 2 pi).

@@ -20,16 +20,27 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// A folder with a small trained model in it.
-struct Desk {
+pub(super) struct Desk {
     root: TempDir,
 }
 
 impl Desk {
     /// Run `walk`, barely trained on synthetic motion.
-    fn new(arguments: &str) -> Self {
+    pub(super) fn new(arguments: &str) -> Self {
         let desk = Desk { root: tempfile::tempdir().unwrap() };
         desk.done("data synth -o motion.npz --frames 620");
         desk.model(&format!("motion.npz --name walk --latent-size 5 {arguments}"));
+        desk
+    }
+
+    /// Run `walk`, small, and trained so far that it walks.
+    pub(super) fn small() -> Self {
+        let desk = Desk { root: tempfile::tempdir().unwrap() };
+        desk.done("data synth -o motion.npz --frames 3000");
+        desk.done(
+            "train motion.npz --name walk --quiet --threads 1 --hidden-size 64 --gate-hidden-size 16 --experts 3 \
+             --latent-size 8 --teacher-epochs 8 --ramp-epochs 8 --student-epochs 16",
+        );
         desk
     }
 
@@ -61,7 +72,7 @@ impl Desk {
         checkpoint.meta.and_then(|meta| meta.rig).unwrap()
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
@@ -74,22 +85,22 @@ impl Desk {
     }
 
     /// `control eval` as JSON.
-    fn measured(&self, run: &str) -> Value {
+    pub(super) fn measured(&self, run: &str) -> Value {
         serde_json::from_str(&self.done(&format!("control eval {run} --characters 3 --json --threads 1"))).unwrap()
     }
 
     /// The shape of the latents in a file of motion that a controller makes.
-    fn latents(&self, run: &str, arguments: &str, file: &str) -> Vec<usize> {
+    pub(super) fn latents(&self, run: &str, arguments: &str, file: &str) -> Vec<usize> {
         self.done(&format!("generate --controller {run} {arguments} -o {file}"));
         npz::read_array(&self.path(file), "latents").unwrap().0
     }
 
     /// Number of runs.
-    fn runs(&self) -> usize {
+    pub(super) fn runs(&self) -> usize {
         fs::read_dir(self.path("runs")).unwrap().count()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
@@ -99,19 +110,19 @@ impl Desk {
         command
     }
 
-    fn run(&self, arguments: &str) -> Output {
+    pub(super) fn run(&self, arguments: &str) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// The output of a command that must succeed.
-    fn done(&self, arguments: &str) -> String {
+    pub(super) fn done(&self, arguments: &str) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// The one line of a refusal.
-    fn refused(&self, arguments: &str, code: i32) -> String {
+    pub(super) fn refused(&self, arguments: &str, code: i32) -> String {
         let output = self.run(arguments);
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments}: {message}");
@@ -120,12 +131,12 @@ impl Desk {
     }
 
     /// A short training of a small policy.
-    fn control(&self, arguments: &str) -> String {
+    pub(super) fn control(&self, arguments: &str) -> String {
         self.done(&format!("control train --vae walk --quiet --hidden-size 16 --characters 12 --threads 2 {arguments}"))
     }
 
     /// All results of a run that must not depend on how often it was stopped.
-    fn outcome(&self, run: &str) -> (Vec<UpdateRecord>, String, Checkpoint<'static>) {
+    pub(super) fn outcome(&self, run: &str) -> (Vec<UpdateRecord>, String, Checkpoint<'static>) {
         let folder = self.path("runs").join(run);
         let mut records: Vec<UpdateRecord> = read_metrics(&folder.join("metrics.jsonl")).unwrap().0;
         let untimed = Timing { seconds: 0.0, samples_per_second: 0.0, elapsed_seconds: 0.0 };

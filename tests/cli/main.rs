@@ -1,6 +1,7 @@
 //! The program as its users run it.
 mod bounds;
 mod character;
+mod composed;
 mod control;
 mod eval;
 mod foreign;

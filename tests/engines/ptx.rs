@@ -21,8 +21,9 @@ const ARCHITECTURES: [&str; 4] = ["sm_80", "sm_89", "sm_90a", "sm_120"];
 /// 2 / pi there, for angles beyond 105615, which no turn reaches.
 fn may_have_a_stack(kernel: &str) -> bool {
     let of_task = |task: &Task| task.kernels().contains(&kernel) || kernel == format!("{}_pull", task.name());
+    let composed = ["composed_step", "composed_reset", "composed_observe", "composed_pull"];
     let others = ["reconcile", "reconcile_backward", "costs_forward", "costs_backward", "world_observation_backward"];
-    others.contains(&kernel) || Task::ALL.iter().any(of_task)
+    others.contains(&kernel) || composed.contains(&kernel) || Task::ALL.iter().any(of_task)
 }
 
 /// Shared memory that a block has on all of them without opting in: 48 KB.

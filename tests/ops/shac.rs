@@ -10,6 +10,7 @@ use mvae_fast::model::layout::{Layout, Parameters};
 use mvae_fast::model::network::Wanted;
 use mvae_fast::ops::advantage::OUTCOME;
 use mvae_fast::ops::costs::Costs;
+use mvae_fast::ops::world::composed::program::{Moves, Shape, Value};
 use mvae_fast::ops::world::task::Course;
 use mvae_fast::ops::world::{GOAL, POTENTIAL, Rules, Task};
 use mvae_fast::plan::Plan;
@@ -101,7 +102,7 @@ impl Learning {
         let layout = Layout::of(&model, ExpertInit::FanIn, CodebookInit::Fixed);
         let decoder = Parameters::<f64>::new(&mut arena, layout, false);
         let row = frame_size * trial.condition_frames;
-        let observation = row + (task.info().extra)(model.latent_size);
+        let observation = row + task.info().extra.of(model.latent_size);
         let layout = Layout::of_policy(observation, action_size(task, &model), 8, 0.3);
         let policy = Parameters::new(&mut arena, layout, true);
         let stage = Stage::of(&mut arena, &options, (&decoder, None), &policy, (STEPS, seed)).unwrap();
@@ -150,6 +151,7 @@ impl Learning {
             let points = (0..COURSE).flat_map(|i| [4.0 * (0.16 * i as f64).cos(), 4.0 * (0.16 * i as f64).sin()]);
             memory.write(world.course, &points.collect::<Vec<_>>()).unwrap();
         }
+        world.write_program(&mut memory).unwrap();
         memory.write(stage.environment.cost_share, &[0.8]).unwrap();
         stage.restart(&mut memory).unwrap();
         if let Task::Target | Task::Face = task {
@@ -264,6 +266,38 @@ fn every_task_with_derivatives() {
     for &task in Task::ALL.iter().filter(|task| task.has_gradient()) {
         let cut: usize = (1..=3).map(|seed| check(&Trial { task, ..PLAIN }, seed)).sum();
         assert!((1..3 * P * STEPS / 2).contains(&cut), "{task:?}: {cut} steps end a piece");
+    }
+}
+
+/// A composed task with every term, each with another shape; `turn` turns the shapes by one.
+fn composed(turn: usize) -> Task {
+    let moves = Moves::ALL[turn % Moves::ALL.len()];
+    let of_goal = match moves {
+        Moves::Still => "arena = [2, 3]",
+        Moves::Leader => "ahead = 2.0",
+        Moves::Path => "",
+    };
+    let terms = Value::NAMES.iter().enumerate().map(|(i, term)| {
+        let shape = Shape::NAMES[(i + turn) % Shape::NAMES.len()];
+        let weight = if shape == Shape::Exp.name() { 0.2 } else { 0.5 };
+        let at = if *term == Value::Distance.name() { ", at = 1.5" } else { "" };
+        format!("{{ term = \"{term}\", shape = \"{shape}\", weight = {weight}, scale = 1.2{at} }}")
+    });
+    let path = if moves == Moves::Path { ", \"path\"" } else { "" };
+    Task::read(&format!(
+        "name = \"all\"\nseen = [\"goal\", \"bearing\", \"speed\", \"look\", \"direction\", \"facing\", \"velocity\"{path}]\n\
+         reward = [{terms}]\n[goal]\nmoves = \"{moves}\"\n{of_goal}\n[look]\narena = [3, 2]\n\
+         [direction]\nrange = [0, 360]\nturn = 3.0\n[speed]\nrange = [0.1, 0.9]\n[facing]\nrange = [90, 270]\n",
+        terms = terms.collect::<Vec<_>>().join(", "),
+        moves = moves.name(),
+    ))
+    .unwrap()
+}
+
+#[test]
+fn every_term_of_composed_tasks_in_every_shape() {
+    for turn in 0..Shape::ALL.len() {
+        check(&Trial { task: composed(turn), ..PLAIN }, turn as u64 + 1);
     }
 }
 

@@ -39,11 +39,21 @@ fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
     w.step(&mut plans[0], 0, true);
     w.reset(&mut plans[1]);
     let mut memory = memory(arena);
+    w.write_program(&mut memory).unwrap();
     for (i, mat) in floats(&w).into_iter().enumerate() {
         fill(&mut memory, mat, seed * 100 + i as u64);
     }
     memory.write(state, &[StepState { rollout_step: 7, seed, step: 3, ..StepState::default() }]).unwrap();
     (w, memory, plans)
+}
+
+/// All tasks, and those of the examples.
+fn all_tasks() -> Vec<Task> {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tasks")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let examples = files.iter().map(|file| Task::read(file.to_str().unwrap()).unwrap());
+    Task::ALL.iter().copied().chain(examples).collect()
 }
 
 /// Every tensor of floats that there is.
@@ -123,7 +133,7 @@ fn rewards_are_bounded_as_their_formulas_say() {
 
 #[test]
 fn a_reset_leaves_other_characters_untouched() {
-    for &task in Task::ALL {
+    for task in all_tasks() {
         let (w, mut memory, [_, reset]) = world(task, 1);
         let outcome: Vec<f64> =
             (0..P * OUTCOME).map(|i| f64::from(u8::from(!(i / OUTCOME).is_multiple_of(3)))).collect();
@@ -170,7 +180,7 @@ fn whoever_starts_anew_on_the_path_starts_behind_its_point() {
 
 #[test]
 fn whoever_is_lost_in_a_frame_of_a_step_is_done() {
-    for &task in Task::ALL {
+    for task in all_tasks() {
         let (w, mut memory, _) = world(task, 3);
         let mut frames = memory.read(w.frames).unwrap();
         frames[3] = f64::NAN; // the first character's first frame
@@ -190,7 +200,7 @@ fn whoever_is_lost_in_a_frame_of_a_step_is_done() {
 
 #[test]
 fn the_time_of_each_character_is_out_at_its_own_step() {
-    for &task in Task::ALL {
+    for task in all_tasks() {
         let (w, mut memory, [step, _]) = world(task, 4);
         let mut outs = vec![Vec::new(); P];
         for t in 1..=HORIZON {
@@ -211,4 +221,36 @@ fn the_time_of_each_character_is_out_at_its_own_step() {
         }
         assert_eq!(outs, vec![[HORIZON]; P], "{task:?}: once an episode");
     }
+}
+
+/// The joystick as a file gives the numbers of the built-in one, over steps in which all commands
+/// change.
+#[test]
+fn the_joystick_can_be_composed() {
+    let composed = Task::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tasks/joystick.toml")).unwrap();
+    let mut both = [Task::Joystick, composed].map(|task| world(task, 5));
+    for (w, memory, [_, reset]) in &mut both {
+        memory.write(w.outcome, &[0.0; P * OUTCOME]).unwrap();
+        memory.run(reset).unwrap();
+    }
+    assert_eq!(both[0].0.draws.cols(), both[1].0.draws.cols());
+    let (mut anew, mut rewards) = (0, 0.0);
+    for t in 1..=250 {
+        let seen = both.each_mut().map(|(w, memory, [step, _])| {
+            fill(memory, w.frames, 900 + t);
+            let drawn: Vec<f64> = (0..2 * P).map(|i| (0.618 * (i as u64 + 7 * t) as f64).fract()).collect();
+            memory.write(w.draws, &drawn).unwrap();
+            memory.write(w.state, &[StepState { rollout_step: t as u32, ..StepState::default() }]).unwrap();
+            let mut observe = Plan::default();
+            w.observe(&mut observe);
+            memory.run(step).unwrap();
+            memory.run(&observe).unwrap();
+            (memory.read(w.outcome).unwrap(), memory.read(w.observation).unwrap())
+        });
+        close(&seen[1].0, &seen[0].0, 1e-9);
+        close(&seen[1].1, &seen[0].1, 1e-9);
+        anew += seen[0].0.chunks(OUTCOME).filter(|outcome| outcome[2] == 0.0).count();
+        rewards += seen[0].0[0];
+    }
+    assert!(anew > P && rewards > 1.0, "{anew} commands, {rewards}");
 }

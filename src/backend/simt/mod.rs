@@ -14,6 +14,7 @@ use crate::backend::cpu::Cpu;
 use crate::backend::persistent::phases::{Phases, phases};
 use crate::backend::persistent::{self, RunPlan, Table};
 use crate::backend::{Backend, Buffer};
+use crate::ops::world::composed::program::{Drawn, Program, Sight, Term};
 use crate::philox::{Purpose, Stream};
 use crate::plan::state::StepState;
 use crate::plan::{Call, Grid, Place, Plan, Precision};
@@ -65,7 +66,14 @@ pub fn shared() -> Vec<(&'static str, Vec<Place>)> {
     let state = crate::places!(
         StepState: step_size, inv_sqrt_bias2, kl_scale, seed, step, minibatch, rollout_step, student, pad
     );
-    [("StepState", state), ("Where", Where::places())].into_iter().chain(persistent::places()).collect()
+    let of_program = [
+        ("Program", crate::places!(Program: drawn, turn, ahead, goal, sights, terms, pad, sight, term)),
+        ("Drawn", crate::places!(Drawn: from, span, levels, every, slot, pad)),
+        ("Sight", crate::places!(Sight: kind, ahead)),
+        ("Term", crate::places!(Term: weight, at, kind, shape)),
+    ];
+    let others = [("StepState", state), ("Where", Where::places())];
+    others.into_iter().chain(of_program).chain(persistent::places()).collect()
 }
 
 /// Memory with guard bytes around it.

@@ -210,7 +210,7 @@ impl<'a> Work<'a> {
         let file = args.config.as_deref().zip(text.as_deref());
         let config = Config::layered(args.preset, file, &Overrides::default(), &flags)?;
         let vae = folder.join("runs/model/checkpoints/last.safetensors");
-        let (task, seed, updates) = (Some(Task::Joystick), args.seed, args.updates);
+        let (task, seed, updates) = (Some(Task::Joystick.name().to_owned()), args.seed, args.updates);
         let flags = policy::Overrides { task, seed, updates, vae: Some(vae), ..policy::Overrides::default() };
         let file = args.control_config.as_deref().zip(policy_text.as_deref());
         let policy = PolicyConfig::layered(None, file, &policy::Overrides::default(), &flags)?;

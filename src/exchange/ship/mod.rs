@@ -158,9 +158,9 @@ impl Shipped {
         // Body units a frame.
         let metres = METRES * rules.body * shipped.rig.fps;
         let pose = model.frame_size * model.condition_frames;
-        let gain = task_gain(pose, (rules.task.info().extra)(model.latent_size));
+        let gain = task_gain(pose, rules.task.info().extra.of(model.latent_size));
         let command = match material.normalizes() {
-            true => Command { top: rules.speed * metres, metres: rules.unit() * metres, gain: Some(gain) },
+            true => Command { top: rules.speed * metres, metres: rules.unit(0) * metres, gain: Some(gain) },
             false => Command { top: rules.speed * metres, metres, gain: None },
         };
         Ok(Shipped { frame_skip, layers, command: Some(command), ..shipped })

@@ -1,5 +1,6 @@
 //! Cases of the operations that controllers are made of.
 use super::built::{Built, Case, constant, first_step, input, normals, step_case};
+use super::composed;
 use super::layers::linear;
 use crate::cpu::activation::Activation;
 use crate::cpu::real::Real;
@@ -38,6 +39,9 @@ pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
             [(false, 1), (false, 0), (true, 1), (true, 0)].map(|(literal, left)| live(task, 5, 4, literal, left)),
         );
         cases.push(live(task, 100, 22, false, 1));
+    }
+    for &task in composed::TASKS.iter() {
+        cases.extend([(5, 4, 1), (5, 4, 0), (100, 22, 1)].map(|(p, joints, left)| live(task, p, joints, false, left)));
     }
     cases
 }
@@ -296,6 +300,7 @@ fn live<T: Real>(task: Task, p: usize, joints: usize, literal: bool, left: usize
             // Every second character is done; for every second of these, because time was out.
             let outcome = (0..p).flat_map(|p| [0.0, f64::from(p % 2 == 1), f64::from(p % 4 > 0)].map(T::of));
             contents.write(world.outcome, &outcome.collect::<Vec<T>>());
+            contents.write(world.program, world.rules.task.program().map(std::slice::from_ref).unwrap_or_default());
             contents.write(state, &[StepState { rollout_step: clock as u32, ..first_step()[0] }]);
         }))
     });

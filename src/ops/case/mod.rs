@@ -1,6 +1,7 @@
 //! Sizes worth testing and timing of every operation, with what it takes to run one: for
 //! `gradcheck`, tests and benches.
 mod built;
+mod composed;
 mod control;
 mod layers;
 mod losses;

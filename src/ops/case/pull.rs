@@ -1,5 +1,6 @@
 //! Cases of the way back through a rollout: tapes, weights, costs, and steps of characters.
 use super::built::{Built, Case, constant, first_step, input, step_case};
+use super::composed;
 use super::control::{WORLD_TERMS, endings, small};
 use crate::Result;
 use crate::cpu::activation::Activation;
@@ -9,7 +10,7 @@ use crate::ops::begin_step::StepState;
 use crate::ops::costs::{Costs, Stepped};
 use crate::ops::linear::Linear;
 use crate::ops::tape::Tape;
-use crate::ops::world::pull::{Pull, Seen};
+use crate::ops::world::pull::Pull;
 use crate::ops::world::task::{Course, Draws};
 use crate::ops::world::{Rules, Sizes, Task, World};
 use crate::ops::{Operation, axpby, horizon};
@@ -25,7 +26,7 @@ pub(super) fn cases<T: Real>() -> Vec<Case<T>> {
         [(1, 3, 1, 1, 0), (5, 4, 2, 2, 0), (5, 4, 2, 1, 3), (100, 22, 1, 1, 2)]
             .map(|(p, joints, c, k, extra)| costly(p, joints, [c, k], extra)),
     );
-    for &task in Task::ALL.iter().filter(|task| task.has_gradient()) {
+    for &task in Task::ALL.iter().filter(|task| task.has_gradient()).chain(composed::TASKS.iter()) {
         cases
             .extend([(5, 4, false), (5, 4, true), (100, 22, false)].map(|(p, joints, cut)| back(task, p, joints, cut)));
     }
@@ -147,9 +148,9 @@ fn back<T: Real>(task: Task, p: usize, joints: usize, cut: bool) -> Case<T> {
         };
         // The characters at the start, after the first step, and after the second.
         let start = world()?;
-        let World { draws, course, words, .. } = start;
-        let first = World { draws, course, words, ..world()? };
-        let second = World { draws, course, words, ..world()? };
+        let World { draws, course, words, program, .. } = start;
+        let first = World { draws, course, words, program, ..world()? };
+        let second = World { draws, course, words, program, ..world()? };
         let (mut forward, mut backward) = (Plan::default(), Plan::default());
         start.observe(&mut forward);
         for (before, after) in [(&start, &first), (&first, &second)] {
@@ -176,7 +177,7 @@ fn back<T: Real>(task: Task, p: usize, joints: usize, cut: bool) -> Case<T> {
 
         let var = |value, grad| Var { value, grad };
         // Where a character stands is nothing to a task that sees nothing of the world.
-        let placed = |grad| if task.info().seen == Seen::Nothing { Mat::NONE } else { grad };
+        let placed = |grad| if task.info().seen.is_empty() { Mat::NONE } else { grad };
         let mut inputs = vec![
             constant("feet", start.feet),
             input("own", Var::constant(start.own), 5.0),
@@ -206,6 +207,7 @@ fn back<T: Real>(task: Task, p: usize, joints: usize, cut: bool) -> Case<T> {
                 frames[3] = T::of(100.0);
                 contents.write(second.frames, &frames);
             }
+            contents.write(program, task.program().map(std::slice::from_ref).unwrap_or_default());
             contents.write(of_reward, &[1.0, 0.0, 0.0].map(T::of));
             contents.write(state, &[StepState { rollout_step: 7, ..first_step()[0] }]);
         }))

@@ -29,7 +29,7 @@ pub const TASK: TaskInfo = TaskInfo {
     ],
     measure: |_| Box::<Measured>::default(),
     marks: |scene, recorded| vec![scene.goal(recorded[0], RADIUS)],
-    seen: Seen::Bearing,
+    seen: &[Seen::Bearing],
     ..PLAIN
 };
 

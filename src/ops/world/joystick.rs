@@ -29,7 +29,7 @@ pub const TASK: TaskInfo = TaskInfo {
     about: "Walk in a direction at a speed",
     draws: Draws::Uniform(2),
     own: 4,
-    unit: |rules| rules.speed / (SPEEDS - 1) as f64,
+    unit: |rules, _| rules.speed / (SPEEDS - 1) as f64,
     vectors: true,
     updates: [800, 1600],
     anew: TURN,
@@ -52,7 +52,7 @@ pub const TASK: TaskInfo = TaskInfo {
         Box::new(Measured { scene: scene.clone(), heading, error, speeds, turning, turns, reached })
     },
     marks,
-    seen: Seen::Directions,
+    seen: &[Seen::Directions],
     ..PLAIN
 };
 
@@ -149,10 +149,15 @@ fn best_constant(pairs: &[[f64; 2]], top: f64) -> f64 {
 }
 
 fn marks(scene: &Scene, recorded: &Recorded) -> Vec<Value> {
+    vec![arrow(scene, recorded[1])]
+}
+
+/// The arrow of commands, frame by frame.
+pub(crate) fn arrow(scene: &Scene, commands: &[[f32; 2]]) -> Value {
     // In single precision, as the recorded speeds are.
     let top = scene.speed((scene.rules.speed as f32).into());
-    let commands = recorded[1].iter().map(|c| [rounded(c[0].into(), 1e4), scene.speed(c[1].into())]);
-    vec![json!({ "kind": "arrow", "top": top, "commands": commands.collect::<Vec<_>>() })]
+    let commands = commands.iter().map(|c| [rounded(c[0].into(), 1e4), scene.speed(c[1].into())]);
+    json!({ "kind": "arrow", "top": top, "commands": commands.collect::<Vec<_>>() })
 }
 
 /// The definition, for one character.

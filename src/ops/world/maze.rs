@@ -1,5 +1,5 @@
 //! Maze: see as much of a walled arena as time allows, and touch no wall.
-use super::task::{Bound, Course, Measure, Number, PLAIN, Scene, Step, TaskInfo};
+use super::task::{Bound, Course, Extra, Measure, Number, PLAIN, Scene, Step, TaskInfo};
 use super::*;
 use serde_json::json;
 
@@ -25,8 +25,8 @@ pub const TASK: TaskInfo = TaskInfo {
     about: "Explore a maze; the action is a goal for a target controller",
     words: MAP,
     course: Course::Walls,
-    extra: |_| RAYS,
-    unit: |_| UNIT,
+    extra: Extra::Numbers(RAYS),
+    unit: |_, _| UNIT,
     horizon: |frames| 1500 / frames,
     lower: Some(Task::Target),
     keys: &["lower", "maze"],

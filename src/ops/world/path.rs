@@ -1,6 +1,6 @@
 //! Path: stay with a point that runs along a closed path, one of its points a frame.
 use super::pull::Seen;
-use super::task::{Bound, Course, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo};
+use super::task::{Bound, Course, Extra, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo};
 use super::*;
 use crate::motion::rig::METRES;
 use serde_json::{Value, json};
@@ -24,8 +24,8 @@ pub const TASK: TaskInfo = TaskInfo {
     own: 3,
     words: 1,
     course: Course::Path,
-    extra: |_| 2 * AHEAD,
-    unit: |_| RADIUS,
+    extra: Extra::Numbers(2 * AHEAD),
+    unit: |_, _| RADIUS,
     vectors: true,
     keys: &["path", "path_pace"],
     recorded: &[("goals", GOAL)],
@@ -41,7 +41,7 @@ pub const TASK: TaskInfo = TaskInfo {
         Box::new(Measured { scene: scene.clone(), near, distance })
     },
     marks,
-    seen: Seen::Points,
+    seen: &[Seen::Points; AHEAD],
     ..PLAIN
 };
 
@@ -81,10 +81,15 @@ impl Measure for Measured {
 }
 
 fn marks(scene: &Scene, recorded: &Recorded) -> Vec<Value> {
+    vec![shown(scene), scene.goal(recorded[0], RADIUS)]
+}
+
+/// The mark of the path.
+pub(crate) fn shown(scene: &Scene) -> Value {
     let course = scene.shown_course();
     let every = course.len().div_ceil(POINTS).max(1);
     let path: Vec<_> = course.iter().step_by(every).chain(course.first()).collect();
-    vec![json!({ "kind": "path", "path": path }), scene.goal(recorded[0], RADIUS)]
+    json!({ "kind": "path", "path": path })
 }
 
 /// The definition, for one character.
@@ -92,11 +97,12 @@ pub mod cpu {
     use super::*;
 
     /// Steps since time began.
-    fn since<T: Real>(v: &View<'_, T>, p: usize) -> usize {
+    pub(crate) fn since<T: Real>(v: &View<'_, T>, p: usize) -> usize {
         v.time(p) % v.horizon
     }
 
-    fn follow<T: Real>(v: &mut View<'_, T>, p: usize, time: usize) {
+    /// Puts the goal where the point is at a time.
+    pub(crate) fn follow<T: Real>(v: &mut View<'_, T>, p: usize, time: usize) {
         let goal = v.point((time + v.words[p] as usize + LEAD) % v.n);
         v.own(p)[GOAL..][..2].copy_from_slice(&goal);
     }
@@ -120,34 +126,48 @@ pub mod cpu {
     /// root.
     pub fn reset<T: Real>(v: &mut View<'_, T>, p: usize) {
         let [_, draw, ..] = v.restart(p, v.time_is_out(p));
-        v.words[p] = (draw.f64() * v.n as f64) as u32;
-        let time = since(v, p);
-        follow(v, p, time);
+        begin(v, p, draw);
         if v.literal == 1 {
             v.measure(p);
         }
-        let o = v.words[p] as usize + if v.literal == 1 { 0 } else { time };
-        let [x, z] = v.point(o % v.n);
-        let ([x0, z0], [x1, z1]) = (v.point((o + LEAD) % v.n), v.point((o + LEAD + GAP) % v.n));
-        (v.root[2 * p], v.root[2 * p + 1]) = (x, z);
-        v.facing[p] = wrapped(-(z1 - z0).atan2(x1 - x0));
+        place(v, p);
         if v.literal == 0 {
             v.measure(p);
         }
     }
 
+    /// Chooses the point of the path where a character starts, and with it the goal.
+    pub(crate) fn begin<T: Real>(v: &mut View<'_, T>, p: usize, draw: T) {
+        v.words[p] = (draw.f64() * v.n as f64) as u32;
+        follow(v, p, since(v, p));
+    }
+
+    /// Places a character on the path, facing along it.
+    pub(crate) fn place<T: Real>(v: &mut View<'_, T>, p: usize) {
+        let time = since(v, p);
+        let o = v.words[p] as usize + if v.literal == 1 { 0 } else { time };
+        let [x, z] = v.point(o % v.n);
+        let ([x0, z0], [x1, z1]) = (v.point((o + LEAD) % v.n), v.point((o + LEAD + GAP) % v.n));
+        (v.root[2 * p], v.root[2 * p + 1]) = (x, z);
+        v.facing[p] = wrapped(-(z1 - z0).atan2(x1 - x0));
+    }
+
+    /// The way to where the point is `steps` steps later, in the character's own frame.
+    pub(crate) fn ahead<T: Real>(v: &View<'_, T>, p: usize, steps: usize) -> [T; 2] {
+        let point = v.point((steps + since(v, p) + v.words[p] as usize + LEAD) % v.n);
+        v.to_local(p, v.way(p, point))
+    }
+
     /// The ways to the next points, in the character's own frame.
     pub fn observe<T: Real>(v: &mut View<'_, T>, p: usize) {
-        let time = since(v, p);
-        let point = |i: usize| v.point((GAP * i + time + v.words[p] as usize + LEAD) % v.n);
-        let ways: [[T; 2]; AHEAD] = std::array::from_fn(|i| v.to_local(p, v.way(p, point(i))));
+        let ways: [[T; 2]; AHEAD] = std::array::from_fn(|i| ahead(v, p, GAP * i));
         v.condition(p).copy_from_slice(ways.as_flattened());
     }
 
     /// Derivatives of the reward; a hit has none.
     pub(crate) fn pull<T: Real>(s: &mut pull::Step<'_, T>) {
-        s.progress(T::one());
-        s.energy(0.75);
+        s.progress(s.weight);
+        s.energy(s.weight * T::of(0.75));
         let share = s.weight * T::of(-0.005 / s.latent.len() as f64);
         s.dlatent
             .iter_mut()

@@ -5,24 +5,35 @@
 //! An observation depends on the character's state in one of few ways ([`Seen`]), so all tasks
 //! share the way back through it. The reward's derivatives stand in the task's file.
 use super::super::advantage::OUTCOME;
-use super::{FEET, GOAL, Rules, World, length};
+use super::composed::program::Program;
+use super::{FEET, GOAL, Rules, World, length, walk};
 use crate::Result;
 use crate::cpu::real::Real;
 use crate::ops::expect;
 use crate::plan::arena::{Arena, Mat};
 use crate::plan::{Call, Grid, Output, Plan, size};
 
-/// How the numbers that a task adds to the observation depend on the character's state.
+/// How a pair of numbers that a task adds to the observation depends on the character's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
     /// Not at all.
     Nothing,
-    /// They are ways to points of the world, in the character's own frame.
+    /// It is the way to a point of the world, in the character's own frame.
     Points,
-    /// They are vectors of the world that do not depend on its place, in the character's own frame.
+    /// It is a vector of the world that does not depend on its place, in the character's own frame.
     Directions,
-    /// They are the direction of the goal, in the character's own frame.
+    /// It is the direction of the goal, in the character's own frame.
     Bearing,
+}
+
+impl Seen {
+    /// Most pairs that may depend on the state.
+    pub(crate) const MOST: usize = 16;
+
+    /// The kinds of pairs in one number, two bits for each pair; the first has the lowest bits.
+    fn packed(kinds: &[Seen]) -> u32 {
+        kinds.iter().rev().fold(0, |all, &kind| all << 2 | kind as u32)
+    }
 }
 
 crate::kernel_args! {
@@ -47,6 +58,8 @@ crate::kernel_args! {
         weight: T [p],
         /// [P, D] derivative of the loss by the observation before the step.
         dseen: T [p * d],
+        /// The program of a composed task.
+        program: Program [1],
     }
     writes {
         /// [P, K F].
@@ -89,8 +102,8 @@ crate::kernel_args! {
         toe_left,
         /// Joint of the right toe.
         toe_right,
-        /// Number of the [`Seen`].
-        kind,
+        /// Kinds of the pairs that are seen, as `Seen::packed` gives them.
+        kinds,
     }
 }
 
@@ -112,6 +125,8 @@ pub(crate) struct Step<'a, T> {
     pub feet: &'a [T],
     pub latent: &'a [T],
     pub rules: RulesOfStep<T>,
+    /// The program of a composed task.
+    pub program: &'a [Program],
     pub dframe: &'a mut [T],
     pub dbefore: &'a mut [T],
     pub dlatent: &'a mut [T],
@@ -133,32 +148,82 @@ pub(crate) struct RulesOfStep<T> {
 pub(crate) type Body<T> = fn(&mut Step<'_, T>);
 
 impl<T: Real> Step<'_, T> {
-    /// Adds the derivatives of `share` times the progress towards the goal: the distance from it
+    /// Adds `by` times the derivatives of the progress towards the goal: the distance from it
     /// before the step less that after it, body units.
-    pub fn progress(&mut self, share: T) {
+    pub fn progress(&mut self, by: T) {
         let goal = [self.own[GOAL], self.own[GOAL + 1]];
         let unit = |root: [T; 2]| {
             let way = [goal[0] - root[0], goal[1] - root[1]];
             let far = length(way);
             way.map(|x| if far > T::zero() { x / far } else { T::zero() })
         };
-        let weight = self.weight * share / self.rules.body;
+        let weight = by / self.rules.body;
         for (axis, (end, start)) in unit(self.end.0).into_iter().zip(unit(self.start.0)).enumerate() {
             self.dend.0[axis] += weight * end;
             self.dstart.0[axis] -= weight * start;
         }
     }
 
-    /// Adds the derivatives of `share` times the energy (`View::energy`).
-    pub fn energy(&mut self, share: f64) {
+    /// Adds `by` times the derivatives of the energy (`View::energy`).
+    pub fn energy(&mut self, by: T) {
         let joints = (self.frame.len() - 3) / 12;
-        let weight = self.weight * T::of(-1.6 * share);
+        let weight = by * T::of(-1.6);
         let square = self.rules.body * self.rules.body;
         (0..2).for_each(|i| self.dframe[i] += weight * self.frame[i] / square);
         self.dframe[2] += weight * self.frame[2];
         let mean = weight / (square * T::of(3.0 * joints as f64));
         let velocities = 3 + 3 * joints..3 + 6 * joints;
         self.dframe[velocities.clone()].iter_mut().zip(&self.frame[velocities]).for_each(|(d, &v)| *d += mean * v);
+    }
+
+    /// The feet's slide in the step; none of a character that has just started anew, which has no
+    /// feet to compare.
+    fn feet(&self) -> Option<[Foot<T>; 2]> {
+        if self.feet.iter().all(|&x| x == T::one()) {
+            return None;
+        }
+        let (sin, cos) = self.frame[2].sin_cos();
+        let foot = |side: usize| {
+            let at = 3 + 3 * self.rules.toes[side];
+            let highest = self.frame[at + 1].max(self.before[at + 1]);
+            let height = (highest - self.rules.floors[side]) / T::of(walk::CONTACT);
+            let (x, z) = (self.before[at] - self.frame[0], self.before[at + 2] - self.frame[1]);
+            let seen = [cos * x - sin * z, sin * x + cos * z];
+            let way = [self.frame[at] - seen[0], self.frame[at + 2] - seen[1]];
+            Foot { at, height: height.max(T::zero()).min(T::one()), seen, way }
+        };
+        Some([0, 1].map(foot))
+    }
+
+    /// The slide of the feet (`View::slide`).
+    pub fn slide(&self) -> T {
+        let slides = self.feet().map(|feet| feet.map(|foot| foot.held() * length(foot.way) / self.rules.body));
+        slides.map_or(T::zero(), |[left, right]| left + right)
+    }
+
+    /// Adds `by` times the derivatives of the slide.
+    pub fn by_slide(&mut self, by: T) {
+        let (sin, cos) = self.frame[2].sin_cos();
+        let (contact, by) = (T::of(walk::CONTACT), by / self.rules.body);
+        for Foot { at, height, seen, way } in self.feet().into_iter().flatten() {
+            let (now, before) = (self.frame[at + 1], self.before[at + 1]);
+            let far = length(way);
+            if height > T::zero() && height < T::one() {
+                let by_height = -by * far * T::of(std::f64::consts::LN_2) * height.exp2() / contact;
+                *(if now > before { &mut self.dframe[at + 1] } else { &mut self.dbefore[at + 1] }) += by_height;
+            }
+            if far == T::zero() {
+                continue;
+            }
+            let g = way.map(|x| by * (T::of(2.0) - height.exp2()) * x / far);
+            let back = [cos * g[0] + sin * g[1], cos * g[1] - sin * g[0]];
+            for axis in 0..2 {
+                self.dframe[at + 2 * axis] += g[axis];
+                self.dframe[axis] += back[axis];
+                self.dbefore[at + 2 * axis] -= back[axis];
+            }
+            self.dframe[2] += g[0] * seen[1] - g[1] * seen[0];
+        }
     }
 
     /// Speed of the root, body units a frame.
@@ -172,6 +237,25 @@ impl<T: Real> Step<'_, T> {
         if far > T::zero() {
             (0..2).for_each(|i| self.dframe[i] += by * self.frame[i] / (far * self.rules.body));
         }
+    }
+}
+
+/// A foot in a step.
+struct Foot<T> {
+    /// Place of its toe in a frame.
+    at: usize,
+    /// Height over the height that counts as contact, in [0, 1].
+    height: T,
+    /// The place before, seen from where the root now is.
+    seen: [T; 2],
+    /// The vector from there to its place.
+    way: [T; 2],
+}
+
+impl<T: Real> Foot<T> {
+    /// Share of the way that counts as sliding.
+    fn held(&self) -> T {
+        T::of(2.0) - self.height.exp2()
     }
 }
 
@@ -222,6 +306,7 @@ impl<T: Real> Pull<T> {
             outcome: w.outcome.into(),
             weight: self.weight.into(),
             dseen: self.dseen.into(),
+            program: w.program.into(),
             dframes: self.dframes.into(),
             dlatent: self.dlatent.into(),
             dhistory: self.dhistory.into(),
@@ -240,7 +325,7 @@ impl<T: Real> Pull<T> {
             o: size(w.own.cols()),
             toe_left: size(rules.toes[0]),
             toe_right: size(rules.toes[1]),
-            kind: rules.task.info().seen as u32,
+            kinds: Seen::packed(rules.task.info().seen),
             scalar: Default::default(),
         }
     }
@@ -269,7 +354,7 @@ impl<T: Real> Pull<T> {
     pub fn observation(&self, plan: &mut Plan, w: &World<T>) {
         let none = crate::plan::Ptr::NONE;
         let args = Args { frames: none, feet: none, latent: none, outcome: none, weight: none, ..self.args(w) };
-        let args = Args { dframes: none, dlatent: none, ..args };
+        let args = Args { dframes: none, dlatent: none, program: crate::plan::Ptr::NONE, ..args };
         let writes = ["dhistory", "droot", "dfacing"].map(Output::part);
         let grid = Grid::items(w.root.rows().div_ceil(4), 128);
         plan.push(Call::new("world_observation_backward", grid, &writes, args, |view, _| cpu::observation(view)));
@@ -318,6 +403,7 @@ pub(crate) mod cpu {
                 feet: &v.feet[p * FEET..][..FEET],
                 latent: &v.latent[p * v.l..][..v.l],
                 rules,
+                program: v.program,
                 dframe,
                 dbefore: &mut dhistory[..v.f],
                 dlatent: &mut v.dlatent[p * v.l..][..v.l],
@@ -340,14 +426,18 @@ pub(crate) mod cpu {
         for p in 0..v.p {
             let (seen, d) = (&v.seen[p * v.d..][..v.d], &v.dseen[p * v.d..][..v.d]);
             v.dhistory[p * row..][..row].iter_mut().zip(d).for_each(|(dh, &d)| *dh += d);
-            if v.kind == Seen::Nothing as usize {
+            if v.kinds == Seen::Nothing as usize {
                 continue;
             }
             let (sin, cos) = v.facing[p].sin_cos();
-            for (seen, d) in seen[row..].chunks_exact(2).zip(d[row..].chunks_exact(2)) {
+            for (pair, (seen, d)) in seen[row..].chunks_exact(2).zip(d[row..].chunks_exact(2)).enumerate() {
+                let kind = v.kinds >> (2 * pair) & 3;
+                if kind == Seen::Nothing as usize {
+                    continue;
+                }
                 v.dfacing[p] += d[1] * seen[0] - d[0] * seen[1];
                 let back = [cos * d[0] + sin * d[1], cos * d[1] - sin * d[0]];
-                let by_way = match v.kind {
+                let by_way = match kind {
                     x if x == Seen::Points as usize => back,
                     x if x == Seen::Bearing as usize => {
                         let goal = &v.own[p * v.o + GOAL..][..2];

@@ -16,7 +16,7 @@ pub const TASK: TaskInfo = TaskInfo {
     about: "Reach one point after another",
     draws: Draws::Uniform(2),
     own: 3,
-    unit: |_| RADIUS,
+    unit: |_, _| RADIUS,
     vectors: true,
     recorded: &[("goals", GOAL)],
     rewards: |moved| [f64::NEG_INFINITY, moved + HIT],
@@ -30,7 +30,7 @@ pub const TASK: TaskInfo = TaskInfo {
     measure: |scene| Box::new(Measured { scene: scene.clone(), reached: 0.0 }),
     beside,
     marks: |scene, recorded| vec![scene.goal(recorded[0], RADIUS)],
-    seen: Seen::Points,
+    seen: &[Seen::Points],
     ..PLAIN
 };
 
@@ -124,7 +124,7 @@ pub mod cpu {
 
     /// Derivatives of the reward; a hit has none.
     pub(crate) fn pull<T: Real>(s: &mut pull::Step<'_, T>) {
-        s.progress(T::one());
-        s.energy(1.0);
+        s.progress(s.weight);
+        s.energy(s.weight);
     }
 }

@@ -5,6 +5,7 @@ use super::{GOAL, Rules, Task};
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// A task as the rest of the program sees it.
 pub struct TaskInfo {
@@ -18,14 +19,15 @@ pub struct TaskInfo {
     pub words: usize,
     /// The course that it needs.
     pub course: Course,
-    /// Number of entries that it adds to the observation, for latents of L entries.
-    pub extra: fn(usize) -> usize,
-    /// Unit of these entries in a normalised observation, in body units and frames.
-    pub unit: fn(&Rules) -> f64,
+    /// Entries that it adds to the observation.
+    pub extra: Extra,
+    /// Unit of each of these entries in a normalised observation, in body units and frames.
+    pub unit: fn(&Rules, usize) -> f64,
     /// True if these entries are vectors of the ground.
     pub vectors: bool,
-    /// How these entries depend on the character's state.
-    pub seen: Seen,
+    /// How the pairs of these entries depend on the character's state; pairs that are not listed do
+    /// not depend on it.
+    pub seen: &'static [Seen],
     /// Steps of an episode in which so many frames are a step.
     pub horizon: fn(usize) -> usize,
     /// Updates of a training by gradients through the decoder, and by trial and error.
@@ -67,10 +69,10 @@ pub(crate) const PLAIN: TaskInfo = TaskInfo {
     own: 0,
     words: 0,
     course: Course::Nothing,
-    extra: |_| 2,
-    unit: |_| 1.0,
+    extra: Extra::Numbers(2),
+    unit: |_, _| 1.0,
     vectors: false,
-    seen: Seen::Nothing,
+    seen: &[],
     horizon: |frames| 1200 / frames,
     updates: [400, 600],
     anew: 0,
@@ -86,6 +88,25 @@ pub(crate) const PLAIN: TaskInfo = TaskInfo {
     beside: |_, _| Vec::new(),
     marks: |_, _| Vec::new(),
 };
+
+/// Number of entries that a task adds to the observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extra {
+    /// So many.
+    Numbers(usize),
+    /// One for each entry of the latent.
+    Latent,
+}
+
+impl Extra {
+    /// The number for latents of so many entries.
+    pub fn of(self, latent: usize) -> usize {
+        match self {
+            Extra::Numbers(count) => count,
+            Extra::Latent => latent,
+        }
+    }
+}
 
 /// Random numbers of a character for a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +158,7 @@ impl Bound {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Number {
     /// Key of the number, which ends in its unit if it has one.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// Description in words, with the unit.
     pub label: String,
     /// Value; NaN if nothing was observed.
@@ -146,8 +167,8 @@ pub struct Number {
 
 impl Number {
     /// A number with its key and its description.
-    pub fn new(key: &'static str, label: impl Into<String>, value: f64) -> Self {
-        Number { key, label: label.into(), value }
+    pub fn new(key: impl Into<Cow<'static, str>>, label: impl Into<String>, value: f64) -> Self {
+        Number { key: key.into(), label: label.into(), value }
     }
 
     /// The value of a key in a list.
