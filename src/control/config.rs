@@ -112,6 +112,9 @@ keys! {
         effort_cost: f64 = 0.0;
         /// Weight of jerks: the mean squared change of the joints' velocities in a frame, (m/s)^2
         jerk_cost: f64 = 0.0;
+        /// Weight of standing, which counts from the start (of its own: 1 by shac where the task
+        /// always asks to move)
+        stand_cost: f64 = 0.0;
         /// Share of the updates after which costs begin to count; they count in full at 1.5 times
         /// that share, or at the end. Feet that cost from the start teach a policy to stand
         costs_from: f64 = 0.5;
@@ -281,13 +284,16 @@ impl PolicyConfig {
     }
 
     /// The numbers under all layers: those of the preset, which in the default one depend on the
-    /// algorithm that is asked for, or on the task's own.
+    /// task, and on the algorithm that is asked for, or on the task's own.
     fn base(preset: Preset, given: &toml::Table) -> toml::Table {
         let of = |key: &str| given.get(key).cloned();
         let task = of("task").and_then(|task| task.try_into().ok()).unwrap_or(PolicyConfig::default().task);
         let algorithm = of("algorithm").and_then(|name| name.try_into().ok()).unwrap_or(Algorithm::of(task));
         match (preset, algorithm) {
             (Preset::Default, Algorithm::Ppo) => PolicyConfig::ppo().table(),
+            (Preset::Default, Algorithm::Shac) => {
+                PolicyConfig { stand_cost: task.info().stand_cost, ..PolicyConfig::default() }.table()
+            }
             _ => PolicyConfig::preset(preset).table(),
         }
     }
@@ -383,6 +389,7 @@ impl PolicyConfig {
             ("skate_cost", self.skate_cost),
             ("effort_cost", self.effort_cost),
             ("jerk_cost", self.jerk_cost),
+            ("stand_cost", self.stand_cost),
             ("final_learning_rate", self.final_learning_rate),
         ] {
             if !(value.is_finite() && value >= 0.0) {
@@ -445,7 +452,12 @@ impl PolicyConfig {
         if self.algorithm == Algorithm::Shac {
             self.check_shac(name)?;
         }
-        let costs = [("skate_cost", self.skate_cost), ("effort_cost", self.effort_cost), ("jerk_cost", self.jerk_cost)];
+        let costs = [
+            ("skate_cost", self.skate_cost),
+            ("effort_cost", self.effort_cost),
+            ("jerk_cost", self.jerk_cost),
+            ("stand_cost", self.stand_cost),
+        ];
         if let Some((cost, _)) = costs.into_iter().find(|(_, cost)| self.frame_skip > 1 && *cost > 0.0) {
             let (cost, skip, frames) = (name(cost), name("frame_skip"), self.frame_skip);
             return refuse(format!("{cost} is of steps of one frame, and {skip} is {frames}; leave one of them out"));

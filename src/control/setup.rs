@@ -211,9 +211,9 @@ fn is_free(c: &PolicyConfig, material: &Material) -> bool {
 
 /// The costs of a configuration for a body.
 fn costs(c: &PolicyConfig, material: &Material) -> Costs {
-    let (skate, effort, jerk) = (c.skate_cost, c.effort_cost, c.jerk_cost);
+    let (skate, effort, jerk, stand) = (c.skate_cost, c.effort_cost, c.jerk_cost, c.stand_cost);
     let (toes, floors, fps) = (material.rules.toes, material.rules.floors, material.rig.fps);
-    Costs { skate, effort, jerk, stand: 0.0, metres: METRES, fps, toes, floors }
+    Costs { skate, effort, jerk, stand, metres: METRES, fps, toes, floors }
 }
 
 /// The plan of one step of the exploring policy, which stores the step in the rollout, and the

@@ -42,6 +42,7 @@ pub const TASK: TaskInfo = TaskInfo {
     },
     marks,
     seen: &[Seen::Points; AHEAD],
+    stand_cost: 1.0,
     ..PLAIN
 };
 

@@ -31,6 +31,7 @@ pub const TASK: TaskInfo = TaskInfo {
     beside,
     marks: |scene, recorded| vec![scene.goal(recorded[0], RADIUS)],
     seen: &[Seen::Points],
+    stand_cost: 1.0,
     ..PLAIN
 };
 

@@ -30,6 +30,8 @@ pub struct TaskInfo {
     pub seen: &'static [Seen],
     /// Steps of an episode in which so many frames are a step.
     pub horizon: fn(usize) -> usize,
+    /// Weight of the cost of standing in a training by gradients through the decoder.
+    pub stand_cost: f64,
     /// Updates of a training by gradients through the decoder, and by trial and error.
     pub updates: [usize; 2],
     /// Steps after which it asks for something new, which is not the doing of the step before
@@ -74,6 +76,7 @@ pub(crate) const PLAIN: TaskInfo = TaskInfo {
     vectors: false,
     seen: &[],
     horizon: |frames| 1200 / frames,
+    stand_cost: 0.0,
     updates: [400, 600],
     anew: 0,
     speed: false,
