@@ -39,7 +39,7 @@ impl Desk {
         desk.done("data synth -o motion.npz --frames 3000");
         desk.done(
             "train motion.npz --name walk --quiet --threads 1 --hidden-size 64 --gate-hidden-size 16 --experts 3 \
-             --latent-size 8 --teacher-epochs 8 --ramp-epochs 8 --student-epochs 16",
+             --latent-size 8 --teacher-epochs 2 --ramp-epochs 2 --student-epochs 4",
         );
         desk
     }
