@@ -4,8 +4,8 @@
 //            + effort mean |v|^2 + jerk mean |v - R(turn) v before|^2
 //     reward -= share cost + stand e^(-speed / 0.25)
 // Backward, the gradients of the frame and of the one before get the derivatives of what is taken
-// off, times -1 and the loss's derivative by the reward. A step that does not go on costs nothing. A
-// character is one warp's: its lanes share out the joints, and lane 0 does the toes.
+// off, times -1 and the loss's derivative by the reward. A step that does not go on costs nothing.
+// A character is one warp's: its lanes share out the joints, and lane 0 does the toes.
 #pragma once
 #include "pull.cuh"
 
