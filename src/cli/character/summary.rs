@@ -23,6 +23,21 @@ pub(super) fn verdicts(evaluation: &Value) -> Vec<Verdict> {
     serde_json::from_value(evaluation["gate"].clone()).unwrap_or_default()
 }
 
+/// A line for the page: a training was shortened, or thresholds are not met. `None`: all is well.
+pub(super) fn note(model: &Value, controller: &Value, shortened: bool) -> Option<String> {
+    let [model, controller] = [model, controller].map(|evaluation| {
+        let all = verdicts(evaluation);
+        (all.iter().filter(|verdict| verdict.met).count(), all.len())
+    });
+    let missed = (model.0 < model.1 || controller.0 < controller.1).then(|| {
+        let [(a, of_a), (b, of_b)] = [model, controller];
+        format!("the model meets {a} of {of_a} thresholds of quality, its controller {b} of {of_b}")
+    });
+    let short = "trained for a short time".to_owned();
+    let parts: Vec<String> = shortened.then_some(short).into_iter().chain(missed).collect();
+    (!parts.is_empty()).then(|| format!("This character: {}.", parts.join("; ")))
+}
+
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let gate = verdicts(self.model);
