@@ -25,17 +25,14 @@ pub(super) fn verdicts(evaluation: &Value) -> Vec<Verdict> {
 
 /// A line for the page: a training was shortened, or thresholds are not met. `None`: all is well.
 pub(super) fn note(model: &Value, controller: &Value, shortened: bool) -> Option<String> {
-    let [model, controller] = [model, controller].map(|evaluation| {
-        let all = verdicts(evaluation);
-        (all.iter().filter(|verdict| verdict.met).count(), all.len())
-    });
-    let missed = (model.0 < model.1 || controller.0 < controller.1).then(|| {
-        let [(a, of_a), (b, of_b)] = [model, controller];
-        format!("the model meets {a} of {of_a} thresholds of quality, its controller {b} of {of_b}")
-    });
-    let short = "trained for a short time".to_owned();
-    let parts: Vec<String> = shortened.then_some(short).into_iter().chain(missed).collect();
-    (!parts.is_empty()).then(|| format!("This character: {}.", parts.join("; ")))
+    let all = [verdicts(model), verdicts(controller)].concat();
+    let met = all.iter().filter(|verdict| verdict.met).count();
+    let met = format!("{met} of {} thresholds of quality met", all.len());
+    match (shortened, all.iter().all(|verdict| verdict.met)) {
+        (true, _) => Some(format!("short training, {met}")),
+        (false, false) => Some(met),
+        (false, true) => None,
+    }
 }
 
 impl fmt::Display for Summary<'_> {

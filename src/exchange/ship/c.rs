@@ -110,6 +110,16 @@ pub(super) fn contents(shipped: &Shipped, output: &Path) -> Vec<Vec<u8>> {
         }
         None => " *     float places[WALK_JOINTS][3];\n *     walk_wander(&model, &one, 1, NULL);",
     };
+    let asked = match aim {
+        Some(Aim::Velocity { top }) => {
+            format!("#define WALK_TOP {top:?} /* largest speed that is obeyed, metres a second */\n")
+        }
+        Some(Aim::Points { count, apart }) => format!(
+            "#define WALK_POINTS {count} /* points that it is asked to walk to */\n\
+             #define WALK_APART {apart:?} /* seconds of the way between them */\n"
+        ),
+        None => String::new(),
+    };
     // Names begin with the file's, so that a program can hold several characters.
     let prefix = prefix(&output.file_stem().unwrap_or_default().to_string_lossy());
     let renamed = |text: &str| {
@@ -143,17 +153,7 @@ pub(super) fn contents(shipped: &Shipped, output: &Path) -> Vec<Vec<u8>> {
             renamed(&format!("{places}{unit}#define WALK_LOST {}", float(shipped.lost.into())))
         }
         "frames" => shipped.frame_skip.to_string(),
-        "asked" => aim.map_or(String::new(), |aim| {
-            renamed(&match aim {
-                Aim::Velocity { top } => {
-                    format!("#define WALK_TOP {top:?} /* largest speed that is obeyed, metres a second */\n")
-                }
-                Aim::Points { count, apart } => format!(
-                    "#define WALK_POINTS {count} /* points that it is asked to walk to */\n#define WALK_APART {apart:?} \
-                     /* seconds of the way between them */\n"
-                ),
-            })
-        }),
+        "asked" => renamed(&asked),
         "toward_declared" => aim.map_or(String::new(), |_| renamed(DECLARED[which])),
         "toward_defined" => shipped.command.map_or(String::new(), |command| {
             let factor = command.gain.map_or("1".into(), |gain| format!("{gain:?} * log1p(length) / length"));

@@ -198,9 +198,7 @@ impl Shipped {
         let (length, fps) = (METRES * rules.body, shipped.rig.fps);
         let (aim, metres) = match rules.task {
             Task::Joystick => (Aim::Velocity { top: rules.speed * length * fps }, length * fps),
-            Task::Path => {
-                (Aim::Points { count: path::AHEAD, apart: (path::GAP * frame_skip) as f64 / fps }, length)
-            }
+            Task::Path => (Aim::Points { count: path::AHEAD, apart: (path::GAP * frame_skip) as f64 / fps }, length),
             _ => (Aim::Points { count: 1, apart: 0.0 }, length),
         };
         let pose = model.frame_size * model.condition_frames;
@@ -245,8 +243,8 @@ impl Shipped {
         self.layers.sizes[layers::LATENT]
     }
 
-    /// Writes the character. `output` is the main file; others are written beside it. `opset` is the
-    /// version of ONNX's operators.
+    /// Writes the character. `output` is the main file; others are written beside it. `opset` is
+    /// the version of ONNX's operators.
     pub fn write(&self, format: Format, opset: Opset, output: &Path) -> Result<Written> {
         let contents = match format {
             Format::C => c::contents(self, output),
