@@ -231,7 +231,7 @@ fn a_steered_character_obeys_elsewhere_as_here() {
     let desk = Desk::new("mixture");
     let raw = "--normalize-observations false";
     for (name, task, more) in
-        [("stick", "joystick", ""), ("raw", "joystick", raw), ("goal", "target", ""), ("way", "path", raw)]
+        [("stick", "joystick", ""), ("raw", "joystick", raw), ("goal", "target", ""), ("way", "path", "")]
     {
         desk.done(&format!(
             "control train --task {task} --vae walk --name {name} --quiet --updates 2 --characters 16 \

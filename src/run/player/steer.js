@@ -218,7 +218,7 @@ class Steering {
     shapes.band(this.trail, 0.03 * this.body.size, palette.controlled, () => 0.5);
     this.scene.draw([{ x: 0, y: 0, width, height, camera, shapes }], palette);
     const [a, b] = first.roots, speed = `${(Math.hypot(b[0] - a[0], b[1] - a[1]) * model.fps).toFixed(1)} m/s`;
-    const crowd = shown > 1 ? `; ${shown} characters, ${this.spent.toFixed(2)} ms each` : "";
+    const crowd = shown > 1 && this.times.length ? `; ${shown} characters, ${this.spent.toFixed(2)} ms each` : "";
     const words = (model.command ? `asked ${this.asked[1].toFixed(1)} m/s, walks ${speed}` : `wanders, ${speed}`) + crowd;
     if (this.label.textContent !== words) this.label.textContent = words;
   }
