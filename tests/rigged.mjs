@@ -34,23 +34,24 @@ const inverse = ([x, y, z, w]) => [-x, -y, -z, w];
 const apply = (q, v) => product(product(q, [...v, 0]), inverse(q)).slice(0, 3);
 const sub = (a, b) => a.map((x, i) => x - b[i]);
 
-// The bytes of the file; `skinned: false` leaves the skin out.
-export function rigged(rig, { skinned = true } = {}) {
-  const names = RIGS[rig], index = Object.fromEntries(PARTS.map(([part], i) => [part, i])), scale = 0.01;
+// The bytes of the file; `skinned: false` leaves the skin out, `toes: false` the toes.
+export function rigged(rig, { skinned = true, toes = true } = {}) {
+  const parts = PARTS.filter(([part]) => toes || !part.endsWith("toe"));
+  const names = RIGS[rig], index = Object.fromEntries(parts.map(([part], i) => [part, i])), scale = 0.01;
   // Any rotation for each bone.
-  const turns = PARTS.map((_, i) => { const q = [Math.sin(i), Math.cos(2 * i), Math.sin(3 * i + 1), 1.2], length = Math.hypot(...q); return q.map(x => x / length); });
+  const turns = parts.map((_, i) => { const q = [Math.sin(i), Math.cos(2 * i), Math.sin(3 * i + 1), 1.2], length = Math.hypot(...q); return q.map(x => x / length); });
   const top = [-Math.SQRT1_2, 0, 0, Math.SQRT1_2];
-  const nodes = PARTS.map(([part, parent, at], i) => {
-    const [above, place] = parent === null ? [top, [0, 0, 0]] : [turns[index[parent]], PARTS[index[parent]][2]];
-    const children = PARTS.flatMap(([, of], j) => of === part ? [j] : []);
+  const nodes = parts.map(([part, parent, at], i) => {
+    const [above, place] = parent === null ? [top, [0, 0, 0]] : [turns[index[parent]], parts[index[parent]][2]];
+    const children = parts.flatMap(([, of], j) => of === part ? [j] : []);
     return { name: names[part], translation: apply(inverse(above), sub(at, place)).map(x => x / scale), rotation: product(inverse(above), turns[i]), ...(children.length && { children }) };
   });
   nodes.push({ name: "Armature", rotation: top, scale: [scale, scale, scale], children: [0] }, { name: "body", mesh: 0, ...(skinned && { skin: 0 }) });
   const [corners, normals, joints, weights, indices, binds] = [[], [], [], [], [], []];
-  PARTS.forEach(([part, , at], i) => {
+  parts.forEach(([part, , at], i) => {
     const columns = [[1, 0, 0], [0, 1, 0], [0, 0, 1]].map(axis => apply(inverse(turns[i]), axis).map(x => x / scale));
     binds.push(...columns.flatMap(column => [...column, 0]), ...apply(inverse(turns[i]), at).map(x => -x / scale), 1);
-    const end = PARTS.find(([, parent]) => parent === part)?.[2] ?? at.map((x, k) => x + (part === "head" ? [0, 0.2, 0] : [0, 0, 0.08])[k]);
+    const end = parts.find(([, parent]) => parent === part)?.[2] ?? at.map((x, k) => x + (part === "head" ? [0, 0.2, 0] : [0, 0, 0.08])[k]);
     const along = sub(end, at), side = Math.abs(along[0]) > 0.1 ? [0, 1, 0] : [1, 0, 0], wide = SPINE.includes(part) || part === "hips" ? 0.13 : 0.05;
     const across = [along[1] * side[2] - along[2] * side[1], along[2] * side[0] - along[0] * side[2], along[0] * side[1] - along[1] * side[0]], size = Math.hypot(...across);
     for (let face = 0; face < 4; face++) {
@@ -74,10 +75,10 @@ export function rigged(rig, { skinned = true } = {}) {
   const attributes = { POSITION: add(Float32Array.from(corners), "VEC3", 5126), NORMAL: add(Float32Array.from(normals), "VEC3", 5126),
     JOINTS_0: add(Uint8Array.from(joints), "VEC4", 5121), WEIGHTS_0: add(Float32Array.from(weights), "VEC4", 5126) };
   const json = {
-    asset: { version: "2.0" }, scene: 0, scenes: [{ nodes: [PARTS.length, PARTS.length + 1] }], nodes,
+    asset: { version: "2.0" }, scene: 0, scenes: [{ nodes: [parts.length, parts.length + 1] }], nodes,
     meshes: [{ primitives: [{ attributes, indices: add(Uint16Array.from(indices), "SCALAR", 5123), material: 0 }] }],
     materials: [{ pbrMetallicRoughness: { baseColorFactor: [0.85, 0.55, 0.25, 1] } }],
-    ...(skinned && { skins: [{ joints: PARTS.map((_, i) => i), inverseBindMatrices: add(Float32Array.from(binds), "MAT4", 5126) }] }),
+    ...(skinned && { skins: [{ joints: parts.map((_, i) => i), inverseBindMatrices: add(Float32Array.from(binds), "MAT4", 5126) }] }),
     bufferViews: views, accessors,
   };
   const binary = Buffer.concat(chunks);

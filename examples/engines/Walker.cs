@@ -1,9 +1,11 @@
 // A character of `mvae-fast export walk --controller stick -o walk.onnx` in Unity 6, with the package
 // Inference Engine (com.unity.ai.inference). Not run here: see README.md.
 //
-// Put the component on the root of a rig whose bones are named as in walk.json, in their rest pose
-// as exported (a .glb of `mvae-fast generate` has this skeleton), and give it both files.
+// Put the component on the root of a rig whose bones are named as in walk.json, with the axes that
+// they have there: a .glb of `mvae-fast generate`, imported by glTFast or UnityGLTF. Give it both
+// files, and set `wanted` from the script that reads the input.
 using System;
+using System.Globalization;
 using Unity.InferenceEngine;
 using UnityEngine;
 
@@ -12,22 +14,28 @@ public class Walker : MonoBehaviour
     public ModelAsset model;
     public TextAsset description;
     public int seed;
+    /// The velocity to walk at, metres a second on the ground, in the axes of this object.
+    public Vector3 wanted;
 
     [Serializable] class Skeleton { public string[] names; }
-    [Serializable] class Description { public float fps; public float top_speed; public Skeleton skeleton; }
+    [Serializable] class Description { public float fps; public Skeleton skeleton; }
 
-    Description about;
+    float fps, passed;
+    int hips;
     Worker worker;
     Transform[] bones;
-    float[] pose, root = new float[3], joints, rotations;
+    float[] pose, root = new float[3];
     Vector3 hipsBefore, hipsNow;
     Quaternion[] before, now;
-    float passed;
 
     void Start()
     {
-        about = JsonUtility.FromJson<Description>(description.text);
-        pose = FirstPose(description.text, seed);
+        var about = JsonUtility.FromJson<Description>(description.text);
+        fps = about.fps;
+        // JsonUtility reads neither null nor lists of lists.
+        hips = Array.IndexOf(Items(description.text, "\"parents\":[", "]", ","), "null");
+        string[] starts = Items(description.text, "\"starts\":[[", "]]", "],[");
+        pose = Array.ConvertAll(starts[seed % starts.Length].Split(','), text => float.Parse(text, CultureInfo.InvariantCulture));
         worker = new Worker(ModelLoader.Load(model), BackendType.CPU);
         bones = Array.ConvertAll(about.skeleton.names, name => Find(transform, name));
         before = new Quaternion[bones.Length];
@@ -39,17 +47,18 @@ public class Walker : MonoBehaviour
     void Update()
     {
         // The model has its own rate: between two of its frames, the picture is a mixture of both.
-        for (passed += Time.deltaTime * about.fps; passed >= 1; passed -= 1) Step();
+        for (passed += Time.deltaTime * fps; passed >= 1; passed -= 1) Step();
         for (int j = 0; j < bones.Length; ++j)
-            if (bones[j]) bones[j].localRotation = Quaternion.Slerp(before[j], now[j], passed);
-        if (bones[Hips()]) bones[Hips()].position = transform.position + Vector3.Lerp(hipsBefore, hipsNow, passed);
+        {
+            if (!bones[j]) continue;
+            Quaternion turn = Quaternion.Slerp(before[j], now[j], passed);
+            if (j == hips) bones[j].SetPositionAndRotation(transform.TransformPoint(Vector3.Lerp(hipsBefore, hipsNow, passed)), transform.rotation * turn);
+            else bones[j].localRotation = turn;
+        }
     }
 
     void Step()
     {
-        var stick = new Vector2(Input.GetAxis("Horizontal"), Input.GetAxis("Vertical"));
-        Vector3 ahead = Vector3.ProjectOnPlane(Camera.main.transform.forward, Vector3.up).normalized;
-        Vector3 wanted = Vector3.ClampMagnitude(stick.y * ahead + stick.x * Vector3.Cross(Vector3.up, ahead), 1) * about.top_speed;
         // Unity is left-handed: x changes its sign.
         using var fedPose = new Tensor<float>(new TensorShape(1, pose.Length), pose);
         using var fedRoot = new Tensor<float>(new TensorShape(1, 3), root);
@@ -60,23 +69,19 @@ public class Walker : MonoBehaviour
         worker.Schedule();
         pose = Read("next_pose");
         root = Read("next_root");
-        joints = Read("joints");
-        rotations = Read("rotations");
+        float[] joints = Read("joints"), rotations = Read("rotations");
         (before, now) = (now, before);
-        for (int j = 0; j < bones.Length; ++j)
+        for (int j = 0; j < now.Length; ++j)
             now[j] = new Quaternion(rotations[4 * j], -rotations[4 * j + 1], -rotations[4 * j + 2], rotations[4 * j + 3]);
         hipsBefore = hipsNow;
-        int hips = 3 * Hips();
-        hipsNow = new Vector3(-joints[hips], joints[hips + 1], joints[hips + 2]);
+        hipsNow = new Vector3(-joints[3 * hips], joints[3 * hips + 1], joints[3 * hips + 2]);
     }
 
     float[] Read(string output)
     {
-        using var tensor = (worker.PeekOutput(output) as Tensor<float>).ReadbackAndClone();
+        using Tensor<float> tensor = (worker.PeekOutput(output) as Tensor<float>).ReadbackAndClone();
         return tensor.DownloadToArray();
     }
-
-    int Hips() => Array.IndexOf(about.skeleton.names, "Hips") is var at && at >= 0 ? at : 0;
 
     static Transform Find(Transform from, string name)
     {
@@ -86,12 +91,11 @@ public class Walker : MonoBehaviour
         return null;
     }
 
-    // JsonUtility reads no lists of lists.
-    static float[] FirstPose(string json, int seed)
+    // The items between two marks of a text.
+    static string[] Items(string json, string from, string to, string between)
     {
-        string list = json.Substring(json.IndexOf("\"starts\":[[", StringComparison.Ordinal) + 11);
-        string[] poses = list.Substring(0, list.IndexOf("]]", StringComparison.Ordinal)).Split(new[] { "],[" }, StringSplitOptions.None);
-        return Array.ConvertAll(poses[seed % poses.Length].Split(','), text => float.Parse(text, System.Globalization.CultureInfo.InvariantCulture));
+        int first = json.IndexOf(from, StringComparison.Ordinal) + from.Length;
+        return json.Substring(first, json.IndexOf(to, first, StringComparison.Ordinal) - first).Split(new[] { between }, StringSplitOptions.None);
     }
 
     void OnDestroy() => worker?.Dispose();

@@ -5,7 +5,7 @@ use super::print::print;
 use super::runs::trained;
 use crate::control::play::Policy;
 use crate::control::poses;
-use crate::exchange::ship::{Format, Shipped};
+use crate::exchange::ship::{Format, Opset, Shipped, exports};
 use crate::infer::trained::Trained;
 use crate::ops::world::Task;
 use crate::{Error, Result};
@@ -26,12 +26,16 @@ pub struct ShipArgs {
     /// A run folder of a Motion VAE, its name under --runs, or a checkpoint file
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub run: PathBuf,
-    /// Let the policy of this joystick controller, trained on the Motion VAE, steer the character
+    /// Let the policy of this controller of joystick, target or path, trained on the Motion VAE,
+    /// steer the character
     #[arg(long, value_name = "RUN|CHECKPOINT")]
     pub controller: Option<PathBuf>,
     /// Format [default: that of the extension of --output]
     #[arg(long)]
     pub format: Option<Format>,
+    /// Version of ONNX's operators, from 15 to 28 [default: 15]
+    #[arg(long, value_name = "N")]
+    pub opset: Option<i64>,
     /// npz file of motion to start from (may be repeated) [default: what the model was trained on]
     #[arg(long, value_name = "FILE")]
     pub data: Vec<PathBuf>,
@@ -49,10 +53,18 @@ pub struct ShipArgs {
 /// Exports as the arguments say.
 pub fn export(args: &ShipArgs) -> Result<()> {
     let (format, output) = target(args)?;
+    let opset = args.opset.map_or(Ok(Opset::default()), Opset::new)?;
+    if args.opset.is_some() && format != Format::Onnx {
+        return Err(Error::Usage(format!("--opset belongs to ONNX, and {} is none", output.display())));
+    }
     format.files(&output).iter().try_for_each(|file| require_new(file))?;
     let name = args.run.file_stem().unwrap_or_default().to_string_lossy();
     let shipped = shipped(args, &name)?;
-    let written = shipped.write(format, &output)?;
+    if format == Format::Html && shipped.command.is_some_and(|command| command.top().is_none()) {
+        let what = "the page is steered by a joystick, and this controller walks to points";
+        return Err(Error::Usage(format!("{what}; give one of --task joystick, or another --format")));
+    }
+    let written = shipped.write(format, opset, &output)?;
     if args.json {
         return print(&format!("{}\n", written.json(&shipped)));
     }
@@ -101,8 +113,8 @@ fn target(args: &ShipArgs) -> Result<(Format, PathBuf)> {
     }
 }
 
-/// The character that a controller steers. Errors: it is no joystick controller, or one of another
-/// decoder.
+/// The character that a controller steers. Errors: it is of a task that is not exported, or of
+/// another decoder.
 fn steered(args: &ShipArgs, name: &str, controller: &Path, decoder: &Trained) -> Result<Shipped> {
     let path = super::run_folder(&args.runs, controller);
     // A controller of the public implementation says neither task nor decoder.
@@ -110,9 +122,9 @@ fn steered(args: &ShipArgs, name: &str, controller: &Path, decoder: &Trained) ->
     let said =
         ForeignArgs { task: foreign.then_some(Task::Joystick), vae: foreign.then(|| args.run.clone()), lower: None };
     let control::Trained { file, config, .. } = control::controller(&args.runs, controller, &said, &args.data)?;
-    if config.task != Task::Joystick {
+    if !exports(config.task) {
         let what = format!("its task is {}, which needs a world around the character", config.task.name());
-        return Err(Error::checkpoint(&path, what, "export a joystick controller"));
+        return Err(Error::checkpoint(&path, what, "export a controller of joystick, target or path"));
     }
     let Policy { material, layout, values } = Policy::open(&file, &config, &args.data)?;
     if material.decoder.values()? != decoder.values()? {

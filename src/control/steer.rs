@@ -23,7 +23,7 @@ impl Steering {
     /// a tensor is missing.
     pub fn new(material: &Material, command: usize) -> Result<Self> {
         let shipped = Shipped::steerable("", material)?;
-        let metres = shipped.command.map_or(0.0, |command| command.top) / material.rules.speed;
+        let metres = shipped.command.and_then(|command| command.top()).unwrap_or_default() / material.rules.speed;
         Ok(Steering { shipped, command, metres })
     }
 

@@ -95,6 +95,7 @@ fn motion_becomes_a_page_and_another_call_repeats_only_what_changed() {
     }
     let page = fs::read_to_string(folder.join("character.html")).unwrap();
     assert!(!page.contains("{{") && !page.contains("://"), "nothing is left to fill in or to fetch");
+    assert!(page.contains(" thresholds of quality met</p>"), "the page says how good the character is");
     for file in ["data.npz", "model.json", "stick.json", "runs/model/report.html", "runs/stick/report.html"] {
         assert!(folder.join(file).is_file(), "{file}");
     }

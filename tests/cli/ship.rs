@@ -6,12 +6,13 @@ use mvae_fast::control::config::PolicyConfig;
 use mvae_fast::control::play::{Play, Policy, record};
 use mvae_fast::control::poses;
 use mvae_fast::data::{npz, world};
-use mvae_fast::exchange::ship::Shipped;
 use mvae_fast::exchange::ship::walker::Walker;
+use mvae_fast::exchange::ship::{Aim, Shipped};
 use mvae_fast::infer::trained::Trained;
 use mvae_fast::motion::local::{Bones, LocalPose};
 use mvae_fast::motion::rig::METRES;
 use mvae_fast::motion::{Root, features, quaternion};
+use mvae_fast::ops::world::path;
 use mvae_fast::run::folder::RunFolder;
 use std::fs;
 use std::io::Write;
@@ -228,9 +229,12 @@ fn every_variant_walks_elsewhere_as_here() {
 #[test]
 fn a_steered_character_obeys_elsewhere_as_here() {
     let desk = Desk::new("mixture");
-    for (name, more) in [("stick", ""), ("raw", "--normalize-observations false")] {
+    let raw = "--normalize-observations false";
+    for (name, task, more) in
+        [("stick", "joystick", ""), ("raw", "joystick", raw), ("goal", "target", ""), ("way", "path", "")]
+    {
         desk.done(&format!(
-            "control train --task joystick --vae walk --name {name} --quiet --updates 2 --characters 16 \
+            "control train --task {task} --vae walk --name {name} --quiet --updates 2 --characters 16 \
              --hidden-size 16 --threads 2 {more}"
         ));
         let folder = RunFolder::open(&desk.path("runs").join(name)).unwrap();
@@ -240,31 +244,42 @@ fn a_steered_character_obeys_elsewhere_as_here() {
         let played = record(&play.stage, &mut play.memory, FRAMES).unwrap().remove(0);
         let Policy { material, layout, values } = Policy::open(&folder.last_checkpoint(), &config, &[]).unwrap();
         let shipped = Shipped::steerable("walk", &material).unwrap().with_policy(&layout, &values);
-        let unit = shipped.command.unwrap().top / material.rules.speed;
+        let command = shipped.command.unwrap();
         let velocity = |[direction, speed]: [f32; 2]| {
             let (s, c) = f64::from(direction).sin_cos();
+            let unit = command.top().unwrap() / material.rules.speed;
             [c, s].map(|x| f64::from((unit * f64::from(speed) * x) as f32))
         };
-        let velocities: Vec<[f64; 2]> = played.recorded[1].iter().copied().map(velocity).collect();
+        let point = |at: [f32; 2]| at.map(|x| f64::from((METRES * f64::from(x)) as f32));
+        // The goal of a later frame is a point that is seen now.
+        let goals = |frame: usize| (0..command.vectors()).map(move |i| frame + path::GAP * i);
+        let last = played.roots.len();
+        let asked: Vec<Vec<[f64; 2]>> = (0..last)
+            .map(|frame| match command.aim {
+                Aim::Velocity { .. } => vec![velocity(played.recorded[1][frame])],
+                Aim::Points { .. } => goals(frame).map(|at| point(played.recorded[0][at.min(last)])).collect(),
+            })
+            .collect();
         let mut walker = Walker::new(&shipped);
         walker.history.clone_from(&played.start);
+        walker.root = played.from;
         let mut far = 0.0_f64;
         // A policy that is hardly trained makes much of rounding in time.
-        for (frame, velocity) in played.frames.chunks_exact(shipped.frame_size).zip(&velocities).take(300) {
-            walker.toward(*velocity);
+        for (frame, asked) in played.frames.chunks_exact(shipped.frame_size).zip(&asked).take(300) {
+            walker.toward(asked);
             far = frame.iter().zip(&walker.history).map(|(a, b)| f64::from((a - b).abs())).fold(far, f64::max);
         }
         println!("{name}: features at most {far:.1e} off");
         assert!(played.roots.len() > 100 && far < 1e-3, "{name}: {far}");
 
         let walked = |mut walker: Walker| {
-            let frames = velocities.iter().flat_map(|velocity| {
-                walker.toward(*velocity);
+            let frames = asked.iter().flat_map(|asked| {
+                walker.toward(asked);
                 walker.joints()
             });
             frames.flatten().collect::<Vec<f64>>()
         };
-        let given: Vec<f32> = velocities.as_flattened().iter().map(|&x| x as f32).collect();
+        let given: Vec<f32> = asked.iter().flat_map(|asked| asked.as_flattened()).map(|&x| x as f32).collect();
         let walks = |engine: &str, command: &mut Command, walker: Walker| {
             let [places, _] = parts(&fed(command, &given), shipped.joints());
             near(&format!("{name}, {engine}"), &places, &walked(walker), shipped.joints());
@@ -292,7 +307,7 @@ fn exports_that_cannot_be_are_refused_in_one_line() {
         "train motion.npz --name other --quiet --hidden-size 8 --latent-size 5 --experts 2 --gate-hidden-size 8 \
                --minibatches 0 --teacher-epochs 1 --ramp-epochs 1 --student-epochs 1 --threads 2",
     );
-    for task in ["joystick", "target"] {
+    for task in ["joystick", "target", "face"] {
         desk.done(&format!(
             "control train --task {task} --vae walk --name {task} --quiet --updates 1 --characters 8 --hidden-size 8 \
              --threads 2"
@@ -310,19 +325,24 @@ fn exports_that_cannot_be_are_refused_in_one_line() {
         ("nothing -o x.h", 4, "no such file, and no run of that name"),
         ("joystick -o x.h", 4, "is a controller"),
         ("walk --controller other -o x.h", 4, "is the run of a Motion VAE"),
-        ("walk --controller target -o x.h", 4, "its task is target, which needs a world"),
+        ("walk --controller target -o x.html", 2, "the page is steered by a joystick"),
+        ("walk --controller face -o x.h", 4, "its task is face, which needs a world"),
+        ("walk --opset 14 -o x.onnx", 2, "--opset is 14, expected one from 15 to 28"),
+        ("walk --opset 29 -o x.onnx", 2, "--opset is 29, expected one from 15 to 28"),
+        ("walk --opset 17 -o x.h", 2, "--opset belongs to ONNX, and x.h is none"),
         ("other --controller joystick -o x.h", 4, "is a controller of another decoder than other"),
         ("walk --data nothing.npz -o x.h", 4, "nothing.npz"),
     ] {
         let message = desk.refused(&format!("export {arguments}"), code);
         assert!(message.contains(says), "{arguments}: {message}");
     }
-    assert!(!desk.path("x.h").exists() && !desk.path("half.h").exists());
+    assert!(["x.h", "x.html", "x.onnx", "x.json", "half.h"].iter().all(|file| !desk.path(file).exists()));
     assert_eq!(fs::read(desk.path("there.html")).unwrap(), b"keep");
     let said = desk.done("export walk --controller joystick --format html");
     assert!(said.starts_with("walk.html: "), "{said}");
     let page = fs::read_to_string(desk.path("walk.html")).unwrap();
     assert!(!page.contains("{{") && !page.contains("://"), "nothing is left to fill in or to fetch");
-    let said: serde_json::Value = serde_json::from_str(&desk.done("export walk --json -o w.onnx")).unwrap();
+    let said = desk.done("export walk --opset 28 --json -o w.onnx");
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(said["files"], serde_json::json!(["w.onnx", "w.json"]));
 }

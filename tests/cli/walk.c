@@ -1,4 +1,4 @@
-/* Walks with an exported character. Reads latents (or velocities) from standard input, and writes
+/* Walks with an exported character. Reads latents (or velocities, or points) from standard input, and writes
  * the places and the rotations of the joints after each frame. With a number of characters as the
  * second argument, it says how long a frame of one of them takes instead. */
 #define WALK_IMPLEMENTATION
@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#ifdef WALK_TOP
+#if defined WALK_POINTS
+#define GIVEN (2 * WALK_POINTS)
+#define ADVANCE walk_to
+#elif defined WALK_TOP
 #define GIVEN 2
 #define ADVANCE walk_toward
 #else

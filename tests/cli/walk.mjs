@@ -1,6 +1,6 @@
-// Walks with an exported module. Reads latents (or velocities) from standard input, and writes the
-// places and the rotations of the joints after each frame. With a number of characters as the third
-// argument, it says how long a frame of one of them takes instead.
+// Walks with an exported module. Reads latents (or velocities, or points) from standard input, and
+// writes the places and the rotations of the joints after each frame. With a number of characters
+// as the third argument, it says how long a frame of one of them takes instead.
 //   node walk.mjs MODULE WebAssembly|JavaScript [CHARACTERS]
 import { readFileSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
@@ -11,8 +11,8 @@ const [file, engine, count] = process.argv.slice(2);
 const { open } = await import(pathToFileURL(resolve(file)));
 const model = await open({ wasm: engine === "WebAssembly" });
 assert.equal(model.engine, engine);
-const size = model.command ? 2 : model.latent;
-const advance = (characters, given) => model.command ? model.toward(characters, given) : model.wander(characters, given);
+const { command } = model, size = command ? 2 * (command.points ?? 1) : model.latent;
+const advance = (characters, given) => model[command?.points ? "to" : command ? "toward" : "wander"](characters, given);
 if (count) {
   const characters = Array.from({ length: Number(count) }, (_, k) => model.character(k)), given = new Float32Array(size * characters.length).fill(0.3);
   const times = Array.from({ length: 21 }, () => {

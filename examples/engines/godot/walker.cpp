@@ -1,11 +1,13 @@
 // A character of `mvae-fast export walk --controller stick -o walk.h` in Godot 4, as a class of a
 // GDExtension (godot-cpp). Not run here: see README.md.
 //
-// A Skeleton3D whose bones are named as in walk.h, in their rest pose as exported (a .glb of
-// `mvae-fast generate` has this skeleton). Godot's axes are the model's own. Register the class as
-// godot-cpp's documentation says, and put walk.bin beside the project.
+// A Skeleton3D whose bones are named as in walk.h, with the axes that they have there: that of an
+// imported .glb of `mvae-fast generate`, whose type is changed to Walker. Godot's axes are the
+// model's own. Register the class with GDREGISTER_RUNTIME_CLASS (4.3), so that it does not walk in
+// the editor. Put walk.bin beside the project, and into the filter of exported files.
 #include <godot_cpp/classes/file_access.hpp>
 #include <godot_cpp/classes/skeleton3d.hpp>
+#include <godot_cpp/core/class_db.hpp>
 #define WALK_IMPLEMENTATION
 #include "walk.h"
 
@@ -15,7 +17,8 @@ class Walker : public Skeleton3D {
   GDCLASS(Walker, Skeleton3D)
 
 public:
-  // The velocity to walk at, metres a second: set it from the script that reads the input.
+  // The velocity to walk at, metres a second, in the skeleton's axes: set it from the script that
+  // reads the input.
   Vector3 wanted;
   void set_wanted(Vector3 velocity) { wanted = velocity; }
   Vector3 get_wanted() const { return wanted; }
@@ -27,7 +30,7 @@ public:
       set_process(false);
       return;
     }
-    walk_begin(&model, &one, get_instance_id());
+    walk_begin(&model, &one, uint32_t(get_instance_id()));
     for (int joint = 0; joint < WALK_JOINTS; ++joint) bones[joint] = find_bone(walk_names[joint]);
     step();
     step();

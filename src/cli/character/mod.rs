@@ -19,7 +19,7 @@ use crate::config::{Config, Overrides, Preset, Variant};
 use crate::control::config::{self as policy, Algorithm, PolicyConfig};
 use crate::control::setup::PolicySetup;
 use crate::control::thresholds::PolicyThresholds;
-use crate::exchange::ship::Format;
+use crate::exchange::ship::{Format, Opset};
 use crate::host::atomic;
 use crate::host::crc32c::crc32c;
 use crate::host::say::{minutes, say};
@@ -120,7 +120,7 @@ pub fn character(args: &CharacterArgs) -> Result<()> {
     let made = made.and_then(|model| {
         work.controller()?;
         let controller = work.measure_controller()?;
-        work.page()?;
+        work.page(summary::note(&model, &controller, args.minutes.is_some()))?;
         Ok((model, controller))
     });
     work.whole.end();
@@ -551,13 +551,14 @@ impl<'a> Work<'a> {
         self.keep(STICK_EVAL, asked, &file, measured.json(&trained))
     }
 
-    /// Writes the page.
-    fn page(&mut self) -> Result<()> {
+    /// Writes the page, which shows a line `note` if there is one.
+    fn page(&mut self, note: Option<String>) -> Result<()> {
         let file = self.folder.join(PAGE_FILE);
         let mut asked = toml::Table::new();
         asked.insert("version".into(), env!("CARGO_PKG_VERSION").into());
         asked.insert("model".into(), crc([("", self.last(MODEL).as_path())]));
         asked.insert("controller".into(), crc([("", self.last(STICK).as_path())]));
+        asked.extend(note.iter().map(|note| ("note".to_owned(), note.as_str().into())));
         if self.book.is(PAGE, &asked) && file.is_file() {
             return Ok(());
         }
@@ -566,15 +567,17 @@ impl<'a> Work<'a> {
             run: self.run(MODEL),
             controller: Some(self.run(STICK)),
             format: Some(Format::Html),
+            opset: None,
             data: Vec::new(),
             output: None,
             runs: self.folder.join("runs"),
             json: false,
         };
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
-        let shipped = ship::shipped(&args, &name)?;
+        let mut shipped = ship::shipped(&args, &name)?;
+        shipped.note = note;
         self.book.forget(PAGE)?;
-        shipped.write(Format::Html, &file)?;
+        shipped.write(Format::Html, Opset::default(), &file)?;
         self.book.write(PAGE, asked)
     }
 

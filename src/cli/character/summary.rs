@@ -23,6 +23,18 @@ pub(super) fn verdicts(evaluation: &Value) -> Vec<Verdict> {
     serde_json::from_value(evaluation["gate"].clone()).unwrap_or_default()
 }
 
+/// A line for the page: a training was shortened, or thresholds are not met. `None`: all is well.
+pub(super) fn note(model: &Value, controller: &Value, shortened: bool) -> Option<String> {
+    let all = [verdicts(model), verdicts(controller)].concat();
+    let met = all.iter().filter(|verdict| verdict.met).count();
+    let met = format!("{met} of {} thresholds of quality met", all.len());
+    match (shortened, all.iter().all(|verdict| verdict.met)) {
+        (true, _) => Some(format!("short training, {met}")),
+        (false, false) => Some(met),
+        (false, true) => None,
+    }
+}
+
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let gate = verdicts(self.model);

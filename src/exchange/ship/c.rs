@@ -1,6 +1,6 @@
 //! A character as a C header without dependencies, and a binary of its numbers.
-use super::Shipped;
 use super::layers::{COMMAND, CONDITION, LATENT};
+use super::{Aim, Shipped};
 use crate::host::crc32c::crc32c;
 use crate::host::template::filled;
 use crate::motion::rig::METRES;
@@ -10,23 +10,51 @@ const HEADER: &str = include_str!("walk.h");
 /// Bytes before the numbers, so that these begin on a multiple of a cache line.
 const HEAD: usize = 64;
 
-const DECLARED: &str = "\
+/// The function that asks for velocities, and the one that asks for points.
+const DECLARED: [&str; 2] = [
+    "\
 /* Advances characters by a frame towards velocities (x, z; metres a second), two numbers for each.
  * Speeds above WALK_TOP are taken for it. */
 void walk_toward(const walk_model *model, walk_character *all, int count, const float *velocities);
-";
+",
+    "\
+/* Advances characters by a frame on their way to points (x, z; metres), WALK_POINTS for each. */
+void walk_to(const walk_model *model, walk_character *all, int count, const float *points);
+",
+];
 
-const DEFINED: &str = "
+/// Their definitions.
+const DEFINED: [&str; 2] = [
+    "
 void walk_toward(const walk_model *model, walk_character *all, int count, const float *velocities) {
   for (int k = 0; k < count; ++k) {
-    const double s = sin(all[k].facing), c = cos(all[k].facing);
     const double x = velocities[2 * k], z = velocities[2 * k + 1], speed = hypot(x, z);
     const double most = speed > WALK_TOP ? WALK_TOP / speed : 1;
-    const double length = most * speed / WALK_UNIT, factor = length > 0 ? most / WALK_UNIT * {{factor}} : 0;
-    all[k].values[WALK_AT_COMMAND] = (float)(factor * (c * x - s * z));
-    all[k].values[WALK_AT_COMMAND + 1] = (float)(factor * (s * x + c * z));
+    walk_ask(&all[k], 0, most * x, most * z);
   }
   walk_advance(model, all, count, 0);
+}
+",
+    "
+void walk_to(const walk_model *model, walk_character *all, int count, const float *points) {
+  for (int k = 0; k < count; ++k)
+    for (int i = 0; i < WALK_POINTS; ++i) {
+      const float *at = points + 2 * (k * WALK_POINTS + i);
+      walk_ask(&all[k], i, at[0] - all[k].place[0], at[1] - all[k].place[1]);
+    }
+  walk_advance(model, all, count, 0);
+}
+",
+];
+
+/// The function that both call.
+const ASKED: &str = "
+/* Vector number i of the command, as the character sees it. */
+static void walk_ask(walk_character *one, int i, double x, double z) {
+  const double s = sin(one->facing), c = cos(one->facing), length = hypot(x, z) / WALK_UNIT;
+  const double factor = length > 0 ? {{factor}} / WALK_UNIT : 0;
+  one->values[WALK_AT_COMMAND + 2 * i] = (float)(factor * (c * x - s * z));
+  one->values[WALK_AT_COMMAND + 2 * i + 1] = (float)(factor * (s * x + c * z));
 }
 ";
 
@@ -70,11 +98,27 @@ pub(super) fn contents(shipped: &Shipped, output: &Path) -> Vec<Vec<u8>> {
         let [x, y, z] = offset.map(|x| if parent.is_some() { float(METRES * x) } else { "0.0f".into() });
         format!("  {{ {x}, {y}, {z} }},")
     });
-    let example = match shipped.command {
-        Some(_) => {
+    let aim = shipped.command.map(|command| command.aim);
+    let which = usize::from(matches!(aim, Some(Aim::Points { .. })));
+    let example = match aim {
+        Some(Aim::Velocity { .. }) => {
             " *     float velocity[2] = { 1, 0 }, places[WALK_JOINTS][3];\n *     walk_toward(&model, &one, 1, velocity);"
         }
+        Some(Aim::Points { .. }) => {
+            " *     float points[WALK_POINTS][2] = { { 1, 0 } }, places[WALK_JOINTS][3];\n \
+             *     walk_to(&model, &one, 1, points[0]);"
+        }
         None => " *     float places[WALK_JOINTS][3];\n *     walk_wander(&model, &one, 1, NULL);",
+    };
+    let asked = match aim {
+        Some(Aim::Velocity { top }) => {
+            format!("#define WALK_TOP {top:?} /* largest speed that is obeyed, metres a second */\n")
+        }
+        Some(Aim::Points { count, apart }) => format!(
+            "#define WALK_POINTS {count} /* points that it is asked to walk to */\n\
+             #define WALK_APART {apart:?} /* seconds of the way between them */\n"
+        ),
+        None => String::new(),
     };
     // Names begin with the file's, so that a program can hold several characters.
     let prefix = prefix(&output.file_stem().unwrap_or_default().to_string_lossy());
@@ -109,13 +153,11 @@ pub(super) fn contents(shipped: &Shipped, output: &Path) -> Vec<Vec<u8>> {
             renamed(&format!("{places}{unit}#define WALK_LOST {}", float(shipped.lost.into())))
         }
         "frames" => shipped.frame_skip.to_string(),
-        "top" => shipped.command.map_or(String::new(), |c| {
-            renamed(&format!("#define WALK_TOP {:?} /* largest speed that is obeyed, metres a second */\n", c.top))
-        }),
-        "toward_declared" => shipped.command.map_or(String::new(), |_| renamed(DECLARED)),
+        "asked" => renamed(&asked),
+        "toward_declared" => aim.map_or(String::new(), |_| renamed(DECLARED[which])),
         "toward_defined" => shipped.command.map_or(String::new(), |command| {
             let factor = command.gain.map_or("1".into(), |gain| format!("{gain:?} * log1p(length) / length"));
-            renamed(&DEFINED.replace("{{factor}}", &factor))
+            renamed(&[&ASKED.replace("{{factor}}", &factor), DEFINED[which]].concat())
         }),
         other => unreachable!("walk.h asks for {other}"),
     });

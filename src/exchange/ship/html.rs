@@ -14,6 +14,7 @@ pub(super) fn contents(shipped: &Shipped) -> Vec<Vec<u8>> {
     let page = filled(PAGE, |key| match key {
         "name" => escape(&shipped.name),
         "about" => escape(&shipped.about()),
+        "note" => escape(shipped.note.as_deref().unwrap_or_default()),
         "style" => [player::STYLE, STYLE].concat(),
         "character" => json(&js::json(shipped, Compression::best())),
         "scripts" => player::STEERING.into_iter().chain(SCRIPTS).collect(),

@@ -1,7 +1,7 @@
 //! A character as an ES module with types; also its description for the pages that contain
 //! runtime.js.
 use super::layers::{COMMAND, CONDITION, LATENT};
-use super::{Shipped, wasm};
+use super::{Aim, Command, Shipped, wasm};
 use crate::host::template::filled;
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
@@ -39,9 +39,12 @@ pub(crate) fn json(shipped: &Shipped, compression: Compression) -> Value {
         "latent": shipped.latent_size(), "lost": shipped.lost,
         "scale": shipped.scale, "shift": shipped.shift, "share": shipped.share,
         "starts": shipped.starts.chunks_exact(row).collect::<Vec<_>>(),
-        "command": shipped.command.map(|command| json!({
-            "top": command.top, "metres": command.metres, "gain": command.gain,
-        })),
+        "command": shipped.command.map(|Command { aim, metres, gain }| match aim {
+            Aim::Velocity { top } => json!({ "top": top, "metres": metres, "gain": gain }),
+            Aim::Points { count, apart } => {
+                json!({ "points": count, "apart": apart, "metres": metres, "gain": gain })
+            }
+        }),
         "skeleton": skeleton(rig),
         "places": {
             "latent": packed.offsets[LATENT], "condition": packed.offsets[CONDITION],

@@ -24,7 +24,7 @@ pub(super) const ONE: usize = 0;
 pub(super) const LATENT: usize = 1;
 /// Value that holds the normalised condition, [C F].
 pub(super) const CONDITION: usize = 2;
-/// Value that holds the command that a policy is asked to follow, two numbers.
+/// Value that holds the command that a policy is asked to follow, two numbers a vector.
 pub(super) const COMMAND: usize = 3;
 
 /// Function of a layer's sums.
@@ -144,10 +144,10 @@ impl Layers {
     }
 
     /// Puts a policy before the decoder. `raw` are scale and shift of the condition's entries if
-    /// the policy sees poses that are not normalised.
-    pub fn steer(&mut self, tensors: Tensors, raw: Option<(&[f32], &[f32])>) {
+    /// the policy sees poses that are not normalised. The command has `asked` numbers.
+    pub fn steer(&mut self, tensors: Tensors, raw: Option<(&[f32], &[f32])>, asked: usize) {
         let decoder = std::mem::take(&mut self.all);
-        self.sizes[COMMAND] = 2;
+        self.sizes[COMMAND] = asked;
         let inputs = [CONDITION, COMMAND];
         let hidden = [0, 2, 4].iter().fold(None, |h, i| {
             let inputs = h.map_or(inputs.to_vec(), |h| vec![h]);

@@ -21,10 +21,11 @@ use crate::motion::Rig;
 use crate::motion::features::{Part, frame_size, slot};
 use crate::motion::rig::METRES;
 use crate::motion::vector::{length, sub};
-use crate::ops::world::LOST;
+use crate::ops::world::{LOST, Task, path};
 use crate::philox::{Purpose, Stream};
 use crate::{Error, Result};
 use layers::{Layers, Tensors};
+pub use onnx::Opset;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use walker::Walker;
@@ -93,19 +94,56 @@ pub struct Shipped {
     starts: Vec<f32>,
     /// The command that the policy obeys, if there is a policy.
     pub command: Option<Command>,
+    /// A line about how good the character is, which the page shows.
+    pub note: Option<String>,
     layers: Layers,
 }
 
-/// The command of a joystick controller: a velocity.
+/// The command of a controller: vectors of the ground, seen by the character.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Command {
-    /// Largest speed, m/s.
-    pub top: f64,
-    /// Metres a second in one unit of the command.
+    /// The meaning of the vectors.
+    pub aim: Aim,
+    /// Metres, or metres a second, in one unit of a vector.
     pub metres: f64,
-    /// A policy with normalised observations sees a command of length r as one of length
+    /// A policy with normalised observations sees a vector of length r as one of length
     /// `gain` ln(1 + r), others see it as it is (`None`).
     pub gain: Option<f64>,
+}
+
+/// The meaning of a command.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Aim {
+    /// The velocity to walk at.
+    Velocity {
+        /// Largest speed, m/s.
+        top: f64,
+    },
+    /// Points to walk to.
+    Points {
+        /// Number of points.
+        count: usize,
+        /// Seconds of the way from one to the next.
+        apart: f64,
+    },
+}
+
+impl Command {
+    /// Largest speed that is obeyed, m/s, if velocities are.
+    pub fn top(&self) -> Option<f64> {
+        if let Aim::Velocity { top } = self.aim { Some(top) } else { None }
+    }
+
+    /// Number of vectors.
+    pub fn vectors(&self) -> usize {
+        if let Aim::Points { count, .. } = self.aim { count } else { 1 }
+    }
+}
+
+/// True if characters of this task's controllers can be exported: what they are asked for are
+/// velocities or points.
+pub fn exports(task: Task) -> bool {
+    matches!(task, Task::Joystick | Task::Target | Task::Path)
 }
 
 impl Shipped {
@@ -140,6 +178,7 @@ impl Shipped {
             lost: (LOST * rig.hip_height / REFERENCE_HIPS) as f32,
             starts: chosen.copied().collect(),
             command: None,
+            note: None,
             layers,
             rig,
             scale: single(&scale),
@@ -147,21 +186,26 @@ impl Shipped {
         })
     }
 
-    /// A character that obeys the policy of a joystick controller, once it has one
-    /// ([`Shipped::with_policy`]). Errors: those of [`Shipped::new`].
+    /// A character that obeys the policy of a controller of one of the tasks of [`exports`], once
+    /// it has one ([`Shipped::with_policy`]). Errors: those of [`Shipped::new`].
     pub fn steerable(name: &str, material: &Material) -> Result<Self> {
         let (decoder, rules) = (&material.decoder, &material.rules);
         let (model, frame_skip) = (decoder.model(), material.frame_skip());
         let shipped = Shipped::new(name, decoder, material.poses())?;
         let (layout, values) = (decoder.layout(), decoder.values()?);
         let layers = Layers::decoder(model, Tensors { layout: &layout, values: &values }, frame_skip);
-        // Body units a frame.
-        let metres = METRES * rules.body * shipped.rig.fps;
+        // Lengths are body units, speeds body units a frame.
+        let (length, fps) = (METRES * rules.body, shipped.rig.fps);
+        let (aim, metres) = match rules.task {
+            Task::Joystick => (Aim::Velocity { top: rules.speed * length * fps }, length * fps),
+            Task::Path => (Aim::Points { count: path::AHEAD, apart: (path::GAP * frame_skip) as f64 / fps }, length),
+            _ => (Aim::Points { count: 1, apart: 0.0 }, length),
+        };
         let pose = model.frame_size * model.condition_frames;
         let gain = task_gain(pose, rules.task.info().extra.of(model.latent_size));
         let command = match material.normalizes() {
-            true => Command { top: rules.speed * metres, metres: rules.unit(0) * metres, gain: Some(gain) },
-            false => Command { top: rules.speed * metres, metres, gain: None },
+            true => Command { aim, metres: rules.unit(0) * metres, gain: Some(gain) },
+            false => Command { aim, metres, gain: None },
         };
         Ok(Shipped { frame_skip, layers, command: Some(command), ..shipped })
     }
@@ -171,7 +215,8 @@ impl Shipped {
         let mut shipped = self.clone();
         let raw = self.command.is_some_and(|command| command.gain.is_none());
         let raw = raw.then_some((&self.scale[..], &self.shift[..]));
-        shipped.layers.steer(Tensors { layout, values }, raw);
+        let vectors = self.command.map_or(0, |command| command.vectors());
+        shipped.layers.steer(Tensors { layout, values }, raw, 2 * vectors);
         shipped
     }
 
@@ -183,7 +228,11 @@ impl Shipped {
     /// A line that says where the character comes from, and the terms of its motion.
     fn about(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
-        let steered = if self.command.is_some() { " It follows a joystick." } else { "" };
+        let steered = match self.command.map(|command| command.aim) {
+            Some(Aim::Velocity { .. }) => " It follows a joystick.",
+            Some(Aim::Points { .. }) => " It walks to points.",
+            None => "",
+        };
         let terms = self.rig.terms.iter().map(|terms| format!(" Terms of the motion: {terms}.")).collect::<String>();
         format!("{}, exported by mvae-fast {version}.{steered}{terms}", self.name)
             .replace(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'), " ")
@@ -194,13 +243,14 @@ impl Shipped {
         self.layers.sizes[layers::LATENT]
     }
 
-    /// Writes the character. `output` is the main file; others are written beside it.
-    pub fn write(&self, format: Format, output: &Path) -> Result<Written> {
+    /// Writes the character. `output` is the main file; others are written beside it. `opset` is
+    /// the version of ONNX's operators.
+    pub fn write(&self, format: Format, opset: Opset, output: &Path) -> Result<Written> {
         let contents = match format {
             Format::C => c::contents(self, output),
             Format::Html => html::contents(self),
             Format::Js => js::contents(self),
-            Format::Onnx => onnx::contents(self),
+            Format::Onnx => onnx::contents(self, opset),
         };
         let files = format.files(output);
         // The main file comes last: it is there only if all the others are.
@@ -245,7 +295,7 @@ impl Written {
             "files": self.files.iter().map(|(file, _)| file).collect::<Vec<_>>(),
             "bytes": self.files.iter().map(|(_, bytes)| bytes).collect::<Vec<_>>(),
             "joints": shipped.joints(), "latent": shipped.latent_size(), "fps": shipped.rig.fps,
-            "top_speed": shipped.command.map(|command| command.top), "error_of_16_bits_m": self.halves,
+            "top_speed": shipped.command.and_then(|command| command.top()), "error_of_16_bits_m": self.halves,
         })
     }
 }

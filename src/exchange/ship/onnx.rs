@@ -2,7 +2,8 @@
 //!
 //! Inputs:
 //! - `pose` [N, C F], newest frame first, and `root` [N, 3]: x, z (metres), facing (radians);
-//! - `velocity` [N, 2]: x, z (metres a second), or without a policy `latent` [N, L].
+//! - `velocity` [N, 2]: x, z (metres a second); or `points` [N, K, 2]: x, z (metres); or without a
+//!   policy `latent` [N, L].
 //!
 //! Outputs:
 //! - `next_pose` and `next_root`;
@@ -11,15 +12,42 @@
 //! - `contacts` [N, 2]: 1 where the left or right foot stands.
 use super::layers::{Act, COMMAND, CONDITION, LATENT, Layer};
 use super::protobuf::Message;
-use super::{Shipped, js};
+use super::{Aim, Shipped, js};
 use crate::motion::rig::METRES;
+use crate::{Error, Result};
 use serde_json::json;
 use std::f64::consts::TAU;
 
 /// Version of the operators.
-const OPSET: i64 = 15;
-/// Version of the file format, the first of this opset.
-const IR: i64 = 8;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opset(i64);
+
+/// First version of the operators, and the version of the file format that came with it.
+const FORMATS: [(i64, i64); 7] = [(15, 8), (19, 9), (21, 10), (23, 11), (24, 12), (25, 13), (28, 14)];
+/// The newest version in which the operators mean what this file says.
+const NEWEST: i64 = 28;
+
+impl Default for Opset {
+    fn default() -> Self {
+        Opset(FORMATS[0].0)
+    }
+}
+
+impl Opset {
+    /// A version. Errors: it is not served.
+    pub fn new(version: i64) -> Result<Self> {
+        let oldest = FORMATS[0].0;
+        match (oldest..=NEWEST).contains(&version) {
+            true => Ok(Opset(version)),
+            false => Err(Error::Usage(format!("--opset is {version}, expected one from {oldest} to {NEWEST}"))),
+        }
+    }
+
+    /// Version of the file format.
+    fn ir(self) -> i64 {
+        FORMATS.iter().rev().find(|(first, _)| *first <= self.0).expect("the first is the oldest").1
+    }
+}
 
 // Types of elements and of attributes, as ONNX numbers them.
 const FLOAT: i64 = 1;
@@ -31,12 +59,13 @@ const INTS: i64 = 7;
 type Value = String;
 
 /// The graph, and the description beside it.
-pub(super) fn contents(shipped: &Shipped) -> Vec<Vec<u8>> {
+pub(super) fn contents(shipped: &Shipped, opset: Opset) -> Vec<Vec<u8>> {
     let (f, joints) = (shipped.frame_size, shipped.joints());
     let mut graph = Graph::default();
     let row = (shipped.condition_frames * f) as i64;
-    let asked = match shipped.command {
-        Some(_) => ("velocity", vec![2]),
+    let asked = match shipped.command.map(|command| command.aim) {
+        Some(Aim::Velocity { .. }) => ("velocity", vec![2]),
+        Some(Aim::Points { count, .. }) => ("points", vec![count as i64, 2]),
         None => ("latent", vec![shipped.latent_size() as i64]),
     };
     let inputs = [("pose", vec![row]), ("root", vec![3]), asked];
@@ -60,22 +89,26 @@ pub(super) fn contents(shipped: &Shipped) -> Vec<Vec<u8>> {
         .all(11, inputs.map(|(name, sizes)| tensor(name, &sizes)))
         .all(12, outputs.map(|(name, _, sizes)| tensor(name, &sizes)));
     let model = Message::default()
-        .number(1, IR)
+        .number(1, opset.ir())
         .bytes(2, "mvae-fast")
         .bytes(3, env!("CARGO_PKG_VERSION"))
         .bytes(6, shipped.about())
         .bytes(7, graph)
-        .bytes(8, Message::default().bytes(1, "").number(2, OPSET));
+        .bytes(8, Message::default().bytes(1, "").number(2, opset.0));
     vec![model.finish(), description(shipped)]
 }
 
 /// The description: all that an engine needs beside the graph.
 fn description(shipped: &Shipped) -> Vec<u8> {
     let row = shipped.condition_frames * shipped.frame_size;
+    let apart = shipped.command.and_then(|command| match command.aim {
+        Aim::Points { apart, .. } => Some(apart),
+        Aim::Velocity { .. } => None,
+    });
     let description = json!({
         "about": shipped.about(), "fps": shipped.rig.fps / shipped.frame_skip as f64,
         "units": "metres", "axes": "right-handed, y up",
-        "top_speed": shipped.command.map(|command| command.top), "latent": shipped.latent_size(),
+        "top_speed": shipped.command.and_then(|command| command.top()), "points_apart_s": apart, "latent": shipped.latent_size(),
         "skeleton": js::skeleton(&shipped.rig),
         "starts": shipped.starts.chunks_exact(row).collect::<Vec<_>>(),
     });
@@ -213,23 +246,35 @@ impl Graph {
     /// The policy's command, see [`super::walker`].
     fn asked(&mut self, shipped: &Shipped, root: &Value) -> Value {
         let command = shipped.command.expect("a policy");
-        let velocity = Value::from("velocity");
+        let given = match command.aim {
+            Aim::Velocity { .. } => self.shaped(&"velocity".into(), &[1, 2]),
+            Aim::Points { .. } => {
+                let place = self.part(root, 1, 0, 2);
+                let place = self.shaped(&place, &[1, 2]);
+                self.op("Sub", &[&"points".into(), &place])
+            }
+        };
         let facing = self.part(root, 1, 2, 1);
+        let facing = self.shaped(&facing, &[1, 1]);
         let (sin, cos) = (self.op("Sin", &[&facing]), self.op("Cos", &[&facing]));
-        let [x, z] = [0, 1].map(|i| self.part(&velocity, 1, i, 1));
+        let [x, z] = [0, 1].map(|i| self.part(&given, 2, i, 1));
         let (ahead, aside) = (self.both("Sub", [&cos, &x, &sin, &z]), self.both("Add", [&sin, &x, &cos, &z]));
-        let own = self.along("Concat", 1, &[&ahead, &aside]);
-        let (speed, direction) = (self.lengths(&velocity), self.units(&own));
-        let (top, unit) = (self.one(command.top), self.one(1.0 / command.metres));
-        let speed = self.op("Min", &[&speed, &top]);
-        let mut length = self.op("Mul", &[&speed, &unit]);
+        let own = self.along("Concat", 2, &[&ahead, &aside]);
+        let (mut size, direction) = (self.lengths(&given), self.units(&own));
+        if let Some(top) = command.top() {
+            let top = self.one(top);
+            size = self.op("Min", &[&size, &top]);
+        }
+        let unit = self.one(1.0 / command.metres);
+        let mut length = self.op("Mul", &[&size, &unit]);
         if let Some(gain) = command.gain {
             let (one, gain) = (self.one(1.0), self.one(gain));
             let more = self.op("Add", &[&length, &one]);
             let logarithm = self.op("Log", &[&more]);
             length = self.op("Mul", &[&logarithm, &gain]);
         }
-        self.op("Mul", &[&direction, &length])
+        let seen = self.op("Mul", &[&direction, &length]);
+        self.shaped(&seen, &[2 * command.vectors() as i64])
     }
 
     fn layer(&mut self, layer: &Layer, outputs: usize, values: &[Value]) -> Value {

@@ -68,14 +68,25 @@ class Model {
 
   // Advances characters by a step towards velocities (x, z; metres a second), two numbers for each.
   toward(characters, velocities) {
-    const { command, numbers, places } = this;
-    if (!command) throw new Error("this character has no policy: it can only wander");
+    if (!this.command?.top) throw new Error("this character has no policy that follows velocities");
+    this.obey(characters, velocities);
+  }
+
+  // Advances characters by a step on their way to points (x, z; metres), `command.points` for each.
+  to(characters, points) {
+    if (!this.command?.points) throw new Error("this character has no policy that walks to points");
+    this.obey(characters, points);
+  }
+
+  obey(characters, asked) {
+    const { command: { top, points, metres, gain }, numbers, places } = this, count = points ?? 1;
     characters.forEach((one, k) => {
-      const x = velocities[2 * k], z = velocities[2 * k + 1], speed = Math.hypot(x, z), most = speed > command.top ? command.top / speed : 1;
-      const length = most * speed / command.metres, s = Math.sin(one.facing), c = Math.cos(one.facing);
-      const factor = length > 0 ? most / command.metres * (command.gain ? command.gain * Math.log1p(length) / length : 1) : 0;
-      numbers[one.at + places.command] = factor * (c * x - s * z);
-      numbers[one.at + places.command + 1] = factor * (s * x + c * z);
+      const s = Math.sin(one.facing), c = Math.cos(one.facing), from = points ? one.place : [0, 0];
+      for (let i = 0; i < count; i++) {
+        const [x, z] = [0, 1].map(axis => asked[2 * (k * count + i) + axis] - from[axis]), size = Math.hypot(x, z), most = size > top ? top / size : 1;
+        const length = most * size / metres, factor = length > 0 ? most / metres * (gain ? gain * Math.log1p(length) / length : 1) : 0;
+        numbers.set([factor * (c * x - s * z), factor * (s * x + c * z)], one.at + places.command + 2 * i);
+      }
     });
     this.advance(characters, 0);
   }
@@ -135,8 +146,9 @@ class Model {
 
 // One character. `place` (x, z; metres) and `facing` (radians about y, from +x) are its root's.
 class Character {
-  constructor(model, seed) {
-    Object.assign(this, { model, at: model.block(), history: new Float32Array(model.condition_frames * model.frame_size) });
+  // `at` is the place of its values; one that only stands in its first pose needs none.
+  constructor(model, seed, at = model.block()) {
+    Object.assign(this, { model, at, history: new Float32Array(model.condition_frames * model.frame_size) });
     this.frame = new Float32Array(model.frame_size);
     this.begin(seed);
   }

@@ -34,8 +34,11 @@ export interface Model {
   /** Entries of a latent. */
   latent: number;
   skeleton: Skeleton;
-  /** The velocity that is obeyed; null: there is no policy. */
-  command: { top: number } | null;
+  /**
+   * The policy obeys velocities up to `top` metres a second, or walks to `points` points, each
+   * `apart` seconds of the way after the one before. null: there is no policy.
+   */
+  command: { top: number } | { points: number; apart: number } | null;
   /** "WebAssembly" or "JavaScript". */
   engine: string;
   character(seed?: number): Character;
@@ -43,6 +46,8 @@ export interface Model {
   wander(characters: Character[], latents?: ArrayLike<number>): void;
   /** Advances characters by a step towards velocities (x, z; metres a second), two numbers for each. */
   toward(characters: Character[], velocities: ArrayLike<number>): void;
+  /** Advances characters by a step on their way to points (x, z; metres), `command.points` for each. */
+  to(characters: Character[], points: ArrayLike<number>): void;
 }
 
 /** Opens the model. `wasm: false` computes in JavaScript. */

@@ -29,7 +29,7 @@ extern "C" {
 #define WALK_FPS {{fps}}
 #define WALK_JOINTS {{joints}}
 #define WALK_LATENT {{latent}}   /* entries of a latent */
-{{top}}#define WALK_FEATURES {{features}}
+{{asked}}#define WALK_FEATURES {{features}}
 #define WALK_CONDITIONS {{conditions}} /* frames that a step sees */
 #define WALK_VALUES {{values}}
 

@@ -1,6 +1,6 @@
 //! A character at work: the definition of a step, which walk.h and runtime.js translate.
-use super::Shipped;
 use super::layers::{COMMAND, CONDITION, LATENT, ONE, Packed};
+use super::{Aim, Command, Shipped};
 use crate::motion::Root;
 use crate::motion::features::{Part, slot};
 use crate::motion::rig::METRES;
@@ -40,18 +40,24 @@ impl<'a> Walker<'a> {
         self.advance(self.packed.policy);
     }
 
-    /// Advances by one step with a velocity (x, z; m/s) that the policy is to walk at.
+    /// Advances by one step with what the policy is asked for: a velocity (x, z; m/s), or points
+    /// (x, z; m), as many as the command has.
     ///
     /// # Panics
     /// Without a policy.
-    pub fn toward(&mut self, velocity: [f64; 2]) {
-        let command = self.shipped.command.expect("a policy");
-        let (s, c) = self.root.facing.sin_cos();
-        let [x, z] = velocity;
-        let asked = [(c * x - s * z) / command.metres, (s * x + c * z) / command.metres];
-        let length = asked[0].hypot(asked[1]);
-        let factor = command.gain.map_or(1.0, |gain| if length > 0.0 { gain * length.ln_1p() / length } else { 0.0 });
-        self.value(COMMAND).copy_from_slice(&asked.map(|x| (factor * x) as f32));
+    pub fn toward(&mut self, asked: &[[f64; 2]]) {
+        let Command { aim, metres, gain } = self.shipped.command.expect("a policy");
+        let Root { x, z, facing } = self.root;
+        let (s, c) = facing.sin_cos();
+        let from = if let Aim::Points { .. } = aim { [METRES * x, METRES * z] } else { [0.0; 2] };
+        let seen = asked.iter().flat_map(|asked| {
+            let [x, z] = [0, 1].map(|i| (asked[i] - from[i]) / metres);
+            let length = x.hypot(z);
+            let factor = gain.map_or(1.0, |gain| if length > 0.0 { gain * length.ln_1p() / length } else { 0.0 });
+            [c * x - s * z, s * x + c * z].map(|x| (factor * x) as f32)
+        });
+        let seen: Vec<f32> = seen.collect();
+        self.value(COMMAND).copy_from_slice(&seen);
         self.advance(0);
     }
 

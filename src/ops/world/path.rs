@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Number of points of the path that are seen.
 pub(crate) const AHEAD: usize = 4;
 /// Frames between them.
-pub(crate) const GAP: usize = 15;
+pub const GAP: usize = 15;
 /// Frames by which the point to stay with runs ahead.
 pub(crate) const LEAD: usize = 4;
 /// Distance within which the point is reached, body units.

@@ -52,7 +52,8 @@ class Numbers {
 }
 
 // The content of one panel: round cones in space, flat marks on the ground, and functions of
-// (scene, uniforms) that draw more solids. Colours are [r, g, b] from 0 to 1.
+// uniforms that draw more solids, each with vertex arrays of its own. Colours are [r, g, b] from 0
+// to 1.
 class Shapes {
   constructor() { Object.assign(this, { solids: new Numbers(), marks: new Numbers(), more: [] }); }
   clear() { this.solids.clear(); this.marks.clear(); this.more = []; }
@@ -179,17 +180,18 @@ class Scene {
     return buffer;
   }
 
+  // A program of two shaders. While the context is lost, it is an empty one.
   program(vertex, pixel) {
-    const gl = this.gl, program = gl.createProgram();
+    const gl = this.gl, program = gl.createProgram(), whole = done => done || gl.isContextLost();
     for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, pixel]]) {
       const shader = gl.createShader(kind);
       gl.shaderSource(shader, source);
       gl.compileShader(shader);
-      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(shader));
+      if (!whole(gl.getShaderParameter(shader, gl.COMPILE_STATUS))) throw new Error(gl.getShaderInfoLog(shader));
       gl.attachShader(program, shader);
     }
     gl.linkProgram(program);
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
+    if (!whole(gl.getProgramParameter(program, gl.LINK_STATUS))) throw new Error(gl.getProgramInfoLog(program));
     return program;
   }
 
@@ -270,14 +272,11 @@ class Scene {
     gl.stencilOp(gl.KEEP, gl.KEEP, gl.INCR);
     this.use(this.solid, { ...common, flatten: true, shade: palette.shade });
     solids();
-    shapes.more.forEach(draw => draw(this, { ...common, flatten: true, shade: palette.shade }));
+    shapes.more.forEach(draw => draw({ ...common, flatten: true, shade: palette.shade }));
     gl.disable(gl.STENCIL_TEST);
     gl.disable(gl.BLEND);
     gl.enable(gl.DEPTH_TEST);
-    shapes.more.forEach(draw => draw(this, { ...common, flatten: false }));
-    this.inputs(this.solid, this.stream, [["from", 4], ["to", 4], ["colour", 4]], 1);
-    this.inputs(this.solid, this.model, [["corner", 4]], 0);
-    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.triangles);
+    shapes.more.forEach(draw => draw({ ...common, flatten: false }));
     this.use(this.solid, { flatten: false });
     solids();
   }

@@ -4,13 +4,19 @@ const STEERING_HELP = "Arrow keys or W A S D walk, with shift faster. A drag, Q 
   + "the left half of the picture is a stick, the right half turns. A gamepad's sticks do the same.";
 // Deflection of a gamepad's stick that counts as none; a finger's full deflection, pixels.
 const DEAD = 0.15, REACH = 70;
-// Share of the largest speed without shift.
+// Share of the largest speed without shift, and in the circle of a character that nobody steers.
 const CALM = 0.45;
+// Radians a second that this circle turns by.
+const STROLL = 0.6;
+// Steps of which the shortest says how long a step takes: in the others, the processor may have had
+// other work.
+const TIMED = 60;
 
 class Steering {
-  // `always`: they walk even while nobody steers.
+  // `always`: they walk even while nobody steers. Until somebody does, they walk in a circle, and
+  // the picture shows how to steer.
   constructor(parent, model, { always = false } = {}) {
-    Object.assign(this, { model, always, held: new Set(), stick: null, drag: null, behind: 0, steps: 0, asked: [0, 0], spent: 0 });
+    Object.assign(this, { model, always, held: new Set(), stick: null, drag: null, behind: 0, steps: 0, asked: [0, 0], times: [] });
     Object.assign(this, { characters: [], tracks: [], trail: [], shown: 0, body: bodyOf(model.skeleton) });
     const box = this.box = html("section", "player card steering", parent), stage = this.stage = html("div", "stage", box);
     this.canvas = html("canvas", "", stage);
@@ -22,15 +28,35 @@ class Steering {
     this.ring = html("div", "ring", stage);
     this.knob = html("div", "knob", this.ring);
     this.ring.hidden = true;
+    if (always) this.hint = this.hints(stage);
     html("p", "soft help", box, help);
     this.camera = new Camera({ yaw: -Math.PI / 2, pitch: 0.35, distance: 5 * this.body.size });
     this.mark = { top: model.command?.top ?? 1, commands: [[0, 0]] };
     this.shapes = new Shapes();
     this.scene = sceneOf(this.canvas);
-    this.scene.restored = () => this.refresh();
+    this.scene.restored = () => { this.worn?.build(); this.refresh(); };
     this.crowd(1);
     this.listen();
     this.refresh();
+  }
+
+  // The ways to steer on this device, in the picture.
+  hints(stage) {
+    const touch = matchMedia("(pointer: coarse)").matches, box = html("div", "hint", stage);
+    const views = touch ? [[["right half"], "turns the view"]] : [[["drag", "Q", "E"], "turn the view"], [["wheel"], "zooms"]];
+    const walks = touch ? [[["left half"], "is a stick"]] : [[["W", "A", "S", "D", "←", "↑", "↓", "→"], "walk"], [["shift"], "faster"]];
+    for (const [keys, what] of this.model.command ? [...walks, ...views, [["gamepad"], "both sticks"]] : views) {
+      const line = html("span", "", box);
+      keys.forEach(key => html("kbd", "", line, key));
+      line.append(what);
+    }
+    return box;
+  }
+
+  // Somebody steers.
+  taken() {
+    this.hint?.remove();
+    this.hint = null;
   }
 
   // Shows this many characters. New ones stand in a spiral round the first.
@@ -44,6 +70,7 @@ class Steering {
       this.pose(k);
     }
     this.shown = count;
+    this.times = [];
     this.camera.distance = Math.max(this.camera.distance, (5 + Math.sqrt(count - 1)) * this.body.size);
     this.refresh();
   }
@@ -57,6 +84,7 @@ class Steering {
       this.fast = event.shiftKey;
       if (!/^(Arrow.*|q|e|Shift)$/.test(name(event))) return;
       event.preventDefault();
+      this.taken();
       this.held.add(name(event));
       this.refresh();
     });
@@ -65,6 +93,7 @@ class Steering {
     canvas.addEventListener("focus", () => this.refresh());
     canvas.addEventListener("pointerdown", event => {
       canvas.setPointerCapture(event.pointerId);
+      this.taken();
       const at = { id: event.pointerId, x: event.clientX, y: event.clientY, yaw: camera.yaw, pitch: camera.pitch, right: 0, ahead: 0 };
       const box = canvas.getBoundingClientRect(), left = event.clientX < box.left + box.width / 2;
       if (event.pointerType === "mouse" || !left || this.stick || !this.model.command) this.drag = at;
@@ -108,12 +137,14 @@ class Steering {
   // Both sticks of the first gamepad: right and ahead, then the view's turn.
   pad() {
     const pad = [...(navigator.getGamepads?.() ?? [])].find(pad => pad?.connected), axis = i => Math.abs(pad?.axes[i] ?? 0) > DEAD ? pad.axes[i] : 0;
+    if ([0, 1, 2, 3].some(axis)) this.taken();
     return { right: axis(0), ahead: -axis(1), turn: axis(2), tilt: axis(3) };
   }
 
   // The current command: a direction in the world, and a speed.
   command() {
     const on = (more, less) => this.held.has(more) - this.held.has(less), { top } = this.mark, pad = this.pad();
+    if (this.hint && !matchMedia("(prefers-reduced-motion: reduce)").matches) return [this.asked[0] + STROLL / this.model.fps, CALM * top];
     let [right, ahead, speed] = [on("ArrowRight", "ArrowLeft"), on("ArrowUp", "ArrowDown"), this.fast ? top : CALM * top];
     const stick = this.stick ?? (Math.hypot(pad.right, pad.ahead) > 0 ? pad : null);
     if (stick) {
@@ -135,19 +166,24 @@ class Steering {
     this.worn?.step(track, one);
   }
 
-  // Shows the characters in a body of somebody's own: `step` sees each new pose, `show` draws it.
+  // Shows the characters in a body of somebody's own: `step` sees each new pose, `show` draws it,
+  // `build` follows a loss of the graphics card's memory, `free` ends it.
   wear(worn) {
+    this.worn?.free();
     this.worn = worn;
     for (const k of [0, 0]) this.tracks.forEach((track, i) => this.worn?.step(track, this.characters[i + k]));
     this.refresh();
   }
+
+  // Milliseconds that the simulation of a character takes in a step. Drawing does not count.
+  get spent() { return Math.min(...this.times); }
 
   step() {
     const { model, shown } = this, characters = this.characters.slice(0, shown), begun = performance.now();
     const [direction, speed] = this.asked = this.command(), velocity = [speed * Math.cos(direction), speed * Math.sin(direction)];
     if (model.command) model.toward(characters, characters.flatMap(() => velocity));
     else model.wander(characters);
-    this.spent += 0.05 * ((performance.now() - begun) / shown - this.spent);
+    this.times = [...this.times.slice(1 - TIMED), (performance.now() - begun) / shown];
     this.steps++;
     this.mark.commands = [this.asked];
     for (let k = 0; k < shown; k++) this.pose(k);
@@ -182,7 +218,7 @@ class Steering {
     shapes.band(this.trail, 0.03 * this.body.size, palette.controlled, () => 0.5);
     this.scene.draw([{ x: 0, y: 0, width, height, camera, shapes }], palette);
     const [a, b] = first.roots, speed = `${(Math.hypot(b[0] - a[0], b[1] - a[1]) * model.fps).toFixed(1)} m/s`;
-    const crowd = shown > 1 ? `; ${shown} characters, ${this.spent.toFixed(2)} ms each` : "";
+    const crowd = shown > 1 && this.times.length ? `; ${shown} characters, ${this.spent.toFixed(2)} ms each` : "";
     const words = (model.command ? `asked ${this.asked[1].toFixed(1)} m/s, walks ${speed}` : `wanders, ${speed}`) + crowd;
     if (this.label.textContent !== words) this.label.textContent = words;
   }

@@ -256,7 +256,7 @@ class Figure {
 // rotations of its joints.
 function standing(model, ours) {
   const poses = model.standing ??= model.starts.map((_, seed) => {
-    const one = model.character(seed), flat = one.joints();
+    const one = new Character(model, seed, null), flat = one.joints();
     return { places: Array.from({ length: model.joints }, (_, j) => [...flat.subarray(3 * j, 3 * j + 3)]), axes: one.axes().map(quaternion.of) };
   });
   const apart = ({ places }) => Math.hypot(...vector.sub(...["left", "right"].map(side => places[ours[`${side} foot`]])));

@@ -19,15 +19,25 @@ void main() {
 const SKIN_PIXEL = SOLID_PIXEL.replace("in vec3 normal, place, tint;", "in vec3 normal, place;\nin vec2 over;\nuniform sampler2D picture;\nuniform vec3 base;")
   .replace("vec3 lit = tint", "vec3 lit = base * texture(picture, over).rgb");
 
-// A figure on the graphics card.
+// A figure on the graphics card of a scene.
 class Skin {
   constructor(scene, figure) {
-    const { gl } = scene;
-    Object.assign(this, { figure, program: scene.program(SKIN_VERTEX, SKIN_PIXEL) });
-    this.parts = figure.parts.map(part => ({
-      ...part, corners: scene.buffer(gl.ARRAY_BUFFER, part.corners), triangles: scene.buffer(gl.ELEMENT_ARRAY_BUFFER, part.triangles), count: part.triangles.length,
-      pose: this.texture(gl, gl.NEAREST), picture: this.texture(gl, gl.LINEAR, part.picture),
-    }));
+    Object.assign(this, { scene, figure });
+    this.build();
+  }
+
+  // Puts all of it on the card: at first, and when the card has lost it.
+  build() {
+    const { scene, figure, scene: { gl } } = this;
+    this.program = scene.program(SKIN_VERTEX, SKIN_PIXEL);
+    this.parts = figure.parts.map(part => {
+      const array = gl.createVertexArray();
+      gl.bindVertexArray(array);
+      const corners = scene.buffer(gl.ARRAY_BUFFER, part.corners), triangles = scene.buffer(gl.ELEMENT_ARRAY_BUFFER, part.triangles);
+      scene.inputs(this.program, corners, [["at", 3], ["up", 3], ["uv", 2], ["bones", 4], ["weights", 4]], 0);
+      gl.bindVertexArray(null);
+      return { ...part, array, corners, triangles, count: part.triangles.length, pose: this.texture(gl, gl.NEAREST), picture: this.texture(gl, gl.LINEAR, part.picture) };
+    });
   }
 
   texture(gl, filter, picture) {
@@ -39,8 +49,20 @@ class Skin {
     return texture;
   }
 
-  draw(scene, uniforms, placed) {
-    const { gl } = scene, { program, figure } = this;
+  // Takes it off the card. It is not drawn any more.
+  free() {
+    const { gl } = this.scene;
+    for (const { array, corners, triangles, pose, picture } of this.parts) {
+      gl.deleteVertexArray(array);
+      [corners, triangles].forEach(buffer => gl.deleteBuffer(buffer));
+      [pose, picture].forEach(texture => gl.deleteTexture(texture));
+    }
+    gl.deleteProgram(this.program);
+    this.figure.parts.forEach(part => part.picture?.close());
+  }
+
+  draw(uniforms, placed) {
+    const { scene, program, figure, scene: { gl } } = this;
     for (const part of this.parts) {
       scene.use(program, { ...uniforms, base: part.colour });
       [["pose", part.pose], ["picture", part.picture]].forEach(([name, texture], unit) => {
@@ -50,9 +72,9 @@ class Skin {
       });
       gl.activeTexture(gl.TEXTURE0);
       gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 4, part.joints.length, 0, gl.RGBA, gl.FLOAT, figure.matrices(part, placed));
-      scene.inputs(program, part.corners, [["at", 3], ["up", 3], ["uv", 2], ["bones", 4], ["weights", 4]], 0);
-      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, part.triangles);
+      gl.bindVertexArray(part.array);
       gl.drawElements(gl.TRIANGLES, part.count, gl.UNSIGNED_INT, 0);
+      gl.bindVertexArray(null);
     }
   }
 
@@ -66,7 +88,7 @@ class Skin {
   show(shapes, track, s) {
     const places = poseAt(track, s / track.fps), turns = track.turns[0].map((q, j) => quaternion.mix(q, track.turns[1][j], s));
     const placed = track.placed = this.figure.pose(places, turns);
-    shapes.more.push((scene, uniforms) => this.draw(scene, uniforms, placed));
+    shapes.more.push(uniforms => this.draw(uniforms, placed));
   }
 }
 
