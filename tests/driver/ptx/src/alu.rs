@@ -4,7 +4,8 @@
 //! are rounded from double precision: `ex2.approx` (2^-22.5), `rcp.approx.ftz.f32` (1 ulp). A NaN
 //! may have another bit pattern than on a device.
 use crate::code::Instruction;
-use crate::registers::{File, Registers, Value};
+use crate::fast;
+use crate::registers::{File, LANES, Registers, Value};
 
 /// The work of an instruction for the lanes of a mask.
 pub type Run = fn(&mut Registers, &Instruction, u32);
@@ -25,12 +26,13 @@ macro_rules! alu {
     (|$($x:ident: $type:ty),+| -> $to:ty $result:block) => {{
         fn run(registers: &mut Registers, instruction: &Instruction, mask: u32) {
             let mut sources = instruction.from.into_iter();
-            $(let $x = <$type as Value>::read(registers, sources.next().unwrap_or_default());)+
-            let result: [$to; crate::registers::LANES] = std::array::from_fn(|lane| {
-                $(let $x = $x[lane];)+
-                $result
-            });
-            <$to as Value>::write(registers, instruction.to, result, mask);
+            let mut result = [<$to>::default(); LANES];
+            $(let $x = <$type as Value>::source(registers, sources.next().unwrap_or_default());)+
+            for (lane, result) in result.iter_mut().enumerate() {
+                $(let $x = <$type as Value>::at($x, lane);)+
+                *result = $result;
+            }
+            <$to as Value>::write(registers, instruction.to, &result, mask);
         }
         Alu { run, from: &[$(<$type as Value>::FILE),+], to: <$to as Value>::FILE }
     }};
@@ -81,8 +83,9 @@ fn comparison(name: &str, kind: &str) -> Option<Alu> {
 
 /// a b + c, rounded once. (The standard library's is slow where the processor's is not asked for.)
 fn fused(registers: &mut Registers, instruction: &Instruction, mask: u32) {
-    let [a, b, c, _] = instruction.from.map(|slot| f32::read(registers, slot));
-    f32::write(registers, instruction.to, crate::fast::fused(&a, &b, &c), mask);
+    let [a, b, c, _] = instruction.from.map(|slot| &registers.words[slot as usize]);
+    let result = fast::fused(a, b, c);
+    u32::write(registers, instruction.to, &result, mask);
 }
 
 /// a + b in single precision, rounded by `side`: -1 down, 1 up, 0 towards zero. `sum` is the sum in

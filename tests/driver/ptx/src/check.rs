@@ -13,26 +13,22 @@ const LAUNCH: u32 = 44;
 const WARP: u32 = 28;
 const LANE: u32 = 22;
 /// The lane of a stamp of several lanes.
-const SEVERAL: u32 = 32;
+pub const SEVERAL: u32 = 32;
 /// Most warps of a grid, barriers of a launch.
 pub const MOST: (usize, u32) = (1 << (LAUNCH - WARP), (1 << LANE) - 1);
 
 /// A thread that touches memory, and what it knows.
 pub struct Who<'a> {
-    /// Number of the launch.
-    pub launch: u64,
-    /// Number of the warp in the grid.
-    pub warp: u32,
+    /// The stamp of lane 0.
+    first_stamp: u64,
     /// The lane.
     pub lane: u32,
-    /// The warp's clock.
-    pub clock: u32,
     /// The time of each warp up to which the thread knows all that it did, from warp `first` on.
-    pub known: &'a [u32],
+    known: &'a [u32],
     /// See `known`.
-    pub first: u32,
+    first: u32,
     /// Line of the image.
-    pub line: u32,
+    line: u32,
 }
 
 /// A fault in the order of accesses.
@@ -65,27 +61,54 @@ impl fmt::Display for Fault {
 }
 
 impl Who<'_> {
+    /// Lane 0 of a warp: its number in the grid, its clock, and what it knows of the warps from
+    /// `first` on.
+    #[inline(always)]
+    pub fn new(launch: u64, [warp, clock, first]: [u32; 3], known: &[u32], line: u32) -> Who<'_> {
+        let first_stamp = (launch << LAUNCH) | u64::from(warp) << WARP | u64::from(clock);
+        Who { first_stamp, lane: 0, known, first, line }
+    }
+
+    /// The thread of another lane.
+    #[inline(always)]
+    pub fn lane(mut self, lane: usize) -> Self {
+        self.lane = lane as u32;
+        self
+    }
+
     /// The stamp of an access.
-    pub fn stamp(&self) -> u64 {
-        (self.launch << LAUNCH) | u64::from(self.warp) << WARP | u64::from(self.lane) << LANE | u64::from(self.clock)
+    #[inline(always)]
+    fn stamp(&self) -> u64 {
+        self.first_stamp | u64::from(self.lane) << LANE
     }
 
     /// True if the access of this stamp comes before what the thread does now.
-    #[inline]
+    #[inline(always)]
     pub fn knows(&self, stamp: u64) -> bool {
-        if stamp >> LAUNCH != self.launch & ((1 << (64 - LAUNCH)) - 1) {
+        let own = self.stamp();
+        if (stamp ^ own) >> LAUNCH != 0 {
             return true;
         }
         let (warp, lane, clock) = parts(stamp);
-        if warp == self.warp {
-            return lane == self.lane || clock < self.clock;
+        if (stamp ^ own) >> WARP == 0 {
+            return lane == self.lane || clock < parts(own).2;
         }
         self.known.get(warp.wrapping_sub(self.first) as usize).is_some_and(|known| clock < *known)
     }
 
     /// Notes that the thread reads a word.
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, record: &mut Record) -> Result<(), Fault> {
+        // Since a write there is no other read, so this one was checked before.
+        let again = record[1] == self.stamp() || record[1] == self.several();
+        if again { Ok(()) } else { self.first_read(record) }
+    }
+
+    fn several(&self) -> u64 {
+        self.first_stamp | u64::from(SEVERAL) << LANE
+    }
+
+    fn first_read(&self, record: &mut Record) -> Result<(), Fault> {
         let own = self.stamp();
         let [written, first, second, more] = record;
         if *more as u32 != 0 {
@@ -98,24 +121,25 @@ impl Who<'_> {
         let same = |stamp: u64| (stamp ^ own) >> WARP == 0;
         let joined = |stamp: u64| {
             let (_, lane, clock) = parts(stamp);
-            let several = clock == self.clock && lane != self.lane;
-            if several { own & !(63 << LANE) | u64::from(SEVERAL) << LANE } else { own }
+            if clock == parts(own).2 && lane != self.lane { self.several() } else { own }
         };
         // Of more readers than there is room for, one that everybody knows is forgotten first.
+        if same(*second) {
+            std::mem::swap(first, second);
+        }
         if same(*first) {
             *first = joined(*first);
-        } else if same(*second) {
-            *second = joined(*second);
-        } else if self.knows(*first) {
-            *first = own;
         } else {
-            *second = own;
+            if !self.knows(*first) {
+                *second = *first;
+            }
+            *first = own;
         }
         Ok(())
     }
 
     /// Notes that the thread writes a word.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, record: &mut Record) -> Result<(), Fault> {
         let [written, first, second, more] = record;
         if *more as u32 != 0 {

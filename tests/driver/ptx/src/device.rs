@@ -92,6 +92,7 @@ impl Hasher for OfLines {
 }
 
 struct Line {
+    number: u64,
     words: [u32; LINE as usize / 4],
     /// Words that this block has written and the others do not see yet.
     own: u32,
@@ -100,25 +101,37 @@ struct Line {
 /// Memory as a block sees it.
 #[derive(Default)]
 pub struct View {
-    lines: HashMap<u64, Line, BuildHasherDefault<OfLines>>,
+    lines: Vec<Line>,
+    /// The place in `lines` of each number.
+    places: HashMap<u64, usize, BuildHasherDefault<OfLines>>,
+    /// The last place.
+    last: usize,
 }
 
 impl View {
+    #[inline]
     fn at(&mut self, address: u64) -> (&mut Line, usize) {
-        let first = address / LINE * LINE;
-        // Memory is allocated in whole lines.
-        let line = self.lines.entry(address / LINE);
-        let line = line.or_insert_with(|| Line { words: std::array::from_fn(|i| word(first + 4 * i as u64)), own: 0 });
-        (line, ((address - first) / 4) as usize)
+        let number = address / LINE;
+        if self.lines.get(self.last).is_none_or(|line| line.number != number) {
+            self.last = *self.places.entry(number).or_insert_with(|| {
+                // Memory is allocated in whole lines.
+                let words = std::array::from_fn(|i| word(number * LINE + 4 * i as u64));
+                self.lines.push(Line { number, words, own: 0 });
+                self.lines.len() - 1
+            });
+        }
+        (&mut self.lines[self.last], (address % LINE / 4) as usize)
     }
 
     /// The word at an address.
+    #[inline]
     pub fn word(&mut self, address: u64) -> u32 {
         let (line, at) = self.at(address);
         line.words[at]
     }
 
     /// Writes a word.
+    #[inline]
     pub fn set_word(&mut self, address: u64, value: u32) {
         let (line, at) = self.at(address);
         line.words[at] = value;
@@ -127,19 +140,22 @@ impl View {
 
     /// Forgets all that was read.
     pub fn acquire(&mut self) {
-        self.lines.retain(|number, line| {
+        self.lines.retain_mut(|line| {
             for (at, value) in line.words.iter_mut().enumerate().filter(|(at, _)| line.own >> at & 1 == 0) {
-                *value = word(number * LINE + 4 * at as u64);
+                if line.own != 0 {
+                    *value = word(line.number * LINE + 4 * at as u64);
+                }
             }
             line.own != 0
         });
+        self.places = self.lines.iter().enumerate().map(|(place, line)| (line.number, place)).collect();
     }
 
     /// Shows what the block wrote and this thread knows; all of it without a thread.
     pub fn release(&mut self, who: Option<&Who>, device: &mut Device) {
-        for (number, line) in self.lines.iter_mut().filter(|(_, line)| line.own != 0) {
+        for line in self.lines.iter_mut().filter(|line| line.own != 0) {
             for at in 0..line.words.len() {
-                let address = number * LINE + 4 * at as u64;
+                let address = line.number * LINE + 4 * at as u64;
                 let known = |who: &Who| {
                     let records = device.records(address, 4).flatten();
                     records.is_none_or(|records| who.knows(records[0][0]))

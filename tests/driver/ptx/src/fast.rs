@@ -25,9 +25,14 @@ macro_rules! fast {
 }
 
 fast! {
-    /// a b + c of each lane, rounded once.
-    fused(a: &[f32; LANES], b: &[f32; LANES], c: &[f32; LANES]) -> [f32; LANES] {
-        std::array::from_fn(|lane| a[lane].mul_add(b[lane], c[lane]))
+    /// a b + c of each lane in single precision, rounded once.
+    fused(a: &[u32; LANES], b: &[u32; LANES], c: &[u32; LANES]) -> [u32; LANES] {
+        let mut result = [0; LANES];
+        for lane in 0..LANES {
+            let [a, b, c] = [a[lane], b[lane], c[lane]].map(f32::from_bits);
+            result[lane] = a.mul_add(b, c).to_bits();
+        }
+        result
     }
 }
 
@@ -65,11 +70,13 @@ fast! {
                 }
             }
         }
-        std::array::from_fn(|i| {
-            std::array::from_fn(|lane| {
+        let mut result = [[0; LANES]; 4];
+        for (i, result) in result.iter_mut().enumerate() {
+            for (lane, result) in result.iter_mut().enumerate() {
                 let (g, t) = (lane / 4, lane % 4);
-                cut_off(sums[g + i / 2 * 8][2 * t + i % 2]).to_bits()
-            })
-        })
+                *result = cut_off(sums[g + i / 2 * 8][2 * t + i % 2]).to_bits();
+            }
+        }
+        result
     }
 }

@@ -1,8 +1,9 @@
 //! Loads, stores and copies, each with its checks: space, bounds, alignment, order, contents.
+use crate::check::{self, Fault, Record, Who};
 use crate::code::{Access, Instruction, LOCAL, Order, PARAMETERS, SHARED, Space};
 use crate::device;
-use crate::launch::Launch;
-use crate::registers::File;
+use crate::launch::{Block, Launch};
+use crate::registers::{File, LANES};
 use crate::step::lanes;
 use crate::warp::{Copying, State, Warp};
 
@@ -23,6 +24,7 @@ fn counts(used: u32, word: usize) -> bool {
 impl Launch<'_> {
     /// The place of `bytes` at an address. Errors: it is outside of its memory, or not a multiple
     /// of `align`.
+    #[inline(always)]
     fn place(&mut self, space: Space, address: u64, bytes: usize, align: usize) -> Result<Place, String> {
         let inside = |base: u64, most: usize| {
             let at = address.wrapping_sub(base);
@@ -32,7 +34,8 @@ impl Launch<'_> {
             let at = at as i64;
             Err(format!("{bytes} bytes at {at} of {most} bytes of {space:?} memory"))
         };
-        if address % align as u64 != 0 {
+        // Sizes are powers of two.
+        if address & (align as u64 - 1) != 0 {
             return Err(format!("{space:?} address {address:#x} is not a multiple of {align}"));
         }
         Ok(match space {
@@ -52,25 +55,77 @@ impl Launch<'_> {
         access: Access,
         mask: u32,
     ) -> Result<(), String> {
+        if matches!(access.order, Order::Relaxed | Order::Acquire) {
+            return lanes(mask).try_for_each(|lane| self.load_in_order(warp, instruction, access, lane));
+        }
+        if access.space == Space::Shared && access.bytes >= 4 {
+            return self.load_shared(warp, instruction, access, mask);
+        }
+        let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
+        let slots = &self.kernel.lists[instruction.to as usize];
         for lane in lanes(mask) {
             let address = address(warp, instruction, access, lane);
-            if matches!(access.order, Order::Relaxed | Order::Acquire) {
-                self.load_in_order(warp, instruction, access, lane, address)?;
-                continue;
-            }
-            let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
             let place = self.place(access.space, address, bytes * count, bytes * count)?;
             self.check_read(warp, lane, place, bytes * count, instruction.from[2], access.order, instruction.line)?;
-            for i in 0..count {
+            for (i, slot) in slots.iter().enumerate() {
                 let mut value = self.get(warp, lane, place, i * bytes, bytes);
                 if access.signed {
                     let empty = 64 - 8 * bytes as u32;
                     value = ((value << empty) as i64 >> empty) as u64;
                 }
-                let slot = self.kernel.lists[instruction.to as usize][i] as usize;
                 match access.file {
-                    File::Double => warp.registers.doubles[slot][lane] = value,
-                    _ => warp.registers.words[slot][lane] = value as u32,
+                    File::Double => warp.registers.doubles[*slot as usize][lane] = value,
+                    _ => warp.registers.words[*slot as usize][lane] = value as u32,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads of words from shared memory, which are most. Lanes often read the same ones.
+    fn load_shared(
+        &mut self,
+        warp: &mut Warp,
+        instruction: &Instruction,
+        access: Access,
+        mask: u32,
+    ) -> Result<(), String> {
+        let (slots, used) = (&self.kernel.lists[instruction.to as usize], instruction.from[2]);
+        let mut addresses = [0; LANES];
+        addresses.iter_mut().enumerate().for_each(|(lane, to)| *to = address(warp, instruction, access, lane));
+        let of_one = usize::from(access.bytes) / 4;
+        let bytes = 4 * of_one * slots.len();
+        let Block { shared, records, .. } = &mut self.blocks[warp.place.1];
+        let Warp { registers, known, number, clock, first, .. } = warp;
+        let mut who = Who::new(self.device.launches, [*number, *clock, *first], known, instruction.line);
+        let first_lane = mask.trailing_zeros() as usize % LANES;
+        let same =
+            mask & (mask.wrapping_sub(1)) != 0 && lanes(mask).all(|lane| addresses[lane] == addresses[first_lane]);
+        for lane in lanes(if same { 1 << first_lane } else { mask }) {
+            let at = addresses[lane].wrapping_sub(SHARED) as usize;
+            if at.saturating_add(bytes) > shared.len() || at & (bytes - 1) != 0 {
+                return self.place(Space::Shared, addresses[lane], bytes, bytes).map(drop);
+            }
+            who.lane = if same { check::SEVERAL } else { lane as u32 };
+            for (i, record) in records[at / 4..(at + bytes) / 4].iter_mut().enumerate() {
+                if counts(used, i) {
+                    read_shared(&who, record, at)?;
+                }
+            }
+            let word = |i: usize| {
+                let word = &shared[at + 4 * i..at + 4 * i + 4];
+                u32::from_le_bytes(word.try_into().expect("four bytes"))
+            };
+            let lanes = if same { mask } else { 1 << lane };
+            for (i, slot) in slots.iter().enumerate() {
+                if of_one == 2 {
+                    let value = u64::from(word(2 * i + 1)) << 32 | u64::from(word(2 * i));
+                    set(&mut registers.doubles[*slot as usize], lanes, lane, value);
+                } else if access.file == File::Word {
+                    set(&mut registers.words[*slot as usize], lanes, lane, word(i));
+                } else {
+                    let value = if access.signed { word(i) as i32 as u64 } else { u64::from(word(i)) };
+                    set(&mut registers.doubles[*slot as usize], lanes, lane, value);
                 }
             }
         }
@@ -88,16 +143,16 @@ impl Launch<'_> {
         if access.order != Order::Weak {
             return Err("a store with an order is not known".into());
         }
+        let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
+        let slots = &self.kernel.lists[instruction.to as usize];
         for lane in lanes(mask) {
             let address = address(warp, instruction, access, lane);
-            let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
             let place = self.place(access.space, address, bytes * count, bytes * count)?;
             self.check_write(warp, lane, place, bytes * count, instruction.line)?;
-            for i in 0..count {
-                let slot = self.kernel.lists[instruction.to as usize][i] as usize;
+            for (i, slot) in slots.iter().enumerate() {
                 let value = match access.file {
-                    File::Double => warp.registers.doubles[slot][lane],
-                    _ => u64::from(warp.registers.words[slot][lane]),
+                    File::Double => warp.registers.doubles[*slot as usize][lane],
+                    _ => u64::from(warp.registers.words[*slot as usize][lane]),
                 };
                 self.put(warp, lane, place, i * bytes, &value.to_le_bytes()[..bytes])?;
             }
@@ -112,8 +167,8 @@ impl Launch<'_> {
         instruction: &Instruction,
         access: Access,
         lane: usize,
-        address: u64,
     ) -> Result<(), String> {
+        let address = address(warp, instruction, access, lane);
         if access.bytes != 4 || access.count != 1 {
             return Err("only loads of 32 bits have an order".into());
         }
@@ -142,13 +197,14 @@ impl Launch<'_> {
         self.place(Space::Global, address, 4, 4)?;
         let launch = self.device.launches;
         let records = self.device.records(address, 4).flatten().ok_or("a constant")?;
-        let who = warp.who(lane as u32, launch, line);
+        let who = warp.who(launch, line).lane(lane);
         if !self.released.contains_key(&address) {
             who.write(&mut records[0].clone()).map_err(|fault| fault.to_string())?;
         }
         Ok(())
     }
 
+    #[inline(always)]
     #[allow(clippy::too_many_arguments)] // all of one instruction
     fn check_read(
         &mut self,
@@ -160,16 +216,13 @@ impl Launch<'_> {
         order: Order,
         line: u32,
     ) -> Result<(), String> {
-        let who = warp.who(lane as u32, self.device.launches, line);
+        let who = warp.who(self.device.launches, line).lane(lane);
         let words = bytes.div_ceil(4);
         match place {
             Place::Shared(at) => {
                 let records = &mut self.blocks[warp.place.1].records[at / 4..at / 4 + words];
                 for (_, record) in records.iter_mut().enumerate().filter(|(word, _)| counts(used, *word)) {
-                    if record[0] == 0 && record[3] == 0 {
-                        return Err(format!("{} at byte {at}", crate::check::Fault::Empty));
-                    }
-                    who.read(record).map_err(|fault| format!("shared memory at byte {at}: {fault}"))?;
+                    read_shared(&who, record, at)?;
                 }
             }
             Place::Global(address) => {
@@ -187,8 +240,9 @@ impl Launch<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     fn check_write(&mut self, warp: &Warp, lane: usize, place: Place, bytes: usize, line: u32) -> Result<(), String> {
-        let who = warp.who(lane as u32, self.device.launches, line);
+        let who = warp.who(self.device.launches, line).lane(lane);
         let words = bytes.div_ceil(4);
         match place {
             Place::Parameter(_) => return Err("a store to a parameter".into()),
@@ -209,11 +263,14 @@ impl Launch<'_> {
     }
 
     /// The number of up to 8 bytes, `offset` bytes behind a place.
+    #[inline(always)]
     fn get(&mut self, warp: &Warp, lane: usize, place: Place, offset: usize, bytes: usize) -> u64 {
         let of = |memory: &[u8], at: usize| {
-            let mut value = [0; 8];
-            value[..bytes].copy_from_slice(&memory[at + offset..at + offset + bytes]);
-            u64::from_le_bytes(value)
+            let memory = &memory[at + offset..at + offset + bytes];
+            match memory {
+                [a, b, c, d] => u64::from(u32::from_le_bytes([*a, *b, *c, *d])),
+                _ => memory.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)),
+            }
         };
         let block = &mut self.blocks[warp.place.1];
         match place {
@@ -235,6 +292,7 @@ impl Launch<'_> {
     }
 
     /// Writes bytes, `offset` bytes behind a place.
+    #[inline(always)]
     fn put(&mut self, warp: &mut Warp, lane: usize, place: Place, offset: usize, bytes: &[u8]) -> Result<(), String> {
         let block = &mut self.blocks[warp.place.1];
         match place {
@@ -280,7 +338,7 @@ impl Launch<'_> {
             self.check_read(warp, lane, place, read, !0, Order::Weak, line)?;
             copy.written = self.written(from, read);
         }
-        let who = warp.who(lane as u32, self.device.launches, line);
+        let who = warp.who(self.device.launches, line).lane(lane);
         for record in &mut self.blocks[warp.place.1].records[to / 4..(to + bytes) / 4] {
             who.begin_copy(record).map_err(|fault| format!("a copy to shared memory at byte {to}: {fault}"))?;
         }
@@ -311,14 +369,38 @@ impl Launch<'_> {
             }
             self.put(warp, lane, Place::Shared(copy.to), at, &value.to_le_bytes())?;
         }
-        let who = warp.who(lane as u32, self.device.launches, line);
+        let who = warp.who(self.device.launches, line).lane(lane);
         let records = &mut self.blocks[warp.place.1].records[copy.to / 4..(copy.to + copy.bytes) / 4];
         records.iter_mut().for_each(|record| who.end_copy(record));
         Ok(())
     }
 }
 
+/// Sets a register in some lanes, or in one.
+#[inline(always)]
+fn set<T: Copy>(register: &mut [T; LANES], mask: u32, lane: usize, value: T) {
+    if mask == !0 {
+        *register = [value; LANES];
+    } else if mask == 1 << lane {
+        register[lane] = value;
+    } else {
+        lanes(mask).for_each(|lane| register[lane] = value);
+    }
+}
+
+/// Notes that a thread reads a word of shared memory.
+#[inline(always)]
+fn read_shared(who: &Who, record: &mut Record, at: usize) -> Result<(), String> {
+    let fault = match who.read(record) {
+        _ if record[0] == 0 && record[3] == 0 => Fault::Empty,
+        Ok(()) => return Ok(()),
+        Err(fault) => fault,
+    };
+    Err(format!("shared memory at byte {at}: {fault}"))
+}
+
 /// The address of a lane's access.
+#[inline(always)]
 fn address(warp: &Warp, instruction: &Instruction, access: Access, lane: usize) -> u64 {
     let base = instruction.from[0] as usize;
     let base = match access.address {

@@ -26,61 +26,72 @@ pub struct Registers {
 }
 
 /// A type that a register may hold.
-pub trait Value: Copy {
+pub trait Value: Copy + Default {
     /// The kind of register.
     const FILE: File;
-    /// The values of all lanes.
-    fn read(registers: &Registers, slot: u32) -> [Self; LANES];
+    /// A register as it is read.
+    type Source<'a>: Copy;
+    /// A register.
+    fn source(registers: &Registers, slot: u32) -> Self::Source<'_>;
+    /// The value of a lane.
+    fn at(source: Self::Source<'_>, lane: usize) -> Self;
     /// Writes the values of those lanes that are in the mask.
-    fn write(registers: &mut Registers, slot: u32, values: [Self; LANES], mask: u32);
-}
-
-/// Copies the values of those lanes that are in the mask.
-#[inline(always)]
-fn blend<T: Copy>(to: &mut [T; LANES], from: [T; LANES], mask: u32) {
-    if mask == !0 {
-        *to = from;
-    } else {
-        (0..LANES).filter(|lane| mask >> lane & 1 == 1).for_each(|lane| to[lane] = from[lane]);
-    }
+    fn write(registers: &mut Registers, slot: u32, values: &[Self; LANES], mask: u32);
 }
 
 macro_rules! value {
-    ($type:ty, $file:ident, $field:ident, $from:expr, $to:expr) => {
+    ($type:ty, $file:ident, $field:ident, $raw:ty, $from:expr, $to:expr) => {
         impl Value for $type {
             const FILE: File = File::$file;
+            type Source<'a> = &'a [$raw; LANES];
             #[inline(always)]
-            fn read(registers: &Registers, slot: u32) -> [Self; LANES] {
-                registers.$field[slot as usize].map($from)
+            fn source(registers: &Registers, slot: u32) -> &[$raw; LANES] {
+                &registers.$field[slot as usize]
             }
             #[inline(always)]
-            fn write(registers: &mut Registers, slot: u32, values: [Self; LANES], mask: u32) {
-                blend(&mut registers.$field[slot as usize], values.map($to), mask);
+            fn at(source: &[$raw; LANES], lane: usize) -> Self {
+                $from(source[lane])
+            }
+            #[inline(always)]
+            fn write(registers: &mut Registers, slot: u32, values: &[Self; LANES], mask: u32) {
+                let to = &mut registers.$field[slot as usize];
+                if mask == !0 {
+                    for lane in 0..LANES {
+                        to[lane] = $to(values[lane]);
+                    }
+                } else {
+                    for lane in 0..LANES {
+                        to[lane] = if mask >> lane & 1 == 1 { $to(values[lane]) } else { to[lane] };
+                    }
+                }
             }
         }
     };
 }
-value!(u32, Word, words, |x| x, |x| x);
-value!(i32, Word, words, |x| x as i32, |x| x as u32);
-value!(u16, Word, words, |x| x as u16, |x| u32::from(x));
-value!(i16, Word, words, |x| x as i16, |x| u32::from(x as u16));
-value!(f32, Word, words, f32::from_bits, f32::to_bits);
-value!(u64, Double, doubles, |x| x, |x| x);
-value!(i64, Double, doubles, |x| x as i64, |x| x as u64);
-value!(f64, Double, doubles, f64::from_bits, f64::to_bits);
+value!(u32, Word, words, u32, |x| x, |x| x);
+value!(i32, Word, words, u32, |x| x as i32, |x| x as u32);
+value!(u16, Word, words, u32, |x| x as u16, |x| u32::from(x));
+value!(f32, Word, words, u32, f32::from_bits, f32::to_bits);
+value!(u64, Double, doubles, u64, |x| x, |x| x);
+value!(i64, Double, doubles, u64, |x| x as i64, |x| x as u64);
+value!(f64, Double, doubles, u64, f64::from_bits, f64::to_bits);
 
 impl Value for bool {
     const FILE: File = File::Flag;
+    type Source<'a> = u32;
     #[inline(always)]
-    fn read(registers: &Registers, slot: u32) -> [Self; LANES] {
-        let bits = registers.flags[slot as usize];
-        std::array::from_fn(|lane| bits >> lane & 1 == 1)
+    fn source(registers: &Registers, slot: u32) -> u32 {
+        registers.flags[slot as usize]
     }
     #[inline(always)]
-    fn write(registers: &mut Registers, slot: u32, values: [Self; LANES], mask: u32) {
+    fn at(source: u32, lane: usize) -> Self {
+        source >> lane & 1 == 1
+    }
+    #[inline(always)]
+    fn write(registers: &mut Registers, slot: u32, values: &[Self; LANES], mask: u32) {
         let mut bits = 0;
-        for (lane, value) in values.into_iter().enumerate() {
-            bits |= u32::from(value) << lane;
+        for (lane, value) in values.iter().enumerate() {
+            bits |= u32::from(*value) << lane;
         }
         let to = &mut registers.flags[slot as usize];
         *to = *to & !mask | bits & mask;

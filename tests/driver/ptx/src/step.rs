@@ -10,8 +10,13 @@ use crate::warp::{State, Warp};
 const NANOSECONDS: u64 = 100;
 
 /// The lanes of a mask.
-pub fn lanes(mask: u32) -> impl Iterator<Item = usize> {
-    (0..LANES).filter(move |lane| mask >> lane & 1 == 1)
+#[inline(always)]
+pub fn lanes(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lane = mask.trailing_zeros() as usize;
+        mask &= mask.wrapping_sub(1);
+        (lane < LANES).then_some(lane)
+    })
 }
 
 /// A fault in words, and the line of the image.
@@ -127,7 +132,7 @@ impl Launch<'_> {
             Operation::WaitForLaunch => warp.waited = true,
             Operation::LetNextBegin => {}
             Operation::Clock => {
-                u64::write(&mut warp.registers, instruction.to, [self.instructions * NANOSECONDS; LANES], mask);
+                u64::write(&mut warp.registers, instruction.to, &[self.instructions * NANOSECONDS; LANES], mask);
             }
             Operation::Compute(_) => unreachable!("it is done in `turn`"),
         }
@@ -170,9 +175,9 @@ impl Launch<'_> {
                         return Err(format!("lane {lane} takes the value of lane {source}, which takes no part"));
                     }
                 }
-                u32::write(&mut warp.registers, instruction.to, values, wanted);
+                u32::write(&mut warp.registers, instruction.to, &values, wanted);
                 if let Some(flag) = flag {
-                    bool::write(&mut warp.registers, flag, there, wanted);
+                    bool::write(&mut warp.registers, flag, &there, wanted);
                 }
             }
             Operation::Multiply => {
@@ -210,7 +215,7 @@ impl Launch<'_> {
     pub fn show(&mut self, warp: &Warp, mask: u32, line: u32) {
         let launch = self.device.launches;
         let Some(mut view) = self.blocks[warp.place.1].view.take() else { return };
-        lanes(mask).for_each(|lane| view.release(Some(&warp.who(lane as u32, launch, line)), self.device));
+        lanes(mask).for_each(|lane| view.release(Some(&warp.who(launch, line).lane(lane)), self.device));
         self.blocks[warp.place.1].view = Some(view);
     }
 

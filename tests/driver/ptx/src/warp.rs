@@ -130,9 +130,10 @@ impl Warp {
         (self.closed, self.polled, self.waited, self.state) = ([0; LANES], (0, 0), false, State::Ready);
     }
 
-    /// The thread of a lane, for checks.
-    pub fn who(&self, lane: u32, launch: u64, line: u32) -> Who<'_> {
-        Who { launch, warp: self.number, lane, clock: self.clock, known: &self.known, first: self.first, line }
+    /// Lane 0, for checks.
+    #[inline(always)]
+    pub fn who(&self, launch: u64, line: u32) -> Who<'_> {
+        Who::new(launch, [self.number, self.clock, self.first], &self.known, line)
     }
 
     /// Goes on with the group that is furthest behind, after the running one has changed its place
