@@ -1,13 +1,16 @@
 //! The order of what threads do: clocks of warps, and a record of who touched each word last.
 //!
 //! A warp's clock counts its barriers and releases. A warp knows, of each other one, the time up to
-//! which all that it did comes before: barriers and acquires bring this knowledge. Two accesses to a
-//! word, of which one writes, are a race unless the earlier one is known.
+//! which all that it did comes before. Barriers and acquires bring this knowledge. Two accesses to
+//! a word are a race if one of them writes, unless the earlier one is known.
 use std::fmt;
 
-/// What is recorded of a word: the last write, two reads since, and in one number the line of that
-/// write and the copies that are on their way there.
+/// The record of a word: the last write, two reads since, and in one number the line of that write
+/// and the copies that are on their way there.
 pub type Record = [u64; 4];
+
+/// A flag in the number of a launch: no access is taken for a race.
+pub const LENIENT: u64 = 1 << 63;
 
 const LAUNCH: u32 = 44;
 const WARP: u32 = 28;
@@ -29,6 +32,8 @@ pub struct Who<'a> {
     first: u32,
     /// Line of the image.
     line: u32,
+    /// False if it is taken to know everything.
+    strict: bool,
 }
 
 /// A fault in the order of accesses.
@@ -62,11 +67,11 @@ impl fmt::Display for Fault {
 
 impl Who<'_> {
     /// Lane 0 of a warp: its number in the grid, its clock, and what it knows of the warps from
-    /// `first` on.
+    /// `first` on. With [`LENIENT`] in the number of the launch there are no races.
     #[inline(always)]
     pub fn new(launch: u64, [warp, clock, first]: [u32; 3], known: &[u32], line: u32) -> Who<'_> {
         let first_stamp = (launch << LAUNCH) | u64::from(warp) << WARP | u64::from(clock);
-        Who { first_stamp, lane: 0, known, first, line }
+        Who { first_stamp, lane: 0, known, first, line, strict: launch >> 63 == 0 }
     }
 
     /// The thread of another lane.
@@ -86,7 +91,7 @@ impl Who<'_> {
     #[inline(always)]
     pub fn knows(&self, stamp: u64) -> bool {
         let own = self.stamp();
-        if (stamp ^ own) >> LAUNCH != 0 {
+        if (stamp ^ own) >> LAUNCH != 0 || !self.strict {
             return true;
         }
         let (warp, lane, clock) = parts(stamp);
@@ -155,6 +160,11 @@ impl Who<'_> {
         }
         *record = [self.stamp(), 0, 0, u64::from(self.line) << 32];
         Ok(())
+    }
+
+    /// Notes that the thread changes a word in one piece, which needs no order.
+    pub fn change(&self, record: &mut Record) {
+        *record = [self.several(), 0, 0, u64::from(self.line) << 32];
     }
 
     /// Notes that a copy to the word begins.

@@ -1,8 +1,8 @@
 //! The device's memory: what is allocated, and each block's view of it.
 //!
-//! Blocks of a grid that wait for one another see memory as the hardware allows at worst: a block
-//! reads numbers that it has read before from a copy of its own, until an acquire; what it writes
-//! reaches the others at a release.
+//! Blocks of a grid that wait for one another see memory as the hardware allows at worst. A block
+//! reads numbers that it has read before from a copy of its own, until an acquire. Its writes reach
+//! the others at a release.
 use crate::check::{Record, Who};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -1,8 +1,9 @@
 //! The functions that the driver of the tests calls (`tests/driver/driver.cpp`). It calls one at a
 //! time.
 //!
-//! Settings, from the environment: `PTX_SEED` seeds the order of blocks and turns, `PTX_COUNTS=1`
-//! says after each launch how many instructions its warps ran.
+//! Settings, from the environment: `PTX_SEED` seeds the order of blocks and turns. `PTX_COUNTS=1`
+//! says after each launch how many instructions its warps ran. With `PTX_RACES=1` accesses without
+//! order are no fault, and what comes of them is seen.
 use crate::{Device, Image, Kernel, Options, launch};
 use std::ffi::{CStr, c_char};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -98,8 +99,9 @@ pub unsafe extern "C" fn ptx_launch(
     let parameters = unsafe { std::slice::from_raw_parts(parameters, kernel.parameters) };
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(0);
     let mut device = device();
-    let seed = number("PTX_SEED") ^ device.launches << 32;
-    let options = Options { blocks, threads, more: more as usize, together, early, seed };
+    let seed = number("PTX_SEED") ^ device.launches.wrapping_shl(32);
+    let strict = number("PTX_RACES") == 0;
+    let options = Options { blocks, threads, more: more as usize, together, early, strict, seed };
     match launch(kernel, parameters, options, &mut device) {
         Ok(instructions) => {
             if number("PTX_COUNTS") > 0 {

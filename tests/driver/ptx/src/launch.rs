@@ -37,6 +37,8 @@ pub struct Options {
     pub together: bool,
     /// True if the launch may begin before the one before it has ended.
     pub early: bool,
+    /// False if two threads may touch a word without order: what comes of it is seen then.
+    pub strict: bool,
     /// Seed of all that may happen in any order.
     pub seed: u64,
 }
@@ -53,7 +55,7 @@ pub struct Launch<'a> {
     pub options: Options,
     /// The blocks that run.
     pub blocks: Vec<Block>,
-    /// What who reads a number may know: what those knew who released it.
+    /// The knowledge that comes with a number: of those who released it.
     pub released: HashMap<u64, Vec<u32>>,
     /// Number of atomic operations so far.
     pub atomics: u64,
@@ -83,7 +85,7 @@ pub fn random(state: &mut u64, n: u64) -> u64 {
 
 /// Runs a kernel. Returns the number of instructions of warps. Errors: its first fault.
 pub fn launch(kernel: &Kernel, parameters: &[u8], options: Options, device: &mut Device) -> Result<u64, Fault> {
-    let Options { blocks, threads, more, together, mut seed, .. } = options;
+    let Options { blocks, threads, more, together, strict, mut seed, .. } = options;
     let of_block = threads as usize / LANES;
     let fault = |what: String| Fault { warp: (0, 0), line: 0, what };
     if threads == 0 || threads as usize % LANES != 0 || threads > kernel.most {
@@ -92,7 +94,7 @@ pub fn launch(kernel: &Kernel, parameters: &[u8], options: Options, device: &mut
     if parameters.len() != kernel.parameters || blocks as usize * of_block > check::MOST.0 {
         return Err(fault(format!("{} bytes of parameters, {blocks} blocks", parameters.len())));
     }
-    device.launches += 1;
+    device.launches = (device.launches + 1) & !check::LENIENT | if strict { 0 } else { check::LENIENT };
     let at_once = if together { blocks } else { 1 };
     let mut launch = Launch {
         kernel,

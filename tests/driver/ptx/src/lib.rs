@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! text.rs      the image, taken apart
-//! code.rs      kernels in the form that runs
+//! code.rs      kernels in the form that runs; access.rs their loads and stores
 //! alu.rs       what instructions compute; fast.rs the hottest of it
 //! registers.rs the registers of a warp
 //! warp.rs      lanes that go different ways and meet again
@@ -15,6 +15,7 @@
 //! device.rs    the device's memory, and what a block sees of it
 //! driver.rs    the functions that the driver calls
 //! ```
+mod access;
 mod alu;
 mod check;
 mod code;

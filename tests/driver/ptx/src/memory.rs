@@ -1,6 +1,7 @@
 //! Loads, stores and copies, each with its checks: space, bounds, alignment, order, contents.
+use crate::access::{Access, Order, Space};
 use crate::check::{self, Fault, Record, Who};
-use crate::code::{Access, Instruction, LOCAL, Order, PARAMETERS, SHARED, Space};
+use crate::code::{Instruction, LOCAL, PARAMETERS, SHARED};
 use crate::device;
 use crate::launch::{Block, Launch};
 use crate::registers::{File, LANES};

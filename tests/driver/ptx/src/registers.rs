@@ -17,9 +17,9 @@ pub enum File {
 /// All registers of a warp.
 #[derive(Debug, Clone, Default)]
 pub struct Registers {
-    /// Those of 32 bits.
+    /// Registers of 32 bits.
     pub words: Vec<[u32; LANES]>,
-    /// Those of 64 bits.
+    /// Registers of 64 bits.
     pub doubles: Vec<[u64; LANES]>,
     /// Predicates, a bit for each lane.
     pub flags: Vec<u32>,

@@ -1,6 +1,7 @@
 //! The instructions, one after another.
+use crate::access::Order;
 use crate::check;
-use crate::code::{Instruction, Operation, Order};
+use crate::code::{Instruction, Operation};
 use crate::fast;
 use crate::launch::Launch;
 use crate::registers::{LANES, Value};
@@ -28,7 +29,8 @@ impl Launch<'_> {
         let kernel = self.kernel;
         for _ in 0..instructions {
             if warp.running.at >= warp.limit {
-                warp.choose().map_err(|what| (what, 0))?;
+                let line = kernel.code.get(warp.running.at as usize).map_or(0, |next| next.line);
+                warp.choose().map_err(|what| (what, line))?;
             }
             let at = warp.running.at;
             let Some(instruction) = kernel.code.get(at as usize) else {
@@ -203,7 +205,7 @@ impl Launch<'_> {
         if warp.clock < check::MOST.1 { Ok(()) } else { Err("more barriers in a launch than are counted".into()) }
     }
 
-    /// What a warp knows, with all that it did itself.
+    /// The knowledge of a warp, with all that it did itself.
     pub fn knowledge(&self, warp: &mut Warp) -> Vec<u32> {
         warp.clock += 1;
         let own = (warp.number - warp.first) as usize;
@@ -237,6 +239,10 @@ impl Launch<'_> {
         let known = self.released.entry(address).or_insert_with(|| vec![0; warp.fenced.len()]);
         known.iter_mut().zip(&warp.fenced).for_each(|(most, known)| *most = (*most).max(*known));
         crate::device::set_word(address, crate::device::word(address).wrapping_add(1));
+        let launch = self.device.launches;
+        if let Some(records) = self.device.records(address, 4).flatten() {
+            warp.who(launch, line).lane(lane).change(&mut records[0]);
+        }
         self.atomics += 1;
         Ok(())
     }

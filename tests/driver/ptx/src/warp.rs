@@ -70,9 +70,9 @@ pub struct Warp {
     pub clock: u32,
     /// See [`crate::check`].
     pub known: Vec<u32>,
-    /// What it will know after a fence, as it has read what was released.
+    /// Knowledge that a fence will bring, as it has read what was released.
     pub seen: Vec<u32>,
-    /// What others may know through what it changes without order, as a fence came before.
+    /// Knowledge that it gives by changes without order, as a fence came before.
     pub fenced: Vec<u32>,
     /// The copies that each lane has begun, and the number of groups that it has closed.
     pub copies: [VecDeque<Copying>; LANES],
