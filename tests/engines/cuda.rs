@@ -1,8 +1,8 @@
 //! The CUDA backend, on a GPU when there is one (`gpu_*`): right kernels, engines that give the
 //! same bits, runs that repeat.
 //!
-//! Without a GPU they run over a driver whose device is this machine (tests/driver/driver.cpp), with
-//! the kernels compiled for the host (without_a_gpu.rs) or with the images (image.rs).
+//! Without a GPU they run over a driver whose device is this machine (tests/driver/driver.cpp). It
+//! runs the kernels compiled for the host (without_a_gpu.rs), or the images (image.rs).
 use crate::steps::{ROLLOUT, Run};
 use clap::ValueEnum;
 use mvae_fast::backend::{Backend, Engine, Memory, cpu::Cpu, cuda, cuda::Cuda, simt::Simt};
@@ -33,10 +33,14 @@ fn run(model: &ModelConfig, backend: impl Backend + 'static) -> Run<f32> {
 }
 
 fn kernels_follow_their_definitions(full: bool, seeds: u64) {
-    let reference = Cpu::new(0);
-    for precision in [Precision::Fp32, Precision::Bf16x3] {
-        let backend = Cuda::new(0, precision, Engine::Calls).unwrap();
-        for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()).filter(|(case, _)| case.full == full) {
+    [Precision::Fp32, Precision::Bf16x3].map(|precision| follow(precision, seeds, |_, is_full| is_full == full));
+}
+
+/// Checks the kernels of those operations that are wanted, by name and size.
+fn follow(precision: Precision, seeds: u64, wanted: impl Fn(&str, bool) -> bool) {
+    let (reference, backend) = (Cpu::new(0), Cuda::new(0, precision, Engine::Calls).unwrap());
+    for (single, double) in cases::<f32>().iter().zip(&cases::<f64>()) {
+        if wanted(single.op, single.full) {
             for seed in 1..=seeds {
                 for row in kernelcheck::operation(single, double, &backend, &reference, seed).unwrap() {
                     assert!(!row.failed(), "{precision}: {row:?}");
@@ -57,6 +61,13 @@ fn gpu_small_kernels_follow_their_definitions() {
 fn gpu_full_kernels_follow_their_definitions() {
     if driver_found() {
         kernels_follow_their_definitions(true, 1);
+    }
+}
+
+#[test]
+fn gpu_long_products_follow_their_definitions() {
+    if driver_found() {
+        follow(Precision::Bf16x3, 1, |op, full| full && op == "linear");
     }
 }
 
@@ -118,7 +129,7 @@ fn steps_are_near_those_of_the_host(model: &ModelConfig, precision: Precision, e
     let got = after(run(model, Cuda::new(0, precision, engine).unwrap()));
     let length = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
     let (moved, off) = (length(&want, &start), length(&got, &want));
-    assert!(moved > 0.0 && off < 1e-4 * moved, "{precision}, {engine}: moved by {moved}, differ by {off}");
+    assert!(moved > 0.0 && off < 1e-3 * moved, "{precision}, {engine}: moved by {moved}, differ by {off}");
 }
 
 #[test]

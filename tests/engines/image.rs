@@ -31,6 +31,7 @@ fn passes(tests: &[&str], environment: &[(&str, &str)]) {
 fn kernels_follow_their_definitions() {
     if has_kernels() {
         passes(&["gpu_small_kernels"], &[]);
+        passes(&["gpu_long_products"], &[]);
     }
 }
 
@@ -91,6 +92,7 @@ fn of_kernel(text: &str, kernel: &str, change: impl Fn(&str) -> String) -> Strin
 
 const STEPS: &str = "gpu_two_steps_are_near_those_of_the_host";
 const KERNELS: &str = "gpu_small_kernels_follow_their_definitions";
+const PRODUCTS: &str = "gpu_long_products_follow_their_definitions";
 const BARRIER: &str = "bar.sync \t0;";
 
 /// The text without an instruction: the last or first one that begins so, seen from the start.
@@ -119,6 +121,11 @@ const fn of(kernel: &'static str, name: &'static str, found: &'static str, made:
     Mistake { name, kernel, made, test: KERNELS, found }
 }
 
+/// A mistake in the kernel of a product, which runs at a size of several steps.
+const fn of_product(name: &'static str, found: &'static str, made: fn(&str) -> String) -> Mistake {
+    Mistake { name, kernel: LINEAR, made, test: PRODUCTS, found }
+}
+
 const LINEAR: &str = "linear_forward_bf16x3";
 const LOSS: &str = "recon_loss_forward";
 /// Numbers that are wrong, as the test says.
@@ -131,31 +138,30 @@ const MISTAKES: &[Mistake] = &[
         instead(text, "ld.relaxed.gpu.global.u32", 0, "ld.global.u32")
     }),
     of_steps("no arrival", "nothing goes on", |text| without(text, "red.release", 0)),
-    of_steps("no barrier of the block before an arrival", "race", |text| before(text, "red.release", BARRIER, "")),
+    of_steps("no barrier of the block before an arrival", "copy", |text| before(text, "red.release", BARRIER, "")),
     of_steps("no barrier of the block after the wait", "race", |text| after(text, "fence.acq_rel.gpu", BARRIER, "")),
     of_steps("a group too few of copies is waited for", "copy", |text| {
         instead(text, "cp.async.wait_group 1", 0, "cp.async.wait_group 2")
     }),
-    of(LINEAR, "no wait for copies", "copy", |text| without(text, "cp.async.wait_group", 0)),
-    of(LINEAR, "a step too few of copies is waited for", "copy", |text| {
+    of_product("no wait for copies", "copy", |text| without(text, "cp.async.wait_group", 0)),
+    of_product("a step too few of copies is waited for", "copy", |text| {
         instead(text, "cp.async.wait_group 2", 0, "cp.async.wait_group 3")
     }),
-    of(LINEAR, "copies of two steps in one group", "copy", |text| without(text, "cp.async.commit_group", 1)),
-    of(LINEAR, "no wait for the copies of other lanes", "race", |text| without(text, "bar.warp.sync", 0)),
-    of(LINEAR, "no wait for lanes that still read", "race", |text| without(text, "bar.warp.sync", 1)),
-    of(LINEAR, "no barrier before the sums of other warps", "", |text| instead(text, BARRIER, 0, "")),
-    of(LINEAR, "no barrier before sums are overwritten", "race", |text| instead(text, BARRIER, 1, "")),
-    of(LINEAR, "fragments of the left factor turned round", NUMBERS, |text| turned_round(text, 1)),
-    of(LINEAR, "fragments of the right factor turned round", NUMBERS, |text| turned_round(text, 2)),
-    of(LINEAR, "sums of a product turned round", NUMBERS, |text| turned_round(text, 3)),
-    of(LINEAR, "a vector at half its boundary", "multiple", |text| {
+    of_product("copies of two steps in one group", "copy", |text| without(text, "cp.async.commit_group", 1)),
+    of_product("no wait for the copies of other lanes", "race", |text| without(text, "bar.warp.sync", 0)),
+    of_product("no wait for lanes that still read", "race", |text| without(text, "bar.warp.sync", 1)),
+    of_product("no barrier before the sums of other warps", "race", |text| instead(text, BARRIER, 0, "")),
+    of_product("fragments of the left factor turned round", NUMBERS, |text| turned_round(text, 1)),
+    of_product("fragments of the right factor turned round", NUMBERS, |text| turned_round(text, 2)),
+    of_product("sums of a product turned round", NUMBERS, |text| turned_round(text, 3)),
+    of_product("a vector at half its boundary", "multiple", |text| {
         let at = text.find("ld.shared.v4").unwrap();
         let end = at + text[at..].find(']').unwrap();
         format!("{}+8{}", &text[..end], &text[end..])
     }),
-    of(LINEAR, "sums that nobody stored", "nobody has written", |text| without(text, "st.shared.v2.f32", 1)),
-    of(LINEAR, "a load of another memory", "Shared", |text| instead(text, "ld.global.f32", 0, "ld.shared.f32")),
-    of(LINEAR, "a load beyond all memory", "no memory of the device", |text| {
+    of_product("sums that nobody stored", "nobody has written", |text| without(text, "st.shared.v2.f32", 1)),
+    of_product("a load of another memory", "Shared", |text| instead(text, "ld.global.f32", 0, "ld.shared.f32")),
+    of_product("a load beyond all memory", "no memory of the device", |text| {
         let at = text.find("ld.global.f32").unwrap();
         let end = at + text[at..].find(']').unwrap();
         format!("{}+1073741824{}", &text[..end], &text[end..])

@@ -67,7 +67,8 @@ macro_rules! unordered {
     };
 }
 
-#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::nonminimal_bool)] // a NaN decides
+// A NaN decides.
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::nonminimal_bool, clippy::double_comparisons)]
 fn comparison(name: &str, kind: &str) -> Option<Alu> {
     match (kind, name) {
         ("u16" | "b16", _) | ("s16", "eq" | "ne") => comparison!(name, u16),
@@ -151,7 +152,7 @@ fn integer(opcode: &str) -> Option<Alu> {
         "add.s32" | "add.u32" => alu!(|a: u32, b: u32| -> u32 { a.wrapping_add(b) }),
         "sub.s32" | "sub.u32" => alu!(|a: u32, b: u32| -> u32 { a.wrapping_sub(b) }),
         "mul.lo.s32" | "mul.lo.u32" => alu!(|a: u32, b: u32| -> u32 { a.wrapping_mul(b) }),
-        "mul.hi.u32" => alu!(|a: u32, b: u32| -> u32 { (u64::from(a) * u64::from(b) >> 32) as u32 }),
+        "mul.hi.u32" => alu!(|a: u32, b: u32| -> u32 { ((u64::from(a) * u64::from(b)) >> 32) as u32 }),
         "mul.wide.u32" => alu!(|a: u32, b: u32| -> u64 { u64::from(a) * u64::from(b) }),
         "mul.wide.s32" => alu!(|a: i32, b: i32| -> i64 { i64::from(a) * i64::from(b) }),
         "mad.lo.s32" | "mad.lo.u32" => {

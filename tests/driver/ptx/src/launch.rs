@@ -88,7 +88,7 @@ pub fn launch(kernel: &Kernel, parameters: &[u8], options: Options, device: &mut
     let Options { blocks, threads, more, together, strict, mut seed, .. } = options;
     let of_block = threads as usize / LANES;
     let fault = |what: String| Fault { warp: (0, 0), line: 0, what };
-    if threads == 0 || threads as usize % LANES != 0 || threads > kernel.most {
+    if threads == 0 || !threads.is_multiple_of(LANES as u32) || threads > kernel.most {
         return Err(fault(format!("{threads} threads, the kernel takes up to {} in whole warps", kernel.most)));
     }
     if parameters.len() != kernel.parameters || blocks as usize * of_block > check::MOST.0 {

@@ -304,7 +304,7 @@ impl Launch<'_> {
                 warp.local[at..at + bytes.len()].copy_from_slice(bytes);
             }
             Place::Global(address) => {
-                if bytes.len() % 4 != 0 {
+                if !bytes.len().is_multiple_of(4) {
                     return Err("a store of less than 32 bits is not known".into());
                 }
                 for (i, word) in bytes.chunks_exact(4).enumerate() {

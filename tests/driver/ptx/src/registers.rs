@@ -70,7 +70,7 @@ macro_rules! value {
 }
 value!(u32, Word, words, u32, |x| x, |x| x);
 value!(i32, Word, words, u32, |x| x as i32, |x| x as u32);
-value!(u16, Word, words, u32, |x| x as u16, |x| u32::from(x));
+value!(u16, Word, words, u32, |x| x as u16, u32::from);
 value!(f32, Word, words, u32, f32::from_bits, f32::to_bits);
 value!(u64, Double, doubles, u64, |x| x, |x| x);
 value!(i64, Double, doubles, u64, |x| x as i64, |x| x as u64);

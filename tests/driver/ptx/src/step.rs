@@ -1,5 +1,5 @@
 //! The instructions, one after another.
-use crate::access::Order;
+use crate::access::{Order, Space};
 use crate::check;
 use crate::code::{Instruction, Operation};
 use crate::fast;
@@ -89,11 +89,15 @@ impl Launch<'_> {
                 return self.together(warp, instruction, mask);
             }
             Operation::Load(access) => {
-                self.before(warp, mask)?;
+                if access.space == Space::Global {
+                    self.before(warp, mask)?;
+                }
                 self.load(warp, instruction, access, mask)?;
             }
             Operation::Store(access) => {
-                self.before(warp, mask)?;
+                if access.space == Space::Global {
+                    self.before(warp, mask)?;
+                }
                 self.store(warp, instruction, access, mask)?;
             }
             Operation::Add(order) => {
@@ -221,7 +225,8 @@ impl Launch<'_> {
         self.blocks[warp.place.1].view = Some(view);
     }
 
-    /// Checks that a warp may touch memory: in an early launch, only after the one before.
+    /// Checks that a warp may touch the device's memory: in an early launch, only after the one
+    /// before.
     fn before(&self, warp: &Warp, mask: u32) -> Result<(), String> {
         if self.options.early && !warp.waited && mask != 0 {
             return Err("memory is touched before the launch before has ended".into());
