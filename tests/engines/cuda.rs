@@ -33,7 +33,9 @@ fn run(model: &ModelConfig, backend: impl Backend + 'static) -> Run<f32> {
 }
 
 fn kernels_follow_their_definitions(full: bool, seeds: u64) {
-    [Precision::Fp32, Precision::Bf16x3].map(|precision| follow(precision, seeds, |_, is_full| is_full == full));
+    for precision in [Precision::Fp32, Precision::Bf16x3] {
+        follow(precision, seeds, |_, is_full| is_full == full);
+    }
 }
 
 /// Checks the kernels of those operations that are wanted, by name and size.
