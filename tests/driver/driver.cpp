@@ -14,6 +14,9 @@
 //     CUDA=12040         a driver of CUDA 12.4 instead of any version: it reads no PTX that a newer
 //                        nvcc wrote, and no machine code
 //     COUNTS=FILE        the number of calls of each function, at exit
+//     PTX=LIBRARY        runs the PTX of the images by this interpreter (tests/driver/ptx) instead
+//                        of the kernels compiled for the host
+//     IMAGE=NAME:FILE    loads this file instead of the image that holds the kernel of this name
 #include <csetjmp>
 #include <cstdint>
 #include <cstdio>
@@ -108,10 +111,25 @@ void run_blocks(u32 blocks) {
 }
 
 // ---- the driver's state
-struct Launch {
+// The functions of the interpreter (tests/driver/ptx/src/driver.rs), if there is one.
+struct Interpreter {
+  void* library = nullptr;
+  void* (*load)(const char*, char*, size_t);
+  void (*unload)(void*);
+  const void* (*find)(const void*, const char*);
+  int (*launch)(const void*, u32, u32, u32, bool, bool, const void*);
+  void (*allocated)(u64, u64);
+  void (*freed)(u64);
+};
+// A kernel: its name, and what the interpreter made of it.
+struct Function {
   std::string name;
+  const void* compiled;
+};
+struct Launch {
+  Function function;
   u32 blocks, threads, kept;
-  bool together;
+  bool together, early;
   std::vector<char> args;
 };
 struct Node {
@@ -132,7 +150,7 @@ struct AtExit {
   ~AtExit() {
     if (const char* path = std::getenv("COUNTS"))
       if (FILE* file = std::fopen(path, "w")) {
-        for (auto& [name, count] : counts) std::fprintf(file, "%s %d\n", name.c_str(), count);
+        for (const auto& [name, count] : counts) std::fprintf(file, "%s %d\n", name.c_str(), count);
         std::fclose(file);
       }
   }
@@ -148,6 +166,37 @@ int failure(const std::string& name) {
   return 0;
 }
 
+const Interpreter* interpreter() {
+  static Interpreter own = [] {
+    Interpreter made;
+    const char* path = std::getenv("PTX");
+    if (!path) return made;
+    made.library = dlopen(path, RTLD_NOW);
+    if (!made.library) std::fprintf(stderr, "driver: %s\n", dlerror()), std::abort();
+    auto find = [&](auto& function, const char* name) {
+      function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(made.library, name));
+    };
+    find(made.load, "ptx_load"), find(made.unload, "ptx_unload"), find(made.find, "ptx_find");
+    find(made.launch, "ptx_launch"), find(made.allocated, "ptx_allocated"), find(made.freed, "ptx_freed");
+    return made;
+  }();
+  return own.library ? &own : nullptr;
+}
+
+// The image to load instead of this one, if IMAGE names a kernel that it holds; else itself.
+std::string chosen(const char* image) {
+  const char* other = std::getenv("IMAGE");
+  const char* path = other ? std::strchr(other, ':') : nullptr;
+  if (!path || !std::strstr(image, (".entry " + std::string(other, path) + "(").c_str())) return image;
+  std::string text;
+  char some[4096];
+  FILE* file = std::fopen(path + 1, "r");
+  if (!file) std::fprintf(stderr, "driver: cannot read %s\n", path + 1), std::abort();
+  while (size_t n = std::fread(some, 1, sizeof some, file)) text.append(some, n);
+  std::fclose(file);
+  return text;
+}
+
 void* own_symbol(const std::string& name) {
   static void* self = [] {
     Dl_info info;
@@ -159,8 +208,12 @@ void* own_symbol(const std::string& name) {
 
 void execute(const Launch& launch) {
   if (lost || (lost = failure("kernel"))) return;
-  task.run = reinterpret_cast<void (*)(const void*, const Where*, void*)>(own_symbol(launch.name));
-  std::string stem = launch.name.substr(0, launch.name.size() - 6);
+  const std::string &name = launch.function.name, stem = name.substr(0, name.size() - 6);
+  if (launch.function.compiled) {
+    if (interpreter()->launch(launch.function.compiled, launch.blocks, launch.threads, launch.kept, launch.together, launch.early, launch.args.data())) lost = 719;
+    return;
+  }
+  task.run = reinterpret_cast<void (*)(const void*, const Where*, void*)>(own_symbol(name));
   const u64* layout = static_cast<const u64*>(own_symbol(stem + "layout"));
   const u32 at_once = launch.together ? launch.blocks : 1;
   task.kept = (launch.kept + 255) / 256 * 256;
@@ -202,14 +255,14 @@ int work_off() {
   return lost;
 }
 
-int launch(const char* symbol, u32 blocks, u32 block_threads, void** parameters, bool together = false, u32 kept = 0) {
-  std::string stem(symbol, std::strlen(symbol) - 6);
+int launch(const Function* function, u32 blocks, u32 block_threads, void** parameters, bool together = false, u32 kept = 0, bool early = false) {
+  const std::string stem = function->name.substr(0, function->name.size() - 6);
   const u64* layout = static_cast<const u64*>(own_symbol(stem + "layout"));
   const char* args = static_cast<const char*>(parameters[0]);
   if (block_threads > layout[2] || block_threads % 32 || !blocks) return 1;
   if (together != bool(layout[3]) || (together && blocks > MULTIPROCESSORS)) return 720;
   if (kept > most_kept) return 1;
-  Launch one{symbol, blocks, block_threads, kept, together, std::vector<char>(args, args + layout[0])};
+  Launch one{*function, blocks, block_threads, kept, together, early, std::vector<char>(args, args + layout[0])};
   if (captured) {
     const size_t before = captured->size();
     captured->push_back({one, before ? std::vector<size_t>{before - 1} : std::vector<size_t>{}});
@@ -287,6 +340,7 @@ FUNCTION(cuStreamDestroy_v2, false, void*) END
 FUNCTION(cuStreamSynchronize, false, void*) return work_off(); END
 FUNCTION(cuModuleLoadDataEx, false, void** module, const char* image, unsigned options, const int* option, void** value)
   if (!std::memcmp(image, "\x7f" "ELF", 4)) {
+    if (interpreter()) return 209;
     // Machine code for this kind of device, or for an earlier one of the same major number; of CUDA
     // 13.
     const int made_for = reinterpret_cast<const unsigned char*>(image)[49], own = capability();
@@ -304,6 +358,11 @@ FUNCTION(cuModuleLoadDataEx, false, void** module, const char* image, unsigned o
     return 218;
   }
   *module = &counts;
+  if (interpreter()) {
+    if (options != 2) return 1;
+    *module = interpreter()->load(chosen(image).c_str(), static_cast<char*>(value[0]), reinterpret_cast<size_t>(value[1]));
+    if (!*module) return 218;
+  }
 END
 #ifdef TIMELINE
 FUNCTION(cuModuleGetGlobal_v2, true, uint64_t* address, size_t* bytes, void*, const char* name)
@@ -311,17 +370,22 @@ FUNCTION(cuModuleGetGlobal_v2, true, uint64_t* address, size_t* bytes, void*, co
   *address = reinterpret_cast<uint64_t>(timeline), *bytes = sizeof timeline;
 END
 #endif
-FUNCTION(cuModuleUnload, false, void*) END
-FUNCTION(cuModuleGetFunction, false, void** function, void*, const char* name)
-  if (!own_symbol(name)) return 500;
-  *function = strdup(name);
+FUNCTION(cuModuleUnload, false, void* module)
+  if (interpreter()) work_off(), interpreter()->unload(module);
+END
+FUNCTION(cuModuleGetFunction, false, const Function** function, void* module, const char* name)
+  const void* compiled = interpreter() ? interpreter()->find(module, name) : nullptr;
+  if (!own_symbol(name) || (interpreter() && !compiled)) return 500;
+  *function = new Function{name, compiled};
 END
 FUNCTION(cuMemAlloc_v2, false, uint64_t* address, size_t bytes)
   *address = reinterpret_cast<uint64_t>(std::aligned_alloc(512, (bytes + 511) / 512 * 512));
   std::memset(reinterpret_cast<void*>(*address), 0xFF, bytes);
+  if (interpreter()) interpreter()->allocated(*address, bytes);
 END
 FUNCTION(cuMemFree_v2, false, uint64_t address)
   work_off();
+  if (interpreter()) interpreter()->freed(address);
   std::free(reinterpret_cast<void*>(address));
 END
 FUNCTION(cuMemsetD8Async, false, uint64_t to, unsigned char value, size_t bytes, void*)
@@ -333,27 +397,27 @@ END
 FUNCTION(cuMemcpyDtoHAsync_v2, false, void* to, uint64_t from, size_t bytes, void*)
   queue.push_back([=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
 END
-FUNCTION(cuLaunchKernel, true, const char* name, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32, void*, void** parameters, void**)
-  return launch(name, blocks, block_threads, parameters);
+FUNCTION(cuLaunchKernel, true, const Function* function, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32, void*, void** parameters, void**)
+  return launch(function, blocks, block_threads, parameters);
 END
-FUNCTION(cuLaunchCooperativeKernel, false, const char* name, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32 kept, void*, void** parameters)
-  return launch(name, blocks, block_threads, parameters, true, kept);
+FUNCTION(cuLaunchCooperativeKernel, false, const Function* function, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32 kept, void*, void** parameters)
+  return launch(function, blocks, block_threads, parameters, true, kept);
 END
-FUNCTION(cuFuncGetAttribute, true, int* value, int what, const char*) *value = what == 1 ? 48 << 10 : 0; END
-FUNCTION(cuFuncSetAttribute, false, const char*, int what, int value)
+FUNCTION(cuFuncGetAttribute, true, int* value, int what, const Function*) *value = what == 1 ? 48 << 10 : 0; END
+FUNCTION(cuFuncSetAttribute, false, const Function*, int what, int value)
   if (what != 8 || value > int(SHARED - (48 << 10))) return 1;
   most_kept = value;
 END
-FUNCTION(cuOccupancyMaxActiveBlocksPerMultiprocessor, true, int* blocks, const char*, int, size_t) *blocks = 1; END
+FUNCTION(cuOccupancyMaxActiveBlocksPerMultiprocessor, true, int* blocks, const Function*, int, size_t) *blocks = 1; END
 struct Config {
   u32 blocks[3], threads[3], shared;
   void* stream;
   const int* attributes;
   u32 count;
 };
-FUNCTION(cuLaunchKernelEx, true, const Config* c, const char* name, void** parameters, void**)
+FUNCTION(cuLaunchKernelEx, true, const Config* c, const Function* function, void** parameters, void**)
   if (c->count != 1 || c->attributes[0] != 6 || c->attributes[2] != 1) return 1;
-  return launch(name, c->blocks[0], c->threads[0], parameters);
+  return launch(function, c->blocks[0], c->threads[0], parameters, false, 0, true);
 END
 FUNCTION(cuStreamBeginCapture_v2, false, void*, int) captured = new Graph; END
 FUNCTION(cuStreamEndCapture, true, void*, Graph** graph)
@@ -361,7 +425,7 @@ FUNCTION(cuStreamEndCapture, true, void*, Graph** graph)
   captured = nullptr;
 END
 struct Kernel {
-  const char* name;
+  const Function* function;
   u32 blocks[3], threads[3], shared;
   void** parameters;
 };
@@ -369,7 +433,7 @@ FUNCTION(cuGraphCreate, false, Graph** graph, unsigned) *graph = new Graph; END
 FUNCTION(cuGraphAddKernelNode, false, void** node, Graph* graph, void* const* before, size_t n, const Kernel* kernel)
   Graph* outer = captured;
   captured = graph;
-  const int code = launch(kernel->name, kernel->blocks[0], kernel->threads[0], kernel->parameters);
+  const int code = launch(kernel->function, kernel->blocks[0], kernel->threads[0], kernel->parameters);
   captured = outer;
   if (code) return code;
   std::vector<size_t>& waits = graph->back().before;
