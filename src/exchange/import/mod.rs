@@ -47,6 +47,9 @@ const TOO_FAST: [f64; 3] = [5.5, 8.0, 12.0];
 /// Speed of a joint above which a step is a fault of the file, m/s. Hands of throwers reach 40.
 const TORN: f64 = 60.0;
 
+/// Accepted frame rates of a set: fewer frames cannot show a step, more are not captured.
+pub const FPS: std::ops::RangeInclusive<f64> = 5.0..=240.0;
+
 /// Options of an import.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
