@@ -15,6 +15,7 @@ def actions(env, random):
     return random.normal(0.0, 0.25, env.action_space.shape).astype(np.float32)
 
 
+@pytest.mark.filterwarnings("ignore:.*(infinity|spec):UserWarning")
 @pytest.mark.parametrize("task", TASKS)
 def test_a_single_character_passes_gymnasiums_checks(run, task):
     check_env(mvae_fast.gym.make(task, run, horizon=20))
