@@ -1,11 +1,13 @@
-"""A path between two gaits: the latents of one clip turn into those of another while a character walks.
+"""A path between two ways of walking, by arithmetic on latents: from one way of turning to the other.
 
     pip install mvae-fast
-    python examples/latents.py runs/walk walk.npz [FIRST LAST]
+    python examples/latents.py runs/walk walk.npz
 
-FIRST and LAST are numbers of clips in walk.npz (default: the slowest and the fastest). Prints the speed of the
-character, m/s, in each of ten stages from FIRST to LAST. The latents of a stage are (1 - t) a + t b: a and b
-are latents of frames of the two clips, drawn at random. So at both ends they are latents of real motion.
+The ends a and b are the means of the latents of frames that turn most, to the right and to the left. A stage
+walks with PUSH ((1 - t) a + t b) and half the prior's noise. Prints how fast the characters of each stage
+turn, degrees a second; left is positive. Which end turns to which side is the model's affair: hips sway with
+each step, and a latent says what comes next. Gaits that differ in the pose, such as walking and running,
+are no matter of one push.
 """
 
 import sys
@@ -13,32 +15,32 @@ import sys
 import mvae_fast
 import numpy as np
 
-STAGES, SECONDS, CHARACTERS = 10, 3, 64
-FEET = 0.3048
+STAGES, SECONDS, CHARACTERS, PUSH, NOISE = 7, 4, 128, 2.0, 0.5
+EXTREME = 0.1  # share of the frames at each end
 
 
-def speed(poses, fps):
-    """Speed of the root, m/s: the first two features are its way in a frame, feet."""
-    return float(np.hypot(poses[..., 0], poses[..., 1]).mean() * FEET * fps)
-
-
-def main(run, file, first=None, last=None):
+def main(run, file):
     model, data, random = mvae_fast.load(run), mvae_fast.read_set(file), np.random.default_rng(0)
-    long = [i for i, (start, stop) in enumerate(data.clips) if stop - start > 30]
-    pace = {i: speed(data.frames[slice(*data.clips[i])], data.fps) for i in long}
-    first, last = int(first or min(pace, key=pace.get)), int(last or max(pace, key=pace.get))
-    ends = [model.encode(data.frames[slice(*data.clips[clip])]) for clip in (first, last)]
-    names = [data.names[clip] if data.names else f"clip {clip}" for clip in (first, last)]
-    print(f"from {names[0]} at {pace[first]:.2f} m/s to {names[1]} at {pace[last]:.2f} m/s")
-    begin = data.clips[first][0]
-    start = data.frames[begin : begin + model.condition_frames]
-    walk = model.reset(start=np.repeat(start[None], CHARACTERS, 0))
-    for stage, t in enumerate(np.linspace(0.0, 1.0, STAGES)):
-        poses = []
-        for _ in range(SECONDS * round(data.fps)):
-            a, b = (latents[random.integers(len(latents), size=CHARACTERS)] for latents in ends)
-            poses.append(walk.step(((1 - t) * a + t * b).astype(np.float32)))
-        print(f"stage {stage}: {speed(np.array(poses), data.fps):.2f} m/s")
+    second = round(data.fps)
+    latents, turns = [], []
+    for start, stop in data.clips:
+        if stop - start > 2 * second:
+            clip = data.frames[start:stop]
+            encoded = model.encode(clip)
+            latents.append(encoded)
+            # The third feature is the turn of a frame, radians; the first latent is of frame C.
+            turns.append(clip[model.condition_frames :, 2][: len(encoded)])
+    latents, turns = np.concatenate(latents), np.degrees(np.concatenate(turns)) * data.fps
+    right, left = np.quantile(turns, [EXTREME, 1 - EXTREME])
+    a, b = latents[turns <= right].mean(0), latents[turns >= left].mean(0)
+    print(f"{len(latents)} latents; frames of the ends turn by {right:.0f} and {left:.0f} degrees/s and more")
+    for t in np.linspace(0.0, 1.0, STAGES):
+        walk, poses = model.reset(CHARACTERS, seed=1), []
+        for _ in range(SECONDS * second):
+            noise = NOISE * random.standard_normal((CHARACTERS, model.latent_size))
+            poses.append(walk.step((PUSH * ((1 - t) * a + t * b) + noise).astype(np.float32)))
+        turn = np.degrees(np.array(poses)[second:, :, 2].mean()) * data.fps
+        print(f"t = {t:.2f}: {turn:6.1f} degrees/s")
 
 
 if __name__ == "__main__":

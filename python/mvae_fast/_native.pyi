@@ -11,6 +11,19 @@ _Path = str | PathLike[str]
 _Paths = _Path | Sequence[_Path]
 _Floats = NDArray[np.float32]
 
+__all__ = [
+    "Environment",
+    "Error",
+    "Model",
+    "MotionSet",
+    "Skeleton",
+    "Walk",
+    "__version__",
+    "import_bvh",
+    "load",
+    "read_set",
+    "run_command",
+]
 __version__: str
 
 class Error(Exception): ...
@@ -105,7 +118,7 @@ def load(
     data: _Paths | None = None,
     device: str = "auto",
     threads: int | None = None,
-    runs: _Path = "runs",
+    runs: _Path = ...,
 ) -> Model: ...
 def read_set(paths: _Paths) -> MotionSet: ...
 def import_bvh(
@@ -130,7 +143,7 @@ class Environment:
         data: _Paths | None = None,
         device: str = "auto",
         threads: int | None = None,
-        runs: _Path = "runs",
+        runs: _Path = ...,
     ) -> Self: ...
     def reset(self, seed: int) -> _Floats: ...
     def step(
