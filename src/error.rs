@@ -1,4 +1,5 @@
 //! The one error type. Every message is one line: what, where, how to mend.
+use crate::host::shown::shown;
 use std::path::{Path, PathBuf};
 
 /// Shorthand for results of this crate.
@@ -109,6 +110,21 @@ impl Error {
     pub fn io(path: &Path, what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_owned();
         move |source| Error::Io { path, what, source }
+    }
+
+    /// The error and its causes on one line, without causes that it already states, and with
+    /// invisible characters escaped.
+    pub fn line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !line.contains(&text) {
+                line = format!("{line}: {text}");
+            }
+            cause = error.source();
+        }
+        shown(&line.replace('\n', " ")).into_owned()
     }
 
     /// The process exit code, as in the table of docs/guide.md: 1 failure, 2 usage, 3 device, 4

@@ -34,6 +34,12 @@ pub struct Compute {
 }
 
 impl Compute {
+    /// A device with so many threads (default: as many as the machine offers), and the defaults of
+    /// precision and engine.
+    pub fn new(device: Device, threads: Option<NonZeroUsize>) -> Self {
+        Compute { device, chosen: OnceLock::new(), precision: None, engine: Engine::Auto, threads }
+    }
+
     /// Opens the device. Errors: see [`backend::open`], and more than `MAX_THREADS` threads.
     pub fn open(&self) -> Result<Box<dyn Backend>> {
         let mut opened = self.open_for(1)?;

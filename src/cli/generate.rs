@@ -8,7 +8,7 @@ use super::runs::trained;
 use crate::config::ModelConfig;
 use crate::data::npz::Extra;
 use crate::data::world;
-use crate::data::{Dataset, npz, windows};
+use crate::data::{Dataset, npz};
 use crate::exchange::export::glb::Track;
 use crate::host::shown::counted;
 use crate::infer::generate::{Latents, Motion, Step, frames_to_encode, stream};
@@ -17,10 +17,8 @@ use crate::motion::features::world_pose;
 use crate::motion::local::{Bones, LocalPose};
 use crate::motion::rig::DEFAULT_FPS;
 use crate::motion::{Rig, Root};
-use crate::philox::{Purpose, Stream};
 use crate::{Error, Result, host::memory};
 use serde_json::json;
-use std::f64::consts::FRAC_PI_2;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -242,16 +240,7 @@ impl Request {
         holds(characters, frames, model.frame_size)?;
         let starts = match &args.start {
             Some(start) => vec![find_start(set, source, start, conditions)?; characters],
-            None => {
-                let windows = windows::starts(&set.clips(), conditions);
-                let stream = Stream::new(args.seed, Purpose::Starts, 0);
-                let any = |c: usize| windows[(stream.uniform(c) * windows.len() as f64) as usize] as usize;
-                if windows.is_empty() {
-                    let what = format!("no clip has the {conditions} frames that the model is conditioned on");
-                    return Err(Error::data(&source.name, what, "give longer clips by --data"));
-                }
-                (0..characters).map(any).collect()
-            }
+            None => source.starts(conditions, characters, args.seed)?,
         };
         Ok(Request { starts, frames, conditions })
     }
@@ -278,11 +267,10 @@ impl Request {
         }
     }
 
-    /// The root of a character before its first frame. Walks start at the origin and face +z, as
-    /// characters in files do; a reconstruction follows its clip.
+    /// The root of a character before its first frame. A reconstruction follows its clip.
     fn before(&self, c: usize, reconstructed: bool, set: &Dataset) -> Root {
         if !reconstructed {
-            return Root { facing: -FRAC_PI_2, ..Root::default() };
+            return world::START;
         }
         let (clip, frame) = self.place(set, self.starts[c]);
         world::roots(set, clip)[frame]

@@ -2,7 +2,7 @@
 use super::output::require_new_set;
 use super::print::{print, print_and};
 use crate::data::npz;
-use crate::exchange::import::{self, Findings, ImportOptions, Imported};
+use crate::exchange::import::{self, FPS, Findings, ImportOptions, Imported};
 use crate::host::say::say;
 use crate::host::shown::counted;
 use crate::motion::joint_map::JointMap;
@@ -25,9 +25,6 @@ Examples:
 
 Features are always in feet, 30 frames a second unless --fps says otherwise; whatever is found or
 assumed about joints, units, axes and floor is printed.";
-
-/// Accepted frame rates of a set: fewer frames cannot show a step, more are not captured.
-const FPS: std::ops::RangeInclusive<f64> = 5.0..=240.0;
 
 /// Arguments of `data import`.
 #[derive(Debug, Args)]

@@ -27,14 +27,18 @@ mod usage;
 pub mod variables;
 
 use crate::config::Config;
+use crate::host::say::say;
 use crate::{Error, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+pub use compute::Compute;
+pub use output::require_new_set;
 use print::cannot_print;
 pub use print::print;
-pub use runs::run_folder;
+pub use runs::{checkpoint_file, run_folder};
 use std::any::TypeId;
-use std::io::Write;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use usage::usage;
 use variables::{OfControl, OfTrain};
@@ -149,14 +153,28 @@ pub fn command() -> clap::Command {
     with_lenient_values(command)
 }
 
+/// Parses the arguments, of which the first is the program, runs the command, prints an error on
+/// one line and returns the exit code. `--help` and `--version` end the process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let error = match parse(arguments).and_then(run) {
+        Ok(()) => return 0,
+        Err(error) => error,
+    };
+    if matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe) {
+        return 0; // the reader has what it wanted, as in `| head`
+    }
+    say(&format!("error: {}", error.line()));
+    error.exit_code()
+}
+
 /// Reads the arguments and the environment of this process; `--help` and `--version` end it.
 /// Errors: invalid arguments or variables.
-pub fn parse() -> Result<Cli> {
-    let matches = command().try_get_matches();
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli> {
+    let matches = command().try_get_matches_from(arguments);
     if let Err(error) = &matches
         && (!error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
     {
-        let printed = error.print().and_then(|()| std::io::stdout().flush());
+        let printed = error.print().and_then(|()| io::stdout().flush());
         if !error.use_stderr() {
             printed.map_err(cannot_print)?;
         }
@@ -180,7 +198,7 @@ pub fn parse() -> Result<Cli> {
 }
 
 /// Runs the command.
-pub fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Train(args) => {
             args.say_unheard();

@@ -44,7 +44,7 @@ impl Format {
 }
 
 /// Refuses a set's path that does not end in .npz or that exists.
-pub(super) fn require_new_set(path: &Path) -> Result<()> {
+pub fn require_new_set(path: &Path) -> Result<()> {
     Format::of(path, &[Format::Npz])?;
     require_new(path)
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Upper bound of every size and count.
 const MAX_SIZE: usize = 1 << 20;
 /// Most characters side by side.
-pub(crate) const MAX_CHARACTERS: usize = MAX_SIZE;
+pub const MAX_CHARACTERS: usize = MAX_SIZE;
 /// Largest width of the hidden layers; wider ones take minutes to initialise.
 const MAX_HIDDEN: usize = 4096;
 /// Most samples of a rollout, over all PPO epochs, whose order can be stored.

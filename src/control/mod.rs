@@ -9,12 +9,14 @@
 //! - [`learner`]: one algorithm or the other, and what both have.
 //! - [`stage`]: the files that are read, and characters laid out from them.
 //! - [`trainer`]: the training loop.
-//! - [`play`]: a trained policy at work; [`planner`]: control without one.
+//! - [`play`]: a trained policy at work; [`planner`]: control without one; [`episodes`]:
+//!   characters that others steer.
 //!
 //! Each task is a file of [`crate::ops::world`].
 pub mod config;
 pub mod course;
 pub mod environment;
+pub mod episodes;
 pub(crate) mod evaluate;
 pub mod learner;
 pub mod lower;

@@ -135,6 +135,7 @@ pub(crate) fn perform(
         }
         memory.write(stage.environment.action, &actions)?;
         memory.run(&stage.given)?;
+        memory.run(&stage.anew)?;
         see(stage, memory)?;
     }
     Ok(())

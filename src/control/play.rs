@@ -49,6 +49,15 @@ impl Policy {
         }
         Ok(Policy { material, layout, values })
     }
+
+    /// A policy that has learned nothing, for characters that others steer, in the surroundings of
+    /// `config`. Characters start from poses of `data`, or of the decoder's training data. Errors:
+    /// those of [`Material::load`].
+    pub fn untrained(config: &PolicyConfig, data: &[PathBuf]) -> Result<Self> {
+        let material = Material::load(config, None, data)?;
+        let layout = material.layout();
+        Ok(Policy { values: vec![0.0; layout.len], material, layout })
+    }
 }
 
 /// A trained controller, and the characters that it steers.
@@ -75,11 +84,24 @@ impl<'a> Play<'a> {
         (characters, horizon, seed): (usize, usize, u64),
         anew: Option<f64>,
     ) -> Result<Self> {
-        let Policy { mut material, layout, values } = Policy::open(file, config, data)?;
-        if let Some(seconds) = anew.filter(|_| material.rules.anew > 0) {
-            material.rules.anew = (seconds * material.rig.fps / config.frame_skip as f64).round().max(1.0) as usize;
+        let mut policy = Policy::open(file, config, data)?;
+        let Material { rules, rig, .. } = &mut policy.material;
+        if let Some(seconds) = anew.filter(|_| rules.anew > 0) {
+            rules.anew = (seconds * rig.fps / config.frame_skip as f64).round().max(1.0) as usize;
         }
-        material.rules.literal &= config.task.info().steered.is_none();
+        rules.literal &= config.task.info().steered.is_none();
+        Play::new(policy, backend, (characters, horizon, seed), false)
+    }
+
+    /// Lays out a number of characters for a number of steps an episode, and a seed. Their clocks
+    /// are spread over the episode if they are `staggered`. Errors: not enough memory.
+    pub fn new(
+        policy: Policy,
+        backend: &'a dyn Backend,
+        (characters, horizon, seed): (usize, usize, u64),
+        staggered: bool,
+    ) -> Result<Self> {
+        let Policy { material, layout, values } = policy;
         let mut arena = Arena::default();
         let frozen = material.frozen(&mut arena);
         let policy = Parameters::<f32>::new(&mut arena, layout, false);
@@ -88,7 +110,7 @@ impl<'a> Play<'a> {
             horizon,
             ahead: AHEAD,
             seed,
-            staggered: false,
+            staggered,
             wanted: Wanted::Nothing,
             costs: Costs::default(),
         };

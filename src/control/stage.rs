@@ -187,14 +187,18 @@ pub struct Stage<T> {
     pub play: Plan,
     /// Plan of one step of latents from the prior, whatever the task asks.
     pub random: Plan,
-    /// Plan of one step of the actions that are there.
+    /// Plan of one step of the actions that are there, up to the observation that a character which
+    /// is done comes to.
     pub given: Plan,
+    /// Plan that starts characters anew which are done, after [`Stage::given`].
+    pub anew: Plan,
     /// The current step.
     pub state: Mat<StepState>,
     schedule: Mat<StepState>,
     cursor: Mat<u32>,
     logstd: Mat<T>,
-    seed: u64,
+    /// Seed of everything random.
+    pub seed: u64,
     horizon: usize,
 }
 
@@ -294,7 +298,7 @@ impl<T: Real> Stage<T> {
         let seen = Var { value: environment.observation, grad };
         let actor = Perceptron::actor(arena, policy, seen, Var::none(), options.wanted)?;
         let (log_prob, logstd) = (arena.mat(options.characters, 1), policy.var("dist.logstd._bias").value);
-        let (start, play, random, given) = Default::default();
+        let (start, play, random, given, anew) = Default::default();
         let horizon = options.rules.horizon;
         let mut stage = Stage {
             environment,
@@ -304,6 +308,7 @@ impl<T: Real> Stage<T> {
             play,
             random,
             given,
+            anew,
             state,
             schedule,
             cursor,
@@ -316,7 +321,16 @@ impl<T: Real> Stage<T> {
         stage.last(&mut start)?;
         stage.start = start;
         stage.play = stage.step(|plan| stage.act(plan, Mat::NONE))?;
-        stage.given = stage.step(|_| Ok(()))?;
+        let mut given = Plan::default();
+        stage.first(&mut given);
+        stage.move_on(&mut given)?;
+        stage.environment.draw_noise(&mut given);
+        stage.environment.observe(&mut given)?;
+        stage.given = given;
+        let mut anew = Plan::default();
+        stage.environment.world.reset(&mut anew);
+        stage.environment.observe(&mut anew)?;
+        stage.anew = anew;
         stage.random = stage.step(|plan| {
             let env = &stage.environment;
             normal::push(plan, state, env.action, Purpose::Explore, env.prior_spread());
@@ -337,10 +351,15 @@ impl<T: Real> Stage<T> {
         let mut plan = Plan::default();
         self.first(&mut plan);
         act(&mut plan)?;
-        self.environment.draw(&mut plan);
-        self.environment.step(&mut plan)?;
+        self.move_on(&mut plan)?;
         self.last(&mut plan)?;
         Ok(plan)
+    }
+
+    /// Appends the draws of the task and the step from action to reward.
+    fn move_on(&self, plan: &mut Plan) -> Result<()> {
+        self.environment.draw(plan);
+        self.environment.step(plan)
     }
 
     /// Appends the call that keeps a step in its row of a rollout.

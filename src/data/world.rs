@@ -4,6 +4,10 @@ use crate::data::Dataset;
 use crate::motion::features::{self, Part, slot, vector, world_pose};
 use crate::motion::vector::{add, apply};
 use crate::motion::{Pose, Root};
+use std::f64::consts::FRAC_PI_2;
+
+/// The root of a walk before its first frame: at the origin, facing +z, as characters in files do.
+pub const START: Root = Root { x: 0.0, z: 0.0, facing: -FRAC_PI_2 };
 
 /// The root in each frame of a clip. It starts at the clip's own place, or at the origin if that is
 /// unknown.
@@ -38,6 +42,6 @@ pub fn positions(frame: &[f32], root: &Root) -> Vec<f32> {
 }
 
 /// Motion of the root in a frame.
-pub(crate) fn root_motion(frame: &[f32]) -> [f64; 3] {
+pub fn root_motion(frame: &[f32]) -> [f64; 3] {
     [frame[0].into(), frame[1].into(), frame[2].into()]
 }

@@ -1,13 +1,10 @@
 //! Motion from a trained model: walks with latents from the prior or latents that are given, and
 //! clips passed through the encoder.
 use crate::Result;
-use crate::backend::{Backend, Memory};
-use crate::infer::rollout::{Decoder, Latent};
+use crate::backend::Backend;
+use crate::infer::rollout::Latent;
 use crate::infer::trained::Trained;
-use crate::plan::arena::Arena;
-
-/// Most characters that run side by side; more are split into groups of this size.
-const GROUP: usize = 128;
+use crate::infer::walk::{GROUP, Walk};
 
 /// Where the latents of a motion come from.
 #[derive(Debug, Clone, Copy)]
@@ -120,40 +117,37 @@ pub fn stream(
     let behind = if matches!(latents, Latents::Encoder) { frames_to_encode(trained, frames) } else { 0 };
     assert!(tracks.iter().all(|track| track.len() >= (model.condition_frames + behind) * f), "frames of a track");
 
-    let mut arena = Arena::default();
-    let parameters = trained.parameters(&mut arena);
-    let data = arena.mat(tracks.iter().map(|track| track.len() / f).sum(), f);
     let (seed, temperature) =
         if let Latents::Prior { seed, temperature } = latents { (seed, temperature) } else { (0, 1.0) };
-    let decoder = Decoder::new(&mut arena, &parameters, data, model, batch, temperature)?;
-    let mut memory = Memory::new(backend, arena)?;
-    trained.restore(&parameters, &mut memory)?;
-    memory.write(data, &trained.normalized(&tracks.concat()))?;
-    let mut starts = Vec::new();
-    let mut first = 0;
-    for track in tracks {
-        starts.push(first as u32);
-        first += track.len() / f;
-    }
-
-    for (group, starts) in starts.chunks(batch).enumerate() {
+    let longest = tracks.chunks(batch).map(|group| group.iter().map(|track| track.len() / f).sum()).max();
+    let mut walk = Walk::new(trained, backend, batch, longest.unwrap_or_default(), temperature)?;
+    for (group, tracks) in tracks.chunks(batch).enumerate() {
         let first = group * batch;
-        let mut given = vec![0.0; batch * l];
-        let mut rollout = decoder.begin(&mut memory, starts, seed, group as u32)?;
+        let mut given = vec![0.0; tracks.len() * l];
+        walk.begin(trained, tracks, seed, group as u32)?;
         for frame in 0..frames {
-            rollout.step(match latents {
+            walk.step(match latents {
                 Latents::Prior { .. } => Latent::Prior,
                 Latents::Encoder => Latent::Posterior,
                 Latents::Given(all) => {
-                    for (b, z) in given.chunks_exact_mut(l).enumerate().take(starts.len()) {
-                        z.copy_from_slice(&all[((first + b) * frames + frame) * l..][..l]);
+                    for (c, z) in given.chunks_exact_mut(l).enumerate() {
+                        z.copy_from_slice(&all[((first + c) * frames + frame) * l..][..l]);
                     }
                     Latent::Given(&given)
                 }
             })?;
-            let (rows, z) = (rollout.frames()?, rollout.latents()?);
-            see(Step { first, frame, rows: &rows[..starts.len() * f], latents: &z[..starts.len() * l] });
+            see(Step { first, frame, rows: &walk.frames()?, latents: &walk.latents()? });
         }
     }
     Ok(())
+}
+
+/// The latents of a clip: the posterior's means for each frame that has C frames before it and
+/// K - 1 behind it, given the true frames before it. `clip` is [frames, F] in the units of the
+/// data, the result is [frames - C - K + 1, L]. Errors: those of [`stream`].
+pub fn encode(trained: &Trained, backend: &dyn Backend, clip: &[f32]) -> Result<Vec<f32>> {
+    let model = trained.model();
+    let (f, span) = (model.frame_size, model.condition_frames + frames_to_encode(trained, 1));
+    let windows: Vec<&[f32]> = clip.windows(span * f).step_by(f).collect();
+    Ok(generate(trained, backend, &windows, 1, Latents::Encoder)?.latents)
 }

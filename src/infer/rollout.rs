@@ -92,7 +92,12 @@ impl Decoder {
         let mut starts = vec![windows[0]; self.batch()];
         starts[..windows.len()].copy_from_slice(windows);
         memory.write(self.starts, &starts)?;
-        Ok(Rollout { decoder: self, memory, seed, group, step: 0 })
+        Ok(self.resume(memory, seed, group, 0))
+    }
+
+    /// A rollout of which `step` steps are done, as [`Decoder::begin`] began it.
+    pub fn resume<'r, 'b>(&'r self, memory: &'r mut Memory<'b>, seed: u64, group: u32, step: usize) -> Rollout<'r, 'b> {
+        Rollout { decoder: self, memory, seed, group, step }
     }
 }
 
@@ -150,6 +155,11 @@ impl Rollout<'_, '_> {
         let states: Vec<_> = (self.step..self.step + SCHEDULE).map(state).collect();
         self.memory.write(self.decoder.schedule, &states)?;
         self.memory.write(self.decoder.cursor, &[0, 0])
+    }
+
+    /// Number of characters side by side.
+    pub fn characters(&self) -> usize {
+        self.decoder.batch()
     }
 
     /// The prediction of the last step: the next frame of each character, normalised.

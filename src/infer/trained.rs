@@ -3,9 +3,10 @@ use crate::backend::Memory;
 use crate::checkpoint::{Checkpoint, Fingerprint, Meta};
 use crate::config::{CodebookInit, Config, ExpertInit, ModelConfig};
 use crate::data::normalize::Statistics;
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, windows};
 use crate::host::shown::counted;
 use crate::model::layout::{Layout, Parameters};
+use crate::philox::{Purpose, Stream};
 use crate::plan::arena::Arena;
 use crate::{Error, Result, checkpoint::state};
 use serde::de::DeserializeOwned;
@@ -34,6 +35,21 @@ pub struct Source {
     pub own: bool,
     /// Whether mirror images were added to the set, as in training.
     pub mirrored: bool,
+}
+
+impl Source {
+    /// The first (oldest) condition frame of each of `characters` characters, drawn from all
+    /// windows of `conditions` frames. Errors: no clip is long enough.
+    pub fn starts(&self, conditions: usize, characters: usize, seed: u64) -> Result<Vec<usize>> {
+        let windows = windows::starts(&self.set.clips(), conditions);
+        if windows.is_empty() {
+            let what = format!("no clip has the {conditions} frames that the model is conditioned on");
+            return Err(Error::data(&self.name, what, "give longer clips by --data"));
+        }
+        let stream = Stream::new(seed, Purpose::Starts, 0);
+        let any = |c: usize| windows[(stream.uniform(c) * windows.len() as f64) as usize] as usize;
+        Ok((0..characters).map(any).collect())
+    }
 }
 
 impl Trained {

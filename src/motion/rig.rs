@@ -6,7 +6,7 @@ use super::{Skeleton, reference};
 use serde::{Deserialize, Serialize};
 
 /// Frames a second of data without a rate of their own.
-pub(crate) const DEFAULT_FPS: f64 = 30.0;
+pub const DEFAULT_FPS: f64 = 30.0;
 /// Metres in a foot.
 pub const METRES: f64 = 0.3048;
 /// Speed of the root above which a character is moving, m/s.

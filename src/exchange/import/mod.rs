@@ -47,6 +47,9 @@ const SAME_TIME: f64 = 5e-4;
 /// speed, and the 95 % quantile of the toes'. Runners go at 4 to 5, sprinters' toes at 10.
 const TOO_FAST: [f64; 3] = [5.5, 8.0, 12.0];
 
+/// Accepted frame rates of a set: fewer frames cannot show a step, more are not captured.
+pub const FPS: std::ops::RangeInclusive<f64> = 5.0..=240.0;
+
 /// Options of an import.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
