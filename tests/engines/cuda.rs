@@ -67,7 +67,7 @@ fn gpu_full_kernels_follow_their_definitions() {
 }
 
 #[test]
-fn gpu_long_products_follow_their_definitions() {
+fn long_products_follow_their_definitions() {
     if driver_found() {
         follow(Precision::Bf16x3, 1, |op, full| full && op == "linear");
     }
@@ -135,7 +135,7 @@ fn steps_are_near_those_of_the_host(model: &ModelConfig, precision: Precision, e
 }
 
 #[test]
-fn gpu_two_steps_are_near_those_of_the_host() {
+fn near_the_host_after_two_steps() {
     if driver_found() {
         let small = crate::steps::small(Variant::Mixture);
         steps_are_near_those_of_the_host(&small, Precision::Bf16x3, Engine::Persistent, 2);
@@ -143,7 +143,7 @@ fn gpu_two_steps_are_near_those_of_the_host() {
 }
 
 #[test]
-fn gpu_steps_of_each_engine_are_near_those_of_the_host() {
+fn near_the_host_by_each_engine() {
     if driver_found() {
         let small = crate::steps::small(Variant::Mixture);
         for engine in engines().chain([Engine::Persistent]) {
@@ -155,7 +155,7 @@ fn gpu_steps_of_each_engine_are_near_those_of_the_host() {
 }
 
 #[test]
-fn gpu_full_size_step_is_near_that_of_the_host() {
+fn near_the_host_at_full_size() {
     if driver_found() {
         let full = ModelConfig::published(Variant::Mixture);
         steps_are_near_those_of_the_host(&full, Precision::Bf16x3, Engine::Persistent, 1);

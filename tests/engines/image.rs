@@ -31,14 +31,14 @@ fn passes(tests: &[&str], environment: &[(&str, &str)]) {
 fn kernels_follow_their_definitions() {
     if has_kernels() {
         passes(&["gpu_small_kernels"], &[]);
-        passes(&["gpu_long_products"], &[]);
+        passes(&["cuda::long_products"], &[]);
     }
 }
 
 #[test]
 fn steps_are_near_those_of_the_host() {
     if has_kernels() {
-        passes(&["gpu_steps_of_each_engine"], &[("PTX_SEED", "1")]);
+        passes(&["near_the_host_by_each_engine"], &[("PTX_SEED", "1")]);
     }
 }
 
@@ -47,7 +47,14 @@ fn steps_are_near_those_of_the_host() {
 fn all_tests_of_a_gpu_pass() {
     if has_kernels() {
         // Of the full size, one step is enough.
-        let filter = ["gpu_", "--skip", "gpu_full_kernels", "--skip", "gpu_engines_agree_at_full_size"];
+        let filter = [
+            "cuda::gpu_",
+            "cuda::near_the_host",
+            "--skip",
+            "gpu_full_kernels",
+            "--skip",
+            "gpu_engines_agree_at_full_size",
+        ];
         passes(&filter, &[("PTX_SEED", "2")]);
         // The image for devices that start no launch early.
         passes(&["gpu_small_kernels"], &[("CAPABILITY", "80")]);
@@ -90,9 +97,9 @@ fn of_kernel(text: &str, kernel: &str, change: impl Fn(&str) -> String) -> Strin
     format!("{}{}{}", &text[..at], change(&text[at..end]), &text[end..])
 }
 
-const STEPS: &str = "gpu_two_steps_are_near_those_of_the_host";
+const STEPS: &str = "near_the_host_after_two_steps";
 const KERNELS: &str = "gpu_small_kernels_follow_their_definitions";
-const PRODUCTS: &str = "gpu_long_products_follow_their_definitions";
+const PRODUCTS: &str = "long_products_follow_their_definitions";
 const BARRIER: &str = "bar.sync \t0;";
 
 /// The text without an instruction: the last or first one that begins so, seen from the start.
@@ -178,7 +185,7 @@ const MISTAKES: &[Mistake] = &[
         name: "no wait for the launch before",
         kernel: LINEAR,
         made: |text| text.replace("griddepcontrol.wait;", ""),
-        test: "gpu_steps_of_each_engine",
+        test: "near_the_host_by_each_engine",
         found: "before the launch before",
     },
 ];
