@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Bytes of a line of a block's view.
-const LINE: u64 = 128;
+pub const LINE: u64 = 128;
 
 /// Memory of the device.
 struct Allocation {

@@ -55,12 +55,20 @@ impl fmt::Display for Wrong {
     }
 }
 
+/// Bytes that a block reads at once.
+const LINE: usize = device::LINE as usize;
+
+/// A line of an image's memory.
+#[repr(C, align(128))]
+#[derive(Clone)]
+struct Line([u8; LINE]);
+
 /// An image whose kernels can run.
 pub struct Image {
     /// Its text.
     text: String,
     /// Its memory, at addresses that do not change.
-    memory: Vec<Box<[u64]>>,
+    memory: Vec<Box<[Line]>>,
     kernels: HashMap<String, Kernel>,
 }
 
@@ -71,14 +79,14 @@ impl Image {
         let parsed = text::read(text)?;
         let (mut memory, mut addresses) = (Vec::new(), HashMap::new());
         for variable in &parsed.global {
-            let mut bytes = variable.contents.clone();
-            bytes.resize(variable.bytes.next_multiple_of(8), 0);
-            let words = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
-            let words: Box<[u64]> = words.collect();
-            let address = words.as_ptr() as u64;
+            let mut lines = vec![Line([0; LINE]); variable.bytes.div_ceil(LINE)].into_boxed_slice();
+            for (at, byte) in variable.contents.iter().enumerate() {
+                lines[at / LINE].0[at % LINE] = *byte;
+            }
+            let address = lines.as_mut_ptr() as u64;
             device.add(address, variable.bytes as u64, !variable.contents.is_empty());
             addresses.insert(variable.name.clone(), address);
-            memory.push(words);
+            memory.push(lines);
         }
         let mut kernels = HashMap::new();
         for kernel in &parsed.kernels {
@@ -94,7 +102,7 @@ impl Image {
 
     /// Takes the image's memory from the device.
     pub fn unload(&self, device: &mut Device) {
-        self.memory.iter().for_each(|words| device.remove(words.as_ptr() as u64));
+        self.memory.iter().for_each(|lines| device.remove(lines.as_ptr() as u64));
     }
 
     /// A fault of a kernel in one line.
