@@ -1,7 +1,7 @@
 //! `mvae-fast info`: shows the contents of a run folder or a checkpoint.
 use super::population;
 use super::print::print;
-use super::runs::{checkpoint_file, run_folder};
+use super::runs::{Kind, checkpoint_file, run_folder};
 use crate::Result;
 use crate::checkpoint::foreign::Controller;
 use crate::checkpoint::{Checkpoint, Meta};
@@ -36,7 +36,7 @@ pub struct InfoArgs {
 /// Prints the contents of a run folder (its last checkpoint, else its best, and its last record) or
 /// of a checkpoint file. For a folder of runs it prints a comparison.
 pub fn info(args: &InfoArgs) -> Result<()> {
-    let path = run_folder(&args.runs, &args.path);
+    let path = run_folder(&args.runs, &args.path, Kind::Model);
     let members = population::rows(&path)?;
     if !members.is_empty() {
         return print(&match args.json {
@@ -44,7 +44,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
             false => format!("{}\n{}", path.display(), population::table(&members)),
         });
     }
-    let (file, run) = checkpoint_file(&args.runs, &args.path)?;
+    let (file, run) = checkpoint_file(&args.runs, &args.path, Kind::Model)?;
     let metrics = run.map(|run| run.metrics()).filter(|metrics| metrics.is_file());
     let (checkpoint, described) = Checkpoint::load_described(&file)?;
     let controls = checkpoint.meta.as_ref().is_some_and(Meta::is_controller);

@@ -32,7 +32,6 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use print::cannot_print;
 pub use print::print;
-pub use runs::run_folder;
 use std::any::TypeId;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -312,6 +312,7 @@ fn exports_that_cannot_be_are_refused_in_one_line() {
         ("walk --controller other -o x.h", 4, "is the run of a Motion VAE"),
         ("walk --controller target -o x.h", 4, "its task is target, which needs a world"),
         ("other --controller joystick -o x.h", 4, "is a controller of another decoder than other"),
+        ("walk --controller joystick --data motion.npz -o x.h", 2, "leave out; drop --data"),
         ("walk --data nothing.npz -o x.h", 4, "nothing.npz"),
     ] {
         let message = desk.refused(&format!("export {arguments}"), code);

@@ -158,10 +158,12 @@ pub(super) fn short(number: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The first items of a list, and the number of further ones.
-fn some(list: &[String]) -> String {
-    const MOST: usize = 5;
-    let more = list.len().saturating_sub(MOST);
+/// Number of items of a list that are named.
+const NAMED: usize = 5;
+
+/// The first `most` items of a list, and the number of further ones.
+pub(super) fn some(list: &[String], most: usize) -> String {
+    let more = list.len().saturating_sub(most);
     let shown = list[..list.len() - more].join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
@@ -213,7 +215,7 @@ impl fmt::Display for Findings {
         self.left_out_at(f, "first", self.skip_first, |file| file.first)?;
         self.left_out_at(f, "last", self.skip_last, |file| file.last)?;
         for OddFiles { note, files } in &self.odd_files {
-            writeln!(f, "{note}: {}", some(files))?;
+            writeln!(f, "{note}: {}", some(files, NAMED))?;
         }
         let Floor { kept, toes, moved, most, clips } = self.floor;
         let toes = format!("toes come down to {:.1} cm", 100.0 * toes);
@@ -249,7 +251,7 @@ impl Findings {
             Some(frames) => writeln!(f, "{end} frames: {frames} of each file left out"),
             None => {
                 let files = counted(list.len(), "file");
-                let list = some(&list);
+                let list = some(&list, NAMED);
                 writeln!(f, "{end} frames: not of the motion in {files}, left out (--skip-{end}): {list}")
             }
         }
