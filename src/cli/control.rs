@@ -391,8 +391,8 @@ pub(super) struct Measured {
 }
 
 /// Measures a number of characters that a controller steers, beside a planner if one is asked for,
-/// and compares them with a gate. `whole` shows how far it is. Errors: those of the checkpoints, too
-/// many characters, episodes of one step.
+/// and compares them with a gate. `whole` shows how far it is. Errors: those of the checkpoints,
+/// too many characters, episodes of one step.
 pub(super) fn measure(
     trained: &Trained,
     data: &[PathBuf],

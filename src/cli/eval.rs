@@ -24,7 +24,7 @@ docs/math.md defines every number.";
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
-    /// A run folder, its name under --runs, or a checkpoint file
+    /// A run folder or that of a character, its name under --runs, or a checkpoint file
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub run: PathBuf,
     /// npz file of motion to compare with (may be repeated) [default: what the model was trained

@@ -156,13 +156,12 @@ impl ImportKeys {
     ) -> Result<Imported> {
         let mut imported = import::import(paths, options)?;
         imported.refused.iter().for_each(|error| say(&format!("refused: {error}")));
-        let little = check::too_little(imported.set.num_frames(), options.fps);
-        imported.report.warnings.extend(little);
         let Some(rig) = &mut imported.set.rig else {
             let files = counted(imported.unused, "file");
             return Err(Error::data(output, format!("none of {files} could be imported"), "nothing was written"));
         };
         rig.terms.extend(self.terms.clone());
+        imported.report.warnings.extend(check::too_little(imported.set.num_frames(), options.fps));
         Ok(imported)
     }
 }

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `info`.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A run folder, its name under --runs, or a checkpoint file
+    /// A run folder or that of a character, its name under --runs, or a checkpoint file
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub path: PathBuf,
     /// Folder that holds the run folders

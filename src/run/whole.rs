@@ -13,6 +13,8 @@ const EVERY: Duration = Duration::from_secs(20);
 /// Share of a stage's planned time after which the measured speed alone tells the time that is
 /// left. Until then, the plan counts too: the first steps of a stage are slow.
 const SURE: f64 = 0.2;
+/// Time from the first word of a share until its speed counts.
+const FIRST: Duration = Duration::from_secs(1);
 
 /// The line of a work. On a terminal it is rewritten, elsewhere it is printed anew now and then.
 pub struct Whole {
@@ -32,6 +34,8 @@ struct State {
     /// Number of the stage, from 1, and the stage in words.
     stage: (usize, String),
     begun: Instant,
+    /// The first share that was told, and when.
+    first: Option<(Instant, f64)>,
     /// Seconds that the stage takes as planned.
     planned: Option<f64>,
     /// Seconds that the stage takes from `known` on.
@@ -47,13 +51,11 @@ impl Whole {
     pub fn new(stages: usize, quiet: bool) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, terminal(Term::buffered_stderr()));
-            bar.set_style(ProgressStyle::with_template("{wide_msg}").expect("the template is right"));
+            bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is right"));
             bar
         });
-        let now = Instant::now();
-        let stage = (0, String::new());
-        let state = State { stage, begun: now, planned: None, left: None, known: now, later: 0.0, said: now };
-        Whole { bar, stages, lines: !quiet, quiet, state: Mutex::new(state), notes: Mutex::default() }
+        let state = Mutex::new(State::new((0, String::new()), None));
+        Whole { bar, stages, lines: !quiet, quiet, state, notes: Mutex::default() }
     }
 
     /// A line of one stage, shown on a terminal alone.
@@ -67,12 +69,9 @@ impl Whole {
     /// Begins stage `number`. `times` are the seconds that it takes and those of all later stages,
     /// about, if they are known.
     pub fn begin(&self, number: usize, words: &str, times: Option<(f64, f64)>) {
-        let now = Instant::now();
-        let (planned, later) = times.unzip();
-        let (stage, later) = ((number, words.to_owned()), later.unwrap_or_default());
-        *locked(&self.state) = State { stage, begun: now, planned, left: planned, known: now, later, said: now };
+        *locked(&self.state) = State::new((number, words.to_owned()), times);
         match &self.bar {
-            // The time runs on, too, in a stage that tells nothing.
+            // A stage that tells nothing is seen to run all the same.
             Some(bar) => bar.enable_steady_tick(Duration::from_secs(1)),
             None => self.print(),
         }
@@ -98,9 +97,11 @@ impl Whole {
 
     /// Learns the share of the stage that is done.
     pub fn done(&self, share: f64) {
-        if share > 0.0 {
-            let spent = locked(&self.state).begun.elapsed().as_secs_f64();
-            self.left(spent * (1.0 - share) / share);
+        let now = Instant::now();
+        let (begun, from) = *locked(&self.state).first.get_or_insert((now, share));
+        let spent = now - begun;
+        if spent > FIRST && share > from {
+            self.left(spent.as_secs_f64() * (1.0 - share) / (share - from));
         }
     }
 
@@ -158,6 +159,13 @@ impl Drop for Whole {
 }
 
 impl State {
+    fn new(stage: (usize, String), times: Option<(f64, f64)>) -> Self {
+        let now = Instant::now();
+        let (planned, later) = times.unzip();
+        let later = later.unwrap_or_default();
+        State { stage, begun: now, first: None, planned, left: planned, known: now, later, said: now }
+    }
+
     /// The line. A terminal that is too narrow cuts off its end, so that the words come last.
     fn line(&self, stages: usize) -> String {
         let (number, words) = &self.stage;
@@ -204,6 +212,18 @@ mod tests {
         assert!(left(0).starts_with("2m 40s to go (0 %)"), "{}", left(0));
         assert!(left(10).starts_with("10m 05s"), "{}", left(10));
         assert!(left(20).starts_with("17m 40s"), "{}", left(20));
+    }
+
+    #[test]
+    fn the_speed_of_a_stage_without_a_plan_counts_from_its_first_word() {
+        let whole = Whole::new(1, true);
+        whole.begin(1, "measuring", None);
+        whole.done(0.1);
+        assert_eq!(locked(&whole.state).line(1), "measuring");
+        locked(&whole.state).first.as_mut().unwrap().0 -= Duration::from_secs(10);
+        whole.done(0.6);
+        let left = locked(&whole.state).left.unwrap();
+        assert!((8.0..8.5).contains(&left), "{left}");
     }
 
     #[test]

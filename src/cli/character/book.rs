@@ -14,7 +14,7 @@ const HEAD: &str = "\
 # read. `mvae-fast character` compares them and repeats what is no longer so.
 ";
 
-/// The file [`CHARACTER`] in the folder of a character. The folder is locked while the book is open.
+/// The file [`CHARACTER`] in the folder of a character, which is locked while the book is open.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Book {

@@ -1,7 +1,8 @@
 //! `mvae-fast character`: from motion to a character that a person steers, in one command.
 //!
-//! Each stage leaves an ordinary file or run folder in the output folder, and the [`Book`] there
-//! says what it was made of. So a stage runs only if it is not done, or was made of something else.
+//! Each stage leaves an ordinary file or run folder in the output folder, and the [`book::Book`]
+//! there says what it was made of. So a stage runs only if it is not done, or was made of something
+//! else.
 mod book;
 mod budget;
 mod motion;

@@ -269,6 +269,11 @@ fn configurations(args: &CharacterArgs, motion: &Motion, folder: &Path) -> Resul
         let what = format!("variant is {variant}, whose controllers do not learn by gradients");
         return Err(Error::Usage(format!("{what}; give --control-config a file with algorithm = \"ppo\"")));
     }
+    if policy.frame_skip > config.future_predictions {
+        let (skip, frames) = (policy.frame_skip, config.future_predictions);
+        let what = format!("frame_skip of the controller is {skip}, but future_predictions of the model is {frames}");
+        return Err(Error::Usage(format!("{what}; give --config a file with future_predictions = {skip}")));
+    }
     Ok((Config { max_minutes: None, ..config }, PolicyConfig { max_minutes: None, ..policy }))
 }
 
