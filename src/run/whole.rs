@@ -189,10 +189,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// The line of a stage that was planned to take 100 s, after `spent` s, before others of 60 s.
+    /// The line of a stage that was planned to take 100 s, after `spent` s, before others of 60.5 s.
     fn line(spent: u64, left: f64, stages: usize) -> String {
         let whole = Whole::new(stages, true);
-        whole.begin(4, "training the controller", Some((100.0, 60.0)));
+        whole.begin(4, "training the controller", Some((100.0, 60.5)));
         locked(&whole.state).begun -= Duration::from_secs(spent);
         whole.left(left);
         locked(&whole.state).line(stages)
