@@ -189,7 +189,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// The line of a stage that was planned to take 100 s, after `spent` s, before others of 60.5 s.
+    /// The line of a stage planned to take 100 s, after `spent` s, before others of 60.5 s.
     fn line(spent: u64, left: f64, stages: usize) -> String {
         let whole = Whole::new(stages, true);
         whole.begin(4, "training the controller", Some((100.0, 60.5)));
