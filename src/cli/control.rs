@@ -1,8 +1,7 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
 use super::compute::Compute;
 use super::print::{print, print_and};
-use super::runs::{Sitting, absolute, checkpoint_file, not_as_written, of_kind, run_folder};
-use super::stop::serve;
+use super::runs::{self, Done, Kind, Sitting, absolute, checkpoint_file, not_as_written, of_kind, run_folder};
 use super::thresholds::GateArg;
 use super::variables::OfControl;
 use crate::backend::Backend;
@@ -22,10 +21,11 @@ use crate::host::toml as toml_file;
 use crate::ops::world::Task;
 use crate::quality::gait::{Gait, GaitReport};
 use crate::quality::thresholds::{self, Verdict};
-use crate::run::folder::{Env, RunFolder};
-use crate::run::logs;
+use crate::run::console::Voice;
+use crate::run::folder::RunFolder;
 use crate::run::session::Watch;
-use crate::{Error, Result, host::say};
+use crate::run::whole::Whole;
+use crate::{Error, Result};
 use clap::{Args, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -147,7 +147,7 @@ pub fn control(command: &ControlCommand) -> Result<()> {
     match command {
         ControlCommand::Train(args) => train(args),
         ControlCommand::Eval(args) => eval(args),
-        ControlCommand::List => list(),
+        ControlCommand::List => tasks(),
     }
 }
 
@@ -162,8 +162,9 @@ impl TrainArgs {
             environment = Overrides { checkpoint_every, max_minutes, ..Overrides::default() };
         }
         for keys in [&mut flags, &mut environment] {
-            for run in [&mut keys.vae, &mut keys.lower].into_iter().flatten() {
-                *run = checkpoint_file(&self.at.runs, run)?.0;
+            for (run, kind) in [(&mut keys.vae, Kind::Model), (&mut keys.lower, Kind::Controller)] {
+                let Some(run) = run else { continue };
+                *run = checkpoint_file(&self.at.runs, run, kind)?.0;
                 absolute(std::slice::from_mut(run))?;
             }
             keys.maze.iter_mut().try_for_each(|maze| absolute(std::slice::from_mut(maze)))?;
@@ -178,8 +179,8 @@ impl TrainArgs {
             let file = self.config.as_deref().zip(text.as_deref());
             return PolicyConfig::layered(self.preset.or(self.environment.preset), file, &environment, &flags);
         };
-        let folder = RunFolder::open(&run_folder(&self.at.runs, run))?;
-        of_kind(&folder, true, "go on with it by mvae-fast train --resume")?;
+        let folder = RunFolder::open(&run_folder(&self.at.runs, run, Kind::Controller))?;
+        of_kind(&folder, Kind::Controller, "go on with it by mvae-fast train --resume")?;
         let file = folder.config();
         let restore = not_as_written(&file);
         let text = toml_file::read(&file).map_err(restore)?;
@@ -238,44 +239,42 @@ fn train(args: &TrainArgs) -> Result<()> {
     print(&text)
 }
 
-/// The outcome of a sitting.
-pub(super) struct Done {
-    /// The run's folder.
-    path: String,
-    /// True if all updates are done.
-    pub finished: bool,
-    /// The records of all sittings.
-    records: Vec<UpdateRecord>,
-}
-
 /// Trains a new controller of this configuration, or continues the one that the sitting resumes.
 /// Errors: those of decoder, checkpoints and disk, and a stop by a signal.
-pub(super) fn sit(sitting: &Sitting, config: &PolicyConfig) -> Result<Done> {
+pub(super) fn sit(sitting: &Sitting, config: &PolicyConfig) -> Result<Done<UpdateRecord>> {
     let backend = sitting.compute.open()?;
-    let say = |line: String| sitting.voice.say(&line);
-    // Everything that can be wrong with decoder or checkpoint is found before a new run leaves a
-    // trace on disk.
-    let resumed = sitting.resumed()?;
+    let resumed = sitting.resumed(Kind::Controller)?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let mut setup = PolicySetup::new(config, backend.as_ref(), last.as_deref())?;
-    let stop = sitting.stop()?;
-    let live = serve(sitting.serve, &stop)?;
-    let env = Env::collect(&backend.describe(), sitting.compute.threads());
-    let about = (config.task.name(), &*config.to_toml(), &env);
-    let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
-    let folder = sitting.folder(resumed, !setup.finished(), about, first)?;
-    let path = folder.path().display().to_string();
-    let records = if setup.finished() {
-        say(format!("run folder {path}: all {} updates are done, nothing to do", config.updates()));
-        let (records, note) = logs::read_metrics(&folder.metrics())?;
-        note.into_iter().for_each(say);
-        records
-    } else {
-        say(format!("run folder {path}"));
-        let watch = Watch { stop: &stop, live: live.as_ref() };
-        trainer::train_policy(&mut setup, &folder, sitting.voice.clone(), watch)?
-    };
-    Ok(Done { path, finished: setup.finished(), records })
+    sitting.train(&mut setup, resumed, &backend.describe())
+}
+
+impl runs::Training for PolicySetup<'_> {
+    type Record = UpdateRecord;
+
+    fn word(&self) -> String {
+        self.config.task.name().to_owned()
+    }
+
+    fn config(&self) -> String {
+        self.config.to_toml()
+    }
+
+    fn all(&self) -> usize {
+        self.config.updates()
+    }
+
+    fn finished(&self) -> bool {
+        PolicySetup::finished(self)
+    }
+
+    fn save(&self, file: &Path) -> Result<()> {
+        PolicySetup::save(self, file)
+    }
+
+    fn train(&mut self, folder: &RunFolder, voice: Voice, watch: Watch) -> Result<Vec<UpdateRecord>> {
+        trainer::train_policy(self, folder, voice, watch)
+    }
 }
 
 /// Refuses more than `MAX_CHARACTERS` characters.
@@ -303,7 +302,24 @@ pub struct ForeignArgs {
 impl ForeignArgs {
     /// True if one of the flags was given.
     pub(super) fn is_said(&self) -> bool {
-        self.task.is_some() || self.vae.is_some() || self.lower.is_some()
+        self.given(&[]).iter().any(|(_, given)| *given)
+    }
+
+    /// Names of the flags, and of the one for `data`, each with true if it was given.
+    fn given(&self, data: &[PathBuf]) -> [(&'static str, bool); 4] {
+        let Self { task, vae, lower } = self;
+        let data = ("--data", !data.is_empty());
+        [("--task", task.is_some()), ("--vae", vae.is_some()), data, ("--lower", lower.is_some())]
+    }
+}
+
+/// The words that are marked by true, as a list in a sentence.
+fn list(words: &[(&str, bool)]) -> String {
+    let marked: Vec<_> = words.iter().filter(|(_, marked)| *marked).map(|(word, _)| *word).collect();
+    match marked.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -320,7 +336,7 @@ pub(super) struct Trained {
 /// The controller at `run`: one of our runs, or a file of the public implementation together with
 /// the flags that give what the file leaves out.
 pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &[PathBuf]) -> Result<Trained> {
-    let path = run_folder(runs, run);
+    let path = run_folder(runs, run, Kind::Controller);
     if path.is_file() {
         let (checkpoint, described) = Checkpoint::load_described(&path)?;
         let described = described.ok_or_else(|| {
@@ -330,10 +346,11 @@ pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &
         let Controller { frame_skip, hidden_size, .. } = Controller::of(&path, &described, &checkpoint.tensors)?;
         let (Some(task), Some(vae), false) = (foreign.task, &foreign.vae, data.is_empty()) else {
             let what = "a controller of the public implementation says neither task nor decoder nor motion";
-            return Err(Error::Usage(format!("{}: {what}; give --task, --vae and --data", path.display())));
+            let missing = list(&foreign.given(data).map(|(flag, given)| (flag, !given))[..3]);
+            return Err(Error::Usage(format!("{}: {what}; give {missing}, too", path.display())));
         };
-        let vae = checkpoint_file(runs, vae)?.0;
-        let lower = foreign.lower.as_deref().map(|lower| checkpoint_file(runs, lower)).transpose()?;
+        let vae = checkpoint_file(runs, vae, Kind::Model)?.0;
+        let lower = foreign.lower.as_deref().map(|lower| checkpoint_file(runs, lower, Kind::Controller)).transpose()?;
         let lower = lower.map(|(lower, _)| lower).unwrap_or_default();
         let config =
             PolicyConfig { task, vae, lower, frame_skip, hidden_size, ..PolicyConfig::preset(Preset::Reference) };
@@ -341,10 +358,14 @@ pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &
         return Ok(Trained { file: path.clone(), path, config });
     }
     let folder = RunFolder::open(&path)?;
-    of_kind(&folder, true, "give the run of a controller")?;
-    if foreign.is_said() || !data.is_empty() {
-        let what = "--task, --vae, --lower and --data are for controllers of the public implementation";
-        return Err(Error::Usage(format!("{what}; the run {} says them itself", path.display())));
+    of_kind(&folder, Kind::Controller, "give the run of a controller")?;
+    let given = list(&foreign.given(data));
+    if !given.is_empty() {
+        let what = format!(
+            "the run {} says by itself what controllers of the public implementation leave out",
+            path.display()
+        );
+        return Err(Error::Usage(format!("{what}; drop {given}")));
     }
     Trained::of_run(&folder)
 }
@@ -371,8 +392,8 @@ pub(super) struct Measured {
 }
 
 /// Measures a number of characters that a controller steers, beside a planner if one is asked for,
-/// and compares them with a gate. Errors: those of the checkpoints, too many characters, episodes
-/// of one step.
+/// and compares them with a gate. `whole` shows how far it is. Errors: those of the checkpoints,
+/// too many characters, episodes of one step.
 pub(super) fn measure(
     trained: &Trained,
     data: &[PathBuf],
@@ -380,6 +401,7 @@ pub(super) fn measure(
     (characters, seed): (usize, u64),
     planner: Option<Effort>,
     gate: Option<&PolicyThresholds>,
+    whole: &Whole,
 ) -> Result<Measured> {
     let Trained { file, config, .. } = trained;
     let sizes @ (_, horizon, _) = (characters, config.horizon(), seed);
@@ -393,12 +415,12 @@ pub(super) fn measure(
     let gait = match play.material.decoder.source(data) {
         Ok(source) => Gait::of(&source.set, Some(&play.material.rig)),
         Err(error) => {
-            say::say(&format!("note: no feet of the data to compare with: {error}"));
+            whole.say(&format!("note: no feet of the data to compare with: {error}"));
             None
         }
     };
     let planner = planner.map(|effort| Planner::open((file, config, data), backend, sizes, effort)).transpose()?;
-    let report = compare(&mut play, planner, gait.as_ref(), horizon, seed)?;
+    let report = compare(&mut play, planner, gait.as_ref(), (horizon, seed), &|share| whole.done(share))?;
     let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
     Ok(Measured { report, verdicts, data: gait, sizes })
 }
@@ -426,16 +448,18 @@ fn eval(args: &EvalArgs) -> Result<()> {
     gate.as_ref().map_or(Ok(()), |gate| gate.check(trained.config.task))?;
     let backend = args.at.compute.open()?;
     let sizes = (args.characters.get(), args.seed);
-    let measured = measure(&trained, &args.data, backend.as_ref(), sizes, args.planner, gate.as_ref())?;
+    let whole = Whole::single(&format!("measuring {}", trained.path.display()));
+    let measured = measure(&trained, &args.data, backend.as_ref(), sizes, args.planner, gate.as_ref(), &whole)?;
     let Trained { path, file, config } = &trained;
     let paper = if args.paper {
         let (sizes @ (_, horizon, seed), data) = (measured.sizes, measured.data.clone());
         let mut play = Play::open(file, config, &args.data, backend.as_ref(), sizes, Some(PAPER_SECONDS))?;
-        let report = compare(&mut play, None, data.as_ref(), horizon, seed)?;
+        let report = compare(&mut play, None, data.as_ref(), (horizon, seed), &|share| whole.done(share))?;
         Some(PaperTables { report, data })
     } else {
         None
     };
+    whole.end();
     let text = if args.at.json {
         let mut result = measured.json(&trained);
         if let Some(PaperTables { report, data }) = &paper {
@@ -448,7 +472,7 @@ fn eval(args: &EvalArgs) -> Result<()> {
     print_and(&text, thresholds::verdict(&measured.verdicts))
 }
 
-fn list() -> Result<()> {
+fn tasks() -> Result<()> {
     let about = |task: &Task| format!("{:10} {}\n", task.name(), task.info().about);
     let own = format!("{:10} Your own, composed from terms (docs/controllers.md)\n", "FILE.toml");
     print(&Task::ALL.iter().map(about).chain([own]).collect::<String>())

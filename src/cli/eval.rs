@@ -6,6 +6,7 @@ use super::thresholds::GateArg;
 use crate::infer::trained::Trained;
 use crate::quality::thresholds::{self, Thresholds, Verdict};
 use crate::quality::{Bench, PaperTable, Quality, WalkOptions};
+use crate::run::whole::Whole;
 use crate::{Error, Result};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ docs/math.md defines every number.";
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
-    /// A run folder, its name under --runs, or a checkpoint file
+    /// A run folder or that of a character, its name under --runs, or a checkpoint file
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub run: PathBuf,
     /// npz file of motion to compare with (may be repeated) [default: what the model was trained
@@ -62,17 +63,19 @@ const MAX_FRAMES: usize = 1 << 28;
 const MIN_FRAMES: usize = 60;
 
 /// Measures a model beside this motion, or beside what it was trained on, and compares the numbers
-/// with a gate. Errors: motion that cannot be read or does not fit, those of the device.
+/// with a gate. `whole` shows how far it is. Errors: motion that cannot be read or does not fit,
+/// those of the device.
 pub(super) fn measure(
     trained: Trained,
     data: &[PathBuf],
     compute: &Compute,
     options: &WalkOptions,
     gate: Option<&Thresholds>,
+    whole: &Whole,
 ) -> Result<(Quality, Vec<Verdict>)> {
     let source = trained.source(data)?;
     let backend = compute.open()?;
-    let report = Bench::new(trained, source, backend.as_ref())?.measure(options)?;
+    let report = Bench::new(trained, source, backend.as_ref())?.measure(options, &|share| whole.done(share))?;
     let verdicts = gate.map(|gate| gate.judge(&report.measured())).unwrap_or_default();
     Ok((report, verdicts))
 }
@@ -89,7 +92,9 @@ pub fn eval(args: &EvalArgs) -> Result<()> {
     let trained = trained(&args.runs, &args.run)?;
     let file = trained.path.clone();
     let options = WalkOptions { walks, frames, seed: args.seed };
-    let (report, verdicts) = measure(trained, &args.data, &args.compute, &options, gate.as_ref())?;
+    let whole = Whole::single(&format!("measuring {}", file.display()));
+    let (report, verdicts) = measure(trained, &args.data, &args.compute, &options, gate.as_ref(), &whole)?;
+    whole.end();
     let text = match args.json {
         true => {
             let result = serde_json::json!({ "checkpoint": file, "report": report, "gate": verdicts });

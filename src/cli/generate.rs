@@ -67,7 +67,7 @@ pub(super) fn there_is_room(characters: usize, frames: usize, bytes: usize) -> R
 /// Arguments of `generate`.
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
-    /// A run folder, its name under --runs, or a checkpoint file
+    /// A run folder or that of a character, its name under --runs, or a checkpoint file
     #[arg(value_name = "RUN|CHECKPOINT", required_unless_present = "controller")]
     pub run: Option<PathBuf>,
     /// Let the policy of this run (a folder, or its name under --runs) steer the decoder it was

@@ -1,7 +1,7 @@
 //! `mvae-fast data import`: makes a training set from motion capture.
 use super::output::require_new_set;
 use super::print::{print, print_and};
-use crate::data::npz;
+use crate::data::{check, npz};
 use crate::exchange::import::{self, FPS, Findings, ImportOptions, Imported};
 use crate::host::say::say;
 use crate::host::shown::counted;
@@ -148,7 +148,7 @@ impl ImportKeys {
     }
 
     /// Imports the files as the flags say; `output` is the file that the set is for. Tells `say` of
-    /// each refused file. Errors: no file could be imported.
+    /// each refusal. Errors: no file could be imported.
     pub(super) fn import(
         &self,
         paths: &[PathBuf],
@@ -159,10 +159,11 @@ impl ImportKeys {
         let mut imported = import::import(paths, options)?;
         imported.refused.iter().for_each(|error| say(&format!("refused: {error}")));
         let Some(rig) = &mut imported.set.rig else {
-            let files = counted(imported.refused.len(), "file");
+            let files = counted(imported.unused, "file");
             return Err(Error::data(output, format!("none of {files} could be imported"), "nothing was written"));
         };
         rig.terms.extend(self.terms.clone());
+        imported.report.warnings.extend(check::too_little(imported.set.num_frames(), options.fps));
         Ok(imported)
     }
 }
@@ -203,7 +204,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     require_new_set(&args.output)?;
     let threads = args.threads.map_or_else(std::thread::available_parallelism, Ok).map_or(1, NonZeroUsize::get);
     let options = args.keys.options(threads)?;
-    let Imported { set, report, refused } = args.keys.import(&args.paths, &options, &args.output, say)?;
+    let Imported { set, report, refused, unused } = args.keys.import(&args.paths, &options, &args.output, say)?;
     let read = set.rig.as_ref().map_or(0, |rig| rig.sources.len());
     npz::write(&args.output, &set)?;
 
@@ -226,10 +227,6 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     if refused.is_empty() {
         return print(&text);
     }
-    let what = format!(
-        "holds {read} of {}, {} of them refused (see above)",
-        counted(read + refused.len(), "file"),
-        refused.len()
-    );
+    let what = format!("holds {read} of {}, {unused} of them refused (see above)", counted(read + unused, "file"));
     print_and(&text, Err(Error::data(&args.output, what, "mend them and import again")))
 }

@@ -1,7 +1,7 @@
 //! `mvae-fast info`: shows the contents of a run folder or a checkpoint.
 use super::population;
 use super::print::print;
-use super::runs::{checkpoint_file, run_folder};
+use super::runs::{Kind, checkpoint_file, run_folder};
 use crate::Result;
 use crate::checkpoint::foreign::Controller;
 use crate::checkpoint::{Checkpoint, Meta};
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `info`.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A run folder, its name under --runs, or a checkpoint file
+    /// A run folder or that of a character, its name under --runs, or a checkpoint file
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub path: PathBuf,
     /// Folder that holds the run folders
@@ -37,7 +37,7 @@ pub struct InfoArgs {
 /// Prints the contents of a run folder (its last checkpoint, else its best, and its last record) or
 /// of a checkpoint file. For a folder of runs it prints a comparison.
 pub fn info(args: &InfoArgs) -> Result<()> {
-    let path = run_folder(&args.runs, &args.path);
+    let path = run_folder(&args.runs, &args.path, Kind::Model);
     let members = population::rows(&path)?;
     if !members.is_empty() {
         return print(&match args.json {
@@ -45,7 +45,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
             false => format!("{}\n{}", path.display(), population::table(&members)),
         });
     }
-    let (file, run) = checkpoint_file(&args.runs, &args.path)?;
+    let (file, run) = checkpoint_file(&args.runs, &args.path, Kind::Model)?;
     let metrics = run.map(|run| run.metrics()).filter(|metrics| metrics.is_file());
     let (checkpoint, described) = Checkpoint::load_described(&file)?;
     let controls = checkpoint.meta.as_ref().is_some_and(Meta::is_controller);

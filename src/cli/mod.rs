@@ -35,7 +35,6 @@ pub use compute::Compute;
 pub use output::require_new_set;
 use print::cannot_print;
 pub use print::print;
-pub use runs::{checkpoint_file, run_folder};
 use std::any::TypeId;
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -1,5 +1,6 @@
 //! Motion written to the file of `--output`. The extension gives the format; existing files are
 //! never overwritten.
+use super::runs::name_of;
 use crate::data::Dataset;
 use crate::data::npz::{self, Extra};
 use crate::data::world;
@@ -69,7 +70,7 @@ impl Output {
     /// a missing folder.
     pub fn new(path: Option<&Path>, from: &Path, skeleton: bool, clips: usize) -> Result<Self> {
         let made = || {
-            let name = from.file_stem().unwrap_or_default().to_string_lossy();
+            let name = name_of(from);
             PathBuf::from(format!("{name}-motion.{}", if skeleton { "glb" } else { "npz" }))
         };
         let path = path.map_or_else(made, Path::to_owned);

@@ -1,7 +1,7 @@
 //! `mvae-fast train --population`: several runs side by side in one process, in one folder.
 use super::axis::{Axis, MOST};
 use super::print::print_and;
-use super::runs::{absolute, checkpoint_file, run_folder};
+use super::runs::{Kind, absolute, checkpoint_file, run_folder};
 use super::stop::stop_flag;
 use super::train::TrainArgs;
 use super::usage::usage;
@@ -43,7 +43,7 @@ pub fn members(args: &TrainArgs) -> Result<Option<Vec<Member>>> {
         return Ok(None);
     }
     if let Some(run) = &args.resume {
-        let paths = RunFolder::members(&run_folder(&args.runs, run));
+        let paths = RunFolder::members(&run_folder(&args.runs, run, Kind::Model));
         let member = |path: &PathBuf| {
             let folder = RunFolder::resume(path)?;
             Ok(Member { name: folder.name(), config: args.resumed(&folder)?, folder: Some(folder) })
@@ -109,7 +109,7 @@ pub fn run(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     };
 
     // All errors in data or checkpoints are found before new run folders are made.
-    let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init)).transpose()?;
+    let init = args.init.as_deref().map(|init| checkpoint_file(&args.runs, init, Kind::Model)).transpose()?;
     let (mut setups, mut motion) = (Vec::with_capacity(runs), None);
     for (run, (member, backend)) in members.iter().zip(&backends).enumerate() {
         let last = resumed.get(run).map(RunFolder::last_checkpoint);
@@ -124,7 +124,7 @@ pub fn run(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
             for run in (0..runs).filter(|&run| !setups[run].finished()) {
                 resumed[run].add_sitting(&env(run))?.into_iter().for_each(say);
             }
-            (run_folder(&args.runs, run), resumed)
+            (run_folder(&args.runs, run, Kind::Model), resumed)
         }
         None => {
             let new = |(i, m): (usize, &Member)| (m.name.clone(), m.config.to_toml(), env(i));

@@ -1,15 +1,70 @@
 //! Runs and checkpoints that a command is given.
 use super::compute::Compute;
+use super::stop::serve;
 use super::stop::stop_flag;
 use crate::host::say::say;
 use crate::host::toml as toml_file;
 use crate::infer::trained::Trained;
 use crate::run::console::Voice;
 use crate::run::folder::{Env, RunFolder};
+use crate::run::logs;
+use crate::run::record::Record;
+use crate::run::session::Watch;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+
+/// The file that marks the folder of a character (`mvae-fast character`).
+pub(super) const CHARACTER: &str = "character.toml";
+
+/// A kind of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A Motion VAE.
+    Model,
+    /// A policy that steers one.
+    Controller,
+}
+
+impl Kind {
+    /// Name of the run of this kind in `runs/` of a character's folder.
+    pub const fn in_character(self) -> &'static str {
+        match self {
+            Kind::Model => "model",
+            Kind::Controller => "stick",
+        }
+    }
+}
+
+/// A training that a sitting begins or continues.
+pub(super) trait Training {
+    /// The record of an epoch or update.
+    type Record: Record;
+    /// Word that the made-up name of a run begins with.
+    fn word(&self) -> String;
+    /// The configuration, as TOML.
+    fn config(&self) -> String;
+    /// Number of epochs or updates in all.
+    fn all(&self) -> usize;
+    /// True if all of them are done.
+    fn finished(&self) -> bool;
+    /// Writes a checkpoint. Errors: those of the disk.
+    fn save(&self, file: &Path) -> Result<()>;
+    /// Trains to the end, or until somebody asks to stop; returns the records of all sittings.
+    /// Errors: a loss that is not finite, a stop by a signal, those of the disk.
+    fn train(&mut self, folder: &RunFolder, voice: Voice, watch: Watch) -> Result<Vec<Self::Record>>;
+}
+
+/// The outcome of a sitting.
+pub(super) struct Done<R> {
+    /// The run's folder.
+    pub path: String,
+    /// True if all epochs or updates are done.
+    pub finished: bool,
+    /// The records of all sittings.
+    pub records: Vec<R>,
+}
 
 /// A sitting of a run, of a Motion VAE or of a controller: where the run lies, and who hears of it.
 pub(super) struct Sitting<'a> {
@@ -31,41 +86,55 @@ pub(super) struct Sitting<'a> {
 
 impl Sitting<'_> {
     /// Opens the run to continue, if there is one. Errors: it is no run, or locked.
-    pub fn resumed(&self) -> Result<Option<RunFolder>> {
-        self.resume.map(|run| RunFolder::resume(&run_folder(self.runs, run))).transpose()
+    pub fn resumed(&self, kind: Kind) -> Result<Option<RunFolder>> {
+        self.resume.map(|run| RunFolder::resume(&run_folder(self.runs, run, kind))).transpose()
     }
 
-    /// The flag of the signals.
-    pub fn stop(&self) -> Result<Arc<AtomicUsize>> {
-        self.stop.clone().map_or_else(stop_flag, Ok)
-    }
-
-    /// Makes the folder of a new run, which `first` fills, or adds a sitting to the one that is
-    /// `resumed`, if it has something to do (`unfinished`). Errors: those of the disk.
-    pub fn folder(
+    /// Trains in the folder of a new run, or in the one that is `resumed`. All errors in data and
+    /// checkpoints have been found by then, so a refused run leaves no trace on disk. `device` says
+    /// what computes. Errors: those of [`Training::train`].
+    pub fn train<T: Training>(
         &self,
+        training: &mut T,
         resumed: Option<RunFolder>,
-        unfinished: bool,
-        (kind, config, env): (&str, &str, &Env),
-        first: impl FnOnce(&RunFolder) -> Result<()>,
-    ) -> Result<RunFolder> {
-        let Some(folder) = resumed else {
-            return RunFolder::create(self.runs, self.name, kind, config, env, first);
+        device: &str,
+    ) -> Result<Done<T::Record>> {
+        let stop = self.stop.clone().map_or_else(stop_flag, Ok)?;
+        let live = serve(self.serve, &stop)?;
+        let env = Env::collect(device, self.compute.threads());
+        let folder = match resumed {
+            Some(folder) => folder,
+            None => RunFolder::create(self.runs, self.name, &training.word(), &training.config(), &env, |folder| {
+                training.save(&folder.last_checkpoint())
+            })?,
         };
-        if unfinished {
-            folder.add_sitting(env)?.iter().for_each(|note| self.voice.say(note));
-        }
-        Ok(folder)
+        let path = folder.path().display().to_string();
+        let records = if training.finished() {
+            let (all, unit) = (training.all(), T::Record::UNIT);
+            self.voice.say(&format!("run folder {path}: all {all} {unit}s are done, nothing to do"));
+            let (records, note) = logs::read_metrics(&folder.metrics())?;
+            note.iter().for_each(|note| self.voice.say(note));
+            records
+        } else {
+            if self.resume.is_some() {
+                folder.add_sitting(&env)?.iter().for_each(|note| self.voice.say(note));
+            }
+            self.voice.say(&format!("run folder {path}"));
+            training.train(&folder, self.voice.clone(), Watch { stop: &stop, live: live.as_ref() })?
+        };
+        Ok(Done { path, finished: training.finished(), records })
     }
 }
 
 /// Refuses the run of a Motion VAE where a controller is expected, and the reverse. A configuration
 /// that cannot be read passes: loading it reports the error.
-pub fn of_kind(folder: &RunFolder, controller: bool, mend: &str) -> Result<()> {
+pub fn of_kind(folder: &RunFolder, kind: Kind, mend: &str) -> Result<()> {
     let table = toml_file::read(&folder.config()).ok().and_then(|text| text.parse::<toml::Table>().ok());
     match table.map(|table| table.contains_key("task")) {
-        Some(true) if !controller => Err(Error::checkpoint(folder.path(), "is the run of a controller", mend)),
-        Some(false) if controller => Err(Error::checkpoint(folder.path(), "is the run of a Motion VAE", mend)),
+        Some(true) if kind == Kind::Model => Err(Error::checkpoint(folder.path(), "is the run of a controller", mend)),
+        Some(false) if kind == Kind::Controller => {
+            Err(Error::checkpoint(folder.path(), "is the run of a Motion VAE", mend))
+        }
         _ => Ok(()),
     }
 }
@@ -87,15 +156,34 @@ pub fn absolute(paths: &mut [PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// A run given by its folder, or by its name under `runs`.
-pub fn run_folder(runs: &Path, run: &Path) -> PathBuf {
-    if run.exists() { run.to_owned() } else { runs.join(run) }
+/// A run given by its folder, by its name under `runs`, or by the folder of a character, which
+/// holds one of each kind.
+pub fn run_folder(runs: &Path, run: &Path, kind: Kind) -> PathBuf {
+    let path = if run.exists() { run.to_owned() } else { runs.join(run) };
+    match path.join(CHARACTER).is_file() {
+        true => path.join("runs").join(kind.in_character()),
+        false => path,
+    }
+}
+
+/// A name for what is made of a run: that of its character, else that of the run or of the file.
+pub fn name_of(run: &Path) -> String {
+    let path = std::path::absolute(run).unwrap_or_else(|_| run.to_owned());
+    let is_character = |folder: &&Path| {
+        folder.join(CHARACTER).is_file() && (path == **folder || path.starts_with(folder.join("runs")))
+    };
+    let name = match path.ancestors().find(is_character) {
+        Some(character) => character.file_name(),
+        None if path.is_file() => path.file_stem(),
+        None => path.file_name(),
+    };
+    name.unwrap_or("character".as_ref()).to_string_lossy().into_owned()
 }
 
 /// The checkpoint of a run (its last one, else its best), or the file itself; also the run's
 /// folder, if it is a run.
-pub fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFolder>)> {
-    let path = run_folder(runs, run);
+pub fn checkpoint_file(runs: &Path, run: &Path, kind: Kind) -> Result<(PathBuf, Option<RunFolder>)> {
+    let path = run_folder(runs, run, kind);
     if path.is_dir() {
         let folder = RunFolder::open(&path)?;
         let file = [folder.last_checkpoint(), folder.best_checkpoint()].into_iter().find(|file| file.is_file());
@@ -113,7 +201,7 @@ pub fn checkpoint_file(runs: &Path, run: &Path) -> Result<(PathBuf, Option<RunFo
 
 /// The model of a run or of a checkpoint file. Prints a line when the run is not finished.
 pub fn trained(runs: &Path, run: &Path) -> Result<Trained> {
-    let trained = Trained::load(&checkpoint_file(runs, run)?.0)?;
+    let trained = Trained::load(&checkpoint_file(runs, run, Kind::Model)?.0)?;
     trained.unfinished().iter().for_each(|note| say(note));
     Ok(trained)
 }

@@ -2,7 +2,7 @@
 use super::control::{self, ForeignArgs};
 use super::output::require_new;
 use super::print::print;
-use super::runs::trained;
+use super::runs::{Kind, name_of, run_folder, trained};
 use crate::control::play::Policy;
 use crate::control::poses;
 use crate::exchange::ship::{Format, Opset, Shipped, exports};
@@ -58,8 +58,7 @@ pub fn export(args: &ShipArgs) -> Result<()> {
         return Err(Error::Usage(format!("--opset belongs to ONNX, and {} is none", output.display())));
     }
     format.files(&output).iter().try_for_each(|file| require_new(file))?;
-    let name = args.run.file_stem().unwrap_or_default().to_string_lossy();
-    let shipped = shipped(args, &name)?;
+    let shipped = shipped(args)?;
     if format == Format::Html && shipped.command.is_some_and(|command| command.top().is_none()) {
         let what = "the page is steered by a joystick, and this controller walks to points";
         return Err(Error::Usage(format!("{what}; give one of --task joystick, or another --format")));
@@ -73,11 +72,11 @@ pub fn export(args: &ShipArgs) -> Result<()> {
 
 /// The character that the arguments name. Errors: a run that cannot be read, and those of
 /// [`steered`].
-pub(super) fn shipped(args: &ShipArgs, name: &str) -> Result<Shipped> {
-    let decoder = trained(&args.runs, &args.run)?;
+pub(super) fn shipped(args: &ShipArgs) -> Result<Shipped> {
+    let (decoder, name) = (trained(&args.runs, &args.run)?, name_of(&args.run));
     match &args.controller {
-        Some(controller) => steered(args, name, controller, &decoder),
-        None => Shipped::new(name, &decoder, &poses::of(&decoder, &args.data)?),
+        Some(controller) => steered(args, &name, controller, &decoder),
+        None => Shipped::new(&name, &decoder, &poses::of(&decoder, &args.data)?),
     }
 }
 
@@ -93,12 +92,7 @@ fn target(args: &ShipArgs) -> Result<(Format, PathBuf)> {
     };
     match (&args.output, args.format) {
         (None, None) => Err(Error::Usage("give --format, or an --output whose extension says it".into())),
-        (None, Some(format)) => {
-            // The run may be `.`, which has no name of its own.
-            let run = std::path::absolute(&args.run).unwrap_or_else(|_| args.run.clone());
-            let name = run.file_stem().unwrap_or("character".as_ref());
-            Ok((format, PathBuf::from(name).with_extension(format.extension())))
-        }
+        (None, Some(format)) => Ok((format, format!("{}.{}", name_of(&args.run), format.extension()).into())),
         (Some(output), None) => match of_extension(output) {
             Some(format) => Ok((format, output.clone())),
             None => {
@@ -116,7 +110,7 @@ fn target(args: &ShipArgs) -> Result<(Format, PathBuf)> {
 /// The character that a controller steers. Errors: it is of a task that is not exported, or of
 /// another decoder.
 fn steered(args: &ShipArgs, name: &str, controller: &Path, decoder: &Trained) -> Result<Shipped> {
-    let path = super::run_folder(&args.runs, controller);
+    let path = run_folder(&args.runs, controller, Kind::Controller);
     // A controller of the public implementation says neither task nor decoder.
     let foreign = path.is_file();
     let said =

@@ -2,16 +2,15 @@
 use super::axis::Axis;
 use super::compute::Compute;
 use super::print::print;
-use super::runs::{Sitting, absolute, checkpoint_file, not_as_written, of_kind, run_folder};
-use super::stop::serve;
+use super::runs::{self, Done, Kind, Sitting, absolute, checkpoint_file, not_as_written, of_kind, run_folder};
 use super::variables::OfTrain;
 use crate::checkpoint::Progress;
 use crate::config::{Config, Overrides, Preset, layers};
 use crate::data;
 use crate::host::toml as toml_file;
 use crate::quality::text::fixed;
-use crate::run::folder::{Env, RunFolder};
-use crate::run::logs;
+use crate::run::console::Voice;
+use crate::run::folder::RunFolder;
 use crate::run::record::EpochRecord;
 use crate::run::session::Watch;
 use crate::train::setup::{Setup, Start};
@@ -100,7 +99,7 @@ impl TrainArgs {
     /// [`Config::FREE`] keys, the environment only `checkpoint_every` and `max_minutes`.
     pub fn config(&self) -> Result<Config> {
         match &self.resume {
-            Some(run) => self.resumed(&RunFolder::open(&run_folder(&self.runs, run))?),
+            Some(run) => self.resumed(&RunFolder::open(&run_folder(&self.runs, run, Kind::Model))?),
             None => self.with(Overrides::default()),
         }
     }
@@ -148,7 +147,7 @@ impl TrainArgs {
 
 /// The configuration of a resumed run, with the keys that may change.
 pub(super) fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overrides) -> Result<Config> {
-    of_kind(folder, false, "go on with it by mvae-fast control train --resume")?;
+    of_kind(folder, Kind::Model, "go on with it by mvae-fast control train --resume")?;
     let file = folder.config();
     let restore = not_as_written(folder.path());
     let text = toml_file::read(&file).map_err(restore)?;
@@ -180,7 +179,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         stop: None,
         voice: args.quiet.into(),
     };
-    let Done { path, finished, records, at } = sit(&sitting, &mut config, args.init.as_deref())?;
+    let (Done { path, finished, records }, at) = sit(&sitting, &mut config, args.init.as_deref())?;
 
     let last = records.last();
     if args.json {
@@ -193,49 +192,52 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
 }
 
-/// The outcome of a sitting.
-pub(super) struct Done {
-    /// The run's folder.
-    path: String,
-    /// True if all epochs are done.
-    pub finished: bool,
-    /// The records of all sittings.
-    records: Vec<EpochRecord>,
-    /// Where training stands.
-    at: Progress,
-}
-
 /// Trains a new run of this configuration from `init`, or continues the one that the sitting
-/// resumes. Errors: those of data, checkpoints and disk, and a stop by a signal.
-pub(super) fn sit(sitting: &Sitting, config: &mut Config, init: Option<&Path>) -> Result<Done> {
+/// resumes. Returns where training stands, too. Errors: those of data, checkpoints and disk, and a
+/// stop by a signal.
+pub(super) fn sit(
+    sitting: &Sitting,
+    config: &mut Config,
+    init: Option<&Path>,
+) -> Result<(Done<EpochRecord>, Progress)> {
     absolute(&mut config.data)?;
     let backend = sitting.compute.open()?;
-    let say = |line: String| sitting.voice.say(&line);
-
-    // All errors in data or checkpoint are found before a new run folder is made.
-    let resumed = sitting.resumed()?;
+    let resumed = sitting.resumed(Kind::Model)?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
-    let init = init.map(|init| checkpoint_file(sitting.runs, init)).transpose()?;
+    let init = init.map(|init| checkpoint_file(sitting.runs, init, Kind::Model)).transpose()?;
     let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));
+    let say = |line: String| sitting.voice.say(&line);
     let mut setup = Setup::on(config, backend.as_ref(), start, data::read, &say)?;
-    let stop = sitting.stop()?;
-    let live = serve(sitting.serve, &stop)?;
-    let env = Env::collect(&backend.describe(), sitting.compute.threads());
-    let about = (&*config.variant.name(), &*config.to_toml(), &env);
-    let first = |folder: &RunFolder| setup.save(&folder.last_checkpoint());
-    let folder = sitting.folder(resumed, !setup.finished(), about, first)?;
-    let path = folder.path().display().to_string();
-    let records = if setup.finished() {
-        say(format!("run folder {path}: all {} epochs are done, nothing to do", config.epochs()));
-        let (records, note) = logs::read_metrics(&folder.metrics())?;
-        note.into_iter().for_each(say);
-        records
-    } else {
-        say(format!("run folder {path}"));
-        let watch = Watch { stop: &stop, live: live.as_ref() };
-        trainer::train(&mut setup, &folder, sitting.voice.clone(), watch)?
-    };
-    Ok(Done { path, finished: setup.finished(), records, at: setup.at })
+    let done = sitting.train(&mut setup, resumed, &backend.describe())?;
+    Ok((done, setup.at))
+}
+
+impl runs::Training for Setup<'_> {
+    type Record = EpochRecord;
+
+    fn word(&self) -> String {
+        self.config.variant.name()
+    }
+
+    fn config(&self) -> String {
+        self.config.to_toml()
+    }
+
+    fn all(&self) -> usize {
+        self.config.epochs()
+    }
+
+    fn finished(&self) -> bool {
+        Setup::finished(self)
+    }
+
+    fn save(&self, file: &Path) -> Result<()> {
+        Setup::save(self, file)
+    }
+
+    fn train(&mut self, folder: &RunFolder, voice: Voice, watch: Watch) -> Result<Vec<EpochRecord>> {
+        trainer::train(self, folder, voice, watch)
+    }
 }
 
 /// The summary that is printed at the end.

@@ -35,16 +35,18 @@ pub struct Comparison {
 }
 
 /// Runs two episodes of `steps` steps from fresh starts, one of each kind, whose feet are compared
-/// with those of the `data`. Errors: those of the backend.
+/// with those of the `data`. `told` hears the share of these steps that is done. Errors: those of
+/// the backend.
 pub(crate) fn compare(
     play: &mut Play,
     planner: Option<Planner>,
     data: Option<&GaitReport>,
-    steps: usize,
-    seed: u64,
+    (steps, seed): (usize, u64),
+    told: &dyn Fn(f64),
 ) -> Result<Comparison> {
     let feet = data.and_then(|gait| gait.feet.as_ref());
-    let [policy, prior] = [Who::Trained, Who::Prior].map(|who| measure(play, who, feet, steps, seed));
+    let [policy, prior] = [(Who::Trained, 0.0), (Who::Prior, 0.5)]
+        .map(|(who, before)| measure(play, who, feet, (steps, seed), &|share| told(before + 0.5 * share)));
     let (mut policy, prior) = (policy?, prior?);
     let beside = play.stage.environment.world.rules.task.info().beside;
     policy[1].extend(beside(&policy[1], &prior[1]));
@@ -121,11 +123,23 @@ impl Display for Comparison {
 }
 
 /// The reward, the numbers of the task, and others that all tasks have.
-fn measure(play: &mut Play, who: Who, data: Option<&FeetReport>, steps: usize, seed: u64) -> Result<[Vec<Number>; 3]> {
+/// `told` hears the share of the episode that is done.
+fn measure(
+    play: &mut Play,
+    who: Who,
+    data: Option<&FeetReport>,
+    (steps, seed): (usize, u64),
+    told: &dyn Fn(f64),
+) -> Result<[Vec<Number>; 3]> {
+    let mut done = 0;
     let mut seen = Seen::new(play.stage.scene(&play.material, steps, seed), &play.material.rig);
     // After the last step every character starts anew, so that step's targets are those of the next
     // episode.
-    perform(&play.stage, &mut play.memory, who, steps - 1, |stage, memory| seen.add(memory, &stage.environment.world))?;
+    perform(&play.stage, &mut play.memory, who, steps - 1, |stage, memory| {
+        done += 1;
+        told(done as f64 / steps as f64);
+        seen.add(memory, &stage.environment.world)
+    })?;
     Ok(seen.numbers(data))
 }
 

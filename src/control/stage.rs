@@ -80,7 +80,8 @@ impl Material {
         let m = decoder.model();
         if c.frame_skip > m.future_predictions {
             let (skip, k) = (c.frame_skip, m.future_predictions);
-            return Err(Error::Usage(format!("--frame-skip is {skip}, but the decoder predicts {k} frames at once")));
+            let what = format!("frame_skip is {skip}, but the decoder {} predicts {k} at once", c.vae.display());
+            return Err(Error::Usage(what));
         }
         let mut rules = rules(c, &rig)?;
         let row = m.frame_size * m.condition_frames;

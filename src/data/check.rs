@@ -14,6 +14,8 @@ use std::fmt;
 /// Factor by which a change exceeds the usual maximum of its feature when it counts as a jump (see
 /// [`Jump`]).
 const JUMP_FACTOR: f32 = 5.0;
+/// Seconds of motion below which hardly a model comes out.
+const LITTLE: f64 = 60.0;
 /// The quantile of a feature's changes that is its usual maximum.
 const USUAL_QUANTILE: f64 = 0.99;
 /// Number of places listed of each kind.
@@ -137,6 +139,12 @@ pub struct Jump {
     pub features: usize,
 }
 
+/// A warning about so few frames that hardly a model learns from them.
+pub(crate) fn too_little(frames: usize, fps: f64) -> Option<String> {
+    let seconds = frames as f64 / fps;
+    (seconds < LITTLE).then(|| format!("only {seconds:.0} s of motion, and a model needs minutes: give more clips"))
+}
+
 /// Checks a set as training data for a run of this configuration. The set may hold values that are
 /// not finite (see [`super::npz::read_lenient`]).
 pub fn check(dataset: &Dataset, config: &Config) -> DataCheck {
@@ -242,6 +250,7 @@ impl DataCheck {
             ));
         }
         self.warnings.extend(self.motion.iter().flat_map(|view| view.doubts.iter().cloned()));
+        self.warnings.extend(too_little(self.frames, self.fps));
         if self.short_clips > 0 {
             self.warnings.push(format!(
                 "{} clips are shorter than {} frames: alone they give no window",

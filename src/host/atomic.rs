@@ -164,14 +164,18 @@ fn remove(path: &Path) {
     };
 }
 
-/// Locks a folder for this process through the file `.lock` in it, until the returned file is
+/// Name of the file in a folder by which processes lock the folder.
+pub(crate) const LOCK: &str = ".lock";
+
+/// Locks a folder for this process through the file [`LOCK`] in it, until the returned file is
 /// dropped; `None` if another process holds the lock.
 pub(crate) fn lock_folder(folder: &Path) -> Result<Option<File>> {
-    let path = folder.join(".lock");
+    let path = folder.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(Error::io(&path, "cannot create"))?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        // The process that held it may have removed the file.
+        Ok(()) => Ok(is_at(Some(&file), &path).then_some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(Error::io(&path, "cannot lock")(source)),
     }

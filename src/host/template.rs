@@ -1,5 +1,13 @@
 //! Texts with places to fill in.
 
+/// Head of every page, with places for its `name` and `style`.
+const HEAD: &str = include_str!("head.html");
+
+/// The page with this body, the head before it, and both filled in by `part`.
+pub(crate) fn page(body: &str, part: impl Fn(&str) -> String) -> String {
+    filled(HEAD, &part) + &filled(body, &part)
+}
+
 /// The template with each `{{key}}` replaced by `part(key)`.
 ///
 /// # Panics

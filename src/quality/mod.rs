@@ -140,11 +140,12 @@ impl<'a> Bench<'a> {
         Ok(Bench { trained, backend, set, normalized, features, train, held_out, decoder, memory, name, own, mirrored })
     }
 
-    /// Runs all measurements. Errors: those of the backend.
-    pub fn measure(&mut self, options: &WalkOptions) -> Result<Quality> {
+    /// Runs all measurements. `told` hears the share that is done, now and then. Errors: those of
+    /// the backend.
+    pub fn measure(&mut self, options: &WalkOptions, told: &dyn Fn(f64)) -> Result<Quality> {
         let reconstruction = reconstruction::measure(self)?;
         let posterior = posterior::measure(self)?;
-        let walks = walks::measure(self, options)?;
+        let walks = walks::measure(self, options, told)?;
         let data = Data {
             name: self.name.clone(),
             own: self.own,

@@ -69,8 +69,8 @@ pub struct Diversity {
     pub metres: Option<f64>,
 }
 
-/// Generates walks and measures them.
-pub fn measure(bench: &Bench, options: &WalkOptions) -> Result<Walks> {
+/// Generates walks and measures them. `told` hears the share that is done.
+pub fn measure(bench: &Bench, options: &WalkOptions, told: &dyn Fn(f64)) -> Result<Walks> {
     let f = bench.trained.model().frame_size;
     let starts = bench.starts(options.walks, Stream::new(options.seed, Purpose::Starts, 0));
     let tracks: Vec<&[f32]> = starts.iter().map(|&start| bench.conditions(start)).collect();
@@ -83,7 +83,11 @@ pub fn measure(bench: &Bench, options: &WalkOptions) -> Result<Walks> {
     let mut walkers = vec![Walker::default(); options.walks];
     let mut kept: Vec<f32> = Vec::new();
     let latents = Latents::Prior { seed: options.seed, temperature: 1.0 };
+    let (of_walks, of_starts) = (options.walks * options.frames, STARTS * WALKS_A_START * DIVERSITY_FRAMES);
+    let mut frames = 0;
     stream(&bench.trained, bench.backend, &tracks, options.frames, latents, |step| {
+        frames += step.rows.len() / f;
+        told(frames as f64 / (of_walks + of_starts) as f64);
         for (walk, row) in (step.first..).zip(step.rows.chunks_exact(f)) {
             if exits[walk].is_none() && !row.iter().zip(&bench.features).all(|(x, feature)| feature.inside(*x)) {
                 exits[walk] = Some(step.frame);

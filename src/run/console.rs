@@ -179,7 +179,7 @@ impl Console {
         self.timed = true;
         let (losses, number, unit, epochs) = (record.line(), record.number(), R::UNIT, self.pace.epochs);
         match (&self.whole, &self.bar) {
-            (Some(whole), _) => whole.at(&format!("{unit} {number} of {epochs}")),
+            (Some(_), _) => {} // its line shows the share that is done
             (None, Some(bar)) => bar.set_message(format!("{unit} {number}/{epochs} {losses}")),
             (None, None) => self.say(&format!(
                 "{} (- {}) ({} {:.0}%) | {losses}",

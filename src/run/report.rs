@@ -4,7 +4,7 @@ use super::folder::RunFolder;
 use super::player::{self, Motion};
 use crate::Result;
 use crate::host::atomic;
-use crate::host::template::filled;
+use crate::host::template;
 use crate::run::record::{EpochRecord, Record};
 use serde::Serialize;
 use serde_json::json;
@@ -94,7 +94,7 @@ pub fn page<R: Reported>(
         "scripts" => [CHARTS].into_iter().chain(player::STEERING).chain([player::PLAYER, SCRIPT, LIVE]).collect(),
         other => unreachable!("report.html asks for {other}"),
     };
-    filled(PAGE, part)
+    template::page(PAGE, part)
 }
 
 /// Seconds since 1970.

@@ -80,7 +80,8 @@ fn motion_becomes_a_page_and_another_call_repeats_only_what_changed() {
     let call = format!("character walks/ -o walk {SMALL}");
     let first = desk.done(&call);
     let (said, progress) = (text(&first.stdout), text(&first.stderr));
-    assert_eq!(said.lines().count(), 6, "{said}");
+    let (notes, results): (Vec<_>, Vec<_>) =
+        said.lines().partition(|line| line.starts_with("note: ") || line.starts_with("warning: "));
     let opens = [
         "model meets",
         "model does not meet",
@@ -89,10 +90,13 @@ fn motion_becomes_a_page_and_another_call_repeats_only_what_changed() {
         "page: walk/character",
         "next: ",
     ];
-    said.lines().zip(opens).for_each(|(line, opens)| assert!(line.starts_with(opens), "{line}"));
+    assert_eq!(results.len(), opens.len(), "{said}");
+    results.iter().zip(opens).for_each(|(line, opens)| assert!(line.starts_with(opens), "{line}"));
     for stage in 1..=6 {
-        assert!(progress.contains(&format!("to go) {stage} of 6, ")), "{progress}");
+        assert!(progress.contains(&format!("stage {stage} of 6")), "{progress}");
     }
+    let little = "warning: only 21 s of motion, and a model needs minutes: give more clips";
+    assert!(notes.contains(&little) && progress.matches(little).count() == 1, "{said}{progress}");
     let page = fs::read_to_string(folder.join("character.html")).unwrap();
     assert!(!page.contains("{{") && !page.contains("://"), "nothing is left to fill in or to fetch");
     assert!(page.contains(" thresholds of quality met</p>"), "the page says how good the character is");
@@ -102,7 +106,7 @@ fn motion_becomes_a_page_and_another_call_repeats_only_what_changed() {
 
     let trained = model(&folder);
     let again = desk.done(&call);
-    assert_eq!(text(&again.stdout), said);
+    assert_eq!(text(&again.stdout).lines().collect::<Vec<_>>(), results);
     assert!(text(&again.stderr).starts_with("nothing to do") && text(&again.stderr).lines().count() == 1, "{again:?}");
 
     let (made, result) = desk.made("walks -o walk --updates 3");
@@ -115,16 +119,74 @@ fn motion_becomes_a_page_and_another_call_repeats_only_what_changed() {
 
     fs::remove_file(desk.path("walks/walk-0.bvh")).unwrap();
     fs::write(desk.path("walks/broken.bvh"), "HIERARCHY\nROOT\n").unwrap();
-    let changed = desk.done(&format!("{call} --minutes 0.001"));
-    let said = text(&changed.stderr);
-    for part in
-        ["the motion is imported anew, as content of the files", "refused: ", "--minutes 0.001: the model trains"]
-    {
+    let said = text(&desk.done(&call).stderr);
+    for part in ["the motion is imported anew, as content of the files", "refused: ", "the model is trained anew"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(said.contains("6 of 6") && model(&folder) != trained, "{said}");
-    let config = fs::read_to_string(folder.join("runs/model/config.toml")).unwrap();
-    assert!(config.contains("minibatches = 1\n"), "the shortest training: {config}");
+}
+
+#[test]
+fn other_commands_take_the_folder_of_a_character() {
+    let desk = Desk::new();
+    desk.done(&format!("character motion.npz -o walk {SMALL} --quiet"));
+    let says = |arguments: &str| text(&desk.done(arguments).stdout);
+    for (arguments, part) in [
+        ("info walk", "walk/runs/model/checkpoints/last.safetensors"),
+        ("eval walk --walks 2 --frames 60", "walk/runs/model/checkpoints/last.safetensors"),
+        ("control eval walk --characters 2", "walk/runs/stick: task joystick"),
+        ("generate walk --frames 30", "walk-motion.glb: "),
+        ("generate --controller walk --frames 30 -o steered.npz", "steered.npz: task joystick"),
+        ("export walk --controller walk --format c", "walk.h: "),
+        ("export walk/runs/model --format js", "walk.js: "),
+        ("train --resume walk --quiet", "run folder: walk/runs/model"),
+        ("control train --resume walk --quiet", "run folder: walk/runs/stick"),
+    ] {
+        let said = says(arguments);
+        assert!(said.contains(part), "{arguments}: {said}");
+    }
+    fs::remove_dir_all(desk.path("walk/runs/stick")).unwrap();
+    let output = desk.command("control eval walk").output().unwrap();
+    assert!(text(&output.stderr).contains("walk/runs/stick: no such run folder"), "{output:?}");
+}
+
+#[test]
+fn every_kind_of_model_and_controller_becomes_a_character() {
+    let desk = Desk::new();
+    for (name, model, controller) in [
+        ("codes", "variant = \"vq\"\ncodes = 6\n", "algorithm = \"ppo\"\n"),
+        ("pasts", "condition_frames = 2\n", ""),
+        ("skips", "future_predictions = 2\n", "algorithm = \"ppo\"\nframe_skip = 2\n"),
+    ] {
+        fs::write(desk.path("model.toml"), format!("{MODEL}{model}")).unwrap();
+        fs::write(desk.path("controller.toml"), format!("{CONTROLLER}{controller}")).unwrap();
+        let (made, result) = desk.made(&format!("motion.npz -o {name}"));
+        assert_eq!(made.len(), 6, "{made:?}");
+        assert!(result["controller"]["policy"]["speed_error_m_s"].is_number(), "{name}: {result}");
+        for format in ["h", "js", "onnx"] {
+            desk.done(&format!("export {name} --controller {name} -o {name}.{format}"));
+        }
+    }
+}
+
+#[test]
+fn minutes_shorten_both_trainings_or_are_refused() {
+    let desk = Desk::new();
+    fs::write(desk.path("model.toml"), MODEL.replace("minibatches = 2", "minibatches = 10000")).unwrap();
+    let message = desk.refused(&format!("motion.npz -o walk {SMALL} --minutes 0.01"), 2);
+    assert!(message.contains("--minutes is 0.01, but here a 20th of both trainings"), "{message}");
+    assert!(!desk.path("walk/runs").exists());
+    let least: f64 = message.split("give --minutes ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let given = 1.5 * least;
+    let output = desk.done(&format!("character motion.npz -o walk {SMALL} --minutes {given} --json"));
+    let said = text(&output.stderr);
+    for part in [": the model trains for ", " of 120000 steps of ", "would train all", "of the controller"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let over =
+        result["notes"].as_array().unwrap().iter().any(|note| note.as_str().unwrap().contains("more than --minutes"));
+    assert_eq!(over, result["seconds"].as_f64().unwrap() > 60.0 * given, "{result}");
 }
 
 #[cfg(unix)]
@@ -169,12 +231,16 @@ fn what_cannot_become_a_character_is_refused_and_leaves_nothing() {
     fs::write(desk.path("broken/a.bvh"), "HIERARCHY\nROOT\n").unwrap();
     fs::write(desk.path("taken/notes.txt"), "keep").unwrap();
     fs::write(desk.path("bad.toml"), "hidden_sise = 3\n").unwrap();
+    fs::write(desk.path("codes.toml"), "variant = \"vq\"\n").unwrap();
+    fs::write(desk.path("skips.toml"), "algorithm = \"ppo\"\nframe_skip = 2\n").unwrap();
     for (arguments, code, says) in [
         ("-o walk --minutes 0", 2, "--minutes is 0, expected a number above 0"),
         ("-o walk --minutes NaN", 2, "--minutes is NaN"),
         ("-o walk --units cm", 2, "--units is for files that are imported"),
         ("-o walk --config bad.toml", 2, "bad.toml:1: unknown key \"hidden_sise\""),
         ("-o walk --control-config bad.toml", 2, "bad.toml:1: unknown key"),
+        ("-o walk --config codes.toml", 2, "variant is vq, whose controllers do not learn by gradients; give"),
+        ("-o walk --control-config skips.toml", 2, "give --config a file with future_predictions = 2"),
         ("-o walk --updates 99999999", 2, "--updates is 99999999, expected"),
         ("walks -o walk --fps 1000", 2, "--fps is 1000, expected"),
         ("walks -o taken", 2, "holds other things and no character"),

@@ -141,7 +141,7 @@ fn a_model_of_the_public_implementation_is_as_one_of_ours_with_its_numbers() {
         let source = read.source(std::slice::from_ref(&data)).unwrap();
         assert!(!source.own);
         let options = WalkOptions { walks: 2, frames: 60, seed: 1 };
-        assert!(!Bench::new(read, source, &backend).unwrap().measure(&options).unwrap().data.own);
+        assert!(!Bench::new(read, source, &backend).unwrap().measure(&options, &|_| ()).unwrap().data.own);
 
         // A run starts from its parameters and its statistics, which differ from those of the data.
         let setup = Setup::new(&c, &backend, Start::Init(&theirs)).unwrap();
@@ -319,7 +319,8 @@ fn a_controller_of_the_public_implementation_acts_in_the_decoder_and_task_that_a
 
     let other = desk.refused(&format!("control eval timed --task target {of}"), 4);
     assert!(other.contains("timed: sees 270 numbers and acts by 5; task target on this decoder shows 269"), "{other}");
-    assert!(desk.refused("control eval two --task target", 2).contains("give --task, --vae and --data"));
+    assert!(desk.refused("control eval two --task target", 2).contains("give --vae and --data, too"));
+    assert!(desk.refused("control eval two", 2).contains("give --task, --vae and --data, too"));
     assert!(desk.refused(&format!("control eval vae.safetensors --task target {of}"), 4).contains("no controller"));
     assert!(desk.refused("generate vae.safetensors", 4).contains("name motion by --data"));
     assert!(desk.refused(&format!("generate vae.safetensors --task target {of}"), 2).contains("for --controller"));

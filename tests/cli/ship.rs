@@ -31,10 +31,15 @@ struct Desk {
 
 impl Desk {
     fn new(variant: &str) -> Self {
+        Desk::with(&format!("--variant {variant}"))
+    }
+
+    /// A model that is trained with these flags.
+    fn with(flags: &str) -> Self {
         let desk = Desk { root: tempfile::tempdir().unwrap() };
         desk.done("data synth -o motion.npz --frames 1200");
         desk.done(&format!(
-            "train motion.npz --name walk --quiet --variant {variant} --hidden-size 24 --gate-hidden-size 8 \
+            "train motion.npz --name walk --quiet {flags} --hidden-size 24 --gate-hidden-size 8 \
              --latent-size 5 --experts 3 --codes 6 --minibatches 0 --teacher-epochs 2 --ramp-epochs 1 \
              --student-epochs 2 --threads 2"
         ));
@@ -228,11 +233,15 @@ fn every_variant_walks_elsewhere_as_here() {
 
 #[test]
 fn a_steered_character_obeys_elsewhere_as_here() {
-    let desk = Desk::new("mixture");
     let raw = "--normalize-observations false";
-    for (name, task, more) in
-        [("stick", "joystick", ""), ("raw", "joystick", raw), ("goal", "target", ""), ("way", "path", "")]
-    {
+    for (name, flags, task, more) in [
+        ("stick", "", "joystick", ""),
+        ("raw", "", "joystick", raw),
+        ("goal", "", "target", ""),
+        ("way", "", "path", ""),
+        ("codes", "--variant vq", "joystick", "--algorithm ppo"),
+    ] {
+        let desk = Desk::with(flags);
         desk.done(&format!(
             "control train --task {task} --vae walk --name {name} --quiet --updates 2 --characters 16 \
              --hidden-size 16 --threads 2 {more}"
@@ -253,19 +262,23 @@ fn a_steered_character_obeys_elsewhere_as_here() {
         let point = |at: [f32; 2]| at.map(|x| f64::from((METRES * f64::from(x)) as f32));
         // The goal of a later frame is a point that is seen now.
         let goals = |frame: usize| (0..command.vectors()).map(move |i| frame + path::GAP * i);
+        // Of a step's frames, the last one is shown.
+        let skip = config.frame_skip;
         let last = played.roots.len();
         let asked: Vec<Vec<[f64; 2]>> = (0..last)
+            .step_by(skip)
             .map(|frame| match command.aim {
                 Aim::Velocity { .. } => vec![velocity(played.recorded[1][frame])],
                 Aim::Points { .. } => goals(frame).map(|at| point(played.recorded[0][at.min(last)])).collect(),
             })
             .collect();
+        let shown = played.frames.chunks_exact(shipped.frame_size).skip(skip - 1).step_by(skip);
         let mut walker = Walker::new(&shipped);
         walker.history.clone_from(&played.start);
         walker.root = played.from;
         let mut far = 0.0_f64;
         // A policy that is hardly trained makes much of rounding in time.
-        for (frame, asked) in played.frames.chunks_exact(shipped.frame_size).zip(&asked).take(300) {
+        for (frame, asked) in shown.zip(&asked).take(300) {
             walker.toward(asked);
             far = frame.iter().zip(&walker.history).map(|(a, b)| f64::from((a - b).abs())).fold(far, f64::max);
         }
@@ -284,9 +297,6 @@ fn a_steered_character_obeys_elsewhere_as_here() {
             let [places, _] = parts(&fed(command, &given), shipped.joints());
             near(&format!("{name}, {engine}"), &places, &walked(walker), shipped.joints());
         };
-        for file in ["walk.h", "walk.bin", "walk.js", "walk.d.ts"] {
-            let _ = fs::remove_file(desk.path(file));
-        }
         if there_is("cc") {
             desk.done(&format!("export walk --controller {name} -o walk.h"));
             walks("C", &mut compiled(&desk, "cc", "program", &SANITIZED), Walker::new(&shipped));
@@ -331,6 +341,7 @@ fn exports_that_cannot_be_are_refused_in_one_line() {
         ("walk --opset 29 -o x.onnx", 2, "--opset is 29, expected one from 15 to 28"),
         ("walk --opset 17 -o x.h", 2, "--opset belongs to ONNX, and x.h is none"),
         ("other --controller joystick -o x.h", 4, "is a controller of another decoder than other"),
+        ("walk --controller joystick --data motion.npz -o x.h", 2, "leave out; drop --data"),
         ("walk --data nothing.npz -o x.h", 4, "nothing.npz"),
     ] {
         let message = desk.refused(&format!("export {arguments}"), code);

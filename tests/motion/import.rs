@@ -1459,6 +1459,32 @@ fn one_bad_file_does_not_lose_the_others() {
 }
 
 #[test]
+fn the_skeleton_that_most_files_have_is_taken() {
+    let (skeleton, clips, _) = motion(20, 21);
+    let names = |name: &String| name.replace("Spine", "Trunk");
+    let other = Skeleton { names: skeleton.names.iter().map(names).collect(), ..skeleton.clone() };
+    let folder = Folder::new();
+    let write = |file: &str, skeleton: &Skeleton| folder.file(file, bvh(skeleton, &clips[0], &Style::default()));
+    ["a", "b", "c", "e"].iter().for_each(|name| drop(write(&format!("{name}.bvh"), &other)));
+    folder.file("broken.bvh", "HIERARCHY\nROOT\n");
+    ["d", "f", "g", "h", "i"].iter().for_each(|name| drop(write(&format!("{name}.bvh"), &skeleton)));
+    let free = || ImportOptions { map: None, ..options() };
+    let found = folder.import(&free());
+    assert_eq!(found.set.clip_names, ["d", "f", "g", "h", "i"]);
+    let [strange, broken] = &found.refused[..] else { panic!("{:?}", found.refused) };
+    let (strange, broken) = (strange.to_string(), broken.to_string());
+    let says = "a.bvh: has another skeleton than d.bvh and 4 more, and so have 3 more files: b.bvh, c.bvh and 1 more; \
+                import skeletons apart, or give --map FILE.toml with joints that all have";
+    assert!(strange.ends_with(says) && broken.contains("broken.bvh: line 2"), "{strange}\n{broken}");
+    assert_eq!(found.unused, 5);
+    // As many files of either: the first one decides.
+    fs::remove_file(folder.path("i.bvh")).unwrap();
+    let found = folder.import(&free());
+    assert_eq!(found.set.clip_names, ["a", "b", "c", "e"]);
+    assert!(found.refused[0].to_string().contains("d.bvh: has another skeleton than a.bvh and 3 more"));
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_in_one_line() {
     let (skeleton, clips, _) = motion(20, 18);
     let folder = Folder::new();

@@ -1,17 +1,11 @@
-//! Time: what each stage takes, and trainings that fit into the minutes that were given.
+//! Time: how long each stage takes on this machine, and trainings that fit into the minutes that
+//! were given.
+use super::speed::Speed;
+use super::work::STAGES;
 use crate::config::Config;
 use crate::control::config::PolicyConfig;
-use std::time::Duration;
+use crate::{Error, Result};
 
-/// Time over which a speed is measured.
-pub(super) const MEASURED: Duration = Duration::from_millis(1500);
-
-/// Seconds of a training step before any was measured.
-const STEP: f64 = 6e-3;
-/// Training steps in the time of an update of a controller of [`SAMPLES`] samples.
-const UPDATE: f64 = 60.0;
-/// Characters by steps of the default's update.
-const SAMPLES: f64 = 32.0 * 64.0;
 /// Training steps in the time of a frame of an evaluated walk.
 const FRAME: f64 = 6e-3;
 /// Training steps in the time of the measurements at the end of the model's training.
@@ -22,30 +16,23 @@ const SMALL: f64 = 6.0;
 const IN_STEPS: f64 = 0.85;
 /// Share of the trainings' time that the model gets.
 const MODEL: f64 = 0.7;
-/// Smallest number of a controller's updates.
-const UPDATES: usize = 20;
+/// Smallest share of both trainings of which something that walks comes out.
+const LEAST: f64 = 0.05;
 
 /// Walks and frames of the model's evaluation: all, and where minutes are given.
 const WALKS: [usize; 2] = [512, 128];
 pub(super) const FRAMES: usize = 1800;
-/// Characters of the controller's evaluation, and the steps of its episodes, about.
+/// Characters of the controller's evaluation: all, and where minutes are given.
 const CHARACTERS: [usize; 2] = [100, 50];
-const HORIZON: f64 = 1200.0;
 
-/// The minutes that were given, if any were, and the speed of this machine.
+/// The minutes that were given, if any were.
+#[derive(Clone, Copy)]
 pub(super) struct Budget {
     /// Seconds that all of it may take.
     pub seconds: Option<f64>,
-    /// Seconds of a training step of the model.
-    pub step: f64,
 }
 
 impl Budget {
-    /// The budget of these minutes, before anything was measured.
-    pub fn new(minutes: Option<f64>) -> Self {
-        Budget { seconds: minutes.map(|minutes| 60.0 * minutes), step: STEP }
-    }
-
     /// Walks that measure the model.
     pub fn walks(&self) -> usize {
         WALKS[usize::from(self.seconds.is_some())]
@@ -56,38 +43,74 @@ impl Budget {
         CHARACTERS[usize::from(self.seconds.is_some())]
     }
 
-    /// Seconds of each stage after the one that reads motion: training and measuring the model,
-    /// training and measuring the controller, writing the page.
-    /// `spent` seconds are gone.
-    pub fn stages(&self, spent: f64, steps: usize, policy: &PolicyConfig) -> [f64; 5] {
-        let update = UPDATE * (policy.characters * policy.steps()) as f64 / SAMPLES;
-        let walks = FRAME * (self.walks() * FRAMES) as f64;
-        let episodes = FRAME * 2.0 * HORIZON * self.characters() as f64;
-        let model = steps as f64 / IN_STEPS + LAST_MEASUREMENT;
-        let [model, walks, policy, episodes] =
-            [model, walks, policy.updates() as f64 * update, episodes].map(|steps| steps * self.step);
-        let Some(all) = self.seconds else { return [model, walks, policy, episodes, SMALL] };
-        let rest = (all - spent - walks - episodes - SMALL).max(0.0);
+    /// Seconds of each stage at this speed: reading motion, training the model for `steps` steps,
+    /// measuring it, training and measuring the controller, writing the page.
+    pub fn times(&self, speed: Speed, steps: usize, policy: &PolicyConfig) -> [f64; STAGES] {
+        let model = if steps == 0 { 0.0 } else { speed.step * (steps as f64 / IN_STEPS + LAST_MEASUREMENT) };
+        let frame = FRAME * speed.step;
+        let walks = frame * (self.walks() * FRAMES) as f64;
+        let episodes = frame * (2 * policy.horizon() * policy.frame_skip * self.characters()) as f64;
+        [SMALL, model, walks, policy.updates() as f64 * speed.update, episodes, SMALL]
+    }
+
+    /// The times of stages where the trainings are shortened to fit into the minutes, of which
+    /// `spent` seconds are gone. Errors: the minutes are too few for [`LEAST`] of the trainings.
+    pub fn shortened(&self, spent: f64, times: [f64; STAGES]) -> Result<[f64; STAGES]> {
+        let (Some(all), [small, model, walks, policy, episodes, page]) = (self.seconds, times) else {
+            return Ok(times);
+        };
+        let rest = all - spent - walks - episodes - page;
+        if rest < LEAST * (model + policy) {
+            let more = (LEAST * (model + policy) - rest) / 60.0;
+            let (given, least) = (all / 60.0, (10.0 * (all / 60.0 + more)).ceil() / 10.0);
+            return Err(Error::Usage(format!(
+                "--minutes is {given}, but here a {:.0}th of both trainings and what else there is to do take {least:.1}, all \
+                 of them {:.0}; give --minutes {least:.1} or more",
+                1.0 / LEAST,
+                (spent + times[1..].iter().sum::<f64>()) / 60.0
+            )));
+        }
         let policy = policy.min((1.0 - MODEL) * rest);
-        [model.min(rest - policy), walks, policy, episodes, SMALL]
+        Ok([small, model.min(rest - policy), walks, policy, episodes, page])
     }
 
     /// The configuration of a training of `minibatches` mini-batches an epoch that takes `seconds`.
     /// All epochs become shorter alike, so that the learning rate still falls to its end. `None` if
     /// it need not be shorter.
-    pub fn model(&self, config: &Config, minibatches: usize, seconds: f64) -> Option<Config> {
+    pub fn model(&self, config: &Config, speed: Speed, minibatches: usize, seconds: f64) -> Option<Config> {
         let per_minibatch = (config.epochs() * config.rollout) as f64;
-        let fit = (IN_STEPS * (seconds / self.step - LAST_MEASUREMENT) / per_minibatch) as usize;
+        let fit = (IN_STEPS * (seconds / speed.step - LAST_MEASUREMENT) / per_minibatch) as usize;
         let fit = fit.max(1);
         let steps = fit * config.epochs() * config.rollout;
         let warmup_steps = config.warmup_steps.min(steps / 20);
         (fit < minibatches).then(|| Config { minibatches: fit, warmup_steps, ..config.clone() })
     }
 
-    /// Updates of a controller's training that takes `seconds`, of `update` seconds each. `None` if
-    /// it need not be shorter.
-    pub fn updates(&self, config: &PolicyConfig, update: f64, seconds: f64) -> Option<usize> {
-        let fit = ((0.95 * seconds / update) as usize).max(UPDATES);
-        (fit < config.updates()).then_some(fit)
+    /// Updates of a controller's training in the time that is left after `spent` seconds and before
+    /// `later` seconds of other stages. `None` if it need not be shorter.
+    pub fn updates(&self, config: &PolicyConfig, speed: Speed, spent: f64, later: f64) -> Option<usize> {
+        let all = config.updates();
+        let fit = 0.95 * (self.seconds? - spent - later) / speed.update;
+        let fit = (fit as usize).max((LEAST * all as f64) as usize).max(1);
+        (fit < all).then_some(fit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: [f64; STAGES] = [6.0, 480.0, 20.0, 200.0, 10.0, 6.0];
+
+    #[test]
+    fn trainings_share_the_minutes() {
+        let given = |minutes: f64| Budget { seconds: Some(60.0 * minutes) }.shortened(24.0, TIMES);
+        let [_, model, _, policy, ..] = given(6.0).unwrap();
+        assert!((model - 210.0).abs() < 1e-9 && (policy - 90.0).abs() < 1e-9);
+        assert_eq!(given(20.0).unwrap(), TIMES);
+        let error = given(1.0).unwrap_err().to_string();
+        assert!(error.contains("take 1.6, all of them 12; give --minutes 1.6 or more"), "{error}");
+        assert!(given(1.6).is_ok());
+        assert_eq!(Budget { seconds: None }.shortened(1e9, TIMES).unwrap(), TIMES);
     }
 }

@@ -98,14 +98,14 @@ impl Motion {
 
 /// Lines that say what was imported: what was found and assumed, and doubts.
 pub(super) fn said(imported: &Imported, fps: f64) -> Vec<String> {
-    let Imported { set, report, refused } = imported;
+    let Imported { set, report, unused, .. } = imported;
     let map = report.map.as_ref().map_or("all joints of the body".to_owned(), |map| format!("joint map {map}"));
     let by = if report.units.by == By::Guess { ", guessed" } else { "" };
     let (frames, clips) = (set.num_frames(), counted(set.end_indices.len(), "clip"));
     let minutes = frames as f64 / fps / 60.0;
     let mut lines = vec![format!("{clips}, {minutes:.1} minutes; {map}; units {}{by}", report.units.name)];
-    if !refused.is_empty() {
-        lines.push(format!("note: goes on without {} (see above)", counted(refused.len(), "refused file")));
+    if *unused > 0 {
+        lines.push(format!("note: goes on without {}", counted(*unused, "refused file")));
     }
     lines.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines

@@ -10,6 +10,8 @@ pub(super) struct Summary<'a> {
     pub folder: &'a Path,
     /// The page, and its size in bytes.
     pub page: (&'a Path, u64),
+    /// Notes and warnings of this sitting.
+    pub notes: &'a [String],
     /// The model's evaluation.
     pub model: &'a Value,
     /// The controller's evaluation.
@@ -37,6 +39,7 @@ pub(super) fn note(model: &Value, controller: &Value, shortened: bool) -> Option
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))?;
         let gate = verdicts(self.model);
         let (met, missed): (Vec<_>, Vec<_>) = gate.iter().partition(|verdict| verdict.met);
         let short = |verdict: &&Verdict| verdict.name.split(" (").next().unwrap_or_default().to_owned();
@@ -77,10 +80,7 @@ impl fmt::Display for Summary<'_> {
             (false, false) => {
                 writeln!(f, "next: look at {folder}/runs/model/report.html; more motion, or --preset long")
             }
-            (true, _) => writeln!(
-                f,
-                "next: mvae-fast export {folder}/runs/model --controller {folder}/runs/stick -o walk.h (or .js, .onnx)"
-            ),
+            (true, _) => writeln!(f, "next: mvae-fast export {folder} --controller {folder} -o walk.h (or .js, .onnx)"),
         }
     }
 }

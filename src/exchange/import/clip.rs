@@ -44,6 +44,23 @@ pub(super) struct Conventions {
     warnings: Vec<String>,
 }
 
+/// The joints of a skeleton: the name and the parent of each.
+pub(super) type Joints = Vec<(String, Option<usize>)>;
+
+/// The reason why a file does not belong to a set.
+pub(super) enum Refusal {
+    /// Its skeleton is another one.
+    Skeleton(Joints),
+    /// Something else.
+    Other(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::Other(error)
+    }
+}
+
 /// The frames of one file.
 pub(super) struct Clip {
     pub frames: Vec<f32>,
@@ -151,7 +168,7 @@ impl Conventions {
     }
 
     /// Reads another file, which must have the same joints, unit and up direction.
-    pub fn clip(&self, source: &Source, options: &ImportOptions) -> Result<Clip> {
+    pub fn clip(&self, source: &Source, options: &ImportOptions) -> Result<Clip, Refusal> {
         let refuse = |what: String, mend: &str| Error::data(&source.path, what, mend);
         let file = read(source, options)?;
         let body = Body::new(&file.recording);
@@ -161,8 +178,8 @@ impl Conventions {
         };
         let (ours, theirs) = (&self.picked.skeleton, &picked.skeleton);
         if ours.names != theirs.names || ours.parents != theirs.parents {
-            let what = format!("its skeleton ({} joints) is not that of the files before it", theirs.len());
-            return Err(refuse(what, "import skeletons apart, or give --map FILE.toml with joints that all have"));
+            let Skeleton { names, parents, .. } = picked.skeleton;
+            return Err(Refusal::Skeleton(names.into_iter().zip(parents).collect()));
         }
         let Measures { leg, with_foot, .. } = picked.measures;
         let ratio = leg / self.picked.measures.leg;
@@ -170,14 +187,14 @@ impl Conventions {
         let sure = |unit: &Unit| unit.is_sure(with_foot) && unit.metres() != self.unit.metres;
         if let Some(unit) = Unit::guess(with_foot, true).filter(|_| differs).filter(sure) {
             let what = format!("its legs are {leg:.2} long: {unit}, not {} as in the files before it", self.unit);
-            return Err(refuse(what, "import it apart, or give --units"));
+            return Err(refuse(what, "import it apart, or give --units").into());
         }
         let up = Up::along(body.hips_above_toes(&picked.roles()), CLEARLY);
         if let Some(up) = up.filter(|up| options.up.is_none() && !file.ours && *up != self.up) {
             let what = format!("its hips are above the toes along {up}, not {} as in the files before it", self.up);
-            return Err(refuse(what, &format!("import it apart, or give --up {} if the person lies", self.up)));
+            return Err(refuse(what, &format!("import it apart, or give --up {} if the person lies", self.up)).into());
         }
-        self.take(source, options, &file, &picked)
+        Ok(self.take(source, options, &file, &picked)?)
     }
 
     fn take(&self, source: &Source, options: &ImportOptions, file: &Read, picked: &Picked) -> Result<Clip> {

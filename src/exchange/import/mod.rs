@@ -16,9 +16,9 @@ use crate::motion::source::expmap::ExpmapSkeleton;
 use crate::motion::units::{Scale, Up};
 use crate::{Error, Result};
 pub use clip::RATES;
-use clip::{About, Clip, Conventions};
+use clip::{About, Clip, Conventions, Joints, Refusal};
 pub use report::{Alternative, By, Findings, Floor, FrameTime, LeftOut, OddFiles, TornFile, Units, Upwards};
-use report::{rounded, short};
+use report::{rounded, short, some};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,8 +91,10 @@ pub struct Imported {
     pub set: Dataset,
     /// Findings and assumptions, for a person to check.
     pub report: Findings,
-    /// The files that could not be used, each with the reason.
+    /// The reasons why files could not be used; files of other skeletons have one for all of them.
     pub refused: Vec<Error>,
+    /// Number of files that could not be used.
+    pub unused: usize,
 }
 
 /// Imports the files that `paths` stand for. Errors: a missing path, a folder without motion. A
@@ -101,23 +103,26 @@ pub fn import(paths: &[PathBuf], options: &ImportOptions) -> Result<Imported> {
     let (sources, repeated) = kind::find(paths, options.skeleton.is_some())?;
     let mut refused = Vec::new();
     // The first readable file sets the conventions that the others must share.
-    let mut first = None;
-    let mut rest = sources.iter();
-    for source in rest.by_ref() {
-        match Conventions::of_first(source, options) {
-            Ok(found) => {
-                first = Some((source, found));
-                break;
-            }
-            Err(error) => refused.push(error),
+    let first = (0..sources.len()).find_map(|at| match Conventions::of_first(&sources[at], options) {
+        Ok(found) => Some((at, found)),
+        Err(error) => {
+            refused.push(error);
+            None
         }
-    }
-    let Some((source, (conventions, clip))) = first else {
-        return Ok(Imported { set: Dataset::default(), report: Findings::default(), refused });
+    });
+    let Some((from, found)) = first else {
+        let unused = refused.len();
+        return Ok(Imported { set: Dataset::default(), report: Findings::default(), refused, unused });
     };
-    let mut taken = Taken::new(&conventions);
-    taken.add(source, Ok(clip));
-    let taken = read_in_order(rest.as_slice(), options, &conventions, taken);
+    let readable = &sources[from..];
+    let (mut conventions, mut taken) = read_all(readable, 0, found, options);
+    // Unless more files have another skeleton: then the first of those does.
+    let usual = taken.usual_stranger().and_then(|usual| readable.iter().position(|source| source == usual));
+    if let Some((at, found)) = usual.and_then(|at| Some((at, Conventions::of_first(&readable[at], options).ok()?))) {
+        (conventions, taken) = read_all(readable, at, found, options);
+    }
+    let unused = refused.len() + taken.refused.len() + taken.strangers.len();
+    refused.extend(taken.strange());
     refused.extend(taken.refused);
     let (mut set, summary) = (taken.set, taken.summary);
 
@@ -159,7 +164,7 @@ pub fn import(paths: &[PathBuf], options: &ImportOptions) -> Result<Imported> {
     let mut rig = Rig::new(skeleton, options.fps, &set.frames);
     rig.sources = sources;
     set.rig = Some(rig);
-    Ok(Imported { set, report, refused })
+    Ok(Imported { set, report, refused, unused })
 }
 
 /// Share of the way that is walked forwards, over frames in which the root is faster than
@@ -177,6 +182,8 @@ struct Taken {
     set: Dataset,
     summary: Summary,
     refused: Vec<Error>,
+    /// Files of other skeletons, each with the skeleton.
+    strangers: Vec<(Source, Joints)>,
 }
 
 /// Findings about all clips together.
@@ -201,13 +208,39 @@ impl Taken {
     fn new(conventions: &Conventions) -> Self {
         let frame_size = features::frame_size(conventions.picked.skeleton.len());
         let set = Dataset { frame_size, ..Dataset::default() };
-        Taken { set, summary: Summary::default(), refused: Vec::new() }
+        Taken { set, summary: Summary::default(), refused: Vec::new(), strangers: Vec::new() }
     }
 
-    fn add(&mut self, source: &Source, clip: Result<Clip>) {
+    /// The first file of the skeleton that most strangers have, if they are more than the files
+    /// that were taken.
+    fn usual_stranger(&self) -> Option<&Source> {
+        let mut alike: BTreeMap<&Joints, Vec<&Source>> = BTreeMap::new();
+        self.strangers.iter().for_each(|(source, joints)| alike.entry(joints).or_default().push(source));
+        let most = alike.into_values().max_by_key(|files| files.len())?;
+        (most.len() > self.summary.sources.len()).then_some(most[0])
+    }
+
+    /// The refusal of all strangers.
+    fn strange(&self) -> Option<Error> {
+        let ((first, _), more) = self.strangers.split_first()?;
+        let taken = some(&self.summary.sources, 1);
+        let more = match more {
+            [] => String::new(),
+            more => {
+                let names: Vec<_> = more.iter().map(|(source, _)| source.name.clone()).collect();
+                format!(", and so have {}: {}", counted(more.len(), "more file"), some(&names, 2))
+            }
+        };
+        let what = format!("has another skeleton than {taken}{more}");
+        let mend = "import skeletons apart, or give --map FILE.toml with joints that all have";
+        Some(Error::data(&first.path, what, mend))
+    }
+
+    fn add(&mut self, source: &Source, clip: Result<Clip, Refusal>) {
         let clip = match clip {
             Ok(clip) => clip,
-            Err(error) => return self.refused.push(error),
+            Err(Refusal::Skeleton(joints)) => return self.strangers.push((source.clone(), joints)),
+            Err(Refusal::Other(error)) => return self.refused.push(error),
         };
         let Summary { sources, files, speeds, tears, ours, legs, left_out } = &mut self.summary;
         sources.push(source.name.clone());
@@ -229,9 +262,23 @@ impl Taken {
     }
 }
 
+/// Reads all files by the conventions that were found in the one at `first`, whose clip is there.
+fn read_all(
+    sources: &[Source],
+    first: usize,
+    (conventions, clip): (Conventions, Clip),
+    options: &ImportOptions,
+) -> (Conventions, Taken) {
+    let mut taken = Taken::new(&conventions);
+    taken.add(&sources[first], Ok(clip));
+    let others: Vec<_> = sources.iter().enumerate().filter(|(at, _)| *at != first).map(|(_, source)| source).collect();
+    let taken = read_in_order(&others, options, &conventions, taken);
+    (conventions, taken)
+}
+
 /// Reads files in parallel and adds them in order. A thread with a finished clip waits for its
 /// turn, so that each thread holds at most one clip.
-fn read_in_order(sources: &[Source], options: &ImportOptions, conventions: &Conventions, taken: Taken) -> Taken {
+fn read_in_order(sources: &[&Source], options: &ImportOptions, conventions: &Conventions, taken: Taken) -> Taken {
     let next = AtomicUsize::new(0);
     let (turn, its_turn) = (Mutex::new((0, taken)), Condvar::new());
     std::thread::scope(|scope| {

@@ -174,10 +174,12 @@ pub(super) fn short(number: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The first items of a list, and the number of further ones.
-fn some(list: &[String]) -> String {
-    const MOST: usize = 5;
-    let more = list.len().saturating_sub(MOST);
+/// Number of items of a list that are named.
+const NAMED: usize = 5;
+
+/// The first `most` items of a list, and the number of further ones.
+pub(super) fn some(list: &[String], most: usize) -> String {
+    let more = list.len().saturating_sub(most);
     let shown = list[..list.len() - more].join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
@@ -237,11 +239,11 @@ impl fmt::Display for Findings {
                 "torn: {} cut at steps that no body makes, {} left out (--torn keep): {}",
                 counted(list.len(), "file"),
                 counted(frames, "frame"),
-                some(&list)
+                some(&list, NAMED)
             )?;
         }
         for OddFiles { note, files } in &self.odd_files {
-            writeln!(f, "{note}: {}", some(files))?;
+            writeln!(f, "{note}: {}", some(files, NAMED))?;
         }
         let Floor { kept, toes, moved, most, clips } = self.floor;
         let toes = format!("toes come down to {:.1} cm", 100.0 * toes);
@@ -277,7 +279,7 @@ impl Findings {
             Some(frames) => writeln!(f, "{end} frames: {frames} of each file left out"),
             None => {
                 let files = counted(list.len(), "file");
-                let list = some(&list);
+                let list = some(&list, NAMED);
                 writeln!(f, "{end} frames: not of the motion in {files}, left out (--skip-{end}): {list}")
             }
         }

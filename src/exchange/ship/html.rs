@@ -1,6 +1,6 @@
 //! A character as a page of one file, which is played with and needs no network.
 use super::{Shipped, js};
-use crate::host::template::filled;
+use crate::host::template;
 use crate::run::player;
 use crate::run::report::{escape, json};
 use flate2::Compression;
@@ -11,7 +11,7 @@ const SCRIPTS: [&str; 3] = [include_str!("page/glb.js"), include_str!("page/skin
 
 /// The page.
 pub(super) fn contents(shipped: &Shipped) -> Vec<Vec<u8>> {
-    let page = filled(PAGE, |key| match key {
+    let page = template::page(PAGE, |key| match key {
         "name" => escape(&shipped.name),
         "about" => escape(&shipped.about()),
         "note" => escape(shipped.note.as_deref().unwrap_or_default()),
