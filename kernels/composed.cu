@@ -8,8 +8,8 @@
 // Places among a character's own numbers, behind the goal (src/ops/world/composed.rs).
 enum Asked { ASKED_DIRECTION = 2, ASKED_SPEED = 3, ASKED_FACING = 4, LOOK_AT = 5, OWN_VALUES = 7 };
 
-// What a character did in a step, from which the values of terms follow. Lengths are in the data's
-// units.
+// The motion of a character in a step, from which the values of terms follow. Lengths are in the
+// data's units.
 struct Moment {
   Vec start, end, moved;                // place of the root before and after the step, and between
   float facing, energy, slide;          // facing after it

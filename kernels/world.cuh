@@ -89,11 +89,11 @@ DEVICE float potential_of(const World& a, u32 p) { return -length(way_to_goal(a,
 #define POTENTIAL 2                     // src/ops/world.rs
 // A character's random numbers.
 DEVICE const float* drawn(const World& a, u32 p) { return a.draws + u64(p) * a.u; }
-// Cosine and sine of the angle at which the goal is seen.
+// Cosine and sine of the angle at which the goal is seen; 0 where the root is the goal.
 DEVICE Vec bearing(const World& a, u32 p) {
   const Vec v = to_local(a.facing[p], way_to_goal(a, p));
   const float far = length(v);
-  return Vec{v.x / far, v.z / far};
+  return far > 0 ? Vec{v.x / far, v.z / far} : v;
 }
 
 // Ground position of a joint in the world. The reference does not turn it.

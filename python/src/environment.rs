@@ -4,7 +4,7 @@ use super::arrays::{Numbers, array};
 use super::held::{Held, device};
 use super::{Paths, raised};
 use clap::ValueEnum;
-use mvae_fast::cli::checkpoint_file;
+use mvae_fast::cli::{Kind, checkpoint_file};
 use mvae_fast::control::config::{Algorithm, Overrides, PolicyConfig, Preset};
 use mvae_fast::control::episodes::{Episodes, Outcome};
 use mvae_fast::ops::world::Task;
@@ -77,12 +77,12 @@ impl Environment {
         table.entry("stagger_episodes").or_insert(toml::Value::Boolean(false));
         let backend = self::device(py, device, threads)?;
         let episodes = py.detach(|| {
-            let checkpoint = |run: PathBuf| checkpoint_file(&runs, &run).map(|(file, _)| file);
+            let checkpoint = |run: PathBuf, kind| checkpoint_file(&runs, &run, kind).map(|(file, _)| file);
             let given = Overrides {
-                task: Some(task),
+                task: Some(task.name().to_owned()),
                 algorithm: Some(Algorithm::Ppo), // the only one that serves every task; nothing is trained
-                vae: Some(checkpoint(run)?),
-                lower: lower.map(checkpoint).transpose()?,
+                vae: Some(checkpoint(run, Kind::Model)?),
+                lower: lower.map(|lower| checkpoint(lower, Kind::Controller)).transpose()?,
                 characters: Some(characters),
                 ..Overrides::default()
             };

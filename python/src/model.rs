@@ -5,7 +5,7 @@ use super::motion::Skeleton;
 use super::{Error, Paths, raised};
 use mvae_fast::Result;
 use mvae_fast::backend::Backend;
-use mvae_fast::cli::checkpoint_file;
+use mvae_fast::cli::{Kind, checkpoint_file};
 use mvae_fast::control::config::MAX_CHARACTERS;
 use mvae_fast::data::world;
 use mvae_fast::infer::generate::encode;
@@ -39,7 +39,7 @@ pub(super) fn load(
     runs: PathBuf,
 ) -> PyResult<Model> {
     let backend = self::device(py, device, threads)?;
-    let trained = py.detach(|| Trained::load(&checkpoint_file(&runs, &run)?.0)).map_err(raised)?;
+    let trained = py.detach(|| Trained::load(&checkpoint_file(&runs, &run, Kind::Model)?.0)).map_err(raised)?;
     let data = data.map_or_else(Vec::new, Paths::list);
     let opened = Opened { trained, backend, data, source: Mutex::new(None) };
     Ok(Model { held: Held::new("model", Arc::new(opened)) })

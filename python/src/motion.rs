@@ -191,6 +191,7 @@ pub(super) fn import_bvh(
         source_fps: None,
         expansion: EXPANSION,
         keep_floor: false,
+        keep_torn: false,
         mirror,
         threads: threads.unwrap_or_else(|| available_parallelism().map_or(1, |n| n.get())).max(1),
     };

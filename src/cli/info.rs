@@ -112,8 +112,10 @@ fn describe(meta: &Meta, line: &mut impl FnMut(std::fmt::Arguments)) {
     let said = |key: &str| meta.config.get(key).and_then(Value::as_str).unwrap_or("?");
     let by = if meta.version.starts_with(|c: char| c.is_ascii_digit()) { "version " } else { "" };
     if meta.is_controller() {
-        let task = Task::read(said("task")).map_or("?", Task::name);
-        line(format_args!("a controller: task {task}, written by version {}", meta.version));
+        let task = Task::read(said("task"));
+        let about = task.as_ref().map_or("?", |task| task.info().about);
+        let task = task.as_ref().map_or("?", |task| task.name());
+        line(format_args!("a controller: task {task} ({about}), written by version {}", meta.version));
         line(format_args!("acts in {}, model {}", said("vae"), m.variant.name()));
     } else {
         line(format_args!("model {}, written by {by}{}", m.variant.name(), meta.version));

@@ -35,6 +35,7 @@ pub use compute::Compute;
 pub use output::require_new_set;
 use print::cannot_print;
 pub use print::print;
+pub use runs::{Kind, checkpoint_file};
 use std::any::TypeId;
 use std::ffi::OsString;
 use std::io::{self, Write};

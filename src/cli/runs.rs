@@ -20,7 +20,7 @@ pub(super) const CHARACTER: &str = "character.toml";
 
 /// A kind of runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A Motion VAE.
     Model,
     /// A policy that steers one.

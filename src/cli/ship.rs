@@ -117,7 +117,7 @@ fn steered(args: &ShipArgs, name: &str, controller: &Path, decoder: &Trained) ->
         ForeignArgs { task: foreign.then_some(Task::Joystick), vae: foreign.then(|| args.run.clone()), lower: None };
     let control::Trained { file, config, .. } = control::controller(&args.runs, controller, &said, &args.data)?;
     if !exports(config.task) {
-        let what = format!("its task is {}, which needs a world around the character", config.task.name());
+        let what = format!("its task is {}, which is not exported", config.task.name());
         return Err(Error::checkpoint(&path, what, "export a controller of joystick, target or path"));
     }
     let Policy { material, layout, values } = Policy::open(&file, &config, &args.data)?;

@@ -46,11 +46,11 @@ keys! {
         stagger_episodes: bool = true;
         /// Predicted frames that are applied for one action
         frame_skip: usize = 1;
-        /// Path: feet a frame at which the point runs (a body unit for a foot); 0 = the data's
+        /// Path, and tasks of a file: feet a frame at which the point runs (a body unit for a foot); 0 = the data's
         /// median speed
         path_pace: f64 = 0.0;
-        /// Joystick, face: largest speed asked for or allowed for, feet a frame (a body unit for a
-        /// foot); 0 = the data's 95 % quantile
+        /// Joystick, face, and tasks of a file: largest speed asked for or allowed for, feet a frame
+        /// (a body unit for a foot); 0 = the data's 95 % quantile
         top_speed: f64 = 0.0;
         /// Make the reference's mistakes, too
         literal: bool = false;
@@ -112,8 +112,8 @@ keys! {
         effort_cost: f64 = 0.0;
         /// Weight of jerks: the mean squared change of the joints' velocities in a frame, (m/s)^2
         jerk_cost: f64 = 0.0;
-        /// Weight of standing, which counts from the start (of its own: 1 by shac where the task
-        /// always asks to move)
+        /// Weight of standing, which counts from the start (of its own: 1 for target and path by
+        /// shac)
         stand_cost: f64 = 0.0;
         /// Share of the updates after which costs begin to count; they count in full at 1.5 times
         /// that share, or at the end. Feet that cost from the start teach a policy to stand

@@ -496,11 +496,11 @@ impl<'a, T: Real> View<'a, T> {
         -length(self.way(p, self.goal(p)))
     }
 
-    /// Cosine and sine of the angle at which the goal is seen.
+    /// Cosine and sine of the angle at which the goal is seen; 0 where the root is the goal.
     fn bearing(&self, p: usize) -> [T; 2] {
         let way = self.to_local(p, self.way(p, self.goal(p)));
         let far = length(way);
-        way.map(|x| x / far)
+        if far > T::zero() { way.map(|x| x / far) } else { way }
     }
 
     /// Ground position of a joint in the world. The reference does not turn it.

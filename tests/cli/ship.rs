@@ -336,7 +336,7 @@ fn exports_that_cannot_be_are_refused_in_one_line() {
         ("joystick -o x.h", 4, "is a controller"),
         ("walk --controller other -o x.h", 4, "is the run of a Motion VAE"),
         ("walk --controller target -o x.html", 2, "the page is steered by a joystick"),
-        ("walk --controller face -o x.h", 4, "its task is face, which needs a world"),
+        ("walk --controller face -o x.h", 4, "its task is face, which is not exported"),
         ("walk --opset 14 -o x.onnx", 2, "--opset is 14, expected one from 15 to 28"),
         ("walk --opset 29 -o x.onnx", 2, "--opset is 29, expected one from 15 to 28"),
         ("walk --opset 17 -o x.h", 2, "--opset belongs to ONNX, and x.h is none"),

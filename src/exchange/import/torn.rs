@@ -101,19 +101,24 @@ pub(super) fn cut(
     fps: f64,
     keep: bool,
 ) -> Vec<TornFile> {
+    let pieces = |clip: usize, frames| if keep { whole(frames) } else { tears[clip].pieces(frames, fps) };
     let mut torn = Vec::new();
-    let mut after = Dataset { frame_size: set.frame_size, rig: set.rig.take(), ..Dataset::default() };
     for (clip, range) in set.clips().into_iter().enumerate() {
-        let pieces = if keep { whole(range.len()) } else { tears[clip].pieces(range.len(), fps) };
         if let Some(worst) = tears[clip].worst {
-            let left_out = range.len() - pieces.iter().map(ExactSizeIterator::len).sum::<usize>();
+            let left_out = range.len() - pieces(clip, range.len()).iter().map(ExactSizeIterator::len).sum::<usize>();
             let fault = format!("{} to frame {}", worst.fault.says(joints), worst.frame);
             let severity = worst.fault.ratio();
             torn.push(TornFile { file: files[clip].clone(), fault, left_out, severity });
         }
+    }
+    if torn.iter().all(|file| file.left_out == 0) {
+        return torn;
+    }
+    let mut after = Dataset { frame_size: set.frame_size, rig: set.rig.take(), ..Dataset::default() };
+    for (clip, range) in set.clips().into_iter().enumerate() {
         let mut root = set.clip_roots[clip];
         let mut at = 0;
-        for (number, piece) in pieces.into_iter().enumerate() {
+        for (number, piece) in pieces(clip, range.len()).into_iter().enumerate() {
             for row in at + 1..=piece.start {
                 let frame = set.frame(range.start + row);
                 root = root.advanced([0, 1, 2].map(|feature| f64::from(frame[feature])));

@@ -15,6 +15,19 @@ use toml::Spanned;
 
 /// Longest name of a task or a term.
 const LONGEST: usize = 40;
+/// Keys of numbers that are measured of every task (`control eval`).
+const COMMON: [&str; 10] = [
+    "step_reward",
+    "speed_m_s",
+    "contact_percent",
+    "foot_skate_cm_s",
+    "skate_of_places_cm_s",
+    "contact_of_data",
+    "skate_of_data",
+    "standing_percent",
+    "paper_skate_cm",
+    "ended_early",
+];
 /// Largest size of a number in a file.
 const LARGEST: f64 = 1e6;
 
@@ -260,12 +273,10 @@ impl Composed {
             seen: Vec::leak(kinds),
             anew,
             speed: uses_speed || asked.of[1],
-            moves: if asked.of[1] {
-                |own| own[COMMAND + 1] > 0.0
-            } else if still || !asked.goal {
-                |_| false
-            } else {
-                |_| true
+            moves: match asked.of[1] {
+                true => |own| own[COMMAND + 1] > 0.0,
+                false if asked.path && !still => |_| true,
+                false => |_| false,
             },
             keys: if asked.path { path::TASK.keys } else { &[] },
             recorded: Vec::leak(recorded(&asked)),
@@ -432,8 +443,7 @@ fn terms(r: &Reader, file: &File, asked: &Asked, program: &mut Program) -> Resul
         let name = r.name(&at, rewarded.name.as_deref().unwrap_or(value.name()))?;
         let (suffix, about) = unit(value);
         let key = format!("{name}{suffix}");
-        let taken = ["step_reward", "speed_m_s", "foot_skate_cm_s", "skate_of_places_cm_s"].contains(&&*key);
-        if taken || labels.iter().any(|[other, _]| *other == key) {
+        if COMMON.contains(&&*key) || labels.iter().any(|[other, _]| *other == key) {
             return r.wrong(&at, format!("{key} is measured already; give the term another name = \"...\""));
         }
         let label = if rewarded.name.is_some() { format!("{name}: {about}") } else { about.to_owned() };

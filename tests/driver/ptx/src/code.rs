@@ -127,7 +127,7 @@ pub fn compile(kernel: &text::Kernel, dynamic: &[Variable], global: &HashMap<Str
         at
     };
     let parameters = place(&kernel.parameters, PARAMETERS);
-    // What a launch adds begins where a device puts it: at the next multiple of 16.
+    // Memory that a launch adds begins where a device puts it: at the next multiple of 16.
     let shared = place(&kernel.shared, SHARED).next_multiple_of(16);
     place(dynamic, SHARED + shared as u64);
     let local = place(&kernel.local, LOCAL);
