@@ -5,7 +5,7 @@
 
 Prints the reward of a step and the share of episodes that ended early, every tenth update. The loop
 is that of CleanRL's ppo_continuous_action.py (Huang et al. 2022), in JAX. It is no rival of
-`mvae-fast control train`, which learns in a tenth of the steps; it shows where your own goes.
+`mvae-fast control train`; it shows where an algorithm of your own goes.
 """
 
 import argparse
