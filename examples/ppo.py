@@ -98,7 +98,7 @@ def main():
     key, *keys = jax.random.split(jax.random.key(args.seed), 3)
     actor = {"mean": init(keys[0], [d, 256, 256, a], 0.01), "log_std": jnp.full(a, jnp.log(0.25))}
     p = {"actor": actor, "critic": init(keys[1], [d, 256, 256, 1], 1.0)}
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.linear_schedule(1e-3, 1e-5, args.updates * 16)))
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.linear_schedule(3e-4, 1e-5, args.updates * 16)))
     state, random = optimizer.init(p), np.random.default_rng(args.seed)
     seen, _ = env.reset(seed=args.seed)
     for update in range(1, args.updates + 1):
