@@ -5,7 +5,7 @@
 
 Prints the reward of a step and the share of episodes that ended early, every tenth update. The loop
 is that of CleanRL's ppo_continuous_action.py (Huang et al. 2022), in JAX. It is no rival of
-`mvae-fast control train`, which learns in a tenth of the steps; it shows where your own goes.
+`mvae-fast control train`; it shows where an algorithm of your own goes.
 """
 
 import argparse
@@ -98,7 +98,7 @@ def main():
     key, *keys = jax.random.split(jax.random.key(args.seed), 3)
     actor = {"mean": init(keys[0], [d, 256, 256, a], 0.01), "log_std": jnp.full(a, jnp.log(0.25))}
     p = {"actor": actor, "critic": init(keys[1], [d, 256, 256, 1], 1.0)}
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.linear_schedule(1e-3, 1e-5, args.updates * 16)))
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.linear_schedule(3e-4, 1e-5, args.updates * 16)))
     state, random = optimizer.init(p), np.random.default_rng(args.seed)
     seen, _ = env.reset(seed=args.seed)
     for update in range(1, args.updates + 1):
