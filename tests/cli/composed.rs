@@ -35,7 +35,7 @@ fn a_task_of_a_file_goes_on_bit_for_bit_without_the_file() {
             assert!(measured["policy"][key].as_f64().unwrap() >= 0.0, "{key}: {measured}");
         }
         assert!(desk.done(&format!("info {run}")).contains(&format!("a controller: task {task}, ")));
-        assert_eq!(desk.latents(&run, "--frames 9", "asked.npz"), [1, 9, 5]);
+        assert_eq!(desk.latents(&run, "--frames 9", &format!("{task}.npz")), [1, 9, 5]);
         let message = desk.refused(&format!("export walk --controller {run} -o page.html"), 4);
         assert!(message.contains(&format!("its task is {task}")), "{message}");
         let message = desk.refused(&format!("control eval {run} --gate"), 2);
@@ -99,15 +99,15 @@ fn a_file_that_cannot_be_used_is_refused_before_anything_starts() {
 fn the_examples_are_learned() {
     let desk = Desk::small();
     for (task, key, share) in [
-        ("face-on-path", "look_degrees", 0.7),
-        ("keep-distance", "distance_m", 0.5),
-        ("stop-at-mark", "distance_m", 0.7),
-        ("backwards", "velocity_error_m_s", 0.9),
+        ("face-on-path", "look_degrees", 0.8),
+        ("keep-distance", "distance_m", 0.8),
+        ("stop-at-mark", "distance_m", 0.5),
+        ("backwards", "velocity_error_m_s", 0.8),
         ("circle", "distance_m", 0.5),
     ] {
         desk.write("mine.toml", &example(task));
         desk.done(&format!(
-            "control train --vae walk --quiet --threads 1 --hidden-size 64 --updates 150 --task mine.toml --name {task}"
+            "control train --vae walk --quiet --threads 1 --hidden-size 64 --updates 100 --task mine.toml --name {task}"
         ));
         let measured = desk.measured(task);
         let of = |who: &str, key: &str| measured[who][key].as_f64().unwrap();
