@@ -46,8 +46,8 @@ keys! {
         stagger_episodes: bool = true;
         /// Predicted frames that are applied for one action
         frame_skip: usize = 1;
-        /// Path, tasks of a file: feet a frame at which the point runs (a body unit for a foot); 0 =
-        /// the data's median speed
+        /// Path, tasks of a file: feet a frame at which the point runs (a body unit for a foot);
+        /// 0 = the data's median speed
         path_pace: f64 = 0.0;
         /// Joystick, face, tasks of a file: largest speed asked for or allowed for, feet a frame (a
         /// body unit for a foot); 0 = the data's 95 % quantile
