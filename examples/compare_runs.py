@@ -1,10 +1,10 @@
 """Two runs side by side: how well each predicts a clip, and how each walks.
 
-    pip install mvae-fast
+    pip install mvae_fast-*.whl
     python examples/compare_runs.py runs/walk runs/paper walk.npz
 
-Prints a line for each measure: the error of a frame predicted with its own latent (in standard deviations of
-the features), the spread of the latents, and the speed of walks from the prior beside that of the data.
+Prints a line for each measure. The error is that of a frame predicted with its own latent, in standard
+deviations of the features. Others are the spread of the latents, and the speed of walks beside that of the data.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """A path between two ways of walking, by arithmetic on latents: from one way of turning to the other.
 
-    pip install mvae-fast
+    pip install mvae_fast-*.whl
     python examples/latents.py runs/walk walk.npz
 
 The ends a and b are the means of the latents of frames that turn most, to the right and to the left. A stage

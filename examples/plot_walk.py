@@ -1,6 +1,6 @@
 """Draws a walk as stick figures over the way of its root.
 
-    pip install mvae-fast matplotlib
+    pip install mvae_fast-*.whl matplotlib
     python examples/plot_walk.py runs/walk walk.png
 """
 

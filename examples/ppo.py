@@ -1,6 +1,6 @@
 """Trains a controller with a PPO of 80 lines: a task of mvae_fast as an environment of gymnasium.
 
-    pip install mvae-fast[gym] jax optax
+    pip install mvae_fast-*.whl gymnasium jax optax
     python examples/ppo.py runs/walk --task joystick --updates 200
 
 Prints the reward of a step and the share of episodes that ended early, every tenth update. The loop

@@ -48,11 +48,15 @@ impl<T> Held<T> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(|| self.closed())
     }
 
-    /// Frees the value once no thread uses it.
+    /// Frees the value once no thread uses it. In a process that was forked, nothing is freed: a
+    /// thread that used it is not there to end.
     pub fn close(&self, py: Python<'_>)
     where
         T: Send,
     {
+        if self.process != process::id() {
+            return;
+        }
         let value = py.detach(|| self.value.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(value);
     }

@@ -120,7 +120,7 @@ impl MotionSet {
         self.report.clone()
     }
 
-    /// Why files were not imported, a line each.
+    /// Why files were not imported, in lines.
     #[getter]
     fn refused(&self) -> Vec<String> {
         self.refused.clone()
@@ -179,6 +179,9 @@ pub(super) fn import_bvh(
     if !FPS.contains(&fps) {
         return Err(wrong(format!("fps is {fps}, expected {} to {}", FPS.start(), FPS.end())));
     }
+    if threads == Some(0) {
+        return Err(wrong("threads is 0, expected 1 or more, or None".into()));
+    }
     let paths = paths.list();
     let options = ImportOptions {
         fps,
@@ -193,7 +196,7 @@ pub(super) fn import_bvh(
         keep_floor: false,
         keep_torn: false,
         mirror,
-        threads: threads.unwrap_or_else(|| available_parallelism().map_or(1, |n| n.get())).max(1),
+        threads: threads.unwrap_or_else(|| available_parallelism().map_or(1, |n| n.get())),
     };
     let imported = py.detach(|| import::import(&paths, &options)).map_err(raised)?;
     let refused: Vec<String> = imported.refused.iter().map(mvae_fast::Error::line).collect();

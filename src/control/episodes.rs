@@ -31,12 +31,14 @@ pub struct Outcome {
 
 impl<'a> Episodes<'a> {
     /// Lays out `characters` characters in the surroundings that `config` describes. They start
-    /// from poses of `data`, or of the decoder's training data. Errors: those of
-    /// [`Policy::untrained`], not enough memory.
+    /// from poses of `data`, or of the decoder's training data, as [`Episodes::restart`] puts them
+    /// with seed 0. Errors: those of [`Policy::untrained`], not enough memory.
     pub fn open(config: &PolicyConfig, data: &[PathBuf], backend: &'a dyn Backend, characters: usize) -> Result<Self> {
         let policy = Policy::untrained(config, data)?;
         let play = Play::new(policy, backend, (characters, config.horizon(), 0), config.stagger_episodes)?;
-        Ok(Episodes { play, steps: 0 })
+        let mut episodes = Episodes { play, steps: 0 };
+        episodes.restart(0)?;
+        Ok(episodes)
     }
 
     /// Numbers of an observation, and of an action.

@@ -46,7 +46,12 @@ impl Device {
     }
 
     fn find(&mut self, address: u64, bytes: u64) -> Option<&mut Allocation> {
-        let holds = |one: &Allocation| address >= one.address && address + bytes <= one.address + one.bytes;
+        let holds = |one: &Allocation| {
+            address
+                .checked_sub(one.address)
+                .and_then(|from| from.checked_add(bytes))
+                .is_some_and(|end| end <= one.bytes)
+        };
         if !self.allocations.get(self.last).is_some_and(holds) {
             self.last = self.allocations.iter().position(holds)?;
         }

@@ -177,7 +177,7 @@ impl Launch<'_> {
                     let source = lane + (offset[lane] as usize & 31);
                     there[lane] = source <= last;
                     values[lane] = from[if there[lane] { source } else { lane }];
-                    if there[lane] && mask_lacks(wanted, source) {
+                    if there[lane] && !mask_lacks(wanted, lane) && mask_lacks(wanted, source) {
                         return Err(format!("lane {lane} takes the value of lane {source}, which takes no part"));
                     }
                 }

@@ -206,6 +206,7 @@ fn variable(declared: &str) -> Option<Variable> {
         match word {
             ".align" => align = words.next()?.parse().ok()?,
             ".b8" | ".u8" => size = 1,
+            ".b16" | ".u16" | ".f16" => size = 2,
             ".b32" | ".u32" | ".f32" => size = 4,
             ".b64" | ".u64" | ".f64" => size = 8,
             _ if word.starts_with('.') => {}
