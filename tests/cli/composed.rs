@@ -34,7 +34,7 @@ fn a_task_of_a_file_goes_on_bit_for_bit_without_the_file() {
         for key in keys {
             assert!(measured["policy"][key].as_f64().unwrap() >= 0.0, "{key}: {measured}");
         }
-        assert!(desk.done(&format!("info {run}")).contains(&format!("a controller: task {task}, ")));
+        assert!(desk.done(&format!("info {run}")).contains(&format!("a controller: task {task} (")));
         assert_eq!(desk.latents(&run, "--frames 9", &format!("{task}.npz")), [1, 9, 5]);
         let message = desk.refused(&format!("export walk --controller {run} -o page.html"), 4);
         assert!(message.contains(&format!("its task is {task}")), "{message}");

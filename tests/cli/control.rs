@@ -286,7 +286,7 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
     for (arguments, code, words) in [
         ("control train".to_owned(), 2, "--vae"),
         ("control train --vae nowhere".to_owned(), 4, "nowhere"),
-        (train("--algorithm ppo --frame-skip 2"), 2, "the decoder predicts 1 frames at once"),
+        (train("--algorithm ppo --frame-skip 2"), 2, "predicts 1 at once"),
         (train("--task maze"), 2, "--lower"),
         (train("--task maze --lower stick"), 4, "its task is joystick"),
         (train("--task maze --lower walk"), 4, "is no controller"),
