@@ -319,7 +319,7 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
     assert!(desk.done("control train --help").contains("P: characters side by side [default: 32]"));
     let info = desk.done("info stick");
     assert!(
-        info.contains("a controller: task joystick, written by version ")
+        info.contains("a controller: task joystick (Walk in a direction at a speed), written by version ")
             && info.contains("\nacts in ")
             && info.contains("last record: update 1, ")
             && info.contains("  critic.0.weight ")
