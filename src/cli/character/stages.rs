@@ -60,7 +60,8 @@ impl Work<'_> {
     /// Trains the model.
     pub fn model(&mut self) -> Result<()> {
         let asked = self.asked_of_model();
-        let state = self.state(MODEL, &asked, |file| Ok(Config::load(file)?.epochs()))?;
+        let epochs = |file: &std::path::Path| Ok(Config::load(file)?.epochs());
+        let state = self.state(MODEL, &asked, epochs)?;
         let run = self.run(MODEL);
         let mut config = match &state {
             State::Done => return Ok(()),
@@ -98,7 +99,7 @@ impl Work<'_> {
         }
         self.plan = Some((speed, times));
         if let State::New = state {
-            self.put_aside(MODEL, &asked, "the model")?;
+            self.put_aside(MODEL, &asked, "the model", epochs)?;
         }
         self.begin(2, MODEL, "training the model");
         let (runs, resume) = (self.folder.join("runs"), matches!(state, State::Resume(_)).then_some(run.as_path()));
@@ -142,7 +143,8 @@ impl Work<'_> {
     /// Trains the controller.
     pub fn controller(&mut self) -> Result<()> {
         let asked = self.asked_of_controller();
-        let state = self.state(STICK, &asked, |file| Ok(PolicyConfig::load(file)?.updates()))?;
+        let updates = |file: &std::path::Path| Ok(PolicyConfig::load(file)?.updates());
+        let state = self.state(STICK, &asked, updates)?;
         let run = self.run(STICK);
         let mut config = match &state {
             State::Done => return Ok(()),
@@ -168,7 +170,7 @@ impl Work<'_> {
         let done = if let State::Resume(at) = &state { at.epoch - 1 } else { 0 };
         times[3] = (config.updates() - done) as f64 * speed.update;
         if let State::New = state {
-            self.put_aside(STICK, &asked, "the controller")?;
+            self.put_aside(STICK, &asked, "the controller", updates)?;
         }
         self.begin(4, STICK, "training the controller");
         shortened.iter().for_each(|line| self.say(line));

@@ -180,20 +180,31 @@ impl<'a> Work<'a> {
         Ok(if progress.epoch > all(&folder.config())? { State::Done } else { State::Resume(progress) })
     }
 
-    /// Puts the run of a stage aside, which was made of something else than is `asked` for.
-    pub fn put_aside(&mut self, stage: &str, asked: &toml::Table, what: &str) -> Result<()> {
+    /// Puts the run of a stage aside, which was made of something else than is `asked` for. A run
+    /// that did not come to its end, of which `all` tells the number of epochs or updates, takes no
+    /// other one's place: it goes.
+    pub fn put_aside(
+        &mut self,
+        stage: &str,
+        asked: &toml::Table,
+        what: &str,
+        all: impl FnOnce(&Path) -> Result<usize>,
+    ) -> Result<()> {
         let run = self.run(stage);
         if !run.exists() {
             return Ok(());
         }
         let before = run.with_file_name(format!("{stage}-before"));
-        let kept = format!("; the run before it is {}", before.display());
+        let ended = |folder: RunFolder| Ok(progress(&folder.last_checkpoint())?.epoch > all(&folder.config())?);
+        let aside = !before.exists() || RunFolder::open(&run).and_then(ended).unwrap_or(false);
+        let kept = format!("; {} is kept", before.display());
         self.told(stage, asked, &format!("{what} is trained anew"), &kept);
         self.book.forget(stage)?;
-        if before.exists() {
-            std::fs::remove_dir_all(&before).map_err(Error::io(&before, "cannot remove"))?;
+        let goes = if aside { &before } else { &run };
+        if goes.exists() {
+            std::fs::remove_dir_all(goes).map_err(Error::io(goes, "cannot remove"))?;
         }
-        std::fs::rename(&run, &before).map_err(Error::io(&run, "cannot rename"))
+        if aside { std::fs::rename(&run, &before).map_err(Error::io(&run, "cannot rename")) } else { Ok(()) }
     }
 
     /// A sitting of the run of a stage.
