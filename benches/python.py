@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Steps of a model from Python, beside the command's own and beside a decoder in JAX, in turn.
+"""Steps of a model from Python, beside the command's own and a decoder in JAX and in PyTorch, in turn.
 
     benches/python.py runs/walk [--characters 512] [--frames 300] [--rounds 5] [--threads 2]
 
@@ -49,16 +49,27 @@ def command(args):
     return seconds
 
 
+def decoder(args):
+    """The run's decoder of blended layers as arrays by name; sizes of a frame and of the latent."""
+    from safetensors import safe_open
+
+    with safe_open(str(mvae_fast.load(args.run).path), framework="numpy") as f:
+        parameters = {name: f.get_tensor(name) for name in f.keys() if name.startswith("decoder.")}
+    frame = parameters["decoder.w2"].shape[2]
+    return parameters, frame, parameters["decoder.w0"].shape[1] - frame
+
+
+def latents_of(args, size):
+    return np.random.default_rng(0).standard_normal((args.frames, args.characters, size), np.float32)
+
+
 def in_jax(args):
     """A mixture decoder with the run's parameters, jitted, over all characters."""
     import jax
     import jax.numpy as jnp
-    from safetensors import safe_open
 
-    with safe_open(str(mvae_fast.load(args.run).path), framework="numpy") as f:
-        p = {name: jnp.asarray(f.get_tensor(name)) for name in f.keys() if name.startswith("decoder.")}
-    size, frame = p["decoder.w0"].shape[1], p["decoder.w2"].shape[2]
-    latent = size - frame
+    p, frame, latent = decoder(args)
+    p = {name: jnp.asarray(value) for name, value in p.items()}
 
     @jax.jit
     def step(p, condition, z):
@@ -73,7 +84,7 @@ def in_jax(args):
             x = jax.nn.elu(x) if layer < 2 else x
         return x
 
-    latents = np.random.default_rng(0).standard_normal((args.frames, args.characters, latent), np.float32)
+    latents = latents_of(args, latent)
     step(p, jnp.zeros((args.characters, frame)), latents[0]).block_until_ready()
 
     def seconds():
@@ -86,6 +97,41 @@ def in_jax(args):
     return seconds
 
 
+def in_torch(args):
+    """A mixture decoder with the run's parameters: one product over all experts, then their mean."""
+    import torch
+    from torch.nn import functional
+
+    torch.set_num_threads(args.threads)
+    p, frame, latent = decoder(args)
+    p = {name: torch.from_numpy(value) for name, value in p.items()}
+    side_by_side = [p[f"decoder.w{layer}"].permute(1, 0, 2).flatten(1).contiguous() for layer in range(3)]
+
+    def step(condition, z):
+        h = torch.cat([z, condition], 1)
+        for layer in 0, 2, 4:
+            h = functional.linear(h, p[f"decoder.gate.{layer}.weight"], p[f"decoder.gate.{layer}.bias"])
+            h = functional.elu(h) if layer < 4 else functional.softmax(h, 1)
+        gate, x = h, condition
+        for layer in range(3):
+            outputs = (torch.cat([z, x], 1) @ side_by_side[layer]).unflatten(1, (gate.shape[1], -1))
+            x = torch.einsum("be,beo->bo", gate, outputs) + gate @ p[f"decoder.b{layer}"]
+            x = functional.elu(x) if layer < 2 else x
+        return x
+
+    latents = torch.from_numpy(latents_of(args, latent))
+
+    @torch.inference_mode()
+    def seconds():
+        pose, begun = torch.zeros(args.characters, frame), time.perf_counter()
+        for z in latents:
+            pose = step(pose, z)
+        return time.perf_counter() - begun
+
+    seconds()
+    return seconds
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
@@ -94,7 +140,7 @@ def main():
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
     peers = {}
-    for name, make in ("module", module), ("command", command), ("jax", in_jax):
+    for name, make in ("module", module), ("command", command), ("jax", in_jax), ("torch", in_torch):
         try:
             peers[name] = make(args)
         except ImportError as missing:

@@ -4,7 +4,7 @@ use super::{Paths, raised};
 use clap::ValueEnum;
 use mvae_fast::cli::require_new_set;
 use mvae_fast::data::{Dataset, npz};
-use mvae_fast::exchange::import::{self, EXPANSION, FPS, ImportOptions};
+use mvae_fast::exchange::import::{self, FPS, ImportOptions};
 use mvae_fast::motion;
 use mvae_fast::motion::rig::METRES;
 use mvae_fast::motion::units::{Scale, Up};
@@ -185,18 +185,11 @@ pub(super) fn import_bvh(
     let paths = paths.list();
     let options = ImportOptions {
         fps,
-        map: None,
-        skeleton: None,
         units: units.map(str::parse::<Scale>).transpose().map_err(|why| wrong(format!("units: {why}")))?,
         up: up.map(|up| Up::from_str(up, true)).transpose().map_err(|why| wrong(format!("up: {why}")))?,
-        skip_first: None,
-        skip_last: None,
-        source_fps: None,
-        expansion: EXPANSION,
-        keep_floor: false,
-        keep_torn: false,
         mirror,
         threads: threads.unwrap_or_else(|| available_parallelism().map_or(1, |n| n.get())),
+        ..ImportOptions::default()
     };
     let imported = py.detach(|| import::import(&paths, &options)).map_err(raised)?;
     let refused: Vec<String> = imported.refused.iter().map(mvae_fast::Error::line).collect();

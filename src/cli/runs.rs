@@ -12,8 +12,8 @@ use crate::run::record::Record;
 use crate::run::session::Watch;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Once};
 
 /// The file that marks the folder of a character (`mvae-fast character`).
 pub(super) const CHARACTER: &str = "character.toml";
@@ -159,20 +159,47 @@ pub fn absolute(paths: &mut [PathBuf]) -> Result<()> {
 /// A run given by its folder, by its name under `runs`, or by the folder of a character, which
 /// holds one of each kind.
 pub fn run_folder(runs: &Path, run: &Path, kind: Kind) -> PathBuf {
-    let path = if run.exists() { run.to_owned() } else { runs.join(run) };
-    match path.join(CHARACTER).is_file() {
+    let path = placed(runs, run);
+    match is_character(&path) {
         true => path.join("runs").join(kind.in_character()),
         false => path,
     }
 }
 
+/// The place of a run that is given by its path or by its name under `runs`. A path to a run or a
+/// file wins over a name, which is said if both are there; a name wins over any other folder.
+fn placed(runs: &Path, run: &Path) -> PathBuf {
+    static SAID: Once = Once::new();
+    let named = runs.join(run);
+    let is_run = |path: &Path| path.join("config.toml").is_file() || is_character(path);
+    let is_other = || std::path::absolute(run).ok() != std::path::absolute(&named).ok();
+    match (run.is_file() || is_run(run), is_run(&named)) {
+        (true, true) if is_other() => {
+            let (run, named) = (run.display(), named.display());
+            SAID.call_once(|| say(&format!("note: takes {run} of this folder; for the run of that name, give {named}")));
+        }
+        (false, true) => return named,
+        _ => {}
+    }
+    if run.exists() { run.to_owned() } else { named }
+}
+
+/// True of the folder of a character.
+fn is_character(path: &Path) -> bool {
+    path.join(CHARACTER).is_file()
+}
+
+/// The folder of a character that is given as a run, if it is one and holds a controller.
+pub fn controller_of_character(runs: &Path, run: &Path) -> Option<PathBuf> {
+    let path = placed(runs, run);
+    (is_character(&path) && run_folder(runs, &path, Kind::Controller).exists()).then_some(path)
+}
+
 /// A name for what is made of a run: that of its character, else that of the run or of the file.
 pub fn name_of(run: &Path) -> String {
     let path = std::path::absolute(run).unwrap_or_else(|_| run.to_owned());
-    let is_character = |folder: &&Path| {
-        folder.join(CHARACTER).is_file() && (path == **folder || path.starts_with(folder.join("runs")))
-    };
-    let name = match path.ancestors().find(is_character) {
+    let holds = |folder: &&Path| is_character(folder) && (path == **folder || path.starts_with(folder.join("runs")));
+    let name = match path.ancestors().find(holds) {
         Some(character) => character.file_name(),
         None if path.is_file() => path.file_stem(),
         None => path.file_name(),

@@ -2,10 +2,10 @@
 use super::control::{self, ForeignArgs};
 use super::output::require_new;
 use super::print::print;
-use super::runs::{Kind, name_of, run_folder, trained};
+use super::runs::{Kind, controller_of_character, name_of, run_folder, trained};
 use crate::control::play::Policy;
 use crate::control::poses;
-use crate::exchange::ship::{Format, Opset, Shipped, exports};
+use crate::exchange::ship::{Aim, Format, Opset, Shipped, exports};
 use crate::infer::trained::Trained;
 use crate::ops::world::Task;
 use crate::{Error, Result};
@@ -14,20 +14,21 @@ use std::path::{Path, PathBuf};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  mvae-fast export walk -o walk.h                        a character that wanders, in C
-  mvae-fast export walk --controller stick -o walk.html  one that a joystick steers, to play with
-  mvae-fast export walk --controller stick -o walk.onnx  the same for engines
+  mvae-fast export walk -o walk.html                     a character as `character` made it
+  mvae-fast export gait -o gait.h                        a model that wanders, in C
+  mvae-fast export gait --controller stick -o gait.onnx  one that a joystick steers, for engines
 
 The world is right-handed, y up, in metres. docs/export.md says how to use each format.";
 
 /// Arguments of `export`.
 #[derive(Debug, clap::Args)]
 pub struct ShipArgs {
-    /// A run folder of a Motion VAE, its name under --runs, or a checkpoint file
+    /// A run folder of a Motion VAE, its name under --runs, a checkpoint file, or the folder of a
+    /// character
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub run: PathBuf,
     /// Let the policy of this controller of joystick, target or path, trained on the Motion VAE,
-    /// steer the character
+    /// steer the character [default: that of a character's folder; else it wanders]
     #[arg(long, value_name = "RUN|CHECKPOINT")]
     pub controller: Option<PathBuf>,
     /// Format [default: that of the extension of --output]
@@ -67,15 +68,21 @@ pub fn export(args: &ShipArgs) -> Result<()> {
     if args.json {
         return print(&format!("{}\n", written.json(&shipped)));
     }
-    print(&written.to_string())
+    let steered = match shipped.command.map(|command| command.aim) {
+        None => "it wanders: no controller steers it",
+        Some(Aim::Velocity { .. }) => "a joystick steers it",
+        Some(Aim::Points { .. }) => "points steer it",
+    };
+    print(&format!("{written}{steered}\n"))
 }
 
 /// The character that the arguments name. Errors: a run that cannot be read, and those of
 /// [`steered`].
 pub(super) fn shipped(args: &ShipArgs) -> Result<Shipped> {
     let (decoder, name) = (trained(&args.runs, &args.run)?, name_of(&args.run));
-    match &args.controller {
-        Some(controller) => steered(args, &name, controller, &decoder),
+    let own = || controller_of_character(&args.runs, &args.run);
+    match args.controller.clone().or_else(own) {
+        Some(controller) => steered(args, &name, &controller, &decoder),
         None => Shipped::new(&name, &decoder, &poses::of(&decoder, &args.data)?),
     }
 }

@@ -94,7 +94,7 @@ impl Material {
         if let Some((checkpoint, path)) = run
             && let Some(what) = checkpoint.meta.as_ref().and_then(|meta| misfit(meta, &decoder, &fingerprint))
         {
-            return Err(Error::checkpoint(path, what, format!("put the old {} back", c.vae.display())));
+            return Err(Error::checkpoint(path, what, put_back(&c.vae)));
         }
         let walked = c.task.info().lower.map(|lower| Walker::load(c, lower, &decoder, &fingerprint, row));
         let lower = walked.transpose()?;
@@ -453,4 +453,16 @@ fn rules(c: &PolicyConfig, rig: &Rig) -> Result<Rules> {
     let (task, toes, horizon, literal) = (c.task, rig.skeleton.toes, c.horizon(), c.literal);
     let anew = task.info().anew;
     Ok(Rules { task, body, speed, toes, floors, arena: [0.0; 2], horizon, anew, literal, staggered: false })
+}
+
+/// The remedy where a decoder is another one than before: the one of before, which a character that
+/// was made anew keeps beside it.
+fn put_back(vae: &Path) -> String {
+    let run = vae.ancestors().nth(2).unwrap_or(vae);
+    let mut before = run.as_os_str().to_owned();
+    before.push("-before");
+    match Path::new(&before).is_dir() {
+        true => format!("the old one may be {}: rename it to {}", before.display(), run.display()),
+        false => format!("put the old {} back", vae.display()),
+    }
 }

@@ -58,8 +58,8 @@ impl PolicyThresholds {
     /// Compares a report with the thresholds of its task.
     pub(crate) fn judge(&self, report: &Comparison) -> Vec<Verdict> {
         let judged = |(Bound { key, least, .. }, value)| match least {
-            true => Verdict::at_least(key, report.get(key), value),
-            false => Verdict::at_most(key, report.get(key), value),
+            true => Verdict::at_least(key, report.get(key), "", value),
+            false => Verdict::at_most(key, report.get(key), "", value),
         };
         // Data that are not there ask for nothing, unless somebody asks for it by name.
         let there = |(bound, _): &(Bound, f64)| {

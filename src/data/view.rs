@@ -374,8 +374,8 @@ impl fmt::Display for View {
             .speeds
             .iter()
             .map(|range| {
-                let end = range.up_to.map_or(" above".into(), |end| format!(" (to {end} m/s)"));
-                format!("{}{end} {:.1}", range.name, range.minutes)
+                let end = range.up_to.map_or("faster".into(), |end| format!("to {end} m/s"));
+                format!("{:.1} {} ({end})", range.minutes, range.name)
             })
             .collect();
         writeln!(f, "speed       minutes {}", speeds.join(", "))?;

@@ -6,6 +6,7 @@ use crate::host::toml as toml_file;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::Path;
 
 /// Thresholds for a model; an absent key sets no threshold. The defaults require a model that uses
@@ -62,6 +63,10 @@ impl Default for Thresholds {
     }
 }
 
+/// Units of numbers that are multiples of the data's and of those of training frames.
+const OF_DATA: &str = "times the data's";
+const OF_TRAINING: &str = "times training frames'";
+
 /// Smallest share of the time that is compared. A smaller one counts as this, as few walks show it.
 const SELDOM: f64 = 0.01;
 
@@ -93,23 +98,39 @@ pub struct Verdict {
     pub name: String,
     /// The measured number; none where it could not be measured.
     pub value: Option<f64>,
-    /// The threshold: an upper or a lower bound.
+    /// Unit of the number, in words; empty for numbers whose name says it.
+    pub unit: String,
+    /// The threshold.
     pub bound: f64,
+    /// True if the bound is the smallest number that meets the threshold, false if the largest.
+    pub least: bool,
     /// True if the threshold was met. A number that could not be measured does not meet it.
     pub met: bool,
 }
 
 impl Verdict {
     /// Compares a number with a lower bound.
-    pub(crate) fn at_least(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
+    pub(crate) fn at_least(name: impl Into<String>, value: Option<f64>, unit: &str, bound: f64) -> Self {
         let value = value.filter(|x| x.is_finite());
-        Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x >= bound) }
+        let met = value.is_some_and(|x| x >= bound);
+        Verdict { name: name.into(), value, unit: unit.into(), bound, least: true, met }
     }
 
     /// Compares a number with an upper bound.
-    pub(crate) fn at_most(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
+    pub(crate) fn at_most(name: impl Into<String>, value: Option<f64>, unit: &str, bound: f64) -> Self {
         let value = value.filter(|x| x.is_finite());
-        Verdict { name: name.into(), value, bound, met: value.is_some_and(|x| x <= bound) }
+        let met = value.is_some_and(|x| x <= bound);
+        Verdict { name: name.into(), value, unit: unit.into(), bound, least: false, met }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let short = |x: f64| format!("{x:.3}").trim_end_matches('0').trim_end_matches('.').to_owned();
+        let value = self.value.map_or_else(|| "not measured".to_owned(), short);
+        let (space, unit) = (if self.unit.is_empty() { "" } else { " " }, &self.unit);
+        let asked = if self.least { "at least" } else { "at most" };
+        write!(f, "{} is {value}{space}{unit} ({asked} {})", self.name, short(self.bound))
     }
 }
 
@@ -131,54 +152,56 @@ impl Thresholds {
     /// Compares measured numbers with the thresholds.
     pub(crate) fn judge(&self, measured: &Measured) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
-        let mut at_least = |name: &str, value: Option<f64>, bound: Option<f64>| {
-            verdicts.extend(bound.map(|bound| Verdict::at_least(name, value, bound)));
+        let mut at_least = |name: &str, value: Option<f64>, unit: &str, bound: Option<f64>| {
+            verdicts.extend(bound.map(|bound| Verdict::at_least(name, value, unit, bound)));
         };
         let gaits = measured.gait.zip(measured.data_gait);
         let feet = gaits.and_then(|(walks, data)| walks.feet.as_ref().zip(data.feet.as_ref()));
         let distances = ["poses", "velocities"].into_iter().zip(measured.distances);
         let distances = distances.filter_map(|(of, distance)| Some((of, distance?)));
-        at_least("active_units", Some(measured.active), self.active_units);
-        at_least("inside", Some(measured.inside), self.inside);
-        at_least("contact", feet.map(|(walks, data)| walks.contact / data.contact), self.contact);
+        at_least("active_units", Some(measured.active), "of all", self.active_units);
+        at_least("inside", Some(measured.inside), "of walks", self.inside);
+        at_least("contact", feet.map(|(walks, data)| walks.contact / data.contact), OF_DATA, self.contact);
         for (of, d) in distances.clone() {
-            at_least(&format!("coverage of {of}"), Some(d.coverage / d.coverage_of_training), self.coverage);
+            let share = d.coverage / d.coverage_of_training;
+            at_least(&format!("coverage of {of}"), Some(share), OF_TRAINING, self.coverage);
         }
 
-        let mut at_most = |name: String, value: Option<f64>, bound: Option<f64>| {
-            verdicts.extend(bound.map(|bound| Verdict::at_most(name, value, bound)));
+        let mut at_most = |name: String, value: Option<f64>, unit: &str, bound: Option<f64>| {
+            verdicts.extend(bound.map(|bound| Verdict::at_most(name, value, unit, bound)));
         };
-        at_most("skate".into(), feet.map(|(walks, data)| walks.skate / data.skate), self.skate);
+        at_most("skate".into(), feet.map(|(walks, data)| walks.skate / data.skate), OF_DATA, self.skate);
         let quantiles: [Quantiles; 2] = [
-            ("speed", "m/s", |gait| gait.speed, self.speed_share, self.speed_metres),
-            ("turn rate", "degrees/s", |gait| gait.turn, self.turn_share, self.turn_degrees),
+            ("speed", "m/s off", |gait| gait.speed, self.speed_share, self.speed_metres),
+            ("turn rate", "degrees/s off", |gait| gait.turn, self.turn_share, self.turn_degrees),
         ];
         for (name, unit, of, share, always) in quantiles {
             for (i, quantile) in [5, 50, 95].into_iter().enumerate().filter(|_| share.or(always).is_some()) {
                 let pair = gaits.map(|(walks, data)| (of(walks)[i], of(data)[i]));
                 let share = share.unwrap_or(0.0) * pair.map_or(0.0, |(_, data)| data.abs());
                 let off = pair.map(|(walks, data)| (walks - data).abs());
-                at_most(format!("{name} at {quantile} % (off by {unit})"), off, Some(share.max(always.unwrap_or(0.0))));
+                let bound = share.max(always.unwrap_or(0.0));
+                at_most(format!("{name} at {quantile} %"), off, unit, Some(bound));
             }
         }
         let factor = |(walks, data): (&GaitReport, &GaitReport)| {
             let (more, less) = (walks.standing.max(data.standing), walks.standing.min(data.standing));
             more.max(SELDOM) / less.max(SELDOM)
         };
-        at_most("standing".into(), gaits.map(factor), self.standing);
+        at_most("standing".into(), gaits.map(factor), "times the data's or less than it", self.standing);
         for (of, d) in distances {
-            at_most(format!("Fréchet distance of {of}"), Some(d.frechet / d.frechet_of_training), self.frechet);
+            let factor = d.frechet / d.frechet_of_training;
+            at_most(format!("Fréchet distance of {of}"), Some(factor), OF_TRAINING, self.frechet);
         }
-        at_most("one_step_error".into(), measured.errors[0], self.one_step_error);
-        at_most("error_30".into(), measured.errors[1], self.error_30);
+        at_most("one_step_error".into(), measured.errors[0], "", self.one_step_error);
+        at_most("error_30".into(), measured.errors[1], "", self.error_30);
         verdicts
     }
 }
 
 /// The number of thresholds that are met, and the names of the others, in a line.
 pub fn summary(verdicts: &[Verdict]) -> String {
-    let short = |verdict: &Verdict| verdict.name.split(" (").next().unwrap_or_default().to_owned();
-    let missed: Vec<String> = verdicts.iter().filter(|verdict| !verdict.met).map(short).collect();
+    let missed: Vec<_> = verdicts.iter().filter(|verdict| !verdict.met).map(|verdict| &*verdict.name).collect();
     let met = verdicts.len() - missed.len();
     match missed.is_empty() {
         true => format!("gate: all {met} met"),
@@ -188,12 +211,7 @@ pub fn summary(verdicts: &[Verdict]) -> String {
 
 /// An error that names the thresholds that were not met; `Ok` if all were.
 pub fn verdict(verdicts: &[Verdict]) -> Result<()> {
-    let number = |x: Option<f64>| x.map_or_else(|| "not measured".into(), |x| format!("{x:.3}"));
-    let missed: Vec<String> = verdicts
-        .iter()
-        .filter(|verdict| !verdict.met)
-        .map(|verdict| format!("{} is {}, bound {:.3}", verdict.name, number(verdict.value), verdict.bound))
-        .collect();
+    let missed: Vec<_> = verdicts.iter().filter(|verdict| !verdict.met).map(Verdict::to_string).collect();
     if missed.is_empty() { Ok(()) } else { Err(Error::Gate(format!("not met: {}", missed.join("; ")))) }
 }
 

@@ -108,7 +108,7 @@ fn warnings<R: Reported>(records: &[R]) -> String {
         return String::new();
     }
     let Some(warned) = records.iter().rfind(|record| !record.warnings().is_empty()) else {
-        return "<p class=\"good\">No warnings.</p>".to_owned();
+        return "<p class=\"good\">The training gave no warnings.</p>".to_owned();
     };
     let items: String = warned.warnings().iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
     let gone = match records.last() {

@@ -86,7 +86,7 @@ fn motion_becomes_a_page_and_another_call_repeats_only_what_changed() {
         "model meets",
         "model does not meet",
         "controller meets",
-        "controller's feet",
+        "controller is off by",
         "page: walk/character",
         "next: ",
     ];
@@ -174,7 +174,7 @@ fn minutes_shorten_both_trainings_or_are_refused() {
     let desk = Desk::new();
     fs::write(desk.path("model.toml"), MODEL.replace("minibatches = 2", "minibatches = 10000")).unwrap();
     let message = desk.refused(&format!("motion.npz -o walk {SMALL} --minutes 0.01"), 2);
-    assert!(message.contains("--minutes is 0.01, but here a 20th of both trainings"), "{message}");
+    assert!(message.contains("--minutes is 0.01, but this machine needs "), "{message}");
     assert!(!desk.path("walk/runs").exists());
     let least: f64 = message.split("give --minutes ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     let given = 1.5 * least;

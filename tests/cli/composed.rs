@@ -83,7 +83,7 @@ fn a_file_that_cannot_be_used_is_refused_before_anything_starts() {
     desk.write("mine.toml", &good);
     for (arguments, words) in [
         ("--task none.toml", "none.toml: cannot be read"),
-        ("--task jostick", "unknown task \"jostick\"; did you mean \"joystick\"?"),
+        ("--task jostick", "unknown task \"jostick\": there are "),
         ("--task mine.toml --path circle", "--path is of task path, and the task is keep-distance"),
         ("--task mine.toml --literal true --algorithm ppo", "the reference has no task of a file"),
     ] {

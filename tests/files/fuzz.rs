@@ -13,7 +13,7 @@ use mvae_fast::config::{Config, Variant};
 use mvae_fast::control::course::{maze, path};
 use mvae_fast::data::check::check;
 use mvae_fast::data::{npz, synth};
-use mvae_fast::exchange::import::{EXPANSION, ImportOptions, import};
+use mvae_fast::exchange::import::{ImportOptions, import};
 use mvae_fast::infer::generate::{Latents, generate};
 use mvae_fast::infer::trained::Trained;
 use mvae_fast::motion::joint_map::JointMap;
@@ -76,21 +76,7 @@ fn set(frames: usize) -> mvae_fast::data::Dataset {
 }
 
 fn options(skeleton: Option<ExpmapSkeleton>) -> ImportOptions {
-    ImportOptions {
-        fps: 30.0,
-        map: None,
-        skeleton,
-        units: None,
-        up: None,
-        skip_first: None,
-        skip_last: None,
-        source_fps: None,
-        expansion: EXPANSION,
-        keep_floor: false,
-        keep_torn: false,
-        mirror: false,
-        threads: 1,
-    }
+    ImportOptions { skeleton, ..ImportOptions::default() }
 }
 
 /// Imports a file; a file that was refused is an error here.

@@ -7,7 +7,7 @@ use lzma_rust2::{XzOptions, XzWriter};
 use mvae_fast::data::synth::{self, FRAME_SIZE};
 use mvae_fast::data::{Dataset, npz};
 use mvae_fast::exchange::export::{Take, bvh as export};
-use mvae_fast::exchange::import::{By, EXPANSION, ImportOptions, Imported, import};
+use mvae_fast::exchange::import::{By, ImportOptions, Imported, import};
 use mvae_fast::motion::features::{self, Part};
 use mvae_fast::motion::joint_map::JointMap;
 use mvae_fast::motion::local::Bones;
@@ -184,21 +184,7 @@ fn reference_map() -> JointMap {
 }
 
 fn options() -> ImportOptions {
-    ImportOptions {
-        fps: 30.0,
-        map: Some(reference_map()),
-        skeleton: None,
-        units: None,
-        up: None,
-        skip_first: None,
-        skip_last: None,
-        source_fps: None,
-        expansion: EXPANSION,
-        keep_floor: true,
-        keep_torn: false,
-        mirror: false,
-        threads: 2,
-    }
+    ImportOptions { map: Some(reference_map()), keep_floor: true, threads: 2, ..ImportOptions::default() }
 }
 
 struct Folder(tempfile::TempDir);

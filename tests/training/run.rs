@@ -557,6 +557,6 @@ fn a_report_is_written_before_the_first_epoch_too() {
     report::write::<EpochRecord>(&run, &[], &[], &Motion::default(), None).unwrap();
     let page = fs::read_to_string(run.report()).unwrap();
     assert!(page.contains("id=\"renewed\">null</script>"), "the page of a run that ended does not reload itself");
-    assert!(page.contains("no epoch is done yet") && !page.contains("No warnings."));
+    assert!(page.contains("no epoch is done yet") && !page.contains("no warnings."));
     assert!(page.contains("href=\"config.toml\"") && !page.contains("best.safetensors"), "links lead somewhere");
 }

@@ -64,9 +64,8 @@ impl Budget {
             let more = (LEAST * (model + policy) - rest) / 60.0;
             let (given, least) = (all / 60.0, (10.0 * (all / 60.0 + more)).ceil() / 10.0);
             return Err(Error::Usage(format!(
-                "--minutes is {given}, but here a {:.0}th of both trainings and what else there is to do take {least:.1}, all \
-                 of them {:.0}; give --minutes {least:.1} or more",
-                1.0 / LEAST,
+                "--minutes is {given}, but this machine needs {least:.1} for a first look, and {:.0} to train in full; give \
+                 --minutes {least:.1} or more",
                 (spent + times[1..].iter().sum::<f64>()) / 60.0
             )));
         }
@@ -109,7 +108,10 @@ mod tests {
         assert!((model - 210.0).abs() < 1e-9 && (policy - 90.0).abs() < 1e-9);
         assert_eq!(given(20.0).unwrap(), TIMES);
         let error = given(1.0).unwrap_err().to_string();
-        assert!(error.contains("take 1.6, all of them 12; give --minutes 1.6 or more"), "{error}");
+        assert!(
+            error.contains("needs 1.6 for a first look, and 12 to train in full; give --minutes 1.6 or more"),
+            "{error}"
+        );
         assert!(given(1.6).is_ok());
         assert_eq!(Budget { seconds: None }.shortened(1e9, TIMES).unwrap(), TIMES);
     }

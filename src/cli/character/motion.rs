@@ -74,12 +74,26 @@ impl Motion {
         asked.insert("files".into(), (sources.len() as i64).into());
         let content = crc(sources.iter().map(|source| (source.name.as_str(), source.path.as_path())));
         asked.insert("content of the files".into(), content);
-        let ImportOptions { fps, map, skeleton, units, up, skip_first, skip_last, source_fps, expansion, .. } =
-            &**options;
+        let ImportOptions {
+            fps,
+            map,
+            skeleton,
+            units,
+            up,
+            skip_first,
+            skip_last,
+            source_fps,
+            expansion,
+            keep_floor,
+            keep_torn,
+            mirror,
+            threads: _,
+        } = &**options;
         let sum = |text: String| i64::from(crc32c(text.as_bytes()));
         asked.insert("fps".into(), (*fps).into());
-        asked.insert("floor".into(), format!("{:?}", keys.floor).into());
-        asked.insert("mirror".into(), keys.mirror.into());
+        asked.insert("keep_floor".into(), (*keep_floor).into());
+        asked.insert("keep_torn".into(), (*keep_torn).into());
+        asked.insert("mirror".into(), (*mirror).into());
         asked.insert("max_expansion".into(), (*expansion as i64).into());
         let given = [
             ("map", map.as_ref().map(|map| sum(format!("{map:?}")).into())),

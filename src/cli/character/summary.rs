@@ -30,11 +30,20 @@ pub(super) fn note(model: &Value, controller: &Value, shortened: bool) -> Option
     let all = [verdicts(model), verdicts(controller)].concat();
     let met = all.iter().filter(|verdict| verdict.met).count();
     let met = format!("{met} of {} thresholds of quality met", all.len());
-    match (shortened, all.iter().all(|verdict| verdict.met)) {
-        (true, _) => Some(format!("short training, {met}")),
-        (false, false) => Some(met),
-        (false, true) => None,
-    }
+    let slow = verdicts(controller).iter().any(|verdict| verdict.name.starts_with("speed_") && !verdict.met);
+    let said = [
+        shortened.then_some("short training"),
+        slow.then_some("does not keep to the speed that is asked"),
+        (shortened || all.iter().any(|verdict| !verdict.met)).then_some(&*met),
+    ];
+    let said: Vec<_> = said.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| said.join(", "))
+}
+
+/// Verdicts in a line.
+fn list(verdicts: &[&Verdict]) -> String {
+    let words: Vec<_> = verdicts.iter().map(ToString::to_string).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join("; ") }
 }
 
 impl fmt::Display for Summary<'_> {
@@ -42,35 +51,23 @@ impl fmt::Display for Summary<'_> {
         self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))?;
         let gate = verdicts(self.model);
         let (met, missed): (Vec<_>, Vec<_>) = gate.iter().partition(|verdict| verdict.met);
-        let short = |verdict: &&Verdict| verdict.name.split(" (").next().unwrap_or_default().to_owned();
-        let number = |verdict: &&Verdict| match verdict.value {
-            Some(value) => format!("{} {value:.2} (bound {:.2})", short(verdict), verdict.bound),
-            None => format!("{} not measured", short(verdict)),
-        };
-        let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
-        let names = list(met.iter().map(short).collect());
+        let names = met.iter().map(|verdict| &*verdict.name).collect::<Vec<_>>().join(", ");
         writeln!(f, "model meets {} of {} thresholds: {names}", met.len(), gate.len())?;
-        writeln!(f, "model does not meet: {}", list(missed.iter().map(number).collect()))?;
+        writeln!(f, "model does not meet: {}", list(&missed))?;
         let of_policy = verdicts(self.controller);
+        let (kept, not_kept): (Vec<_>, Vec<_>) = of_policy.iter().partition(|verdict| verdict.met);
+        let (count, all) = (kept.len(), of_policy.len());
+        writeln!(f, "controller meets {count} of {all} thresholds; not met: {}", list(&not_kept))?;
         let policy = |key: &str| self.controller["policy"][key].as_f64();
         let said = |key: &str, digits: usize| policy(key).map_or("unknown".to_owned(), |x| format!("{x:.digits$}"));
-        writeln!(
-            f,
-            "controller meets {} of {} thresholds: speeds correlate by {} and are off by {} m/s, directions by {} degrees",
-            of_policy.iter().filter(|verdict| verdict.met).count(),
-            of_policy.len(),
-            said("speed_correlation", 2),
-            said("speed_error_m_s", 2),
-            said("heading_error_degrees", 0)
-        )?;
         let feet = match policy("skate_of_data").zip(policy("contact_of_data")) {
             Some((skate, contact)) => {
                 format!("slide {skate:.2} times as fast as the data's, in contact {contact:.2} times as much")
             }
             None => "do not stand, or the data's are not known".to_owned(),
         };
-        let stands = said("standing_percent", 0);
-        writeln!(f, "controller's feet: {feet}; it stands {stands} % of the time that it is asked to move")?;
+        let (speed, direction) = (said("speed_error_m_s", 2), said("heading_error_degrees", 0));
+        writeln!(f, "controller is off by {speed} m/s and {direction} degrees from what is asked; its feet {feet}")?;
         let (page, bytes) = self.page;
         let size = bytes as f64 / 1e6;
         writeln!(f, "page: {} ({size:.1} MB), to open in a browser; keys, finger or gamepad steer", page.display())?;
@@ -80,7 +77,7 @@ impl fmt::Display for Summary<'_> {
             (false, false) => {
                 writeln!(f, "next: look at {folder}/runs/model/report.html; more motion, or --preset long")
             }
-            (true, _) => writeln!(f, "next: mvae-fast export {folder} --controller {folder} -o walk.h (or .js, .onnx)"),
+            (true, _) => writeln!(f, "next: mvae-fast export {folder} -o walk.h (or .js, .onnx)"),
         }
     }
 }

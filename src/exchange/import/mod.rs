@@ -84,6 +84,26 @@ pub struct ImportOptions {
     pub threads: usize,
 }
 
+impl Default for ImportOptions {
+    fn default() -> Self {
+        ImportOptions {
+            fps: rig::DEFAULT_FPS,
+            map: None,
+            skeleton: None,
+            units: None,
+            up: None,
+            skip_first: None,
+            skip_last: None,
+            source_fps: None,
+            expansion: EXPANSION,
+            keep_floor: false,
+            keep_torn: false,
+            mirror: false,
+            threads: 1,
+        }
+    }
+}
+
 /// The result of an import.
 #[derive(Debug)]
 pub struct Imported {

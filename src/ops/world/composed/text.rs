@@ -471,10 +471,9 @@ impl Task {
         if path.extension().is_some_and(|extension| extension == "toml") {
             return composed(path, &toml_file::read(path)?);
         }
-        let names: Vec<&str> = Task::ALL.iter().map(|task| task.name()).collect();
-        let (near, known) = (nearest(given, names.iter().copied()), names.join(", "));
-        let what = format!("unknown task {given:?}; did you mean {near:?}?");
-        Err(Error::Usage(format!("{what} There are {known}, and files of your own that end in .toml")))
+        let known = Task::ALL.iter().map(|task| task.name()).collect::<Vec<_>>().join(", ");
+        let what = format!("unknown task {given:?}: there are {known}, and files that end in .toml");
+        Err(Error::Usage(format!("{what} (examples/tasks)")))
     }
 
     /// The name of a task, or the text of its file; [`Task::read`] gives the same task back.
