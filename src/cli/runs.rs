@@ -176,7 +176,9 @@ fn placed(runs: &Path, run: &Path) -> PathBuf {
     match (run.is_file() || is_run(run), is_run(&named)) {
         (true, true) if is_other() => {
             let (run, named) = (run.display(), named.display());
-            SAID.call_once(|| say(&format!("note: takes {run} of this folder; for the run of that name, give {named}")));
+            SAID.call_once(|| {
+                say(&format!("note: takes {run} of this folder; for the run of that name, give {named}"))
+            });
         }
         (false, true) => return named,
         _ => {}

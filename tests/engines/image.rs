@@ -3,29 +3,8 @@
 //!
 //! The interpreter is as strict as a device may be. Images with a mistake each show that. A fence,
 //! a wait or a barrier is left out, or an index is changed, and the mistake has to be found.
-use crate::without_a_gpu::{driver, has_kernels};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// The interpreter, which cargo builds beside the tests.
-fn interpreter() -> PathBuf {
-    std::env::current_exe().unwrap().with_file_name("libptx.so")
-}
-
-/// Runs tests of a GPU on the images. Returns what they say, and whether they passed.
-fn on_images(tests: &[&str], environment: &[(&str, &str)]) -> (bool, String) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(tests).args(["--nocapture", "--test-threads", "1"]).envs(environment.iter().copied());
-    let output = command.env("LD_LIBRARY_PATH", driver()).env("PTX", interpreter()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("running ") && !said.contains("running 0 tests") && !said.contains("skipped"), "{said}");
-    (output.status.success(), said)
-}
-
-fn passes(tests: &[&str], environment: &[(&str, &str)]) {
-    let (passed, said) = on_images(tests, environment);
-    assert!(passed, "{said}");
-}
+use crate::driver::{has_kernels, on_images, passes};
+use std::path::Path;
 
 #[test]
 fn kernels_follow_their_definitions() {

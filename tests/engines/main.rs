@@ -12,6 +12,9 @@ mod training_step;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod without_a_gpu;
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[path = "../shared/driver.rs"]
+mod driver;
 #[path = "../shared/small.rs"]
 mod small;
 #[path = "../shared/steps.rs"]

@@ -1,44 +1,16 @@
 //! The CUDA backend over a driver whose device is this machine (tests/driver/driver.cpp): all of
 //! it, and every way in which a driver fails, each of which has to give one clear line.
+use crate::driver::{driver, has_kernels, interpreter};
 use mvae_fast::backend::cuda;
-use mvae_fast::checkpoint::Checkpoint;
+use mvae_fast::checkpoint::{Checkpoint, Tensor};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// Minutes after which a run stops: at its first rollout's end.
 const SOON: &str = "0.000000001";
-
-/// True if the tested program has kernels for a GPU; without nvcc it refuses before it looks
-/// for a driver.
-pub fn has_kernels() -> bool {
-    let found = cuda::BUILT;
-    if !found {
-        println!("driver: skipped, no nvcc");
-    }
-    found
-}
-
-/// The folder of the driver, compiled once.
-pub fn driver() -> &'static Path {
-    static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    let make = || {
-        let (folder, root) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")));
-        let library = folder.path().join("libcuda.so.1");
-        let flags = "-std=c++17 -O2 -ffp-contract=off -U_FORTIFY_SOURCE -w -shared -fPIC -Wl,-Bsymbolic -Wl,-z,defs";
-        let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or("c++".into()));
-        compiler.args(flags.split(' ')).arg("-I").arg(root.join("kernels")).arg("-I").arg(env!("OUT_DIR"));
-        let done =
-            compiler.arg(root.join("tests/driver/driver.cpp")).arg("-o").arg(&library).arg("-ldl").output().unwrap();
-        assert!(done.status.success(), "{}", text(&done.stderr));
-        fs::copy(&library, folder.path().join("libcuda.so")).unwrap();
-        folder
-    };
-    FOLDER.get_or_init(make).path()
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -64,6 +36,39 @@ impl Desk {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mvae-fast"));
         command.env_clear().env("LD_LIBRARY_PATH", driver()).envs(environment.iter().copied());
         command.current_dir(self.root.path()).args(arguments).output().unwrap()
+    }
+
+    /// A folder with a small model in it, for controllers.
+    fn with_model() -> Self {
+        let desk = Desk::new();
+        let model = "train walk.npz --name walk --quiet --latent-size 5 --hidden-size 16 --gate-hidden-size 8 \
+             --experts 3 --minibatches 0 --decay epoch --warmup-steps 0 --learning-rate 1e-4 --teacher-epochs 1 \
+             --ramp-epochs 0 --student-epochs 0 --device cpu";
+        for command in ["data synth -o walk.npz --frames 400", model] {
+            succeeds(desk.program(&command.split_whitespace().collect::<Vec<_>>(), &[]));
+        }
+        desk
+    }
+
+    /// Trains a controller for two updates. Returns its parameters, and the reward of the second.
+    fn controller(
+        &self,
+        algorithm: &str,
+        device: &str,
+        engine: &str,
+        environment: &[(&str, &str)],
+    ) -> (Vec<Tensor<'static>>, f64) {
+        let name = format!("{algorithm}-{device}-{engine}");
+        let command = format!(
+            "control train --vae walk --task target --quiet --hidden-size 8 --characters 4 --steps 4 --updates 2 \
+             --epochs 1 --minibatches 2 --algorithm {algorithm} --name {name} --device {device} --engine {engine}"
+        );
+        succeeds(self.program(&command.split_whitespace().collect::<Vec<_>>(), environment));
+        let run = self.path("runs").join(name);
+        let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+        let reward = last["step_reward"].as_f64().unwrap();
+        (Checkpoint::load(&run.join("checkpoints/last.safetensors")).unwrap().tensors, reward)
     }
 
     /// Trains the small model into the run folder `name`; `environment` holds settings of the
@@ -174,29 +179,33 @@ fn a_controller_is_the_same_by_every_engine() {
     if !has_kernels() {
         return;
     }
-    let desk = Desk::new();
-    let done = |arguments: String| {
-        let words: Vec<&str> = arguments.split_whitespace().collect();
-        succeeds(desk.program(&words, &[]));
-    };
-    done("data synth -o walk.npz --frames 400".into());
-    done(
-        "train walk.npz --name walk --quiet --latent-size 5 --hidden-size 16 --gate-hidden-size 8 --experts 3 \
-         --minibatches 0 --decay epoch --warmup-steps 0 --learning-rate 1e-4 --teacher-epochs 1 --ramp-epochs 0 --student-epochs 0 --device cpu"
-            .into(),
-    );
+    let desk = Desk::with_model();
     for algorithm in ["shac", "ppo"] {
-        let parameters = |device: &str, engine: &str| {
-            let name = format!("{algorithm}-{device}-{engine}");
-            done(format!(
-                "control train --vae walk --task target --quiet --hidden-size 8 --characters 4 --steps 4 --updates 2 \
-                 --epochs 1 --minibatches 2 --algorithm {algorithm} --name {name} --device {device} --engine {engine}"
-            ));
-            Checkpoint::load(&desk.path("runs").join(name).join("checkpoints/last.safetensors")).unwrap().tensors
-        };
+        let parameters = |device, engine| desk.controller(algorithm, device, engine, &[]).0;
         assert!(parameters("cuda", "calls") == parameters("cuda", "graph"), "{algorithm}");
         // One launch on three blocks, and on another number of blocks; any block may be slow.
         assert!(parameters("cuda", "persistent") == parameters("simt", "persistent"), "{algorithm}");
+    }
+}
+
+/// The images that the program ships train controllers as kernels of the host do, but for rounding.
+#[test]
+#[ignore = "takes minutes: .ci/slow tests"]
+fn a_controller_learns_by_the_images() {
+    if !has_kernels() {
+        return;
+    }
+    let (desk, interpreter) = (Desk::with_model(), interpreter());
+    let image = [("PTX", interpreter.to_str().unwrap()), ("PTX_SEED", "3")];
+    for algorithm in ["shac", "ppo"] {
+        let by = |engine| desk.controller(algorithm, "cuda", engine, &image);
+        let ((calls, reward), (graph, _), (_, persistent)) = (by("calls"), by("graph"), by("persistent"));
+        assert!(calls == graph, "{algorithm}");
+        let (_, host) = desk.controller(algorithm, "simt", "graph", &[]);
+        for (engine, reward) in [("calls", reward), ("persistent", persistent)] {
+            println!("{algorithm}: a reward of {reward} by {engine}, {host} by the host");
+            assert!((reward - host).abs() < 1e-4 * host.abs(), "{algorithm}, {engine}: {reward} and {host}");
+        }
     }
 }
 

@@ -5,6 +5,9 @@
 //! line a case with the worst deviation of each sort of number; `cargo test --test golden --
 //! --nocapture` shows it.
 mod control;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[path = "../shared/driver.rs"]
+mod driver;
 
 #[cfg(unix)]
 use mvae_fast::backend::simt::Simt;
@@ -78,6 +81,16 @@ fn all_cases() {
 #[ignore = "takes minutes: .ci/slow tests"]
 fn all_cases_by_kernels_on_the_host() {
     every_case(true);
+}
+
+/// The images that the program ships, run by an interpreter.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+#[ignore = "takes minutes: .ci/slow tests"]
+fn small_cases_by_the_images() {
+    if driver::has_kernels() {
+        driver::passes(&["--exact", "small_cases"], &[]);
+    }
 }
 
 fn every_case(kernels_on_host: bool) {
