@@ -15,7 +15,8 @@ const wait = ms => new Promise(done => setTimeout(done, ms));
 
 // Far more epochs than are waited for: the button ends them.
 const command = ["run", "-q", "--", "train", "--serve=0", "--runs", runs, "--name", "live", "--hidden-size", "32",
-  "--latent-size", "8", "--minibatches", "40", "--teacher-epochs", "1", "--ramp-epochs", "1", "--student-epochs", "5000"];
+  "--latent-size", "8", "--minibatches", "40", "--teacher-epochs", "1", "--ramp-epochs", "1", "--student-epochs", "5000",
+  "--checkpoint-every", "0"];
 const training = spawn("cargo", command, { stdio: ["ignore", "ignore", "pipe"], detached: true });
 const ended = new Promise(done => training.on("exit", done));
 let said = "";
