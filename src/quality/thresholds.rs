@@ -62,6 +62,28 @@ impl Default for Thresholds {
     }
 }
 
+/// Measures of a model by name, each with true if the largest value is the best: those of the
+/// verdicts without what stands in brackets behind them, and the held-out errors.
+pub const MEASURES: [(&str, bool); 17] = [
+    ("active_units", true),
+    ("inside", true),
+    ("contact", true),
+    ("coverage of poses", true),
+    ("coverage of velocities", true),
+    ("skate", false),
+    ("speed at 5 %", false),
+    ("speed at 50 %", false),
+    ("speed at 95 %", false),
+    ("turn rate at 5 %", false),
+    ("turn rate at 50 %", false),
+    ("turn rate at 95 %", false),
+    ("standing", false),
+    ("Fréchet distance of poses", false),
+    ("Fréchet distance of velocities", false),
+    ("one_step_error", false),
+    ("error_30", false),
+];
+
 /// Smallest share of the time that is compared. A smaller one counts as this, as few walks show it.
 const SELDOM: f64 = 0.01;
 
@@ -100,6 +122,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Name of the measured quantity, without what stands in brackets behind it.
+    pub fn short(&self) -> &str {
+        self.name.split(" (").next().unwrap_or_default()
+    }
+
     /// Compares a number with a lower bound.
     pub(crate) fn at_least(name: impl Into<String>, value: Option<f64>, bound: f64) -> Self {
         let value = value.filter(|x| x.is_finite());
@@ -177,8 +204,7 @@ impl Thresholds {
 
 /// The number of thresholds that are met, and the names of the others, in a line.
 pub fn summary(verdicts: &[Verdict]) -> String {
-    let short = |verdict: &Verdict| verdict.name.split(" (").next().unwrap_or_default().to_owned();
-    let missed: Vec<String> = verdicts.iter().filter(|verdict| !verdict.met).map(short).collect();
+    let missed: Vec<&str> = verdicts.iter().filter(|verdict| !verdict.met).map(Verdict::short).collect();
     let met = verdicts.len() - missed.len();
     match missed.is_empty() {
         true => format!("gate: all {met} met"),
@@ -250,6 +276,8 @@ mod tests {
         };
         let of = |verdicts: &[Verdict]| verdicts.iter().find(|verdict| verdict.name == "standing").cloned().unwrap();
         assert_eq!(of(&judge(0.009)).value, Some(1.0));
+        let names: Vec<_> = judge(0.02).iter().map(|verdict| verdict.short().to_owned()).collect();
+        assert!(names.iter().all(|name| MEASURES.iter().any(|(known, _)| known == name)), "{names:?}");
         let more = of(&judge(0.02)).value.unwrap();
         assert!((more - 2.0).abs() < 1e-9, "twice the share that is too small to compare: {more}");
         assert!(judge(0.0).iter().all(|verdict| verdict.met && !verdict.name.contains("coverage")));
