@@ -48,6 +48,13 @@ impl Stops {
         Ok(stops)
     }
 
+    /// Waits for the end of the process, once a signal has come.
+    pub fn end(&self) -> ! {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
     /// Calls a training that saves by itself when a signal comes.
     pub fn training<T>(&self, train: impl FnOnce() -> T) -> T {
         self.trainings.fetch_add(1, Ordering::SeqCst);

@@ -28,8 +28,8 @@ pub(super) struct Span {
 }
 
 impl Axis {
-    /// The axis that a value in the file stands for; `None` if it is one value for all runs. Errors,
-    /// in words: an empty list, a range that is none.
+    /// The axis that a value in the file stands for; `None` if it is one value for all runs.
+    /// Errors, in words: an empty list, a range that is none.
     pub fn of(value: &Value) -> Result<Option<Self>, String> {
         match value {
             Value::Array(values) if values.is_empty() => Err("the list is empty; give values, or drop the key".into()),

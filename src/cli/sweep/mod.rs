@@ -6,6 +6,7 @@
 mod axis;
 mod file;
 mod halving;
+mod page;
 mod results;
 mod shard;
 mod work;
@@ -86,21 +87,20 @@ pub fn sweep(args: &SweepArgs) -> Result<()> {
     if args.dry_run {
         return print(&listed(&sweep, shard, args.json));
     }
-    drop(args.compute.open()?);
+    let devices = args.compute.each()?;
+    devices.iter().try_for_each(|device| device.open().map(drop))?;
     atomic::create_folder(&sweep.folder).map_err(Error::io(&sweep.folder, "cannot make the folder"))?;
     atomic::write(&sweep.folder.join(COPY), sweep.text.as_bytes())?;
-    let stops = Stops::listen(|signal| say(&format!("error: {}", stopped(signal))))?;
-    let work = Work::new(&sweep, shard, stops, args.quiet);
-    let worked = work.run(std::slice::from_ref(&args.compute), &|| ());
-    if let Err(Error::Stopped { signal, .. }) = worked {
-        return Err(stopped(signal));
-    }
-    print_and(&summary(&sweep, args.json)?, worked)
-}
-
-/// The error of a work that a signal stopped.
-fn stopped(signal: i32) -> Error {
-    Error::Stopped { signal, again: "the same command".into() }
+    let stops = Stops::listen(|signal| {
+        say(&format!("error: {}", Error::Stopped { signal, again: "the same command".into() }));
+    })?;
+    let work = Work::new(&sweep, shard, devices, stops, args.quiet);
+    let worked = work.run(&|| {
+        // A page that cannot be written now is written after the next run.
+        let _ = page::write(&sweep);
+    });
+    page::write(&sweep)?;
+    print_and(&summary(&sweep, args.json), worked)
 }
 
 /// Name of the folder. Errors: one that is no plain folder name.
@@ -167,26 +167,25 @@ fn listed(sweep: &Sweep, shard: Shard, json: bool) -> String {
 }
 
 /// The results of all runs, of whichever process.
-fn summary(sweep: &Sweep, json: bool) -> Result<String> {
+fn summary(sweep: &Sweep, json: bool) -> String {
     let rows = sweep.rows();
-    let [finished, failed] =
-        [rows.iter().filter(|row| row.finished).count(), rows.iter().filter(|row| row.failed.is_some()).count()];
+    let finished = rows.iter().filter(|row| row.finished).count();
+    let failed = rows.iter().filter(|row| row.failed.is_some()).count();
+    let folder = sweep.folder.display();
     if json {
         let runs: Vec<_> = rows.iter().map(|row| row.json()).collect();
-        return Ok(format!(
-            "{}\n",
-            json!({ "folder": sweep.folder, "finished": finished, "failed": failed, "runs": runs })
-        ));
+        let result = json!({ "folder": sweep.folder, "finished": finished, "failed": failed, "runs": runs });
+        return format!("{result}\n");
     }
     let measure: Vec<&str> = sweep.halving.iter().map(|halving| halving.measure.as_str()).collect();
     let mut text = table(&rows, &measure);
     text += &format!("{finished} of {} are trained to the end", counted(rows.len(), "run"));
     if failed > 0 {
-        text += &format!(", {failed} failed ({})", "failed.txt in the run's folder says why");
+        text += &format!(", {failed} failed (failed.txt in a run's folder says why)");
     }
-    let folder = sweep.folder.display();
-    text += &format!("\nsweep folder: {folder}\nnext: mvae-fast info {folder} --best MEASURE\n");
-    Ok(text)
+    let page = sweep.folder.join(page::PAGE_FILE);
+    text += &format!("\nsweep folder: {folder}\nnext: open {}, or `mvae-fast info {folder}`\n", page.display());
+    text
 }
 
 /// Compares the runs of a sweep, as the last evaluation of each found them: in the order of a

@@ -30,10 +30,11 @@ const NAP: Duration = Duration::from_millis(200);
 
 /// The work of one process on a sweep.
 pub(super) struct Work<'a> {
-    pub sweep: &'a Sweep,
-    pub shard: Shard,
-    pub stops: Stops,
-    pub quiet: bool,
+    sweep: &'a Sweep,
+    shard: Shard,
+    devices: Vec<Compute>,
+    stops: Stops,
+    quiet: bool,
     state: Mutex<State>,
 }
 
@@ -46,29 +47,32 @@ struct State {
     held: BTreeMap<usize, String>,
     /// Runs whose work ended with an error in this process.
     given_up: BTreeSet<usize>,
-    /// The error of the first of them, or the signal that stopped all.
+    /// The error of the first of them.
     error: Option<Error>,
+    /// Number of devices that are lost.
+    lost: usize,
     /// Values of the measure of the halving, by run and level.
     values: BTreeMap<(usize, usize), Option<f64>>,
 }
 
 impl<'a> Work<'a> {
-    pub fn new(sweep: &'a Sweep, shard: Shard, stops: Stops, quiet: bool) -> Self {
-        Work { sweep, shard, stops, quiet, state: Mutex::default() }
+    /// The work on a share of the runs, on these devices.
+    pub fn new(sweep: &'a Sweep, shard: Shard, devices: Vec<Compute>, stops: Stops, quiet: bool) -> Self {
+        Work { sweep, shard, devices, stops, quiet, state: Mutex::default() }
     }
 
     /// Works on runs, one on each device, until nothing is left to do. A run that another process
     /// holds is left, unless that process gives no more sign of life. `told` is called after each
-    /// measurement. Errors: a stop by a signal; the first of the runs'.
-    pub fn run(&self, devices: &[Compute], told: &(dyn Fn() + Sync)) -> Result<()> {
+    /// measurement. A signal ends the process. Errors: the first error of a run.
+    pub fn run(&self, told: &(dyn Fn() + Sync)) -> Result<()> {
         loop {
             thread::scope(|scope| {
-                let workers: Vec<_> = devices.iter().map(|device| scope.spawn(|| self.worker(device, told))).collect();
-                workers
-                    .into_iter()
-                    .for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                self.devices.iter().for_each(|device| drop(scope.spawn(move || self.worker(device, told))));
             });
-            if self.stops.flag.load(Ordering::Relaxed) != 0 || !self.take_over()? {
+            if self.stops.flag.load(Ordering::Relaxed) != 0 {
+                self.stops.end();
+            }
+            if !self.take_over()? {
                 break;
             }
         }
@@ -114,7 +118,13 @@ impl<'a> Work<'a> {
                 Ok(Err(held)) => {
                     state.held.insert(run, held.to_string());
                 }
-                Err(error @ Error::Stopped { .. }) => state.error = Some(error),
+                Err(Error::Stopped { .. }) => return,
+                // The run goes to another device.
+                Err(error @ Error::Device(_)) if state.lost + 1 < self.devices.len() && device.open().is_err() => {
+                    state.lost += 1;
+                    say(&format!("{name}: goes to another device, as its own is lost: {error}"));
+                    return;
+                }
                 Err(source) => {
                     let error = Error::Member { name: name.clone(), source: Box::new(source) };
                     say(&error.to_string());
@@ -220,7 +230,8 @@ impl<'a> Work<'a> {
     fn measure(&self, number: usize, device: &Compute) -> Result<Value> {
         let (sweep, last) = (self.sweep, self.sweep.last(number));
         let words = format!("measuring {}", sweep.runs[number].name);
-        let whole = if self.quiet { Whole::new(1, true) } else { Whole::single(&words) };
+        let quiet = matches!(self.voice(), Voice::Quiet);
+        let whole = if quiet { Whole::new(1, true) } else { Whole::single(&words) };
         match &sweep.runs[number].training {
             Training::Model(_) => {
                 let options = WalkOptions { walks: sweep.eval.walks, frames: sweep.eval.frames, seed: 0 };
@@ -247,8 +258,9 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// The voice of a training. Trainings side by side would talk all at once.
     fn voice(&self) -> Voice {
-        self.quiet.into()
+        (self.quiet || self.devices.len() > 1).into()
     }
 
     fn say(&self, line: &str) {
