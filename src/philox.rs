@@ -28,6 +28,8 @@ pub enum Purpose {
     Task = 10,
     /// Places where characters start anew, a block a character; step = environment step.
     Reset = 11,
+    /// Keys that a sweep draws, by the checksum of their names; step = number of the draw.
+    Sweep = 12,
 }
 
 /// A uniform number in [0, 1) of 24 random bits, which every float type holds exactly.

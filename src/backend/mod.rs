@@ -225,8 +225,36 @@ impl FromStr for Device {
             "cuda" => Ok(Device::Cuda(0)),
             _ => match text.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(number)) => Ok(Device::Cuda(number)),
-                _ => Err("expected auto, cpu, simt, cuda or cuda:N"),
+                _ => {
+                    Err("expected auto, cpu, simt, cuda or cuda:N (of a sweep or population also a list, or cuda:all)")
+                }
             },
+        }
+    }
+}
+
+/// The devices to compute on: one, or several that share out the runs of a work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Devices {
+    /// These.
+    These(Vec<Device>),
+    /// All NVIDIA devices.
+    AllCuda,
+}
+
+impl From<Device> for Devices {
+    fn from(device: Device) -> Self {
+        Devices::These(vec![device])
+    }
+}
+
+impl FromStr for Devices {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, &'static str> {
+        match text {
+            "cuda:all" => Ok(Devices::AllCuda),
+            _ => text.split(',').map(str::parse).collect::<std::result::Result<_, _>>().map(Devices::These),
         }
     }
 }

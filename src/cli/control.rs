@@ -1,7 +1,9 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
 use super::compute::Compute;
 use super::print::{print, print_and};
-use super::runs::{self, Done, Kind, Sitting, absolute, checkpoint_file, not_as_written, of_kind, run_folder};
+use super::runs::{
+    self, Done, Kind, Sitting, absolute, checkpoint_file, continued, not_as_written, of_kind, run_folder,
+};
 use super::thresholds::GateArg;
 use super::variables::OfControl;
 use crate::backend::Backend;
@@ -81,6 +83,10 @@ pub struct TrainArgs {
     /// Continue this run (a folder, or its name under --runs) where it stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "config", "preset"])]
     pub resume: Option<PathBuf>,
+    /// Continue the run of --name if there is one, else start it: so that the same command may be
+    /// given again and again
+    #[arg(long, requires = "name", conflicts_with = "resume")]
+    pub resume_or_start: bool,
     /// TOML file of configuration keys, such as a run's config.toml
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -203,17 +209,22 @@ fn train(args: &TrainArgs) -> Result<()> {
     if args.print_config {
         return print(&config.to_toml());
     }
+    let begun = runs::begun(args.resume_or_start, &args.at.runs, args.name.as_deref());
+    let folder = continued(&args.at.runs, args.resume.as_deref(), begun.as_deref(), Kind::Controller)?;
+    if let (Some(_), Some(folder)) = (begun, &folder) {
+        as_begun(folder, &config)?;
+    }
     let sitting = Sitting {
         runs: &args.at.runs,
         name: args.name.as_deref(),
-        resume: args.resume.as_deref(),
         compute: &args.at.compute,
         serve: args.serve,
         stop: None,
+        until: None,
         voice: args.quiet.into(),
     };
-    let Done { path, finished, records } = sit(&sitting, &config)?;
-    let last = records.last();
+    let Done { folder, finished, records } = sit(&sitting, folder, &config)?;
+    let (last, path) = (records.last(), folder.path().display().to_string());
     if args.at.json {
         let result = serde_json::json!({ "run": path, "finished": finished, "record": last });
         return print(&format!("{result}\n"));
@@ -239,11 +250,17 @@ fn train(args: &TrainArgs) -> Result<()> {
     print(&text)
 }
 
-/// Trains a new controller of this configuration, or continues the one that the sitting resumes.
-/// Errors: those of decoder, checkpoints and disk, and a stop by a signal.
-pub(super) fn sit(sitting: &Sitting, config: &PolicyConfig) -> Result<Done<UpdateRecord>> {
+/// Refuses to continue a run that was not begun with this configuration.
+pub(super) fn as_begun(folder: &RunFolder, config: &PolicyConfig) -> Result<()> {
+    of_kind(folder, Kind::Controller, "give another --name")?;
+    let own = PolicyConfig::load(&folder.config()).map_err(not_as_written(folder.path()))?;
+    runs::as_begun(folder, &config.differences(&own), &PolicyConfig::FREE)
+}
+
+/// Trains a new controller of this configuration, or continues the one that is `resumed`. Errors:
+/// those of decoder, checkpoints and disk, and a stop by a signal.
+pub(super) fn sit(sitting: &Sitting, resumed: Option<RunFolder>, config: &PolicyConfig) -> Result<Done<UpdateRecord>> {
     let backend = sitting.compute.open()?;
-    let resumed = sitting.resumed(Kind::Controller)?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let mut setup = PolicySetup::new(config, backend.as_ref(), last.as_deref())?;
     sitting.train(&mut setup, resumed, &backend.describe())
@@ -279,8 +296,8 @@ impl runs::Training for PolicySetup<'_> {
 
 /// Refuses more than `MAX_CHARACTERS` characters.
 pub(super) fn few_enough(characters: usize) -> Result<()> {
-    if characters > MAX_CHARACTERS {
-        return Err(Error::Usage(format!("--characters is {characters}, expected at most {MAX_CHARACTERS}")));
+    if !(1..=MAX_CHARACTERS).contains(&characters) {
+        return Err(Error::Usage(format!("--characters is {characters}, expected 1 to {MAX_CHARACTERS}")));
     }
     Ok(())
 }

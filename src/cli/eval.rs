@@ -80,14 +80,20 @@ pub(super) fn measure(
     Ok((report, verdicts))
 }
 
+/// Refuses walks that are too short, or too many frames in all.
+pub(super) fn walks_fit(walks: usize, frames: usize) -> Result<()> {
+    if walks > 0 && frames >= MIN_FRAMES && walks.checked_mul(frames).is_some_and(|all| all <= MAX_FRAMES) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "--walks {walks} of --frames {frames}: expected at least {MIN_FRAMES} frames, and at most {MAX_FRAMES} in all"
+    )))
+}
+
 /// Evaluates as the arguments say.
 pub fn eval(args: &EvalArgs) -> Result<()> {
     let (walks, frames) = (args.walks.get(), args.frames.get());
-    if frames < MIN_FRAMES || walks.checked_mul(frames).is_none_or(|all| all > MAX_FRAMES) {
-        return Err(Error::Usage(format!(
-            "--walks {walks} of --frames {frames}: expected at least {MIN_FRAMES} frames, and at most {MAX_FRAMES} in all"
-        )));
-    }
+    walks_fit(walks, frames)?;
     let gate: Option<Thresholds> = args.gate.load("docs/guide.md")?;
     let trained = trained(&args.runs, &args.run)?;
     let file = trained.path.clone();

@@ -29,7 +29,7 @@ pub struct GradcheckArgs {
 pub fn gradcheck(args: &GradcheckArgs) -> Result<()> {
     let all = Variant::value_variants();
     let variants = args.variant.as_ref().map_or(all, std::slice::from_ref);
-    if matches!(args.compute.device, Device::Auto | Device::Cpu) {
+    if args.compute.is_cpu() {
         // Finite differences need double precision, which the kernels lack.
         let Compute { precision, engine, .. } = args.compute;
         let backend = backend::open(Device::Cpu, precision, engine, args.compute.threads(), 1)?;

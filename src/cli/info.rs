@@ -2,7 +2,7 @@
 use super::population;
 use super::print::print;
 use super::runs::{Kind, checkpoint_file, run_folder};
-use crate::Result;
+use super::sweep;
 use crate::checkpoint::foreign::Controller;
 use crate::checkpoint::{Checkpoint, Meta};
 use crate::config::Variant;
@@ -15,6 +15,7 @@ use crate::motion::{Rig, Skeleton};
 use crate::ops::world::Task;
 use crate::run::logs;
 use crate::run::record::{EpochRecord, Record};
+use crate::{Error, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -23,12 +24,18 @@ use std::path::{Path, PathBuf};
 /// Arguments of `info`.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
-    /// A run folder or that of a character, its name under --runs, or a checkpoint file
+    /// A run folder or that of a character or a sweep, its name under --runs, or a checkpoint file
     #[arg(value_name = "RUN|CHECKPOINT")]
     pub path: PathBuf,
     /// Folder that holds the run folders
     #[arg(long, value_name = "DIR", env = "MVAE_RUNS", default_value = "runs")]
     pub runs: PathBuf,
+    /// Measure that orders the runs of a sweep, the best first
+    #[arg(long, value_name = "MEASURE")]
+    pub best: Option<String>,
+    /// Whether its largest value is the best [default: as its threshold says]
+    #[arg(long, value_name = "BOOL", requires = "best")]
+    pub largest: Option<bool>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
@@ -38,6 +45,12 @@ pub struct InfoArgs {
 /// of a checkpoint file. For a folder of runs it prints a comparison.
 pub fn info(args: &InfoArgs) -> Result<()> {
     let path = run_folder(&args.runs, &args.path, Kind::Model);
+    if sweep::is_sweep(&path) {
+        return sweep::info(&path, args.best.as_deref(), args.largest, args.json);
+    }
+    if let Some(best) = &args.best {
+        return Err(Error::Usage(format!("--best {best}: {} is no sweep; drop it", path.display())));
+    }
     let members = population::rows(&path)?;
     if !members.is_empty() {
         return print(&match args.json {

@@ -21,6 +21,7 @@ mod print;
 mod runs;
 mod ship;
 mod stop;
+mod sweep;
 mod thresholds;
 mod train;
 mod usage;
@@ -72,6 +73,9 @@ pub enum Command {
     /// Make motion with a trained model
     #[command(after_help = generate::EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// Train and measure many models or controllers that differ in some keys
+    #[command(after_help = sweep::EXAMPLES)]
+    Sweep(Box<sweep::SweepArgs>),
     /// From motion to a character to play with: import, train, steer, measure and export
     #[command(after_help = character::EXAMPLES)]
     Character(Box<character::CharacterArgs>),
@@ -211,6 +215,7 @@ fn run(cli: Cli) -> Result<()> {
             Some(controller) => controlled::generate(&args, controller),
             None => generate::generate(&args),
         },
+        Command::Sweep(args) => sweep::sweep(&args),
         Command::Character(args) => character::character(&args),
         Command::Export(args) => ship::export(&args),
         Command::Eval(args) => eval::eval(&args),

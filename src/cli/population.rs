@@ -3,7 +3,7 @@ use super::axis::{Axis, MOST};
 use super::print::print_and;
 use super::runs::{Kind, absolute, checkpoint_file, run_folder};
 use super::stop::stop_flag;
-use super::train::TrainArgs;
+use super::train::{self, TrainArgs};
 use super::usage::usage;
 use crate::config::layers::flag;
 use crate::config::{Config, Overrides};
@@ -84,11 +84,18 @@ pub fn members(args: &TrainArgs) -> Result<Option<Vec<Member>>> {
         }
         members.push(Member { name, config, folder: None });
     }
+    if let Some(begun) = args.begun() {
+        for member in &mut members {
+            let folder = RunFolder::wait(&begun.join(&member.name))?;
+            train::as_begun(&folder, &member.config)?;
+            member.folder = Some(folder);
+        }
+    }
     Ok(Some(members))
 }
 
 /// A value in the form used in a run's name.
-fn short(value: &toml::Value) -> String {
+pub(super) fn short(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
         toml::Value::Float(number) => number.to_string(),
@@ -99,6 +106,7 @@ fn short(value: &toml::Value) -> String {
 /// Trains these runs and prints their results to standard output.
 pub fn run(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     members.iter_mut().try_for_each(|member| absolute(&mut member.config.data))?;
+    let begun = args.resume.as_deref().map(|run| run_folder(&args.runs, run, Kind::Model)).or_else(|| args.begun());
     let resumed: Vec<RunFolder> = members.iter_mut().filter_map(|member| member.folder.take()).collect();
     let runs = members.len();
     let backends = args.compute.open_for(runs)?;
@@ -119,12 +127,13 @@ pub fn run(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
     drop(motion);
     let stop = stop_flag()?;
     let env = |run: usize| Env::collect(&backends[run].describe(), args.compute.share(run, runs));
-    let (path, folders) = match &args.resume {
-        Some(run) => {
+    let resumes = begun.is_some();
+    let (path, folders) = match begun {
+        Some(path) => {
             for run in (0..runs).filter(|&run| !setups[run].finished()) {
                 resumed[run].add_sitting(&env(run))?.into_iter().for_each(say);
             }
-            (run_folder(&args.runs, run, Kind::Model), resumed)
+            (path, resumed)
         }
         None => {
             let new = |(i, m): (usize, &Member)| (m.name.clone(), m.config.to_toml(), env(i));
@@ -141,9 +150,9 @@ pub fn run(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
         0 => format!("run folder {}: all {runs} models are trained, nothing to do", path.display()),
         _ => format!("run folder {}: {left} models side by side, {drivers} at a time", path.display()),
     });
-    match args.resume {
-        None => trainer::opening(&setups[0]).into_iter().for_each(say),
-        Some(_) => {
+    match resumes {
+        false => trainer::opening(&setups[0]).into_iter().for_each(say),
+        true => {
             for (setup, member) in setups.iter().zip(&members).filter(|(setup, _)| !setup.finished()) {
                 trainer::opening(setup).iter().for_each(|line| say(format!("{}: {line}", member.name)));
             }

@@ -2,6 +2,7 @@
 use super::compute::Compute;
 use super::stop::serve;
 use super::stop::stop_flag;
+use crate::checkpoint::{Checkpoint, Progress};
 use crate::host::say::say;
 use crate::host::toml as toml_file;
 use crate::infer::trained::Trained;
@@ -58,8 +59,8 @@ pub(super) trait Training {
 
 /// The outcome of a sitting.
 pub(super) struct Done<R> {
-    /// The run's folder.
-    pub path: String,
+    /// The run's folder, which stays locked.
+    pub folder: RunFolder,
     /// True if all epochs or updates are done.
     pub finished: bool,
     /// The records of all sittings.
@@ -72,24 +73,19 @@ pub(super) struct Sitting<'a> {
     pub runs: &'a Path,
     /// Name of a new run's folder; `None` makes one.
     pub name: Option<&'a str>,
-    /// The run to continue.
-    pub resume: Option<&'a Path>,
     /// The device to compute on, and how.
     pub compute: &'a Compute,
     /// Port of the server that shows the run.
     pub serve: Option<u16>,
     /// The flag of the signals that ask to stop; `None` begins to listen when all is ready.
     pub stop: Option<Arc<AtomicUsize>>,
+    /// Number of the epoch or update after which the sitting ends, if it is not to be the last.
+    pub until: Option<usize>,
     /// How the progress is shown.
     pub voice: Voice,
 }
 
 impl Sitting<'_> {
-    /// Opens the run to continue, if there is one. Errors: it is no run, or locked.
-    pub fn resumed(&self, kind: Kind) -> Result<Option<RunFolder>> {
-        self.resume.map(|run| RunFolder::resume(&run_folder(self.runs, run, kind))).transpose()
-    }
-
     /// Trains in the folder of a new run, or in the one that is `resumed`. All errors in data and
     /// checkpoints have been found by then, so a refused run leaves no trace on disk. `device` says
     /// what computes. Errors: those of [`Training::train`].
@@ -102,13 +98,15 @@ impl Sitting<'_> {
         let stop = self.stop.clone().map_or_else(stop_flag, Ok)?;
         let live = serve(self.serve, &stop)?;
         let env = Env::collect(device, self.compute.threads());
-        let folder = match resumed {
-            Some(folder) => folder,
-            None => RunFolder::create(self.runs, self.name, &training.word(), &training.config(), &env, |folder| {
-                training.save(&folder.last_checkpoint())
-            })?,
+        let (resumes, folder) = match resumed {
+            Some(folder) => (true, folder),
+            None => {
+                let first = |folder: &RunFolder| training.save(&folder.last_checkpoint());
+                let (word, config) = (training.word(), training.config());
+                (false, RunFolder::create(self.runs, self.name, &word, &config, &env, first)?)
+            }
         };
-        let path = folder.path().display().to_string();
+        let path = folder.path().display();
         let records = if training.finished() {
             let (all, unit) = (training.all(), T::Record::UNIT);
             self.voice.say(&format!("run folder {path}: all {all} {unit}s are done, nothing to do"));
@@ -116,13 +114,45 @@ impl Sitting<'_> {
             note.iter().for_each(|note| self.voice.say(note));
             records
         } else {
-            if self.resume.is_some() {
+            if resumes {
                 folder.add_sitting(&env)?.iter().for_each(|note| self.voice.say(note));
             }
             self.voice.say(&format!("run folder {path}"));
-            training.train(&folder, self.voice.clone(), Watch { stop: &stop, live: live.as_ref() })?
+            training.train(
+                &folder,
+                self.voice.clone(),
+                Watch { stop: &stop, live: live.as_ref(), until: self.until },
+            )?
         };
-        Ok(Done { path, finished: training.finished(), records })
+        Ok(Done { finished: training.finished(), records, folder })
+    }
+}
+
+/// The run that a command is to continue, locked. `resume` is the one of `--resume`, `begun` the
+/// one that `--resume-or-start` found. Errors: it is no run, or locked.
+pub fn continued(runs: &Path, resume: Option<&Path>, begun: Option<&Path>, kind: Kind) -> Result<Option<RunFolder>> {
+    match (resume, begun) {
+        (Some(run), _) => RunFolder::resume(&run_folder(runs, run, kind)).map(Some),
+        (None, Some(begun)) => RunFolder::wait(begun).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The run of `--resume-or-start`, if it was begun. `name` is that of `--name`.
+pub fn begun(resume_or_start: bool, runs: &Path, name: Option<&str>) -> Option<PathBuf> {
+    name.filter(|_| resume_or_start).map(|name| runs.join(name)).filter(|path| path.exists())
+}
+
+/// Refuses to continue a run that was begun with other values of the keys `differences`, except
+/// those that are `free` to change.
+pub fn as_begun(folder: &RunFolder, differences: &[&str], free: &[&str]) -> Result<()> {
+    match differences.iter().find(|key| !free.contains(key)) {
+        None => Ok(()),
+        Some(key) => Err(Error::Usage(format!(
+            "{} was begun with another {key}; leave that as {} has it, or give another name",
+            folder.path().display(),
+            folder.config().display()
+        ))),
     }
 }
 
@@ -233,4 +263,10 @@ pub fn trained(runs: &Path, run: &Path) -> Result<Trained> {
     let trained = Trained::load(&checkpoint_file(runs, run, Kind::Model)?.0)?;
     trained.unfinished().iter().for_each(|note| say(note));
     Ok(trained)
+}
+
+/// The progress in the last checkpoint of a run. Errors: it cannot be read.
+pub fn progress(last: &Path) -> Result<Progress> {
+    let progress = Checkpoint::load(last)?.meta.and_then(|meta| meta.progress);
+    progress.ok_or_else(|| Error::checkpoint(last, "holds no training state", "remove the run, and it is trained anew"))
 }

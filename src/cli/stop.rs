@@ -5,7 +5,8 @@ use crate::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A flag that becomes the number of the signal that asks to stop; a second signal kills the
 /// process.
@@ -18,6 +19,49 @@ pub fn stop_flag() -> Result<Arc<AtomicUsize>> {
             .map_err(|e| Error::Device(format!("cannot listen for signal {signal}: {e}")))?;
     }
     Ok(stop)
+}
+
+/// A work of several parts that a signal ends: at once, or after the trainings that run have saved.
+#[derive(Clone)]
+pub struct Stops {
+    /// Number of the signal, or 0.
+    pub flag: Arc<AtomicUsize>,
+    /// Number of trainings that run.
+    trainings: Arc<AtomicUsize>,
+}
+
+impl Stops {
+    /// Listens for signals. `end` prints what there is to say before the process ends at once.
+    pub fn listen(end: impl Fn(i32) + Send + 'static) -> Result<Self> {
+        let stops = Stops { flag: stop_flag()?, trainings: Arc::default() };
+        let Stops { flag, trainings } = stops.clone();
+        std::thread::spawn(move || {
+            loop {
+                std::thread::sleep(Duration::from_millis(50));
+                let signal = flag.load(Ordering::Relaxed) as i32;
+                if signal != 0 && trainings.load(Ordering::SeqCst) == 0 {
+                    end(signal);
+                    std::process::exit(128 + signal);
+                }
+            }
+        });
+        Ok(stops)
+    }
+
+    /// Waits for the end of the process, once a signal has come.
+    pub fn end(&self) -> ! {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Calls a training that saves by itself when a signal comes.
+    pub fn training<T>(&self, train: impl FnOnce() -> T) -> T {
+        self.trainings.fetch_add(1, Ordering::SeqCst);
+        let trained = train();
+        self.trainings.fetch_sub(1, Ordering::SeqCst);
+        trained
+    }
 }
 
 /// The signals that ask to stop. A signal that the process ignores, such as SIGHUP under `nohup`,

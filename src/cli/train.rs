@@ -2,7 +2,9 @@
 use super::axis::Axis;
 use super::compute::Compute;
 use super::print::print;
-use super::runs::{self, Done, Kind, Sitting, absolute, checkpoint_file, not_as_written, of_kind, run_folder};
+use super::runs::{
+    self, Done, Kind, Sitting, absolute, checkpoint_file, continued, not_as_written, of_kind, run_folder,
+};
 use super::variables::OfTrain;
 use crate::checkpoint::Progress;
 use crate::config::{Config, Overrides, Preset, layers};
@@ -55,6 +57,10 @@ pub struct TrainArgs {
     /// Continue this run (a folder, or its name under --runs) where it stopped
     #[arg(long, value_name = "RUN", conflicts_with_all = ["name", "init", "config", "preset"])]
     pub resume: Option<PathBuf>,
+    /// Continue the run of --name if there is one, else start it: so that the same command may be
+    /// given again and again
+    #[arg(long, requires = "name", conflicts_with = "resume")]
+    pub resume_or_start: bool,
     /// Start from the parameters and statistics of this run or checkpoint, or of a safetensors file
     /// of a bare state dict
     #[arg(long, value_name = "RUN|CHECKPOINT")]
@@ -119,6 +125,11 @@ impl TrainArgs {
         resumed(folder, &environment, &self.flags())
     }
 
+    /// The run or population of `--resume-or-start`, if it was begun.
+    pub(super) fn begun(&self) -> Option<PathBuf> {
+        runs::begun(self.resume_or_start, &self.runs, self.name.as_deref())
+    }
+
     /// Keys from flags, and from the positional arguments, which are data files.
     pub(super) fn flags(&self) -> Overrides {
         let mut flags = self.overrides.clone();
@@ -164,24 +175,36 @@ pub(super) fn resumed(folder: &RunFolder, environment: &Overrides, flags: &Overr
     }
 }
 
+/// Refuses to continue a run that was not begun with this configuration.
+pub(super) fn as_begun(folder: &RunFolder, config: &Config) -> Result<()> {
+    of_kind(folder, Kind::Model, "give another --name")?;
+    let own = Config::load(&folder.config()).map_err(not_as_written(folder.path()))?;
+    runs::as_begun(folder, &config.differences(&own), &Config::FREE)
+}
+
 /// Trains as the arguments say; the result goes to standard output.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let mut config = args.config()?;
     if args.print_config {
         return print(&config.to_toml());
     }
+    let begun = args.begun();
+    let folder = continued(&args.runs, args.resume.as_deref(), begun.as_deref(), Kind::Model)?;
+    if let (Some(_), Some(folder)) = (begun, &folder) {
+        as_begun(folder, &config)?;
+    }
     let sitting = Sitting {
         runs: &args.runs,
         name: args.name.as_deref(),
-        resume: args.resume.as_deref(),
         compute: &args.compute,
         serve: args.serve,
         stop: None,
+        until: None,
         voice: args.quiet.into(),
     };
-    let (Done { path, finished, records }, at) = sit(&sitting, &mut config, args.init.as_deref())?;
+    let (Done { folder, finished, records }, at) = sit(&sitting, folder, &mut config, args.init.as_deref())?;
 
-    let last = records.last();
+    let (last, path) = (records.last(), folder.path().display().to_string());
     if args.json {
         let result = serde_json::json!({ "run": path, "finished": finished, "record": last });
         return print(&format!("{result}\n"));
@@ -192,17 +215,17 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
 }
 
-/// Trains a new run of this configuration from `init`, or continues the one that the sitting
-/// resumes. Returns where training stands, too. Errors: those of data, checkpoints and disk, and a
-/// stop by a signal.
+/// Trains a new run of this configuration from `init`, or continues the one that is `resumed`.
+/// Returns where training stands, too. Errors: those of data, checkpoints and disk, and a stop by a
+/// signal.
 pub(super) fn sit(
     sitting: &Sitting,
+    resumed: Option<RunFolder>,
     config: &mut Config,
     init: Option<&Path>,
 ) -> Result<(Done<EpochRecord>, Progress)> {
     absolute(&mut config.data)?;
     let backend = sitting.compute.open()?;
-    let resumed = sitting.resumed(Kind::Model)?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let init = init.map(|init| checkpoint_file(sitting.runs, init, Kind::Model)).transpose()?;
     let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));

@@ -1,7 +1,7 @@
 //! The environment as a layer of the configuration: `MVAE_<KEY>` for every key of a command, and
 //! for a few other flags.
 use super::usage::usage;
-use crate::backend::{Device, Engine};
+use crate::backend::{Devices, Engine};
 use crate::config;
 use crate::config::layers::{flag, nearest, variable};
 use crate::control;
@@ -40,7 +40,7 @@ pub struct Variables<P: ValueEnum + Clone + Send + Sync + 'static, K: Args> {
     pub preset: Option<P>,
     /// `MVAE_DEVICE`. The flags read it by themselves, like the next four.
     #[arg(long)]
-    pub device: Option<Device>,
+    pub device: Option<Devices>,
     /// `MVAE_PRECISION`.
     #[arg(long)]
     pub precision: Option<Precision>,

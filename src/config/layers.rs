@@ -92,6 +92,16 @@ macro_rules! keys {
                     Some((path, text)) => $crate::config::layers::FileLayer::parse(path, text, Self::KEYS)?,
                     None => $crate::config::layers::FileLayer::default(),
                 };
+                Self::of_layers(preset, &file, environment, flags)
+            }
+
+            /// [`layered`](Self::layered) of a file that has been read.
+            pub(crate) fn of_layers(
+                preset: Option<$preset>,
+                file: &$crate::config::layers::FileLayer<$preset>,
+                environment: &$overrides,
+                flags: &$overrides,
+            ) -> $crate::Result<Self> {
                 let environment = environment.table($crate::config::layers::variable)?;
                 let flags = flags.table($crate::config::layers::flag)?;
                 let name = |key: &str| file.name(key, &environment, &flags);
@@ -160,14 +170,17 @@ pub(crate) fn read_table<C: de::DeserializeOwned>(table: toml::Table, name: &dyn
     })
 }
 
+/// A table of a file, with the places of its keys.
+pub(crate) type Parsed = BTreeMap<toml::Spanned<String>, toml::Value>;
+
 /// One configuration file: the preset and the keys it sets, with their lines.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct FileLayer<P> {
     path: PathBuf,
     pub preset: Option<P>,
     pub table: toml::Table,
     /// Line of each key, from 1.
-    lines: BTreeMap<String, usize>,
+    pub lines: BTreeMap<String, usize>,
 }
 
 impl<P: de::DeserializeOwned> FileLayer<P> {
@@ -183,7 +196,11 @@ impl<P: de::DeserializeOwned> FileLayer<P> {
 
     /// Reads a file that may set these keys.
     pub fn parse(path: &Path, text: &str, keys: &[&str]) -> Result<Self> {
-        let parsed: BTreeMap<toml::Spanned<String>, toml::Value> = toml_file::parse(path, text)?;
+        FileLayer::of(path, text, toml_file::parse(path, text)?, keys)
+    }
+
+    /// The layer of a table in a file that may set these keys.
+    pub fn of(path: &Path, text: &str, parsed: Parsed, keys: &[&str]) -> Result<Self> {
         let (preset, table, lines) = (None, toml::Table::new(), BTreeMap::new());
         let mut layer = FileLayer { path: path.to_owned(), preset, table, lines };
         for (key, value) in parsed {

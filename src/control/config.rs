@@ -1,8 +1,8 @@
 //! The configuration of a controller's training; keys, layers and messages work as in
 //! [`crate::config::layers`].
 use super::course::path::Shape;
-use crate::config::MAX_MATRIX;
 use crate::config::layers::{flag, keys, zero_is_none};
+use crate::config::{Config, MAX_MATRIX, Variant};
 use crate::motion::units::Unit;
 use crate::ops::world::Task;
 use crate::{Error, Result};
@@ -295,6 +295,23 @@ impl PolicyConfig {
                 PolicyConfig { stand_cost: task.info().stand_cost, ..PolicyConfig::default() }.table()
             }
             _ => PolicyConfig::preset(preset).table(),
+        }
+    }
+
+    /// The reason why such a controller cannot steer a model of this configuration, and a key that
+    /// mends it.
+    pub fn unfit(&self, model: &Config) -> Option<(String, String)> {
+        let (skip, frames) = (self.frame_skip, model.future_predictions);
+        if self.algorithm == Algorithm::Shac && matches!(model.variant, Variant::Vq | Variant::Specialist) {
+            let variant = model.variant.name();
+            let what = format!("variant is {variant}, whose controllers do not learn by gradients");
+            Some((what, "algorithm = \"ppo\"".to_owned()))
+        } else if skip > frames {
+            let what =
+                format!("frame_skip of the controller is {skip}, but future_predictions of the model is {frames}");
+            Some((what, format!("future_predictions = {skip}")))
+        } else {
+            None
         }
     }
 

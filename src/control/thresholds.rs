@@ -25,6 +25,12 @@ static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     keys
 });
 
+/// Whether the largest value of a measure is the best; `None` if no threshold bounds it.
+pub fn is_largest_best(key: &str) -> Option<bool> {
+    let mut bounds = Task::ALL.iter().flat_map(|task| task.info().bounds).chain(&COMMON);
+    bounds.find(|bound| bound.key == key).map(|bound| bound.least)
+}
+
 /// Bounds of the numbers that [`super::evaluate`] measures, under the same names. A key that is
 /// absent, or belongs to another task, bounds nothing. The default asks for controllers that do
 /// what their data can do.

@@ -50,7 +50,7 @@ pub(crate) fn train_policy<'a>(
         session.step(1);
         session.log()?;
         run.at.epoch += 1;
-        if run.finished() || session.stopped() {
+        if run.finished() || session.stopped() || session.is_enough() {
             break;
         }
         kept = session.is_due() || update_begun.elapsed() > LONG;

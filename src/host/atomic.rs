@@ -129,7 +129,7 @@ fn remove_leftovers(folder: &Path, owned: impl Fn(&OsStr) -> bool) {
 }
 
 /// A hidden temporary name for something with the final name `name`: `.NAME.0123456789abcdef.tmp`.
-fn hidden(name: &OsStr) -> OsString {
+pub(super) fn hidden(name: &OsStr) -> OsString {
     let mut hidden = OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".{:016x}.tmp", RandomState::new().hash_one(0)));
@@ -144,7 +144,7 @@ fn of_hidden(hidden: &OsStr) -> Option<&OsStr> {
 }
 
 /// True if this open file is the one at `path`.
-fn is_at(file: Option<&File>, path: &Path) -> bool {
+pub(super) fn is_at(file: Option<&File>, path: &Path) -> bool {
     let Ok(there) = fs::symlink_metadata(path) else { return false };
     #[cfg(unix)]
     if let Some(here) = file.and_then(|file| file.metadata().ok()) {
@@ -162,23 +162,6 @@ fn remove(path: &Path) {
         Ok(_) => fs::remove_file(path),
         Err(_) => Ok(()),
     };
-}
-
-/// Name of the file in a folder by which processes lock the folder.
-pub(crate) const LOCK: &str = ".lock";
-
-/// Locks a folder for this process through the file [`LOCK`] in it, until the returned file is
-/// dropped; `None` if another process holds the lock.
-pub(crate) fn lock_folder(folder: &Path) -> Result<Option<File>> {
-    let path = folder.join(LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(Error::io(&path, "cannot create"))?;
-    match file.try_lock() {
-        // The process that held it may have removed the file.
-        Ok(()) => Ok(is_at(Some(&file), &path).then_some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(Error::io(&path, "cannot lock")(source)),
-    }
 }
 
 /// Makes renames and new files in `folder` outlive a power cut.

@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod crc32c;
 pub mod files;
+pub(crate) mod lock;
 pub mod memory;
 pub(crate) mod npy;
 pub mod say;

@@ -67,6 +67,28 @@ impl Default for Thresholds {
 const OF_DATA: &str = "times the data's";
 const OF_TRAINING: &str = "times training frames'";
 
+/// Measures of a model by name, each with true if the largest value is the best: those of the
+/// verdicts, and the held-out errors.
+pub const MEASURES: [(&str, bool); 17] = [
+    ("active_units", true),
+    ("inside", true),
+    ("contact", true),
+    ("coverage of poses", true),
+    ("coverage of velocities", true),
+    ("skate", false),
+    ("speed at 5 %", false),
+    ("speed at 50 %", false),
+    ("speed at 95 %", false),
+    ("turn rate at 5 %", false),
+    ("turn rate at 50 %", false),
+    ("turn rate at 95 %", false),
+    ("standing", false),
+    ("Fréchet distance of poses", false),
+    ("Fréchet distance of velocities", false),
+    ("one_step_error", false),
+    ("error_30", false),
+];
+
 /// Smallest share of the time that is compared. A smaller one counts as this, as few walks show it.
 const SELDOM: f64 = 0.01;
 
@@ -268,6 +290,8 @@ mod tests {
         };
         let of = |verdicts: &[Verdict]| verdicts.iter().find(|verdict| verdict.name == "standing").cloned().unwrap();
         assert_eq!(of(&judge(0.009)).value, Some(1.0));
+        let names: Vec<_> = judge(0.02).iter().map(|verdict| verdict.name.clone()).collect();
+        assert!(names.iter().all(|name| MEASURES.iter().any(|(known, _)| known == name)), "{names:?}");
         let more = of(&judge(0.02)).value.unwrap();
         assert!((more - 2.0).abs() < 1e-9, "twice the share that is too small to compare: {more}");
         assert!(judge(0.0).iter().all(|verdict| verdict.met && !verdict.name.contains("coverage")));

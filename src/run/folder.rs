@@ -1,11 +1,13 @@
 //! The run folder `runs/<name>/`: the place of each file, the lock for writing, and the environment
 //! of each sitting.
 use crate::host::atomic::{self, Unfinished};
+use crate::host::lock::{Held, Lock};
+use crate::host::say::{stamp, utc};
 use crate::{Error, Result, host::files};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -17,9 +19,8 @@ const MAX_ENV: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Held while this process may write to the run; the system lets go of it when the process
-    /// ends, however it ends.
-    lock: Option<File>,
+    /// Held while this process may write to the run.
+    lock: Option<Lock>,
 }
 
 impl RunFolder {
@@ -66,8 +67,8 @@ impl RunFolder {
         for folder in ["checkpoints", "tensorboard"].map(|folder| path.join(folder)) {
             fs::create_dir_all(&folder).map_err(Error::io(&folder, "cannot create"))?;
         }
-        let mut run = RunFolder { path: path.to_owned(), lock: None };
-        run.lock()?;
+        let lock = Lock::take(path)?.map_err(|held| busy(path, &held))?;
+        let run = RunFolder { path: path.to_owned(), lock: Some(lock) };
         atomic::write(&run.config(), config.as_bytes())?;
         run.write_env(&EnvFile { start: env.clone(), resumed: Vec::new() })?;
         fill(&run)?;
@@ -90,9 +91,35 @@ impl RunFolder {
     /// Opens a run to continue it and locks it. Errors: another process is writing to the run, or
     /// the folder is no run.
     pub fn resume(path: &Path) -> Result<Self> {
-        let mut run = RunFolder::open(path)?;
-        run.lock()?;
-        Ok(run)
+        RunFolder::locked(path, Lock::take)?.map_err(|held| busy(path, &held))
+    }
+
+    /// Like [`RunFolder::resume`], but takes over the run of a machine that is lost, for which it
+    /// [waits](Lock::wait).
+    pub fn wait(path: &Path) -> Result<Self> {
+        RunFolder::locked(path, Lock::wait)?.map_err(|held| busy(path, &held))
+    }
+
+    /// Opens a run to continue it and locks it by `lock`. `Ok(Err)` says who holds the lock.
+    /// Errors: the folder is no run.
+    pub(crate) fn locked(
+        path: &Path,
+        lock: impl Fn(&Path) -> Result<Result<Lock, Held>>,
+    ) -> Result<Result<Self, Held>> {
+        let run = RunFolder::open(path)?;
+        Ok(lock(path)?.map(|lock| RunFolder { lock: Some(lock), ..run }))
+    }
+
+    /// Refuses to write once a process on another machine has taken the run over.
+    pub(crate) fn require_lock(&self) -> Result<()> {
+        match self.lock.as_ref().is_none_or(Lock::is_ours) {
+            true => Ok(()),
+            false => Err(Error::checkpoint(
+                &self.path,
+                "another machine has taken this run over, as this process gave no sign of life",
+                "leave it to that machine, or resume it later",
+            )),
+        }
     }
 
     /// Adds a sitting to the `env.json` of a resumed run. Only people read that file. If it is
@@ -188,17 +215,16 @@ impl RunFolder {
         self.path.join("report.html")
     }
 
-    fn lock(&mut self) -> Result<()> {
-        self.lock = atomic::lock_folder(&self.path)?;
-        let busy = "another process is writing to this run";
-        let taken = || Error::checkpoint(&self.path, busy, "wait for it or stop it, then resume");
-        self.lock.is_some().then_some(()).ok_or_else(taken)
-    }
-
     fn write_env(&self, file: &EnvFile) -> Result<()> {
         let text = serde_json::to_string_pretty(file).expect("an environment is plain data");
         atomic::write(&self.env(), (text + "\n").as_bytes())
     }
+}
+
+/// The error for a run whose lock is held.
+fn busy(path: &Path, held: &Held) -> Error {
+    let what = format!("another process is writing to this run: {held}");
+    Error::checkpoint(path, what, "wait for it or stop it, then resume")
 }
 
 /// Makes `root/name/`: `make` fills a hidden folder, which then gets its name. After an error
@@ -291,7 +317,6 @@ pub struct Env {
 impl Env {
     /// The environment of this process.
     pub fn collect(device: &str, threads: usize) -> Self {
-        let [year, month, day, hour, minute, second] = utc(SystemTime::now());
         Env {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("MVAE_GIT_COMMIT").map(str::to_owned),
@@ -300,7 +325,7 @@ impl Env {
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
             threads,
             device: device.to_owned(),
-            started: format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"),
+            started: stamp(SystemTime::now()),
             command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         }
     }
@@ -335,27 +360,6 @@ fn is_default_name(kind: &str, name: &str) -> bool {
 /// `name`, and from the second on `name-2`, `name-3`, ...
 fn numbered(name: &str, n: usize) -> String {
     if n == 1 { name.to_owned() } else { format!("{name}-{n}") }
-}
-
-/// Year, month, day, hour, minute, second of a time, UTC.
-fn utc(time: SystemTime) -> [u64; 6] {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
-    let (mut year, mut day) = (1970, seconds / 86_400);
-    while day >= 365 + u64::from(leap(year)) {
-        day -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(leap(year));
-    let mut month = 1;
-    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if day < days {
-            break;
-        }
-        day -= days;
-        month += 1;
-    }
-    [year, month, day + 1, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60]
 }
 
 #[cfg(test)]

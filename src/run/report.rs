@@ -12,7 +12,8 @@ use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const PAGE: &str = include_str!("report/page.html");
-const STYLE: &str = include_str!("report/page.css");
+/// The style of all pages.
+pub(crate) const STYLE: &str = include_str!("report/page.css");
 const CHARTS: &str = include_str!("report/charts.js");
 const SCRIPT: &str = include_str!("report/page.js");
 const LIVE: &str = include_str!("report/live.js");

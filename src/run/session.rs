@@ -32,11 +32,14 @@ pub struct Watch<'r> {
     pub stop: &'r AtomicUsize,
     /// The server that shows the run, if there is one.
     pub live: Option<&'r Live>,
+    /// Number of the epoch or update after which the sitting ends with everything saved, if it is
+    /// not to be the last.
+    pub until: Option<usize>,
 }
 
 impl<'r> From<&'r AtomicUsize> for Watch<'r> {
     fn from(stop: &'r AtomicUsize) -> Self {
-        Watch { stop, live: None }
+        Watch { stop, live: None, until: None }
     }
 }
 
@@ -97,6 +100,12 @@ impl<'r, R: Record + Reported> Session<'r, R> {
         self.watch.stop.load(Ordering::Relaxed) != 0 || self.begun.0.elapsed().as_secs_f64() > 60.0 * limit
     }
 
+    /// True once as many epochs or updates are done as the sitting is to do.
+    pub fn is_enough(&self) -> bool {
+        let done = self.records.last().map_or(0, R::number);
+        self.watch.until.is_some_and(|until| done >= until)
+    }
+
     /// Counts `minibatches` more mini-batches as done, and shows the progress.
     pub fn step(&mut self, minibatches: usize) {
         self.console.step(minibatches);
@@ -116,6 +125,7 @@ impl<'r, R: Record + Reported> Session<'r, R> {
     /// # Panics
     /// If there is no record.
     pub fn log(&mut self) -> Result<()> {
+        self.folder.require_lock()?;
         let record = self.records.last().expect("a record was pushed");
         self.logs.append(record)?;
         self.console.epoch(record);
@@ -142,6 +152,7 @@ impl<'r, R: Record + Reported> Session<'r, R> {
     /// Syncs the logs, and notes their lengths and the time taken in the place of the next
     /// checkpoint. Errors: those of the disk.
     pub fn sync(&mut self, at: &mut Progress) -> Result<()> {
+        self.folder.require_lock()?;
         at.elapsed_seconds = self.elapsed();
         at.log_lengths = self.logs.sync()?;
         Ok(())
@@ -153,11 +164,11 @@ impl<'r, R: Record + Reported> Session<'r, R> {
         self.records
     }
 
-    /// Ends the display, says of a run that is not `finished` why it stopped, and returns the
-    /// records. Errors: a signal stopped it.
+    /// Ends the display, says of a run that is neither `finished` nor was to end here why it
+    /// stopped, and returns the records. Errors: a signal stopped it.
     pub fn end(self, finished: bool) -> Result<Vec<R>> {
         self.console.finish();
-        if !finished {
+        if !finished && !self.is_enough() {
             self.console.say(&stopped_by(self.watch.stop, self.limits.max_minutes, self.folder.path())?);
         }
         Ok(self.records)

@@ -176,7 +176,7 @@ impl<'r, 'b> Training<'r, 'b> {
             self.run.at.best = error;
             self.checkpoint(&self.session.folder().best_checkpoint())?;
         }
-        if self.run.finished() || self.session.stopped() {
+        if self.run.finished() || self.session.stopped() || self.session.is_enough() {
             return Ok(false);
         }
         if self.session.is_due() {

@@ -11,6 +11,7 @@ mod population;
 mod program;
 mod ship;
 mod surroundings;
+mod sweep;
 mod train;
 
 #[path = "../shared/hostile.rs"]

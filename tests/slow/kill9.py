@@ -9,18 +9,18 @@ in the middle of a write (shim.c). The others are at a random time, or while a t
 Exit code 1 after any fault.
 """
 import glob
-import hashlib
-import json
 import os
 import random
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from outcome import members, outcome  # noqa: E402
+
 BINARY, SECONDS, SEED = os.path.abspath(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 rng, begun = random.Random(SEED), time.time()
 work = tempfile.mkdtemp(prefix="kill9.")
@@ -35,6 +35,7 @@ KINDS = {
     "train": (TRAIN, RESUME, 4),
     "vq": ([*TRAIN, "--variant", "vq"], RESUME, 1),
     "population": ([*TRAIN, "--population", "3"], RESUME, 2),
+    "sweep": (["sweep", "sweep.toml"], ["sweep", "sweep.toml", "--name"], 2),
     "control": (["control", "train", "--vae", "whole-train", "--task", "target", *CONTROL], ["control", "train", "--resume"], 3),
 }
 TEMPORARY = [f"{file}.*.tmp" for file in ("checkpoints/.last.safetensors", "checkpoints/.best.safetensors", ".report.html", ".env.json")]
@@ -42,49 +43,6 @@ TEMPORARY = [f"{file}.*.tmp" for file in ("checkpoints/.last.safetensors", "chec
 
 def run(arguments, **options):
     return subprocess.run([BINARY, *arguments], capture_output=True, **options)
-
-
-def members(folder):
-    return [folder] if os.path.exists(f"{folder}/config.toml") else sorted(glob.glob(f"{folder}/*/"))
-
-
-def checkpoint(path):
-    """Everything in a checkpoint except times and the lengths of logs."""
-    raw = open(path, "rb").read()
-    length = struct.unpack("<Q", raw[:8])[0]
-    head = json.loads(raw[8 : 8 + length])
-    meta = json.loads(head.pop("__metadata__")["mvae-fast"])
-    meta.pop("crc32c")
-    for key in ("elapsed_seconds", "log_lengths"):
-        meta["progress"].pop(key)
-    return hashlib.sha256(raw[8 + length :]).hexdigest(), json.dumps([head, meta], sort_keys=True)
-
-
-def events(path):
-    """The number of records in a TensorBoard file, which must all be whole."""
-    raw, at, count = open(path, "rb").read(), 0, 0
-    while at < len(raw):
-        at += 16 + struct.unpack("<Q", raw[at : at + 8])[0]
-        count += 1
-    assert at == len(raw), "a torn event"
-    return count
-
-
-def outcome(folder):
-    """All results of a run that must not depend on how often it was stopped, by name."""
-    found = {}
-    for member in members(folder):
-        name = os.path.relpath(member, folder)
-        lines = [json.loads(line) for line in open(f"{member}/metrics.jsonl")]
-        times = [line.pop("timing")["elapsed_seconds"] for line in lines]
-        assert times == sorted(times), "elapsed time goes back"
-        found[name, "metrics"] = lines
-        found[name, "progress"] = open(f"{member}/progress.csv").read()
-        found[name, "events"] = events(glob.glob(f"{member}/tensorboard/events*")[0])
-        for path in sorted(glob.glob(f"{member}/checkpoints/*.safetensors")):
-            found[name, os.path.basename(path)] = checkpoint(path)
-        assert os.path.getsize(f"{member}/report.html") > 1000, "a short report"
-    return found
 
 
 def sitting(arguments, how, folder, limit):
@@ -151,6 +109,10 @@ if not shutil.which("cc") or subprocess.run(compiled).returncode:
     print("kill9: no C compiler, so no kills at single calls")
     shim = None
 run(["data", "synth", "-o", "s.npz", "--frames", "300"], check=True)
+keys = "".join(f"{key[2:].replace('-', '_')} = {value}\n" for key, value in zip(SMALL[::2], SMALL[1::2]))
+with open("sweep.toml", "w") as file:
+    file.write('[halving]\nmeasure = "inside"\nreduce = 2\n[eval]\nwalks = 4\nframes = 60\n')
+    file.write(f'[train]\ndata = ["s.npz"]\nseed = [0, 1, 2]\n{keys}')
 reference, seconds, calls = {}, {}, {}
 for kind, (start, _, _) in KINDS.items():
     started = time.time()

@@ -1,10 +1,11 @@
 //! The book of a character: what each stage in its folder was made of.
 use crate::cli::runs::CHARACTER;
+use crate::host::lock::Lock;
 use crate::host::{atomic, crc32c, files, toml as toml_file};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ pub(super) struct Book {
     #[serde(skip)]
     path: PathBuf,
     #[serde(skip)]
-    lock: Option<File>,
+    lock: Option<Lock>,
     /// True if the folder was made for this book.
     #[serde(skip)]
     made: bool,
@@ -45,8 +46,9 @@ impl Book {
         }
         atomic::create_folder(folder).map_err(Error::io(folder, "cannot make the folder"))?;
         // What the book says counts only once nobody else writes to it.
-        let lock = atomic::lock_folder(folder)?.ok_or_else(|| {
-            Error::checkpoint(folder, "another process makes this character", "wait for it, or stop it")
+        let lock = Lock::take(folder)?.map_err(|held| {
+            let what = format!("another process makes this character: {held}");
+            Error::checkpoint(folder, what, "wait for it, or stop it")
         })?;
         let mut book = Book { path, lock: Some(lock), made, motion: motion.to_vec(), stages: BTreeMap::new() };
         if !book.path.is_file() {
@@ -100,8 +102,8 @@ impl Drop for Book {
     /// Removes the folder that was made for a book in which nothing was written.
     fn drop(&mut self) {
         let folder = atomic::folder_of(&self.path);
-        if self.made && self.lock.is_some() && !self.path.exists() {
-            let _ = fs::remove_file(folder.join(atomic::LOCK));
+        if self.made && !self.path.exists() {
+            self.lock.take().into_iter().for_each(Lock::remove);
             let _ = fs::remove_dir(folder);
         }
     }

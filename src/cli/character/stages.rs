@@ -102,9 +102,9 @@ impl Work<'_> {
             self.put_aside(MODEL, &asked, "the model", epochs)?;
         }
         self.begin(2, MODEL, "training the model");
-        let (runs, resume) = (self.folder.join("runs"), matches!(state, State::Resume(_)).then_some(run.as_path()));
+        let (runs, resumed) = (self.folder.join("runs"), self.resumed(MODEL, &state)?);
         self.book.write(MODEL, asked)?;
-        self.training(|| train::sit(&self.sitting(&runs, MODEL, resume), &mut config, None)).map(drop)
+        self.stops.training(|| train::sit(&self.sitting(&runs, MODEL), resumed, &mut config, None)).map(drop)
     }
 
     /// Plans the stages after a model that was trained before, unless they are planned.
@@ -174,9 +174,9 @@ impl Work<'_> {
         }
         self.begin(4, STICK, "training the controller");
         shortened.iter().for_each(|line| self.say(line));
-        let (runs, resume) = (self.folder.join("runs"), matches!(state, State::Resume(_)).then_some(run.as_path()));
+        let (runs, resumed) = (self.folder.join("runs"), self.resumed(STICK, &state)?);
         self.book.write(STICK, asked)?;
-        self.training(|| control::sit(&self.sitting(&runs, STICK, resume), &config)).map(drop)
+        self.stops.training(|| control::sit(&self.sitting(&runs, STICK), resumed, &config)).map(drop)
     }
 
     /// Measures the controller; returns the evaluation.

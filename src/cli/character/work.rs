@@ -5,11 +5,11 @@ use super::book::{Book, crc};
 use super::budget::Budget;
 use super::motion::Motion;
 use super::speed::Speed;
-use crate::checkpoint::{Checkpoint, Progress};
-use crate::cli::runs::{Kind, Sitting, absolute};
-use crate::cli::stop::stop_flag;
-use crate::config::{Config, Overrides, Variant};
-use crate::control::config::{self as policy, Algorithm, PolicyConfig};
+use crate::checkpoint::Progress;
+use crate::cli::runs::{Kind, Sitting, absolute, progress};
+use crate::cli::stop::Stops;
+use crate::config::{Config, Overrides};
+use crate::control::config::{self as policy, PolicyConfig};
 use crate::host::atomic;
 use crate::host::say::say;
 use crate::host::toml as toml_file;
@@ -21,8 +21,7 @@ use crate::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Names of the stages in the book; the trainings' are those of their run folders, too.
 pub(super) const DATA: &str = "data";
@@ -55,10 +54,7 @@ pub(super) struct Work<'a> {
     /// Speed of the machine, and seconds that each stage takes, once they are known.
     pub plan: Option<(Speed, [f64; STAGES])>,
     pub whole: Arc<Whole>,
-    /// Number of a signal that asks to stop, or 0.
-    stop: Arc<AtomicUsize>,
-    /// True while nothing is lost if the process ends at once.
-    at_once: Arc<AtomicBool>,
+    pub stops: Stops,
     begun: Instant,
     /// Seconds of trainings in earlier sittings.
     earlier: f64,
@@ -91,7 +87,9 @@ impl<'a> Work<'a> {
         drop(args.compute.open()?);
         let motion = Motion::of(&args.motion, &args.import, args.compute.threads())?;
         let (config, policy) = configurations(args, &motion, &folder)?;
-        let work = Work {
+        let whole = Arc::new(Whole::new(STAGES, args.quiet));
+        let shown = whole.clone();
+        Ok(Work {
             args,
             book: Book::open(&folder, motion.paths())?,
             motion,
@@ -99,33 +97,16 @@ impl<'a> Work<'a> {
             policy,
             budget: Budget { seconds: minutes.map(|minutes| 60.0 * minutes) },
             plan: None,
-            whole: Arc::new(Whole::new(STAGES, args.quiet)),
-            stop: stop_flag()?,
-            at_once: Arc::new(AtomicBool::new(true)),
+            whole,
+            stops: Stops::listen(move |signal| {
+                shown.end();
+                say(&format!("error: {}", stopped(signal)));
+            })?,
             begun: Instant::now(),
             earlier: 0.0,
             made: Vec::new(),
             folder,
-        };
-        work.watch();
-        Ok(work)
-    }
-
-    /// Ends the process soon after a signal, where nothing is lost by it. (A training ends by
-    /// itself, after it has saved.)
-    fn watch(&self) {
-        let (stop, at_once, whole) = (self.stop.clone(), self.at_once.clone(), self.whole.clone());
-        std::thread::spawn(move || {
-            loop {
-                std::thread::sleep(Duration::from_millis(50));
-                let signal = stop.load(Ordering::Relaxed) as i32;
-                if signal != 0 && at_once.load(Ordering::Relaxed) {
-                    whole.end();
-                    say(&format!("error: {}", stopped(signal)));
-                    std::process::exit(128 + signal);
-                }
-            }
-        });
+        })
     }
 
     /// Begins stage number `number`, which is none that only looks whether all is done.
@@ -207,25 +188,22 @@ impl<'a> Work<'a> {
         if aside { std::fs::rename(&run, &before).map_err(Error::io(&run, "cannot rename")) } else { Ok(()) }
     }
 
+    /// The folder of a run that is to be continued, locked.
+    pub fn resumed(&self, stage: &str, state: &State) -> Result<Option<RunFolder>> {
+        matches!(state, State::Resume(_)).then(|| RunFolder::resume(&self.run(stage))).transpose()
+    }
+
     /// A sitting of the run of a stage.
-    pub fn sitting<'s>(&'s self, runs: &'s Path, stage: &'s str, resume: Option<&'s Path>) -> Sitting<'s> {
+    pub fn sitting<'s>(&'s self, runs: &'s Path, stage: &'s str) -> Sitting<'s> {
         Sitting {
             runs,
             name: Some(stage),
-            resume,
             compute: &self.args.compute,
             serve: None,
-            stop: Some(self.stop.clone()),
+            stop: Some(self.stops.flag.clone()),
+            until: None,
             voice: Voice::Part(self.whole.clone()),
         }
-    }
-
-    /// Calls a training that saves by itself when a signal comes.
-    pub fn training<T>(&self, train: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.at_once.store(false, Ordering::Relaxed);
-        let trained = train();
-        self.at_once.store(true, Ordering::Relaxed);
-        trained
     }
 
     /// Settings and inputs that a model depends on.
@@ -275,15 +253,9 @@ fn configurations(args: &CharacterArgs, motion: &Motion, folder: &Path) -> Resul
     let flags = policy::Overrides { task, seed, updates, vae: Some(vae), ..policy::Overrides::default() };
     let file = args.control_config.as_deref().zip(policy_text.as_deref());
     let policy = PolicyConfig::layered(None, file, &policy::Overrides::default(), &flags)?;
-    if policy.algorithm == Algorithm::Shac && matches!(config.variant, Variant::Vq | Variant::Specialist) {
-        let variant = config.variant.name();
-        let what = format!("variant is {variant}, whose controllers do not learn by gradients");
-        return Err(Error::Usage(format!("{what}; give --control-config a file with algorithm = \"ppo\"")));
-    }
-    if policy.frame_skip > config.future_predictions {
-        let (skip, frames) = (policy.frame_skip, config.future_predictions);
-        let what = format!("frame_skip of the controller is {skip}, but future_predictions of the model is {frames}");
-        return Err(Error::Usage(format!("{what}; give --config a file with future_predictions = {skip}")));
+    if let Some((what, mend)) = policy.unfit(&config) {
+        let flag = if mend.starts_with("algorithm") { "--control-config" } else { "--config" };
+        return Err(Error::Usage(format!("{what}; give {flag} a file with {mend}")));
     }
     Ok((Config { max_minutes: None, ..config }, PolicyConfig { max_minutes: None, ..policy }))
 }
@@ -293,10 +265,4 @@ pub(super) fn with(table: &toml::Table, key: &str, value: toml::Value) -> toml::
     let mut table = table.clone();
     table.insert(key.to_owned(), value);
     table
-}
-
-/// The progress in the last checkpoint of a run. Errors: it cannot be read.
-fn progress(last: &Path) -> Result<Progress> {
-    let progress = Checkpoint::load(last)?.meta.and_then(|meta| meta.progress);
-    progress.ok_or_else(|| Error::checkpoint(last, "holds no training state", "remove the run, and it is trained anew"))
 }

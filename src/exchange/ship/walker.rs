@@ -7,6 +7,7 @@ use crate::motion::rig::METRES;
 use half::f16;
 
 /// One character, in feet.
+#[derive(Clone)]
 pub struct Walker<'a> {
     shipped: &'a Shipped,
     packed: Packed,
