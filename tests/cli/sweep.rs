@@ -236,7 +236,8 @@ fn the_best_go_on_and_end_as_if_never_measured() {
         }
     }
     assert_eq!(measured, want);
-    let best = (0..9).find(|&run| measured[run].len() == 3).expect("one trains to the end");
+    let ended = (0..9).filter(|&run| measured[run].len() == 3);
+    let best = ended.min_by(|&a, &b| error(a, 5).total_cmp(&error(b, 5))).expect("one trains to the end");
     let seed = best.to_string();
     let flags = crate::small::flags(&["motion.npz", "--seed", &seed, "--quiet", "--name", "alone"]).join(" ");
     desk.done(&format!("train {flags}"));
@@ -269,6 +270,7 @@ fn a_run_that_fails_or_is_held_stops_no_other() {
 #[test]
 fn controllers_follow_their_decoders() {
     let desk = Desk::new();
+    fs::remove_file(desk.path("motion.npz")).unwrap();
     desk.done("data synth -o motion.npz --frames 620");
     let control = "[control]\ntask = ['target', 'walk']\ncharacters = 8\nsteps = 4\nupdates = 3\nhidden_size = 16\n";
     desk.write("both", "seed = [0, 1]", control);
