@@ -135,7 +135,7 @@ fn each_run_is_what_it_is_alone() {
 
     let [said, progress] = desk.done("sweep kl.toml");
     assert!(said.contains("4 runs are trained to the end") && said.contains("5/5"), "{said}");
-    assert!(progress.contains("kl-weight-0.5-seed-4: epochs 1 to 5 of 5"), "{progress}");
+    assert!(progress.contains("kl-weight-0.5-seed-4: from epoch 1 to 5 of 5"), "{progress}");
     let flags = crate::small::flags(&["motion.npz", "--kl-weight", "0.5", "--seed", "4", "--quiet"]).join(" ");
     desk.done(&format!("train {flags} --name alone"));
     assert!(desk.outcome("alone") == desk.outcome("kl/kl-weight-0.5-seed-4"));
@@ -143,6 +143,14 @@ fn each_run_is_what_it_is_alone() {
     let (alone, found) =
         (serde_json::from_str::<Value>(&alone).unwrap(), desk.evaluation("kl/kl-weight-0.5-seed-4", 5));
     assert_eq!(alone["report"], found["report"]);
+
+    // On several devices runs go side by side.
+    desk.done("sweep kl.toml --name two --device cpu,cpu --quiet");
+    desk.same("kl", "two", &FOUR, 5);
+    let said = desk.refused(&format!("train {flags} --name alone-2 --device cpu,cpu"), 2);
+    assert!(said.contains("several devices, which share out the runs of a sweep or of a population"), "{said}");
+    let page = fs::read_to_string(desk.path("runs/kl/sweep.html")).unwrap();
+    assert!(FOUR.iter().all(|run| page.contains(run)) && !page.contains("{{"));
 
     // The same command has nothing to do.
     let [again, progress] = desk.done("sweep kl.toml");

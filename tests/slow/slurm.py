@@ -27,7 +27,7 @@ if missing := [name for name in needed if not shutil.which(name)]:
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from outcome import outcome  # noqa: E402
 
-TASKS, NODES = 12, 2
+TASKS, NODES, EPOCHS = 12, 2, 12
 work = tempfile.mkdtemp(prefix="slurm.")
 os.chmod(work, 0o755)
 os.chdir(work)
@@ -108,10 +108,20 @@ def processes():
     return found
 
 
+def is_ours(pid):
+    """True if a process was started by the SLURM of this test."""
+    try:
+        return f"SLURM_CONF={work}" in open(f"/proc/{pid}/environ").read()
+    except OSError:
+        return False
+
+
 def kill_all_of(job):
-    """Kills the daemons of a job's steps, and all that they started, as if its node had failed."""
+    """Kills the daemons of a job's steps, and all that they started, as if its node had failed. An
+    empty name stands for all jobs."""
     found = processes()
-    doomed = {pid for pid, (_, command) in found.items() if command.startswith(f"slurmstepd: [{job}.")}
+    steps = f"slurmstepd: [{job}." if job else "slurmstepd: ["
+    doomed = {pid for pid, (_, command) in found.items() if command.startswith(steps) and is_ours(pid)}
     while more := {pid for pid, (parent, _) in found.items() if parent in doomed} - doomed:
         doomed |= more
     for pid in doomed:
@@ -154,7 +164,7 @@ minibatches = 60
 warmup_steps = 20
 teacher_epochs = 2
 ramp_epochs = 2
-student_epochs = 16
+student_epochs = 8
 [eval]
 walks = 8
 frames = 60
@@ -196,7 +206,6 @@ try:
                 run("scancel", "--signal=USR1", f"{job}.0")
                 until("a requeue", lambda: jobs(array)[task][1] == "PENDING")
                 run("scontrol", "update", f"JobId={job}", "StartTime=now")
-                until("a second start", lambda: jobs(array)[task][1] != "PENDING")
             elif how == "scancel":
                 run("scancel", "--signal=KILL", job)
             else:
@@ -208,7 +217,7 @@ try:
         time.sleep(0.05)
     until("the first array", lambda: all(s in ("COMPLETED", "CANCELLED", "FAILED", "NODE_FAIL") for _, s in jobs(array).values()), 600)
     until("nodes", idle)
-    unfinished = [task for task in range(TASKS) if not os.path.exists(f"runs/kl/seed-{task}/eval-20.json")]
+    unfinished = [task for task in range(TASKS) if not os.path.exists(f"runs/kl/seed-{task}/eval-{EPOCHS}.json")]
     wait_for(submit())
     ended = {task: outcome(f"runs/kl/seed-{task}") for task in range(TASKS)}
     for task in range(TASKS):
@@ -227,6 +236,7 @@ except Exception:
         print(f"== {log}", *open(log).readlines()[-15:], sep="\n")
     raise
 finally:
+    kill_all_of("")
     for daemon in reversed(daemons):
         daemon.terminate()
     for daemon in daemons:
