@@ -147,8 +147,8 @@ fn each_run_is_what_it_is_alone() {
     // On several devices runs go side by side.
     desk.done("sweep kl.toml --name two --device cpu,cpu --quiet");
     desk.same("kl", "two", &FOUR, 5);
-    let said = desk.refused(&format!("train {flags} --name alone-2 --device cpu,cpu"), 2);
-    assert!(said.contains("several devices, which share out the runs of a sweep or of a population"), "{said}");
+    let refused = desk.refused(&format!("train {flags} --name alone-2 --device cpu,cpu"), 2);
+    assert!(refused.contains("several devices, which share out the runs of a sweep or of a population"), "{refused}");
     let page = fs::read_to_string(desk.path("runs/kl/sweep.html")).unwrap();
     assert!(FOUR.iter().all(|run| page.contains(run)) && !page.contains("{{"));
 

@@ -214,8 +214,8 @@ try:
             if how != "scancel":
                 until("a requeue", lambda: jobs(array)[task][1] == "PENDING")
                 run("scontrol", "update", f"JobId={job}", "StartTime=now")
-            if how == "kill -9":
-                run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+            if how == "kill -9":  # unless the node is back already
+                subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], capture_output=True)
             killed[task] = how, lines
         if late := [task for task, (_, state) in jobs(array).items() if task not in killed and state == "COMPLETED"]:
             raise RuntimeError(f"task {late[0]} came to its end before it was killed")
