@@ -133,9 +133,10 @@ def kill_all_of(job):
 
 
 def jobs(array):
-    """Task number, job number and state of each task of the array."""
-    lines = run("squeue", "--noheader", "--array", "--job", array, "--states=all", "--format=%K %A %T").splitlines()
-    return {int(task): (job, state) for task, job, state in map(str.split, lines)}
+    """Job number, state and node of each task of the array."""
+    columns = "--format=%K,%A,%T,%N"
+    lines = run("squeue", "--noheader", "--array", "--job", array, "--states=all", columns).splitlines()
+    return {int(task): rest for task, *rest in (line.split(",") for line in lines)}
 
 
 def submit():
@@ -147,7 +148,7 @@ def metrics(task):
 
 
 def wait_for(array):
-    until("the array", lambda: all(state == "COMPLETED" for _, state in jobs(array).values()), 600)
+    until("the array", lambda: all(state == "COMPLETED" for _, state, _ in jobs(array).values()), 600)
 
 
 open("kl.toml", "w").write(f"""\
@@ -198,29 +199,31 @@ try:
     # and those whose node fails.
     array, killed = submit(), {}
     while len(killed) < TASKS:
-        for task, (job, state) in jobs(array).items():
+        for task, (job, state, node) in jobs(array).items():
             if task in killed or state != "RUNNING" or not os.path.exists(metrics(task)):
                 continue
             how = ["USR1", "scancel", "kill -9"][task % 3]
             lines = len(open(metrics(task)).readlines())
-            node = run("squeue", "--noheader", "--job", job, "--format=%N").strip()
+            name = f"{array}_{task}"
             if how == "USR1":
-                run("scancel", "--signal=USR1", f"{job}.0")
+                run("scancel", "--signal=USR1", f"{name}.0")
             elif how == "scancel":
-                run("scancel", "--signal=KILL", job)
+                run("scancel", "--signal=KILL", name)
             else:
                 assert kill_all_of(job) >= 3, "a job has two daemons and a training"
                 run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=failed")
             if how != "scancel":
                 until("a requeue", lambda: jobs(array)[task][1] == "PENDING")
-                run("scontrol", "update", f"JobId={job}", "StartTime=now")
+                run("scontrol", "update", f"JobId={name}", "StartTime=now")
             if how == "kill -9":  # unless the node is back already
                 subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], capture_output=True)
             killed[task] = how, lines
-        if late := [task for task, (_, state) in jobs(array).items() if task not in killed and state == "COMPLETED"]:
-            raise RuntimeError(f"task {late[0]} came to its end before it was killed")
+        for task, (_, state, _) in jobs(array).items():
+            if task not in killed and state == "COMPLETED":
+                raise RuntimeError(f"task {task} came to its end before it was killed")
         time.sleep(0.05)
-    until("the first array", lambda: all(s in ("COMPLETED", "CANCELLED", "FAILED", "NODE_FAIL") for _, s in jobs(array).values()), 600)
+    over = ("COMPLETED", "CANCELLED", "FAILED", "NODE_FAIL")
+    until("the first array", lambda: all(state in over for _, state, _ in jobs(array).values()), 600)
     until("nodes", idle)
     unfinished = [task for task in range(TASKS) if not os.path.exists(f"runs/kl/seed-{task}/eval-{EPOCHS}.json")]
     wait_for(submit())
