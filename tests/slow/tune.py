@@ -25,7 +25,7 @@ os.mkdir(f"{work}/bin")
 os.symlink(os.path.abspath(sys.argv[1]), f"{work}/bin/mvae-fast")
 os.environ.update(PATH=f"{work}/bin:{os.environ['PATH']}", RAY_USAGE_STATS_ENABLED="0")
 os.chdir(work)
-FLAGS = "--mirror false --rollout 8 --batch-size 32 --hidden-size 16 --experts 2 --gate-hidden-size 8 --threads 1".split()
+FLAGS = "--mirror false --rollout 8 --batch-size 32 --hidden-size 16 --gate-hidden-size 8 --threads 1".split()
 FLAGS += "--minibatches 5 --warmup-steps 20 --teacher-epochs 3 --ramp-epochs 3 --student-epochs 21".split()
 EPOCHS = 27
 
