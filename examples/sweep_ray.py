@@ -76,6 +76,12 @@ class Training(tune.Trainable):
             self.process.wait()
         return {"error": float(record["recon_loss"]), "epoch": record["epoch"], "done": done}
 
+    def save_checkpoint(self, folder):
+        return {}  # the run folder holds all there is to keep
+
+    def load_checkpoint(self, checkpoint):
+        pass
+
     def cleanup(self):
         self.process.terminate()
         self.process.wait()

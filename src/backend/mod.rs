@@ -225,9 +225,7 @@ impl FromStr for Device {
             "cuda" => Ok(Device::Cuda(0)),
             _ => match text.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(number)) => Ok(Device::Cuda(number)),
-                _ => {
-                    Err("expected auto, cpu, simt, cuda or cuda:N (of a sweep or population also a list, or cuda:all)")
-                }
+                _ => Err("expected auto, cpu, simt, cuda or cuda:N"),
             },
         }
     }

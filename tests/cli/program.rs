@@ -51,8 +51,20 @@ fn print_config(arguments: &[&str], environment: &[(&str, &str)]) -> Config {
 #[test]
 fn help_names_every_command_and_key() {
     let help = text(&output(&["--help"]).stdout);
-    let commands =
-        ["train", "generate", "export", "eval", "info", "data", "gradcheck", "plan", "doctor", "completions", "man"];
+    let commands = [
+        "train",
+        "generate",
+        "export",
+        "eval",
+        "info",
+        "data",
+        "sweep",
+        "gradcheck",
+        "plan",
+        "doctor",
+        "completions",
+        "man",
+    ];
     for command in commands {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in:\n{help}");
         let output = output(&[command, "--help"]);

@@ -5,8 +5,8 @@ slurm.py BINARY
 
 Starts a SLURM of its own on this machine: one controller, and a daemon for each node. Every task of
 the array is killed once: by the signal that SLURM sends before the end, by `scancel --signal=KILL`,
-or by `kill -9` of all that SLURM runs for it. Then the same script is submitted again. Exit code 1
-after any fault.
+or by `kill -9` of all that SLURM runs for it. SLURM requeues all but the second kind; for that, the
+same script is submitted again. Exit code 1 after any fault.
 """
 import glob
 import json
@@ -27,7 +27,7 @@ if missing := [name for name in needed if not shutil.which(name)]:
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from outcome import outcome  # noqa: E402
 
-TASKS, NODES = 12, 2
+TASKS, NODES, EPOCHS = 12, 2, 12
 work = tempfile.mkdtemp(prefix="slurm.")
 os.chmod(work, 0o755)
 os.chdir(work)
@@ -108,10 +108,20 @@ def processes():
     return found
 
 
+def is_ours(pid):
+    """True if a process was started by the SLURM of this test."""
+    try:
+        return f"SLURM_CONF={work}" in open(f"/proc/{pid}/environ").read()
+    except OSError:
+        return False
+
+
 def kill_all_of(job):
-    """Kills the daemons of a job's steps, and all that they started, as if its node had failed."""
+    """Kills the daemons of a job's steps, and all that they started, as if its node had failed. An
+    empty name stands for all jobs."""
     found = processes()
-    doomed = {pid for pid, (_, command) in found.items() if command.startswith(f"slurmstepd: [{job}.")}
+    steps = f"slurmstepd: [{job}." if job else "slurmstepd: ["
+    doomed = {pid for pid, (_, command) in found.items() if command.startswith(steps) and is_ours(pid)}
     while more := {pid for pid, (parent, _) in found.items() if parent in doomed} - doomed:
         doomed |= more
     for pid in doomed:
@@ -123,9 +133,10 @@ def kill_all_of(job):
 
 
 def jobs(array):
-    """Task number, job number and state of each task of the array."""
-    lines = run("squeue", "--noheader", "--array", "--job", array, "--states=all", "--format=%K %A %T").splitlines()
-    return {int(task): (job, state) for task, job, state in map(str.split, lines)}
+    """Job number, state and node of each task of the array."""
+    columns = "--format=%K,%A,%T,%N"
+    lines = run("squeue", "--noheader", "--array", "--job", array, "--states=all", columns).splitlines()
+    return {int(task): rest for task, *rest in (line.split(",") for line in lines)}
 
 
 def submit():
@@ -137,7 +148,7 @@ def metrics(task):
 
 
 def wait_for(array):
-    until("the array", lambda: all(state == "COMPLETED" for _, state in jobs(array).values()), 600)
+    until("the array", lambda: all(state == "COMPLETED" for _, state, _ in jobs(array).values()), 600)
 
 
 open("kl.toml", "w").write(f"""\
@@ -154,7 +165,7 @@ minibatches = 60
 warmup_steps = 20
 teacher_epochs = 2
 ramp_epochs = 2
-student_epochs = 16
+student_epochs = 8
 [eval]
 walks = 8
 frames = 60
@@ -184,31 +195,37 @@ try:
 
     until("nodes", idle)
 
-    # Each task is killed while it trains; after `kill -9`, SLURM is told that the job is over.
+    # Each task is killed while it trains. SLURM starts those tasks again that saved by themselves,
+    # and those whose node fails.
     array, killed = submit(), {}
     while len(killed) < TASKS:
-        for task, (job, state) in jobs(array).items():
+        for task, (job, state, node) in jobs(array).items():
             if task in killed or state != "RUNNING" or not os.path.exists(metrics(task)):
                 continue
             how = ["USR1", "scancel", "kill -9"][task % 3]
             lines = len(open(metrics(task)).readlines())
+            name = f"{array}_{task}"
             if how == "USR1":
-                run("scancel", "--signal=USR1", f"{job}.0")
-                until("a requeue", lambda: jobs(array)[task][1] == "PENDING")
-                run("scontrol", "update", f"JobId={job}", "StartTime=now")
-                until("a second start", lambda: jobs(array)[task][1] != "PENDING")
+                run("scancel", "--signal=USR1", f"{name}.0")
             elif how == "scancel":
-                run("scancel", "--signal=KILL", job)
+                run("scancel", "--signal=KILL", name)
             else:
                 assert kill_all_of(job) >= 3, "a job has two daemons and a training"
-                run("scancel", job)
+                run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=failed")
+            if how != "scancel":
+                until("a requeue", lambda: jobs(array)[task][1] == "PENDING")
+                run("scontrol", "update", f"JobId={name}", "StartTime=now")
+            if how == "kill -9":  # unless the node is back already
+                subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], capture_output=True)
             killed[task] = how, lines
-        if late := [task for task, (_, state) in jobs(array).items() if task not in killed and state == "COMPLETED"]:
-            raise RuntimeError(f"task {late[0]} came to its end before it was killed")
+        for task, (_, state, _) in jobs(array).items():
+            if task not in killed and state == "COMPLETED":
+                raise RuntimeError(f"task {task} came to its end before it was killed")
         time.sleep(0.05)
-    until("the first array", lambda: all(s in ("COMPLETED", "CANCELLED", "FAILED", "NODE_FAIL") for _, s in jobs(array).values()), 600)
+    over = ("COMPLETED", "CANCELLED", "FAILED", "NODE_FAIL")
+    until("the first array", lambda: all(state in over for _, state, _ in jobs(array).values()), 600)
     until("nodes", idle)
-    unfinished = [task for task in range(TASKS) if not os.path.exists(f"runs/kl/seed-{task}/eval-20.json")]
+    unfinished = [task for task in range(TASKS) if not os.path.exists(f"runs/kl/seed-{task}/eval-{EPOCHS}.json")]
     wait_for(submit())
     ended = {task: outcome(f"runs/kl/seed-{task}") for task in range(TASKS)}
     for task in range(TASKS):
@@ -216,9 +233,9 @@ try:
             if whole[task].get(key) != ended[task].get(key):
                 faults.append(f"task {task}, {killed[task]}: {key} differs")
     hows = {how: sum(1 for other, _ in killed.values() if other == how) for how, _ in killed.values()}
-    expected = {task for task, (how, _) in killed.items() if how != "USR1"}
-    if not expected <= set(unfinished):
-        faults.append(f"tasks {sorted(expected - set(unfinished))} had come to their ends when they were killed")
+    cancelled = [task for task, (how, _) in killed.items() if how == "scancel"]
+    if sorted(unfinished) != cancelled:
+        faults.append(f"after the first array, runs {sorted(unfinished)} were not done, expected {cancelled}")
     for fault in faults:
         print("FAULT", fault)
     print(f"slurm: {TASKS} tasks on {NODES} nodes, killed by {json.dumps(hows)}: {len(faults)} faults")
@@ -227,6 +244,7 @@ except Exception:
         print(f"== {log}", *open(log).readlines()[-15:], sep="\n")
     raise
 finally:
+    kill_all_of("")
     for daemon in reversed(daemons):
         daemon.terminate()
     for daemon in daemons:

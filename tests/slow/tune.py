@@ -25,8 +25,8 @@ os.mkdir(f"{work}/bin")
 os.symlink(os.path.abspath(sys.argv[1]), f"{work}/bin/mvae-fast")
 os.environ.update(PATH=f"{work}/bin:{os.environ['PATH']}", RAY_USAGE_STATS_ENABLED="0")
 os.chdir(work)
-FLAGS = "--mirror false --rollout 8 --batch-size 32 --hidden-size 16 --experts 2 --gate-hidden-size 8 --threads 1".split()
-FLAGS += "--minibatches 200 --warmup-steps 20 --teacher-epochs 3 --ramp-epochs 3 --student-epochs 21".split()
+FLAGS = "--mirror false --rollout 8 --batch-size 32 --hidden-size 16 --gate-hidden-size 8 --threads 1".split()
+FLAGS += "--minibatches 5 --warmup-steps 20 --teacher-epochs 3 --ramp-epochs 3 --student-epochs 21".split()
 EPOCHS = 27
 
 
@@ -77,7 +77,7 @@ worker = cluster.add_node(num_cpus=1, object_store_memory=10**8)
 os.environ["RAY_ADDRESS"] = cluster.address
 tuning = drive("sweep_ray.py", "6", *FLAGS)
 lines = lambda run: len(open(f"{run}/metrics.jsonl").readlines()) if os.path.exists(f"{run}/metrics.jsonl") else 0
-until("two trials", lambda: tuning.poll() is not None or sum(lines(run) > 1 for run in glob.glob("runs/ray-*")) > 1, 300)
+until("two trials", lambda: tuning.poll() is not None or sum(lines(run) > 1 for run in glob.glob("runs/ray-*")) > 1, 900)
 cluster.remove_node(worker, allow_graceful=False)  # kills its processes
 cluster.add_node(num_cpus=1, object_store_memory=10**8)
 said = ended("sweep_ray.py", tuning)

@@ -122,10 +122,10 @@ mod tests {
             let values = values.iter().map(|&x| Some(x).filter(|x| x.is_finite())).enumerate().collect();
             halving(measure, 3, 9).unwrap().best(values)
         };
-        assert_eq!(of("skate", &[3.0, 1.0]), []);
+        assert!(of("skate", &[3.0, 1.0]).is_empty());
         assert_eq!(of("skate", &[3.0, 1.0, 2.0]), [1]);
         assert_eq!(of("inside", &[3.0, 1.0, 2.0, 3.0, 0.0, f64::NAN]), [0, 3]);
-        assert_eq!(of("skate", &[f64::NAN; 3]), [], "runs that failed do not go on");
+        assert!(of("skate", &[f64::NAN; 3]).is_empty(), "runs that failed do not go on");
     }
 
     #[test]

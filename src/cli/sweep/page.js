@@ -81,7 +81,11 @@ function show(kind, runs, into) {
     axes.forEach((name, i) => {
       svg.append(draw("line", { class: "axis", x1: x(i), x2: x(i), y1: top, y2: top + height }));
       svg.append(draw("text", { x: x(i), y: 14, "text-anchor": "middle" }, name));
-      for (const [place, word] of scales[i].marks) svg.append(draw("text", { x: x(i) + 4, y: y(place) + 4 }, word));
+      let last = Infinity;
+      for (const [place, word] of [...scales[i].marks].sort((a, b) => a[0] - b[0])) {
+        if (last - y(place) < 13) continue; // marks do not cover one another
+        svg.append(draw("text", { class: "mark", x: x(i) + 4, y: (last = y(place)) + 4 }, word));
+      }
     });
     drawing.replaceChildren(svg);
 
@@ -108,7 +112,7 @@ function show(kind, runs, into) {
 }
 
 for (const kind of ["model", "controller"]) {
-  const runs = data.runs.filter(run => run.kind === kind);
+  const runs = data.runs.filter(run => run.kind === kind && run.measures);
   const into = make("section");
   document.getElementById("kinds").append(into);
   if (runs.length) show(kind, runs, into);

@@ -102,6 +102,11 @@ impl<'a> Row<'a> {
         find(self.evaluation.as_ref()?, measure)
     }
 
+    /// True if there is anything to say of it.
+    fn is_begun(&self) -> bool {
+        self.done > 0 || self.failed.is_some()
+    }
+
     pub fn json(&self) -> Value {
         json!({
             "run": self.run.name, "keys": self.run.keys.iter().cloned().collect::<toml::Table>(),
@@ -147,11 +152,11 @@ pub(super) fn sort(rows: &mut [Row], measure: &str, largest: Option<bool>) -> Re
     Ok(())
 }
 
-/// A table of rows, with a column for each of these measures.
+/// A table of the rows that are begun, with a column for each of these measures.
 pub(super) fn table(rows: &[Row], measures: &[&str]) -> String {
     let mut text = String::new();
     for (kind, title, unit) in [(Kind::Model, "model", "epochs"), (Kind::Controller, "controller", "updates")] {
-        let rows: Vec<_> = rows.iter().filter(|row| row.run.training.kind() == kind).collect();
+        let rows: Vec<_> = rows.iter().filter(|row| row.is_begun() && row.run.training.kind() == kind).collect();
         if rows.is_empty() {
             continue;
         }

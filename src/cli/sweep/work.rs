@@ -3,7 +3,7 @@
 use super::file::{Run, Sweep, Training};
 use super::shard::Shard;
 use crate::cli::compute::Compute;
-use crate::cli::runs::{Sitting, progress};
+use crate::cli::runs::{Kind, Sitting, progress};
 use crate::cli::stop::Stops;
 use crate::cli::{control, eval, train};
 use crate::control::config::PolicyConfig;
@@ -184,12 +184,12 @@ impl<'a> Work<'a> {
             }
         }
         let done = if begun { progress(&sweep.last(number))?.epoch - 1 } else { 0 };
-        let (name, unit) = (&run.name, if run.decoder.is_some() { "update" } else { "epoch" });
+        let (name, unit) = (&run.name, if run.training.kind() == Kind::Model { "epoch" } else { "update" });
         let all = run.training.all();
         let folder = match resumed {
             Some(folder) if done >= until => folder,
             resumed => {
-                self.say(&format!("{name}: {unit}s {} to {until} of {all}", done + 1));
+                self.say(&format!("{name}: from {unit} {} to {until} of {all}", done + 1));
                 match self.train(number, until, resumed, device) {
                     // Another process was faster to begin it.
                     Err(Error::Usage(_)) if !begun && path.exists() => return self.bring(number, level, device),
