@@ -15,11 +15,13 @@ mod gradcheck;
 mod import;
 mod info;
 mod output;
+mod pilot;
 mod plan;
 mod population;
 mod print;
 mod runs;
 mod ship;
+mod steering;
 mod stop;
 mod thresholds;
 mod train;
@@ -71,7 +73,7 @@ pub enum Command {
     Train(Box<train::TrainArgs>),
     /// Make motion with a trained model
     #[command(after_help = generate::EXAMPLES)]
-    Generate(generate::GenerateArgs),
+    Generate(Box<generate::GenerateArgs>),
     /// From motion to a character to play with: import, train, steer, measure and export
     #[command(after_help = character::EXAMPLES)]
     Character(Box<character::CharacterArgs>),
@@ -207,10 +209,8 @@ fn run(cli: Cli) -> Result<()> {
                 None => train::run(&args),
             }
         }
-        Command::Generate(args) => match &args.controller {
-            Some(controller) => controlled::generate(&args, controller),
-            None => generate::generate(&args),
-        },
+        Command::Generate(args) if args.is_steered() => controlled::generate(&args),
+        Command::Generate(args) => generate::generate(&args),
         Command::Character(args) => character::character(&args),
         Command::Export(args) => ship::export(&args),
         Command::Eval(args) => eval::eval(&args),

@@ -7,9 +7,11 @@ mod eval;
 mod foreign;
 mod generate;
 mod plan;
+mod planner;
 mod population;
 mod program;
 mod ship;
+mod steering;
 mod surroundings;
 mod train;
 

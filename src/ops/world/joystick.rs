@@ -1,6 +1,6 @@
 //! Joystick: walk in a direction at a speed, both of which change from time to time.
 use super::pull::Seen;
-use super::task::{Bound, Draws, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo, rounded};
+use super::task::{Bound, Draws, Mean, Measure, Moving, Number, PLAIN, Recorded, Scene, Step, TaskInfo, rounded};
 use super::*;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ pub const TASK: TaskInfo = TaskInfo {
     updates: [800, 1600],
     anew: TURN,
     speed: true,
-    moves: |own| own[COMMAND + 1] > 0.0,
+    moves: Moving::At(COMMAND + 1),
     recorded: &[("goals", GOAL), ("commands", COMMAND)],
     steered: Some(1),
     rewards: |_| [f64::MIN_POSITIVE, 1.0],

@@ -39,8 +39,8 @@ pub struct TaskInfo {
     pub anew: usize,
     /// True if it needs the largest speed of [`Rules`].
     pub speed: bool,
-    /// True if a character with these own numbers is asked to move.
-    pub moves: fn(&[f64]) -> bool,
+    /// When it asks a character to move.
+    pub moves: Moving,
     /// Number of the recorded pair (direction and speed) that a person can give instead in the
     /// report, if any. The reference, which aims elsewhere than a person does, makes its mistakes
     /// in training only.
@@ -80,7 +80,7 @@ pub(crate) const PLAIN: TaskInfo = TaskInfo {
     updates: [400, 600],
     anew: 0,
     speed: false,
-    moves: |_| true,
+    moves: Moving::Always,
     steered: None,
     lower: None,
     keys: &[],
@@ -108,6 +108,33 @@ impl Extra {
             Extra::Numbers(count) => count,
             Extra::Latent => latent,
         }
+    }
+}
+
+/// When a task asks a character to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moving {
+    /// At no time: a character that stands does nothing wrong.
+    Never,
+    /// At all times.
+    Always,
+    /// While the speed at this place among its own numbers, body units a frame, is not 0.
+    At(usize),
+}
+
+impl Moving {
+    /// True if a character with these own numbers is asked to move.
+    pub fn asks(self, own: &[f64]) -> bool {
+        match self {
+            Moving::Never => false,
+            Moving::Always => true,
+            Moving::At(place) => own[place] > 0.0,
+        }
+    }
+
+    /// Place of the speed that is asked for, where there is one.
+    pub(crate) fn place(self) -> Option<usize> {
+        if let Moving::At(place) = self { Some(place) } else { None }
     }
 }
 
