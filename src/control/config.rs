@@ -112,8 +112,8 @@ keys! {
         effort_cost: f64 = 0.0;
         /// Weight of jerks: the mean squared change of the joints' velocities in a frame, (m/s)^2
         jerk_cost: f64 = 0.0;
-        /// Weight of standing, which counts from the start (of its own: 1 for target and path by
-        /// shac)
+        /// Weight of standing where the task asks to move, and of walking slower than it asks;
+        /// counts from the start (of its own: 1 for target, path and joystick by shac)
         stand_cost: f64 = 0.0;
         /// Share of the updates after which costs begin to count; they count in full at 1.5 times
         /// that share, or at the end. Feet that cost from the start teach a policy to stand

@@ -35,7 +35,7 @@ pub struct Comparison {
     pub prior: Vec<Number>,
 }
 
-/// Runs two episodes of `steps` steps from fresh starts: one of the `planner` or else of the policy,
+/// Runs two episodes of `steps` steps from fresh starts: one of the planner, else of the policy,
 /// and one of the prior. Their feet are compared with those of the `data`. `told` hears the share
 /// of the work that is done. Errors: those of the backend.
 pub(crate) fn compare(

@@ -43,8 +43,8 @@ pub struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// A planner for characters in the surroundings of `policy`, which itself is not used. Sizes and
-    /// `anew` are those of the characters ([`Play::open`]). Actions of their task are latents.
+    /// A planner for characters in the surroundings of `policy`, which itself is not used. Sizes
+    /// and `anew` are those of the characters ([`Play::open`]). Actions of their task are latents.
     /// Errors: those of [`Play::open`], more copies than can be laid out.
     pub fn new(
         policy: Policy,

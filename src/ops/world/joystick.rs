@@ -31,6 +31,7 @@ pub const TASK: TaskInfo = TaskInfo {
     own: 4,
     unit: |rules, _| rules.speed / (SPEEDS - 1) as f64,
     vectors: true,
+    stand_cost: 1.0,
     updates: [800, 1600],
     anew: TURN,
     speed: true,
