@@ -3,8 +3,8 @@
     pip install matplotlib
     python docs/tradeoff.py          reads docs/tradeoff.csv, writes docs/tradeoff.svg
 
-A row of the table is a policy, as `control eval` measures it. A line joins those of one decoder, number of updates and cost
-of standing; each point is marked with its cost of skating.
+A row of the table is a policy, as `control eval` measures it. A line joins those of one decoder, number of updates, cost of
+standing and prior weight; each point is marked with its cost of skating.
 """
 
 import csv
@@ -22,7 +22,7 @@ OBEYS = {"heading_error_degrees": ("heading error, degrees", 16), "speed_error_p
 
 
 def series_of(row):
-    return row["decoder"], row["updates"], row["stand_cost"]
+    return tuple(row[key] for key in ("decoder", "updates", "stand_cost", "prior_weight"))
 
 
 def main():
@@ -33,7 +33,7 @@ def main():
         for (feet, (along, limit)), panel in zip(FEET.items(), line):
             for series in dict.fromkeys(map(series_of, rows)):
                 points = [(float(row[feet]), float(row[obeys]), row["skate_cost"]) for row in rows if series_of(row) == series]
-                label = "decoder {}, {} updates, standing {}".format(*series)
+                label = "decoder {}, {} updates, standing {}, prior {}".format(*series)
                 (drawn,) = panel.plot(*zip(*(point[:2] for point in points)), "o-", ms=4, label=label)
                 for x, y, cost in points:
                     panel.annotate(cost, (x, y), (4, 4), textcoords="offset points", fontsize=7, color=drawn.get_color())

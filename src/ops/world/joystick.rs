@@ -1,6 +1,8 @@
 //! Joystick: walk in a direction at a speed, both of which change from time to time.
 use super::pull::Seen;
-use super::task::{Bound, Draws, Mean, Measure, Moving, Number, PLAIN, Recorded, Scene, Step, TaskInfo, rounded};
+use super::task::{
+    Bound, Draws, Mean, Measure, Moving, Number, PLAIN, Recorded, Scene, Step, TaskInfo, Weights, rounded,
+};
 use super::*;
 use serde_json::{Value, json};
 
@@ -31,7 +33,7 @@ pub const TASK: TaskInfo = TaskInfo {
     own: 4,
     unit: |rules, _| rules.speed / (SPEEDS - 1) as f64,
     vectors: true,
-    stand_cost: 1.0,
+    weights: Weights { prior: 0.002, skate: 0.25, stand: 1.0 },
     updates: [800, 1600],
     anew: TURN,
     speed: true,

@@ -30,8 +30,8 @@ pub struct TaskInfo {
     pub seen: &'static [Seen],
     /// Steps of an episode in which so many frames are a step.
     pub horizon: fn(usize) -> usize,
-    /// Weight of the cost of standing in a training by gradients through the decoder.
-    pub stand_cost: f64,
+    /// Weights of a training by gradients through the decoder that is not asked for others.
+    pub weights: Weights,
     /// Updates of a training by gradients through the decoder, and by trial and error.
     pub updates: [usize; 2],
     /// Steps after which it asks for something new, which is not the doing of the step before
@@ -76,7 +76,7 @@ pub(crate) const PLAIN: TaskInfo = TaskInfo {
     vectors: false,
     seen: &[],
     horizon: |frames| 1200 / frames,
-    stand_cost: 0.0,
+    weights: Weights::PLAIN,
     updates: [400, 600],
     anew: 0,
     speed: false,
@@ -109,6 +109,22 @@ impl Extra {
             Extra::Latent => latent,
         }
     }
+}
+
+/// Weights of a training by gradients through the decoder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights {
+    /// Weight of how far the mean latents are from their prior.
+    pub prior: f64,
+    /// Weight of feet that slide where they stand.
+    pub skate: f64,
+    /// Weight of standing where a move is asked for.
+    pub stand: f64,
+}
+
+impl Weights {
+    /// Weights of a task that may stand.
+    pub(crate) const PLAIN: Weights = Weights { prior: 0.003, skate: 0.2, stand: 0.0 };
 }
 
 /// When a task asks a character to move.
