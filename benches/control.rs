@@ -8,7 +8,8 @@
 //! built-in task and as one composed from terms.
 //!
 //! The decoder is not trained, which costs the same. `CHARACTERS` (100, 4096) sets how many run
-//! side by side. `UPDATES` (3) sets how many updates are timed; 0: the environment step alone.
+//! side by side in the first. `UPDATES` (3) sets how many updates are timed; 0: the environment
+//! step alone. `ALGORITHM` (ppo, shac) leaves the other one out.
 use clap::Parser;
 use mvae_fast::backend::Backend;
 use mvae_fast::control::config::PolicyConfig;
@@ -132,7 +133,7 @@ fn bench_gradients(
     let config = PolicyConfig { task, vae: vae.to_owned(), ..PolicyConfig::default() };
     let (characters, steps) = (config.characters, config.steps());
     let mut run = PolicySetup::new(&config, backend, None)?;
-    let (mut forward, mut back, mut update) = (Times::default(), Times::default(), Times::default());
+    let [mut forward, mut back, mut gradient, mut update] = [(); 4].map(|()| Times::default());
     for number in 0..=updates {
         let begun = Instant::now();
         rollout(&mut run, &|| false)?;
@@ -143,6 +144,7 @@ fn bench_gradients(
     }
     let Learner::Shac(learning) = &run.update else { unreachable!("the configuration says shac") };
     for _ in 0..updates.max(1) {
+        let begun = Instant::now();
         run.stage.write_steps(&mut run.memory, 0, steps)?;
         forward.add(1e6 * backend.seconds(&mut || run.memory.repeat(&run.explore, steps))?);
         run.memory.run(&learning.estimate)?;
@@ -150,13 +152,20 @@ fn bench_gradients(
         run.stage.write_way_back(&mut run.memory, steps)?;
         run.memory.run(&learning.end)?;
         back.add(1e6 * backend.seconds(&mut || run.memory.repeat(&learning.pull, steps))?);
+        // Waits for the device, too.
+        gradient.add(
+            backend
+                .seconds(&mut || run.memory.run(&learning.gradients))
+                .map(|_| begun.elapsed().as_secs_f64() * 1e6)?,
+        );
     }
     let each = characters * steps;
-    let [forward, back, update] = [forward, back, update].map(|times| times.divided(each));
+    let [forward, back, gradient, update] = [forward, back, gradient, update].map(|times| times.divided(each));
     if o.json {
         let report = json!({
             "impl": "mvae-fast", "task": task.name(), "device": backend.describe(), "threads": threads,
-            "characters": characters, "steps": steps, "forward_us": forward.median(), "back_us": back.median(), "update_us": (updates > 0).then(|| update.median()),
+            "characters": characters, "steps": steps, "forward_us": forward.median(), "back_us": back.median(),
+            "gradient_us": gradient.median(), "update_us": (updates > 0).then(|| update.median()),
         });
         println!("{report}");
         return Ok(());
@@ -169,6 +178,7 @@ fn bench_gradients(
     println!("  for a step of a character");
     println!("  forward          {}", forward.summary());
     println!("  way back         {}", back.summary());
+    println!("  all to gradient  {}", gradient.summary());
     if updates > 0 {
         println!("  whole update     {}", update.summary());
     }
@@ -188,16 +198,17 @@ fn main() -> Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<usize>().ok());
     let updates = number("UPDATES").unwrap_or(3);
     let crowds = number("CHARACTERS").map_or(vec![100, 4096], |one| vec![one]);
+    let algorithm = std::env::var("ALGORITHM").unwrap_or_default();
     let folder = tempfile::tempdir().expect("a temporary folder");
     if !options.json {
         println!("{}\n", timer::machine());
     }
     for (threads, backend) in options.backends()? {
         let vae = decoder(folder.path(), backend.as_ref())?;
-        for &characters in &crowds {
+        for &characters in crowds.iter().filter(|_| algorithm != "shac") {
             bench(&vae, backend.as_ref(), threads, characters, updates, &options)?;
         }
-        for task in [Task::read(COMPOSED)?, Task::Joystick] {
+        for task in [Task::read(COMPOSED)?, Task::Joystick].into_iter().filter(|_| algorithm != "ppo") {
             bench_gradients(task, &vae, backend.as_ref(), threads, updates, &options)?;
         }
     }

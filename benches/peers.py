@@ -2,11 +2,12 @@
 
     peers.py            the full-size training step beside PyTorch and JAX
     peers.py control    training a controller beside PyTorch: environment steps, optimizer steps, whole updates
+    peers.py gradients  gradients through the decoder beside JAX: environment steps, without and with their gradients
 
 A round runs every peer once, and the f32 floor of this machine (benches/floor.rs), each right after a run of ours, all on
 the same THREADS cores; a ratio compares the medians of such a pair, and the table shows the median ratio over ROUNDS
 rounds. A time of the training step is that of a rollout of 8 (jax: of 16 rollouts) over its number of steps, STEPS in all;
-of a controller UPDATES whole updates are run. Raw numbers go to benches/results/.
+of a controller UPDATES whole updates are run, or as many rollouts. Raw numbers go to benches/results/.
 """
 import datetime
 import json
@@ -143,7 +144,7 @@ class Control:
 
     def __init__(self, versions):
         bench, floor = build("control", "floor")
-        self.variables = {"CHARACTERS": "100", "UPDATES": str(UPDATES)}
+        self.variables = {"CHARACTERS": "100", "UPDATES": str(UPDATES), "ALGORITHM": "ppo"}
         self.ours = [bench, str(THREADS), "--json"]
         crowd = {"CHARACTERS": str(CROWD), "UPDATES": "0"}
         self.rivals = [("floor", "f32", [floor, str(THREADS), "--json"], {}),
@@ -167,8 +168,30 @@ class Control:
                       " updates end to end")
 
 
+class Gradients:
+    """Gradients through the decoder: the joystick's default, 32 characters, rollouts of 64 steps."""
+    suffix, what = "gradients-cpu", f"rollouts: {UPDATES}"
+    settings = ("THREADS", "ROUNDS", "UPDATES")
+    forward, gradient = "environment step, us a character", "the same with its gradient, us"
+    measures = {forward: lambda result: result["forward_us"], gradient: lambda result: result["gradient_us"]}
+
+    def __init__(self, versions):
+        (bench,) = build("control")
+        self.variables = {"ALGORITHM": "shac", "UPDATES": str(UPDATES)}
+        self.ours = [bench, str(THREADS), "--json"]
+        peer = [sys.executable, "benches/peers/control_jax.py", "--threads", str(THREADS), "--rollouts", str(UPDATES)]
+        self.rivals = [("whole rollout compiled", "jax scan", peer, {})] if versions["jax"] else []
+        if not self.rivals:
+            print(f"skipped: the jax peer (no jax in {sys.executable})", flush=True)
+
+    def say(self, ratios, pairs):
+        for rival, of in ratios.items():
+            print(f"{', '.join(rival)}: ours makes {of[self.forward]:.2f} times as many environment steps a second, and"
+                  f" {of[self.gradient]:.2f} times as many with their gradients")
+
+
 def main():
-    kinds = {"training": Training, "control": Control}
+    kinds = {"training": Training, "control": Control, "gradients": Gradients}
     kind = kinds.get(sys.argv[1] if len(sys.argv) > 1 else "training")
     if not kind or len(sys.argv) > 2:
         sys.exit(f"usage: peers.py [{'|'.join(kinds)}]")

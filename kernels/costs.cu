@@ -1,8 +1,8 @@
-// Costs of a step: feet that slide where they stand, effort, jerks, and standing (docs/math.md,
-// "Costs").
+// Costs of a step: feet that slide where they stand, effort, jerks, and standing where a move is
+// asked for (docs/math.md, "Costs").
 //     cost = skate (sliding by velocities + sliding by places) / 2
 //            + effort mean |v|^2 + jerk mean |v - R(turn) v before|^2
-//     reward -= share cost + stand e^(-speed / 0.25)
+//     reward -= share cost + stand max(0, e^(-speed / 0.25) - e^(-speed asked for / 0.25))
 // Backward, the gradients of the frame and of the one before get the derivatives of what is taken
 // off, times -1 and the loss's derivative by the reward. A step that does not go on costs nothing.
 // A character is one warp's: its lanes share out the joints, and lane 0 does the toes.
@@ -11,13 +11,15 @@
 
 struct Costs {                               // field for field: src/ops/costs.rs
   const float *frames, *seen;                // [P, K F] the first is applied   [P, D] begins with the frame before
+  const float* own;                          // [P, O] the task's own numbers
   const float *share, *weight;               // [1] share that counts   [P] derivative by the reward
   float* outcome;                            // [P, 3]
   float *dframes, *dhistory;                 // [P, K F]   [P, C F]; added to
   double skate, effort, jerk, stand;         // weights
-  double metres, fps;                        // metres in a unit of the data, frames a second
+  double metres, fps, body;                  // metres in a unit of the data, frames a second, body unit
   double floor_left, floor_right;            // heights of toes that stand
   u32 p, k, f, c, d;                         // characters, future, features, conditions, observation
+  u32 o, asked;                              // own numbers   1 + place of the speed asked for, 0: any is
   u32 toe_left, toe_right, pad;              // joints
 };
 
@@ -89,17 +91,21 @@ DEVICE Change change_of(const float* frame, const float* before, u32 i) {
   return Change{ground(frame, i) - to_local(frame[2], ground(before, i)), frame[i + 1] - before[i + 1]};
 }
 
-// The cost of standing, and its derivatives by the root's motion.
+// The cost of standing, and its derivatives by the root's motion. Both are 0 at the speed that is
+// asked for and above.
 struct Standing {
   float cost;
   Vec by_root;
 };
-DEVICE Standing standing(const Costs& a, const float* frame) {
-  const float unit = float(a.metres * a.fps);
+DEVICE Standing standing(const Costs& a, u32 p, const float* frame) {
+  const float unit = float(a.metres * a.fps), stand = float(a.stand);
   const Vec root{unit * frame[0], unit * frame[1]};
-  const float speed = sqrtf(dot(root, root) + LEAST_SQUARE), cost = float(a.stand) * expf(-speed / STANDS);
-  const float factor = -cost / STANDS / speed * unit;
-  return Standing{cost, Vec{factor * root.x, factor * root.z}};
+  const float speed = sqrtf(dot(root, root) + LEAST_SQUARE), slow = expf(-speed / STANDS);
+  const float asked = a.asked > 0 ? float(a.body) * unit * a.own[u64(p) * a.o + a.asked - 1] : 0;
+  const float rest = a.asked > 0 ? expf(-asked / STANDS) : 0;
+  if (slow <= rest) return Standing{0, Vec{0, 0}};
+  const float factor = -stand * slow / STANDS / speed * unit;
+  return Standing{stand * (slow - rest), Vec{factor * root.x, factor * root.z}};
 }
 
 CHARACTER_OF(Costs, costs_forward) {
@@ -120,7 +126,7 @@ CHARACTER_OF(Costs, costs_forward) {
   const float slides = (sliding(toes, 0).cost + sliding(toes, 1).cost) / 2, unit = float(a.metres * a.fps);
   const float mean = unit * unit / float(joints);
   const float cost = float(a.skate) * slides + mean * (float(a.effort) * effort + float(a.jerk) * jerk);
-  a.outcome[3 * u64(p)] -= a.share[0] * cost + standing(a, frame).cost;
+  a.outcome[3 * u64(p)] -= a.share[0] * cost + standing(a, p, frame).cost;
 }
 KERNEL(costs_forward, Costs, NoShared, 128)
 
@@ -172,7 +178,7 @@ CHARACTER_OF(Costs, costs_backward) {
     }
   }
   dframe[2] += turned;
-  const Vec stands = standing(a, frame).by_root;
+  const Vec stands = standing(a, p, frame).by_root;
   dframe[0] -= a.weight[p] * stands.x;
   dframe[1] -= a.weight[p] * stands.z;
 }

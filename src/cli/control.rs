@@ -1,5 +1,6 @@
 //! `mvae-fast control`: trains and measures policies that steer a trained decoder.
 use super::compute::Compute;
+use super::pilot::{EffortArgs, ForeignArgs, Pilot, controller};
 use super::print::{print, print_and};
 use super::runs::{
     self, Done, Kind, Sitting, absolute, checkpoint_file, continued, not_as_written, of_kind, run_folder,
@@ -7,14 +8,10 @@ use super::runs::{
 use super::thresholds::GateArg;
 use super::variables::OfControl;
 use crate::backend::Backend;
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint::foreign::Controller;
 use crate::config::layers;
-use crate::control::config::{MAX_CHARACTERS, Overrides, PolicyConfig, Preset};
+use crate::control::config::{Overrides, PolicyConfig, Preset};
 use crate::control::course::path::Shape;
 use crate::control::evaluate::{Comparison, Number, PAPER_SECONDS, PaperTables, compare};
-use crate::control::planner::{Effort, Planner};
-use crate::control::play::Play;
 use crate::control::record::UpdateRecord;
 use crate::control::setup::PolicySetup;
 use crate::control::thresholds::PolicyThresholds;
@@ -43,6 +40,7 @@ Examples:
   mvae-fast control train --resume catch
   mvae-fast control eval catch
   mvae-fast control eval catch --gate    exit 5 unless the built-in thresholds are met
+  mvae-fast control eval --planner target --vae walk    control without learning, by the same measures
 
 Every key of the configuration is a flag (--characters), an environment variable (MVAE_CHARACTERS) and a
 line of a file given with --config (characters = 512); flags win over the environment, the environment
@@ -54,7 +52,7 @@ pub enum ControlCommand {
     /// Train a policy that makes a trained decoder do what a task asks for
     #[command(after_help = EXAMPLES)]
     Train(Box<TrainArgs>),
-    /// Measure a trained policy beside latents from the prior
+    /// Measure a trained policy, or a planner, beside latents from the prior
     Eval(Box<EvalArgs>),
     /// Say which tasks there are
     List,
@@ -118,13 +116,20 @@ pub struct TrainArgs {
 pub struct EvalArgs {
     /// Run folder of a controller, its name under --runs, or a controller of the public
     /// implementation
-    #[arg(value_name = "RUN|CHECKPOINT")]
-    pub run: PathBuf,
+    #[arg(value_name = "RUN|CHECKPOINT", required_unless_present = "plan")]
+    pub run: Option<PathBuf>,
+    /// Measure control without learning for this task in the decoder --vae: before each step, a
+    /// character tries sequences of latents from the prior, and takes the first of the best one
+    #[arg(id = "plan", long = "planner", value_name = "TASK", conflicts_with_all = ["run", "task", "lower"], requires = "vae")]
+    pub planner: Option<String>,
+    /// Amount of planning.
+    #[command(flatten)]
+    pub effort: EffortArgs,
     /// Task and decoder of a controller of the public implementation.
     #[command(flatten)]
     pub foreign: ForeignArgs,
-    /// npz file of motion that a controller of the public implementation starts from (may be
-    /// repeated)
+    /// npz file of motion that a planner or a controller of the public implementation starts from
+    /// (may be repeated)
     #[arg(long, value_name = "FILE")]
     pub data: Vec<PathBuf>,
     /// Characters side by side
@@ -133,10 +138,6 @@ pub struct EvalArgs {
     /// Seed of the episode
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
-    /// Measure control without learning, too: before each step, a character tries so many sequences
-    /// of latents from the prior, of so many steps, and takes the first of the best one
-    #[arg(long, value_name = "TRIES,STEPS")]
-    pub planner: Option<Effort>,
     /// Print the paper's Tables 1 and 2, too: foot skate beside the data's, and how fast it turns
     #[arg(long)]
     pub paper: bool,
@@ -302,103 +303,9 @@ pub(super) fn few_enough(characters: usize) -> Result<()> {
     Ok(())
 }
 
-/// Flags that give what the file of a controller of the public implementation leaves out.
-#[derive(Debug, Args)]
-pub struct ForeignArgs {
-    /// Task of a controller of the public implementation
-    #[arg(long)]
-    pub task: Option<Task>,
-    /// Run or checkpoint of the Motion VAE that it acts in
-    #[arg(long, value_name = "RUN|CHECKPOINT")]
-    pub vae: Option<PathBuf>,
-    /// Run or checkpoint of the target controller that a maze is walked with
-    #[arg(long, value_name = "RUN|CHECKPOINT")]
-    pub lower: Option<PathBuf>,
-}
-
-impl ForeignArgs {
-    /// True if one of the flags was given.
-    pub(super) fn is_said(&self) -> bool {
-        self.given(&[]).iter().any(|(_, given)| *given)
-    }
-
-    /// Names of the flags, and of the one for `data`, each with true if it was given.
-    fn given(&self, data: &[PathBuf]) -> [(&'static str, bool); 4] {
-        let Self { task, vae, lower } = self;
-        let data = ("--data", !data.is_empty());
-        [("--task", task.is_some()), ("--vae", vae.is_some()), data, ("--lower", lower.is_some())]
-    }
-}
-
-/// The words that are marked by true, as a list in a sentence.
-fn list(words: &[(&str, bool)]) -> String {
-    let marked: Vec<_> = words.iter().filter(|(_, marked)| *marked).map(|(word, _)| *word).collect();
-    match marked.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, first)) => format!("{} and {last}", first.join(", ")),
-        None => String::new(),
-    }
-}
-
-/// A trained controller: its path, its checkpoint, and its configuration.
-pub(super) struct Trained {
-    /// The run's folder, or the controller's file.
-    pub path: PathBuf,
-    /// The checkpoint.
-    pub file: PathBuf,
-    /// The configuration that it was trained with.
-    pub config: PolicyConfig,
-}
-
-/// The controller at `run`: one of our runs, or a file of the public implementation together with
-/// the flags that give what the file leaves out.
-pub(super) fn controller(runs: &Path, run: &Path, foreign: &ForeignArgs, data: &[PathBuf]) -> Result<Trained> {
-    let path = run_folder(runs, run, Kind::Controller);
-    if path.is_file() {
-        let (checkpoint, described) = Checkpoint::load_described(&path)?;
-        let described = described.ok_or_else(|| {
-            let mend = "give a run of `control train`, or a controller that the public implementation exported";
-            Error::checkpoint(&path, "is no controller of the public implementation", mend)
-        })?;
-        let Controller { frame_skip, hidden_size, .. } = Controller::of(&path, &described, &checkpoint.tensors)?;
-        let (Some(task), Some(vae), false) = (foreign.task, &foreign.vae, data.is_empty()) else {
-            let what = "a controller of the public implementation says neither task nor decoder nor motion";
-            let missing = list(&foreign.given(data).map(|(flag, given)| (flag, !given))[..3]);
-            return Err(Error::Usage(format!("{}: {what}; give {missing}, too", path.display())));
-        };
-        let vae = checkpoint_file(runs, vae, Kind::Model)?.0;
-        let lower = foreign.lower.as_deref().map(|lower| checkpoint_file(runs, lower, Kind::Controller)).transpose()?;
-        let lower = lower.map(|(lower, _)| lower).unwrap_or_default();
-        let config =
-            PolicyConfig { task, vae, lower, frame_skip, hidden_size, ..PolicyConfig::preset(Preset::Reference) };
-        config.validate()?;
-        return Ok(Trained { file: path.clone(), path, config });
-    }
-    let folder = RunFolder::open(&path)?;
-    of_kind(&folder, Kind::Controller, "give the run of a controller")?;
-    let given = list(&foreign.given(data));
-    if !given.is_empty() {
-        let what = format!(
-            "the run {} says by itself what controllers of the public implementation leave out",
-            path.display()
-        );
-        return Err(Error::Usage(format!("{what}; drop {given}")));
-    }
-    Trained::of_run(&folder)
-}
-
-impl Trained {
-    /// The controller of a run. Errors: its configuration cannot be read.
-    pub fn of_run(folder: &RunFolder) -> Result<Self> {
-        let restore = not_as_written(folder.path());
-        let config = PolicyConfig::load(&folder.config()).map_err(restore)?;
-        Ok(Trained { path: folder.path().to_owned(), file: folder.last_checkpoint(), config })
-    }
-}
-
-/// The measurements of a controller.
+/// The measurements of a controller or planner.
 pub(super) struct Measured {
-    /// The policy beside latents from the prior.
+    /// It beside latents from the prior.
     pub report: Comparison,
     /// The thresholds, each with the measured number.
     pub verdicts: Vec<Verdict>,
@@ -408,27 +315,23 @@ pub(super) struct Measured {
     sizes: (usize, usize, u64),
 }
 
-/// Measures a number of characters that a controller steers, beside a planner if one is asked for,
-/// and compares them with a gate. `whole` shows how far it is. Errors: those of the checkpoints,
-/// too many characters, episodes of one step.
+/// Measures a number of characters that a controller or planner steers, and compares them with a
+/// gate. `whole` shows how far it is. Errors: those of [`Pilot::open`], episodes of one step.
 pub(super) fn measure(
-    trained: &Trained,
+    pilot: &Pilot,
     data: &[PathBuf],
     backend: &dyn Backend,
     (characters, seed): (usize, u64),
-    planner: Option<Effort>,
     gate: Option<&PolicyThresholds>,
     whole: &Whole,
 ) -> Result<Measured> {
-    let Trained { file, config, .. } = trained;
-    let sizes @ (_, horizon, _) = (characters, config.horizon(), seed);
-    few_enough(characters)?;
+    let sizes @ (_, horizon, _) = (characters, pilot.config().horizon(), seed);
     if horizon < 2 {
         return Err(Error::Usage(format!(
             "episodes of {horizon} step cannot be measured; train with a longer --horizon"
         )));
     }
-    let mut play = Play::open(file, config, data, backend, sizes, None)?;
+    let (mut play, planner) = pilot.open(data, backend, sizes, None)?;
     let gait = match play.material.decoder.source(data) {
         Ok(source) => Gait::of(&source.set, Some(&play.material.rig)),
         Err(error) => {
@@ -436,7 +339,6 @@ pub(super) fn measure(
             None
         }
     };
-    let planner = planner.map(|effort| Planner::open((file, config, data), backend, sizes, effort)).transpose()?;
     let report = compare(&mut play, planner, gait.as_ref(), (horizon, seed), &|share| whole.done(share))?;
     let verdicts = gate.map(|gate| gate.judge(&report)).unwrap_or_default();
     Ok(Measured { report, verdicts, data: gait, sizes })
@@ -444,12 +346,11 @@ pub(super) fn measure(
 
 impl Measured {
     /// Everything by name, as `--json` prints it.
-    pub fn json(&self, of: &Trained) -> serde_json::Value {
-        let (Comparison { seconds, policy, prior, planner, .. }, (characters, horizon, _)) = (&self.report, self.sizes);
+    pub fn json(&self, of: &Pilot) -> serde_json::Value {
+        let (Comparison { seconds, who, numbers, prior, .. }, (characters, horizon, _)) = (&self.report, self.sizes);
         serde_json::json!({
-            "run": of.path, "task": of.config.task.name(), "characters": characters, "horizon": horizon, "seconds": seconds,
-            "policy": named(policy), "prior": named(prior), "planner": (!planner.is_empty()).then(|| named(planner)),
-            "gate": self.verdicts, "paper": null,
+            "run": of.path(), "task": of.config().task.name(), "characters": characters, "horizon": horizon,
+            "seconds": seconds, *who: named(numbers), "prior": named(prior), "gate": self.verdicts, "paper": null,
         })
     }
 }
@@ -460,31 +361,35 @@ fn named(numbers: &[Number]) -> serde_json::Map<String, serde_json::Value> {
 }
 
 fn eval(args: &EvalArgs) -> Result<()> {
-    let trained = controller(&args.at.runs, &args.run, &args.foreign, &args.data)?;
+    let pilot = match (&args.planner, &args.foreign.vae, &args.run) {
+        (Some(task), Some(vae), _) => Pilot::planner(&args.at.runs, ("--planner", task), vae, &args.effort)?,
+        (_, _, Some(run)) => Pilot::Controller(controller(&args.at.runs, run, &args.foreign, &args.data)?),
+        _ => unreachable!("clap asks for a run, or for a planner with its decoder"),
+    };
     let gate: Option<PolicyThresholds> = args.gate.load("docs/controllers.md")?;
-    gate.as_ref().map_or(Ok(()), |gate| gate.check(trained.config.task))?;
+    gate.as_ref().map_or(Ok(()), |gate| gate.check(pilot.config().task))?;
     let backend = args.at.compute.open()?;
     let sizes = (args.characters.get(), args.seed);
-    let whole = Whole::single(&format!("measuring {}", trained.path.display()));
-    let measured = measure(&trained, &args.data, backend.as_ref(), sizes, args.planner, gate.as_ref(), &whole)?;
-    let Trained { path, file, config } = &trained;
+    let whole = Whole::single(&format!("measuring {}", pilot.path().display()));
+    let measured = measure(&pilot, &args.data, backend.as_ref(), sizes, gate.as_ref(), &whole)?;
     let paper = if args.paper {
         let (sizes @ (_, horizon, seed), data) = (measured.sizes, measured.data.clone());
-        let mut play = Play::open(file, config, &args.data, backend.as_ref(), sizes, Some(PAPER_SECONDS))?;
-        let report = compare(&mut play, None, data.as_ref(), (horizon, seed), &|share| whole.done(share))?;
+        let (mut play, planner) = pilot.open(&args.data, backend.as_ref(), sizes, Some(PAPER_SECONDS))?;
+        let report = compare(&mut play, planner, data.as_ref(), (horizon, seed), &|share| whole.done(share))?;
         Some(PaperTables { report, data })
     } else {
         None
     };
     whole.end();
     let text = if args.at.json {
-        let mut result = measured.json(&trained);
+        let mut result = measured.json(&pilot);
         if let Some(PaperTables { report, data }) = &paper {
-            result["paper"] = serde_json::json!({ "policy": named(&report.policy), "data": data });
+            result["paper"] = serde_json::json!({ report.who: named(&report.numbers), "data": data });
         }
         format!("{result}\n")
     } else {
-        format!("{}: {}{}", path.display(), measured.report, paper.map_or(String::new(), |paper| paper.to_string()))
+        let path = pilot.path().display();
+        format!("{path}: {}{}", measured.report, paper.map_or(String::new(), |paper| paper.to_string()))
     };
     print_and(&text, thresholds::verdict(&measured.verdicts))
 }

@@ -1,16 +1,16 @@
-//! `mvae-fast generate --controller`: motion that a policy steers, as files.
-use super::control::{Trained, controller, few_enough};
+//! `mvae-fast generate --controller` and `--plan`: motion that a policy or a planner steers, as
+//! files.
 use super::generate::{GenerateArgs, frame_bytes, holds, there_is_room};
 use super::output::Output;
+use super::pilot::{Pilot, controller};
 use super::print::print;
-use crate::control::play::{Performance, Play, record};
+use crate::control::play::{Performance, Who, record};
 use crate::data::Dataset;
 use crate::data::npz::Extra;
 use crate::motion::local::Bones;
 use crate::{Error, Result};
 use serde_json::json;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::time::Instant;
 
 /// Default number of frames of each character: 20 s.
@@ -18,28 +18,37 @@ const DEFAULT_FRAMES: usize = 600;
 /// Largest number of frames of one character.
 const MAX_FRAMES: usize = 1 << 20;
 
-/// Generates the motion of the controller in `run`, as the arguments say.
-pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
-    let Trained { path, file, config } = controller(&args.runs, run, &args.foreign, &args.data)?;
+/// Generates the motion of a controller or planner, as the arguments say.
+pub(super) fn generate(args: &GenerateArgs) -> Result<()> {
+    let run = args.run();
+    let pilot = match &args.plan {
+        Some(task) => {
+            args.foreign.refuse("are for --controller; leave them out")?;
+            Pilot::planner(&args.runs, ("--plan", task), run, &args.effort)?
+        }
+        None => Pilot::Controller(controller(&args.runs, run, &args.foreign, &args.data)?),
+    };
+    let (path, config) = (pilot.path(), pilot.config());
     let characters = args.characters.map_or(1, NonZeroUsize::get);
     let frames = args.frames.map_or(DEFAULT_FRAMES, NonZeroUsize::get);
     if frames > MAX_FRAMES {
         return Err(Error::Usage(format!("--frames is {frames}, expected at most {MAX_FRAMES}")));
     }
-    few_enough(characters)?;
     holds(characters, frames, 1)?;
     let output = Output::new(args.output.as_deref(), run, true, characters)?;
     let backend = args.compute.open()?;
     let begun = Instant::now();
     let steps = frames.div_ceil(config.frame_skip);
-    let mut play = Play::open(&file, &config, &args.data, backend.as_ref(), (characters, steps + 1, args.seed), None)?;
+    let sizes = (characters, steps + 1, args.seed);
+    let (mut play, mut planner) = pilot.open(&args.data, backend.as_ref(), sizes, None)?;
     there_is_room(characters, frames, frame_bytes(play.material.decoder.model()))?;
-    let mut all = record(&play.stage, &mut play.memory, frames)?;
+    let who = planner.as_mut().map_or(Who::Trained, Who::Planner);
+    let mut all = record(&play.stage, &mut play.memory, who, frames)?;
     let seconds = begun.elapsed().as_secs_f64();
     all.retain(|one| !one.roots.is_empty());
     if all.is_empty() {
         let what = "every character's episode ends in its first step, so there is nothing to write";
-        return Err(Error::checkpoint(&path, what, "give another --seed or more --characters"));
+        return Err(Error::checkpoint(path, what, "give another --seed or more --characters"));
     }
     let rig = play.material.rig.clone();
     let latent_size = play.material.decoder.model().latent_size;
@@ -66,7 +75,7 @@ pub(super) fn generate(args: &GenerateArgs, run: &Path) -> Result<()> {
     let files = output.write(&set, Bones::Skeleton, extras)?;
     if args.json {
         let result = json!({
-            "controller": path, "task": config.task.name(), "files": files, "characters": all.len(), "frames": rows,
+            (if args.plan.is_some() { "planner" } else { "controller" }): path, "task": config.task.name(), "files": files, "characters": all.len(), "frames": rows,
             "fps": play.material.rig.fps, "seconds": seconds,
         });
         return print(&format!("{result}\n"));

@@ -1,8 +1,8 @@
 //! `mvae-fast generate`: walks, reconstructed clips and motion of given latents, as files.
 use super::compute::Compute;
-use super::control::ForeignArgs;
 use super::export::find_clip;
 use super::output::Output;
+use super::pilot::{EffortArgs, ForeignArgs};
 use super::print::print;
 use super::runs::trained;
 use crate::config::ModelConfig;
@@ -31,6 +31,7 @@ Examples:
   mvae-fast generate walk --reconstruct walk_001       a clip through encoder and decoder
   mvae-fast generate walk --latents crowd.npz          the latents of an earlier motion, or your own
   mvae-fast generate --controller catch -o catch.bvh   a controller of `control train` at work
+  mvae-fast generate walk --plan target                control without learning
 
 An .npz is a motion file like those that are trained on (a clip for each character), with the
 latents [characters, frames, L] (of a controller's characters of which some end early: [all frames, L]),
@@ -74,6 +75,13 @@ pub struct GenerateArgs {
     /// trained on
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run", "temperature", "start", "reconstruct", "latents"])]
     pub controller: Option<PathBuf>,
+    /// Let a planner steer for this task (`control list`), without learning: before each step, a
+    /// character tries sequences of latents from the prior, and takes the first of the best one
+    #[arg(long, value_name = "TASK", conflicts_with_all = ["controller", "temperature", "start", "reconstruct", "latents"])]
+    pub plan: Option<String>,
+    /// Amount of planning.
+    #[command(flatten)]
+    pub effort: EffortArgs,
     /// Task and decoder of a controller of the public implementation.
     #[command(flatten)]
     pub foreign: ForeignArgs,
@@ -116,12 +124,22 @@ pub struct GenerateArgs {
     pub json: bool,
 }
 
+impl GenerateArgs {
+    /// True if the characters do what a task asks for.
+    pub(super) fn is_steered(&self) -> bool {
+        self.controller.is_some() || self.plan.is_some()
+    }
+
+    /// The run that is named.
+    pub(super) fn run(&self) -> &Path {
+        self.run.as_ref().or(self.controller.as_ref()).expect("clap asks for one of them")
+    }
+}
+
 /// Generates as the arguments say.
 pub fn generate(args: &GenerateArgs) -> Result<()> {
-    let run = args.run.as_ref().expect("clap asks for a run where there is no controller");
-    if args.foreign.is_said() {
-        return Err(Error::Usage("--task, --vae and --lower are for --controller; leave them out".into()));
-    }
+    let run = args.run();
+    args.foreign.refuse("are for --controller; leave them out")?;
     let trained = trained(&args.runs, run)?;
     if !(args.temperature >= 0.0 && args.temperature.is_finite()) {
         return Err(Error::Usage(format!("--temperature is {}, expected a number of 0 or more", args.temperature)));

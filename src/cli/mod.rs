@@ -15,11 +15,13 @@ mod gradcheck;
 mod import;
 mod info;
 mod output;
+mod pilot;
 mod plan;
 mod population;
 mod print;
 mod runs;
 mod ship;
+mod steering;
 mod stop;
 mod sweep;
 mod thresholds;
@@ -72,7 +74,7 @@ pub enum Command {
     Train(Box<train::TrainArgs>),
     /// Make motion with a trained model
     #[command(after_help = generate::EXAMPLES)]
-    Generate(generate::GenerateArgs),
+    Generate(Box<generate::GenerateArgs>),
     /// Train and measure many models or controllers that differ in some keys
     #[command(after_help = sweep::EXAMPLES)]
     Sweep(Box<sweep::SweepArgs>),
@@ -211,10 +213,8 @@ fn run(cli: Cli) -> Result<()> {
                 None => train::run(&args),
             }
         }
-        Command::Generate(args) => match &args.controller {
-            Some(controller) => controlled::generate(&args, controller),
-            None => generate::generate(&args),
-        },
+        Command::Generate(args) if args.is_steered() => controlled::generate(&args),
+        Command::Generate(args) => generate::generate(&args),
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Character(args) => character::character(&args),
         Command::Export(args) => ship::export(&args),

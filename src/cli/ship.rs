@@ -1,6 +1,6 @@
 //! `mvae-fast export`: a trained character for other programs.
-use super::control::{self, ForeignArgs};
 use super::output::require_new;
+use super::pilot::{self, ForeignArgs};
 use super::print::print;
 use super::runs::{Kind, controller_of_character, name_of, run_folder, trained};
 use crate::control::play::Policy;
@@ -122,7 +122,7 @@ fn steered(args: &ShipArgs, name: &str, controller: &Path, decoder: &Trained) ->
     let foreign = path.is_file();
     let said =
         ForeignArgs { task: foreign.then_some(Task::Joystick), vae: foreign.then(|| args.run.clone()), lower: None };
-    let control::Trained { file, config, .. } = control::controller(&args.runs, controller, &said, &args.data)?;
+    let pilot::Trained { file, config, .. } = pilot::controller(&args.runs, controller, &said, &args.data)?;
     if !exports(config.task) {
         let what = format!("its task is {}, which is not exported", config.task.name());
         return Err(Error::checkpoint(&path, what, "export a controller of joystick, target or path"));

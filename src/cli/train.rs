@@ -5,11 +5,13 @@ use super::print::print;
 use super::runs::{
     self, Done, Kind, Sitting, absolute, checkpoint_file, continued, not_as_written, of_kind, run_folder,
 };
+use super::steering;
 use super::variables::OfTrain;
 use crate::checkpoint::Progress;
 use crate::config::{Config, Overrides, Preset, layers};
 use crate::data;
 use crate::host::toml as toml_file;
+use crate::ops::world::Task;
 use crate::quality::text::fixed;
 use crate::run::console::Voice;
 use crate::run::folder::RunFolder;
@@ -28,6 +30,7 @@ Examples:
   mvae-fast train walk.npz --preset paper --seed 3
   mvae-fast train --config runs/walk/config.toml --student-epochs 200
   mvae-fast train --resume walk
+  mvae-fast train walk.npz --name walk --controller joystick
   mvae-fast train walk.npz --name walks --population 8
   mvae-fast train walk.npz --population kl_weight=0.001,0.003,0.01 --population 2
   MVAE_BATCH_SIZE=32 mvae-fast train --print-config
@@ -75,6 +78,13 @@ pub struct TrainArgs {
     /// Where every key starts from (default: default); a file may say preset = "paper"
     #[arg(long)]
     pub preset: Option<Preset>,
+    /// Train a controller of this task, too, once the model is done: about a minute. It is a run of
+    /// its own, NAME-joystick, and steers in the model's report (joystick)
+    #[arg(long, value_name = "TASK", hide_possible_values = true, conflicts_with_all = ["population", "print_config"])]
+    pub controller: Option<Task>,
+    /// Updates of that controller's training [default: 400]
+    #[arg(long, value_name = "N", requires = "controller")]
+    pub controller_updates: Option<usize>,
     /// The device to compute on, and how.
     #[command(flatten)]
     pub compute: Compute,
@@ -202,28 +212,46 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         until: None,
         voice: args.quiet.into(),
     };
-    let (Done { folder, finished, records }, at) = sit(&sitting, folder, &mut config, args.init.as_deref())?;
+    let controller = args.controller.map(|task| steering::Controller { task, updates: args.controller_updates });
+    if let Some(controller) = &controller {
+        let new = args.name.as_ref().filter(|_| folder.is_none()).map(|name| args.runs.join(name));
+        controller.check(&config, new.as_deref())?;
+    }
+    let sat = sit(&sitting, folder, &mut config, args.init.as_deref(), controller)?;
+    let Sat { done: Done { folder, finished, records }, at, controller } = sat;
 
     let (last, path) = (records.last(), folder.path().display().to_string());
     if args.json {
-        let result = serde_json::json!({ "run": path, "finished": finished, "record": last });
+        let result = serde_json::json!({ "run": path, "finished": finished, "record": last, "controller": controller });
         return print(&format!("{result}\n"));
     }
+    let steered = controller.map_or(String::new(), |controller| format!("controller: {controller}\n"));
     match last {
-        Some(last) => print(&summary(&config, &at, last, &path)),
+        Some(last) => print(&(steered + &summary(&config, &at, last, &path))),
         None => print(&format!("no epoch was finished\ncontinue: mvae-fast train --resume {path}\n")),
     }
 }
 
-/// Trains a new run of this configuration from `init`, or continues the one that is `resumed`.
-/// Returns where training stands, too. Errors: those of data, checkpoints and disk, and a stop by a
-/// signal.
+/// The outcome of a sitting of a model.
+pub(super) struct Sat {
+    /// The run and its records.
+    pub done: Done<EpochRecord>,
+    /// Where training stands.
+    at: Progress,
+    /// The folder of the controller, if one was trained.
+    controller: Option<String>,
+}
+
+/// Trains a new run of this configuration from `init`, or continues the one that is `resumed`. A
+/// finished model then gets the `controller`. Errors: those of data, checkpoints and disk, and a
+/// stop by a signal.
 pub(super) fn sit(
     sitting: &Sitting,
     resumed: Option<RunFolder>,
     config: &mut Config,
     init: Option<&Path>,
-) -> Result<(Done<EpochRecord>, Progress)> {
+    controller: Option<steering::Controller>,
+) -> Result<Sat> {
     absolute(&mut config.data)?;
     let backend = sitting.compute.open()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
@@ -231,8 +259,12 @@ pub(super) fn sit(
     let start = Start::of(last.as_deref(), init.as_ref().map(|(init, _)| init.as_path()));
     let say = |line: String| sitting.voice.say(&line);
     let mut setup = Setup::on(config, backend.as_ref(), start, data::read, &say)?;
+    controller.as_ref().map_or(Ok(()), |controller| controller.check_data(&setup))?;
     let done = sitting.train(&mut setup, resumed, &backend.describe())?;
-    Ok((done, setup.at))
+    let controller = controller.filter(|_| done.finished);
+    let train = |controller: steering::Controller| controller.train(sitting, &mut setup, &done, backend.as_ref());
+    let controller = controller.map(train).transpose()?;
+    Ok(Sat { at: setup.at, done, controller })
 }
 
 impl runs::Training for Setup<'_> {

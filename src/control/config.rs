@@ -5,6 +5,7 @@ use crate::config::layers::{flag, keys, zero_is_none};
 use crate::config::{Config, MAX_MATRIX, Variant};
 use crate::motion::units::Unit;
 use crate::ops::world::Task;
+use crate::ops::world::task::Weights;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -100,20 +101,21 @@ keys! {
         /// Ppo: weight of the entropy
         entropy_weight: f64 = 0.0;
         /// Weight of how far the mean latents are from their prior (KL, nats): more moves better
-        /// and obeys less (not in the maze, nor with vq)
+        /// and obeys less (not in the maze, nor with vq; of its own: 0.002 for joystick by shac)
         prior_weight: f64 = 0.003;
         /// Largest norm of the gradient
         max_grad_norm: f64 = 1.0;
     }
     "Costs" {
-        /// Weight of feet that slide where they stand, taken off the reward of a step
+        /// Weight of feet that slide where they stand, taken off the reward of a step (of its own:
+        /// 0.25 for joystick, ppo 0)
         skate_cost: f64 = 0.2;
         /// Weight of effort: the joints' mean squared speed, (m/s)^2
         effort_cost: f64 = 0.0;
         /// Weight of jerks: the mean squared change of the joints' velocities in a frame, (m/s)^2
         jerk_cost: f64 = 0.0;
-        /// Weight of standing, which counts from the start (of its own: 1 for target and path by
-        /// shac)
+        /// Weight of standing where the task asks to move, and of walking slower than it asks;
+        /// counts from the start (of its own: 1 for target, path and joystick by shac)
         stand_cost: f64 = 0.0;
         /// Share of the updates after which costs begin to count; they count in full at 1.5 times
         /// that share, or at the end. Feet that cost from the start teach a policy to stand
@@ -292,7 +294,8 @@ impl PolicyConfig {
         match (preset, algorithm) {
             (Preset::Default, Algorithm::Ppo) => PolicyConfig::ppo().table(),
             (Preset::Default, Algorithm::Shac) => {
-                PolicyConfig { stand_cost: task.info().stand_cost, ..PolicyConfig::default() }.table()
+                let Weights { prior: prior_weight, skate: skate_cost, stand: stand_cost } = task.info().weights;
+                PolicyConfig { prior_weight, skate_cost, stand_cost, ..PolicyConfig::default() }.table()
             }
             _ => PolicyConfig::preset(preset).table(),
         }

@@ -294,9 +294,9 @@ impl<T: Real> Environment<T> {
 
     fn stepped(&self, world: &World<T>) -> Stepped<T> {
         let (frame_size, all) = (world.frame_size(), world.history.cols());
-        let (frames, seen, outcome) = (world.frames, world.observation, world.outcome);
-        let share = self.cost_share;
-        Stepped { frames, share, seen, outcome, frame_size, condition_frames: all / frame_size }
+        let World { frames, observation: seen, own, outcome, .. } = *world;
+        let (share, asked) = (self.cost_share, world.rules.task.info().moves.place());
+        Stepped { frames, share, seen, own, asked, outcome, frame_size, condition_frames: all / frame_size }
     }
 
     /// Appends the way back through a step of one frame: from the derivatives of the loss by the

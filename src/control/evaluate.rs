@@ -1,7 +1,8 @@
-//! Evaluation of a policy: one episode of its mean actions, beside one of latents from the prior.
+//! Evaluation of a policy or planner: one episode of its actions, of a policy the means, beside one
+//! of latents from the prior.
 //!
 //! Lengths are in metres and times in seconds, whatever the units of data, body and rules.
-use super::planner::{self, Planner};
+use super::planner::Planner;
 use super::play::{Play, Who, perform};
 use crate::Result;
 use crate::backend::Memory;
@@ -15,7 +16,7 @@ use crate::plan::arena::Mat;
 use crate::quality::gait::{FeetReport, Gait, GaitReport, STANDING, Walker};
 use std::fmt::{self, Display, Formatter};
 
-/// The measurements of a policy and of latents from the prior, both from the same starts.
+/// The measurements of a policy or planner and of latents from the prior, from the same starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     /// The task.
@@ -26,46 +27,46 @@ pub struct Comparison {
     pub steps: usize,
     /// Length of the episode, seconds.
     pub seconds: f64,
-    /// Numbers of the policy's mean actions.
-    pub policy: Vec<Number>,
+    /// Who is measured: `policy` or `planner`.
+    pub who: &'static str,
+    /// Its numbers.
+    pub numbers: Vec<Number>,
     /// Numbers of latents from the prior.
     pub prior: Vec<Number>,
-    /// Numbers of a planner; none unless one was asked for.
-    pub planner: Vec<Number>,
 }
 
-/// Runs two episodes of `steps` steps from fresh starts, one of each kind, whose feet are compared
-/// with those of the `data`. `told` hears the share of these steps that is done. Errors: those of
-/// the backend.
+/// Runs two episodes of `steps` steps from fresh starts: one of the planner, else of the policy,
+/// and one of the prior. Their feet are compared with those of the `data`. `told` hears the share
+/// of the work that is done. Errors: those of the backend.
 pub(crate) fn compare(
     play: &mut Play,
-    planner: Option<Planner>,
+    mut planner: Option<Planner>,
     data: Option<&GaitReport>,
     (steps, seed): (usize, u64),
     told: &dyn Fn(f64),
 ) -> Result<Comparison> {
     let feet = data.and_then(|gait| gait.feet.as_ref());
-    let [policy, prior] = [(Who::Trained, 0.0), (Who::Prior, 0.5)]
-        .map(|(who, before)| measure(play, who, feet, (steps, seed), &|share| told(before + 0.5 * share)));
-    let (mut policy, prior) = (policy?, prior?);
+    let work = planner.as_ref().map_or(1.0, |planner| planner.effort.steps() as f64);
+    let (who, first) = (if planner.is_some() { "planner" } else { "policy" }, work / (work + 1.0));
+    let acts = planner.as_mut().map_or(Who::Trained, Who::Planner);
+    let mut numbers = measure(play, acts, feet, (steps, seed), &|share| told(first * share))?;
+    let prior = measure(play, Who::Prior, feet, (steps, seed), &|share| told(first + (1.0 - first) * share))?;
     let beside = play.stage.environment.world.rules.task.info().beside;
-    policy[1].extend(beside(&policy[1], &prior[1]));
-    let planner = planner.map(|mut planner| planned(play, &mut planner, feet, steps, seed));
-    let planner = planner.transpose()?.unwrap_or_default().concat();
-    let (policy, prior) = (policy.concat(), prior.concat());
+    numbers[1].extend(beside(&numbers[1], &prior[1]));
+    let (numbers, prior) = (numbers.concat(), prior.concat());
     let w = &play.stage.environment.world;
     let seconds = (steps * play.stage.environment.frame_skip) as f64 / play.material.rig.fps;
-    Ok(Comparison { task: w.rules.task, characters: w.root.rows(), steps, seconds, policy, prior, planner })
+    Ok(Comparison { task: w.rules.task, characters: w.root.rows(), steps, seconds, who, numbers, prior })
 }
 
 impl Comparison {
-    /// The policy's number of that name, if it was observed.
+    /// The number of that name, if it was observed.
     pub fn get(&self, key: &str) -> Option<f64> {
-        Number::find(&self.policy, key).filter(|value| !value.is_nan())
+        Number::find(&self.numbers, key).filter(|value| !value.is_nan())
     }
 }
 
-/// The paper's Tables 1 and 2 for a controller (Ling et al. 2020), beside its data.
+/// The paper's Tables 1 and 2 for a policy or planner (Ling et al. 2020), beside its data.
 pub(crate) struct PaperTables {
     /// The measurements, with a new direction every [`PAPER_SECONDS`].
     pub report: Comparison,
@@ -79,14 +80,14 @@ pub(crate) const PAPER_SECONDS: f64 = 5.0;
 impl Display for PaperTables {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let get = |key| self.report.get(key).unwrap_or(f64::NAN);
-        let (policy, task) = (get("paper_skate_cm"), self.report.task);
+        let (skate, task, who) = (get("paper_skate_cm"), self.report.task, self.report.who);
         writeln!(f, "\nthe paper's Table 1: foot skate, cm a frame of 1/30 s, toes below 3.3 cm")?;
         match self.data.as_ref().and_then(|gait| gait.feet.as_ref()) {
             Some(feet) => {
                 let data = feet.paper_skate[0];
-                writeln!(f, "  data {data:.3}, policy {policy:.3}, ratio {:.2}", policy / data)?;
+                writeln!(f, "  data {data:.3}, {who} {skate:.3}, ratio {:.2}", skate / data)?;
             }
-            None => writeln!(f, "  policy {policy:.3}; the data are not there, so no ratio is known")?,
+            None => writeln!(f, "  {who} {skate:.3}; the data are not there, so no ratio is known")?,
         }
         writeln!(f, "  the paper: data 0.10; target 0.27, joystick 0.28, path 0.30, maze 0.24: ratios 2.4 to 3.0")?;
         if task.info().steered.is_none() {
@@ -107,17 +108,15 @@ impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let (task, characters, steps) = (self.task.name(), self.characters, self.steps);
         writeln!(f, "task {task}, characters: {characters}, {steps} steps ({:.1} s)", self.seconds)?;
-        let wide = self.policy.iter().map(|number| number.label.chars().count()).max().unwrap_or_default();
-        let plans = !self.planner.is_empty();
-        writeln!(f, "{:wide$} {:>10} {:>10}{}", "", "policy", "prior", if plans { "    planner" } else { "" })?;
+        let wide = self.numbers.iter().map(|number| number.label.chars().count()).max().unwrap_or_default();
+        writeln!(f, "{:wide$} {:>10} {:>10}", "", self.who, "prior")?;
         let text = |value: f64| {
             let digits = if value.abs() < 100.0 { 3 } else { 1 };
             if value.is_nan() { "-".into() } else { format!("{value:.digits$}") }
         };
-        self.policy.iter().try_for_each(|Number { key, label, value }| {
+        self.numbers.iter().try_for_each(|Number { key, label, value }| {
             let prior = Number::find(&self.prior, key).unwrap_or(f64::NAN);
-            let planner = Number::find(&self.planner, key).map_or(String::new(), |x| format!(" {:>10}", text(x)));
-            writeln!(f, "{label:wide$} {:>10} {:>10}{planner}", text(*value), text(prior))
+            writeln!(f, "{label:wide$} {:>10} {:>10}", text(*value), text(prior))
         })
     }
 }
@@ -140,20 +139,6 @@ fn measure(
         told(done as f64 / steps as f64);
         seen.add(memory, &stage.environment.world)
     })?;
-    Ok(seen.numbers(data))
-}
-
-/// The numbers of a planner, as [`measure`] gives them.
-fn planned(
-    play: &mut Play,
-    planner: &mut Planner,
-    data: Option<&FeetReport>,
-    steps: usize,
-    seed: u64,
-) -> Result<[Vec<Number>; 3]> {
-    let (scene, rig) = (play.stage.scene(&play.material, steps, seed), play.material.rig.clone());
-    let mut seen = Seen::new(scene, &rig);
-    planner::perform(play, planner, steps - 1, |stage, memory| seen.add(memory, &stage.environment.world))?;
     Ok(seen.numbers(data))
 }
 
@@ -225,7 +210,7 @@ impl<'a> Seen<'a> {
                 continue;
             }
             step.speeds.iter().for_each(|&speed| self.speed.add(speed));
-            if (self.scene.rules.task.info().moves)(step.before) {
+            if self.scene.rules.task.info().moves.asks(step.before) {
                 step.speeds.iter().for_each(|&speed| self.stands.add_if(speed < STANDING));
             }
             for frame in applied() {

@@ -1,34 +1,34 @@
 //! Control without learning, the paper's baseline: before each step, a character tries several
 //! sequences of latents from the prior, and takes the first action of the best one.
-use super::config::PolicyConfig;
-use super::play::Play;
+use super::config::MAX_CHARACTERS;
+use super::play::{Play, Policy};
 use super::stage::Stage;
 use crate::backend::{Backend, Memory};
 use crate::ops::advantage::OUTCOME;
 use crate::plan::arena::Mat;
 use crate::{Error, Result};
 use bytemuck::Pod;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-/// The amount of planning, as `--planner TRIES,STEPS` says.
+/// The amount of planning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort {
     /// N: sequences that each character tries before each step.
-    pub tries: usize,
+    pub rollouts: usize,
     /// H: steps of a sequence.
-    pub steps: usize,
+    pub horizon: usize,
 }
 
-impl FromStr for Effort {
-    type Err = String;
+impl Effort {
+    /// Steps that are tried for each step.
+    pub(crate) fn steps(self) -> usize {
+        self.rollouts * self.horizon
+    }
+}
 
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let parts: Option<Vec<usize>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
-        match parts.as_deref() {
-            Some(&[tries, steps]) if tries > 0 && steps > 0 => Ok(Effort { tries, steps }),
-            _ => Err("expected TRIES,STEPS, such as 200,4".into()),
-        }
+impl Default for Effort {
+    /// The numbers of the paper.
+    fn default() -> Self {
+        Effort { rollouts: 200, horizon: 4 }
     }
 }
 
@@ -36,34 +36,37 @@ impl FromStr for Effort {
 pub struct Planner<'a> {
     /// P N characters, N copies of each that plans.
     copies: Play<'a>,
-    effort: Effort,
+    /// The amount of planning.
+    pub(crate) effort: Effort,
     /// Steps planned so far.
     planned: u64,
 }
 
 impl<'a> Planner<'a> {
-    /// A planner for `characters` characters of a controller's task; its policy is not used.
-    /// Errors: those of [`Play::open`], more copies than can be laid out, a task whose actions are
-    /// no latents.
-    pub fn open(
-        (file, config, data): (&Path, &'a PolicyConfig, &[PathBuf]),
+    /// A planner for characters in the surroundings of `policy`, which itself is not used. Sizes
+    /// and `anew` are those of the characters ([`Play::open`]). Actions of their task are latents.
+    /// Errors: those of [`Play::open`], more copies than can be laid out.
+    pub fn new(
+        policy: Policy,
         backend: &'a dyn Backend,
         (characters, horizon, seed): (usize, usize, u64),
+        anew: Option<f64>,
         effort: Effort,
     ) -> Result<Self> {
-        if config.task.info().lower.is_some() {
-            return Err(Error::Usage("--planner: actions of the maze are no latents; leave it out".into()));
+        let all = characters.saturating_mul(effort.rollouts);
+        if all > MAX_CHARACTERS {
+            let what = format!("--characters times --rollouts is {all}, expected at most {MAX_CHARACTERS}");
+            return Err(Error::Usage(what));
         }
-        let all = characters.saturating_mul(effort.tries);
         // Another seed than the episode's, which draws commands and starts.
-        let copies = Play::open(file, config, data, backend, (all, horizon, seed ^ 1 << 32), None)?;
+        let copies = Play::open(policy, backend, (all, horizon, seed ^ 1 << 32), anew)?;
         Ok(Planner { copies, effort, planned: 0 })
     }
 
     /// The actions [P, A] of characters on `stage` after `step` steps. Errors: those of the
     /// backend.
-    fn actions(&mut self, stage: &Stage<f32>, memory: &Memory, step: usize) -> Result<Vec<f32>> {
-        let Effort { tries, steps } = self.effort;
+    pub(crate) fn actions(&mut self, stage: &Stage<f32>, memory: &Memory, step: usize) -> Result<Vec<f32>> {
+        let Effort { rollouts: tries, horizon: steps } = self.effort;
         let (ours, copies) = (&stage.environment, &self.copies.stage.environment);
         let (from, to, trial) = (&ours.world, &copies.world, &mut self.copies.memory);
         let mats = [
@@ -114,29 +117,4 @@ fn copy<E: Pod>(memory: &Memory, from: Mat<E>, trial: &mut Memory, to: Mat<E>, t
     let rows = memory.read(from)?;
     let all: Vec<E> = rows.chunks_exact(from.cols()).flat_map(|row| row.repeat(tries)).collect();
     trial.write(to, &all)
-}
-
-/// Runs all characters from fresh starts for `steps` steps under a planner. `see` is called after
-/// the start and after each step. Errors: those of the backend and of `see`.
-pub(crate) fn perform(
-    play: &mut Play,
-    planner: &mut Planner,
-    steps: usize,
-    mut see: impl FnMut(&Stage<f32>, &Memory) -> Result<()>,
-) -> Result<()> {
-    let (stage, memory) = (&play.stage, &mut play.memory);
-    stage.restart(memory)?;
-    see(stage, memory)?;
-    for step in 0..steps {
-        let actions = planner.actions(stage, memory, step)?;
-        let ahead = stage.ahead();
-        if step % ahead == 0 {
-            stage.write_steps(memory, step as u64, ahead.min(steps - step))?;
-        }
-        memory.write(stage.environment.action, &actions)?;
-        memory.run(&stage.given)?;
-        memory.run(&stage.anew)?;
-        see(stage, memory)?;
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
-//! A policy at work: records the characters that it steers, frame by frame, and opens trained
-//! controllers.
+//! A policy or planner at work: records the characters that it steers, frame by frame, and opens
+//! trained controllers.
 use super::config::PolicyConfig;
+use super::planner::Planner;
 use super::stage::{Cast, Material, Stage};
 use crate::Result;
 use crate::backend::{Backend, Memory};
@@ -60,7 +61,7 @@ impl Policy {
     }
 }
 
-/// A trained controller, and the characters that it steers.
+/// A policy, and the characters that it may steer.
 pub struct Play<'a> {
     /// The decoder and the task that the policy acts in.
     pub material: Material,
@@ -71,26 +72,22 @@ pub struct Play<'a> {
 }
 
 impl<'a> Play<'a> {
-    /// Opens the checkpoint of a controller, trained as `config` says, for a number of characters
-    /// and of steps an episode, and a seed. The task asks for something new after `anew` seconds,
-    /// if that is given and the task does so at all. A controller of the public implementation
-    /// starts from poses of `data`. Errors: a checkpoint that cannot be read, another decoder or
-    /// task than it was trained with, not enough memory.
+    /// Lays out characters that all begin together, for a number of them and of steps an episode,
+    /// and a seed. The task asks for something new after `anew` seconds, if that is given and the
+    /// task does so at all. Errors: those of [`Play::new`].
     pub fn open(
-        file: &Path,
-        config: &PolicyConfig,
-        data: &[PathBuf],
+        mut policy: Policy,
         backend: &'a dyn Backend,
-        (characters, horizon, seed): (usize, usize, u64),
+        sizes: (usize, usize, u64),
         anew: Option<f64>,
     ) -> Result<Self> {
-        let mut policy = Policy::open(file, config, data)?;
+        let frame_skip = policy.material.frame_skip();
         let Material { rules, rig, .. } = &mut policy.material;
         if let Some(seconds) = anew.filter(|_| rules.anew > 0) {
-            rules.anew = (seconds * rig.fps / config.frame_skip as f64).round().max(1.0) as usize;
+            rules.anew = (seconds * rig.fps / frame_skip as f64).round().max(1.0) as usize;
         }
-        rules.literal &= config.task.info().steered.is_none();
-        Play::new(policy, backend, (characters, horizon, seed), false)
+        rules.literal &= rules.task.info().steered.is_none();
+        Play::new(policy, backend, sizes, false)
     }
 
     /// Lays out a number of characters for a number of steps an episode, and a seed. Their clocks
@@ -123,13 +120,14 @@ impl<'a> Play<'a> {
     }
 }
 
-/// The policy that acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+/// Who acts.
+pub enum Who<'p, 'a> {
     /// The mean of the trained policy.
     Trained,
     /// Latents from the prior.
     Prior,
+    /// A planner.
+    Planner(&'p mut Planner<'a>),
 }
 
 /// Runs all characters from fresh starts for `steps` steps. `see` is called after the start and
@@ -137,14 +135,10 @@ pub enum Who {
 pub fn perform(
     stage: &Stage<f32>,
     memory: &mut Memory,
-    who: Who,
+    mut who: Who,
     steps: usize,
     mut see: impl FnMut(&Stage<f32>, &Memory) -> Result<()>,
 ) -> Result<()> {
-    let plan = match who {
-        Who::Trained => &stage.play,
-        Who::Prior => &stage.random,
-    };
     stage.restart(memory)?;
     see(stage, memory)?;
     for step in 0..steps {
@@ -152,7 +146,16 @@ pub fn perform(
         if step % ahead == 0 {
             stage.write_steps(memory, step as u64, ahead.min(steps - step))?;
         }
-        memory.run(plan)?;
+        match &mut who {
+            Who::Trained => memory.run(&stage.play)?,
+            Who::Prior => memory.run(&stage.random)?,
+            Who::Planner(planner) => {
+                let actions = planner.actions(stage, memory, step)?;
+                memory.write(stage.environment.action, &actions)?;
+                memory.run(&stage.given)?;
+                memory.run(&stage.anew)?;
+            }
+        }
         see(stage, memory)?;
     }
     Ok(())
@@ -189,9 +192,9 @@ impl Performance {
     }
 }
 
-/// Records `frames` frames of every character under the trained policy. A character whose episode
-/// ends early (at a wall) is recorded until then. Errors: those of the backend.
-pub fn record(stage: &Stage<f32>, memory: &mut Memory, frames: usize) -> Result<Vec<Performance>> {
+/// Records `frames` frames of every character. One whose episode ends early (at a wall) is recorded
+/// until then. Errors: those of the backend.
+pub fn record(stage: &Stage<f32>, memory: &mut Memory, who: Who, frames: usize) -> Result<Vec<Performance>> {
     let w = &stage.environment.world;
     let steps = frames.div_ceil(stage.environment.frame_skip);
     let characters = w.root.rows();
@@ -200,7 +203,7 @@ pub fn record(stage: &Stage<f32>, memory: &mut Memory, frames: usize) -> Result<
     let mut all = vec![empty; characters];
     let mut over = vec![false; characters];
     let mut begun = false;
-    perform(stage, memory, Who::Trained, steps, |_, memory| {
+    perform(stage, memory, who, steps, |_, memory| {
         let (roots, facings) = (memory.read(w.root)?, memory.read(w.facing)?);
         let own = memory.read(w.own)?;
         let history = if begun { Vec::new() } else { memory.read(w.history)? };

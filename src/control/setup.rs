@@ -15,6 +15,7 @@ use crate::ops::axpby;
 use crate::ops::costs::Costs;
 use crate::ops::noise::normal;
 use crate::ops::ppo_loss::slot;
+use crate::ops::world::Rules;
 use crate::philox::{Purpose, Stream};
 use crate::plan::Plan;
 use crate::plan::arena::{Arena, Mat};
@@ -212,8 +213,8 @@ fn is_free(c: &PolicyConfig, material: &Material) -> bool {
 /// The costs of a configuration for a body.
 fn costs(c: &PolicyConfig, material: &Material) -> Costs {
     let (skate, effort, jerk, stand) = (c.skate_cost, c.effort_cost, c.jerk_cost, c.stand_cost);
-    let (toes, floors, fps) = (material.rules.toes, material.rules.floors, material.rig.fps);
-    Costs { skate, effort, jerk, stand, metres: METRES, fps, toes, floors }
+    let Rules { toes, floors, body, .. } = material.rules;
+    Costs { skate, effort, jerk, stand, metres: METRES, fps: material.rig.fps, body, toes, floors }
 }
 
 /// The plan of one step of the exploring policy, which stores the step in the rollout, and the

@@ -1,10 +1,10 @@
 //! Motion for the report's player: a few characters that the policy steers, and their task.
 use super::config::PolicyConfig;
-use super::play::{Performance, record};
+use super::play::{Performance, Play, Policy, Who, record};
 use super::stage::{Cast, Frozen, Material, Stage};
 use super::steer::Steering;
 use crate::Result;
-use crate::backend::Memory;
+use crate::backend::{Backend, Memory};
 use crate::model::layout::{Layout, Parameters};
 use crate::model::network::Wanted;
 use crate::ops::costs::Costs;
@@ -18,6 +18,20 @@ const CHARACTERS: usize = 3;
 const SECONDS: f64 = 20.0;
 /// Bytes of all tracks in the page, at most.
 const BYTES: usize = 1_500_000;
+
+/// The data that lets a person steer in a page, with characters that start as those of `seed` do.
+/// Errors: a tensor is missing, those of the backend.
+///
+/// # Panics
+/// If the policy's task is not one that a person can steer.
+pub(crate) fn steering(policy: Policy, backend: &dyn Backend, seed: u64) -> Result<serde_json::Value> {
+    let command = policy.material.rules.task.info().steered.expect("a task that can be steered");
+    let steering = Steering::new(&policy.material, command)?;
+    let (layout, values) = (policy.layout.clone(), policy.values.clone());
+    let mut play = Play::new(policy, backend, (CHARACTERS, 2, seed), false)?;
+    let shown = record(&play.stage, &mut play.memory, Who::Trained, 1)?;
+    Ok(steering.with_policy(&layout, &values, &shown))
+}
 
 /// The characters that the report shows, on a stage of their own.
 pub struct Show {
@@ -64,7 +78,7 @@ impl Show {
     /// Records the characters under the policy as it is after update `update`. Errors: those of the
     /// backend.
     pub fn make(&self, memory: &mut Memory, update: usize) -> Result<Motion> {
-        let all = record(&self.stage, memory, self.steps * self.stage.environment.frame_skip)?;
+        let all = record(&self.stage, memory, Who::Trained, self.steps * self.stage.environment.frame_skip)?;
         let tracks: Vec<Track> = all.iter().enumerate().map(|(p, one)| self.track(p, one)).collect();
         let note = format!(
             "Characters that the policy steers (update {update}) for {:.0} s, and what is asked of them.",

@@ -1,5 +1,6 @@
-//! Costs of a step: feet that slide where they stand, effort, jerks, and standing. All are
-//! differentiable, so that a policy can learn by their gradients (docs/math.md, "Costs").
+//! Costs of a step: feet that slide where they stand, effort, jerks, and standing where a move is
+//! asked for. All are differentiable, so that a policy can learn by their gradients (docs/math.md,
+//! "Costs").
 use super::advantage::OUTCOME;
 use super::expect;
 use crate::Result;
@@ -27,6 +28,8 @@ crate::kernel_args! {
         frames: T [p * k * f],
         /// [P, D] observations before the step, which begin with the newest frame.
         seen: T [p * d],
+        /// [P, O] the task's own numbers, which hold the speed that is asked for.
+        own: T [p * o],
         /// \[1\] share of the costs that counts, but for standing.
         share: T [1],
         /// \[P\] derivative of the loss by the reward, in `backward`.
@@ -53,6 +56,8 @@ crate::kernel_args! {
         metres,
         /// Frames a second.
         fps,
+        /// Length of a body unit.
+        body,
         /// Height of the left toe when it stands.
         floor_left,
         /// Height of the right toe when it stands.
@@ -69,6 +74,10 @@ crate::kernel_args! {
         c,
         /// Numbers of an observation.
         d,
+        /// Own numbers of a character.
+        o,
+        /// 1 + place of the speed that is asked for among them; 0: any is.
+        asked,
         /// Joint of the left toe.
         toe_left,
         /// Joint of the right toe.
@@ -87,12 +96,14 @@ pub struct Costs {
     pub effort: f64,
     /// Weight of jerks.
     pub jerk: f64,
-    /// Weight of standing, which counts in full from the start.
+    /// Weight of standing where a move is asked for, which counts in full from the start.
     pub stand: f64,
     /// Metres in a unit of the data.
     pub metres: f64,
     /// Frames a second.
     pub fps: f64,
+    /// Length of a body unit in the data's units.
+    pub body: f64,
     /// Joints of left and right toe.
     pub toes: [usize; 2],
     /// Heights of the toes when they stand.
@@ -108,6 +119,10 @@ pub struct Stepped<T> {
     pub share: Mat<T>,
     /// [P, D] raw observations before the step.
     pub seen: Mat<T>,
+    /// [P, O] the task's own numbers. Where a step goes on, it asks for one speed before and after.
+    pub own: Mat<T>,
+    /// Place among them of the speed that is asked for, body units a frame; `None`: any is.
+    pub asked: Option<usize>,
     /// [P, OUTCOME].
     pub outcome: Mat<T>,
     /// F.
@@ -129,6 +144,7 @@ impl Costs {
         Ok(Args {
             frames: s.frames.into(),
             seen: s.seen.into(),
+            own: s.own.into(),
             share: s.share.into(),
             weight: crate::plan::Ptr::NONE,
             outcome: s.outcome.into(),
@@ -140,6 +156,7 @@ impl Costs {
             stand: self.stand,
             metres: self.metres,
             fps: self.fps,
+            body: self.body,
             floor_left: self.floors[0],
             floor_right: self.floors[1],
             p: size(p),
@@ -147,6 +164,8 @@ impl Costs {
             f: size(f),
             c: size(s.condition_frames),
             d: size(s.seen.cols()),
+            o: size(s.own.cols()),
+            asked: s.asked.map_or(0, |place| 1 + size(place)),
             toe_left: size(self.toes[0]),
             toe_right: size(self.toes[1]),
             pad: 0,
@@ -276,14 +295,19 @@ pub mod cpu {
         v.outcome[p * OUTCOME + 1] != T::zero() && v.outcome[p * OUTCOME + 2] != T::zero()
     }
 
-    /// The cost of standing, and its derivatives by the root's motion.
-    fn standing<T: Real>(v: &View<'_, T>, frame: &[T]) -> (T, [T; 2]) {
-        let unit = T::of(v.metres * v.fps);
+    /// The cost of standing, and its derivatives by the root's motion. Both are 0 at the speed that
+    /// is asked for and above.
+    fn standing<T: Real>(v: &View<'_, T>, p: usize, frame: &[T]) -> (T, [T; 2]) {
+        let (unit, stand) = (T::of(v.metres * v.fps), T::of(v.stand));
         let root = [unit * frame[0], unit * frame[1]];
         let [scale, least] = STANDS.map(T::of);
         let speed = (square(root) + least * least).sqrt();
-        let cost = T::of(v.stand) * (-speed / scale).exp();
-        (cost, root.map(|x| -cost / scale * x / speed * unit))
+        let asked = v.asked.checked_sub(1).map(|place| T::of(v.body) * unit * v.own[p * v.o + place]);
+        let [slow, rest] = [(-speed / scale).exp(), asked.map_or(T::zero(), |asked| (-asked / scale).exp())];
+        if slow <= rest {
+            return (T::zero(), [T::zero(); 2]);
+        }
+        (stand * (slow - rest), root.map(|x| -stand * slow / scale * x / speed * unit))
     }
 
     /// The change of velocity of a joint in the ground's plane and upward.
@@ -311,7 +335,7 @@ pub mod cpu {
             }
             let [effort, jerk] = sums.map(|sum| mean * sum);
             let cost = T::of(v.skate) * slides + T::of(v.effort) * effort + T::of(v.jerk) * jerk;
-            v.outcome[p * OUTCOME] -= v.share[0] * cost + standing(&v, frame).0;
+            v.outcome[p * OUTCOME] -= v.share[0] * cost + standing(&v, p, frame).0;
         }
     }
 
@@ -326,7 +350,7 @@ pub mod cpu {
             }
             let [frame, before] = frames(&v, p);
             let (toes, motion) = (toes(&v, frame, before), Motion::of(frame));
-            let (_, stands) = standing(&v, frame);
+            let (_, stands) = standing(&v, p, frame);
             let (df, db) = (&mut v.dframes[p * v.k * v.f..][..v.f], &mut v.dhistory[p * v.c * v.f..][..v.f]);
             (0..2).for_each(|axis| df[axis] -= v.weight[p] * stands[axis]);
             let loss = -v.weight[p] * v.share[0];

@@ -11,6 +11,7 @@ use crate::run::console::{Console, Pace, Voice};
 use crate::run::folder::RunFolder;
 use crate::run::player::Motion;
 use crate::run::record::{EpochRecord, Timing};
+use crate::run::report;
 use crate::run::session::{Limits, Session, Watch};
 use crate::train::setup::Setup;
 use crate::{Error, Result, host::memory, train::diagnose, train::schedule};
@@ -46,6 +47,23 @@ pub fn train<'a>(
     while training.epoch()? {}
     let (session, finished) = training.end()?;
     session.end(finished)
+}
+
+/// Writes the report of a finished run once more, in which a person steers with the data that
+/// `player.js` reads as `steering`. Errors: those of the backend and the disk.
+pub(crate) fn report(
+    run: &mut Setup,
+    folder: &RunFolder,
+    records: &[EpochRecord],
+    steering: serde_json::Value,
+) -> Result<()> {
+    let mut motion = Motion::of_no_skeleton();
+    if let Some(shown) = &mut run.shown {
+        shown.make(&mut run.memory, run.at.epoch - 1)?;
+        motion = shown.motion.clone();
+    }
+    motion.tracks.iter_mut().for_each(|tracks| tracks["steering"] = steering.clone());
+    report::write(folder, &summary(run), records, &motion, None)
 }
 
 /// Seconds that a step takes here, measured over about `time`. The steps leave the run's parameters

@@ -3,7 +3,7 @@
 use mvae_fast::backend::cpu::Cpu;
 use mvae_fast::checkpoint::Checkpoint;
 use mvae_fast::control::config::PolicyConfig;
-use mvae_fast::control::play::{Play, Policy, record};
+use mvae_fast::control::play::{Play, Policy, Who, record};
 use mvae_fast::control::poses;
 use mvae_fast::data::{npz, world};
 use mvae_fast::exchange::ship::walker::Walker;
@@ -264,9 +264,10 @@ fn a_steered_character_obeys_elsewhere_as_here() {
         let folder = RunFolder::open(&desk.path("runs").join(name)).unwrap();
         let config = PolicyConfig::load(&folder.config()).unwrap();
         let cpu = Cpu::new(2);
-        let mut play = Play::open(&folder.last_checkpoint(), &config, &[], &cpu, (1, FRAMES + 1, 3), None).unwrap();
-        let played = record(&play.stage, &mut play.memory, FRAMES).unwrap().remove(0);
-        let Policy { material, layout, values } = Policy::open(&folder.last_checkpoint(), &config, &[]).unwrap();
+        let policy = || Policy::open(&folder.last_checkpoint(), &config, &[]).unwrap();
+        let mut play = Play::open(policy(), &cpu, (1, FRAMES + 1, 3), None).unwrap();
+        let played = record(&play.stage, &mut play.memory, Who::Trained, FRAMES).unwrap().remove(0);
+        let Policy { material, layout, values } = policy();
         let shipped = Shipped::steerable("walk", &material).unwrap().with_policy(&layout, &values);
         let command = shipped.command.unwrap();
         let velocity = |[direction, speed]: [f32; 2]| {

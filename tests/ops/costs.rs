@@ -1,4 +1,4 @@
-//! Costs of a step: sliding feet, effort and jerks.
+//! Costs of a step: sliding feet, effort, jerks and standing.
 use crate::operations::{close, gradients, memory, numbers, run};
 use mvae_fast::ops::costs::{Costs, Stepped};
 use mvae_fast::plan::Plan;
@@ -7,6 +7,7 @@ use mvae_fast::plan::arena::Arena;
 const JOINTS: usize = 4;
 const F: usize = 3 + 12 * JOINTS;
 const FPS: f64 = 30.0;
+const BODY: f64 = 0.5;
 const TOES: [usize; 2] = [1, 3];
 const FLOORS: [f64; 2] = [0.01, 0.02];
 /// Reward before the costs.
@@ -15,8 +16,17 @@ const SHARE: f64 = 0.5;
 /// Height of a foot in the air, m.
 const HIGH: f64 = 0.3;
 
-const NOTHING: Costs =
-    Costs { skate: 0.0, effort: 0.0, jerk: 0.0, stand: 0.0, metres: 1.0, fps: FPS, toes: TOES, floors: FLOORS };
+const NOTHING: Costs = Costs {
+    skate: 0.0,
+    effort: 0.0,
+    jerk: 0.0,
+    stand: 0.0,
+    metres: 1.0,
+    fps: FPS,
+    body: BODY,
+    toes: TOES,
+    floors: FLOORS,
+};
 const SKATE: Costs = Costs { skate: 1.0, ..NOTHING };
 
 /// A frame and the one before it. The body turns and moves, and no toe moves on the ground; both
@@ -62,15 +72,22 @@ impl Pair {
     /// The cost of the step, and the gradients of the frame and of the one before for a derivative
     /// of 1 by the reward.
     fn pulled(&self, costs: &Costs, ends: [f64; 2]) -> (f64, Vec<f64>, Vec<f64>) {
+        self.pulled_at(costs, ends, None)
+    }
+
+    /// Cost and gradients as [`Pair::pulled`] gives them, where a speed is asked for, m/s.
+    fn pulled_at(&self, costs: &Costs, ends: [f64; 2], speed: Option<f64>) -> (f64, Vec<f64>, Vec<f64>) {
         let mut arena = Arena::default();
         let [frames, seen, dframes, dhistory] = [(); 4].map(|()| arena.mat::<f64>(1, F));
-        let (share, outcome, weight) = (arena.mat(1, 1), arena.mat(1, 3), arena.mat(1, 1));
-        let stepped = Stepped { frames, share, seen, outcome, frame_size: F, condition_frames: 1 };
+        let (share, outcome, weight, own) = (arena.mat(1, 1), arena.mat(1, 3), arena.mat(1, 1), arena.mat(1, 2));
+        let asked = speed.map(|_| 1);
+        let stepped = Stepped { frames, share, seen, own, asked, outcome, frame_size: F, condition_frames: 1 };
         let mut memory = memory(arena);
         memory.write(frames, &self.frame).unwrap();
         memory.write(seen, &self.before).unwrap();
         memory.write(share, &[SHARE]).unwrap();
         memory.write(weight, &[1.0]).unwrap();
+        memory.write(own, &[1e9, speed.unwrap_or(-1e9) / FPS / BODY]).unwrap();
         memory.write(outcome, &[REWARD, ends[0], ends[1]]).unwrap();
         run(&mut memory, |plan: &mut Plan| {
             costs.forward(plan, &stepped).unwrap();
@@ -166,6 +183,28 @@ fn standing_costs_its_weight_and_a_walk_next_to_nothing() {
         pair.frame[..2].copy_from_slice(&[0.6, -0.8].map(|x| x * metres_a_second / FPS));
         // It counts in full, whatever the share of the other costs.
         assert!((SHARE * pair.cost(&stand) - 2.0 * share).abs() < 0.01, "{metres_a_second} m/s");
+    }
+}
+
+#[test]
+fn standing_costs_by_how_far_it_stays_below_the_speed_that_is_asked_for() {
+    let stand = Costs { stand: 2.0, ..NOTHING };
+    let at = |speed: f64, asked: f64| {
+        let mut pair = Pair::planted();
+        pair.frame[..2].copy_from_slice(&[0.6, -0.8].map(|x| x * speed / FPS));
+        let (cost, frame, _) = pair.pulled_at(&stand, [1.0; 2], Some(asked));
+        (SHARE * cost, frame[0])
+    };
+    let slow = |speed: f64| (-speed / 0.25).exp();
+    for (speed, asked) in [(0.0, 3.0), (0.1, 0.375), (0.3, 0.375), (0.5, 1.0)] {
+        let (cost, by_root) = at(speed, asked);
+        assert!((cost - 2.0 * (slow(speed) - slow(asked))).abs() < 0.01, "{speed} of {asked} m/s: {cost}");
+        // The slope is that of standing where any speed is asked for.
+        let steep = 2.0 * slow(speed) / 0.25 * 0.6 * FPS;
+        assert!(speed == 0.0 || (by_root - steep).abs() < 1e-3 * steep.abs(), "{speed} of {asked} m/s: {by_root}");
+    }
+    for (speed, asked) in [(0.0, 0.0), (0.5, 0.375), (1.0, 0.0)] {
+        assert_eq!(at(speed, asked), (0.0, 0.0), "{speed} of {asked} m/s");
     }
 }
 

@@ -70,6 +70,7 @@ impl Learning {
             stand: 0.4,
             metres: 0.3,
             fps: 2.0,
+            body: BODY,
             toes: [0, 2],
             floors: [-0.1, 0.1],
         };

@@ -5,6 +5,7 @@ use super::budget::FRAMES;
 use super::motion::{self, Motion};
 use super::speed::Speed;
 use super::work::{CHECK, DATA, MODEL, MODEL_EVAL, PAGE, STICK, STICK_EVAL, State, Work, with};
+use crate::cli::pilot::{Pilot, Trained as Controller};
 use crate::cli::ship::{self, ShipArgs};
 use crate::cli::{control, eval, train};
 use crate::config::{Config, Overrides};
@@ -104,7 +105,7 @@ impl Work<'_> {
         self.begin(2, MODEL, "training the model");
         let (runs, resumed) = (self.folder.join("runs"), self.resumed(MODEL, &state)?);
         self.book.write(MODEL, asked)?;
-        self.stops.training(|| train::sit(&self.sitting(&runs, MODEL), resumed, &mut config, None)).map(drop)
+        self.stops.training(|| train::sit(&self.sitting(&runs, MODEL), resumed, &mut config, None, None)).map(drop)
     }
 
     /// Plans the stages after a model that was trained before, unless they are planned.
@@ -191,13 +192,14 @@ impl Work<'_> {
             return Ok(value);
         }
         self.begin(5, STICK_EVAL, "measuring the controller");
-        let mut trained = control::Trained::of_run(&RunFolder::open(&run)?)?;
+        let mut trained = Controller::of_run(&RunFolder::open(&run)?)?;
         // The folder may have been moved since.
         trained.config.vae = self.policy.vae.clone();
         let (backend, gate) = (self.args.compute.open()?, PolicyThresholds::default());
         let sizes = (characters, 1);
-        let measured = control::measure(&trained, &[], backend.as_ref(), sizes, None, Some(&gate), &self.whole)?;
-        self.keep(STICK_EVAL, asked, &file, measured.json(&trained))
+        let pilot = Pilot::Controller(trained);
+        let measured = control::measure(&pilot, &[], backend.as_ref(), sizes, Some(&gate), &self.whole)?;
+        self.keep(STICK_EVAL, asked, &file, measured.json(&pilot))
     }
 
     /// Writes the page, which shows a line `note` if there is one.

@@ -221,7 +221,7 @@ impl<'a> Work<'a> {
             voice: self.voice(),
         };
         self.stops.training(|| match &run.training {
-            Training::Model(config) => Ok(train::sit(&sitting, resumed, &mut config.clone(), None)?.0.folder),
+            Training::Model(config) => Ok(train::sit(&sitting, resumed, &mut config.clone(), None, None)?.done.folder),
             Training::Controller(config) => Ok(control::sit(&sitting, resumed, config)?.folder),
         })
     }

@@ -74,13 +74,13 @@ fn clear<T: Real>(plan: &mut Plan, x: Mat<T>, y: Mat<T>) -> Result<()> {
 }
 
 /// Costs of a step. Observations have `extra` numbers behind the history; if there are none, their
-/// gradient is that of the history.
+/// gradient is that of the history. If there are some, the task asks for speeds.
 fn costly<T: Real>(p: usize, joints: usize, [c, k]: [usize; 2], extra: usize) -> Case<T> {
     let case = step_case("costs", format!("p={p} j={joints} c={c} k={k} extra={extra}"), move |arena| {
         let f = 3 + 12 * joints;
         let (frames, seen, dhistory) = (arena.var(p, k * f), arena.mat(p, c * f + extra), arena.mat(p, c * f));
         let [before, outcome] = [(); 2].map(|()| arena.mat(p, OUTCOME));
-        let share = arena.mat(1, 1);
+        let (share, own, whole) = (arena.mat(1, 1), arena.mat(p, 3), extra == 0);
         let costs = Costs {
             skate: 0.7,
             effort: 0.2,
@@ -88,22 +88,28 @@ fn costly<T: Real>(p: usize, joints: usize, [c, k]: [usize; 2], extra: usize) ->
             stand: 0.3,
             metres: 0.3,
             fps: 2.0,
+            body: 0.5,
             toes: [0, joints - 1],
             floors: [-0.1, 0.1],
         };
-        let stepped = Stepped { frames: frames.value, share, seen, outcome, frame_size: f, condition_frames: c };
+        let (asked, frame_size, condition_frames) = ((!whole).then_some(1), f, c);
+        let stepped = Stepped { frames: frames.value, share, seen, own, asked, outcome, frame_size, condition_frames };
         let (mut forward, mut backward) = (Plan::default(), Plan::default());
         axpby::push(&mut forward, (1.0, before), (0.0, Mat::NONE), outcome)?;
         costs.forward(&mut forward, &stepped)?;
         let (reward, first) = reward_of(arena, &mut forward, outcome)?;
         clear(&mut backward, frames.value, frames.grad)?;
-        let whole = extra == 0;
         if whole {
             clear(&mut backward, seen, dhistory)?;
         }
         costs.backward(&mut backward, &stepped, reward.grad, [frames.grad, dhistory])?;
         let seen = Var { value: seen, grad: if whole { dhistory } else { Mat::NONE } };
-        let inputs = vec![input("frames", frames, 0.2), input("seen", seen, 0.2), constant("dhistory", dhistory)];
+        let inputs = vec![
+            input("frames", frames, 0.2),
+            input("seen", seen, 0.2),
+            constant("dhistory", dhistory),
+            constant("own", own),
+        ];
         let mut built = Built::step(forward, inputs, vec![reward]);
         built.backward = backward;
         Ok(built.prepared(move |contents| {

@@ -1,6 +1,6 @@
 //! Face: stand still and face a point of the arena, which changes from time to time.
 use super::pull::Seen;
-use super::task::{Bound, Draws, Mean, Measure, Number, PLAIN, Step, TaskInfo};
+use super::task::{Bound, Draws, Mean, Measure, Moving, Number, PLAIN, Step, TaskInfo};
 use super::*;
 
 /// Steps between points.
@@ -19,7 +19,7 @@ pub const TASK: TaskInfo = TaskInfo {
     own: 2,
     anew: ANEW,
     speed: true,
-    moves: |_| false,
+    moves: Moving::Never,
     recorded: &[("goals", GOAL)],
     rewards: |_| [f64::MIN_POSITIVE, 1.0],
     bounds: &[

@@ -1,6 +1,8 @@
 //! Joystick: walk in a direction at a speed, both of which change from time to time.
 use super::pull::Seen;
-use super::task::{Bound, Draws, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo, rounded};
+use super::task::{
+    Bound, Draws, Mean, Measure, Moving, Number, PLAIN, Recorded, Scene, Step, TaskInfo, Weights, rounded,
+};
 use super::*;
 use serde_json::{Value, json};
 
@@ -31,10 +33,11 @@ pub const TASK: TaskInfo = TaskInfo {
     own: 4,
     unit: |rules, _| rules.speed / (SPEEDS - 1) as f64,
     vectors: true,
+    weights: Weights { prior: 0.002, skate: 0.25, stand: 1.0 },
     updates: [800, 1600],
     anew: TURN,
     speed: true,
-    moves: |own| own[COMMAND + 1] > 0.0,
+    moves: Moving::At(COMMAND + 1),
     recorded: &[("goals", GOAL), ("commands", COMMAND)],
     steered: Some(1),
     rewards: |_| [f64::MIN_POSITIVE, 1.0],

@@ -1,6 +1,6 @@
 //! Path: stay with a point that runs along a closed path, one of its points a frame.
 use super::pull::Seen;
-use super::task::{Bound, Course, Extra, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo};
+use super::task::{Bound, Course, Extra, Mean, Measure, Number, PLAIN, Recorded, Scene, Step, TaskInfo, Weights};
 use super::*;
 use crate::motion::rig::METRES;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ pub const TASK: TaskInfo = TaskInfo {
     },
     marks,
     seen: &[Seen::Points; AHEAD],
-    stand_cost: 1.0,
+    weights: Weights { stand: 1.0, ..Weights::PLAIN },
     ..PLAIN
 };
 

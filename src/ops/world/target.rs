@@ -1,6 +1,6 @@
 //! Target: reach a point; a character within [`RADIUS`] of it gets another one in the arena.
 use super::pull::Seen;
-use super::task::{Bound, Draws, Measure, Number, PLAIN, Scene, Step, TaskInfo};
+use super::task::{Bound, Draws, Measure, Number, PLAIN, Scene, Step, TaskInfo, Weights};
 use super::*;
 use crate::motion::rig::METRES;
 
@@ -31,7 +31,7 @@ pub const TASK: TaskInfo = TaskInfo {
     beside,
     marks: |scene, recorded| vec![scene.goal(recorded[0], RADIUS)],
     seen: &[Seen::Points],
-    stand_cost: 1.0,
+    weights: Weights { stand: 1.0, ..Weights::PLAIN },
     ..PLAIN
 };
 

@@ -30,8 +30,8 @@ pub struct TaskInfo {
     pub seen: &'static [Seen],
     /// Steps of an episode in which so many frames are a step.
     pub horizon: fn(usize) -> usize,
-    /// Weight of the cost of standing in a training by gradients through the decoder.
-    pub stand_cost: f64,
+    /// Weights of a training by gradients through the decoder that is not asked for others.
+    pub weights: Weights,
     /// Updates of a training by gradients through the decoder, and by trial and error.
     pub updates: [usize; 2],
     /// Steps after which it asks for something new, which is not the doing of the step before
@@ -39,8 +39,8 @@ pub struct TaskInfo {
     pub anew: usize,
     /// True if it needs the largest speed of [`Rules`].
     pub speed: bool,
-    /// True if a character with these own numbers is asked to move.
-    pub moves: fn(&[f64]) -> bool,
+    /// When it asks a character to move.
+    pub moves: Moving,
     /// Number of the recorded pair (direction and speed) that a person can give instead in the
     /// report, if any. The reference, which aims elsewhere than a person does, makes its mistakes
     /// in training only.
@@ -76,11 +76,11 @@ pub(crate) const PLAIN: TaskInfo = TaskInfo {
     vectors: false,
     seen: &[],
     horizon: |frames| 1200 / frames,
-    stand_cost: 0.0,
+    weights: Weights::PLAIN,
     updates: [400, 600],
     anew: 0,
     speed: false,
-    moves: |_| true,
+    moves: Moving::Always,
     steered: None,
     lower: None,
     keys: &[],
@@ -108,6 +108,49 @@ impl Extra {
             Extra::Numbers(count) => count,
             Extra::Latent => latent,
         }
+    }
+}
+
+/// Weights of a training by gradients through the decoder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights {
+    /// Weight of how far the mean latents are from their prior.
+    pub prior: f64,
+    /// Weight of feet that slide where they stand.
+    pub skate: f64,
+    /// Weight of standing where a move is asked for.
+    pub stand: f64,
+}
+
+impl Weights {
+    /// Weights of a task that may stand.
+    pub(crate) const PLAIN: Weights = Weights { prior: 0.003, skate: 0.2, stand: 0.0 };
+}
+
+/// When a task asks a character to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moving {
+    /// At no time: a character that stands does nothing wrong.
+    Never,
+    /// At all times.
+    Always,
+    /// While the speed at this place among its own numbers, body units a frame, is not 0.
+    At(usize),
+}
+
+impl Moving {
+    /// True if a character with these own numbers is asked to move.
+    pub fn asks(self, own: &[f64]) -> bool {
+        match self {
+            Moving::Never => false,
+            Moving::Always => true,
+            Moving::At(place) => own[place] > 0.0,
+        }
+    }
+
+    /// Place of the speed that is asked for, where there is one.
+    pub(crate) fn place(self) -> Option<usize> {
+        if let Moving::At(place) = self { Some(place) } else { None }
     }
 }
 

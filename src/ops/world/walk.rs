@@ -1,5 +1,5 @@
 //! Walk: wander about at random, the feet not sliding where they stand.
-use super::task::{Draws, Extra, PLAIN, TaskInfo};
+use super::task::{Draws, Extra, Moving, PLAIN, TaskInfo};
 use super::*;
 
 /// Height above its floor below which a toe stands: 3 cm in feet.
@@ -11,7 +11,7 @@ pub const TASK: TaskInfo = TaskInfo {
     draws: Draws::Normal,
     extra: Extra::Latent,
     horizon: |_| 1000,
-    moves: |_| false,
+    moves: Moving::Never,
     rewards: |_| [f64::NEG_INFINITY, 1.0],
     ..PLAIN
 };

@@ -1,6 +1,6 @@
 //! The file of a composed task: its keys, and what is refused.
 use super::super::pull::Seen;
-use super::super::task::{Course, Draws, Extra, PLAIN, TaskInfo};
+use super::super::task::{Course, Draws, Extra, Moving, PLAIN, TaskInfo};
 use super::program::{DRAWN, Drawn, MOST, Moves, Program, Sees, Shape, Sight, Term, Value};
 use super::{COMMAND, Composed, GOAL, LOOK, VALUES, joystick, marks, measure, path, target};
 use crate::config::layers::nearest;
@@ -274,9 +274,9 @@ impl Composed {
             anew,
             speed: uses_speed || asked.of[1],
             moves: match asked.of[1] {
-                true => |own| own[COMMAND + 1] > 0.0,
-                false if asked.path && !still => |_| true,
-                false => |_| false,
+                true => Moving::At(COMMAND + 1),
+                false if asked.path && !still => Moving::Always,
+                false => Moving::Never,
             },
             keys: if asked.path { path::TASK.keys } else { &[] },
             recorded: Vec::leak(recorded(&asked)),
