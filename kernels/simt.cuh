@@ -95,16 +95,26 @@ DEVICE u32 warp_down(u32 x, u32 offset) { return __shfl_down_sync(0xffffffffu, x
 // Waits for all lanes of the warp; all of them then see what they wrote to shared memory.
 #define warp_sync() __syncwarp()
 
-// Starts to copy BYTES (4 or 16) to shared memory; both places are multiples of BYTES. Copies zeros
-// if not `inside`.
+// The address of a number in global memory, and the number at an address.
+DEVICE u64 global_address(const float* x) { return __cvta_generic_to_global(x); }
+DEVICE float global_number(u64 address) { return *static_cast<const float*>(__cvta_global_to_generic(address)); }
+
+// x y + z, an instruction.
+DEVICE u64 multiply_add(u32 x, u32 y, u64 z) {
+  u64 sum;
+  asm("mad.wide.u32 %0, %1, %2, %3;" : "=l"(sum) : "r"(x), "r"(y), "l"(z));
+  return sum;
+}
+
+// Starts to copy BYTES (4 or 16) from an address in global memory to shared memory; both places are
+// multiples of BYTES. Copies zeros if not `inside`.
 template <int BYTES>
-DEVICE void copy_start(float* to, const float* from, bool inside) {
+DEVICE void copy_start(float* to, u64 from, bool inside) {
   const u32 place = u32(__cvta_generic_to_shared(to)), bytes = inside ? BYTES : 0;
-  const u64 source = __cvta_generic_to_global(from);
   if (BYTES == 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(source), "r"(bytes) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(bytes) : "memory");
   else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place), "l"(source), "r"(bytes) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place), "l"(from), "r"(bytes) : "memory");
 }
 // Closes a group: the copies that this thread has started since the last group.
 DEVICE void copies_close() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -237,10 +247,14 @@ static inline void copy_now(const Copy& copy) {
   else
     std::memset(copy.to, 0, copy.bytes);
 }
+DEVICE u64 global_address(const float* x) { return reinterpret_cast<u64>(x); }
+DEVICE u64 multiply_add(u32 x, u32 y, u64 z) { return u64(x) * y + z; }
+DEVICE float global_number(u64 address) { return *reinterpret_cast<const float*>(address); }
 template <int BYTES>
-DEVICE void copy_start(float* to, const float* from, bool inside) {
-  aligned(to, BYTES), aligned(from, BYTES);
-  const Copy copy{to, inside ? from : nullptr, BYTES};
+DEVICE void copy_start(float* to, u64 from, bool inside) {
+  const float* source = reinterpret_cast<const float*>(from);
+  aligned(to, BYTES), aligned(source, BYTES);
+  const Copy copy{to, inside ? source : nullptr, BYTES};
   if (simt_copy(&copy)) copy_now(copy);
 }
 DEVICE void copies_close() { simt_close(); }
@@ -298,6 +312,11 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 }
 
 #endif
+
+template <int BYTES>
+DEVICE void copy_start(float* to, const float* from, bool inside) {
+  copy_start<BYTES>(to, global_address(from), inside);
+}
 
 // The sets of kernels to make, for a build that wants them in several images. Their numbers may be
 // added up: 1 for those that are launched call by call, 2 for those whose blocks wait for one

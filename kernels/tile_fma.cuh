@@ -24,22 +24,20 @@ struct FmaTile {
   DEVICE_MEMBER void fetch(Where, u32, const Right&) {}
 
   // store(row, col, sums): sums[p] = sum over k < depth of left(row, k) right(p COLS + col, k).
-  template <Along A_ALONG, Along B_ALONG, class A, class B, class Store>
-  DEVICE_MEMBER void multiply(Where at, u32 depth, const Matrix<A_ALONG, A>& left, const Matrix<B_ALONG, B>& right,
-                              Store store) {
-    auto value = [](Place place) { return place.inside ? *place.at : 0.0f; };
+  template <class A, class B, class Store>
+  DEVICE_MEMBER void multiply(Where at, u32 depth, const A& left, const B& right, Store store) {
     for (u32 first_slot = 0; first_slot < SLOTS; first_slot += at.threads) {
       const u32 slot = first_slot + at.thread, group = slot / (SLOTS / GROUPS);
       const u32 col = slot % COLS, row = slot / COLS % (ROWS / PER_THREAD) * PER_THREAD;
       float mine[PER_THREAD][P] = {};
       for (u32 k = 0; k < depth; k += DEPTH) {
         for (u32 i = at.thread; i < DEPTH * ROWS; i += at.threads) {
-          const u32 r = A_ALONG == INNER ? i / DEPTH : i % ROWS, j = A_ALONG == INNER ? i % DEPTH : i / ROWS;
-          a[j][r] = value(left.at(r, k + j));
+          const u32 r = A::along == INNER ? i / DEPTH : i % ROWS, j = A::along == INNER ? i % DEPTH : i / ROWS;
+          a[j][r] = k + j < depth ? global_number(left.at(r, k, j)) : 0.0f;
         }
         for (u32 i = at.thread; i < DEPTH * P * COLS; i += at.threads) {
-          const u32 c = B_ALONG == INNER ? i / DEPTH : i % (P * COLS), j = B_ALONG == INNER ? i % DEPTH : i / (P * COLS);
-          b[j][c] = value(right.at(c, k + j));
+          const u32 c = B::along == INNER ? i / DEPTH : i % (P * COLS), j = B::along == INNER ? i % DEPTH : i / (P * COLS);
+          b[j][c] = k + j < depth ? global_number(right.at(c, k, j)) : 0.0f;
         }
         block_sync();  // this depth is loaded
         if (slot < SLOTS) {

@@ -44,8 +44,6 @@ DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
   const u32 down = blocks_of(rows, tall), across = blocks_of(cols, wide), tiles = a.e * down * across;
   const u32 biases = a.bias_of_left ? a.r1 : a.e * a.c1, share = blocks_of(biases, tiles);
   const float* of_bias = a.bias_of_left ? a.left : a.right;
-  const bool left_fours = fours(a.left, a.r1) && fours(a.left2, a.r2);
-  const bool right_fours = fours(a.right, a.c1) && fours(a.right2, a.c2);
   for (u32 tile = at.block; tile < tiles; tile += at.blocks) {
     const u32 e = tile / (down * across), first_row = tile / across % down * tall, first_col = tile % across * wide;
     const u64 first = (u64(e) * rows + first_row) * cols + first_col;
@@ -70,17 +68,8 @@ DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
     double sum = 0;
     shared.tile.multiply(
         streaming(at), a.b,
-        matrix<OUTER>(left_fours,
-                      [&](u32 r, u32 b) {
-                        return Place{beside(a.left, a.r1, a.left2, a.r2, b, first_row + r), first_row + r < rows && b < a.b};
-                      }),
-        matrix<OUTER>(right_fours,
-                      [&](u32 c, u32 b) {
-                        const u32 col = first_col + c;
-                        const float* from = col < a.c1 ? a.right + (u64(b) * a.e + e) * a.c1 + col
-                                                       : a.right2 + (u64(b) * a.c2 + col - a.c1);
-                        return Place{from, col < cols && b < a.b};
-                      }),
+        factor<OUTER>(Lines{a.left, a.r1, a.r1}, Lines{a.left2, a.r2, a.r2}).from(first_row, rows),
+        factor<OUTER>(Lines{a.right + e * a.c1, a.e * a.c1, a.c1}, Lines{a.right2, a.c2, a.c2}).from(first_col, cols),
         [&](u32 r, u32 c, const float* sums) {
           copies_wait<0>();
           UNROLL for (u32 p = 0; p < Tile::PANELS; ++p) {
