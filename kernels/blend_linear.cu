@@ -34,7 +34,7 @@ struct BlendShared {
   float blended[Tile::ROWS * Tile::COLS];    // blends of the passes so far
 };
 typedef BlendShared<FmaTile<6>> BlendTile;
-typedef BlendShared<TensorTile<2, 1, 1, 6, 4, 2>> BlendTile_bf16x3;
+typedef BlendShared<TensorTile<2, 1, 1, 6, 8, 1>> BlendTile_bf16x3;
 
 // Computes tiles of [b, cols], shared out over the blocks. For each expert, `each`(b, col, expert,
 // sum) gets the sum over k < depth of x(b, k) w(expert, col, k), and returns the term of the blend.
@@ -81,7 +81,7 @@ DEVICE void blend_linear_forward(Where at, const BlendLinear& a, BlendShared<Til
       });
 }
 KERNEL(blend_linear_forward, BlendLinear, BlendTile, 256)
-VARIANT(blend_linear_forward, bf16x3, BlendLinear, BlendTile_bf16x3, 128)
+VARIANT(blend_linear_forward, bf16x3, BlendLinear, BlendTile_bf16x3, 256, 1)
 
 // A sample is one block's, an expert one warp's.
 DEVICE void blend_linear_backward_gate(Where at, const BlendLinear& a, NoShared&) {
@@ -123,4 +123,4 @@ DEVICE void blend_linear_backward_x(Where at, const BlendLinear& a, BlendShared<
       });
 }
 KERNEL(blend_linear_backward_x, BlendLinear, BlendTile, 256)
-VARIANT(blend_linear_backward_x, bf16x3, BlendLinear, BlendTile_bf16x3, 128)
+VARIANT(blend_linear_backward_x, bf16x3, BlendLinear, BlendTile_bf16x3, 256, 1)

@@ -44,7 +44,7 @@ DEVICE void linear_forward(Where at, const Linear& a, Tile& shared) {
       });
 }
 KERNEL(linear_forward, Linear, LinearTile, 256)
-VARIANT(linear_forward, bf16x3, Linear, LinearTile_bf16x3, 256)
+VARIANT(linear_forward, bf16x3, Linear, LinearTile_bf16x3, 256, 2)
 
 DEVICE void linear_backward_act(Where at, const Linear& a, NoShared&) {
   const u64 n = u64(a.b) * a.o;
@@ -69,7 +69,7 @@ DEVICE void linear_backward_x(Where at, const Linear& a, Tile& shared) {
       });
 }
 KERNEL(linear_backward_x, Linear, LinearTile, 256)
-VARIANT(linear_backward_x, bf16x3, Linear, LinearTile_bf16x3, 256)
+VARIANT(linear_backward_x, bf16x3, Linear, LinearTile_bf16x3, 256, 2)
 
 template <class Tile>
 DEVICE void linear_backward_w(Where at, const Linear& a, Tile& shared) {
@@ -80,4 +80,4 @@ DEVICE void linear_backward_w(Where at, const Linear& a, Tile& shared) {
   column_sums(at, a.dy, a.b, a.o, a.add_dw, a.dbias);
 }
 KERNEL(linear_backward_w, Linear, LinearTile, 256)
-VARIANT(linear_backward_w, bf16x3, Linear, LinearTile_w_bf16x3, 128)
+VARIANT(linear_backward_w, bf16x3, Linear, LinearTile_w_bf16x3, 128, 2)

@@ -36,7 +36,7 @@ struct NoShared {};
 #define DEVICE __device__ __forceinline__
 #define DEVICE_MEMBER DEVICE
 #define UNROLL _Pragma("unroll")
-// A multiprocessor holds at least two blocks of up to 256 threads, so that some load while others
+// A multiprocessor holds at least `least` blocks, of two or more of which some load while others
 // multiply. A kernel may be launched before the one before it has ended. It waits for that end, and
 // lets the next one start.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -44,8 +44,8 @@ struct NoShared {};
 #else
 #define START()
 #endif
-#define ENTRY(name, function, Args, Shared, most, grid)                                           \
-  extern "C" __global__ void __launch_bounds__(most, grid || most > 256 ? 1 : 2)                  \
+#define ENTRY(name, function, Args, Shared, most, least, grid)                                    \
+  extern "C" __global__ void __launch_bounds__(most, least)                                       \
       name##_kernel(const __grid_constant__ Args a) {                                             \
     __shared__ Shared shared;                                                                     \
     START();                                                                                      \
@@ -161,7 +161,7 @@ using std::isfinite;
 #define DEVICE static inline
 #define DEVICE_MEMBER inline
 #define UNROLL
-#define ENTRY(name, function, Args, Shared, most, grid)                                       \
+#define ENTRY(name, function, Args, Shared, most, least, grid)                                \
   extern "C" void name##_kernel(const void* args, const Where* at, void* shared) {            \
     function(*at, *static_cast<const Args*>(args), *static_cast<Shared*>(shared));            \
   }                                                                                           \
@@ -326,23 +326,25 @@ DEVICE void copy_start(float* to, const float* from, bool inside) {
 #endif
 // KERNEL makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a
 // block, which are also the most. VARIANT makes the kernel `name_precision`: the same function with
-// products in another precision, given by the type of its shared memory.
+// products in another precision, given by the type of its shared memory. A multiprocessor holds at
+// least `least` blocks of it.
 #if MAKE & 1
-#define KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 0)
-#define VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 0)
+#define KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, (most > 256 ? 1 : 2), 0)
+#define VARIANT(name, precision, Args, Shared, most, least) \
+  ENTRY(name##_##precision, name, Args, Shared, most, least, 0)
 #else
 #define KERNEL(name, Args, Shared, most)
-#define VARIANT(name, precision, Args, Shared, most)
+#define VARIANT(name, precision, Args, Shared, most, least)
 #endif
 // Makes kernels whose blocks wait for one another: launched so that all of them run at the same
 // time.
 #if MAKE & 2
-#define GRID_KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 1)
+#define GRID_KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 1, 1)
 #else
 #define GRID_KERNEL(name, Args, Shared, most)
 #endif
 #if MAKE & 4
-#define GRID_VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 1)
+#define GRID_VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 1, 1)
 #else
 #define GRID_VARIANT(name, precision, Args, Shared, most)
 #endif

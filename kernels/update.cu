@@ -101,4 +101,4 @@ DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
   }
 }
 KERNEL(update, Update, UpdateTile, 256)
-VARIANT(update, bf16x3, Update, UpdateTile_bf16x3, 256)
+VARIANT(update, bf16x3, Update, UpdateTile_bf16x3, 256, 2)
