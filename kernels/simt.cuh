@@ -134,6 +134,11 @@ DEVICE void load(const float* from, float (&to)[2]) {
   to[0] = x.x, to[1] = x.y;
 }
 
+// Stores four neighbouring numbers, at a multiple of their size.
+DEVICE void store(float* to, const float (&from)[4]) {
+  *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
+}
+
 // Two numbers, each rounded to the nearest bf16 (ties to even): the first in the low half.
 DEVICE u32 bf16_pair(float first, float second) {
   u32 pair;
@@ -141,6 +146,19 @@ DEVICE u32 bf16_pair(float first, float second) {
   return pair;
 }
 DEVICE float bits_float(u32 bits) { return __uint_as_float(bits); }
+
+// The root of x and 1 / x, in an instruction each and within two roundings. Numbers below 2^-126
+// count as 0.
+DEVICE float quick_root(float x) {
+  float root;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
+  return root;
+}
+DEVICE float quick_inverse(float x) {
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+  return inverse;
+}
 
 // c [16, 8] += a [16, 16] b [16, 8] by the whole warp, c in single precision. Lane 4 g + t holds
 //     c: rows g, g, g + 8, g + 8 by columns 2 t, 2 t + 1, 2 t, 2 t + 1
@@ -268,6 +286,13 @@ DEVICE void load(const float* from, float (&to)[N]) {
   aligned(from, sizeof to);
   std::memcpy(to, from, sizeof to);
 }
+DEVICE void store(float* to, const float (&from)[4]) {
+  aligned(to, sizeof from);
+  std::memcpy(to, from, sizeof from);
+}
+
+DEVICE float quick_root(float x) { return std::sqrt(x); }
+DEVICE float quick_inverse(float x) { return 1 / x; }
 
 DEVICE float bits_float(u32 bits) {
   float x;

@@ -23,8 +23,9 @@ struct FmaTile {
   template <class Right>
   DEVICE_MEMBER void fetch(Where, u32, const Right&) {}
 
-  // store(row, col, sums): sums[p] = sum over k < depth of left(row, k) right(p COLS + col, k).
-  template <class A, class B, class Store>
+  // store(row, col, sums): sums[V p + v] is the sum over k < depth of left(row, k) times
+  // right(p COLS + col + v, k), for V neighbours.
+  template <int V = 1, class A, class B, class Store>
   DEVICE_MEMBER void multiply(Where at, u32 depth, const A& left, const B& right, Store store) {
     for (u32 first_slot = 0; first_slot < SLOTS; first_slot += at.threads) {
       const u32 slot = first_slot + at.thread, group = slot / (SLOTS / GROUPS);
@@ -57,12 +58,10 @@ struct FmaTile {
           for (u32 p = 0; p < P; ++p) sums[group][p][(row + r) * COLS + col] = mine[r][p];
     }
     block_sync();  // all groups' sums are there
-    for (u32 i = at.thread; i < ROWS * COLS; i += at.threads) {
-      float total[P];
-      for (u32 p = 0; p < P; ++p) {
-        total[p] = sums[0][p][i];
-        for (u32 group = 1; group < GROUPS; ++group) total[p] += sums[group][p][i];
-      }
+    for (u32 i = V * at.thread; i < ROWS * COLS; i += V * at.threads) {
+      float total[V * P] = {};
+      for (u32 group = 0; group < GROUPS; ++group)
+        for (u32 j = 0; j < V * P; ++j) total[j] += sums[group][j / V][i + j % V];
       store(i / COLS, i % COLS, total);
     }
     block_sync();  // sums may be overwritten

@@ -33,7 +33,7 @@ DEVICE void slab_copy(float* slab, u32 lane, u32 first, u32 depth, const F& fact
   float* const to = slab + (ALONG == INNER ? slab_place<ALONG, WIDTH>(y, x) : slab_place<ALONG, WIDTH>(x, y));
   UNROLL for (u32 j = 0; j < WIDE; j += 32 / LANES) {
     UNROLL for (u32 i = 0; i < LONG; i += LANES * V) {
-      // Places are sums of the lane's and a constant: no lane's `y` passes a multiple of four with `j`.
+      // It is the sum of the lane's and of a constant: with `j`, no `y` passes a multiple of 4.
       const u32 outer = ALONG == INNER ? j : i, k = ALONG == INNER ? i : j;
       const u32 of_outer = (ALONG == INNER ? y : x) + outer, of_inner = (ALONG == INNER ? x : y) + k;
       copy_start<4 * V>(to + slab_place<ALONG, WIDTH>(outer, k), factor.at(of_outer, first, of_inner),
@@ -112,8 +112,9 @@ struct TensorTile {
     copies_close();
   }
 
-  // store(row, col, sums): sums[p] = sum over k < depth of left(row, k) right(p COLS + col, k).
-  template <class A, class B, class Store>
+  // store(row, col, sums): sums[V p + v] is the sum over k < depth of left(row, k) times
+  // right(p COLS + col + v, k), for 1 or 4 neighbours.
+  template <int V = 1, class A, class B, class Store>
   DEVICE_MEMBER void multiply(Where at, u32 depth, const A& left, const B& right, Store store) {
     for (u32 group = at.thread / 32; group < GROUPS; group += at.threads / 32) {
       if (at.weights == FETCHED)
@@ -122,12 +123,17 @@ struct TensorTile {
         sum_up<false, STAGES>(at, group, depth, left, right);
     }
     block_sync();  // all groups' sums are there
-    for (u32 i = at.thread; i < ROWS * COLS; i += at.threads) {
-      float total[P];
-      for (u32 p = 0; p < P; ++p) {
-        total[p] = groups[0].sums[p][i];
-        for (u32 group = 1; group < GROUPS; ++group) total[p] += groups[group].sums[p][i];
-      }
+    for (u32 i = V * at.thread; i < ROWS * COLS; i += V * at.threads) {
+      float total[V * P] = {};
+      for (u32 group = 0; group < GROUPS; ++group)
+        for (u32 p = 0; p < P; ++p) {
+          float some[V];
+          if constexpr (V == 1)
+            some[0] = groups[group].sums[p][i];
+          else
+            load(&groups[group].sums[p][i], some);
+          for (u32 v = 0; v < V; ++v) total[V * p + v] += some[v];
+        }
       store(i / COLS, i % COLS, total);
     }
     block_sync();  // sums may be overwritten
