@@ -13,6 +13,6 @@ struct AdamStep {
         size(float(a.state->step_size)), scale(float(a.state->inv_sqrt_bias2)), eps(float(a.eps)) {}
   DEVICE_MEMBER void operator()(float g, float& param, float& m, float& v) const {
     m = beta1 * m + rest1 * g, v = beta2 * v + rest2 * (g * g);
-    param = param - size * m / (sqrtf(v) * scale + eps);
+    param = param - size * m * quick_inverse(quick_root(v) * scale + eps);
   }
 };

@@ -34,37 +34,23 @@ struct BlendShared {
   float blended[Tile::ROWS * Tile::COLS];    // blends of the passes so far
 };
 typedef BlendShared<FmaTile<6>> BlendTile;
-typedef BlendShared<TensorTile<2, 1, 1, 6, 4, 2>> BlendTile_bf16x3;
-
-// [z|h] as a factor whose inner (or outer) index is the input.
-DEVICE const float* blend_input(const BlendLinear& a, u32 b, u32 i) {
-  return beside(a.z, a.l, a.h, a.i - a.l, b, i);
-}
-DEVICE bool blend_fours(const BlendLinear& a) { return fours(a.z, a.l) && fours(a.h, a.i - a.l); }
+typedef BlendShared<TensorTile<2, 1, 1, 6, 8, 1>> BlendTile_bf16x3;
 
 // Computes tiles of [b, cols], shared out over the blocks. For each expert, `each`(b, col, expert,
 // sum) gets the sum over k < depth of x(b, k) w(expert, col, k), and returns the term of the blend.
 // Finally `done`(b, col, blend) gets the blend of these terms by the gate.
-template <class Tile, Along X_ALONG, Along W_ALONG, class X, class W, class Each, class Done>
-DEVICE void blended_product(Where at, BlendShared<Tile>& shared, const BlendLinear& a, u32 cols, u32 depth,
-                            const Matrix<X_ALONG, X>& x, const Matrix<W_ALONG, W>& w, Each each, Done done) {
+template <class Tile, class X, class W, class Each, class Done>
+DEVICE void blended_product(Where at, BlendShared<Tile>& shared, const BlendLinear& a, u32 cols, u32 depth, const X& x,
+                            const W& w, Each each, Done done) {
   const u32 rows = Tile::ROWS, wide = Tile::COLS, panels = Tile::PANELS;
   const u32 down = blocks_of(a.b, rows), across = blocks_of(cols, wide);
   for (u32 tile = at.block; tile < down * across; tile += at.blocks) {
     const u32 first_row = tile / across * rows, first_col = tile % across * wide;
     for (u32 first = 0; first < a.e; first += panels) {
-      const auto right = matrix<W_ALONG>(w.vectors, [&](u32 c, u32 k) {
-        const u32 e = first + c / wide, col = first_col + c % wide;
-        return Place{w.at(e, col, k), e < a.e && col < cols && k < depth};
-      });
+      const W right = w.from(first_col, cols).of_experts(first, a.i, a.e);
       if (at.weights == FETCH) return shared.tile.fetch(at, depth, right);
       shared.tile.multiply(
-          tile == at.block ? at : streaming(at), depth,
-          matrix<X_ALONG>(x.vectors,
-                          [&](u32 r, u32 k) {
-                            return Place{x.at(first_row + r, k), first_row + r < a.b && k < depth};
-                          }),
-          right,
+          tile == at.block ? at : streaming(at), depth, x.from(first_row, a.b), right,
           [&](u32 r, u32 c, const float* sums) {
             const u32 b = first_row + r, col = first_col + c;
             if (b >= a.b || col >= cols) return;
@@ -82,9 +68,10 @@ DEVICE void blended_product(Where at, BlendShared<Tile>& shared, const BlendLine
 
 template <class Tile>
 DEVICE void blend_linear_forward(Where at, const BlendLinear& a, BlendShared<Tile>& shared) {
+  const u32 h = a.i - a.l;
   blended_product(
-      at, shared, a, a.o, a.i, matrix<INNER>(blend_fours(a), [&](u32 b, u32 i) { return blend_input(a, b, i); }),
-      matrix<OUTER>(fours(a.w, a.o), [&](u32 e, u32 o, u32 i) { return a.w + (u64(e) * a.i + i) * a.o + o; }),
+      at, shared, a, a.o, a.i, factor<INNER>(Lines{a.z, a.l, a.l}, Lines{a.h, h, h}),
+      factor<OUTER, Tile::COLS>(Lines{a.w, a.o, a.o}),
       [&](u32 b, u32 o, u32 e, float sum) {
         if (a.each) a.each[(u64(b) * a.e + e) * a.o + o] = sum;
         return sum + a.bias[e * a.o + o];
@@ -94,7 +81,7 @@ DEVICE void blend_linear_forward(Where at, const BlendLinear& a, BlendShared<Til
       });
 }
 KERNEL(blend_linear_forward, BlendLinear, BlendTile, 256)
-VARIANT(blend_linear_forward, bf16x3, BlendLinear, BlendTile_bf16x3, 128)
+VARIANT(blend_linear_forward, bf16x3, BlendLinear, BlendTile_bf16x3, 256, 1)
 
 // A sample is one block's, an expert one warp's.
 DEVICE void blend_linear_backward_gate(Where at, const BlendLinear& a, NoShared&) {
@@ -125,9 +112,7 @@ DEVICE void blend_linear_backward_x(Where at, const BlendLinear& a, BlendShared<
   const u32 first = a.dz ? 0 : a.l, end = a.dh ? a.i : a.l;
   blended_product(
       at, shared, a, end - first, a.o,
-      matrix<INNER>(fours(a.dy, a.o), [&](u32 b, u32 o) { return a.dy + u64(b) * a.o + o; }),
-      matrix<INNER>(fours(a.w, a.o),
-                    [&](u32 e, u32 i, u32 o) { return a.w + (u64(e) * a.i + first + i) * a.o + o; }),
+      factor<INNER>(Lines{a.dy, a.o, a.o}), factor<INNER, Tile::COLS>(Lines{a.w + u64(first) * a.o, a.o, a.o}),
       [&](u32, u32, u32, float sum) { return sum; },
       [&](u32 b, u32 column, float sum) {
         const u32 i = first + column;
@@ -138,4 +123,4 @@ DEVICE void blend_linear_backward_x(Where at, const BlendLinear& a, BlendShared<
       });
 }
 KERNEL(blend_linear_backward_x, BlendLinear, BlendTile, 256)
-VARIANT(blend_linear_backward_x, bf16x3, BlendLinear, BlendTile_bf16x3, 128)
+VARIANT(blend_linear_backward_x, bf16x3, BlendLinear, BlendTile_bf16x3, 256, 1)

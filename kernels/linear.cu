@@ -27,30 +27,24 @@ typedef FmaTile<4> LinearTile;
 typedef TensorTile<2, 1, 1, 1, 8, 3> LinearTile_bf16x3;
 typedef TensorTile<2, 2, 4, 1, 4, 1> LinearTile_w_bf16x3;
 
-// [x|h] as a factor whose inner (or outer) index is the input.
-DEVICE const float* linear_input(const Linear& a, u32 b, u32 i) {
-  return beside(a.x, a.xc, a.h, a.hc, b, i);
-}
-DEVICE bool linear_fours(const Linear& a) { return fours(a.x, a.xc) && fours(a.h, a.hc); }
-// True if columns first .. end of weights can be read four at a time.
-DEVICE bool linear_fours(const Linear& a, const float* w, u32 first, u32 end) {
-  return fours(w + first, a.xc + a.hc) && fours(w, end - first);
+// [x | h] as a factor; x may be absent.
+template <Along ALONG>
+DEVICE Factor<ALONG, BESIDE> linear_input(const Linear& a) {
+  return factor<ALONG>(a.x ? Lines{a.x, a.xc, a.xc} : Lines{nullptr, 0, 0}, Lines{a.h, a.hc, a.hc});
 }
 
 template <class Tile>
 DEVICE void linear_forward(Where at, const Linear& a, Tile& shared) {
   const u32 inputs = a.xc + a.hc, first = a.x ? 0 : a.xc;
   product(
-      at, shared, 1, a.b, a.o, inputs - first,
-      matrix<INNER>(linear_fours(a), [&](u32, u32 b, u32 i) { return linear_input(a, b, first + i); }),
-      matrix<INNER>(linear_fours(a, a.w, first, inputs),
-                    [&](u32, u32 o, u32 i) { return a.w + u64(o) * inputs + first + i; }),
-      [&](u32, u32 b, u32 o, float sum) {
+      at, shared, a.b, a.o, inputs - first, linear_input<INNER>(a),
+      factor<INNER>(Lines{a.w + first, inputs, inputs - first}),
+      [&](u32 b, u32 o, float sum) {
         put_output(a.y, a.dy, a.target, u64(a.b) * a.o, u64(b) * a.o + o, activate(a.act, sum + a.bias[o]));
       });
 }
 KERNEL(linear_forward, Linear, LinearTile, 256)
-VARIANT(linear_forward, bf16x3, Linear, LinearTile_bf16x3, 256)
+VARIANT(linear_forward, bf16x3, Linear, LinearTile_bf16x3, 256, 2)
 
 DEVICE void linear_backward_act(Where at, const Linear& a, NoShared&) {
   const u64 n = u64(a.b) * a.o;
@@ -62,16 +56,11 @@ KERNEL(linear_backward_act, Linear, NoShared, 256)
 template <class Tile>
 DEVICE void linear_backward_x(Where at, const Linear& a, Tile& shared) {
   const u32 inputs = a.xc + a.hc, first = a.dx ? 0 : a.xc, end = a.dh ? inputs : a.xc;
-  const float* w2 = a.w2 ? a.w2 : a.w;
+  const Lines w{a.w + first, inputs, end - first}, w2{a.w2 + first, inputs, a.w2 ? end - first : 0};
   product(
-      at, shared, 1, a.b, end - first, a.dy2 ? 2 * a.o : a.o,
-      matrix<INNER>(fours(a.dy, a.o) && fours(a.dy2, a.o),
-                    [&](u32, u32 b, u32 o) { return beside(a.dy, a.o, a.dy2, a.o, b, o); }),
-      matrix<OUTER>(linear_fours(a, a.w, first, end) && linear_fours(a, w2, first, end),
-                    [&](u32, u32 i, u32 o) {
-                      return (o < a.o ? a.w + u64(o) * inputs : w2 + u64(o - a.o) * inputs) + first + i;
-                    }),
-      [&](u32, u32 b, u32 column, float sum) {
+      at, shared, a.b, end - first, a.dy2 ? 2 * a.o : a.o, factor<INNER>(Lines{a.dy, a.o, a.o}, Lines{a.dy2, a.o, a.o}),
+      below(w, a.o, w2),
+      [&](u32 b, u32 column, float sum) {
         const u32 i = first + column;
         if (i < a.xc)
           put_back(a.dx, a.x, u64(b) * a.xc + i, a.act_x, a.add_dx, sum);
@@ -80,17 +69,15 @@ DEVICE void linear_backward_x(Where at, const Linear& a, Tile& shared) {
       });
 }
 KERNEL(linear_backward_x, Linear, LinearTile, 256)
-VARIANT(linear_backward_x, bf16x3, Linear, LinearTile_bf16x3, 256)
+VARIANT(linear_backward_x, bf16x3, Linear, LinearTile_bf16x3, 256, 2)
 
 template <class Tile>
 DEVICE void linear_backward_w(Where at, const Linear& a, Tile& shared) {
   const u32 inputs = a.xc + a.hc;
   product(
-      streaming(at), shared, 1, a.o, inputs, a.b,
-      matrix<OUTER>(fours(a.dy, a.o), [&](u32, u32 o, u32 b) { return a.dy + u64(b) * a.o + o; }),
-      matrix<OUTER>(linear_fours(a), [&](u32, u32 i, u32 b) { return linear_input(a, b, i); }),
-      [&](u32, u32 o, u32 i, float sum) { put(&a.dw[u64(o) * inputs + i], a.add_dw, sum); });
+      streaming(at), shared, a.o, inputs, a.b, factor<OUTER>(Lines{a.dy, a.o, a.o}), linear_input<OUTER>(a),
+      [&](u32 o, u32 i, float sum) { put(&a.dw[u64(o) * inputs + i], a.add_dw, sum); });
   column_sums(at, a.dy, a.b, a.o, a.add_dw, a.dbias);
 }
 KERNEL(linear_backward_w, Linear, LinearTile, 256)
-VARIANT(linear_backward_w, bf16x3, Linear, LinearTile_w_bf16x3, 128)
+VARIANT(linear_backward_w, bf16x3, Linear, LinearTile_w_bf16x3, 128, 2)

@@ -36,7 +36,7 @@ struct NoShared {};
 #define DEVICE __device__ __forceinline__
 #define DEVICE_MEMBER DEVICE
 #define UNROLL _Pragma("unroll")
-// A multiprocessor holds at least two blocks of up to 256 threads, so that some load while others
+// A multiprocessor holds at least `least` blocks, of two or more of which some load while others
 // multiply. A kernel may be launched before the one before it has ended. It waits for that end, and
 // lets the next one start.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -44,8 +44,8 @@ struct NoShared {};
 #else
 #define START()
 #endif
-#define ENTRY(name, function, Args, Shared, most, grid)                                           \
-  extern "C" __global__ void __launch_bounds__(most, grid || most > 256 ? 1 : 2)                  \
+#define ENTRY(name, function, Args, Shared, most, least, grid)                                    \
+  extern "C" __global__ void __launch_bounds__(most, least)                                       \
       name##_kernel(const __grid_constant__ Args a) {                                             \
     __shared__ Shared shared;                                                                     \
     START();                                                                                      \
@@ -95,16 +95,26 @@ DEVICE u32 warp_down(u32 x, u32 offset) { return __shfl_down_sync(0xffffffffu, x
 // Waits for all lanes of the warp; all of them then see what they wrote to shared memory.
 #define warp_sync() __syncwarp()
 
-// Starts to copy BYTES (4 or 16) to shared memory; both places are multiples of BYTES. Copies zeros
-// if not `inside`.
+// The address of a number in global memory, and the number at an address.
+DEVICE u64 global_address(const float* x) { return __cvta_generic_to_global(x); }
+DEVICE float global_number(u64 address) { return *static_cast<const float*>(__cvta_global_to_generic(address)); }
+
+// x y + z, an instruction.
+DEVICE u64 multiply_add(u32 x, u32 y, u64 z) {
+  u64 sum;
+  asm("mad.wide.u32 %0, %1, %2, %3;" : "=l"(sum) : "r"(x), "r"(y), "l"(z));
+  return sum;
+}
+
+// Starts to copy BYTES (4 or 16) from an address in global memory to shared memory; both places are
+// multiples of BYTES. Copies zeros if not `inside`.
 template <int BYTES>
-DEVICE void copy_start(float* to, const float* from, bool inside) {
+DEVICE void copy_start(float* to, u64 from, bool inside) {
   const u32 place = u32(__cvta_generic_to_shared(to)), bytes = inside ? BYTES : 0;
-  const u64 source = __cvta_generic_to_global(from);
   if (BYTES == 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(source), "r"(bytes) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(bytes) : "memory");
   else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place), "l"(source), "r"(bytes) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place), "l"(from), "r"(bytes) : "memory");
 }
 // Closes a group: the copies that this thread has started since the last group.
 DEVICE void copies_close() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -124,6 +134,11 @@ DEVICE void load(const float* from, float (&to)[2]) {
   to[0] = x.x, to[1] = x.y;
 }
 
+// Stores four neighbouring numbers, at a multiple of their size.
+DEVICE void store(float* to, const float (&from)[4]) {
+  *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
+}
+
 // Two numbers, each rounded to the nearest bf16 (ties to even): the first in the low half.
 DEVICE u32 bf16_pair(float first, float second) {
   u32 pair;
@@ -131,6 +146,19 @@ DEVICE u32 bf16_pair(float first, float second) {
   return pair;
 }
 DEVICE float bits_float(u32 bits) { return __uint_as_float(bits); }
+
+// The root of x and 1 / x, in an instruction each and within two roundings. Numbers below 2^-126
+// count as 0.
+DEVICE float quick_root(float x) {
+  float root;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
+  return root;
+}
+DEVICE float quick_inverse(float x) {
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+  return inverse;
+}
 
 // c [16, 8] += a [16, 16] b [16, 8] by the whole warp, c in single precision. Lane 4 g + t holds
 //     c: rows g, g, g + 8, g + 8 by columns 2 t, 2 t + 1, 2 t, 2 t + 1
@@ -151,7 +179,7 @@ using std::isfinite;
 #define DEVICE static inline
 #define DEVICE_MEMBER inline
 #define UNROLL
-#define ENTRY(name, function, Args, Shared, most, grid)                                       \
+#define ENTRY(name, function, Args, Shared, most, least, grid)                                \
   extern "C" void name##_kernel(const void* args, const Where* at, void* shared) {            \
     function(*at, *static_cast<const Args*>(args), *static_cast<Shared*>(shared));            \
   }                                                                                           \
@@ -237,10 +265,14 @@ static inline void copy_now(const Copy& copy) {
   else
     std::memset(copy.to, 0, copy.bytes);
 }
+DEVICE u64 global_address(const float* x) { return reinterpret_cast<u64>(x); }
+DEVICE u64 multiply_add(u32 x, u32 y, u64 z) { return u64(x) * y + z; }
+DEVICE float global_number(u64 address) { return *reinterpret_cast<const float*>(address); }
 template <int BYTES>
-DEVICE void copy_start(float* to, const float* from, bool inside) {
-  aligned(to, BYTES), aligned(from, BYTES);
-  const Copy copy{to, inside ? from : nullptr, BYTES};
+DEVICE void copy_start(float* to, u64 from, bool inside) {
+  const float* source = reinterpret_cast<const float*>(from);
+  aligned(to, BYTES), aligned(source, BYTES);
+  const Copy copy{to, inside ? source : nullptr, BYTES};
   if (simt_copy(&copy)) copy_now(copy);
 }
 DEVICE void copies_close() { simt_close(); }
@@ -254,6 +286,13 @@ DEVICE void load(const float* from, float (&to)[N]) {
   aligned(from, sizeof to);
   std::memcpy(to, from, sizeof to);
 }
+DEVICE void store(float* to, const float (&from)[4]) {
+  aligned(to, sizeof from);
+  std::memcpy(to, from, sizeof from);
+}
+
+DEVICE float quick_root(float x) { return std::sqrt(x); }
+DEVICE float quick_inverse(float x) { return 1 / x; }
 
 DEVICE float bits_float(u32 bits) {
   float x;
@@ -299,6 +338,11 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 
 #endif
 
+template <int BYTES>
+DEVICE void copy_start(float* to, const float* from, bool inside) {
+  copy_start<BYTES>(to, global_address(from), inside);
+}
+
 // The sets of kernels to make, for a build that wants them in several images. Their numbers may be
 // added up: 1 for those that are launched call by call, 2 for those whose blocks wait for one
 // another, 4 for the latter in another precision.
@@ -307,23 +351,25 @@ DEVICE void mma_bf16(float (&c)[4], const u32 (&a)[4], const u32 (&b)[2], u32 li
 #endif
 // KERNEL makes `name(Where, const Args&, Shared&)` a kernel that is fastest at `most` threads a
 // block, which are also the most. VARIANT makes the kernel `name_precision`: the same function with
-// products in another precision, given by the type of its shared memory.
+// products in another precision, given by the type of its shared memory. A multiprocessor holds at
+// least `least` blocks of it.
 #if MAKE & 1
-#define KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 0)
-#define VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 0)
+#define KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, (most > 256 ? 1 : 2), 0)
+#define VARIANT(name, precision, Args, Shared, most, least) \
+  ENTRY(name##_##precision, name, Args, Shared, most, least, 0)
 #else
 #define KERNEL(name, Args, Shared, most)
-#define VARIANT(name, precision, Args, Shared, most)
+#define VARIANT(name, precision, Args, Shared, most, least)
 #endif
 // Makes kernels whose blocks wait for one another: launched so that all of them run at the same
 // time.
 #if MAKE & 2
-#define GRID_KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 1)
+#define GRID_KERNEL(name, Args, Shared, most) ENTRY(name, name, Args, Shared, most, 1, 1)
 #else
 #define GRID_KERNEL(name, Args, Shared, most)
 #endif
 #if MAKE & 4
-#define GRID_VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 1)
+#define GRID_VARIANT(name, precision, Args, Shared, most) ENTRY(name##_##precision, name, Args, Shared, most, 1, 1)
 #else
 #define GRID_VARIANT(name, precision, Args, Shared, most)
 #endif

@@ -23,23 +23,22 @@ struct FmaTile {
   template <class Right>
   DEVICE_MEMBER void fetch(Where, u32, const Right&) {}
 
-  // store(row, col, sums): sums[p] = sum over k < depth of left(row, k) right(p COLS + col, k).
-  template <Along A_ALONG, Along B_ALONG, class A, class B, class Store>
-  DEVICE_MEMBER void multiply(Where at, u32 depth, const Matrix<A_ALONG, A>& left, const Matrix<B_ALONG, B>& right,
-                              Store store) {
-    auto value = [](Place place) { return place.inside ? *place.at : 0.0f; };
+  // store(row, col, sums): sums[V p + v] is the sum over k < depth of left(row, k) times
+  // right(p COLS + col + v, k), for V neighbours.
+  template <int V = 1, class A, class B, class Store>
+  DEVICE_MEMBER void multiply(Where at, u32 depth, const A& left, const B& right, Store store) {
     for (u32 first_slot = 0; first_slot < SLOTS; first_slot += at.threads) {
       const u32 slot = first_slot + at.thread, group = slot / (SLOTS / GROUPS);
       const u32 col = slot % COLS, row = slot / COLS % (ROWS / PER_THREAD) * PER_THREAD;
       float mine[PER_THREAD][P] = {};
       for (u32 k = 0; k < depth; k += DEPTH) {
         for (u32 i = at.thread; i < DEPTH * ROWS; i += at.threads) {
-          const u32 r = A_ALONG == INNER ? i / DEPTH : i % ROWS, j = A_ALONG == INNER ? i % DEPTH : i / ROWS;
-          a[j][r] = value(left.at(r, k + j));
+          const u32 r = A::along == INNER ? i / DEPTH : i % ROWS, j = A::along == INNER ? i % DEPTH : i / ROWS;
+          a[j][r] = k + j < depth ? global_number(left.at(r, k, j)) : 0.0f;
         }
         for (u32 i = at.thread; i < DEPTH * P * COLS; i += at.threads) {
-          const u32 c = B_ALONG == INNER ? i / DEPTH : i % (P * COLS), j = B_ALONG == INNER ? i % DEPTH : i / (P * COLS);
-          b[j][c] = value(right.at(c, k + j));
+          const u32 c = B::along == INNER ? i / DEPTH : i % (P * COLS), j = B::along == INNER ? i % DEPTH : i / (P * COLS);
+          b[j][c] = k + j < depth ? global_number(right.at(c, k, j)) : 0.0f;
         }
         block_sync();  // this depth is loaded
         if (slot < SLOTS) {
@@ -59,12 +58,10 @@ struct FmaTile {
           for (u32 p = 0; p < P; ++p) sums[group][p][(row + r) * COLS + col] = mine[r][p];
     }
     block_sync();  // all groups' sums are there
-    for (u32 i = at.thread; i < ROWS * COLS; i += at.threads) {
-      float total[P];
-      for (u32 p = 0; p < P; ++p) {
-        total[p] = sums[0][p][i];
-        for (u32 group = 1; group < GROUPS; ++group) total[p] += sums[group][p][i];
-      }
+    for (u32 i = V * at.thread; i < ROWS * COLS; i += V * at.threads) {
+      float total[V * P] = {};
+      for (u32 group = 0; group < GROUPS; ++group)
+        for (u32 j = 0; j < V * P; ++j) total[j] += sums[group][j / V][i + j % V];
       store(i / COLS, i % COLS, total);
     }
     block_sync();  // sums may be overwritten

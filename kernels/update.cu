@@ -36,6 +36,23 @@ struct UpdateShared {
 typedef UpdateShared<FmaTile<4>> UpdateTile;
 typedef UpdateShared<TensorTile<2, 2, 4, 1, 4, 1>> UpdateTile_bf16x3;
 
+// Starts to copy `n` of four neighbouring numbers, and zeros for the others. With `vectors` it is
+// all or none of them.
+DEVICE void copy_four(float* to, const float* from, u32 n, bool vectors) {
+  if (vectors)
+    copy_start<16>(to, from, n > 0);
+  else
+    UNROLL for (u32 k = 0; k < 4; ++k) copy_start<4>(to + k, from + k, k < n);
+}
+// Stores `n` of four neighbouring numbers; with `vectors` it is all of them.
+DEVICE void put_four(float* to, const float (&x)[4], u32 n, bool vectors) {
+  if (vectors)
+    store(to, x);
+  else
+    UNROLL for (u32 k = 0; k < 4; ++k)
+      if (k < n) to[k] = x[k];
+}
+
 template <class Tile>
 DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
   const AdamStep adam(a);
@@ -44,8 +61,7 @@ DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
   const u32 down = blocks_of(rows, tall), across = blocks_of(cols, wide), tiles = a.e * down * across;
   const u32 biases = a.bias_of_left ? a.r1 : a.e * a.c1, share = blocks_of(biases, tiles);
   const float* of_bias = a.bias_of_left ? a.left : a.right;
-  const bool left_fours = fours(a.left, a.r1) && fours(a.left2, a.r2);
-  const bool right_fours = fours(a.right, a.c1) && fours(a.right2, a.c2);
+  const bool vectors = fours({a.w, cols, cols}) && fours({a.m, cols, cols}) && fours({a.v, cols, cols});
   for (u32 tile = at.block; tile < tiles; tile += at.blocks) {
     const u32 e = tile / (down * across), first_row = tile / across % down * tall, first_col = tile % across * wide;
     const u64 first = (u64(e) * rows + first_row) * cols + first_col;
@@ -54,45 +70,45 @@ DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
     const bool stays = at.resident != 0, come = !stays || at.repetition & FIRST, go = !stays || at.repetition & LAST;
     float *m_here = stays ? kept_memory() + (at.resident - 1) : shared.m, *v_here = stays ? m_here + tall * wide : shared.v;
     if (still && !stays) continue;
+    // How many of the four numbers from a place of the tile on are weights.
+    auto inside = [&](u32 r, u32 c) {
+      return first_row + r < rows && first_col + c < cols ? min_of(4, cols - first_col - c) : 0;
+    };
     // Each thread copies the numbers that it will update; they arrive while the tile is multiplied.
-    for (u32 i = at.thread; i < tall * Tile::COLS; i += at.threads)
+    for (u32 i = 4 * at.thread; i < tall * Tile::COLS; i += 4 * at.threads)
       UNROLL for (u32 p = 0; p < Tile::PANELS; ++p) {
         const u32 r = i / Tile::COLS, c = p * Tile::COLS + i % Tile::COLS, to = p * tall * Tile::COLS + i;
-        const bool inside = first_row + r < rows && first_col + c < cols;
-        const u64 from = inside ? first + u64(r) * cols + c : 0;
-        copy_start<4>(shared.w + to, a.w + from, inside);
+        const u64 from = first + u64(r) * cols + c;
+        copy_four(shared.w + to, a.w + from, inside(r, c), vectors);
         if (come) {
-          copy_start<4>(m_here + to, a.m + from, inside);
-          copy_start<4>(v_here + to, a.v + from, inside);
+          copy_four(m_here + to, a.m + from, inside(r, c), vectors);
+          copy_four(v_here + to, a.v + from, inside(r, c), vectors);
         }
       }
     copies_close();
     double sum = 0;
-    shared.tile.multiply(
+    shared.tile.template multiply<4>(
         streaming(at), a.b,
-        matrix<OUTER>(left_fours,
-                      [&](u32 r, u32 b) {
-                        return Place{beside(a.left, a.r1, a.left2, a.r2, b, first_row + r), first_row + r < rows && b < a.b};
-                      }),
-        matrix<OUTER>(right_fours,
-                      [&](u32 c, u32 b) {
-                        const u32 col = first_col + c;
-                        const float* from = col < a.c1 ? a.right + (u64(b) * a.e + e) * a.c1 + col
-                                                       : a.right2 + (u64(b) * a.c2 + col - a.c1);
-                        return Place{from, col < cols && b < a.b};
-                      }),
+        factor<OUTER>(Lines{a.left, a.r1, a.r1}, Lines{a.left2, a.r2, a.r2}).from(first_row, rows),
+        factor<OUTER>(Lines{a.right + e * a.c1, a.e * a.c1, a.c1}, Lines{a.right2, a.c2, a.c2}).from(first_col, cols),
         [&](u32 r, u32 c, const float* sums) {
           copies_wait<0>();
           UNROLL for (u32 p = 0; p < Tile::PANELS; ++p) {
-            const u32 col = first_col + p * Tile::COLS + c, i = (p * tall + r) * Tile::COLS + c;
-            if (first_row + r >= rows || col >= cols) continue;
-            const u64 to = first + u64(r) * cols + p * Tile::COLS + c;
+            const u32 col = p * Tile::COLS + c, i = (p * tall + r) * Tile::COLS + c, n = inside(r, col);
+            if (n == 0) continue;
+            const u64 to = first + u64(r) * cols + col;
+            float w[4], m[4], v[4];
+            load(shared.w + i, w), load(m_here + i, m), load(v_here + i, v);
             if (!still) {
-              adam(sums[p], shared.w[i], m_here[i], v_here[i]);
-              a.w[to] = shared.w[i];
-              sum += double(sums[p]) * sums[p];
+              UNROLL for (u32 k = 0; k < 4; ++k) {
+                const float g = k < n ? sums[4 * p + k] : 0;
+                adam(g, w[k], m[k], v[k]);
+                sum += double(g) * g;
+              }
+              put_four(a.w + to, w, n, vectors);
+              if (stays) store(m_here + i, m), store(v_here + i, v);
             }
-            if (go) a.m[to] = m_here[i], a.v[to] = v_here[i];
+            if (go) put_four(a.m + to, m, n, vectors), put_four(a.v + to, v, n, vectors);
           }
         });
     if (still) continue;
@@ -112,4 +128,4 @@ DEVICE void update(Where at, const Update& a, UpdateShared<Tile>& shared) {
   }
 }
 KERNEL(update, Update, UpdateTile, 256)
-VARIANT(update, bf16x3, Update, UpdateTile_bf16x3, 256)
+VARIANT(update, bf16x3, Update, UpdateTile_bf16x3, 256, 2)

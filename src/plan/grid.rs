@@ -1,5 +1,6 @@
 //! Grids that run kernels, and the matrix products that kernels compute.
 use clap::ValueEnum;
+use serde::Serialize;
 use std::fmt;
 
 /// Most blocks that a kernel runs on.
@@ -51,7 +52,7 @@ impl fmt::Display for Precision {
 }
 
 /// A matrix product in tiles for tensor cores, [rows, depth] by [depth, cols] for each expert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Product {
     /// Rows of the result.
     pub rows: usize,

@@ -145,7 +145,7 @@ const MISTAKES: &[Mistake] = &[
         let end = at + text[at..].find(']').unwrap();
         format!("{}+8{}", &text[..end], &text[end..])
     }),
-    of_product("sums that nobody stored", "nobody has written", |text| without(text, "st.shared.v2.f32", 1)),
+    of_product("sums that nobody stored", NUMBERS, |text| without(text, "st.shared.v2.f32", 1)),
     of_product("a load of another memory", "Shared", |text| instead(text, "ld.global.f32", 0, "ld.shared.f32")),
     of_product("a load beyond all memory", "no memory of the device", |text| {
         let at = text.find("ld.global.f32").unwrap();

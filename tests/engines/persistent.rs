@@ -4,7 +4,7 @@
 use crate::steps::{BATCH, MINIBATCHES, ROLLOUT, Run};
 use clap::ValueEnum;
 use mvae_fast::backend::persistent::phases::{Part, Phases, Row, phases};
-use mvae_fast::backend::persistent::{KEPT, THREADS};
+use mvae_fast::backend::persistent::{KEPT, THREADS, Table};
 use mvae_fast::backend::{Memory, simt::Simt};
 use mvae_fast::config::Variant;
 use mvae_fast::plan::{Call, Grid, Precision};
@@ -44,6 +44,18 @@ fn one_launch_gives_the_bits_of_call_by_call() {
 
 /// Number of multiprocessors of an H100 or H200.
 const MULTIPROCESSORS: u32 = 132;
+
+#[test]
+fn blocks_pass_over_calls_without_work_for_them() {
+    let run = Run::<f32>::full(Variant::Mixture, 64);
+    let calls = run.step.plan.calls();
+    let phases = phases(calls, Precision::Bf16x3, MULTIPROCESSORS, KEPT);
+    let table = Table::new(&phases, calls, Precision::Bf16x3, 0, MULTIPROCESSORS).unwrap();
+    let (all, own) = (table.calls.len(), table.own.len() as f64 / f64::from(MULTIPROCESSORS));
+    println!("a block goes through {own:.1} of {all} calls");
+    assert_eq!(table.begins.len(), MULTIPROCESSORS as usize);
+    assert!(own < 0.65 * all as f64, "{own} of {all}");
+}
 
 /// Two steps of the mixture on eight blocks, in phases that `change` spoils.
 fn spoiled(seed: u64, change: &dyn Fn(&[Call], &mut Phases)) -> (Vec<u32>, Vec<u64>) {

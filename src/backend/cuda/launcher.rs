@@ -123,8 +123,9 @@ impl Cuda {
             }
         };
         let calls = table.calls.address;
-        let resident = calls + size_of_val(&table.table.calls[..]) as u64;
-        let args = table.table.arguments([calls, resident], launcher.arrived.address, times, launcher.count);
+        let own = calls + size_of_val(&table.table.calls[..]) as u64;
+        let begins = own + size_of_val(&table.table.own[..]) as u64;
+        let args = table.table.arguments([calls, own, begins], launcher.arrived.address, times, launcher.count);
         let kept = table.table.kept as u32;
         let barriers = table.table.barriers.wrapping_mul(args.rounds);
         tables.push(table);
@@ -142,8 +143,10 @@ impl Cuda {
 
     fn table(&self, plan: &Plan, arena: usize, blocks: u32, most_kept: usize) -> Result<Table> {
         let phases = phases(plan.calls(), self.precision, blocks, most_kept);
-        let table = persistent::Table::new(&phases, plan.calls(), arena, blocks)?;
-        let bytes = [bytemuck::cast_slice(&table.calls), bytemuck::cast_slice::<u32, u8>(&table.resident)].concat();
+        let table = persistent::Table::new(&phases, plan.calls(), self.precision, arena, blocks)?;
+        let persistent::Table { calls, own, begins, .. } = &table;
+        let bytes: [&[u8]; 3] = [bytemuck::cast_slice(calls), bytemuck::cast_slice(own), bytemuck::cast_slice(begins)];
+        let bytes = bytes.concat();
         let calls = self.block(bytes.len())?;
         // SAFETY: as long as the allocation; the copy is over before `bytes` goes.
         unsafe { result::memcpy_htod_async(calls.address, &bytes, self.stream.0) }

@@ -22,12 +22,12 @@ pub fn kernel(precision: Precision) -> &'static str {
     }
 }
 
-/// Flags in `then` of a [`PlanCall`], as in `kernels/run_plan.cu`. After a call with `ARRIVES` a
-/// block says that it has come to the end of a phase; after one with `WAITS` it waits until all
-/// blocks have. A call with `FETCHES_WEIGHTS` only begins to fetch its weights.
+/// Flags in `then` of an [`Own`], as in `kernels/run_plan.cu`. After a call with `ARRIVES` a block
+/// says that it has come to the end of a phase; after one with `WAITS` it waits until all blocks
+/// have. `ENDS_ROUND` marks a block's last call of a round.
 const ARRIVES: u32 = 1;
 const WAITS: u32 = 2;
-const FETCHES_WEIGHTS: u32 = 4;
+const ENDS_ROUND: u32 = 4;
 
 /// A call as the kernel sees it; `PlanCall` in `kernels/run_plan.cu`.
 #[repr(C, align(16))]
@@ -42,13 +42,30 @@ pub struct PlanCall {
     shares: u32,
     /// The number of repetitions that have begun since the one that the call belongs to.
     late: u32,
-    then: u32,
+    /// 1: it only begins to fetch its weights.
+    fetches: u32,
     /// 1 + the place of its weights, in numbers, in the memory that the block keeps; 0: not there.
     fetched: u32,
     /// Numbers of that memory that a share has from one repetition to the next, if any.
     stays: u32,
     pad: [u32; 3],
     args: [u64; 32],
+}
+
+/// A call that a block goes through; `Own` in `kernels/run_plan.cu`.
+#[repr(C, align(16))]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Own {
+    /// Its place among [`Table::calls`].
+    row: u32,
+    /// 1 + the place, in the memory that the block keeps, of the numbers that its first share has
+    /// there from one repetition to the next; 0: none.
+    resident: u32,
+    /// Flags of the block's part in the end of a phase after it: `ARRIVES`, then `WAITS`; and
+    /// `ENDS_ROUND`.
+    then: u32,
+    /// The place in [`Table::own`] of the call that follows.
+    next: u32,
 }
 
 /// Arguments of `run_plan`; `RunPlan` in `kernels/run_plan.cu`.
@@ -59,8 +76,10 @@ pub struct RunPlan {
     pub calls: u64,
     /// Address of the count of arrivals of blocks at the end of a phase.
     pub arrived: u64,
-    /// Address of [`Table::resident`].
-    pub resident: u64,
+    /// Address of [`Table::own`].
+    pub own: u64,
+    /// Address of [`Table::begins`].
+    pub begins: u64,
     /// Number of calls.
     pub n: u32,
     /// Number of repetitions.
@@ -73,18 +92,21 @@ pub struct RunPlan {
 }
 
 /// The fields of the structs that the kernel is given, by the structs' names there.
-pub fn places() -> [(&'static str, Vec<Place>); 2] {
-    let call = crate::places!(PlanCall: kernel, first_block, first, end, shares, late, then, fetched, stays, pad, args);
-    [("PlanCall", call), ("RunPlan", crate::places!(RunPlan: calls, arrived, resident, n, times, rounds, before))]
+pub fn places() -> [(&'static str, Vec<Place>); 3] {
+    let call =
+        crate::places!(PlanCall: kernel, first_block, first, end, shares, late, fetches, fetched, stays, pad, args);
+    let plan = crate::places!(RunPlan: calls, arrived, own, begins, n, times, rounds, before);
+    [("PlanCall", call), ("Own", crate::places!(Own: row, resident, then, next)), ("RunPlan", plan)]
 }
 
 /// A plan as a table of calls.
 pub struct Table {
-    /// The calls, in the order in which all blocks go through them, round after round.
+    /// The calls, in the order in which blocks go through them, round after round.
     pub calls: Vec<PlanCall>,
-    /// For each call and block, 1 + the place, in the memory that the block keeps, of the numbers
-    /// that its first share has there from one repetition to the next; 0: none.
-    pub resident: Vec<u32>,
+    /// The calls that the first block goes through, then those of the next one, and so on.
+    pub own: Vec<Own>,
+    /// For each block, the place of its first call in `own`.
+    pub begins: Vec<u32>,
     /// Number of times in a round that all blocks wait for one another.
     pub barriers: u32,
     /// Bytes of shared memory that a block keeps.
@@ -94,18 +116,25 @@ pub struct Table {
 }
 
 impl Table {
-    /// The table of a plan's calls in these phases, over the arena at the address `arena`, for this
-    /// many blocks.
+    /// The table of a plan's calls in these phases and this precision, over the arena at the
+    /// address `arena`, for this many blocks.
     ///
     /// Errors: an operation that has no kernel.
-    pub fn new(phases: &Phases, calls: &[Call], arena: usize, blocks: u32) -> Result<Self> {
+    pub fn new(phases: &Phases, calls: &[Call], precision: Precision, arena: usize, blocks: u32) -> Result<Self> {
         let rows = &phases.rows;
+        let table: Vec<_> = rows
+            .iter()
+            .map(|row| plan_call(&calls[row.part.call], row, precision, arena, blocks))
+            .collect::<Result<_>>()?;
+        let (mut own, mut begins) = (Vec::new(), Vec::new());
+        for block in 0..blocks {
+            begins.push(own.len() as u32);
+            own.extend(own_calls(&table, rows, block, blocks, own.len() as u32));
+        }
         Ok(Table {
-            calls: rows
-                .iter()
-                .map(|row| plan_call(&calls[row.part.call], row, arena, blocks))
-                .collect::<Result<_>>()?,
-            resident: rows.iter().flat_map(|row| resident(row, blocks)).collect(),
+            calls: table,
+            own,
+            begins,
             barriers: rows.iter().filter(|row| row.waits).count() as u32,
             kept: phases.kept,
             late: rows.iter().map(|row| row.late).max().unwrap_or(0) as u32,
@@ -117,27 +146,45 @@ impl Table {
         self.calls.iter().map(|call| (KERNELS[call.kernel as usize], call.late))
     }
 
-    /// The arguments with which the kernel runs this table `times` times. The table's calls and
-    /// `resident` lie at these two addresses.
-    pub fn arguments(&self, [calls, resident]: [u64; 2], arrived: u64, times: usize, before: u32) -> RunPlan {
+    /// The arguments with which the kernel runs this table `times` times. The table's calls,
+    /// `own` and `begins` lie at these addresses.
+    pub fn arguments(&self, [calls, own, begins]: [u64; 3], arrived: u64, times: usize, before: u32) -> RunPlan {
         let times = times as u32;
-        RunPlan { calls, arrived, resident, n: self.calls.len() as u32, times, rounds: times + self.late, before }
+        RunPlan { calls, arrived, own, begins, n: self.calls.len() as u32, times, rounds: times + self.late, before }
     }
 }
 
-/// For each block, the entry of [`Table::resident`] for this row.
-fn resident(row: &Row, blocks: u32) -> Vec<u32> {
-    if row.resident.is_empty() { vec![0; blocks as usize] } else { row.resident.clone() }
+/// The calls that a block, of `blocks`, goes through: those in which it has a share. After another
+/// call it says and waits for nothing; it does so after its own before that, if that is the same.
+/// The first gets the place `begin` among those of all blocks.
+fn own_calls(table: &[PlanCall], rows: &[Row], block: u32, blocks: u32, begin: u32) -> Vec<Own> {
+    let mut own: Vec<Own> = Vec::new();
+    for (i, (call, row)) in table.iter().zip(rows).enumerate() {
+        let then = u32::from(row.arrives) * ARRIVES + u32::from(row.waits) * WAITS;
+        let has_share = (block + blocks - call.first_block) % blocks < call.end - call.first;
+        match own.last_mut().filter(|last| last.then & WAITS == 0 || then & ARRIVES == 0) {
+            _ if !has_share && then == 0 => (),
+            Some(last) if !has_share => last.then |= then,
+            _ => {
+                let resident = row.resident.get(block as usize).copied().unwrap_or(0);
+                own.push(Own { row: i as u32, resident, then, next: begin + own.len() as u32 + 1 });
+            }
+        }
+    }
+    if let Some(last) = own.last_mut() {
+        (last.then, last.next) = (last.then | ENDS_ROUND, begin);
+    }
+    own
 }
 
 /// A row as the kernel reads it, over the arena at this address.
-fn plan_call(call: &Call, row: &Row, arena: usize, blocks: u32) -> Result<PlanCall> {
+fn plan_call(call: &Call, row: &Row, precision: Precision, arena: usize, blocks: u32) -> Result<PlanCall> {
     let name = call.kernel();
     let kernel = KERNELS.binary_search(&name).map_err(|_| Error::Device(format!("there is no kernel {name} yet")))?;
-    // For a call without shares, the number of blocks of a grid: each block does its part of all
+    // A call without shares has a grid of no more blocks than there are: each does its part of all
     // the work.
-    let all = call.shares().unwrap_or(blocks);
-    let shares = if call.shares().is_some() { row.part.shares.clone() } else { 0..blocks };
+    let all = call.shares().unwrap_or(call.variant(precision).1.blocks.min(blocks));
+    let shares = if call.shares().is_some() { row.part.shares.clone() } else { 0..all };
     Ok(PlanCall {
         kernel: kernel as u32,
         first_block: row.first_block,
@@ -145,9 +192,7 @@ fn plan_call(call: &Call, row: &Row, arena: usize, blocks: u32) -> Result<PlanCa
         end: shares.end,
         shares: all,
         late: row.late as u32,
-        then: u32::from(row.arrives) * ARRIVES
-            + u32::from(row.waits) * WAITS
-            + u32::from(row.fetches) * FETCHES_WEIGHTS,
+        fetches: u32::from(row.fetches),
         fetched: row.fetched.map_or(0, |place| place as u32 + 1),
         stays: call.resident() as u32,
         pad: [0; 3],

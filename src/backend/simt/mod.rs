@@ -280,7 +280,7 @@ impl Simt {
         let name = persistent::kernel(self.precision);
         let kernel = find(name).expect("it is among the kernels");
         let mut arrived = 0u32;
-        let addresses = [table.calls.as_ptr() as u64, table.resident.as_ptr() as u64];
+        let addresses = [table.calls.as_ptr() as u64, table.own.as_ptr() as u64, table.begins.as_ptr() as u64];
         let args = table.arguments(addresses, &raw mut arrived as u64, times, 0);
         assert_eq!(kernel.layout[0] as usize, size_of::<RunPlan>(), "the same struct on both sides");
         let fault = |what| Error::Device(format!("simt: {name}: {what}"));
@@ -329,7 +329,7 @@ impl Backend for Simt {
             *found = Some((plan.id(), self.phases.clone().unwrap_or_else(new)));
         }
         let (_, phases) = found.as_ref().expect("as put there");
-        let table = Table::new(phases, calls, address, blocks)?;
+        let table = Table::new(phases, calls, self.precision, address, blocks)?;
         self.run_plan(&table, times, &mut copy, blocks)?;
         self.memory.write(arena, 0, copy.contents())
     }

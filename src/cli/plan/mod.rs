@@ -211,6 +211,7 @@ impl LaidOut {
                 reads: tensors(false),
                 writes: tensors(true),
                 waits_for,
+                product: call.product(),
                 us: None,
             }
         };

@@ -3,7 +3,7 @@ use crate::backend::Engine;
 use crate::backend::persistent::phases::{Phases, Row, estimate};
 use crate::config::ModelConfig;
 use crate::plan::dependencies::longest_chain;
-use crate::plan::{Call, Precision};
+use crate::plan::{Call, Precision, Product};
 use serde::Serialize;
 use std::fmt;
 
@@ -42,6 +42,9 @@ pub(super) struct ShownCall {
     pub reads: Vec<Tensor>,
     pub writes: Vec<Tensor>,
     pub waits_for: Vec<Wait>,
+    /// The matrix product that it computes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<Product>,
     /// Microseconds as a node of a graph.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub us: Option<f64>,

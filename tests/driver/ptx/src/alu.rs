@@ -1,8 +1,8 @@
 //! The instructions that compute: registers in, a register out, lane by lane.
 //!
 //! Results are those of the PTX manual. For approximate functions it gives a bound, and here they
-//! are rounded from double precision: `ex2.approx` (2^-22.5), `rcp.approx.ftz.f32` (1 ulp). A NaN
-//! may have another bit pattern than on a device.
+//! are rounded from double precision: `ex2.approx` (2^-22.5), `rcp.approx.ftz.f32` (1 ulp),
+//! `sqrt.approx.ftz.f32` (2^-23). A NaN may have another bit pattern than on a device.
 use crate::code::Instruction;
 use crate::fast;
 use crate::registers::{File, LANES, Registers, Value};
@@ -225,6 +225,7 @@ fn real(opcode: &str) -> Option<Alu> {
         }),
         "sqrt.rn.f32" => alu!(|a: f32| -> f32 { a.sqrt() }),
         "rcp.rn.f32" => alu!(|a: f32| -> f32 { 1.0 / a }),
+        "sqrt.approx.ftz.f32" => alu!(|a: f32| -> f32 { flushed(flushed(a).sqrt()) }),
         "rcp.approx.ftz.f32" => alu!(|a: f32| -> f32 { flushed(1.0 / flushed(a)) }),
         "ex2.approx.f32" => alu!(|a: f32| -> f32 { f64::from(a).exp2() as f32 }),
         "ex2.approx.ftz.f32" => alu!(|a: f32| -> f32 { flushed(f64::from(flushed(a)).exp2() as f32) }),
