@@ -295,14 +295,6 @@ impl runs::Training for PolicySetup<'_> {
     }
 }
 
-/// Refuses more than `MAX_CHARACTERS` characters.
-pub(super) fn few_enough(characters: usize) -> Result<()> {
-    if !(1..=MAX_CHARACTERS).contains(&characters) {
-        return Err(Error::Usage(format!("--characters is {characters}, expected 1 to {MAX_CHARACTERS}")));
-    }
-    Ok(())
-}
-
 /// The measurements of a controller or planner.
 pub(super) struct Measured {
     /// It beside latents from the prior.

@@ -110,6 +110,14 @@ impl Trained {
     }
 }
 
+/// Refuses more than `MAX_CHARACTERS` characters.
+pub(super) fn few_enough(characters: usize) -> Result<()> {
+    if !(1..=MAX_CHARACTERS).contains(&characters) {
+        return Err(Error::Usage(format!("--characters is {characters}, expected 1 to {MAX_CHARACTERS}")));
+    }
+    Ok(())
+}
+
 /// Amount of planning. The flag that asks for a planner has the id `plan`.
 #[derive(Debug, Args)]
 pub struct EffortArgs {
@@ -183,9 +191,7 @@ impl Pilot {
         sizes: (usize, usize, u64),
         anew: Option<f64>,
     ) -> Result<(Play<'a>, Option<Planner<'a>>)> {
-        if sizes.0 > MAX_CHARACTERS {
-            return Err(Error::Usage(format!("--characters is {}, expected at most {MAX_CHARACTERS}", sizes.0)));
-        }
+        few_enough(sizes.0)?;
         match self {
             Pilot::Controller(Trained { file, config, .. }) => {
                 Ok((Play::open(Policy::open(file, config, data)?, backend, sizes, anew)?, None))

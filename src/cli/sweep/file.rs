@@ -172,7 +172,7 @@ impl Sweep {
         }
         let eval = written.eval;
         super::super::eval::walks_fit(eval.walks, eval.frames)
-            .and_then(|()| super::super::control::few_enough(eval.characters))
+            .and_then(|()| super::super::pilot::few_enough(eval.characters))
             .map_err(|error| Error::Usage(format!("{}: eval: {error}", path.display())))?;
         Ok(Sweep { folder, text, runs, halving, eval })
     }

@@ -3,6 +3,7 @@
 use super::file::{Run, Sweep, Training};
 use super::shard::Shard;
 use crate::cli::compute::Compute;
+use crate::cli::pilot::{Pilot, Trained as Controller};
 use crate::cli::runs::{Kind, Sitting, progress};
 use crate::cli::stop::Stops;
 use crate::cli::{control, eval, train};
@@ -245,13 +246,14 @@ impl<'a> Work<'a> {
                 Ok(json!({ "measures": measures, "gate": gate, "report": report }))
             }
             Training::Controller(config) => {
-                let mut trained = control::Trained::of_run(&RunFolder::open(&sweep.path(number))?)?;
+                let mut trained = Controller::of_run(&RunFolder::open(&sweep.path(number))?)?;
                 // The folder may have been moved since.
                 trained.config = PolicyConfig { vae: config.vae.clone(), ..trained.config };
                 let (backend, gate) = (device.open()?, PolicyThresholds::default());
                 let sizes = (sweep.eval.characters, 1);
-                let measured = control::measure(&trained, &[], backend.as_ref(), sizes, None, Some(&gate), &whole)?;
-                let mut report = measured.json(&trained);
+                let pilot = Pilot::Controller(trained);
+                let measured = control::measure(&pilot, &[], backend.as_ref(), sizes, Some(&gate), &whole)?;
+                let mut report = measured.json(&pilot);
                 let gate = report["gate"].take();
                 Ok(json!({ "measures": report["policy"], "gate": gate, "report": report }))
             }
