@@ -1,7 +1,7 @@
 //! `mvae-fast train --population`: several runs side by side in one process, in one folder.
 use super::axis::{Axis, MOST};
 use super::print::print_and;
-use super::runs::{Kind, absolute, checkpoint_file, run_folder};
+use super::runs::{Kind, absolute, checkpoint_file, of_kind, run_folder};
 use super::stop::stop_flag;
 use super::train::{self, TrainArgs};
 use super::usage::usage;
@@ -43,7 +43,13 @@ pub fn members(args: &TrainArgs) -> Result<Option<Vec<Member>>> {
         return Ok(None);
     }
     if let Some(run) = &args.resume {
-        let paths = RunFolder::members(&run_folder(&args.runs, run, Kind::Model));
+        let mut paths = RunFolder::members(&run_folder(&args.runs, run, Kind::Model));
+        // A controller beside them is none of them.
+        paths.retain(|path| RunFolder::open(path).is_ok_and(|folder| of_kind(&folder, Kind::Model, "").is_ok()));
+        if args.controller.is_some() && !paths.is_empty() {
+            let what = "--controller is for one run, and this folder holds several; give one of them";
+            return Err(Error::Usage(what.into()));
+        }
         let member = |path: &PathBuf| {
             let folder = RunFolder::resume(path)?;
             Ok(Member { name: folder.name(), config: args.resumed(&folder)?, folder: Some(folder) })

@@ -1,12 +1,13 @@
 //! `mvae-fast train --controller`: a controller of the model that was trained, with which a person
 //! steers in the model's report.
 use super::control;
-use super::runs::{Done, Sitting, absolute, not_as_written};
+use super::runs::{Done, Kind, Sitting, absolute, not_as_written, of_kind};
 use crate::backend::Backend;
 use crate::config::{Config, Variant};
 use crate::control::config::{Overrides, PolicyConfig};
 use crate::control::play::Policy;
 use crate::control::show;
+use crate::host::atomic;
 use crate::host::shown::counted;
 use crate::ops::world::Task;
 use crate::run::folder::RunFolder;
@@ -45,16 +46,27 @@ impl Controller {
         PolicyConfig::layered(None, None, &Overrides::default(), &keys)
     }
 
-    /// Its configuration as a run that is there. Errors: it has other updates than are asked for.
-    fn resumed(&self, path: &Path) -> Result<PolicyConfig> {
-        let config = PolicyConfig::load(&RunFolder::open(path)?.config()).map_err(not_as_written(path))?;
+    /// Its configuration as a run that is there, for the decoder `vae`. Errors: it is another run,
+    /// or has other updates than are asked for.
+    fn resumed(&self, folder: &RunFolder, vae: &Path) -> Result<PolicyConfig> {
+        let path = folder.path();
+        of_kind(folder, Kind::Controller, "give the model another name")?;
+        let config = PolicyConfig::load(&folder.config()).map_err(not_as_written(path))?;
+        if config.task != self.task {
+            let what = format!("{} is a controller of another task; remove it", path.display());
+            return Err(Error::Usage(format!("--controller: {what}")));
+        }
         let updates = config.updates();
         if self.updates.is_some_and(|asked| asked != updates) {
             let (path, updates) = (path.display(), counted(updates, "update"));
             let what = format!("{path} goes on as it was configured, with {updates}; leave the flag out");
             return Err(Error::Usage(format!("--controller-updates: {what}")));
         }
-        Ok(config)
+        // The folder may have been moved since.
+        let mut vae = [vae.to_owned()];
+        absolute(&mut vae)?;
+        let [vae] = vae;
+        Ok(PolicyConfig { vae, ..config })
     }
 
     /// Refuses, before the model is trained, what would be refused afterwards: a task by which no
@@ -97,12 +109,12 @@ impl Controller {
         let (path, seed) = (self.folder(model.path()), run.config.seed);
         let resumed = path.exists().then(|| RunFolder::resume(&path)).transpose()?;
         let config = match &resumed {
-            Some(folder) => self.resumed(folder.path())?,
+            Some(folder) => self.resumed(folder, &model.last_checkpoint())?,
             None => self.config(&model.last_checkpoint(), seed)?,
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let sitting = Sitting {
-            runs: path.parent().unwrap_or(Path::new("")),
+            runs: atomic::folder_of(&path),
             name: Some(&name),
             compute: sitting.compute,
             serve: None,
