@@ -201,7 +201,7 @@ fn a_controller_learns_by_the_images() {
         let by = |engine| desk.controller(algorithm, "cuda", engine, &image);
         let ((calls, reward), (graph, _), (_, persistent)) = (by("calls"), by("graph"), by("persistent"));
         assert!(calls == graph, "{algorithm}");
-        let (_, host) = desk.controller(algorithm, "simt", "graph", &[]);
+        let (_, host) = desk.controller(algorithm, "simt", "auto", &[]);
         for (engine, reward) in [("calls", reward), ("persistent", persistent)] {
             println!("{algorithm}: a reward of {reward} by {engine}, {host} by the host");
             assert!((reward - host).abs() < 1e-4 * host.abs(), "{algorithm}, {engine}: {reward} and {host}");
