@@ -3,7 +3,7 @@ use super::compute::Compute;
 use super::pilot::{EffortArgs, ForeignArgs, Pilot, controller};
 use super::print::{print, print_and};
 use super::runs::{
-    self, Done, Kind, Sitting, absolute, checkpoint_file, continued, not_as_written, of_kind, run_folder,
+    self, Done, Kind, Sitting, absolute, all_absolute, checkpoint_file, continued, not_as_written, of_kind, run_folder,
 };
 use super::thresholds::GateArg;
 use super::variables::OfControl;
@@ -171,14 +171,11 @@ impl TrainArgs {
         for keys in [&mut flags, &mut environment] {
             for (run, kind) in [(&mut keys.vae, Kind::Model), (&mut keys.lower, Kind::Controller)] {
                 let Some(run) = run else { continue };
-                *run = checkpoint_file(&self.at.runs, run, kind)?.0;
-                absolute(std::slice::from_mut(run))?;
+                *run = absolute(checkpoint_file(&self.at.runs, run, kind)?.0)?;
             }
-            keys.maze.iter_mut().try_for_each(|maze| absolute(std::slice::from_mut(maze)))?;
+            all_absolute(&mut keys.maze)?;
             if let Some(path) = keys.path.as_mut().filter(|path| Shape::named(path).is_none()) {
-                let mut file = [PathBuf::from(&*path)];
-                absolute(&mut file)?;
-                *path = file[0].display().to_string();
+                *path = absolute(&*path)?.display().to_string();
             }
         }
         let Some(run) = &self.resume else {

@@ -1,7 +1,7 @@
 //! `mvae-fast train --population`: several runs side by side in one process, in one folder.
 use super::axis::{Axis, MOST};
 use super::print::print_and;
-use super::runs::{Kind, absolute, checkpoint_file, of_kind, run_folder};
+use super::runs::{Kind, all_absolute, checkpoint_file, of_kind, run_folder};
 use super::stop::stop_flag;
 use super::train::{self, TrainArgs};
 use super::usage::usage;
@@ -111,7 +111,7 @@ pub(super) fn short(value: &toml::Value) -> String {
 
 /// Trains these runs and prints their results to standard output.
 pub fn run(args: &TrainArgs, mut members: Vec<Member>) -> Result<()> {
-    members.iter_mut().try_for_each(|member| absolute(&mut member.config.data))?;
+    all_absolute(members.iter_mut().flat_map(|member| &mut member.config.data))?;
     let begun = args.resume.as_deref().map(|run| run_folder(&args.runs, run, Kind::Model)).or_else(|| args.begun());
     let resumed: Vec<RunFolder> = members.iter_mut().filter_map(|member| member.folder.take()).collect();
     let runs = members.len();

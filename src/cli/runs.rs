@@ -175,15 +175,23 @@ pub fn not_as_written(path: &Path) -> impl Fn(Error) -> Error + Copy + use<'_> {
     move |e| Error::checkpoint(path, e.to_string(), mend)
 }
 
-/// Makes paths absolute, so that a run may be resumed from another folder.
-pub fn absolute(paths: &mut [PathBuf]) -> Result<()> {
-    for path in paths {
-        *path = std::path::absolute(&*path).map_err(Error::io(path, "cannot find the folder"))?;
-        if path.to_str().is_none() {
-            return Err(Error::Usage(format!("{path:?} is not UTF-8, as a config.toml is; rename it")));
-        }
+/// Makes a path absolute, so that a run may be resumed from another folder. Errors: it is not
+/// UTF-8.
+pub fn absolute(path: impl AsRef<Path>) -> Result<PathBuf> {
+    let path = path.as_ref();
+    let path = std::path::absolute(path).map_err(Error::io(path, "cannot find the folder"))?;
+    match path.to_str() {
+        Some(_) => Ok(path),
+        None => Err(Error::Usage(format!("{path:?} is not UTF-8, as a config.toml is; rename it"))),
     }
-    Ok(())
+}
+
+/// Makes each of these paths [`absolute`].
+pub fn all_absolute<'a>(paths: impl IntoIterator<Item = &'a mut PathBuf>) -> Result<()> {
+    paths.into_iter().try_for_each(|path| {
+        *path = absolute(&*path)?;
+        Ok(())
+    })
 }
 
 /// A run given by its folder, by its name under `runs`, or by the folder of a character, which

@@ -37,9 +37,7 @@ impl Controller {
 
     /// Its configuration as a new run.
     fn config(&self, vae: &Path, seed: u64) -> Result<PolicyConfig> {
-        let mut vae = [vae.to_owned()];
-        absolute(&mut vae)?;
-        let [vae] = vae.map(Some);
+        let vae = Some(absolute(vae)?);
         let (task, seed) = (Some(self.task.name().to_owned()), Some(seed));
         let updates = self.updates.or(Some(UPDATES));
         let keys = Overrides { task, vae, seed, updates, ..Overrides::default() };
@@ -63,10 +61,7 @@ impl Controller {
             return Err(Error::Usage(format!("--controller-updates: {what}")));
         }
         // The folder may have been moved since.
-        let mut vae = [vae.to_owned()];
-        absolute(&mut vae)?;
-        let [vae] = vae;
-        Ok(PolicyConfig { vae, ..config })
+        Ok(PolicyConfig { vae: absolute(vae)?, ..config })
     }
 
     /// Refuses, before the model is trained, what would be refused afterwards: a task by which no

@@ -3,7 +3,7 @@ use super::axis::Axis;
 use super::compute::Compute;
 use super::print::print;
 use super::runs::{
-    self, Done, Kind, Sitting, absolute, checkpoint_file, continued, not_as_written, of_kind, run_folder,
+    self, Done, Kind, Sitting, all_absolute, checkpoint_file, continued, not_as_written, of_kind, run_folder,
 };
 use super::steering;
 use super::variables::OfTrain;
@@ -252,7 +252,7 @@ pub(super) fn sit(
     init: Option<&Path>,
     controller: Option<steering::Controller>,
 ) -> Result<Sat> {
-    absolute(&mut config.data)?;
+    all_absolute(&mut config.data)?;
     let backend = sitting.compute.open()?;
     let last = resumed.as_ref().map(RunFolder::last_checkpoint);
     let init = init.map(|init| checkpoint_file(sitting.runs, init, Kind::Model)).transpose()?;

@@ -1,7 +1,7 @@
 //! The motion of a character: files to import, sets, or the built-in set.
 use super::book::crc;
 use crate::cli::import::ImportKeys;
-use crate::cli::runs::absolute;
+use crate::cli::runs::all_absolute;
 use crate::config::Config;
 use crate::data::bridges::Means;
 use crate::data::check::{self, DataCheck};
@@ -28,7 +28,7 @@ impl Motion {
     /// for motion that is not imported.
     pub fn of(paths: &[PathBuf], keys: &ImportKeys, threads: usize) -> Result<Self> {
         let mut paths = paths.to_vec();
-        absolute(&mut paths)?;
+        all_absolute(&mut paths)?;
         if let Some(missing) = paths.iter().find(|path| !path.exists()) {
             return Err(Error::data(missing, "no such file or folder", "check the path"));
         }

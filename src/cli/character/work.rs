@@ -81,9 +81,7 @@ impl<'a> Work<'a> {
         if let Some(minutes) = minutes.filter(|minutes| !(minutes.is_finite() && *minutes > 0.0)) {
             return Err(Error::Usage(format!("--minutes is {minutes}, expected a number above 0")));
         }
-        let mut folder = [args.output.clone()];
-        absolute(&mut folder)?;
-        let [folder] = folder;
+        let folder = absolute(&args.output)?;
         drop(args.compute.open()?);
         let motion = Motion::of(&args.motion, &args.import, args.compute.threads())?;
         let (config, policy) = configurations(args, &motion, &folder)?;

@@ -126,9 +126,7 @@ impl Sweep {
         let control = written.control.map(|table| Table::of(path, &text, table, PolicyConfig::KEYS)).transpose()?;
         drawing
             .check(train.as_ref().map(|table| table.axes.as_slice()), control.as_ref().map(|table| &table.axes[..]))?;
-        let mut folder = [folder.to_owned()];
-        absolute(&mut folder)?;
-        let [folder] = folder;
+        let folder = absolute(folder)?;
 
         let mut runs = Vec::new();
         for point in train.iter().map(|table| table.points(&drawing)).collect::<Result<Vec<_>>>()?.concat() {
@@ -195,9 +193,7 @@ fn controller(
     let mut layer = table.layer.at(point);
     let line = |key: &str| table.layer.lines.get(key).copied().unwrap_or(1);
     let mut place = |key: &str, file: PathBuf| -> Result<()> {
-        let mut file = [file];
-        absolute(&mut file)?;
-        layer.table.insert(key.to_owned(), file[0].display().to_string().into());
+        layer.table.insert(key.to_owned(), absolute(file)?.display().to_string().into());
         Ok(())
     };
     let given = |key: &str| point.get(key).or(table.layer.table.get(key)).and_then(Value::as_str).map(Path::new);
