@@ -64,11 +64,12 @@ class Training(tune.Trainable):
             ended = self.process.poll()
             if line := self.line():
                 break
-            if ended == 4:  # the training of a lost worker holds the run until it has saved
-                time.sleep(1)
+            if ended is not None:
+                said = self.process.stderr.read().decode()
+                if "another process is writing to this run" not in said:
+                    raise RuntimeError(f"exit code {ended}: {said}")
+                time.sleep(1)  # the training of a lost worker holds the run until it has saved
                 self.start()
-            elif ended is not None:
-                raise RuntimeError(f"exit code {ended}: {self.process.stderr.read().decode()}")
             time.sleep(0.05)
         record = json.loads(line)
         done = record["epoch"] == self.config["epochs"]

@@ -156,8 +156,9 @@ def table(head, lines):
         print("| " + " | ".join(map(str, line)) + " |")
 
 
-def products(code):
-    """A line for each loop that multiplies: its function, and its instructions by kind."""
+def products(code, known):
+    """A line for each loop that multiplies: its function, and its instructions by kind. `known` gets
+    those of a step, by function and copies."""
     all_loops = loops(code)
     multiply = {head: body for head, body in all_loops.items() if any(code[at].name.startswith("HMMA") for at in body)}
     inner = {head: body for head, body in multiply.items() if not any(other < body for other in multiply.values())}
@@ -166,6 +167,7 @@ def products(code):
         mma = next(at for at in sorted(body) if code[at].name.startswith("HMMA"))
         count = lambda begin: sum(code[at].name.startswith(begin) for at in body)
         steps = sorted(paths(code, head, body).items())
+        known[function_of(code[mma].frames)].update({copies: each for copies, (each, _) in steps})
         said = ", ".join(f"{wide} + {narrow}: {instructions}" for (wide, narrow), (instructions, _) in steps)
         lines.append((f"`{function_of(code[mma].frames)}`", len(body), count("LDS"), count("HMMA"), said))
     return sorted(lines)
@@ -199,6 +201,12 @@ def moved(plan):
     return sums
 
 
+def compared(plan, known):
+    """How far the model's instructions of a step are off, for each product of the plan."""
+    steps = {(call["kernel"], *call["step"][0], call["step"][1]) for call in plan["calls"] if call.get("step")}
+    return [said / known[kernel][wide, narrow] - 1 for kernel, wide, narrow, said in steps]
+
+
 def main():
     nvcc = os.environ.get("NVCC")
     tools = [Path(nvcc).with_name(name) for name in ("nvcc", "ptxas", "nvdisasm")] if nvcc else []
@@ -221,7 +229,8 @@ def main():
         code = listing(cubin, nvdisasm)
     resources = ", ".join(re.findall(r"\d+ registers|\d+ bytes (?:spill stores|smem)", said))
     print(f"`{KERNEL}`, {ARCHITECTURE}: {len(code)} instructions, {resources}\n")
-    table(("product", "loop", "LDS", "mma", "a step: copies of 16 B + of 4 B: instructions"), products(code))
+    known = defaultdict(dict)
+    table(("product", "loop", "LDS", "mma", "a step: copies of 16 B + of 4 B: instructions"), products(code, known))
     plan = json.loads(subprocess.run([program, "plan", "--engine", "persistent", "--position-gain", "1", "--json"], check=True,
                                      capture_output=True, text=True).stdout)
     rows, worked = walked(plan)
@@ -229,6 +238,10 @@ def main():
     sums = moved(plan)
     parts = ", ".join(f"{what} {bytes / 1e6:.1f}" for what, bytes in sums.items())
     print(f"through the L2 cache, {sums.total() / 1e6:.1f} MB a step: {parts}")
+    off = compared(plan, known)
+    print(f"the model's instructions of a step are {min(off):+.0%} to {max(off):+.0%} off")
+    if max(map(abs, off)) > 0.25:
+        sys.exit("FAULT more than a quarter: fit STEP in src/backend/persistent/phases/estimate.rs")
 
 
 if __name__ == "__main__":

@@ -68,6 +68,7 @@ pub(super) struct Done<R> {
 }
 
 /// A sitting of a run, of a Motion VAE or of a controller: where the run lies, and who hears of it.
+#[derive(Clone)]
 pub(super) struct Sitting<'a> {
     /// Folder that holds the run folders.
     pub runs: &'a Path,

@@ -3,7 +3,8 @@
 use super::control;
 use super::runs::{Done, Kind, Sitting, absolute, not_as_written, of_kind};
 use crate::backend::Backend;
-use crate::config::{Config, Variant};
+use crate::config::Config;
+use crate::config::layers::flag_of;
 use crate::control::config::{Overrides, PolicyConfig};
 use crate::control::play::Policy;
 use crate::control::show;
@@ -15,6 +16,7 @@ use crate::run::record::EpochRecord;
 use crate::train::setup::Setup;
 use crate::train::trainer;
 use crate::{Error, Result};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Updates of the controller unless others are asked for: about a minute of two threads.
@@ -29,8 +31,17 @@ pub(super) struct Controller {
 }
 
 impl Controller {
+    /// The flags that ask for it.
+    pub fn flags(&self) -> String {
+        let updates = self.updates.map_or(String::new(), |updates| format!(" --controller-updates {updates}"));
+        format!(" --controller {}{updates}", self.task.name())
+    }
+
     /// The folder of its run, beside that of the model.
     fn folder(&self, model: &Path) -> PathBuf {
+        // A path such as `.` has no name of its own.
+        let full = model.file_name().is_none().then(|| fs::canonicalize(model).ok()).flatten();
+        let model = full.as_deref().unwrap_or(model);
         let name = model.file_name().unwrap_or_default().to_string_lossy();
         model.with_file_name(format!("{name}-{}", self.task.name()))
     }
@@ -64,20 +75,26 @@ impl Controller {
         Ok(PolicyConfig { vae: absolute(vae)?, ..config })
     }
 
-    /// Refuses, before the model is trained, what would be refused afterwards: a task by which no
-    /// report can be steered, a decoder without a gradient, wrong keys. A new run, if its folder is
-    /// known, must have no controller yet.
-    pub fn check(&self, config: &Config, new: Option<&Path>) -> Result<()> {
-        let (name, variant) = (self.task.name(), config.variant);
+    /// Refuses, before the model is trained, what would be refused afterwards. That is a task by
+    /// which no report can be steered, a decoder without a gradient, wrong keys, or a controller
+    /// that is there and does not fit. `resumed` is the folder of a model that goes on, `new` that of another, if
+    /// it is known, which must have no controller yet.
+    pub fn check(&self, config: &Config, resumed: Option<&Path>, new: Option<&Path>) -> Result<()> {
+        let name = self.task.name();
         let refuse = |what: String| Err(Error::Usage(format!("--controller: {what}")));
         if self.task.info().steered.is_none() {
             return refuse(format!("a report cannot be steered by task {name}; give joystick, or use `control train`"));
         }
-        if matches!(variant, Variant::Vq | Variant::Specialist) {
-            let variant = variant.name();
-            return refuse(format!("a decoder of {variant} has no gradient; use `control train --algorithm ppo`"));
+        let policy = self.config(Path::new("model"), config.seed)?;
+        if let Some((what, mend)) = policy.unfit(config.variant, config.future_predictions) {
+            return refuse(format!("{what}; leave it out, and use `control train {}`", flag_of(&mend)));
         }
-        self.config(Path::new("model"), config.seed)?;
+        if let Some(model) = resumed
+            && let there = self.folder(model)
+            && there.exists()
+        {
+            self.resumed(&RunFolder::open(&there)?, model)?;
+        }
         match new.map(|model| self.folder(model)).filter(|folder| folder.exists()) {
             Some(folder) => refuse(format!("{} is there already; remove it, or give another --name", folder.display())),
             None => Ok(()),
@@ -113,7 +130,7 @@ impl Controller {
             name: Some(&name),
             compute: sitting.compute,
             serve: None,
-            stop: None,
+            stop: sitting.stop.clone(),
             until: None,
             voice: sitting.voice.clone(),
         };

@@ -6,6 +6,7 @@ use super::runs::{
     self, Done, Kind, Sitting, all_absolute, checkpoint_file, continued, not_as_written, of_kind, run_folder,
 };
 use super::steering;
+use super::stop::stop_flag;
 use super::variables::OfTrain;
 use crate::checkpoint::Progress;
 use crate::config::{Config, Overrides, Preset, layers};
@@ -215,8 +216,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let controller = args.controller.map(|task| steering::Controller { task, updates: args.controller_updates });
     if let Some(controller) = &controller {
         let new = args.name.as_ref().filter(|_| folder.is_none()).map(|name| args.runs.join(name));
-        controller.check(&config, new.as_deref())?;
+        controller.check(&config, folder.as_ref().map(RunFolder::path), new.as_deref())?;
     }
+    let flags = controller.as_ref().map_or(String::new(), steering::Controller::flags);
     let sat = sit(&sitting, folder, &mut config, args.init.as_deref(), controller)?;
     let Sat { done: Done { folder, finished, records }, at, controller } = sat;
 
@@ -227,8 +229,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     let steered = controller.map_or(String::new(), |controller| format!("controller: {controller}\n"));
     match last {
-        Some(last) => print(&(steered + &summary(&config, &at, last, &path))),
-        None => print(&format!("no epoch was finished\ncontinue: mvae-fast train --resume {path}\n")),
+        Some(last) => print(&(steered + &summary(&config, &at, last, &path, &flags))),
+        None => print(&format!("no epoch was finished\ncontinue: mvae-fast train --resume {path}{flags}\n")),
     }
 }
 
@@ -260,10 +262,22 @@ pub(super) fn sit(
     let say = |line: String| sitting.voice.say(&line);
     let mut setup = Setup::on(config, backend.as_ref(), start, data::read, &say)?;
     controller.as_ref().map_or(Ok(()), |controller| controller.check_data(&setup))?;
-    let done = sitting.train(&mut setup, resumed, &backend.describe())?;
+    let flags = controller.as_ref().map_or(String::new(), steering::Controller::flags);
+    // One flag for both trainings: no signal between them is lost.
+    let stop = sitting.stop.clone().map_or_else(stop_flag, Ok)?;
+    let sitting = &Sitting { stop: Some(stop), ..sitting.clone() };
+    let done = sitting.train(&mut setup, resumed, &backend.describe()).map_err(|error| match error {
+        Error::Stopped { signal, again } => Error::Stopped { signal, again: again + &flags },
+        error => error,
+    })?;
     let controller = controller.filter(|_| done.finished);
     let train = |controller: steering::Controller| controller.train(sitting, &mut setup, &done, backend.as_ref());
-    let controller = controller.map(train).transpose()?;
+    let controller = controller.map(train).transpose().map_err(|error| match error {
+        Error::Stopped { signal, .. } => {
+            Error::Stopped { signal, again: format!("--resume {}{flags}", done.folder.path().display()) }
+        }
+        error => error,
+    })?;
     Ok(Sat { at: setup.at, done, controller })
 }
 
@@ -296,7 +310,7 @@ impl runs::Training for Setup<'_> {
 }
 
 /// The summary that is printed at the end.
-fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> String {
+fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str, flags: &str) -> String {
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments| writeln!(text, "{args}").expect("memory takes every write");
     let state = if last.epoch == config.epochs() { "trained" } else { "stopped" };
@@ -319,7 +333,7 @@ fn summary(config: &Config, at: &Progress, last: &EpochRecord, path: &str) -> St
     line(format_args!("run folder: {path}"));
     line(format_args!("next: open {path}/report.html, or `mvae-fast info {path}`"));
     if last.epoch < config.epochs() {
-        line(format_args!("continue: mvae-fast train --resume {path}"));
+        line(format_args!("continue: mvae-fast train --resume {path}{flags}"));
     }
     text
 }

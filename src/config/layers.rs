@@ -154,6 +154,14 @@ pub fn flag(key: &str) -> String {
     format!("--{}", key.replace('_', "-"))
 }
 
+/// A line of a configuration as a flag: `batch_size = 64` to `--batch-size 64`.
+pub(crate) fn flag_of(line: &str) -> String {
+    match line.split_once(" = ") {
+        Some((key, value)) => format!("{} {}", flag(key), value.trim_matches('"')),
+        None => flag(line),
+    }
+}
+
 /// A key's environment variable: `batch_size` to `MVAE_BATCH_SIZE`.
 pub fn variable(key: &str) -> String {
     format!("MVAE_{}", key.to_uppercase())

@@ -2,7 +2,7 @@
 //! [`crate::config::layers`].
 use super::course::path::Shape;
 use crate::config::layers::{flag, keys, zero_is_none};
-use crate::config::{Config, MAX_MATRIX, Variant};
+use crate::config::{MAX_MATRIX, Variant};
 use crate::motion::units::Unit;
 use crate::ops::world::Task;
 use crate::ops::world::task::Weights;
@@ -301,12 +301,12 @@ impl PolicyConfig {
         }
     }
 
-    /// The reason why such a controller cannot steer a model of this configuration, and a key that
-    /// mends it.
-    pub fn unfit(&self, model: &Config) -> Option<(String, String)> {
-        let (skip, frames) = (self.frame_skip, model.future_predictions);
-        if self.algorithm == Algorithm::Shac && matches!(model.variant, Variant::Vq | Variant::Specialist) {
-            let variant = model.variant.name();
+    /// The reason why such a controller cannot steer a model of this variant that predicts so many
+    /// frames at once, and a line of the configuration that mends it.
+    pub fn unfit(&self, variant: Variant, frames: usize) -> Option<(String, String)> {
+        let skip = self.frame_skip;
+        if self.algorithm == Algorithm::Shac && matches!(variant, Variant::Vq | Variant::Specialist) {
+            let variant = variant.name();
             let what = format!("variant is {variant}, whose controllers do not learn by gradients");
             Some((what, "algorithm = \"ppo\"".to_owned()))
         } else if skip > frames {

@@ -8,6 +8,7 @@ use crate::backend::{Backend, Memory};
 use crate::checkpoint::state::{Kept, State};
 use crate::checkpoint::{Checkpoint, Meta, Progress, Tensor};
 use crate::config::Variant;
+use crate::config::layers::flag_of;
 use crate::model::layout::Parameters;
 use crate::model::network::Wanted;
 use crate::motion::rig::METRES;
@@ -69,12 +70,9 @@ impl<'a> PolicySetup<'a> {
         let given = resume.map(|path| Ok::<_, Error>((Checkpoint::load(path)?, path))).transpose()?;
         let material = Material::load(c, given.as_ref().map(|(checkpoint, path)| (checkpoint, *path)), &[])?;
 
-        let variant = material.decoder.model().variant;
-        if c.algorithm == Algorithm::Shac && matches!(variant, Variant::Vq | Variant::Specialist) {
-            let (vae, variant) = (c.vae.display(), variant.name());
-            let what =
-                format!("{vae} is a decoder of {variant}, which picks a code or an expert: that has no gradient");
-            return Err(Error::Usage(format!("{what}; give --algorithm ppo")));
+        let model = material.decoder.model();
+        if let Some((what, mend)) = c.unfit(model.variant, model.future_predictions) {
+            return Err(Error::Usage(format!("{}: {what}; give {}", c.vae.display(), flag_of(&mend))));
         }
         let (mut arena, layout) = (Arena::default(), material.layout());
         if let Some(what) = layout.too_large() {

@@ -1,11 +1,16 @@
 //! Files and folders that appear whole: a reader, or a run that resumes after `kill -9`, finds the
 //! old or the new file, never half of one.
+use super::machine;
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Age of the last change after which unfinished work of another machine is a left-over.
+const ABANDONED: Duration = Duration::from_secs(86_400);
 
 /// Replaces the file at `path` by `bytes`; after an error the old file is still there.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -28,8 +33,9 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -
 
 /// A file or folder that is being made beside its final place, hidden and under a random name. It
 /// is locked while its process lives. A left-over of a killed process is not locked; the next
-/// process that makes something for the same place removes it. Dropping an `Unfinished` removes it,
-/// too.
+/// process of its machine that makes something for the same place removes it. Processes of other
+/// machines, which may not see the lock, do so after [`ABANDONED`]. Dropping an `Unfinished`
+/// removes it, too.
 #[derive(Debug)]
 pub struct Unfinished {
     path: PathBuf,
@@ -119,7 +125,9 @@ fn remove_leftovers(folder: &Path, owned: impl Fn(&OsStr) -> bool) {
             Ok(kind) if kind.is_file() => options.write(true),
             _ => continue,
         };
-        if of_hidden(&name).is_some_and(&owned) {
+        let Some((owner, tag)) = of_hidden(&name) else { continue };
+        let age = || entry.metadata()?.modified().map(|changed| changed.elapsed().unwrap_or_default());
+        if owned(owner) && (tag == *machine::TAG || age().is_ok_and(|age| age >= ABANDONED)) {
             let lock = options.open(entry.path());
             if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
                 remove(&entry.path());
@@ -129,18 +137,20 @@ fn remove_leftovers(folder: &Path, owned: impl Fn(&OsStr) -> bool) {
 }
 
 /// A hidden temporary name for something with the final name `name`: `.NAME.0123456789abcdef.tmp`.
+/// The first eight digits are the machine's, the others are random.
 pub(super) fn hidden(name: &OsStr) -> OsString {
     let mut hidden = OsString::from(".");
     hidden.push(name);
-    hidden.push(format!(".{:016x}.tmp", RandomState::new().hash_one(0)));
+    hidden.push(format!(".{:08x}{:08x}.tmp", *machine::TAG, RandomState::new().hash_one(0) as u32));
     hidden
 }
 
-/// The final name that belongs to a hidden temporary name.
-fn of_hidden(hidden: &OsStr) -> Option<&OsStr> {
+/// The final name that belongs to a hidden temporary name, and the machine's number.
+fn of_hidden(hidden: &OsStr) -> Option<(&OsStr, u32)> {
     let text = hidden.to_str()?.strip_prefix('.')?.strip_suffix(".tmp")?;
     let (name, random) = text.rsplit_once('.')?;
-    (random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| name.as_ref())
+    let digits = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digits.then(|| Some((name.as_ref(), u32::from_str_radix(&random[..8], 16).ok()?))).flatten()
 }
 
 /// True if this open file is the one at `path`.

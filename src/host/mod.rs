@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod crc32c;
 pub mod files;
 pub(crate) mod lock;
+mod machine;
 pub mod memory;
 pub(crate) mod npy;
 pub mod say;

@@ -133,7 +133,8 @@ impl<T: Real> BlendLinear<T> {
     fn tiles(&self, cols: usize, depth: usize) -> Grids {
         let (rows, experts) = (self.y.rows(), self.bias.rows());
         let weights = if experts <= PANELS { 8 * PANELS } else { 0 };
-        let tensor = Product { rows, cols, depth, experts, blended: true, tile: [16, 8], weights, threads: 256 };
+        let (tile, lines) = ([16, 8], [depth, self.y.cols()]);
+        let tensor = Product { rows, cols, depth, experts, blended: true, lines, tile, weights, threads: 256 };
         Grids { fp32: Grid::items(rows.div_ceil(32) * cols.div_ceil(8), 256), tensor: Some(tensor) }
     }
 

@@ -70,10 +70,11 @@ crate::kernel_args! {
 
 /// Grids with a block for each tile of outputs: 32 samples by 32 columns (`kernels/tile_fma.cuh`)
 /// or, on tensor cores, 16 by 8 (`kernels/tile_tensor.cuh`), so that 64 samples by 256 columns are
-/// 128 blocks.
-fn tiles(rows: usize, cols: usize, depth: usize) -> Grids {
+/// 128 blocks. `lines` are those of [`Product`].
+fn tiles(rows: usize, cols: usize, depth: usize, lines: [usize; 2]) -> Grids {
     let fp32 = Grid::items(rows.div_ceil(32) * cols.div_ceil(32), 256);
-    let tensor = Product { rows, cols, depth, experts: 1, blended: false, tile: [16, 8], weights: 8, threads: 256 };
+    let tile = [16, 8];
+    let tensor = Product { rows, cols, depth, experts: 1, blended: false, lines, tile, weights: 8, threads: 256 };
     Grids { fp32, tensor: Some(tensor) }
 }
 
@@ -157,7 +158,7 @@ impl<T: Real> Linear<T> {
         let args = Args { x: none, target: none, y: y.into(), act: Activation::None as u32, ..self.args() };
         plan.push(Call::new(
             "linear_forward",
-            tiles(y.rows(), y.cols(), self.h.cols()),
+            tiles(y.rows(), y.cols(), self.h.cols(), [self.h.cols(), self.w.cols()]),
             &[Output::whole("y"), Output::whole("dy")],
             Args { dy: none, dx: none, dh: none, dw: none, dbias: none, ..args },
             cpu::forward::<T>,
@@ -187,7 +188,7 @@ impl<T: Real> Operation for Linear<T> {
         let dy = if self.target.is_none() { none } else { all.dy };
         plan.push(Call::new(
             "linear_forward",
-            tiles(self.y.rows(), self.y.cols(), self.w.cols()),
+            tiles(self.y.rows(), self.y.cols(), self.w.cols(), [self.w.cols(); 2]),
             &[Output::whole("y"), Output::whole("dy")],
             Args { dy, dx: none, dh: none, dw: none, dbias: none, ..all },
             cpu::forward::<T>,
@@ -266,7 +267,12 @@ impl<T: Real> Linear<T> {
             let columns = self.x.grad.cols() + self.h.grad.cols();
             plan.push(Call::new(
                 "linear_backward_x",
-                tiles(self.y.rows(), columns, if twin.is_some() { 2 } else { 1 } * self.y.cols()),
+                tiles(
+                    self.y.rows(),
+                    columns,
+                    if twin.is_some() { 2 } else { 1 } * self.y.cols(),
+                    [self.y.cols(), self.w.cols()],
+                ),
                 &[Output::sum("dx", args.add_dx), Output::sum("dh", args.add_dh)],
                 args,
                 cpu::backward_x::<T>,

@@ -11,7 +11,8 @@ const COLUMNS: usize = 256;
 /// Grids with a block for each tile of 32 by 32 weights of each expert, whose gradient sums over
 /// the samples: enough blocks for any GPU.
 pub(super) fn weight_tiles(experts: usize, rows: usize, cols: usize, samples: usize, threads: u32) -> Grids {
-    let tensor = Product { rows, cols, depth: samples, experts, blended: false, tile: [32, 32], weights: 0, threads };
+    let (tile, lines) = ([32, 32], [rows, cols]);
+    let tensor = Product { rows, cols, depth: samples, experts, blended: false, lines, tile, weights: 0, threads };
     Grids { fp32: Grid { threads: 256, ..tensor.grid() }, tensor: Some(tensor) }
 }
 

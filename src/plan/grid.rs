@@ -64,6 +64,8 @@ pub struct Product {
     pub experts: usize,
     /// True if a tile holds all experts, to blend them.
     pub blended: bool,
+    /// Numbers in a line of memory of the left and of the right factor.
+    pub lines: [usize; 2],
     /// Rows and columns of a tile.
     pub tile: [usize; 2],
     /// Columns of the weights, the fields `w` and `w2`, that belong to a tile; 0 if the right
@@ -79,6 +81,29 @@ impl Product {
         let [rows, cols] = self.tile;
         let each = if self.blended { 1 } else { self.experts };
         Grid::items(self.rows.div_ceil(rows) * self.cols.div_ceil(cols) * each, self.threads)
+    }
+
+    /// Panels of a tile, one for each expert that it holds.
+    pub fn panels(&self) -> usize {
+        if self.blended { self.experts } else { 1 }
+    }
+
+    /// Products on tensor cores, 16 by 8 by 16, of a tile in a step of 16 inner indices. There are
+    /// three for each pair of matrices.
+    pub fn multiplications(&self) -> usize {
+        let [rows, cols] = self.tile;
+        3 * (rows / 16) * (cols / 8) * self.panels()
+    }
+
+    /// Copies of 16 bytes and of 4 by which a warp loads both factors of a tile in such a step. It
+    /// copies four numbers at once where four divide the lines of a factor.
+    pub fn copies(&self) -> [usize; 2] {
+        let [rows, cols] = self.tile;
+        let each = [rows, cols * self.panels()].map(|lines| lines * 16 / 32);
+        let sum = |wide: bool| {
+            (0..2).filter(|&of| self.lines[of].is_multiple_of(4) == wide).map(|of| each[of]).sum::<usize>()
+        };
+        [sum(true) / 4, sum(false)]
     }
 
     /// Numbers of shared memory that the weights of a tile take once fetched; see `SLAB` in

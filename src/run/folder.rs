@@ -38,7 +38,7 @@ impl RunFolder {
         fill: impl FnOnce(&RunFolder) -> Result<()>,
     ) -> Result<Self> {
         let (path, run) = born(root, name, kind, |unborn| RunFolder::make(unborn, config, env, fill))?;
-        Ok(RunFolder { path, ..run })
+        Ok(run.moved_to(path))
     }
 
     /// Makes `root/name/` for runs side by side, each with a name, a configuration and an
@@ -51,15 +51,15 @@ impl RunFolder {
         members: &[(String, String, Env)],
         fill: impl Fn(usize, &RunFolder) -> Result<()>,
     ) -> Result<(PathBuf, Vec<Self>)> {
-        let (path, mut runs) = born(root, name, kind, |unborn| {
+        let (path, runs) = born(root, name, kind, |unborn| {
             let make = |(i, (name, config, env)): (usize, &(String, String, Env))| {
                 RunFolder::make(&unborn.join(name), config, env, |run| fill(i, run))
             };
             members.iter().enumerate().map(make).collect::<Result<Vec<_>>>()
         })?;
         atomic::sync_folder(&path).map_err(Error::io(&path, "cannot sync"))?;
-        runs.iter_mut().zip(members).for_each(|(run, (name, ..))| run.path = path.join(name));
-        Ok((path, runs))
+        let runs = runs.into_iter().zip(members).map(|(run, (name, ..))| run.moved_to(path.join(name)));
+        Ok((path.clone(), runs.collect()))
     }
 
     /// Makes a run's folder with all its files.
@@ -73,6 +73,12 @@ impl RunFolder {
         run.write_env(&EnvFile { start: env.clone(), resumed: Vec::new() })?;
         fill(&run)?;
         Ok(run)
+    }
+
+    /// The run after its folder was renamed.
+    fn moved_to(mut self, path: PathBuf) -> Self {
+        self.lock.iter_mut().for_each(|lock| lock.moved_to(&path));
+        RunFolder { path, ..self }
     }
 
     /// The run folders in a folder, ordered by name with numbers by size; none when the folder is a

@@ -139,6 +139,7 @@ impl<'r, R: Record + Reported> Session<'r, R> {
     /// that a run whose checkpoint is finished has its report. The page of a run that is not
     /// `finished` reloads itself. Errors: those of the disk.
     pub fn report(&mut self, summary: &[(&str, String); 6], motion: &Motion, finished: bool) -> Result<()> {
+        self.folder.require_lock()?;
         let every = self.saved.elapsed().as_secs_f64().clamp(SOONEST, LATEST);
         self.saved = Instant::now();
         let goes_on = !finished && !self.stopped();

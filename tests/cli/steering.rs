@@ -31,7 +31,8 @@ fn a_controller_of_the_model_steers_in_its_report() {
 fn a_model_that_stopped_gets_its_controller_when_it_goes_on() {
     let desk = Desk::new("");
     let stopped = desk.done(&format!("{TRAIN} --name gait --max-minutes 1e-9"));
-    assert!(stopped.contains("continue: mvae-fast train --resume") && desk.runs() == 2, "{stopped}");
+    let hint = "continue: mvae-fast train --resume runs/gait --controller joystick --controller-updates 1\n";
+    assert!(stopped.contains(hint) && desk.runs() == 2, "{stopped}");
     let resume = "train --resume gait --quiet --max-minutes 0 --threads 2 --controller joystick --controller-updates 1";
     desk.done(resume);
     assert!(desk.path("runs/gait-joystick/report.html").is_file());
@@ -46,7 +47,7 @@ fn what_cannot_steer_is_refused_before_the_model_is_trained() {
     let runs = desk.runs();
     for (flags, words) in [
         ("train motion.npz --controller target", "a report cannot be steered by task target"),
-        ("train motion.npz --controller joystick --variant vq", "a decoder of vq has no gradient"),
+        ("train motion.npz --controller joystick --variant vq", "variant is vq, whose controllers do not learn"),
         ("train motion.npz --controller joystick --name there", "there-joystick is there already"),
         ("train motion.npz --controller joystick --population 2", "--population"),
         ("train motion.npz --controller joystick --controller-updates 9999999", "updates is 9999999"),

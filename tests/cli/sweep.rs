@@ -263,13 +263,15 @@ fn a_run_that_fails_or_is_held_stops_no_other() {
     let flags = crate::small::flags(&["motion.npz", "--kl-weight", "0.5", "--max-minutes", "1e-9"]).join(" ");
     desk.done(&format!("train {flags} --quiet --name kl-weight-0.5 --runs runs/kl"));
     fs::copy(desk.path("kl.toml"), desk.path("runs/kl/sweep.toml")).unwrap();
-    let lock = fs::File::options().write(true).open(desk.path("runs/kl/kl-weight-0.5/.lock")).unwrap();
-    lock.lock().unwrap();
+    let held = RunFolder::resume(&desk.path("runs/kl/kl-weight-0.5")).unwrap();
     let [said, progress] = desk.done("sweep kl.toml");
     assert!(progress.contains("does not go on: epoch 1, step "), "{progress}");
-    assert!(progress.contains("kl-weight-0.5: left, as it is held by another process"), "{progress}");
+    assert!(
+        progress.contains(&format!("kl-weight-0.5: left, as it is held by process {}", std::process::id())),
+        "{progress}"
+    );
     assert!(said.contains("1 of 3 runs are trained to the end, 1 failed"), "{said}");
-    drop(lock);
+    drop(held);
     let [said, progress] = desk.done("sweep kl.toml");
     assert!(said.contains("2 of 3 runs") && !progress.contains("does not go on"), "{progress}");
     assert_eq!(desk.measured("kl/kl-weight-0.5"), [5]);

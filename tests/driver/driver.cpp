@@ -7,6 +7,8 @@
 // captured, anything but a launch is an error. The environment makes calls fail or counts them:
 //     FAIL=NAME:CODE:N   call N (from 0) of this function fails with this code; NAME `kernel`
 //                        fails when it runs, for good
+//     FAIL_ON=N          only calls on device N are counted for FAIL
+//     DEVICES=N          N devices instead of one
 //     BAD_IMAGE=WHY      no image can be loaded, and the log says WHY
 //     WRONG=NAME         the last block of this kernel does nothing
 //     CAPABILITY=75      compute capability 7.5 instead of 9.0
@@ -140,11 +142,16 @@ typedef std::vector<Node> Graph;
 struct Event {
   double ms;
 };
-std::vector<std::function<void()>> queue;
+// A device: the work that waits, and the error that it is lost by.
+struct Device {
+  std::vector<std::function<void()>> queue;
+  int lost;
+};
+Device devices[16];
+thread_local Device* here = devices;  // that of the thread's context
 thread_local Graph* captured;
 std::recursive_mutex one_at_a_time;
-int lost;
-std::map<std::string, int> counts;
+std::map<std::string, int> counts, counts_there;
 
 struct AtExit {
   ~AtExit() {
@@ -159,7 +166,9 @@ struct AtExit {
 // The code that the call of this name fails with; 0 = none.
 int failure(const std::string& name) {
   int n = counts[name]++;
-  const char* fail = std::getenv("FAIL");
+  const char *fail = std::getenv("FAIL"), *there = std::getenv("FAIL_ON");
+  if (there && here != devices + std::atoi(there)) return 0;
+  if (there) n = counts_there[name]++;
   char which[64];
   int code, when;
   if (fail && std::sscanf(fail, "%63[^:]:%d:%d", which, &code, &when) == 3 && name == which && n == when) return code;
@@ -207,10 +216,10 @@ void* own_symbol(const std::string& name) {
 }
 
 void execute(const Launch& launch) {
-  if (lost || (lost = failure("kernel"))) return;
+  if (here->lost || (here->lost = failure("kernel"))) return;
   const std::string &name = launch.function.name, stem = name.substr(0, name.size() - 6);
   if (launch.function.compiled) {
-    if (interpreter()->launch(launch.function.compiled, launch.blocks, launch.threads, launch.kept, launch.together, launch.early, launch.args.data())) lost = 719;
+    if (interpreter()->launch(launch.function.compiled, launch.blocks, launch.threads, launch.kept, launch.together, launch.early, launch.args.data())) here->lost = 719;
     return;
   }
   task.run = reinterpret_cast<void (*)(const void*, const Where*, void*)>(own_symbol(name));
@@ -250,9 +259,9 @@ void execute(const Graph& graph) {
 
 int work_off() {
   std::vector<std::function<void()>> work;
-  work.swap(queue);
+  work.swap(here->queue);
   for (auto& one : work) one();
-  return lost;
+  return here->lost;
 }
 
 int launch(const Function* function, u32 blocks, u32 block_threads, void** parameters, bool together = false, u32 kept = 0, bool early = false) {
@@ -267,7 +276,7 @@ int launch(const Function* function, u32 blocks, u32 block_threads, void** param
     const size_t before = captured->size();
     captured->push_back({one, before ? std::vector<size_t>{before - 1} : std::vector<size_t>{}});
   }
-  else queue.push_back([one] { execute(one); });
+  else here->queue.push_back([one] { execute(one); });
   return 0;
 }
 
@@ -320,22 +329,22 @@ extern "C" float* simt_kept() {
     std::lock_guard<std::recursive_mutex> lock(one_at_a_time);   \
     if (int code = failure(#name)) return code;                  \
     if (captured && !in_capture) return 900;                     \
-    if (lost) return lost;
+    if (here->lost) return here->lost;
 #define END return 0; }
 
 FUNCTION(cuInit, false, unsigned) END
 FUNCTION(cuDriverGetVersion, true, int* version) *version = own_version(); END
-FUNCTION(cuDeviceGetCount, true, int* count) *count = 1; END
+FUNCTION(cuDeviceGetCount, true, int* count) *count = std::getenv("DEVICES") ? std::atoi(std::getenv("DEVICES")) : 1; END
 FUNCTION(cuDeviceGet, true, int* device, int number) *device = number; END
 FUNCTION(cuDeviceGetName, true, char* name, int size, int) std::snprintf(name, size, "this machine"); END
 FUNCTION(cuDeviceGetAttribute, true, int* value, int what, int)
   const int both = capability();
   *value = what == 75 ? both / 10 : what == 76 ? both % 10 : what == 16 ? MULTIPROCESSORS : what == 95 ? !std::getenv("TOGETHER") : what == 97 ? SHARED : 0;
 END
-FUNCTION(cuDevicePrimaryCtxRetain, false, void** context, int) *context = &queue; END
+FUNCTION(cuDevicePrimaryCtxRetain, false, void** context, int device) *context = &devices[device]; END
 FUNCTION(cuDevicePrimaryCtxRelease_v2, false, int) END
-FUNCTION(cuCtxSetCurrent, true, void*) END
-FUNCTION(cuStreamCreate, false, void** stream, unsigned) *stream = &queue; END
+FUNCTION(cuCtxSetCurrent, true, void* context) if (context) here = static_cast<Device*>(context); END
+FUNCTION(cuStreamCreate, false, void** stream, unsigned) *stream = here; END
 FUNCTION(cuStreamDestroy_v2, false, void*) END
 FUNCTION(cuStreamSynchronize, false, void*) return work_off(); END
 FUNCTION(cuModuleLoadDataEx, false, void** module, const char* image, unsigned options, const int* option, void** value)
@@ -389,13 +398,13 @@ FUNCTION(cuMemFree_v2, false, uint64_t address)
   std::free(reinterpret_cast<void*>(address));
 END
 FUNCTION(cuMemsetD8Async, false, uint64_t to, unsigned char value, size_t bytes, void*)
-  queue.push_back([=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
+  here->queue.push_back([=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
 END
 FUNCTION(cuMemcpyHtoDAsync_v2, false, uint64_t to, const void* from, size_t bytes, void*)
-  queue.push_back([=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
+  here->queue.push_back([=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
 END
 FUNCTION(cuMemcpyDtoHAsync_v2, false, void* to, uint64_t from, size_t bytes, void*)
-  queue.push_back([=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
+  here->queue.push_back([=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
 END
 FUNCTION(cuLaunchKernel, true, const Function* function, u32 blocks, u32, u32, u32 block_threads, u32, u32, u32, void*, void** parameters, void**)
   return launch(function, blocks, block_threads, parameters);
@@ -448,10 +457,10 @@ FUNCTION(cuGraphExecDestroy, false, Graph* executable)
   delete executable;
 END
 FUNCTION(cuGraphLaunch, false, Graph* executable, void*)
-  queue.push_back([=] { execute(*executable); });
+  here->queue.push_back([=] { execute(*executable); });
 END
 FUNCTION(cuEventCreate, false, Event** event, unsigned) *event = new Event{0}; END
-FUNCTION(cuEventRecord, false, Event* event, void*) queue.push_back([=] { event->ms = now_ms(); }); END
+FUNCTION(cuEventRecord, false, Event* event, void*) here->queue.push_back([=] { event->ms = now_ms(); }); END
 FUNCTION(cuEventElapsedTime, false, float* ms, Event* start, Event* end) *ms = float(end->ms - start->ms); END
 FUNCTION(cuEventDestroy_v2, false, Event* event)
   work_off();

@@ -340,3 +340,47 @@ fn a_device_that_is_lost_leaves_the_last_checkpoint() {
         assert!(message.contains("a graph") && message.contains("--resume"), "{message}");
     }
 }
+
+#[test]
+fn several_devices_share_out_the_runs() {
+    if !has_kernels() {
+        return;
+    }
+    let desk = Desk::new();
+    let tensors = |run: &str| {
+        let file = desk.path(run).join("checkpoints/last.safetensors");
+        Checkpoint::load(&file).unwrap().tensors
+    };
+    let three = ("DEVICES", "3");
+    let population = |devices, seeds| ["motion.npz", "--device", devices, "--population", seeds];
+    succeeds(desk.train("one", &population("cuda", "4"), &[]));
+    succeeds(desk.train("three", &population("cuda:all", "4"), &[three]));
+    for seed in 0..4 {
+        let run = |of| tensors(&format!("{of}/seed-{seed}"));
+        assert!(run("one") == run("three"), "seed {seed}");
+    }
+    // A sweep of the same runs, whose second device is lost on the way.
+    let flags = crate::small::flags(&["--eval", ""]);
+    let key = |flag: &[&str]| match flag[1].parse::<f64>() {
+        Ok(_) => format!("{} = {}\n", flag[0][2..].replace('-', "_"), flag[1]),
+        Err(_) => format!("{} = '{}'\n", flag[0][2..].replace('-', "_"), flag[1]),
+    };
+    let not_keys = ["--threads", "--eval"];
+    let keys: String = flags.chunks(2).filter(|flag| !not_keys.contains(&flag[0])).map(key).collect();
+    let sweep = format!("[eval]\nwalks = 2\nframes = 60\n[train]\ndata = ['motion.npz']\nseed = [0, 1, 2, 3]\n{keys}");
+    fs::write(desk.path("s.toml"), sweep).unwrap();
+    let arguments = ["sweep", "s.toml", "--runs", ".", "--device", "cuda:0,cuda:1,cuda:2"];
+    let output = desk.program(&arguments, &[three, ("FAIL", "kernel:700:90"), ("FAIL_ON", "1")]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("goes to another device, as its own is lost: cuda:1").count(), 1, "{said}");
+    for seed in 0..4 {
+        assert!(tensors(&format!("s/seed-{seed}")) == tensors(&format!("one/seed-{seed}")), "seed {seed}");
+    }
+    // A command of one run takes one device.
+    let refused = desk.train("both", &["motion.npz", "--device", "cuda:0,cuda:1"], &[three]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("several devices, which share out the runs"));
+    let refused = desk.train("none", &["motion.npz", "--device", "cuda:1"], &[]);
+    assert_eq!(refused.status.code(), Some(3));
+}

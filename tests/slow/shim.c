@@ -62,6 +62,8 @@ ssize_t write(int fd, const void *bytes, size_t count) {
 int fsync(int fd) { REAL(int, "fsync", int); CALL("fsync", real(fd)); }
 int fdatasync(int fd) { REAL(int, "fdatasync", int); CALL("fdatasync", real(fd)); }
 int rename(const char *from, const char *to) { REAL(int, "rename", const char *, const char *); CALL("rename", real(from, to)); }
+int link(const char *from, const char *to) { REAL(int, "link", const char *, const char *); CALL("link", real(from, to)); }
+int linkat(int a, const char *from, int b, const char *to, int flags) { REAL(int, "linkat", int, const char *, int, const char *, int); CALL("link", real(a, from, b, to, flags)); }
 int unlink(const char *path) { REAL(int, "unlink", const char *); CALL("unlink", real(path)); }
 int mkdir(const char *path, mode_t mode) { REAL(int, "mkdir", const char *, mode_t); CALL("mkdir", real(path, mode)); }
 int ftruncate64(int fd, off64_t length) { REAL(int, "ftruncate64", int, off64_t); CALL("ftruncate", real(fd, length)); }

@@ -40,7 +40,7 @@ def records(run):
 def compare(run):
     """The epochs of a run, which must be the first ones of a run that nobody stopped."""
     whole = f"whole-{os.path.basename(run)}"
-    train = ["mvae-fast", "train", "--config", f"{run}/config.toml", "--name", whole, "--threads", "1", "--quiet"]
+    train = ["mvae-fast", "train", "--config", f"{run}/config.toml", "--name", whole, "--threads", "1", "--quiet", "--resume-or-start"]
     subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
     found, wanted = records(run), records(f"runs/{whole}")
     if found != wanted[: len(found)]:
@@ -92,10 +92,13 @@ study = drive("sweep_optuna.py", "3", *FLAGS)
 until("a trial", lambda: lines("runs/optuna-0") > 1, 120)
 os.killpg(study.pid, signal.SIGKILL)
 study.wait()
+time.sleep(65)  # until the trial counts as lost
 said = ended("sweep_optuna.py", drive("sweep_optuna.py", "2", *FLAGS))
 best = said.splitlines()[-1]
 if not best.startswith("best: runs/optuna-"):
     sys.exit(f"FAULT Optuna says: {best}")
 compare(best.split()[1].rstrip(","))
+if not json.load(open("runs/optuna-0/env.json")).get("resumed") or compare("runs/optuna-0") != EPOCHS:
+    sys.exit("FAULT the trial of the process that was killed was not resumed")
 print(f"tune: Ray trained {len(trials)} runs for {epochs} epochs, {sum(map(bool, again))} of them resumed; Optuna's {best}")
 shutil.rmtree(work)

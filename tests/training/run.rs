@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 fn record(epoch: usize) -> EpochRecord {
     let x = epoch as f64;
@@ -190,17 +191,25 @@ fn a_write_is_whole_or_not_at_all() {
     assert!(atomic::write(&folder.path().join("missing/report.html"), b"").is_err());
 }
 
+/// Makes a file or folder as old as one that its machine has abandoned.
+fn long_ago(path: &Path) {
+    let two_days = Duration::from_secs(2 * 86_400);
+    fs::File::open(path).unwrap().set_modified(SystemTime::now() - two_days).unwrap();
+}
+
 #[test]
 fn what_a_killed_writer_left_is_removed_and_what_others_write_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);
     let left = ".report.html.0123456789abcdef.tmp";
     fs::write(place(left), "left by a killed process").unwrap();
+    long_ago(&place(left));
     let others = [
         ".report.html.tmp",
         ".other.0123456789abcdef.tmp",
         ".report.html.0123.tmp",
         "report.html.0123456789abcdef.tmp",
+        ".report.html.0123456789abcdee.tmp", // another machine may be at work on it
     ];
     others.iter().for_each(|name| fs::write(place(name), "of others").unwrap());
     let (at_work, _file) = Unfinished::file(&place("report.html")).unwrap();
@@ -405,6 +414,7 @@ fn a_run_that_was_killed_while_it_was_made_is_removed_and_never_adopted() {
         let folder = root.path().join(format!(".{name}.0123456789abcdef.tmp"));
         fs::create_dir_all(folder.join("seed-3/checkpoints")).unwrap();
         fs::write(folder.join("seed-3/config.toml"), "").unwrap();
+        long_ago(&folder);
         folder
     };
     let [walk, dotted, run, made_up, vq] =

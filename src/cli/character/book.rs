@@ -103,7 +103,7 @@ impl Drop for Book {
     fn drop(&mut self) {
         let folder = atomic::folder_of(&self.path);
         if self.made && !self.path.exists() {
-            self.lock.take().into_iter().for_each(Lock::remove);
+            drop(self.lock.take());
             let _ = fs::remove_dir(folder);
         }
     }

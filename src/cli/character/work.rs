@@ -251,7 +251,7 @@ fn configurations(args: &CharacterArgs, motion: &Motion, folder: &Path) -> Resul
     let flags = policy::Overrides { task, seed, updates, vae: Some(vae), ..policy::Overrides::default() };
     let file = args.control_config.as_deref().zip(policy_text.as_deref());
     let policy = PolicyConfig::layered(None, file, &policy::Overrides::default(), &flags)?;
-    if let Some((what, mend)) = policy.unfit(&config) {
+    if let Some((what, mend)) = policy.unfit(config.variant, config.future_predictions) {
         let flag = if mend.starts_with("algorithm") { "--control-config" } else { "--config" };
         return Err(Error::Usage(format!("{what}; give {flag} a file with {mend}")));
     }

@@ -212,6 +212,7 @@ impl LaidOut {
                 writes: tensors(true),
                 waits_for,
                 product: call.product(),
+                step: call.product().map(|product| (product.copies(), estimate::instructions(&product))),
                 us: None,
             }
         };

@@ -45,6 +45,10 @@ pub(super) struct ShownCall {
     /// The matrix product that it computes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<Product>,
+    /// Its copies of 16 and of 4 bytes in a step of 16 inner indices, and the modelled instructions
+    /// of a warp.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<([usize; 2], f64)>,
     /// Microseconds as a node of a graph.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub us: Option<f64>,

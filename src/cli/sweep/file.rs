@@ -53,7 +53,7 @@ pub(super) enum Training {
 }
 
 /// The measurement of the runs, as in `eval` and `control eval`.
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Eval {
     pub walks: usize,
@@ -217,7 +217,7 @@ fn controller(
     }
     let config = PolicyConfig::of_layers(None, &layer, &Default::default(), &Default::default())?;
     if let Some((_, Run { training: Training::Model(model), name, .. })) = decoder
-        && let Some((what, mend)) = config.unfit(model)
+        && let Some((what, mend)) = config.unfit(model.variant, model.future_predictions)
     {
         return Err(Error::Usage(format!("{}: decoder {name}: {what}; give {mend}", path.display())));
     }

@@ -56,15 +56,12 @@ impl Written {
         if runs < reduce {
             return refuse(format!("reduce is {reduce}, but there are {runs} runs; give more, or drop the table"));
         }
+        if kind == Kind::Model && !measure.contains('.') && is_largest_best(kind, &measure).is_none() {
+            let near = nearest(&measure, model::MEASURES.iter().map(|(name, _)| *name));
+            return refuse(format!("unknown measure {measure:?}; did you mean {near:?}?"));
+        }
         let Some(largest) = largest.or(is_largest_best(kind, &measure)) else {
-            let say = format!("{measure:?} has no threshold; say largest = true or false");
-            return refuse(match kind {
-                Kind::Model if !measure.contains('.') => {
-                    let near = nearest(&measure, model::MEASURES.iter().map(|(name, _)| *name));
-                    format!("unknown measure {measure:?}; did you mean {near:?}?")
-                }
-                _ => say,
-            });
+            return refuse(format!("{measure:?} has no threshold; say largest = true or false"));
         };
         Ok(Halving { measure, largest, reduce, levels: 1 + runs.ilog(reduce) as usize })
     }

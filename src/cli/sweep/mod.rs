@@ -99,8 +99,8 @@ pub fn sweep(args: &SweepArgs) -> Result<()> {
         // A page that cannot be written now is written after the next run.
         let _ = page::write(&sweep);
     });
-    page::write(&sweep)?;
-    print_and(&summary(&sweep, args.json), worked)
+    let written = page::write(&sweep);
+    print_and(&summary(&sweep, args.json), worked.and(written))
 }
 
 /// Name of the folder. Errors: one that is no plain folder name.
@@ -113,11 +113,25 @@ fn name(args: &SweepArgs) -> Result<String> {
     }
 }
 
-/// Refuses a folder that holds something else, and runs that were begun with other keys.
+/// Refuses a folder that holds something else, and runs that were begun with other keys or
+/// measured in another way.
 fn as_begun(sweep: &Sweep) -> Result<()> {
     let folder = &sweep.folder;
     if folder.join("config.toml").is_file() || !RunFolder::members(folder).is_empty() && !is_sweep(folder) {
         return Err(Error::Usage(format!("{} holds other runs; give another --name", folder.display())));
+    }
+    let copy = folder.join(COPY);
+    if copy.is_file() {
+        let begun = Sweep::read(&copy, folder, atomic::folder_of(folder))?;
+        let differs = match (begun.halving == sweep.halving, begun.eval == sweep.eval) {
+            (true, true) => None,
+            (true, false) => Some("[eval] differs"),
+            (false, _) => Some("[halving] or the number of its levels differs"),
+        };
+        if let Some(what) = differs.filter(|_| (0..begun.runs.len()).any(|run| begun.path(run).exists())) {
+            let what = format!("{}: its runs are measured in another way: {what}", folder.display());
+            return Err(Error::Usage(format!("{what}; give another --name")));
+        }
     }
     for (number, run) in sweep.runs.iter().enumerate() {
         let path = sweep.path(number);

@@ -60,9 +60,14 @@ fn read(evaluation: &Path) -> Option<Value> {
 /// A measure of an evaluation by its name, or a number of its report by the names on the way
 /// (`walks.inside`).
 fn find(evaluation: &Value, measure: &str) -> Option<f64> {
+    found(evaluation, measure).and_then(Value::as_f64).filter(|x| x.is_finite())
+}
+
+/// A measure as it is written in an evaluation: `null` if the number is not finite.
+pub(super) fn found<'a>(evaluation: &'a Value, measure: &str) -> Option<&'a Value> {
     let number = evaluation["measures"].get(measure);
     let number = number.or_else(|| evaluation["report"].pointer(&format!("/{}", measure.replace('.', "/"))));
-    number.and_then(Value::as_f64).filter(|x| x.is_finite())
+    number.filter(|number| number.is_number() || number.is_null())
 }
 
 /// The results of one run.

@@ -1,12 +1,15 @@
 //! The work on a sweep: takes one run after another, trains it as far as it is to go, and measures
 //! it. Run folders and their locks are all that the processes of a sweep share.
 use super::file::{Run, Sweep, Training};
+use super::halving::Halving;
+use super::results;
 use super::shard::Shard;
 use crate::cli::compute::Compute;
 use crate::cli::pilot::{Pilot, Trained as Controller};
 use crate::cli::runs::{Kind, Sitting, progress};
 use crate::cli::stop::Stops;
 use crate::cli::{control, eval, train};
+use crate::config::layers::nearest;
 use crate::control::config::PolicyConfig;
 use crate::control::thresholds::PolicyThresholds;
 use crate::host::atomic;
@@ -50,10 +53,10 @@ struct State {
     given_up: BTreeSet<usize>,
     /// The error of the first of them.
     error: Option<Error>,
-    /// Number of devices that are lost.
-    lost: usize,
+    /// Numbers of the devices that are lost.
+    lost: BTreeSet<usize>,
     /// Values of the measure of the halving, by run and level.
-    values: BTreeMap<(usize, usize), Option<f64>>,
+    values: BTreeMap<(usize, usize), f64>,
 }
 
 impl<'a> Work<'a> {
@@ -68,7 +71,8 @@ impl<'a> Work<'a> {
     pub fn run(&self, told: &(dyn Fn() + Sync)) -> Result<()> {
         loop {
             thread::scope(|scope| {
-                self.devices.iter().for_each(|device| drop(scope.spawn(move || self.worker(device, told))));
+                let left = (0..self.devices.len()).filter(|device| !self.state().lost.contains(device));
+                left.for_each(|device| drop(scope.spawn(move || self.worker(device, told))));
             });
             if self.stops.flag.load(Ordering::Relaxed) != 0 {
                 self.stops.end();
@@ -98,7 +102,9 @@ impl<'a> Work<'a> {
         Ok(free)
     }
 
-    fn worker(&self, device: &Compute, told: &(dyn Fn() + Sync)) {
+    /// Works on a device until nothing is left to do.
+    fn worker(&self, number: usize, told: &(dyn Fn() + Sync)) {
+        let device = &self.devices[number];
         while self.stops.flag.load(Ordering::Relaxed) == 0 {
             let Some((run, level)) = self.next() else {
                 if self.state().taken.is_empty() {
@@ -108,9 +114,9 @@ impl<'a> Work<'a> {
                 continue;
             };
             let name = &self.sweep.runs[run].name;
+            let _taken = Taken(self, run);
             let brought = self.bring(run, level, device);
             let mut state = self.state();
-            state.taken.remove(&run);
             match brought {
                 Ok(Ok(())) => {
                     drop(state);
@@ -121,8 +127,10 @@ impl<'a> Work<'a> {
                 }
                 Err(Error::Stopped { .. }) => return,
                 // The run goes to another device.
-                Err(error @ Error::Device(_)) if state.lost + 1 < self.devices.len() && device.open().is_err() => {
-                    state.lost += 1;
+                Err(error @ Error::Device(_))
+                    if state.lost.len() + 1 < self.devices.len() && device.open().is_err() =>
+                {
+                    state.lost.insert(number);
                     say(&format!("{name}: goes to another device, as its own is lost: {error}"));
                     return;
                 }
@@ -160,10 +168,14 @@ impl<'a> Work<'a> {
     fn best_to_go_on(&self, state: &mut State, levels: &[usize], failed: &[bool]) -> Option<(usize, usize)> {
         let halving = self.sweep.halving.as_ref()?;
         (1..halving.levels).rev().find_map(|level| {
-            let there = self.sweep.trainees().filter(|&run| levels[run] >= level || failed[run]);
+            // A run that failed on its way to a level is the last of those that reach it.
+            let there = |&run: &usize| levels[run] >= level || failed[run] && levels[run] + 1 == level;
+            let there = self.sweep.trainees().filter(there);
             let value = |run: usize| {
-                let read = || self.sweep.value(run, level - 1, &halving.measure);
-                (run, *state.values.entry((run, level)).or_insert_with(read))
+                let known = state.values.get(&(run, level)).copied();
+                let value = known.or_else(|| self.sweep.value(run, level - 1, &halving.measure));
+                state.values.extend(value.map(|value| ((run, level), value)));
+                (run, value)
             };
             let best = halving.best(there.map(value).collect());
             let goes = |run: &usize| levels[*run] == level && !failed[*run] && state.is_free(*run);
@@ -188,7 +200,11 @@ impl<'a> Work<'a> {
         let (name, unit) = (&run.name, if run.training.kind() == Kind::Model { "epoch" } else { "update" });
         let all = run.training.all();
         let folder = match resumed {
-            Some(folder) if done >= until => folder,
+            Some(_) if done > until => {
+                let what = format!("was trained to {unit} {done}, but is to be measured after {until}");
+                return Err(Error::checkpoint(&path, what, "remove the folder to train it anew"));
+            }
+            Some(folder) if done == until => folder,
             resumed => {
                 self.say(&format!("{name}: from {unit} {} to {until} of {all}", done + 1));
                 match self.train(number, until, resumed, device) {
@@ -196,16 +212,24 @@ impl<'a> Work<'a> {
                     Err(Error::Usage(_)) if !begun && path.exists() => return self.bring(number, level, device),
                     Err(error @ Error::NonFinite { .. }) => {
                         self.say(&format!("{name}: does not go on: {error}"));
-                        atomic::write(&sweep.failed(number), format!("{error}\n").as_bytes())?;
-                        return Ok(Ok(()));
+                        return match RunFolder::locked(&path, Lock::take)? {
+                            Err(held) => Ok(Err(held)),
+                            Ok(_locked) => {
+                                atomic::write(&sweep.failed(number), format!("{error}\n").as_bytes())?;
+                                Ok(Ok(()))
+                            }
+                        };
                     }
                     trained => trained?,
                 }
             }
         };
         let evaluation = self.measure(number, device)?;
+        if run.decoder.is_none() {
+            self.require_measure(&evaluation)?;
+        }
+        folder.require_lock()?;
         atomic::write(&file, format!("{evaluation:#}\n").as_bytes())?;
-        drop(folder);
         Ok(Ok(()))
     }
 
@@ -260,6 +284,18 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Ends all work if the measure of the halving is none of an evaluation.
+    fn require_measure(&self, evaluation: &Value) -> Result<()> {
+        let Some(Halving { measure, .. }) = &self.sweep.halving else { return Ok(()) };
+        if results::found(evaluation, measure).is_some() {
+            return Ok(());
+        }
+        self.state().given_up.extend(0..self.sweep.runs.len());
+        let known: Vec<_> = evaluation["measures"].as_object().into_iter().flat_map(|all| all.keys()).collect();
+        let near = nearest(measure, known.into_iter().map(String::as_str));
+        Err(Error::Usage(format!("halving: unknown measure {measure:?}; did you mean {near:?}?")))
+    }
+
     /// The voice of a training. Trainings side by side would talk all at once.
     fn voice(&self) -> Voice {
         (self.quiet || self.devices.len() > 1).into()
@@ -273,6 +309,19 @@ impl<'a> Work<'a> {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run that a worker has taken. Whatever happens to the worker, others do not wait for the run.
+struct Taken<'a>(&'a Work<'a>, usize);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.taken.remove(&self.1);
+        if thread::panicking() {
+            state.given_up.insert(self.1);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! number depends on it.
 use super::part::{Part, WEIGHTS};
 use super::row::Row;
-use crate::plan::{Call, Precision};
+use crate::plan::{Call, Precision, Product};
 
 /// Microseconds of a part besides its tiles: to begin to load, and for what follows the sums.
 const START: f64 = 0.217 + 0.25;
@@ -17,6 +17,25 @@ const LOADED: f64 = 0.0113;
 const MOVED: f64 = 0.0307;
 /// Microseconds of a product on tensor cores, 16 by 8 by 16: 1.53 cycles at 1.755 GHz.
 const MMA: f64 = 1.53 / 1755.0;
+
+/// Microseconds of the row of a part: a block reads where its tiles lie.
+const ROW: f64 = 0.08;
+/// Microseconds in which a block of 8 warps starts an instruction of a warp: four schedulers start
+/// one each in a cycle.
+const ISSUE: f64 = 0.25 / 1755.0;
+/// Instructions of a warp in a step of 16 inner indices: those of every product, of a product on
+/// tensor cores, of a copy of 16 bytes and of one of 4. They fit the counts in machine code within
+/// a quarter, which `benches/gpu/sass.py` checks.
+const STEP: [f64; 4] = [60.0, 4.2, 9.0, 5.5];
+/// Instructions of the warps of a block that update a tile of weights.
+const UPDATE: f64 = 8.0 * 226.0;
+
+/// The modelled instructions of a warp in a step of 16 inner indices.
+pub fn instructions(product: &Product) -> f64 {
+    let [wide, narrow] = product.copies();
+    let counts = [1, product.multiplications(), wide, narrow];
+    STEP.iter().zip(counts).map(|(each, count)| each * count as f64).sum()
+}
 
 /// The modelled time that a part takes a block.
 #[derive(Debug, Clone, Copy)]
@@ -48,21 +67,25 @@ impl Cost {
             let each = MOVED * kilobytes(bytes.sum()) / f64::from(tiles.max(1)) + LOADED * kilobytes(call.loaded());
             return Cost { tiles, each, weights: 0.0 };
         };
-        let ([rows, cols], panels) = (product.tile, if product.blended { product.experts } else { 1 });
+        let ([rows, cols], panels) = (product.tile, product.panels());
         let columns = |n: usize| LOADED * kilobytes(size_of::<f32>() * product.depth * n);
-        let mmas = 3 * (rows / 16) * (cols / 8) * panels * product.depth.div_ceil(16);
+        let steps = product.depth.div_ceil(16);
         // A product that updates weights reads and writes them and both moments. Moments that stay
         // cost nothing.
         let updates = call.kernel_fields().any(|field| WEIGHTS.contains(&field.name) && call.output(field).is_some());
         let updated =
             if updates { (6.0 - 4.0 * resident) * MOVED * kilobytes(size_of::<f32>() * rows * cols) } else { 0.0 };
         let weights = columns(cols * panels);
-        Cost { tiles, each: columns(rows) + weights + MMA * mmas as f64 + updated, weights }
+        let mmas = (product.multiplications() * steps) as f64;
+        let started = ISSUE * (instructions(&product) * steps as f64 + if updates { UPDATE } else { 0.0 });
+        // Numbers come while others are multiplied.
+        let each = f64::max(columns(rows) + weights + MMA * mmas + updated, started);
+        Cost { tiles, each, weights }
     }
 
     /// Microseconds that a block spends on `own` tiles of the part, with nothing fetched.
     fn of_tiles(&self, own: u32) -> f64 {
-        if own == 0 { 0.0 } else { START + f64::from(own) * self.each }
+        if own == 0 { 0.0 } else { ROW + START + f64::from(own) * self.each }
     }
 
     /// Microseconds that a block spends on `own` tiles of a row.

@@ -80,7 +80,7 @@ fn share_by_share(a: &Call, b: &Call) -> bool {
     !shared.is_empty() && shared.iter().all(each)
 }
 
-/// The fields of a product that decide which numbers belong to a tile: all but the depth.
+/// The fields of a product that decide which numbers belong to a tile: not those of the factors.
 fn tiling(product: Product) -> Product {
-    Product { depth: 0, ..product }
+    Product { depth: 0, lines: [0; 2], ..product }
 }
