@@ -20,7 +20,7 @@ def objective(trial):
         "learning-rate": trial.suggest_float("learning_rate", 1e-4, 2e-3, log=True),
         "experts": trial.suggest_int("experts", 2, 8),
     }
-    first = RetryFailedTrialCallback.retried_trial_number(trial)
+    first = RetryFailedTrialCallback.retried_trial_number(trial.study.trials[trial.number])
     name = f"optuna-{trial.number if first is None else first}"
     trial.set_user_attr("run", f"runs/{name}")
     flags = [f"--{key}={value}" for key, value in keys.items()]

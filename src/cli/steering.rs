@@ -77,8 +77,8 @@ impl Controller {
 
     /// Refuses, before the model is trained, what would be refused afterwards. That is a task by
     /// which no report can be steered, a decoder without a gradient, wrong keys, or a controller
-    /// that is there and does not fit. `resumed` is the folder of a model that goes on, `new` that of another, if
-    /// it is known, which must have no controller yet.
+    /// that is there and does not fit. `resumed` is the folder of a model that goes on. `new` is
+    /// that of another, if it is known, which must have no controller yet.
     pub fn check(&self, config: &Config, resumed: Option<&Path>, new: Option<&Path>) -> Result<()> {
         let name = self.task.name();
         let refuse = |what: String| Err(Error::Usage(format!("--controller: {what}")));

@@ -13,7 +13,7 @@ pub use crate::ops::world::task::Number;
 use crate::ops::world::task::{Mean, Measure, Scene, Step};
 use crate::ops::world::{Task, World};
 use crate::plan::arena::Mat;
-use crate::quality::gait::{FeetReport, Gait, GaitReport, STANDING, Walker};
+use crate::quality::gait::{FeetReport, Gait, GaitReport, PAPER_HEIGHTS, STANDING, Walker};
 use std::fmt::{self, Display, Formatter};
 
 /// The measurements of a policy or planner and of latents from the prior, from the same starts.
@@ -80,16 +80,21 @@ pub(crate) const PAPER_SECONDS: f64 = 5.0;
 impl Display for PaperTables {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let get = |key| self.report.get(key).unwrap_or(f64::NAN);
-        let (skate, task, who) = (get("paper_skate_cm"), self.report.task, self.report.who);
-        writeln!(f, "\nthe paper's Table 1: foot skate, cm a frame of 1/30 s, toes below 3.3 cm")?;
-        match self.data.as_ref().and_then(|gait| gait.feet.as_ref()) {
-            Some(feet) => {
-                let data = feet.paper_skate[0];
-                writeln!(f, "  data {data:.3}, {who} {skate:.3}, ratio {:.2}", skate / data)?;
+        let (task, who) = (self.report.task, self.report.who);
+        writeln!(f, "\nthe paper's Table 1: foot skate, cm a frame of 1/30 s")?;
+        let of_data = self.data.as_ref().and_then(|gait| Some(gait.feet.as_ref()?.paper_skate));
+        for (i, (height, key)) in PAPER_HEIGHTS.iter().zip(["paper_skate_cm", "paper_skate_low_cm"]).enumerate() {
+            let skate = get(key);
+            write!(f, "  toes below {height:.1} cm: {who} {skate:.3}")?;
+            match of_data.map(|of_data| of_data[i]) {
+                Some(data) => writeln!(f, ", data {data:.3}, ratio {:.2}", skate / data)?,
+                None => writeln!(f, "; the data are not there, so no ratio is known")?,
             }
-            None => writeln!(f, "  {who} {skate:.3}; the data are not there, so no ratio is known")?,
         }
-        writeln!(f, "  the paper: data 0.10; target 0.27, joystick 0.28, path 0.30, maze 0.24: ratios 2.4 to 3.0")?;
+        writeln!(
+            f,
+            "  the paper, 3.3 cm: data 0.10; target 0.27, joystick 0.28, path 0.30, maze 0.24: ratios 2.4 to 3.0"
+        )?;
         if task.info().steered.is_none() {
             return Ok(());
         }
@@ -243,6 +248,7 @@ impl<'a> Seen<'a> {
                 Number::new("skate_of_data", "skate of places, times that of data at the same speeds", of_skate),
                 Number::new("standing_percent", "stands while asked to move, % of the time", 100.0 * stands),
                 Number::new("paper_skate_cm", "the paper's foot skate, cm a frame", of(|feet| feet.paper_skate[0])),
+                Number::new("paper_skate_low_cm", "that of toes below 3.0 cm", of(|feet| feet.paper_skate[1])),
                 Number::new("ended_early", "ended early, times", ended),
             ],
         ]

@@ -275,7 +275,8 @@ impl Stage<f32> {
         let (scale, shift) = decoder.statistics.scale_and_shift(decoder.meta.normalization);
         self.environment.write_normalization(memory, &scale, &shift)?;
         memory.write(self.environment.world.poses, &material.poses)?;
-        self.environment.world.write_program(memory)?;
+        let (place, program) = self.environment.world.program();
+        memory.write(place, program)?;
         let body = material.rules.body;
         let points: Vec<f32> = material.course.as_flattened().iter().map(|&x| (x * body) as f32).collect();
         memory.write(self.environment.world.course, &points)

@@ -20,7 +20,6 @@ use super::advantage::OUTCOME;
 use super::begin_step::StepState;
 use super::expect;
 use crate::Result;
-use crate::backend::Memory;
 use crate::cpu::real::Real;
 use crate::philox::{Purpose, Stream, unit};
 use crate::plan::arena::{Arena, Mat};
@@ -324,9 +323,9 @@ impl<T: Real> World<T> {
         Ok(world)
     }
 
-    /// Writes the program of a composed task; other tasks have none. Errors: those of the backend.
-    pub fn write_program(&self, memory: &mut Memory) -> Result<()> {
-        memory.write(self.program, self.rules.task.program().map(std::slice::from_ref).unwrap_or_default())
+    /// The program of a composed task and its place; other tasks have none.
+    pub fn program(&self) -> (Mat<Program>, &[Program]) {
+        (self.program, self.rules.task.program().map(std::slice::from_ref).unwrap_or_default())
     }
 
     /// F, the number of features of a frame.

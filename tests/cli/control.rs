@@ -210,6 +210,15 @@ fn a_controller_is_measured_and_makes_motion() {
         let (shape, _) = npz::read_array(&file, asked).unwrap();
         assert_eq!(shape, [40, 2]);
     }
+    let said = desk.done("control eval joystick --characters 2 --paper --threads 1");
+    let tables = said.split_once("the paper's Table 1").unwrap().1;
+    for height in ["3.3", "3.0"] {
+        let line = tables.lines().find(|line| line.contains(&format!("toes below {height} cm: policy "))).unwrap();
+        let number = |word: &str| line.split_once(word).unwrap().1.split(',').next().unwrap().parse::<f64>().unwrap();
+        let (ratio, of_both) = (number("ratio "), number("policy ") / number("data "));
+        assert!((ratio - of_both).abs() < 0.05 * of_both + 0.01, "{line}");
+    }
+    assert!(tables.contains("the paper's Table 2"), "{tables}");
 }
 
 #[test]

@@ -152,7 +152,8 @@ impl Learning {
             let points = (0..COURSE).flat_map(|i| [4.0 * (0.16 * i as f64).cos(), 4.0 * (0.16 * i as f64).sin()]);
             memory.write(world.course, &points.collect::<Vec<_>>()).unwrap();
         }
-        world.write_program(&mut memory).unwrap();
+        let (place, program) = world.program();
+        memory.write(place, program).unwrap();
         memory.write(stage.environment.cost_share, &[0.8]).unwrap();
         stage.restart(&mut memory).unwrap();
         if let Task::Target | Task::Face = task {

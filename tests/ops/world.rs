@@ -39,7 +39,8 @@ fn world(task: Task, seed: u64) -> (World<f64>, Memory<'static>, [Plan; 2]) {
     w.step(&mut plans[0], 0, true);
     w.reset(&mut plans[1]);
     let mut memory = memory(arena);
-    w.write_program(&mut memory).unwrap();
+    let (place, program) = w.program();
+    memory.write(place, program).unwrap();
     for (i, mat) in floats(&w).into_iter().enumerate() {
         fill(&mut memory, mat, seed * 100 + i as u64);
     }

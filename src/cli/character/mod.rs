@@ -89,12 +89,13 @@ pub fn character(args: &CharacterArgs) -> Result<()> {
     let made = made.and_then(|model| {
         work.controller()?;
         let controller = work.measure_controller()?;
-        work.page(summary::note(&model, &controller, args.minutes.is_some()))?;
+        let shortened = work.is_shortened()?;
+        work.page(summary::note(&model, &controller, shortened))?;
         work.judge_time();
-        Ok((model, controller))
+        Ok((model, controller, shortened))
     });
     work.whole.end();
-    let (model, controller) = made.map_err(|error| match error {
+    let (model, controller, shortened) = made.map_err(|error| match error {
         Error::Stopped { signal, .. } => stopped(signal),
         other => other,
     })?;
@@ -110,7 +111,7 @@ pub fn character(args: &CharacterArgs) -> Result<()> {
         return print(&format!("{result}\n"));
     }
     let bytes = std::fs::metadata(&page).map_or(0, |about| about.len());
-    let (folder, shortened) = (&args.output, args.minutes.is_some());
+    let folder = &args.output;
     let page = (&*args.output.join(PAGE_FILE), bytes);
     let summary = Summary { folder, page, notes: &notes, model: &model, controller: &controller, shortened };
     print(&summary.to_string())

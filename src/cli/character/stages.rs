@@ -227,8 +227,18 @@ impl Work<'_> {
         let mut shipped = ship::shipped(&args)?;
         shipped.note = note;
         self.book.forget(PAGE)?;
-        shipped.write(Format::Html, Opset::default(), &file)?;
+        let written = shipped.write(Format::Html, Opset::default(), &file)?;
+        let millimetres = written.halves.map_or(f64::NAN, |metres| 1e3 * metres);
+        self.say(&format!("the page's weights have 16 bits, which moves joints by {millimetres:.3} mm"));
         self.book.write(PAGE, asked)
+    }
+
+    /// True if one of the trainings that were made is shorter than without `--minutes`. Errors: a
+    /// configuration that cannot be read.
+    pub fn is_shortened(&self) -> Result<bool> {
+        let model = Config::load(&RunFolder::open(&self.run(MODEL))?.config())?;
+        let policy = PolicyConfig::load(&RunFolder::open(&self.run(STICK))?.config())?;
+        Ok(model.minibatches != self.config.minibatches || policy.updates() != self.policy.updates())
     }
 
     /// Says by how much the work took longer than it was given, if it did.

@@ -5,6 +5,7 @@ use super::{Aim, Command, Shipped, wasm};
 use crate::host::template::filled;
 use crate::motion::Rig;
 use crate::motion::rig::METRES;
+use crate::run::player::RUNTIME;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
@@ -13,8 +14,6 @@ use half::f16;
 use serde_json::{Value, json};
 use std::io::Write;
 
-/// The classes that run the character.
-pub(crate) const RUNTIME: &str = include_str!("runtime.js");
 const TYPES: &str = include_str!("walk.d.ts");
 
 /// The module, and its types beside it.

@@ -1,8 +1,7 @@
 //! The 3-D player of a report: tracks of moving skeletons, packed for the page. The scripts are
 //! `player.js` (time, camera, controls), `body.js` (a skeleton's shape), `task.js` (the marks of a
 //! track's task), `steer.js` (characters to steer), `scene.js` (drawing) and `elements.js` (what
-//! they have in common). `runtime.js` of [`ship`] moves the characters that are steered.
-use crate::exchange::ship;
+//! they have in common). `runtime.js` moves the characters that are steered.
 use crate::motion::pose::wrapped;
 use crate::motion::vector::Vec3;
 use crate::motion::{Rig, Root, features};
@@ -10,13 +9,15 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
+/// The classes that run a character, of pages and of modules.
+pub(crate) const RUNTIME: &str = include_str!("runtime.js");
 /// The scripts of a page in which a character is steered, in the order in which it loads them.
 pub(crate) const STEERING: [&str; 6] = [
     include_str!("elements.js"),
     include_str!("scene.js"),
     include_str!("body.js"),
     include_str!("task.js"),
-    ship::js::RUNTIME,
+    RUNTIME,
     include_str!("steer.js"),
 ];
 /// The script of the player of tracks, which needs those.

@@ -16,7 +16,7 @@ use toml::Spanned;
 /// Longest name of a task or a term.
 const LONGEST: usize = 40;
 /// Keys of numbers that are measured of every task (`control eval`).
-const COMMON: [&str; 10] = [
+const COMMON: [&str; 11] = [
     "step_reward",
     "speed_m_s",
     "contact_percent",
@@ -26,6 +26,7 @@ const COMMON: [&str; 10] = [
     "skate_of_data",
     "standing_percent",
     "paper_skate_cm",
+    "paper_skate_low_cm",
     "ended_early",
 ];
 /// Largest size of a number in a file.
