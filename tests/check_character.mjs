@@ -235,6 +235,28 @@ async function dress(page) {
   assert.match(await drop(page, "b.glb", rigged("mixamo", { skinned: false })), /^b\.glb: it has no skin/);
   assert.match(await drop(page, "c.png", Buffer.from("no figure at all, only some text")), /^c\.png: this is no \.glb file/);
   assert.equal(await page.evaluate(() => steering.worn.figure.names[0]), RIGS.cmu.hips, "the last one is still worn");
+  // A rig with names of its own is worn once a person has said which bones it has, and from then on.
+  await drop(page, "a.glb", rigged("unknown"));
+  await page.click("#bones summary");
+  const chosen = await page.evaluate(names => {
+    const heads = [];
+    for (const [role, name] of Object.entries(names)) {
+      const label = [...document.querySelectorAll("#table label")].find(label => label.firstChild.textContent === role);
+      if (!label) continue;
+      const choice = label.querySelector("select");
+      choice.value = [...choice.options].find(option => option.textContent === name).value;
+      choice.dispatchEvent(new Event("change"));
+      heads.push(role);
+    }
+    return heads;
+  }, RIGS.unknown);
+  assert.ok(chosen.includes("hips") && chosen.includes("left thigh"), `the table has the parts: ${chosen}`);
+  const own = () => page.evaluate(() => [steering.worn.figure.names[0], document.querySelector("#said")?.textContent]);
+  assert.deepEqual(await own(), [RIGS.unknown.hips, ""]);
+  assert.equal(await drop(page, "cmu.glb", rigged("cmu")), "");
+  assert.equal(await drop(page, "a.glb", rigged("unknown")), "", "it is remembered");
+  assert.deepEqual(await own(), [RIGS.unknown.hips, ""]);
+  await page.click("#bones summary");
   await lose(page);
   // A part that is given to no bone is remembered for the next file with these bones.
   assert.equal(await drop(page, "mixamo.glb", rigged("mixamo")), "");

@@ -120,7 +120,9 @@ class Figure {
     this.bones = this.order.filter(bone => bones.has(bone));
     this.size = 1;
     this.rest = this.placed({});
-    this.connect(rolesOf(this.names, this.bones));
+    this.asked = rolesOf(this.names, this.bones);
+    this.ours = rolesOf(model.skeleton.names, depthFirst(model.skeleton.parents));
+    this.ours.hips ??= model.skeleton.parents.indexOf(null);
   }
 
   // World places, rotations and scales of all nodes; `turned` has the rotations of some, `hips` is
@@ -135,13 +137,14 @@ class Figure {
     return all;
   }
 
-  // Takes bones for roles. Errors: bones that are needed and were not found.
+  // Takes bones for the roles, which stay `asked` whatever comes of it. Errors: bones that are
+  // needed and were not found; the figure then stays as it was.
   connect(roles) {
+    this.asked = roles;
     const missing = NEEDED.filter(role => roles[role] === undefined);
     if (![...(roles.neck ?? []), ...(roles.spine ?? [])].length && roles.head === undefined) missing.push("spine, neck or head");
     if (missing.length) throw new Error(`no bones were found for: ${missing.join(", ")}. Its bones are ${this.bones.slice(0, 12).map(bone => this.names[bone]).join(", ")} ...`);
-    const { skeleton } = this.model, ours = rolesOf(skeleton.names, depthFirst(skeleton.parents)), rest = this.rest;
-    ours.hips ??= skeleton.parents.indexOf(null);
+    const { ours, rest } = this;
     const unknown = NEEDED.filter(role => ours[role] === undefined);
     if (unknown.length) throw new Error(`the model's own skeleton has no joints that are known as: ${unknown.join(", ")}`);
     this.roles = roles;
@@ -180,7 +183,6 @@ class Figure {
     const legs = ["left", "right"].map(side => this.leg(rest, side)), mine = ["left", "right"].map(side => ["thigh", "shin", "foot"].map(part => places[ours[`${side} ${part}`]]));
     const long = ([a, b, c]) => Math.hypot(...vector.sub(b, a)) + Math.hypot(...vector.sub(c, b));
     this.size = (long(mine[0]) + long(mine[1])) / (long(legs[0]) + long(legs[1]));
-    this.ours = ours;
     // Height of an ankle over the floor in the rest pose.
     this.ankle = (Math.min(...legs.map(([, , foot]) => foot[1])) - floor) * this.size;
   }

@@ -112,28 +112,30 @@ function wardrobe(steering, { button, file, said, table, bones }) {
       for (const bone of [undefined, ...figure.bones]) {
         const option = html("option", "", choice, bone === undefined ? "-" : figure.names[bone].replace(/^.*:/, ""));
         option.value = bone ?? "";
-        option.selected = figure.roles[role] === bone;
+        option.selected = figure.asked[role] === bone;
       }
       choice.addEventListener("change", () => {
-        const roles = { ...figure.roles, [role]: choice.value === "" ? undefined : Number(choice.value) };
         said.textContent = "";
         try {
-          figure.connect(roles);
-          memory.set(key(figure), roles);
+          wear(figure, { ...figure.asked, [role]: choice.value === "" ? undefined : Number(choice.value) });
+          memory.set(key(figure), figure.asked);
         } catch (error) { said.textContent = error.message; }
         steering.refresh();
       });
     }
     bones.hidden = false;
   };
+  const wear = (figure, roles) => {
+    figure.connect(roles);
+    if (steering.worn?.figure !== figure) steering.wear(new Skin(steering.scene, figure));
+  };
   const take = async chosen => {
     said.textContent = "";
     try {
       if (steering.scene.flat) throw new Error("a skin needs WebGL 2, which is not to be had here");
-      const figure = await Figure.of(await chosen.arrayBuffer(), steering.model), before = memory.get(key(figure));
-      if (before) figure.connect(before);
-      steering.wear(new Skin(steering.scene, figure));
-      list(figure);
+      const figure = await Figure.of(await chosen.arrayBuffer(), steering.model);
+      try { wear(figure, memory.get(key(figure)) ?? figure.asked); }
+      finally { list(figure); }
     } catch (error) { said.textContent = `${chosen.name}: ${error.message}`; }
   };
   addEventListener("dragover", event => event.preventDefault());
