@@ -235,7 +235,7 @@ async function dress(page) {
   assert.match(await drop(page, "b.glb", rigged("mixamo", { skinned: false })), /^b\.glb: it has no skin/);
   assert.match(await drop(page, "c.png", Buffer.from("no figure at all, only some text")), /^c\.png: this is no \.glb file/);
   assert.equal(await page.evaluate(() => steering.worn.figure.names[0]), RIGS.cmu.hips, "the last one is still worn");
-  // A rig with names of its own is worn once a person has said which bones it has, and from then on.
+  // A rig with names of its own is worn once a person has said which bones it has.
   await drop(page, "a.glb", rigged("unknown"));
   await page.click("#bones summary");
   const chosen = await page.evaluate(names => {
