@@ -348,6 +348,21 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
 }
 
 #[test]
+fn a_gradient_that_explodes_is_named_and_leaves_the_last_checkpoint() {
+    let desk = Desk::new("");
+    let run =
+        "control train --vae walk --task joystick --name boom --characters 4 --steps 8 --updates 5 --hidden-size 8";
+    let message = desk.refused(&format!("{run} --jerk-cost 1e38 --quiet --threads 1"), 1);
+    assert!(message.contains("the loss is not finite, first made so by the gradient of the rollout"), "{message}");
+    let last = Checkpoint::load(&desk.path("runs/boom/checkpoints/last.safetensors")).unwrap();
+    let finite = |tensor: &Tensor| match &tensor.data {
+        Data::F32(numbers) => numbers.iter().all(|x| x.is_finite()),
+        _ => true,
+    };
+    assert!(last.tensors.iter().all(finite));
+}
+
+#[test]
 fn a_lower_level_of_another_decoder_is_refused() {
     let desk = Desk::new("");
     desk.control("--task target --name lower --updates 1");
