@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gathers into target/gpu/ all that benches/gpu.sh needs on a machine with a GPU and no Rust:
-# programs, tests and benches, probes, golden cases and the peers' scripts. The pack has at most 30
+# programs, tests and benches, probes, golden cases and the peers' scripts. The pack has at most 48
 # MiB, and no motion capture in it. It needs nvcc; GOLDEN and PEERS default to ../shared/golden and
 # ../shared/peer.
 #     benches/gpu-pack.sh

@@ -10,7 +10,7 @@ import tarfile
 
 FOLDER = "target/gpu"
 INSIDE = f"{FOLDER}/pack"
-MOST = 30 << 20
+MOST = 48 << 20
 # CUDA version of the driver on the GPU machine, which may not read code of a newer nvcc.
 NEWEST = (13, 0)
 FAKE = os.environ.get("FAKE") == "1"
