@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lets Optuna choose keys of a training: pip install optuna; sweep_optuna.py DATA TRIALS [FLAGS...]
+"""Lets Optuna choose keys of a training: pip install "optuna>=4.9"; sweep_optuna.py DATA TRIALS [FLAGS...]
 
 Trials are kept in runs/optuna.db. Give the same command again, also twice at a time on several
 machines, to go on. A trial whose process gave no sign of life for a minute is resumed, bit for bit.
@@ -11,7 +11,7 @@ import sys
 import time
 
 import optuna
-from optuna.storages import RDBStorage, RetryFailedTrialCallback
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 
 
 def objective(trial):
@@ -20,7 +20,7 @@ def objective(trial):
         "learning-rate": trial.suggest_float("learning_rate", 1e-4, 2e-3, log=True),
         "experts": trial.suggest_int("experts", 2, 8),
     }
-    first = RetryFailedTrialCallback.retried_trial_number(trial.study.trials[trial.number])
+    first = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial.study.trials[trial.number])
     name = f"optuna-{trial.number if first is None else first}"
     trial.set_user_attr("run", f"runs/{name}")
     flags = [f"--{key}={value}" for key, value in keys.items()]
@@ -39,7 +39,7 @@ storage = RDBStorage(
     "sqlite:///runs/optuna.db",
     heartbeat_interval=15,
     grace_period=60,
-    failed_trial_callback=RetryFailedTrialCallback(),
+    heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
 )
 study = optuna.create_study(study_name="mvae", storage=storage, load_if_exists=True)
 study.optimize(objective, n_trials=int(trials))
