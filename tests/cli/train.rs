@@ -153,7 +153,7 @@ fn a_run_leaves_a_folder_that_says_everything() {
     let report = fs::read_to_string(desk.path("runs/walk/report.html")).unwrap();
     assert!(report.contains("</html>") && report.contains("motion.npz") && !report.contains("{{"));
     let files: Vec<_> = desk.files().into_iter().map(|(path, _)| path).collect();
-    assert!(files.len() == 9 && files.iter().all(|path| path.extension() != Some("tmp".as_ref())), "{files:?}");
+    assert!(files.len() == 8 && files.iter().all(|path| path.extension() != Some("tmp".as_ref())), "{files:?}");
 }
 
 #[test]
