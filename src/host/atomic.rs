@@ -128,8 +128,10 @@ fn remove_leftovers(folder: &Path, owned: impl Fn(&OsStr) -> bool) {
         let Some((owner, tag)) = of_hidden(&name) else { continue };
         let age = || entry.metadata()?.modified().map(|changed| changed.elapsed().unwrap_or_default());
         if owned(owner) && (tag == *machine::TAG || age().is_ok_and(|age| age >= ABANDONED)) {
-            let lock = options.open(entry.path());
-            if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            // The lock is held until it is gone, so that nobody else takes it for his own.
+            if let Ok(lock) = options.open(entry.path())
+                && lock.try_lock().is_ok()
+            {
                 remove(&entry.path());
             }
         }

@@ -129,14 +129,14 @@ impl Lock {
         let (unfinished, mut file) = Unfinished::file(path)?;
         file.write_all(&serde_json::to_vec(&Holder::this()).expect("words are plain data"))?;
         match fs::hard_link(unfinished.path(), path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) if [ErrorKind::AlreadyExists, ErrorKind::NotFound].contains(&error.kind()) => return Ok(None),
             Ok(()) => {}
             // A file system without such links.
             Err(_) => match File::options().create_new(true).write(true).open(path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
                 made => {
                     made?;
-                    unfinished.finish(path)?;
+                    unfinished.finish(path).inspect_err(|_| drop(fs::remove_file(path)))?;
                 }
             },
         }
@@ -215,6 +215,7 @@ fn remove(file: &File, path: &Path) -> io::Result<()> {
     if !is_at(Some(file), path) {
         return Ok(());
     }
+    let _ = file.try_lock(); // no left-over, while it is aside
     let aside = folder_of(path).join(hidden(LOCK.as_ref()));
     match fs::rename(path, &aside) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -222,9 +223,15 @@ fn remove(file: &File, path: &Path) -> io::Result<()> {
     }
     if !is_at(Some(file), &aside) {
         // A newer one was moved. If there is a third one by now, the newer one is lost.
-        let _ = fs::hard_link(&aside, path);
+        match fs::hard_link(&aside, path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return fs::rename(&aside, path),
+            _ => {}
+        }
     }
-    fs::remove_file(&aside)
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Gives signs of life on this file for as long as its lock lives.

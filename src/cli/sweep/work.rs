@@ -1,7 +1,7 @@
 //! The work on a sweep: takes one run after another, trains it as far as it is to go, and measures
 //! it. Run folders and their locks are all that the processes of a sweep share.
 use super::file::{Run, Sweep, Training};
-use super::halving::Halving;
+use super::halving::{Halving, is_largest_best};
 use super::results;
 use super::shard::Shard;
 use crate::cli::compute::Compute;
@@ -106,12 +106,13 @@ impl<'a> Work<'a> {
     fn worker(&self, number: usize, told: &(dyn Fn() + Sync)) {
         let device = &self.devices[number];
         while self.stops.flag.load(Ordering::Relaxed) == 0 {
-            let Some((run, level)) = self.next() else {
-                if self.state().taken.is_empty() {
-                    return;
+            let (run, level) = match self.next() {
+                Ok(next) => next,
+                Err(true) => return,
+                Err(false) => {
+                    thread::sleep(NAP);
+                    continue;
                 }
-                thread::sleep(NAP);
-                continue;
             };
             let name = &self.sweep.runs[run].name;
             let _taken = Taken(self, run);
@@ -144,8 +145,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Takes the next run, and says the level (from 0) that it is to be brought to.
-    fn next(&self) -> Option<(usize, usize)> {
+    /// Takes the next run, and says the level (from 0) that it is to be brought to. Without one, it
+    /// says whether no worker has a run that might come back.
+    fn next(&self) -> std::result::Result<(usize, usize), bool> {
         let (mut state, sweep) = (self.state(), self.sweep);
         let levels: Vec<usize> = (0..sweep.runs.len()).map(|run| sweep.level(run)).collect();
         let failed: Vec<bool> = (0..sweep.runs.len()).map(|run| sweep.failed(run).is_file()).collect();
@@ -160,7 +162,7 @@ impl<'a> Work<'a> {
             (0..sweep.runs.len()).find(begin).map(|run| (run, 0))
         });
         state.taken.extend(next.map(|(run, _)| run));
-        next
+        next.ok_or(state.taken.is_empty())
     }
 
     /// The run that is to go on by the halving, whichever shard began it; those that are furthest
@@ -287,7 +289,8 @@ impl<'a> Work<'a> {
     /// Ends all work if the measure of the halving is none of an evaluation.
     fn require_measure(&self, evaluation: &Value) -> Result<()> {
         let Some(Halving { measure, .. }) = &self.sweep.halving else { return Ok(()) };
-        if results::found(evaluation, measure).is_some() {
+        let known = is_largest_best(self.sweep.runs[0].training.kind(), measure).is_some();
+        if known || results::found(evaluation, measure).is_some() {
             return Ok(());
         }
         self.state().given_up.extend(0..self.sweep.runs.len());
