@@ -152,7 +152,8 @@ fn of_hidden(hidden: &OsStr) -> Option<(&OsStr, u32)> {
     let text = hidden.to_str()?.strip_prefix('.')?.strip_suffix(".tmp")?;
     let (name, random) = text.rsplit_once('.')?;
     let digits = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
-    digits.then(|| Some((name.as_ref(), u32::from_str_radix(&random[..8], 16).ok()?))).flatten()
+    let machine = u32::from_str_radix(random.get(..8)?, 16).ok()?;
+    digits.then(|| (name.as_ref(), machine))
 }
 
 /// True if this open file is the one at `path`.
